@@ -1,0 +1,1 @@
+"""Array functions over recordings, and the report."""

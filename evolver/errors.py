@@ -1,0 +1,45 @@
+"""Everything this package raises on purpose.
+
+EvolverError
+├── ConfigError      a session file is wrong; raised before anything is shown
+├── DataError        an array has the wrong shape, dtype or values        (also a ValueError)
+├── OrderError       a method was called out of turn                      (also a RuntimeError)
+├── WeightsError     a weight file is missing, or is not the one that was named
+├── RecordingError   a journal or a recording cannot be written or read
+├── RigError         the rig said or did something a session cannot go on with
+└── MissingResponseError   a presentation got no response and the policy is to fail
+
+Every message says what must hold, what came, and what to do.
+"""
+
+
+class EvolverError(Exception):
+    """Base of the tree."""
+
+
+class ConfigError(EvolverError):
+    """A session file is wrong."""
+
+
+class DataError(EvolverError, ValueError):
+    """An array has the wrong shape, dtype or values."""
+
+
+class OrderError(EvolverError, RuntimeError):
+    """A method was called out of turn."""
+
+
+class WeightsError(EvolverError):
+    """A weight file is missing, or is not the one that was named."""
+
+
+class RecordingError(EvolverError):
+    """A journal or a recording cannot be written or read."""
+
+
+class RigError(EvolverError):
+    """The rig said or did something a session cannot go on with."""
+
+
+class MissingResponseError(EvolverError):
+    """A presentation got no response, and the session's policy is to fail."""

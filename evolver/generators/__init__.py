@@ -1,0 +1,1 @@
+"""Latent codes to images; torch lives here."""

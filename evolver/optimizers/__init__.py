@@ -1,0 +1,1 @@
+"""Algorithms that propose codes and learn from scores; numpy-like arrays only."""

@@ -1,0 +1,1 @@
+"""The wire between engine and rig; imports nothing of evolver or scorers."""

@@ -1,0 +1,1 @@
+"""Rigs that come with the project."""

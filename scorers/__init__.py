@@ -1,0 +1,1 @@
+"""Images to unit responses, without an animal."""
