@@ -1,0 +1,274 @@
+"""What a journal holds: one struct a kind of record, and their bytes.
+
+Values only: no files, no clocks. `journal.py` frames these bytes and puts them on disk;
+`fold.py` turns them into an HDF5 file. Arrays travel as `Array` (dtype, shape, little-endian
+bytes), so that a record is one MessagePack value and decoding one executes nothing.
+
+The order in a session: RunStart, then for every block Proposed, Sent (once an attempt), Result
+(one a presentation and attempt, in the order they came), Committed (once a block); RigJoined and
+Event at any place; RunEnd last, if the session came to an end by itself. An image's pixels come
+before the first Proposed that names it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import msgpack
+import msgspec
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from evolver.errors import RecordingError
+
+JOURNAL_VERSION = 1
+
+DTYPES = ("|u1", "<u2", "<u4", "<u8", "<i2", "<i4", "<i8", "<f4", "<f8", "|b1")
+
+
+class Array(Struct, frozen=True, array_like=True):
+    """An array as it was: dtype from `DTYPES`, shape, C-order bytes."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    data: bytes
+
+    @classmethod
+    def of(cls, array: NDArray[np.generic]) -> Array:
+        """Wrap `array`; raise `RecordingError` for a dtype that is not in `DTYPES`."""
+        little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+        if little.dtype.str not in DTYPES:
+            raise RecordingError(
+                f"a record's array must have a dtype of {DTYPES}; got {little.dtype.str!r}"
+            )
+        return cls(little.dtype.str, array.shape, little.tobytes())
+
+    def numpy(self) -> NDArray[np.generic]:
+        """Return the array, read-only; raise `RecordingError` where bytes and shape differ."""
+        if self.dtype not in DTYPES:
+            raise RecordingError(
+                f"a record's array must have one of the dtypes {DTYPES}; got {self.dtype!r}"
+            )
+        dtype = np.dtype(self.dtype)
+        n = 1
+        for length in self.shape:
+            n *= length
+        if any(length < 0 for length in self.shape) or n * dtype.itemsize != len(self.data):
+            raise RecordingError(
+                f"an array of {self.dtype} and shape {self.shape} must have "
+                f"{n * dtype.itemsize} bytes; got {len(self.data)}"
+            )
+        return np.frombuffer(self.data, dtype=dtype).reshape(self.shape)
+
+
+class Record(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
+    """Base of every record; `kind` is the struct's tag."""
+
+
+class WeightFile(Struct, frozen=True, forbid_unknown_fields=True):
+    """One weight file the session depends on."""
+
+    role: str  # "generator:texture", "scorer"
+    name: str  # the name it was loaded by
+    sha256: str  # 64 hexadecimal digits
+
+
+class UnitInfo(Struct, frozen=True, forbid_unknown_fields=True):
+    """One recorded unit, as the rig named it; its index is its place in the table."""
+
+    channel: int
+    unit: int
+    area: str
+    label: str
+
+
+class ThreadInfo(Struct, frozen=True, forbid_unknown_fields=True):
+    """One optimizer driving one generator."""
+
+    name: str
+    optimizer: str
+    generator: str
+    d: int
+    popsize: int
+    image_size: int
+    weights_sha256: str
+    options: str  # JSON: optimizer and generator options
+    fitness: str  # JSON: unit weights, windows, missing-trial policy
+
+
+class RunStart(Record, frozen=True, forbid_unknown_fields=True, tag="run_start"):
+    """First record: everything that was decided before the first image."""
+
+    journal_version: int
+    session_id: str  # 32 hexadecimal digits
+    name: str
+    created: str  # ISO 8601, UTC
+    seed: int
+    mode: Literal["live", "simulate"]
+    config: str  # the session file's text
+    threads: tuple[ThreadInfo, ...]
+    weights: tuple[WeightFile, ...]
+    versions: dict[str, str]  # package -> version
+    machine: dict[str, str]  # cpu, platform, blas, threads, device
+    window_ms: tuple[float, float]  # spikes are asked for in this window around onset
+
+
+class RigJoined(Record, frozen=True, forbid_unknown_fields=True, tag="rig_joined"):
+    """A rig said hello (or the simulated population was made): who answers from here on."""
+
+    time_ns: int  # engine clock, unix epoch
+    name: str
+    software: str
+    units: tuple[UnitInfo, ...]
+    info: str  # JSON: display geometry, capabilities, everything else it said
+
+
+class ImagePixels(Record, frozen=True, forbid_unknown_fields=True, tag="image"):
+    """Pixels of one image, once a session; its identity is the digest of these bytes."""
+
+    sha256: str
+    pixels: Array  # (h, w, 3) uint8
+
+
+class ProposedThread(Struct, frozen=True, forbid_unknown_fields=True):
+    """One thread's generation inside a block."""
+
+    thread: int  # index into RunStart.threads
+    generation: int  # from 0
+    codes: Array  # (n, d) float64
+    images: tuple[str, ...]  # sha256 of each rendered code
+    optimizer_state: dict[str, Array | int | float]  # before ask
+    rng_state: str  # JSON of bit_generator.state, before ask
+
+
+class PlannedPresentation(Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """One showing of one image, planned."""
+
+    presentation: int  # unique in the session, in the order of showing
+    thread: int  # -1 for a reference image
+    row: int  # row of the thread's codes, or index into Proposed.references
+    repeat: int  # from 0
+    on_ms: float
+    off_ms: float
+
+
+class Proposed(Record, frozen=True, forbid_unknown_fields=True, tag="proposed"):
+    """A block, before any of it is shown."""
+
+    block: int
+    time_ns: int
+    threads: tuple[ProposedThread, ...]
+    references: tuple[str, ...]  # sha256 of this block's reference images
+    reference_labels: tuple[str, ...]
+    presentations: tuple[PlannedPresentation, ...]
+
+
+class Sent(Record, frozen=True, forbid_unknown_fields=True, tag="sent"):
+    """A request left for the rig."""
+
+    block: int
+    attempt: int  # from 1; a resend or a re-show counts one up
+    presentations: tuple[int, ...]
+    time_ns: int
+
+
+class Result(Record, frozen=True, forbid_unknown_fields=True, tag="result"):
+    """What the rig said of one presentation, raw."""
+
+    block: int
+    presentation: int
+    attempt: int
+    status: Literal["ok", "aborted"]
+    reason: str  # of an aborted one; else empty
+    received_ns: int  # engine clock, unix epoch
+    commanded_ns: int  # rig clock
+    onset_ns: int  # rig clock
+    offset_ns: int  # rig clock
+    onset_source: str  # "simulated", "command", "flip", "photodiode"
+    form: Literal["spikes", "counts", "rates"]
+    # spikes: units (k,) <u4, times_ms (k,) <f4 relative to onset;
+    # counts: counts (u, t) <u2, edges_ms (t + 1,) <f8;  rates: rates (u,) <f8, spikes/s
+    arrays: dict[str, Array]
+
+
+class CommittedThread(Struct, frozen=True, forbid_unknown_fields=True):
+    """What one thread's optimizer was told."""
+
+    thread: int
+    generation: int
+    scores: (
+        Array  # (n,) float64; NaN where no valid presentation came and the image was dropped
+    )
+    sem: Array  # (n,) float64 over repeats; NaN for a single one
+
+
+class TimeBudget(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a block's time went, seconds on the engine's monotonic clock.
+
+    `wait` is from the last byte sent to the last response; `journal` is what the recorder's
+    worker spent writing and syncing, overlapped with the rest; `blocked` is the part of it
+    during which the loop could not go on.
+    """
+
+    propose: float
+    render: float
+    encode: float
+    send: float
+    wait: float
+    score: float
+    journal: float
+    blocked: float
+    total: float
+
+
+class Committed(Record, frozen=True, forbid_unknown_fields=True, tag="committed"):
+    """A block, scored; the optimizers have learnt from it."""
+
+    block: int
+    time_ns: int
+    threads: tuple[CommittedThread, ...]
+    reference_scores: tuple[
+        Array, ...
+    ]  # a thread each: (references,) float64, NaN where missing
+    budget: TimeBudget
+
+
+class Event(Record, frozen=True, forbid_unknown_fields=True, tag="event"):
+    """Anything else worth keeping: faults, pauses, notes, re-shows."""
+
+    time_ns: int
+    level: Literal["info", "warning", "error"]
+    name: str  # "rig_lost", "reshow", "interrupted", "note", …
+    text: str
+
+
+class RunEnd(Record, frozen=True, forbid_unknown_fields=True, tag="run_end"):
+    """Last record of a session that ended by itself or by its operator."""
+
+    time_ns: int
+    reason: str  # "finished", "stopped by operator", "error: …"
+
+
+AnyRecord: TypeAlias = (
+    RunStart | RigJoined | ImagePixels | Proposed | Sent | Result | Committed | Event | RunEnd
+)
+
+
+def encode(record: AnyRecord) -> bytes:
+    """Return the MessagePack bytes of `record`."""
+    return msgspec.msgpack.encode(record)
+
+
+def decode(data: bytes) -> AnyRecord:
+    """Return the record in `data`; raise `RecordingError` saying what is wrong with it.
+
+    Parsed by msgpack with limits, then typed by msgspec: unknown kinds and fields are refused.
+    """
+    try:
+        raw: object = msgpack.unpackb(  # pyright: ignore[reportUnknownMemberType]
+            data, raw=False, strict_map_key=True, max_ext_len=0
+        )
+        return msgspec.convert(raw, AnyRecord)
+    except (ValueError, msgspec.ValidationError, msgpack.UnpackException) as exc:
+        raise RecordingError(f"not a version {JOURNAL_VERSION} journal record: {exc}") from exc
