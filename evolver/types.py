@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 Vector: TypeAlias = NDArray[np.float64]
 """(d,) latent units."""
+Matrix: TypeAlias = NDArray[np.float64]
+"""Two dimensions, whose meaning is said where it is used."""
 Codes: TypeAlias = NDArray[np.float64]
 """(n, d) latent units."""
 Scores: TypeAlias = NDArray[np.float64]

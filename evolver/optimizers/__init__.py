@@ -1,1 +1,71 @@
-"""Algorithms that propose codes and learn from scores; numpy-like arrays only."""
+"""Optimizers: propose latent codes, learn from their scores.
+
+    load          an optimizer by its name, as session files give it
+    CholeskyCMA   Cholesky CMA-ES, the field's work horse, with a factored covariance
+
+    state_to_dict, state_from_dict    an optimizer's state as plain arrays and numbers, and back
+
+This room knows arrays and the random generators handed to it. It knows nothing of images,
+units, files or clocks, nor of what a score means.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from inspect import signature
+from typing import TYPE_CHECKING, Any
+
+from evolver.errors import ConfigError
+from evolver.optimizers._state import state_from_dict, state_to_dict
+from evolver.optimizers.cholesky import CholeskyCMA
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike
+
+    from evolver.types import Optimizer
+
+__all__ = ["BUILTIN", "CholeskyCMA", "load", "state_from_dict", "state_to_dict"]
+
+BUILTIN = {"cholesky": "evolver.optimizers.cholesky:CholeskyCMA"}
+"""Name in a session file -> module:class, imported when asked for."""
+
+_COMMON = ("d", "rng", "popsize", "initial")
+
+
+def load(
+    name: str,
+    d: int,
+    *,
+    rng: np.random.Generator,
+    popsize: int | None = None,
+    initial: ArrayLike | None = None,
+    **options: Any,  # noqa: ANN401  each optimizer checks its own
+) -> Optimizer:
+    """Return a new optimizer of `d` latent dimensions.
+
+    Parameters
+    ----------
+    name : a key of `BUILTIN`
+    d, rng, popsize, initial : as every optimizer takes them
+    **options : what this optimizer takes besides: `sigma`, `update_every`, ...
+
+    Raises
+    ------
+    ConfigError
+        No optimizer has this name, or this one has no such option; the message lists what
+        there is.
+    """
+    if name not in BUILTIN:
+        raise ConfigError(
+            f"optimizer must be one of {', '.join(sorted(BUILTIN))}; got {name!r}"
+        )
+    module, _, attribute = BUILTIN[name].partition(":")
+    kind = getattr(import_module(module), attribute)
+    allowed = [option for option in signature(kind).parameters if option not in _COMMON]
+    unknown = sorted(set(options) - set(allowed))
+    if unknown:
+        raise ConfigError(
+            f"optimizer {name!r} takes the options {', '.join(allowed)}; got {unknown}"
+        )
+    return kind(d, rng=rng, popsize=popsize, initial=initial, **options)
