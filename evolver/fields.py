@@ -1,0 +1,245 @@
+"""Checks a tree of plain values against msgspec structs, and writes one out with its comments.
+
+Where msgspec stops at the first mistake, `collect` names them all. Knows struct definitions and
+their `Meta`; knows nothing of sessions.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+import textwrap
+from collections.abc import Mapping
+from typing import cast
+
+import msgspec
+from msgspec import Struct, inspect
+
+_TOML_NAMES = {
+    bool: "a boolean",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    list: "a list",
+    dict: "a table",
+}
+
+
+def collect(raw: object, struct: type[Struct], key: str, problems: list[str]) -> None:
+    """Append to `problems` every mistake in `raw` against `struct`.
+
+    Parameters
+    ----------
+    raw : what the TOML reader gave
+    struct : what it should fit
+    key : dotted key of `raw` in its file, '' at the top
+    problems : list of str, appended to: 'KEY: must be ALLOWED; found WHAT'
+    """
+    if not isinstance(raw, dict):
+        problems.append(f"{key}: must be a table; found {_found(raw)}")
+        return
+    table = cast("dict[str, object]", raw)
+    info = cast("inspect.StructType", inspect.type_info(struct))
+    fields = {f.encode_name: f for f in info.fields}
+    for name in table:
+        if name not in fields:
+            near = difflib.get_close_matches(name, fields, n=1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            problems.append(
+                f"{_join(key, name)}: is not a key here{hint}; allowed: {', '.join(fields)}"
+            )
+    for name, f in fields.items():
+        inner = _join(key, name)
+        if name not in table:
+            if f.required:
+                problems.append(f"{inner}: is missing; must be {_allowed(f.type)}")
+            continue
+        _check(table[name], f.type, inner, problems)
+
+
+def _check(value: object, type_: inspect.Type, key: str, problems: list[str]) -> None:
+    bare = _bare(type_)
+    if isinstance(bare, inspect.StructType):
+        collect(value, bare.cls, key, problems)
+        return
+    if isinstance(bare, inspect.UnionType):
+        structs = [t for t in map(_bare, bare.types) if isinstance(t, inspect.StructType)]
+        if structs:
+            collect(value, structs[0].cls, key, problems)
+            return
+    rows = _as_list(value)
+    if isinstance(bare, inspect.VarTupleType) and rows is not None:
+        item = _bare(bare.item_type)
+        if isinstance(item, inspect.StructType):
+            if not (bare.min_length or 0) <= len(rows) <= (bare.max_length or math.inf):
+                problems.append(f"{key}: must be {_allowed(type_)}; found {len(rows)}")
+            for i, row in enumerate(rows):
+                collect(row, item.cls, f"{key}[{i}]", problems)
+            return
+    if not _fits(value, bare):
+        problems.append(f"{key}: must be {_allowed(type_)}; found {_found(value)}")
+
+
+def _fits(value: object, bare: inspect.Type) -> bool:
+    if isinstance(value, float) and math.isnan(value):
+        return False
+    if isinstance(bare, inspect.UnionType):
+        return any(_fits(value, _bare(t)) for t in bare.types)
+    if isinstance(bare, inspect.VarTupleType | inspect.TupleType):
+        rows = _as_list(value)
+        if rows is None:
+            return False
+        if isinstance(bare, inspect.TupleType):
+            return len(rows) == len(bare.item_types) and all(
+                _fits(row, _bare(t)) for row, t in zip(rows, bare.item_types, strict=True)
+            )
+        inside = (bare.min_length or 0) <= len(rows) <= (bare.max_length or math.inf)
+        return inside and all(_fits(row, _bare(bare.item_type)) for row in rows)
+    if isinstance(bare, inspect.IntType | inspect.FloatType):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        if isinstance(bare, inspect.IntType) and not isinstance(value, int):
+            return False
+        return not (
+            (bare.ge is not None and value < bare.ge)
+            or (bare.gt is not None and value <= bare.gt)
+            or (bare.le is not None and value > bare.le)
+            or (bare.lt is not None and value >= bare.lt)
+        )
+    if isinstance(bare, inspect.LiteralType):
+        return value in bare.values
+    if isinstance(bare, inspect.StrType):
+        return (
+            isinstance(value, str)
+            and len(value) >= (bare.min_length or 0)
+            and (bare.pattern is None or re.search(bare.pattern, value) is not None)
+        )
+    if isinstance(bare, inspect.BoolType):
+        return isinstance(value, bool)
+    if isinstance(bare, inspect.DictType):
+        return isinstance(value, dict)
+    return not isinstance(bare, inspect.NoneType)
+
+
+def _as_list(value: object) -> list[object] | None:
+    return cast("list[object]", value) if isinstance(value, list) else None
+
+
+def _bare(type_: inspect.Type) -> inspect.Type:
+    while isinstance(type_, inspect.Metadata):
+        type_ = type_.type
+    return type_
+
+
+def _meta(type_: inspect.Type, key: str) -> str:
+    """Return what the `Meta` around `type_` says under `key`: 'description' or 'title'."""
+    while isinstance(type_, inspect.Metadata):
+        extra = cast("dict[str, object]", type_.extra_json_schema or {})
+        if key in extra:
+            return str(extra[key])
+        type_ = type_.type
+    return ""
+
+
+def _allowed(type_: inspect.Type) -> str:
+    """Return what a value of `type_` may be, in words."""
+    bare = _bare(type_)
+    if isinstance(bare, inspect.IntType | inspect.FloatType):
+        kind = "a whole number" if isinstance(bare, inspect.IntType) else "a number"
+        bounds = [
+            words.format(limit)
+            for words, limit in (
+                ("at least {}", bare.ge),
+                ("above {}", bare.gt),
+                ("at most {}", bare.le),
+                ("below {}", bare.lt),
+            )
+            if limit is not None
+        ]
+        return " ".join([kind, " and ".join(bounds)]).strip()
+    if isinstance(bare, inspect.LiteralType):
+        return "one of " + ", ".join(repr(v) for v in bare.values)
+    if isinstance(bare, inspect.StrType):
+        words = _meta(type_, "title")
+        return f"a text: {words}" if words else "a text"
+    if isinstance(bare, inspect.TupleType):
+        kinds = ", ".join(_allowed(t) for t in bare.item_types)
+        return f"a list of {len(bare.item_types)}: [{kinds}]"
+    if isinstance(bare, inspect.VarTupleType):
+        least = f"at least {bare.min_length} " if bare.min_length else ""
+        item = _bare(bare.item_type)
+        if isinstance(item, inspect.StructType):
+            most = f", at most {bare.max_length}" if bare.max_length else ""
+            return f"{least}[[table]]{most}".strip()
+        return f"a list of {least}({_allowed(bare.item_type)})"
+    if isinstance(bare, inspect.UnionType):
+        kinds = [t for t in bare.types if not isinstance(_bare(t), inspect.NoneType)]
+        return " or ".join(_allowed(t) for t in kinds)
+    if isinstance(bare, inspect.BoolType):
+        return "true or false"
+    return "a table"
+
+
+def _found(value: object) -> str:
+    kind = next((words for t, words in _TOML_NAMES.items() if type(value) is t), "")
+    text = repr(cast("object", value))
+    if len(text) > 60:
+        text = text[:57] + "..."
+    return f"{text} ({kind})" if kind else text
+
+
+def _join(key: str, name: str) -> str:
+    return f"{key}.{name}" if key else name
+
+
+def commented_fields(value: Struct) -> str:
+    """Return TOML text of `value`: a table a struct, a comment above every key."""
+    info = cast("inspect.StructType", inspect.type_info(type(value)))
+    lines: list[str] = []
+    for f in info.fields:
+        inner = getattr(value, f.name)
+        rows = cast("tuple[Struct, ...]", inner if isinstance(inner, tuple) else (inner,))
+        header = f"[[{f.encode_name}]]" if isinstance(inner, tuple) else f"[{f.encode_name}]"
+        for row in rows:
+            doc = " ".join((type(row).__doc__ or "").split())
+            lines += ["", *_wrap(doc), header]
+            lines += _table(row, f.encode_name)
+    return "\n".join(lines) + "\n"
+
+
+def _table(row: Struct, key: str) -> list[str]:
+    lines: list[str] = []
+    nested: list[str] = []
+    info = cast("inspect.StructType", inspect.type_info(type(row)))
+    for f in info.fields:
+        inner = getattr(row, f.name)
+        if isinstance(inner, Struct):
+            nested += ["", f"[{key}.{f.encode_name}]", *_table(inner, f"{key}.{f.encode_name}")]
+            continue
+        allowed = _allowed(f.type)
+        lines += _wrap(f"{_meta(f.type, 'description')} ({allowed})")
+        if inner is None:
+            lines.append(f"# {f.encode_name} =")
+        else:
+            lines.append(f"{f.encode_name} = {_toml(inner)}")
+    return lines + nested
+
+
+def _wrap(text: str) -> list[str]:
+    return textwrap.wrap(text, 92, initial_indent="# ", subsequent_indent="#   ")
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return msgspec.json.encode(value).decode()
+    if isinstance(value, Mapping):
+        table = cast("Mapping[str, object]", value)
+        if not table:
+            return "{}"
+        return "{ " + ", ".join(f"{k} = {_toml(v)}" for k, v in table.items()) + " }"
+    if isinstance(value, tuple | list):
+        return "[" + ", ".join(_toml(v) for v in cast("list[object]", value)) + "]"
+    return repr(value)
