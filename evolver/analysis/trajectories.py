@@ -1,0 +1,299 @@
+"""What changed over an evolution: scores, references, PSTHs and the test of success.
+
+Knows arrays. Knows nothing of files, sessions or figures, so that anybody's data can be fed in.
+A *group* is what rows are averaged over: a generation, a block, or any other label from 0; rows
+whose group is -1 belong to none. Responses are half open in time: a spike on a bin's or a
+window's right edge belongs to what follows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtr
+
+from evolver.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Floats: TypeAlias = NDArray[np.float64]
+Ints: TypeAlias = NDArray[np.int64]
+
+MIN_GENERATIONS = 4
+"""Fewer, and the first two generations cannot be told from the late ones."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trajectory:
+    """One number a group, with its error.
+
+    Attributes
+    ----------
+    mean : ndarray of float64, shape (g,), units of the values; NaN where a group is empty
+    sem : ndarray of float64, shape (g,), standard error of the mean (n - 1 in the variance);
+        NaN where a group has fewer than two values
+    n : ndarray of int64, shape (g,), finite values in the group
+    """
+
+    mean: Floats
+    sem: Floats
+    n: Ints
+
+    def __len__(self) -> int:
+        return len(self.mean)
+
+    @property
+    def filled(self) -> Ints:
+        """Groups that have a value, ascending."""
+        return np.flatnonzero(self.n > 0).astype(np.int64)
+
+
+def trajectory(values: Floats, group: Ints, *, groups: int) -> Trajectory:
+    """Mean and standard error of `values` in each group; NaN values are left out.
+
+    Parameters
+    ----------
+    values : ndarray of float64, shape (n,); NaN where there is none (a dropped image)
+    group : ndarray of int, shape (n,), 0 to `groups` - 1, or -1 for a row to leave out
+    groups : int >= 0
+
+    Raises
+    ------
+    DataError
+        Where the shapes differ or a group is out of range.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    group = _check_groups(group, rows=values.shape, groups=groups)
+    kept = (group >= 0) & np.isfinite(values)
+    values, group = values[kept], group[kept]
+    n = np.bincount(group, minlength=groups)
+    with np.errstate(invalid="ignore", divide="ignore"):  # 0 / 0 is the NaN that is promised
+        mean = np.bincount(group, weights=values, minlength=groups) / n
+        # Two passes: sums of squares lose everything where the mean is large.
+        squares = np.bincount(group, weights=(values - mean[group]) ** 2, minlength=groups)
+        sem = np.where(n > 1, np.sqrt(squares / (n - 1) / n), np.nan)
+    return Trajectory(mean, sem, n.astype(np.int64))
+
+
+def reference_trajectory(scores: Floats) -> Trajectory:
+    """Mean and standard error over a block's references, for every block.
+
+    Parameters
+    ----------
+    scores : ndarray of float64, shape (b, r), by one thread's fitness; NaN where missing
+    """
+    scores = np.asarray(scores, dtype=np.float64)
+    if scores.ndim != 2:
+        raise DataError(f"scores must have shape (blocks, references); got {scores.shape}")
+    blocks = np.repeat(np.arange(len(scores)), scores.shape[1])
+    return trajectory(scores.ravel(), blocks, groups=len(scores))
+
+
+def best_rows(scores: Floats, group: Ints, *, groups: int) -> Ints:
+    """Return the row with the largest score of each group, shape (groups,); -1 where none.
+
+    The earliest of equal scores wins, so that silent units give the same row everywhere.
+    """
+    scores = np.asarray(scores, dtype=np.float64)
+    group = _check_groups(group, rows=scores.shape, groups=groups)
+    kept = np.flatnonzero((group >= 0) & np.isfinite(scores))
+    best = np.full(groups, -1, dtype=np.int64)
+    # Ascending score, later rows first among equals: the last one written is the best.
+    order = kept[np.lexsort((-kept, scores[kept]))]
+    best[group[order]] = order
+    return best
+
+
+def spike_psth(
+    offsets: Ints,
+    unit: Ints,
+    time_ms: Floats,
+    *,
+    edges_ms: Floats,
+    group: Ints,
+    groups: int,
+    weights: Floats,
+) -> Floats:
+    """Peri-stimulus time histogram of each group, from spike times.
+
+    Parameters
+    ----------
+    offsets : ndarray of int, shape (p + 1,); presentation i has the spikes
+        offsets[i] to offsets[i + 1] - 1
+    unit : ndarray of int, shape (k,), column of `weights` each spike belongs to
+    time_ms : ndarray, shape (k,), ms after onset
+    edges_ms : ndarray of float64, shape (t + 1,), ascending, ms after onset
+    group : ndarray of int, shape (p,), the group of each presentation, -1 for none
+    groups : int
+    weights : ndarray of float64, shape (u,), what one spike of each unit counts
+
+    Returns
+    -------
+    ndarray of float64, shape (groups, t), weighted spikes/s, mean over the group's
+        presentations; NaN for a group without presentations, 0 for a silent one
+    """
+    edges = _check_edges(edges_ms)
+    group = _check_groups(group, rows=(len(offsets) - 1,), groups=groups)
+    bins = len(edges) - 1
+    at = np.searchsorted(edges, np.asarray(time_ms, dtype=np.float64), side="right") - 1
+    of = np.repeat(group, np.diff(offsets))
+    kept = (of >= 0) & (at >= 0) & (at < bins)
+    flat = of[kept] * bins + at[kept]
+    sums = np.bincount(flat, weights=weights[unit[kept]], minlength=groups * bins)
+    return _as_rates(sums.astype(np.float64).reshape(groups, bins), group, edges)
+
+
+def count_psth(
+    counts: NDArray[np.integer],
+    *,
+    edges_ms: Floats,
+    group: Ints,
+    groups: int,
+    weights: Floats,
+) -> Floats:
+    """Like `spike_psth`, from counts a bin: (p, u, t), for rigs that send no spike times."""
+    edges = _check_edges(edges_ms)
+    if counts.ndim != 3 or counts.shape[1:] != (len(weights), len(edges) - 1):
+        raise DataError(
+            f"counts must have shape (presentations, {len(weights)}, {len(edges) - 1}): one "
+            f"column a unit, one bin between two edges; got {counts.shape}"
+        )
+    group = _check_groups(group, rows=(len(counts),), groups=groups)
+    sums = np.zeros((groups, len(edges) - 1))
+    used = np.flatnonzero(weights)  # a session watches one unit of hundreds; read no others
+    for g in range(groups):
+        sums[g] = weights[used] @ counts[group == g][:, used].sum(axis=0, dtype=np.float64)
+    return _as_rates(sums, group, edges)
+
+
+def smooth(psth: Floats, *, edges_ms: Floats, sigma_ms: float) -> Floats:
+    """Gaussian smoothing along time, shape (…, t), the same shape out; sigma 0 changes nothing.
+
+    Weights are renormalised at the ends, so that a flat PSTH stays flat.
+    """
+    if not sigma_ms >= 0:
+        raise DataError(f"sigma_ms must be at least 0; got {sigma_ms}")
+    edges = _check_edges(edges_ms)
+    if sigma_ms == 0:
+        return psth.copy()
+    centres = (edges[1:] + edges[:-1]) / 2
+    kernel = np.exp(-0.5 * ((centres[:, None] - centres[None, :]) / sigma_ms) ** 2)
+    kernel *= np.diff(edges)[:, None]  # unequal bins stand for unequal stretches of time
+    return psth @ (kernel / kernel.sum(axis=0))
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Late against early responses: a two-sample t-test with equal variances.
+
+    Attributes
+    ----------
+    early, late : float, means, units of the scores
+    first_late : int, first of the two late generations
+    t : float
+    dof : int
+    p : float, two-sided
+    """
+
+    early: float
+    late: float
+    first_late: int
+    t: float
+    dof: int
+    p: float
+
+    @property
+    def success(self) -> bool:
+        """Whether the evolution succeeded as the field counts it: p < 0.01 and t > 0."""
+        return self.p < 0.01 and self.t > 0
+
+
+def change(
+    scores: Floats,
+    generation: Ints,
+    *,
+    late: Literal["max", "end"] = "max",
+    rule: Literal["paper", "all"] = "paper",
+) -> Change | None:
+    """Test two late generations against the first two (Wang & Ponce 2026, 'maxinit').
+
+    With ``late="max"`` the late pair starts at the generation m of the largest mean; with
+    ``"end"`` it is the last pair. The paper's rule puts m back to n - 3 where m >= n - 2, so it
+    never uses the last generation; ``rule="all"`` puts it back to n - 2, the last full pair. A
+    pair picked by its maximum is a little favoured by noise; "end" is not.
+
+    Parameters
+    ----------
+    scores : ndarray of float64, shape (n,), one an image; NaN is left out
+    generation : ndarray of int, shape (n,), from 0
+
+    Returns
+    -------
+    Change, or None where there are fewer than `MIN_GENERATIONS` scored generations, or where
+        all scores in both pairs are equal, so that t is undefined
+    """
+    finite = np.isfinite(scores)
+    scores, generation = scores[finite], generation[finite]
+    n = int(generation.max(initial=-1)) + 1
+    if n < MIN_GENERATIONS:
+        return None
+    means = trajectory(scores, generation, groups=n).mean
+    last = n - 2
+    m = last if late == "end" else int(np.nanargmax(means))
+    if m >= last:
+        m = n - 3 if rule == "paper" and late == "max" else last
+    a = scores[(generation >= m) & (generation < m + 2)]
+    b = scores[generation < 2]
+    dof = len(a) + len(b) - 2
+    if not (len(a) and len(b) and dof > 0):
+        return None
+    pooled = (((a - a.mean()) ** 2).sum() + ((b - b.mean()) ** 2).sum()) / dof
+    if pooled == 0:
+        return None
+    t = float((a.mean() - b.mean()) / sqrt(pooled * (1 / len(a) + 1 / len(b))))
+    return Change(
+        early=float(b.mean()),
+        late=float(a.mean()),
+        first_late=m,
+        t=t,
+        dof=dof,
+        p=float(2 * stdtr(dof, -abs(t))),
+    )
+
+
+def evenly(candidates: Ints, *, at_most: int) -> Ints:
+    """Pick `at_most` of `candidates`, evenly spaced, always with the first and the last."""
+    if len(candidates) <= at_most:
+        return candidates
+    picked = np.linspace(0, len(candidates) - 1, at_most).round().astype(np.int64)
+    return candidates[picked]
+
+
+def _as_rates(sums: Floats, group: Ints, edges_ms: Floats) -> Floats:
+    """Turn weighted counts, (g, t), into spikes/s a presentation."""
+    n = np.bincount(group[group >= 0], minlength=len(sums)).astype(np.float64)
+    n[n == 0] = np.nan
+    return sums / n[:, None] / (np.diff(edges_ms) / 1000)
+
+
+def _check_edges(edges_ms: Floats) -> Floats:
+    edges = np.asarray(edges_ms, dtype=np.float64)
+    if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0).all():
+        raise DataError(f"edges_ms must be two or more ascending times, ms; got {edges}")
+    return edges
+
+
+def _check_groups(group: Ints, *, rows: Sequence[int], groups: int) -> Ints:
+    group = np.asarray(group, dtype=np.int64)
+    if group.shape != tuple(rows):
+        raise DataError(f"group must have shape {tuple(rows)}, one a row; got {group.shape}")
+    if group.size and not (group.min() >= -1 and group.max() < groups):
+        raise DataError(
+            f"group must lie between -1 and {groups - 1}; got {group.min()} to {group.max()}"
+        )
+    return group
