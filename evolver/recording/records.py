@@ -5,9 +5,9 @@ Values only: no files, no clocks. `journal.py` frames these bytes and puts them 
 bytes), so that a record is one MessagePack value and decoding one executes nothing.
 
 The order in a session: RunStart, then for every block Proposed, Sent (once an attempt), Result
-(one a presentation and attempt, in the order they came), Committed (once a block); RigJoined and
-Event at any place; RunEnd last, if the session came to an end by itself. An image's pixels come
-before the first Proposed that names it.
+(one a presentation and attempt, in the order they came), Committed (once a block); RigJoined
+and Event at any place; RunEnd last, if the session came to an end by itself. An image's pixels
+come before the first Proposed that names it.
 """
 
 from __future__ import annotations
@@ -266,9 +266,11 @@ def decode(data: bytes) -> AnyRecord:
     Parsed by msgpack with limits, then typed by msgspec: unknown kinds and fields are refused.
     """
     try:
-        raw: object = msgpack.unpackb(  # pyright: ignore[reportUnknownMemberType]
-            data, raw=False, strict_map_key=True, max_ext_len=0
+        return msgspec.convert(
+            msgpack.unpackb(  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+                data, raw=False, strict_map_key=True, max_ext_len=0
+            ),
+            AnyRecord,
         )
-        return msgspec.convert(raw, AnyRecord)
     except (ValueError, msgspec.ValidationError, msgpack.UnpackException) as exc:
         raise RecordingError(f"not a version {JOURNAL_VERSION} journal record: {exc}") from exc
