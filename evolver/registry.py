@@ -60,7 +60,7 @@ class Registry:
                     f"importable; it is not: {exc}"
                 ) from exc
         near = difflib.get_close_matches(name, self.names(), n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = f"; did you mean {near[0]!r}?" if near else "."
         raise ConfigError(
             f"{self.role} must be one of {', '.join(self.names())}; found {name!r}{hint} "
             f"More can be installed, by the entry-point group {self.group!r}"
