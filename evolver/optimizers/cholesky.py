@@ -16,7 +16,6 @@ v <- v / sqrt(1 - c_1 + c_1 |v|^2). The trajectory is that of the dense recursio
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import isfinite
 from operator import index
 from typing import TYPE_CHECKING, ClassVar, Self, SupportsIndex
 
@@ -32,6 +31,8 @@ from evolver.types import Codes, Matrix, Scores, Vector
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
+
+_SMALLEST, _LARGEST = 1e-150, 1e150  # of sigma: squares of what it scales stay in float64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -156,7 +157,7 @@ class CholeskyCMA:
         if update_every is not None:
             never = " or None (never)"
             update_every = _whole("update_every", update_every, at_least=1, otherwise=never)
-        sigma = _positive("sigma", sigma)
+        sigma = _step(sigma)
         mean, given = _start(d, initial)
         a = Factored.identity(d)
         self._state = CholeskyState(
@@ -253,11 +254,11 @@ class CholeskyCMA:
         k = Strategy.cholesky(self.d, s.popsize)
         with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
             after = update(s, told, values, k)
-        if not (isfinite(after.sigma) and after.sigma > 0):
+        if not _SMALLEST <= after.sigma <= _LARGEST:
             raise DataError(
-                f"the step size must stay within float64; it went from {s.sigma:g} to "
-                f"{after.sigma:g} at generation {after.generation}: the search has diverged, "
-                "or has long converged. Start it again from its mean with another sigma"
+                f"sigma must stay between {_SMALLEST:g} and {_LARGEST:g}; generation "
+                f"{after.generation} takes it from {s.sigma:g} to {after.sigma:g}: the search "
+                "has diverged, or converged long ago. Start again from its mean"
             )
         self._state, self._asked = after, None
 
@@ -271,13 +272,16 @@ def _whole(name: str, value: object, *, at_least: int, otherwise: str = "") -> i
     raise ConfigError(f"{name} must be a whole number >= {at_least}{otherwise}; got {value!r}")
 
 
-def _positive(name: str, value: object) -> float:
-    """Return `value` if it is a finite number > 0; else raise `ConfigError`."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        number = float(value)
-        if isfinite(number) and number > 0:
+def _step(sigma: object) -> float:
+    """Return `sigma` if it is a step size; else raise `ConfigError`."""
+    if isinstance(sigma, int | float) and not isinstance(sigma, bool):
+        number = float(sigma)
+        if _SMALLEST <= number <= _LARGEST:
             return number
-    raise ConfigError(f"{name} must be a finite number > 0, latent units; got {value!r}")
+    raise ConfigError(
+        f"sigma must be a number > 0, latent units, between {_SMALLEST:g} and {_LARGEST:g}; "
+        f"got {sigma!r}"
+    )
 
 
 def _start(d: int, initial: ArrayLike | None) -> tuple[Vector, Codes]:
@@ -313,9 +317,10 @@ def _check_state(s: CholeskyState) -> None:
                 f"{name} of the state must be float64, finite and of shape {shape}; got "
                 f"{array.dtype} {array.shape}. Pass a state as it was saved"
             )
-    if not (isfinite(s.sigma) and s.sigma > 0 and isfinite(s.scale) and s.scale > 0):
+    if not (_SMALLEST <= s.sigma <= _LARGEST and 0 < s.scale <= 1):
         raise DataError(
-            f"sigma and scale of the state must be finite and > 0; got {s.sigma}, {s.scale}"
+            "sigma and scale of the state must be a step size and in (0, 1]; got "
+            f"{s.sigma}, {s.scale}"
         )
     if s.generation < 0 or s.popsize < 2 or s.update_every < 0:
         raise DataError(
