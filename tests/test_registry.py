@@ -1,0 +1,41 @@
+"""Names to factories."""
+
+import pytest
+
+from evolver.errors import ConfigError
+from evolver.registry import Registry
+
+OPTIMIZERS = Registry("optimizer", {"cholesky": "evolver.optimizers.cholesky:CholeskyCMA"})
+
+
+def test_a_name_is_imported_when_asked_for():
+    from evolver.optimizers import CholeskyCMA
+
+    assert OPTIMIZERS.find("cholesky") is CholeskyCMA
+
+
+def test_an_unknown_name_says_what_there_is():
+    with pytest.raises(ConfigError, match=r"one of .*cholesky.*did you mean 'cholesky'\?"):
+        OPTIMIZERS.find("cholesk")
+
+
+def install(tmp_path, monkeypatch, target):
+    """Put a distribution on the path that adds an optimizer by entry point."""
+    info = tmp_path / "theirs-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[evolver.optimizers]\ntheirs = {target}\n")
+    (tmp_path / "their_module.py").write_text("class Theirs:\n    d = 3\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+
+def test_an_installed_distribution_adds_a_name(tmp_path, monkeypatch):
+    install(tmp_path, monkeypatch, "their_module:Theirs")
+    assert OPTIMIZERS.names() == ("cholesky", "theirs")
+    assert OPTIMIZERS.find("theirs").d == 3
+
+
+def test_a_broken_installed_name_says_why(tmp_path, monkeypatch):
+    install(tmp_path, monkeypatch, "their_module:Nothing")
+    with pytest.raises(ConfigError, match="must be importable; it is not"):
+        OPTIMIZERS.find("theirs")
