@@ -11,13 +11,13 @@ units, files or clocks, nor of what a score means.
 
 from __future__ import annotations
 
-from importlib import import_module
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from evolver.errors import ConfigError
 from evolver.optimizers._state import state_from_dict, state_to_dict
 from evolver.optimizers.cholesky import CholeskyCMA
+from evolver.registry import Registry
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,7 +46,7 @@ def load(
 
     Parameters
     ----------
-    name : a key of `BUILTIN`
+    name : a key of `BUILTIN`, or one that an installed distribution adds
     d, rng, popsize, initial : as every optimizer takes them
     **options : what this optimizer takes besides: `sigma`, `update_every`, ...
 
@@ -56,16 +56,14 @@ def load(
         No optimizer has this name, or this one has no such option; the message lists what
         there is.
     """
-    if name not in BUILTIN:
-        raise ConfigError(
-            f"optimizer must be one of {', '.join(sorted(BUILTIN))}; got {name!r}"
-        )
-    module, _, attribute = BUILTIN[name].partition(":")
-    kind = getattr(import_module(module), attribute)
-    allowed = [option for option in signature(kind).parameters if option not in _COMMON]
-    unknown = sorted(set(options) - set(allowed))
-    if unknown:
-        raise ConfigError(
-            f"optimizer {name!r} takes the options {', '.join(allowed)}; got {unknown}"
-        )
+    kind = Registry("optimizer", BUILTIN).find(name)
+    parameters = signature(kind).parameters.values()
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        allowed = [p.name for p in parameters if p.name not in _COMMON]
+        unknown = sorted(set(options) - set(allowed))
+        if unknown:
+            raise ConfigError(
+                f"optimizer {name!r} takes the options {', '.join(allowed) or '(none)'}; found "
+                f"{', '.join(unknown)}. Remove it, or correct its name"
+            )
     return kind(d, rng=rng, popsize=popsize, initial=initial, **options)

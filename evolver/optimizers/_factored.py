@@ -28,7 +28,7 @@ _SLACK = 16  # rows V may have beyond d, so that small matrices are not folded a
 class Factored:
     """The matrix A."""
 
-    scale: float  # s > 0
+    scale: float  # s > 0, 0-d
     rows: Matrix  # (k, d) V
     forward: Matrix  # (k, k) T
     inverse: Matrix  # (k, k) U
@@ -42,11 +42,12 @@ class Factored:
 
 def times(z: Codes, a: Factored, factor: float) -> Codes:
     """Return a new array, factor * z A, for rows z, shape (n, d)."""
+    if not a.rows.shape[0]:
+        return (factor * a.scale) * z
     xp = array_namespace(z, a.rows)
-    product = (factor * a.scale) * z
-    if a.rows.shape[0]:
-        small = ((z @ xp.matrix_transpose(a.rows)) @ a.forward) * (factor * a.scale)
-        product += small @ a.rows  # in place: (n, d) is the largest thing here, and is new
+    product = ((z @ xp.matrix_transpose(a.rows)) @ a.forward) @ a.rows
+    product += z  # in place, on the array just made: (n, d) is the largest thing here
+    product *= factor * a.scale
     return product
 
 
@@ -91,8 +92,20 @@ def _bordered(block: Matrix, right: Vector, below: Vector, corner: Any) -> Matri
 
 
 def _folded(a: Factored) -> Factored:
-    """Write the same A as I + (A - I): d rows, s = 1, and an inverse without drift."""
+    """Write the same A with d rows, and an inverse without drift.
+
+    s becomes the root mean square of A's singular values, so that what T holds is of order 1
+    and A loses no digits to it, however far C has shrunk or grown.
+    """
     xp = array_namespace(a.rows)
-    eye = xp.eye(a.rows.shape[1], dtype=a.rows.dtype, device=a.rows.device)
-    full = a.scale * (eye + xp.matrix_transpose(a.rows) @ (a.forward @ a.rows))
-    return Factored(scale=1.0, rows=eye, forward=full - eye, inverse=eye - xp.linalg.inv(full))
+    d = a.rows.shape[1]
+    eye = xp.eye(d, dtype=a.rows.dtype, device=a.rows.device)
+    full = eye + xp.matrix_transpose(a.rows) @ (a.forward @ a.rows)
+    size = xp.sqrt(xp.sum(full**2) / d)
+    full = full / size
+    return Factored(
+        scale=a.scale * size,
+        rows=eye,
+        forward=full - eye,
+        inverse=eye - xp.linalg.inv(full),
+    )

@@ -221,8 +221,12 @@ class CholeskyCMA:
             raise OrderError("ask() and tell() take turns: tell() the codes asked for first")
         s = self._state
         z = self._rng.standard_normal((s.popsize, self.d))
-        self._asked = s.given if len(s.given) else sample(s, z)
-        return self._asked.copy()  # the caller's, who may write to it
+        if len(s.given):
+            self._asked = s.given
+            return s.given.copy()
+        self._asked = sample(s, z)
+        np.copyto(z, self._asked)  # the caller's copy, to do with as it likes
+        return z
 
     def tell(self, codes: ArrayLike, scores: ArrayLike) -> None:
         """Learn from the scored codes of this generation.
@@ -254,10 +258,11 @@ class CholeskyCMA:
         k = Strategy.cholesky(self.d, s.popsize)
         with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
             after = update(s, told, values, k)
-        if not _SMALLEST <= after.sigma <= _LARGEST:
+        if not _fits(after):
             raise DataError(
-                f"sigma must stay between {_SMALLEST:g} and {_LARGEST:g}; generation "
-                f"{after.generation} takes it from {s.sigma:g} to {after.sigma:g}: the search "
+                f"sigma and the scale of A must stay between {_SMALLEST:g} and {_LARGEST:g}; "
+                f"generation {after.generation} takes sigma from {s.sigma:g} to "
+                f"{after.sigma:g}, the scale from {s.scale:g} to {after.scale:g}: the search "
                 "has diverged, or converged long ago. Start again from its mean"
             )
         self._state, self._asked = after, None
@@ -298,6 +303,10 @@ def _start(d: int, initial: ArrayLike | None) -> tuple[Vector, Codes]:
     return (codes, np.zeros((0, d))) if codes.ndim == 1 else (codes.mean(axis=0), codes)
 
 
+def _fits(s: CholeskyState) -> bool:
+    return _SMALLEST <= s.sigma <= _LARGEST and _SMALLEST <= s.scale <= _LARGEST
+
+
 def _check_state(s: CholeskyState) -> None:
     """Raise `DataError` unless the arrays of a state fit one another and are finite."""
     d, k = len(np.atleast_1d(s.mean)), len(np.atleast_1d(s.rows))
@@ -317,9 +326,9 @@ def _check_state(s: CholeskyState) -> None:
                 f"{name} of the state must be float64, finite and of shape {shape}; got "
                 f"{array.dtype} {array.shape}. Pass a state as it was saved"
             )
-    if not (_SMALLEST <= s.sigma <= _LARGEST and 0 < s.scale <= 1):
+    if not _fits(s):
         raise DataError(
-            "sigma and scale of the state must be a step size and in (0, 1]; got "
+            f"sigma and scale of the state must be between {_SMALLEST:g} and {_LARGEST:g}; got "
             f"{s.sigma}, {s.scale}"
         )
     if s.generation < 0 or s.popsize < 2 or s.update_every < 0:

@@ -11,13 +11,15 @@ from evolver.optimizers.cholesky import CholeskyState, Strategy, sample, update
 from tests.optimizers.conformance import hill
 
 D, N = 5, 9
-ARRAYS = [f.name for f in fields(CholeskyState) if f.name not in {
-    "generation", "popsize", "update_every", "scale",
-}]  # fmt: skip
+COUNTERS = {"generation", "popsize", "update_every"}
+ARRAYS = [field.name for field in fields(CholeskyState) if field.name not in COUNTERS]
 
 
 def on_torch(state):
-    return replace(state, **{name: torch.tensor(getattr(state, name)) for name in ARRAYS})
+    return replace(
+        state,
+        **{name: torch.tensor(getattr(state, name), dtype=torch.float64) for name in ARRAYS},
+    )
 
 
 def populations(given=0, seeds=3):
@@ -55,7 +57,7 @@ def test_batched_equals_one_by_one(given):
     k, rng = Strategy.cholesky(D, N), np.random.default_rng(0)
     alone = [on_torch(state) for state in populations(given)]
     stacked = {n: torch.stack([getattr(s, n) for s in alone]) for n in ARRAYS}
-    frame = alone[0]  # counters and scale follow the number of generations alone
+    frame = alone[0]  # the counters follow the number of generations alone
     for _ in range(60):
         z = torch.tensor(rng.standard_normal((len(alone), N, D)))
 

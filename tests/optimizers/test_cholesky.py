@@ -120,8 +120,8 @@ def test_folding_bounds_the_state_and_the_drift():
     a = state.scale * (eye + state.rows.T @ state.forward @ state.rows)
     inverse = (eye - state.rows.T @ state.inverse @ state.rows) / state.scale
     condition = np.linalg.cond(a)
-    assert condition > 1e3
-    np.testing.assert_allclose(a @ inverse, eye, atol=1e-12 * condition)
+    assert condition > 100
+    np.testing.assert_allclose(a @ inverse, eye, atol=1e-14 * condition)
 
 
 class CountingStream:
@@ -335,7 +335,7 @@ def test_a_search_that_leaves_float64_says_so():
         assert np.isfinite(codes).all()
         return codes[:, 0]
 
-    with pytest.raises(DataError, match=r"sigma must stay between 1e-150 and 1e\+150"):
+    with pytest.raises(DataError, match=r"sigma .* must stay between 1e-150 and 1e\+150"):
         TestCholesky().run(optimizer, 200, slope_without_end)
     assert optimizer.state.sigma <= 1e150
 
