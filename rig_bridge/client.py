@@ -1,0 +1,208 @@
+"""The rig's side of the wire on a socket: `RigClient`, and what a rig must be able to do.
+
+Knows ZeroMQ and a clock that is handed in; what to say and when is `RigLink`'s, and how an
+image gets onto a screen is the presenter's.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import zmq
+
+from rig_bridge import codec
+from rig_bridge.errors import EndpointError, ProtocolError, RefusedError
+from rig_bridge.messages import Hello
+from rig_bridge.rig_link import Prepare, RigAction, RigLink, SendToEngine, Stop
+from rig_bridge.sockets import Monitor, set_options
+from rig_bridge.trials import Image, Presentation, TrialResult
+
+_WAKE_S = 0.1
+_BYE_LINGER_MS = 500
+
+
+class Presenter(Protocol):
+    """What a rig must be able to do."""
+
+    def prepare(self, images: dict[str, Image]) -> None:
+        """Get ready to show these images, (h, w, 3) uint8 by digest; the first comes next."""
+        ...
+
+    def present(self, image: Image, request: Presentation) -> TrialResult:
+        """Show one image, wait until it is over, and return what happened.
+
+        The result is of ``request.presentation`` and ``request.attempt``, and covers
+        ``request.window_ms`` around onset. Returns early where the animal breaks fixation.
+        """
+        ...
+
+    def blank(self) -> None:
+        """Clear the screen: the session is over, or the rig leaves."""
+        ...
+
+
+def _never() -> bool:
+    return False
+
+
+class RigClient:
+    """Connects a presenter to an engine, again and again until the session is over.
+
+    Parameters
+    ----------
+    endpoint : the engine's address, ``tcp://127.0.0.1:5765``
+    hello : who the rig is
+    presenter : shows images
+    identity : one per rig and kept over restarts, so that a restarted rig takes its own place
+    clock : monotonic, seconds
+    group_s : results are sent together so often, and at the end of a block
+
+    Raises
+    ------
+    EndpointError
+        where the address or the identity cannot be used
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        hello: Hello,
+        presenter: Presenter,
+        identity: str,
+        clock: Callable[[], float] = time.monotonic,
+        group_s: float = 0.05,
+    ) -> None:
+        name = identity.encode()
+        if not 1 <= len(name) <= 255 or name[0] == 0:
+            raise EndpointError(
+                f"an identity must be 1 to 255 bytes and not begin with a zero; "
+                f"got {identity!r}"
+            )
+        codec.encode(hello)  # a rig that cannot say hello hears of it here
+        self.endpoint, self._identity = endpoint, name
+        self._hello, self._presenter = hello, presenter
+        self._clock, self._group_s = clock, group_s
+        self._outbox: deque[list[codec.Frame]] = deque()
+        self._stopped: Stop | None = None
+
+    def run(
+        self, *, stop: Callable[[], bool] = _never, idle_timeout_s: float | None = None
+    ) -> str:
+        """Present what is asked for until the session is over; return why it is.
+
+        Parameters
+        ----------
+        stop : asked between presentations, and ten times a second while idle; True: leave
+        idle_timeout_s : leave when no engine has said a word for so long; None: wait for ever
+
+        Raises
+        ------
+        RefusedError
+            where the engine does not want this rig
+        EndpointError
+            where the address is none
+        """
+        context = zmq.Context()
+        socket = context.socket(zmq.DEALER)
+        set_options(socket)
+        socket.setsockopt(zmq.IDENTITY, self._identity)
+        socket.setsockopt(zmq.IMMEDIATE, 1)
+        socket.setsockopt(zmq.RECONNECT_IVL, 50)
+        socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
+        monitor = Monitor(socket)
+        try:
+            try:
+                socket.connect(self.endpoint)
+            except zmq.ZMQError as exc:
+                raise EndpointError(f"cannot connect to {self.endpoint!r}: {exc}") from exc
+            return self._run(socket, monitor, stop, idle_timeout_s)
+        finally:
+            self._outbox.clear()
+            self._presenter.blank()
+            monitor.close()
+            socket.close(linger=_BYE_LINGER_MS)  # for the bye; bounded
+            context.term()
+
+    # ------------------------------------------------------------------ inside
+
+    def _run(
+        self,
+        socket: zmq.Socket[bytes],
+        monitor: Monitor,
+        stop: Callable[[], bool],
+        idle_timeout_s: float | None,
+    ) -> str:
+        poller = zmq.Poller()
+        poller.register(monitor.socket, zmq.POLLIN)
+        link, clock = RigLink(self._hello), self._clock
+        self._stopped = None
+        heard = flushed = clock()
+        while True:
+            if stop():
+                self._do(socket, link.bye("stopped"))
+                return "stopped"
+            for connected in monitor.events():
+                self._outbox.clear()
+                self._do(socket, link.connected(clock()) if connected else link.disconnected())
+            if self._receive(socket, link):
+                heard = clock()
+            if self._stopped is not None:
+                if self._stopped.refused:
+                    raise RefusedError(f"the engine refused this rig: {self._stopped.reason}")
+                return self._stopped.reason
+            self._do(socket, link.tick(clock()))
+            shown = link.next()
+            if shown is not None:
+                link.presented(self._presenter.present(*shown))
+            if link.has_unsent and (link.is_idle or clock() - flushed >= self._group_s):
+                self._do(socket, link.flush())
+                flushed = clock()
+            if shown is not None:
+                continue
+            if idle_timeout_s is not None and clock() - heard >= idle_timeout_s:
+                self._do(socket, link.bye("idle"))
+                return f"no engine for {idle_timeout_s:g} s"
+            poller.register(socket, zmq.POLLIN | (zmq.POLLOUT if self._outbox else 0))
+            poller.poll(math.ceil(_WAKE_S * 1000))
+
+    def _receive(self, socket: zmq.Socket[bytes], link: RigLink) -> bool:
+        heard = False
+        while self._stopped is None:
+            try:
+                frames = socket.recv_multipart(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                break
+            heard = True
+            try:
+                message, arrays = codec.decode_from_engine([f.buffer for f in frames])
+            except ProtocolError as error:
+                text = f"the engine sent what is no message: {error}"
+                self._do(socket, link.notice("error", text))
+                continue
+            self._do(socket, link.received(message, arrays, self._clock()))
+        return heard
+
+    def _do(self, socket: zmq.Socket[bytes], actions: Sequence[RigAction]) -> None:
+        for action in actions:
+            match action:
+                case SendToEngine(message, arrays):
+                    self._outbox.append(codec.encode(message, arrays))
+                case Prepare(images):
+                    self._send(socket)  # accepted: before what may take long
+                    self._presenter.prepare(images)
+                case Stop():
+                    self._stopped = action
+        self._send(socket)
+
+    def _send(self, socket: zmq.Socket[bytes]) -> None:
+        while self._outbox:
+            try:
+                socket.send_multipart(self._outbox[0], zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            self._outbox.popleft()

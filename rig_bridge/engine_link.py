@@ -1,0 +1,405 @@
+"""The engine's half of the conversation, as a state machine: events in, actions out.
+
+Knows messages, arrays and the times it is told; no sockets, no clocks, no bytes. A method is
+called for whatever happens (a message came, time passed, the rig is gone, the engine wants
+images shown) and returns what is to be done, in order: messages to send, events to hand up.
+
+What it promises, whatever the network and the rig do: a result of a presentation that was asked
+for is handed up once; a result is acknowledged only after the engine said that it is safe;
+what is unanswered is asked for again, with the next attempt number, until it is answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from rig_bridge import codec
+from rig_bridge.errors import ProtocolError, RequestError, VersionError
+from rig_bridge.events import BlockDone, Resent, Responded, RigEvent, RigJoined, RigLost
+from rig_bridge.messages import (
+    VERSION,
+    Accepted,
+    Ack,
+    Acknowledged,
+    Bye,
+    Done,
+    End,
+    FromEngine,
+    FromRig,
+    Hello,
+    Notice,
+    Ping,
+    Refused,
+    Response,
+    Show,
+    ShownImage,
+    ShownPresentation,
+    Welcome,
+)
+from rig_bridge.trials import Array, PresentationRequest, ShowRequest, TrialResult, unpack
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SendToRig:
+    """An action: send `message` and its arrays to `peer`."""
+
+    peer: bytes
+    message: FromEngine
+    arrays: tuple[Array, ...] = ()
+
+
+EngineAction: TypeAlias = SendToRig | RigEvent
+
+
+@dataclass(slots=True, eq=False)
+class _Open:
+    """One request with presentations that are not answered yet."""
+
+    request: ShowRequest
+    unanswered: dict[int, PresentationRequest]
+    sent: bool = False
+    due: float | None = None  # resend then at the latest; None: by the answer timeout only
+
+
+class EngineLink:
+    """The engine's half.
+
+    Parameters
+    ----------
+    session : hexadecimal id of the session
+    name : the session's, for people
+    window_ms : to be recorded around each onset
+    answer_timeout_s : resend after so long without a word from the rig while answers are due;
+        longer than the longest presentation
+    ping_every_s : send a ping so often; how a rig learns that an engine is (still) there
+    """
+
+    RESEND_AT_MOST_EVERY_S = 1.0
+    MAX_ATTEMPTS_AHEAD = 1000
+
+    def __init__(
+        self,
+        *,
+        session: str,
+        name: str,
+        window_ms: tuple[float, float],
+        answer_timeout_s: float = 30.0,
+        ping_every_s: float = 1.0,
+    ) -> None:
+        self.peer: bytes | None = None
+        self.hello: Hello | None = None
+        self.ended: str | None = None
+        self._welcome = Welcome(session=session, name=name, window_ms=window_ms)
+        codec.encode(self._welcome)  # refuses an impossible window at once
+        self._answer_timeout_s, self._ping_every_s = answer_timeout_s, ping_every_s
+        self._open: list[_Open] = []
+        self._attempts: dict[int, int] = {}  # block -> last attempt used
+        self._delivered: dict[tuple[int, int], int] = {}  # (block, presentation) -> attempt
+        self._acked: dict[tuple[int, int], int] = {}  # (block, presentation) -> attempt
+        self._heard = self._pinged = 0.0
+
+    # ------------------------------------------------------------------ commands from above
+
+    def show(self, request: ShowRequest, now: float) -> list[EngineAction]:
+        """Ask for presentations; kept until answered, sent when a rig is there.
+
+        Raises
+        ------
+        RequestError
+            where the request contradicts itself, an earlier one, or a limit of the protocol
+        """
+        if self.ended is not None:
+            raise RequestError(
+                f"nothing can be shown after the end of the session: {self.ended}"
+            )
+        used = self._attempts.get(request.block, 0)
+        if request.attempt <= used:
+            raise RequestError(
+                f"attempt must be above {used}, the last of block {request.block}; "
+                f"got {request.attempt}"
+            )
+        waiting = {
+            p for o in self._open if o.request.block == request.block for p in o.unanswered
+        }
+        if twice := waiting & {p.presentation for p in request.presentations}:
+            raise RequestError(
+                f"presentations {sorted(twice)[:5]} of block {request.block} are asked for "
+                "already and not answered yet"
+            )
+        wanted = tuple(self._with_known(request.block, p) for p in request.presentations)
+        request = replace(request, presentations=wanted)
+        try:
+            message, arrays = self._message(request)
+            codec.check_arrays(message, arrays)
+            codec.encode_header(message)
+        except ProtocolError as exc:
+            raise RequestError(str(exc)) from exc
+        entry = _Open(request, {p.presentation: p for p in wanted})
+        if len(entry.unanswered) != len(wanted):
+            raise RequestError("a request must name each presentation once")
+        self._open.append(entry)
+        self._attempts[request.block] = request.attempt
+        return self._send(entry, now) if self.peer is not None else []
+
+    def ack(self, block: int, presentations: Sequence[int]) -> list[EngineAction]:
+        """Say that the last results handed up of these presentations are durable.
+
+        Raises
+        ------
+        RequestError
+            where there is no such result: nothing may be acknowledged before it was handed up
+        """
+        unknown = [p for p in presentations if (block, p) not in self._delivered]
+        if unknown:
+            raise RequestError(
+                f"only results that were handed up can be acknowledged; presentations "
+                f"{unknown[:5]} of block {block} were not"
+            )
+        for p in presentations:
+            self._acked[block, p] = self._delivered[block, p]
+        return self._acks(block, [(p, self._acked[block, p]) for p in presentations])
+
+    def end(self, reason: str) -> list[EngineAction]:
+        """End the session: the rig is to blank its screen; every later hello is told so."""
+        self.ended = reason[:2000]
+        self._open.clear()
+        return [] if self.peer is None else [SendToRig(self.peer, End(self.ended))]
+
+    # ------------------------------------------------------------------ what happens
+
+    def received(
+        self, peer: bytes, message: FromRig, arrays: Sequence[Array], now: float
+    ) -> list[EngineAction]:
+        """Take a message that `codec` has read."""
+        if isinstance(message, Hello):
+            return self._received_hello(peer, message, now)
+        if peer != self.peer:
+            return []  # of an earlier connection, or never welcomed: it will say hello
+        self._heard = now
+        match message:
+            case Accepted() | Notice():
+                return [message]
+            case Response():
+                return self._received_response(message, arrays)
+            case Done(block, attempt):
+                return self._received_done(block, attempt, now)
+            case Bye(reason):
+                return self.lost(f"the rig said bye: {reason}")
+
+    def misread(self, peer: bytes, error: ProtocolError) -> list[EngineAction]:
+        """Take bytes that `codec` could not read."""
+        if isinstance(error, VersionError):
+            reason = f"this engine speaks protocol version {VERSION}, the rig {error.found}"
+            return [
+                SendToRig(peer, Refused(reason)),
+                Notice("error", f"a rig was refused: {reason}"),
+            ]
+        if peer != self.peer:
+            return []
+        return [Notice("error", f"the rig sent what is no message: {error}"[:2000])]
+
+    def lost(self, reason: str) -> list[EngineAction]:
+        """Take the news that the rig is gone."""
+        if self.peer is None:
+            return []
+        self.peer = self.hello = None
+        return [RigLost(reason)]
+
+    def tick(self, now: float) -> list[EngineAction]:
+        """Take the time: ping, and ask again for what is overdue."""
+        if self.peer is None:
+            return []
+        actions: list[EngineAction] = []
+        if now - self._pinged >= self._ping_every_s:
+            actions += self.ping(now)
+        silent = now - self._heard >= self._answer_timeout_s
+        for entry in list(self._open):
+            if silent or (entry.due is not None and now >= entry.due):
+                actions += self._send(entry, now)
+        return actions
+
+    def ping(self, now: float) -> list[EngineAction]:
+        """Ask the network, not the rig, whether the rig can be reached."""
+        if self.peer is None:
+            return []
+        self._pinged = now
+        return [SendToRig(self.peer, Ping(self._welcome.session))]
+
+    @property
+    def unanswered(self) -> dict[int, tuple[int, ...]]:
+        """Presentations that are asked for and not answered, by block."""
+        blocks: dict[int, tuple[int, ...]] = {}
+        for entry in self._open:
+            block = entry.request.block
+            blocks[block] = (*blocks.get(block, ()), *entry.unanswered)
+        return blocks
+
+    # ------------------------------------------------------------------ inside
+
+    def _received_hello(self, peer: bytes, hello: Hello, now: float) -> list[EngineAction]:
+        if self.ended is not None:
+            return [SendToRig(peer, End(self.ended))]
+        pre, post = self._welcome.window_ms
+        refusal = ""
+        if self.peer is not None and peer != self.peer:
+            refusal = "another rig is here already; end it first"
+        elif hello.window_ms[0] > pre or hello.window_ms[1] < post:
+            refusal = (
+                f"the session records from {pre} to {post} ms around onset; "
+                f"this rig can from {hello.window_ms[0]} to {hello.window_ms[1]}"
+            )
+        if refusal:
+            return [
+                SendToRig(peer, Refused(refusal)),
+                Notice("warning", f"rig {hello.name!r} was refused: {refusal}"),
+            ]
+        self.peer, self.hello = peer, hello
+        self._heard = self._pinged = now
+        actions: list[EngineAction] = [SendToRig(peer, self._welcome), RigJoined(hello)]
+        for entry in list(self._open):
+            actions += self._send(entry, now)
+        return actions
+
+    def _received_response(
+        self, response: Response, arrays: Sequence[Array]
+    ) -> list[EngineAction]:
+        block = response.block
+        results = unpack(response, arrays)
+        if wrong := self._contradiction(response, results):
+            return [Notice("error", f"a response was dropped: {wrong}")]
+        if block in self._attempts:
+            # An engine that was restarted may not know of its last resend; the rig does.
+            self._attempts[block] = max(self._attempts[block], response.attempt)
+        fresh: list[TrialResult] = []
+        again: list[tuple[int, int]] = []
+        for result in results:
+            key = (block, result.presentation)
+            entry = self._asked(*key)
+            known = self._delivered.get(key, 0)
+            if entry is not None:
+                known = max(known, entry.unanswered[result.presentation].known_attempt)
+            if entry is not None and result.attempt > known:
+                del entry.unanswered[result.presentation]
+                entry.due = None
+                self._delivered[key] = result.attempt
+                fresh.append(result)
+            elif result.attempt <= self._acked.get(key, 0):
+                again.append((result.presentation, result.attempt))
+        actions = self._acks(block, again)
+        if fresh:
+            actions.append(Responded(block, tuple(fresh)))
+            self._open = [entry for entry in self._open if entry.unanswered]
+            if all(entry.request.block != block for entry in self._open):
+                actions.append(BlockDone(block, self._attempts[block]))
+        return actions
+
+    def _contradiction(self, response: Response, results: Sequence[TrialResult]) -> str:
+        """Return what in a response cannot be, by what the rig said or was asked; or ''."""
+        if self.hello is None:
+            return "no hello came before it"
+        if response.form not in self.hello.capabilities:
+            return (
+                f"form must be one of {self.hello.capabilities}, as said in the hello; "
+                f"got {response.form!r}"
+            )
+        n = len(self.hello.units)
+        for result in results:
+            arrays = result.arrays
+            if response.form == "spikes":
+                fits = not len(arrays["units"]) or int(arrays["units"].max()) < n
+            else:
+                name = "counts" if response.form == "counts" else "rates"
+                fits = arrays[name].shape[0] == n
+            if not fits:
+                return f"units must be those of the hello, {n} of them"
+        last = self._attempts.get(response.block)
+        if last is not None and any(r.attempt > last for r in results):
+            return (
+                f"attempt {last} of block {response.block} is the last one that was asked for"
+            )
+        return ""
+
+    def _received_done(self, block: int, attempt: int, now: float) -> list[EngineAction]:
+        """Ask again, soon, for what the rig believes it has answered."""
+        for entry in self._open:
+            request = entry.request
+            if request.block == block and request.attempt <= attempt and entry.due is None:
+                entry.due = now + self.RESEND_AT_MOST_EVERY_S
+        return []
+
+    def _asked(self, block: int, presentation: int) -> _Open | None:
+        for entry in self._open:
+            if entry.request.block == block and presentation in entry.unanswered:
+                return entry
+        return None
+
+    def _with_known(self, block: int, p: PresentationRequest) -> PresentationRequest:
+        known = max(p.known_attempt, self._delivered.get((block, p.presentation), 0))
+        return replace(p, known_attempt=known)
+
+    def _send(self, entry: _Open, now: float) -> list[EngineAction]:
+        """Send a request, or what is unanswered of it again under a new attempt number."""
+        if self.peer is None:
+            return []
+        resent: list[EngineAction] = []
+        if entry.sent:
+            block = entry.request.block
+            self._attempts[block] += 1
+            entry.request = _remaining(
+                entry.request, entry.unanswered.values(), attempt=self._attempts[block]
+            )
+            resent = [Resent(block, entry.request.attempt, tuple(entry.unanswered))]
+            entry.unanswered = {p.presentation: p for p in entry.request.presentations}
+        entry.sent, entry.due = True, None
+        self._heard = now  # so that the answer timeout counts from here
+        return [*resent, SendToRig(self.peer, *self._message(entry.request))]
+
+    def _message(self, request: ShowRequest) -> tuple[Show, tuple[Array, ...]]:
+        if len(request.images) != len(request.sha256):
+            raise RequestError(
+                f"sha256 must have one digest per image, {len(request.images)}; "
+                f"got {len(request.sha256)}"
+            )
+        try:
+            images = tuple(
+                ShownImage(sha256, "|u1", (image.shape[0], image.shape[1], 3))
+                for image, sha256 in zip(request.images, request.sha256, strict=True)
+            )
+        except IndexError as exc:
+            raise RequestError("images must be (h, w, 3) uint8") from exc
+        shown = tuple(
+            ShownPresentation(p.presentation, p.image, p.on_ms, p.off_ms, p.known_attempt)
+            for p in request.presentations
+        )
+        message = Show(
+            self._welcome.session,
+            request.block,
+            request.attempt,
+            images,
+            shown,
+            request.size_deg,
+            request.position_deg,
+        )
+        return message, request.images
+
+    def _acks(self, block: int, results: Sequence[tuple[int, int]]) -> list[EngineAction]:
+        if self.peer is None or not results:
+            return []
+        return [SendToRig(self.peer, Ack(block, tuple(Acknowledged(*r) for r in results)))]
+
+
+def _remaining(
+    request: ShowRequest, presentations: Iterable[PresentationRequest], *, attempt: int
+) -> ShowRequest:
+    """Return a request for some of the presentations, with only the images these need."""
+    wanted = tuple(presentations)
+    needed = sorted({p.image for p in wanted})
+    return replace(
+        request,
+        attempt=attempt,
+        images=tuple(request.images[i] for i in needed),
+        sha256=tuple(request.sha256[i] for i in needed),
+        presentations=tuple(replace(p, image=needed.index(p.image)) for p in wanted),
+    )

@@ -1,0 +1,39 @@
+"""Everything the wire raises on purpose.
+
+RigBridgeError
+├── ProtocolError    bytes or a message are not what docs/PROTOCOL.md says  (also a ValueError)
+│   └── VersionError     a hello of another protocol version
+├── RequestError     a request to show images cannot be put on the wire     (also a ValueError)
+├── RefusedError     the engine does not want this rig; raised on the rig
+└── EndpointError    an address cannot be bound or connected
+
+Every message says what must hold, what came, and what to do.
+"""
+
+
+class RigBridgeError(Exception):
+    """Base of the tree."""
+
+
+class ProtocolError(RigBridgeError, ValueError):
+    """Bytes or a message are not what the protocol says."""
+
+
+class VersionError(ProtocolError):
+    """A hello of another protocol version; `found` is the version it names."""
+
+    def __init__(self, message: str, *, found: int) -> None:
+        super().__init__(message)
+        self.found = found
+
+
+class RequestError(RigBridgeError, ValueError):
+    """A request to show images cannot be put on the wire."""
+
+
+class RefusedError(RigBridgeError):
+    """The engine does not want this rig."""
+
+
+class EndpointError(RigBridgeError):
+    """An address cannot be bound or connected."""

@@ -1,0 +1,52 @@
+"""What the engine hears of its rig: values, handed up by `EngineServer.poll`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from rig_bridge.messages import Accepted, Hello, Notice
+from rig_bridge.trials import TrialResult
+
+
+@dataclass(frozen=True, slots=True)
+class RigJoined:
+    """A rig said hello and was welcomed; who answers from here on."""
+
+    hello: Hello
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Responded:
+    """Results, each handed up once; `EngineLink.ack` them when they are durable."""
+
+    block: int
+    trials: tuple[TrialResult, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockDone:
+    """Everything asked of a block is answered; `attempt` is the last one that was sent."""
+
+    block: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class RigLost:
+    """No rig: what is unanswered waits for the next hello."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resent:
+    """What was unanswered was asked for again, under a new attempt number."""
+
+    block: int
+    attempt: int
+    presentations: tuple[int, ...]
+
+
+RigEvent: TypeAlias = RigJoined | Accepted | Responded | BlockDone | RigLost | Resent | Notice
+"""`Accepted` (the rig has a request, complete) and `Notice` are handed up as they came."""

@@ -1,0 +1,215 @@
+"""Messages between engine and rig, version 1. docs/PROTOCOL.md is the text that rules.
+
+Values only: no sockets, no clocks, no numpy. Pixels and spikes travel as further frames beside
+the header, so headers stay small and decoding one never allocates an image.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from msgspec import Meta, Struct
+
+VERSION = 1
+
+MAX_SHOWN_AT_ONCE = 1024
+"""Images, and presentations, in one `show`; trials in one `response`."""
+
+Index: TypeAlias = Annotated[int, Meta(ge=0, le=2**53)]  # exact in a double, for MATLAB
+Attempt: TypeAlias = Annotated[int, Meta(ge=1, le=2**31)]
+Nanoseconds: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Name: TypeAlias = Annotated[str, Meta(max_length=200)]
+Text: TypeAlias = Annotated[str, Meta(max_length=2000)]
+# \Z and not $: a dollar also matches before a last newline.
+SessionId: TypeAlias = Annotated[str, Meta(pattern=r"\A[0-9a-f]{1,64}\Z")]
+Sha256: TypeAlias = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+OnMs: TypeAlias = Annotated[float, Meta(gt=0, le=60_000)]
+OffMs: TypeAlias = Annotated[float, Meta(ge=0, le=60_000)]
+Degrees: TypeAlias = Annotated[float, Meta(ge=-180, le=180)]
+SizeDegrees: TypeAlias = Annotated[float, Meta(gt=0, le=180)]
+WindowMs: TypeAlias = Annotated[float, Meta(ge=-60_000, le=60_000)]
+Pixels: TypeAlias = Annotated[int, Meta(ge=1, le=8192)]
+Form: TypeAlias = Literal["spikes", "counts", "rates"]
+Status: TypeAlias = Literal["ok", "aborted"]
+OnsetSource: TypeAlias = Literal["simulated", "command", "flip", "photodiode"]
+Level: TypeAlias = Literal["info", "warning", "error"]
+
+
+class Part(Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of what messages are made of."""
+
+
+class Message(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
+    """Base of every message; `kind` is the struct's tag."""
+
+
+class Unit(Part, frozen=True):
+    """One recorded unit; its index, used everywhere else, is its place in `Hello.units`."""
+
+    channel: Index
+    unit: Index
+    area: Name
+    label: Name
+
+
+class Display(Part, frozen=True):
+    """The screen images are shown on."""
+
+    width_px: Pixels
+    height_px: Pixels
+    refresh_hz: Annotated[float, Meta(gt=0, le=1000)]
+    px_per_deg: Annotated[float, Meta(gt=0, le=10_000)]
+
+
+class Hello(Message, frozen=True, tag="hello"):
+    """Rig to engine, first on every connection: who will answer, and in which forms."""
+
+    name: Name
+    software: Name
+    capabilities: Annotated[tuple[Form, ...], Meta(min_length=1, max_length=3)]
+    units: Annotated[tuple[Unit, ...], Meta(min_length=1, max_length=10_000)]
+    display: Display
+    window_ms: tuple[WindowMs, WindowMs]  # the widest it can record, relative to onset
+    version: int = VERSION
+
+
+RigHello: TypeAlias = Hello
+
+
+class Welcome(Message, frozen=True, tag="welcome"):
+    """Engine to rig: the hello is accepted; requests may follow."""
+
+    session: SessionId
+    name: Name
+    window_ms: tuple[WindowMs, WindowMs]  # to be recorded, relative to onset
+    version: int = VERSION
+
+
+class Refused(Message, frozen=True, tag="refused"):
+    """Engine to rig: the hello is not accepted; nothing will follow. Fixed for all versions."""
+
+    reason: Text
+    version: int = VERSION  # the engine's
+
+
+class ShownImage(Part, frozen=True):
+    """One image of a `show`; its pixels are a frame of their own, in the same order."""
+
+    sha256: Sha256  # of the frame
+    dtype: Literal["|u1"]
+    shape: tuple[Pixels, Pixels, Literal[3]]  # height, width, sRGB
+
+
+class ShownPresentation(Part, frozen=True):
+    """One showing that is asked for."""
+
+    presentation: Index  # unique in the session
+    image: Annotated[int, Meta(ge=0, lt=MAX_SHOWN_AT_ONCE)]  # index into `Show.images`
+    on_ms: OnMs
+    off_ms: OffMs
+    known_attempt: Index  # the last attempt whose result the engine has; 0 if none
+
+
+class Show(Message, frozen=True, tag="show"):
+    """Engine to rig: present these, in this order. One raw frame an image follows."""
+
+    session: SessionId
+    block: Index
+    attempt: Attempt
+    images: Annotated[tuple[ShownImage, ...], Meta(min_length=1, max_length=MAX_SHOWN_AT_ONCE)]
+    presentations: Annotated[
+        tuple[ShownPresentation, ...], Meta(min_length=1, max_length=MAX_SHOWN_AT_ONCE)
+    ]
+    size_deg: SizeDegrees
+    position_deg: tuple[Degrees, Degrees]  # of the image's centre: right, up, from fixation
+
+
+class Acknowledged(Part, frozen=True):
+    """One result that is safe on the engine."""
+
+    presentation: Index
+    attempt: Attempt
+
+
+class Ack(Message, frozen=True, tag="ack"):
+    """Engine to rig: these results are durable; the rig may forget them."""
+
+    block: Index
+    presentations: Annotated[
+        tuple[Acknowledged, ...], Meta(min_length=1, max_length=MAX_SHOWN_AT_ONCE)
+    ]
+
+
+class Ping(Message, frozen=True, tag="ping"):
+    """Engine to rig, about once a second: the engine is there. Not answered."""
+
+    session: SessionId
+
+
+class End(Message, frozen=True, tag="end"):
+    """Engine to rig: the session is over; blank the screen and say bye."""
+
+    reason: Text
+
+
+class Accepted(Message, frozen=True, tag="accepted"):
+    """Rig to engine: a `show` is here, complete, and every image has its digest."""
+
+    block: Index
+    attempt: Attempt
+
+
+class Trial(Part, frozen=True):
+    """One presentation, as it happened rather than as it was asked for."""
+
+    presentation: Index
+    attempt: Attempt  # of the show it was presented for
+    status: Status
+    reason: Name  # of an aborted one; else empty
+    commanded_ns: Nanoseconds  # rig clock, as are the next two
+    onset_ns: Nanoseconds
+    offset_ns: Nanoseconds
+    onset_source: OnsetSource
+    length: Index  # spikes of this trial; 0 in the other forms
+
+
+class ArraySpec(Part, frozen=True):
+    """What one array frame holds."""
+
+    name: Annotated[str, Meta(max_length=32)]
+    dtype: Annotated[str, Meta(max_length=8)]
+    shape: Annotated[tuple[Index, ...], Meta(max_length=4)]
+
+
+class Response(Message, frozen=True, tag="response"):
+    """Rig to engine: results. One raw frame an array follows."""
+
+    block: Index
+    attempt: Attempt  # of the last show the rig has of this block
+    form: Form
+    trials: Annotated[tuple[Trial, ...], Meta(min_length=1, max_length=MAX_SHOWN_AT_ONCE)]
+    arrays: Annotated[tuple[ArraySpec, ...], Meta(min_length=1, max_length=2)]
+
+
+class Done(Message, frozen=True, tag="done"):
+    """Rig to engine: everything asked of this block, up to this attempt, is answered."""
+
+    block: Index
+    attempt: Attempt
+
+
+class Notice(Message, frozen=True, tag="notice"):
+    """Rig to engine: something people should read. Also a sign of life in a long pause."""
+
+    level: Level
+    text: Text
+
+
+class Bye(Message, frozen=True, tag="bye"):
+    """Rig to engine: the rig leaves."""
+
+    reason: Text
+
+
+FromEngine: TypeAlias = Welcome | Refused | Show | Ack | Ping | End
+FromRig: TypeAlias = Hello | Accepted | Response | Done | Notice | Bye

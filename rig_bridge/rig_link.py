@@ -1,0 +1,317 @@
+"""The rig's half of the conversation, as a state machine: events in, actions out.
+
+Knows messages, arrays and the times it is told; no sockets, no clocks, no bytes, no screen.
+A method is called for whatever happens and returns what is to be done, in order.
+
+What it promises: a presentation is shown once for every time it is asked for and not known; its
+result is kept until the engine acknowledges it, and a repeat of the question is answered from
+what is kept; an image whose bytes are not those of its digest is never shown.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from rig_bridge.messages import (
+    VERSION,
+    Accepted,
+    Ack,
+    Bye,
+    Done,
+    End,
+    FromEngine,
+    FromRig,
+    Hello,
+    Level,
+    Notice,
+    Ping,
+    Refused,
+    Show,
+    Welcome,
+)
+from rig_bridge.trials import Array, Image, Presentation, TrialResult, pack
+
+TRIALS_A_MESSAGE = 64
+"""Keeps the header of a response well below its limit."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SendToEngine:
+    """An action: send `message` and its arrays."""
+
+    message: FromRig
+    arrays: tuple[Array, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepare:
+    """An action: these images, by digest, will be presented; get ready for all of them."""
+
+    images: dict[str, Image]
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """An action: the conversation is over. `refused`: the engine does not want this rig."""
+
+    reason: str
+    refused: bool = False
+
+
+RigAction: TypeAlias = SendToEngine | Prepare | Stop
+
+
+class RigLink:
+    """The rig's half.
+
+    Parameters
+    ----------
+    hello : what to say first
+    hello_every_s : say it again so often until it is answered
+    silence_s : an engine that says nothing for so long (it pings every second) is gone, or was
+        restarted and does not know this rig: say hello
+    """
+
+    def __init__(
+        self, hello: Hello, *, hello_every_s: float = 2.0, silence_s: float = 5.0
+    ) -> None:
+        self._hello = hello
+        self._hello_every_s, self._silence_s = hello_every_s, silence_s
+        self.welcome: Welcome | None = None  # of the session whose presentations are held
+        self.welcomed = False  # on this connection
+        self._queue: deque[Presentation] = deque()
+        self._showing: Presentation | None = None
+        self._abandoned = False  # what is on screen is of a session that is over
+        self._images: dict[str, Image] = {}
+        self._attempts: dict[int, int] = {}  # block -> highest attempt asked for
+        self._kept: dict[tuple[int, int], TrialResult] = {}  # (block, presentation)
+        self._unsent: list[tuple[int, TrialResult]] = []
+        self._undone: set[int] = set()  # blocks that are owed a `done`
+        self._heard = 0.0
+        self._said_hello = float("inf")  # nobody to say it to until `connected`
+
+    # ------------------------------------------------------------------ the connection
+
+    def connected(self, now: float) -> list[RigAction]:
+        """Take the news of a connection: say hello, first of all."""
+        self.welcomed = False
+        self._said_hello = self._heard = now
+        return [SendToEngine(self._hello)]
+
+    def disconnected(self) -> list[RigAction]:
+        """Take the news that the connection is gone; results are kept, the queue goes on."""
+        self.welcomed = False
+        self._unsent.clear()  # kept, and asked for again after the next hello
+        self._said_hello = float("inf")
+        return []
+
+    def tick(self, now: float) -> list[RigAction]:
+        """Take the time: say hello again where the engine does not seem to know this rig."""
+        if self.welcomed:
+            overdue = now - self._heard >= self._silence_s
+        else:
+            overdue = now - self._said_hello >= self._hello_every_s
+        return self.connected(now) if overdue else []
+
+    # ------------------------------------------------------------------ messages
+
+    def received(
+        self, message: FromEngine, arrays: Sequence[Array], now: float
+    ) -> list[RigAction]:
+        """Take a message that `codec` has read."""
+        self._heard = now
+        match message:
+            case Welcome():
+                return self._received_welcome(message)
+            case Refused(reason, version):
+                if version != VERSION:
+                    reason = f"{reason} (the engine speaks version {version})"
+                return [Stop(reason, refused=True)]
+            case End(reason):
+                self._forget()
+                return [SendToEngine(Bye("the session is over")), Stop(reason)]
+            case Show():
+                return self._received_show(message, arrays)
+            case Ack(block, acknowledged):
+                for a in acknowledged:
+                    kept = self._kept.get((block, a.presentation))
+                    if kept is not None and kept.attempt <= a.attempt:
+                        del self._kept[block, a.presentation]
+                return []
+            case Ping(session):
+                if self.welcomed and self.welcome and session != self.welcome.session:
+                    return self.connected(now)
+                return []
+
+    def notice(self, level: Level, text: str) -> list[RigAction]:
+        """Say something that people on the other side should read."""
+        return [SendToEngine(Notice(level, text[:2000]))] if self.welcomed else []
+
+    def bye(self, reason: str) -> list[RigAction]:
+        """Leave."""
+        return [*self.flush(), SendToEngine(Bye(reason[:2000]))] if self.welcomed else []
+
+    # ------------------------------------------------------------------ presenting
+
+    def next(self) -> tuple[Image, Presentation] | None:
+        """Return what is to be presented now, or None. Until `presented`, it is on screen."""
+        if self._showing is not None or not self._queue:
+            return None
+        self._showing = self._queue.popleft()
+        return self._images[self._showing.sha256], self._showing
+
+    def presented(self, result: TrialResult) -> None:
+        """Take the result of what `next` returned.
+
+        Raises
+        ------
+        ValueError
+            where it is of another presentation or attempt
+        """
+        shown = self._showing
+        if shown is None or (result.presentation, result.attempt) != (
+            shown.presentation,
+            shown.attempt,
+        ):
+            raise ValueError(
+                f"the result must be of the presentation that was asked for, {shown}; got "
+                f"presentation {result.presentation}, attempt {result.attempt}"
+            )
+        self._showing = None
+        if self._abandoned:
+            self._abandoned = False
+            return
+        if all(p.sha256 != shown.sha256 for p in self._queue):
+            del self._images[shown.sha256]
+        self._kept[shown.block, shown.presentation] = result
+        if self.welcomed:
+            self._unsent.append((shown.block, result))
+
+    def flush(self) -> list[RigAction]:
+        """Send the results that are not sent yet, and say which blocks are done."""
+        if not self.welcomed:
+            return []
+        actions: list[RigAction] = []
+        group: list[TrialResult] = []
+        for i, (block, result) in enumerate(self._unsent):
+            group.append(result)
+            following = self._unsent[i + 1] if i + 1 < len(self._unsent) else None
+            if (
+                following is None
+                or following[0] != block
+                or following[1].form != result.form
+                or any(r.presentation == following[1].presentation for r in group)
+                or len(group) == TRIALS_A_MESSAGE
+            ):
+                actions.append(
+                    SendToEngine(*pack(group, block=block, attempt=self._attempts[block]))
+                )
+                group = []
+        self._unsent.clear()
+        for block in sorted(self._undone - self._busy_blocks()):
+            self._undone.discard(block)
+            actions.append(SendToEngine(Done(block, self._attempts[block])))
+        return actions
+
+    @property
+    def has_unsent(self) -> bool:
+        """Whether `flush` would send something."""
+        return self.welcomed and bool(self._unsent or self._undone - self._busy_blocks())
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is to be presented."""
+        return self._showing is None and not self._queue
+
+    @property
+    def kept(self) -> dict[tuple[int, int], TrialResult]:
+        """Results that are not acknowledged yet, by (block, presentation)."""
+        return dict(self._kept)
+
+    # ------------------------------------------------------------------ inside
+
+    def _busy_blocks(self) -> set[int]:
+        busy = {p.block for p in self._queue}
+        if self._showing is not None and not self._abandoned:
+            busy.add(self._showing.block)
+        return busy
+
+    def _forget(self) -> None:
+        """Forget everything of a session; what is on screen stays until it is presented."""
+        self._queue.clear()
+        self._kept.clear()
+        self._unsent.clear()
+        self._undone.clear()
+        self._attempts.clear()
+        self._images.clear()
+        self._abandoned = self._showing is not None
+
+    def _received_welcome(self, welcome: Welcome) -> list[RigAction]:
+        if welcome.version != VERSION:
+            reason = f"the engine speaks protocol version {welcome.version}, this rig {VERSION}"
+            return [Stop(reason, refused=True)]
+        if self.welcome is not None and self.welcome.session != welcome.session:
+            self._forget()
+        self.welcome, self.welcomed = welcome, True
+        self._unsent.clear()
+        return []
+
+    def _received_show(self, show: Show, arrays: Sequence[Array]) -> list[RigAction]:
+        welcome = self.welcome
+        if not self.welcomed or welcome is None or show.session != welcome.session:
+            return []
+        block = show.block
+        kept: list[TrialResult] = []
+        fresh: list[Presentation] = []
+        queued = {p.presentation: i for i, p in enumerate(self._queue) if p.block == block}
+        showing = None if self._abandoned else self._showing
+        for p in show.presentations:
+            result = self._kept.get((block, p.presentation))
+            if result is not None and result.attempt > p.known_attempt:
+                kept.append(result)
+                continue
+            on_screen = showing is not None and (showing.block, showing.presentation) == (
+                block,
+                p.presentation,
+            )
+            if on_screen or p.presentation in queued:
+                continue
+            fresh.append(
+                Presentation(
+                    block,
+                    show.attempt,
+                    p.presentation,
+                    show.images[p.image].sha256,
+                    p.on_ms,
+                    p.off_ms,
+                    show.size_deg,
+                    show.position_deg,
+                    welcome.window_ms,
+                )
+            )
+        pixels = {image.sha256: array for image, array in zip(show.images, arrays, strict=True)}
+        images = {p.sha256: pixels[p.sha256] for p in fresh if p.sha256 not in self._images}
+        for sha256, image in images.items():
+            if (found := hashlib.sha256(image.data).hexdigest()) != sha256:
+                text = f"block {block}: an image must have the digest {sha256}; got {found}"
+                return self.notice("error", text)
+        asked = {p.presentation for p in show.presentations}
+        for i, p in enumerate(self._queue):
+            if p.block == block and p.presentation in asked and p.attempt < show.attempt:
+                self._queue[i] = replace(p, attempt=show.attempt)
+        for p in fresh:  # known to the engine, if kept at all
+            self._kept.pop((block, p.presentation), None)
+        self._attempts[block] = max(self._attempts.get(block, 0), show.attempt)
+        self._undone.add(block)
+        self._queue.extend(fresh)
+        self._images.update(images)
+        unsent = {(b, r.presentation) for b, r in self._unsent}
+        self._unsent += [(block, r) for r in kept if (block, r.presentation) not in unsent]
+        actions: list[RigAction] = [SendToEngine(Accepted(block, show.attempt))]
+        if images:
+            actions.append(Prepare(images))
+        return [*actions, *self.flush()] if kept else actions

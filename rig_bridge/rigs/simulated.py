@@ -1,0 +1,223 @@
+"""A rig without an animal: model neurons answer as spikes, at the pace of a real session.
+
+Knows presentations, a clock and how to wait; nothing of sockets, networks or scores. What the
+neurons see is `respond` (images to drives), what they do is a `SpikeModel`; both are handed in.
+
+Time. The rig's clock, in which results are stamped, counts *stimulus time*: on and off times
+are what was asked for, whatever the speed. At speed 1 it runs with the wall clock; at speed 10
+it runs ten times as fast, and a presentation of 100 + 100 ms takes 20 ms; at infinite speed
+nothing waits, and the clock counts presentations only: it moves on by each one's length and
+stands still between them, so that stamps do not depend on the machine. It starts at 0 and
+never goes back.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rig_bridge.messages import Display, Form, Hello, Unit
+from rig_bridge.trials import Array, Image, Presentation, TrialResult
+
+Drive: TypeAlias = NDArray[np.float64]
+"""(u,) what each unit would say of an image, in the scorer's own unit."""
+Respond: TypeAlias = Callable[[Sequence[Image]], NDArray[np.float64]]
+"""Images, each (h, w, 3) uint8, to drives, (n, u) float64."""
+Stream: TypeAlias = Callable[..., np.random.Generator]
+"""A name, strings and integers, to the random generator of that name."""
+
+_REMEMBERED = 8192
+"""Drives kept for images that are shown again, as references are in every block."""
+
+
+class SpikeModel(Protocol):
+    """Neurons: a drive to spikes."""
+
+    def spikes(
+        self,
+        drive: Drive,
+        *,
+        presentation: int,
+        attempt: int,
+        on_ms: float,
+        window_ms: tuple[float, float],
+    ) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
+        """Return units (k,) and times (k,) in ms after onset, sorted by time.
+
+        The same arguments always give the same spikes, in whatever order they come.
+        """
+        ...
+
+
+class SimulatedRig:
+    """Presents images to model neurons; a `Presenter`.
+
+    Parameters
+    ----------
+    respond : images to drives; called once for all new images of a request, before its first
+        presentation
+    neurons : drives to spikes
+    labels : one per unit
+    stream : random generators by name; makes the aborted trials
+    speed : times faster than life; `math.inf` waits for nothing
+    abort_rate : share of presentations in which fixation breaks, in [0, 1]
+    form : what is reported: spikes; counts in bins of `bin_ms`; or rates, in spikes/s, over
+        `rate_window_ms`
+    widest_window_ms : the widest window around onset that it can record
+    lag_ms : from the command to the image on screen
+    clock, sleep : the wall clock, seconds, and how to wait on it
+
+    Raises
+    ------
+    ValueError
+        where speed, abort_rate, lag or windows are out of range
+    """
+
+    def __init__(
+        self,
+        respond: Respond,
+        neurons: SpikeModel,
+        *,
+        labels: Sequence[str],
+        stream: Stream,
+        speed: float = 1.0,
+        abort_rate: float = 0.0,
+        form: Form = "spikes",
+        bin_ms: float = 10.0,
+        rate_window_ms: tuple[float, float] = (50.0, 200.0),
+        widest_window_ms: tuple[float, float] = (-500.0, 1000.0),
+        lag_ms: float = 8.0,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        if not speed > 0:
+            raise ValueError(f"speed must be above 0 (inf: no waiting); got {speed}")
+        if not 0 <= abort_rate <= 1:
+            raise ValueError(f"abort_rate must be in [0, 1]; got {abort_rate}")
+        if not (bin_ms > 0 and lag_ms >= 0 and rate_window_ms[0] < rate_window_ms[1]):
+            raise ValueError(
+                "bin_ms must be above 0, lag_ms not below 0, and rate_window_ms must begin "
+                f"before it ends; got {bin_ms}, {lag_ms}, {rate_window_ms}"
+            )
+        self._respond, self._neurons, self._stream = respond, neurons, stream
+        self._labels = tuple(labels)
+        self._speed, self._abort_rate = speed, abort_rate
+        self._form: Form = form
+        self._bin_ms, self._rate_window_ms = bin_ms, rate_window_ms
+        self._widest_window_ms, self._lag_ms = widest_window_ms, lag_ms
+        self._clock, self._sleep = clock, sleep
+        self._wall_start = clock()
+        self._now_ms = 0.0  # stimulus time
+        self._drives: dict[str, Drive] = {}
+
+    def hello(self, name: str, *, software: str, display: Display | None = None) -> Hello:
+        """Return what this rig says of itself."""
+        return Hello(
+            name=name,
+            software=software,
+            capabilities=(self._form,),
+            units=tuple(Unit(i, 0, "simulated", label) for i, label in enumerate(self._labels)),
+            display=display or Display(1920, 1080, 60.0, 40.0),
+            window_ms=self._widest_window_ms,
+        )
+
+    def prepare(self, images: dict[str, Image]) -> None:
+        """Compute the drive of every image that is new."""
+        new = {sha256: image for sha256, image in images.items() if sha256 not in self._drives}
+        if not new:
+            return
+        drives = np.asarray(self._respond(list(new.values())), dtype=np.float64)
+        if drives.shape != (len(new), len(self._labels)):
+            raise ValueError(
+                f"respond must return drives of shape (images, units) = "
+                f"({len(new)}, {len(self._labels)}); got {drives.shape}"
+            )
+        while len(self._drives) + len(new) > _REMEMBERED and self._drives:
+            del self._drives[next(iter(self._drives))]  # the oldest
+        self._drives.update(zip(new, drives, strict=True))
+
+    def present(self, image: Image, request: Presentation) -> TrialResult:
+        """Show one image for as long as it takes, and return what the neurons did."""
+        if request.sha256 not in self._drives:  # forgotten since it was prepared
+            self.prepare({request.sha256: image})
+        commanded_ms = self._command_time()
+        shown_ms = request.on_ms
+        reason = ""
+        broke = self._stream("fixation", request.presentation, request.attempt).random(2)
+        if broke[0] < self._abort_rate:
+            shown_ms *= float(broke[1])
+            reason = "fixation broken"
+        units, times = self._neurons.spikes(
+            self._drives[request.sha256],
+            presentation=request.presentation,
+            attempt=request.attempt,
+            on_ms=request.on_ms,
+            window_ms=request.window_ms,
+        )
+        if reason:  # reported at once: what came later was never recorded
+            units, times = units[times < shown_ms], times[times < shown_ms]
+        onset_ms = commanded_ms + self._lag_ms
+        # After an abort the screen stays blank for as long as after any image.
+        self._wait_until(onset_ms + shown_ms + request.off_ms)
+        return TrialResult(
+            request.presentation,
+            request.attempt,
+            "aborted" if reason else "ok",
+            reason,
+            _ns(commanded_ms),
+            _ns(onset_ms),
+            _ns(onset_ms + shown_ms),
+            "simulated",
+            self._form,
+            self._arrays(units, times, request.window_ms),
+        )
+
+    def blank(self) -> None:
+        """Clear a screen that is not there."""
+
+    # ------------------------------------------------------------------ inside
+
+    def _command_time(self) -> float:
+        if math.isfinite(self._speed):
+            wall_ms = (self._clock() - self._wall_start) * 1000
+            self._now_ms = max(self._now_ms, wall_ms * self._speed)
+        return self._now_ms
+
+    def _wait_until(self, stimulus_ms: float) -> None:
+        """Wait until stimulus time is there, by the wall clock's own measure: no drift."""
+        self._now_ms = stimulus_ms
+        if math.isfinite(self._speed):
+            due = self._wall_start + stimulus_ms / 1000 / self._speed
+            if (left := due - self._clock()) > 0:
+                self._sleep(left)
+
+    def _arrays(
+        self,
+        units: NDArray[np.uint32],
+        times: NDArray[np.float32],
+        window_ms: tuple[float, float],
+    ) -> dict[str, Array]:
+        n = len(self._labels)
+        if self._form == "spikes":
+            return {"units": units.astype("<u4"), "times_ms": times.astype("<f4")}
+        if self._form == "counts":
+            bins = max(1, round((window_ms[1] - window_ms[0]) / self._bin_ms))
+            edges = np.linspace(*window_ms, bins + 1, dtype="<f8")
+            counts = np.zeros((n, bins), "<u2")
+            inside = (times >= edges[0]) & (times < edges[-1])
+            places = np.searchsorted(edges, times[inside], side="right") - 1
+            np.add.at(counts, (units[inside], places), 1)
+            return {"counts": counts, "edges_ms": edges}
+        start, end = self._rate_window_ms
+        inside = (times >= start) & (times < end)
+        counted = np.bincount(units[inside], minlength=n)
+        return {"rates": (counted / ((end - start) / 1000)).astype("<f8")}
+
+
+def _ns(ms: float) -> int:
+    return round(ms * 1_000_000)
