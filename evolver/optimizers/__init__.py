@@ -3,6 +3,7 @@
     load          an optimizer by its name, as session files give it
     CholeskyCMA   Cholesky CMA-ES, the field's work horse, with a factored covariance
 
+    default_popsize    images a generation, by latent dimensions
     state_to_dict, state_from_dict    an optimizer's state as plain arrays and numbers, and back
 
 This room knows arrays and the random generators handed to it. It knows nothing of images,
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from evolver.errors import ConfigError
 from evolver.optimizers._state import state_from_dict, state_to_dict
+from evolver.optimizers._strategy import default_popsize
 from evolver.optimizers.cholesky import CholeskyCMA
 from evolver.registry import Registry
 
@@ -25,7 +27,14 @@ if TYPE_CHECKING:
 
     from evolver.types import Optimizer
 
-__all__ = ["BUILTIN", "CholeskyCMA", "load", "state_from_dict", "state_to_dict"]
+__all__ = [
+    "BUILTIN",
+    "CholeskyCMA",
+    "default_popsize",
+    "load",
+    "state_from_dict",
+    "state_to_dict",
+]
 
 BUILTIN = {"cholesky": "evolver.optimizers.cholesky:CholeskyCMA"}
 """Name in a session file -> module:class, imported when asked for."""

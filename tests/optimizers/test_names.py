@@ -15,6 +15,7 @@ def test_public_names():
     assert sorted(room.__all__) == [
         "BUILTIN",
         "CholeskyCMA",
+        "default_popsize",
         "load",
         "state_from_dict",
         "state_to_dict",

@@ -1,0 +1,65 @@
+# Every target does all its set-up on a machine that has Python 3.11 or later, and make.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+# One core a worker: many small matrices gain nothing from more.
+export OMP_NUM_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types contracts pytest soak bench format clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+demo: $(VENV)/installed  ## evolve images for a simulated neuron, and write the report
+	$(BIN)/evolver demo
+
+test: lint types contracts pytest  ## everything that must hold: style, types, import contracts, tests
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+
+types: $(VENV)/installed-dev
+	$(BIN)/basedpyright
+
+contracts: $(VENV)/installed-dev
+	$(BIN)/lint-imports
+
+pytest: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+soak: $(VENV)/installed-dev  ## the long tests: hundreds of kills, faults and retraining
+	$(BIN)/python -m pytest -m soak --timeout 3600
+
+bench: $(VENV)/installed-dev  ## the benchmarks behind benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks.cholesky_speed
+	$(BIN)/python -m benchmarks.wire
+	$(BIN)/python -m benchmarks.journal
+	$(BIN)/python -m benchmarks.superstimuli
+
+format: $(VENV)/installed-dev  ## put the code in the house's format
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+clean:  ## remove what the other targets made
+	rm -rf $(VENV) demo build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+$(VENV)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "evolver needs Python 3.11 or later; this is $$($(PYTHON) --version). Use make PYTHON=python3.11 …"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/installed: $(VENV)/python pyproject.toml constraints.txt
+	@echo "installing evolver into $(VENV) …"
+	$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	@echo "installing the tools for development into $(VENV) …"
+	$(INSTALL) -e '.[dev]'
+	@touch $@

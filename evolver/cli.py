@@ -1,0 +1,386 @@
+"""The command line: ``evolver --help``.
+
+Composition: the only place that prints, handles signals and sets up logging. What takes long to
+import is imported by the command that needs it.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from evolver import __version__
+from evolver.errors import ConfigError, EvolverError
+from rig_bridge.errors import RigBridgeError
+
+if TYPE_CHECKING:
+    from evolver.config import Config
+    from evolver.daemon import Ended, Watcher
+
+app = typer.Typer(
+    name="evolver",
+    help="The closed loop that lets a neuron draw what it wants to see.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+config_app = typer.Typer(
+    help="Write a session file to start from, or check one.", no_args_is_help=True
+)
+app.add_typer(config_app, name="config")
+
+SessionFile = Annotated[
+    Path, typer.Argument(metavar="SESSION.toml", help="session file; see 'evolver config new'")
+]
+RecordingFile = Annotated[Path, typer.Argument(metavar="FILE", help="recording (.h5)")]
+
+_out = Console(highlight=False, soft_wrap=True)
+_err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def main() -> None:
+    """Run the command line; a mistake of the user's is a message, not a traceback."""
+    try:
+        app()
+    except (EvolverError, RigBridgeError) as exc:
+        _err.print(f"[bold red]error:[/] {escape(str(exc))}")
+        sys.exit(2)
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="print the version")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="log what happens to the terminal's stderr")
+    ] = False,
+) -> None:
+    if version:
+        _out.print(f"evolver {__version__}")
+        raise typer.Exit
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.CRITICAL,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option(help="where the recording goes")] = Path("demo"),
+    generations: Annotated[int, typer.Option(min=1, help="generations a thread")] = 30,
+    speed: Annotated[float, typer.Option(help="how many times faster than real time")] = 25.0,
+    unit: Annotated[str, typer.Option(help="the simulated neuron")] = "",
+    seed: Annotated[int, typer.Option(min=0, help="of every random number")] = 1,
+) -> None:
+    """Evolve images for a simulated neuron: two threads, a real socket, a recording, a report.
+
+    Starts a simulated rig in a process of its own, runs a session against it over TCP, folds
+    the recording and writes the report.
+    """
+    from evolver import config, presets
+
+    settings = presets.demo(
+        folder=folder, generations=generations, speed=speed, unit=unit or None, seed=seed
+    )
+    text = config.commented(settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "demo.toml"
+    path.write_text(text, encoding="utf-8")
+    _out.print(f"session file: {path}")
+    ended = _run_with_rig(settings, text, path)
+    _after(ended)
+
+
+@app.command()
+def run(
+    session_file: SessionFile,
+    report_too: Annotated[
+        bool, typer.Option("--report/--no-report", help="write the report at the end")
+    ] = True,
+) -> None:
+    """Run a session against a rig, which connects over the network.
+
+    Ctrl-C ends it after the presentation under way, and keeps everything; a second Ctrl-C ends
+    it at once, and 'evolver fold' makes the recording from the journal.
+    """
+    from evolver import config
+    from evolver.daemon import run_live
+
+    settings, text = config.load(session_file)
+    with _watching(settings, f"{settings.session.name}: live session") as watcher:
+        ended = run_live(settings, text, watcher)
+    _after(ended, report_too=report_too)
+
+
+@app.command()
+def simulate(
+    session_file: SessionFile,
+    report_too: Annotated[
+        bool, typer.Option("--report/--no-report", help="write the report at the end")
+    ] = True,
+) -> None:
+    """Run a session against the simulated rig of its file: no sockets, no waiting."""
+    from evolver import config
+    from evolver.daemon import run_simulated
+
+    settings, text = config.load(session_file)
+    with _watching(settings, f"{settings.session.name}: simulation") as watcher:
+        ended = run_simulated(settings, text, watcher)
+    _after(ended, report_too=report_too)
+
+
+@app.command()
+def rig(
+    session_file: Annotated[
+        Path | None,
+        typer.Argument(metavar="[SESSION.toml]", help="its [simulation] and [rig] tables"),
+    ] = None,
+    endpoint: Annotated[str, typer.Option(help="the engine's address, instead")] = "",
+    unit: Annotated[
+        list[str] | None, typer.Option(help="a neuron, instead; several allowed")
+    ] = None,
+    speed: Annotated[float | None, typer.Option(help="instead; 1 is real time")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="of the neurons, instead")] = None,
+    abort_rate: Annotated[
+        float | None,
+        typer.Option(min=0, max=0.95, help="share of showings broken off, instead"),
+    ] = None,
+) -> None:
+    """Be a simulated rig: units of the built-in network as spiking neurons, in real time.
+
+    Connects to an engine ('evolver run') and answers until its session ends. Started before
+    the engine, it waits for it; Ctrl-C ends it.
+    """
+    import msgspec
+
+    from evolver import config, presets
+    from evolver.simulation import run_rig
+
+    settings = presets.rig() if session_file is None else config.load(session_file)[0]
+    table = settings.simulation
+    changes = {
+        "units": tuple(unit) if unit else None,
+        "speed": speed,
+        "seed": seed,
+        "abort_rate": abort_rate,
+    }
+    table = msgspec.structs.replace(
+        table, **{k: v for k, v in changes.items() if v is not None}
+    )
+    settings = msgspec.structs.replace(settings, simulation=table)
+    settings = config.parse(config.commented(settings), source="the rig's options")
+    stop = _Stop()
+    with stop.on_signals():
+        where = endpoint or settings.rig.endpoint
+        _out.print(
+            f"simulated rig: {len(table.units)} unit specification(s), speed {table.speed:g}; "
+            f"connecting to {where} …"
+        )
+        reason = run_rig(settings, endpoint=where, stop=stop)
+    _out.print(f"the session is over: {escape(reason)}")
+
+
+@app.command()
+def inspect(file: RecordingFile) -> None:
+    """Say what is in a recording."""
+    from rich.table import Table
+
+    from evolver import recording
+    from evolver.analysis.inspect import describe
+
+    with recording.read(file) as opened:
+        for section in describe(opened):
+            table = Table(
+                title=escape(section.title),
+                title_justify="left",
+                title_style="bold",
+                box=None,
+                padding=(0, 2),
+                header_style="dim",
+                show_header=any(section.columns),
+            )
+            for column in section.columns:
+                table.add_column(escape(column))
+            for row in section.rows:
+                table.add_row(*(escape(str(cell)) for cell in row))
+            _out.print(table)
+            _out.print()
+
+
+@app.command()
+def report(
+    file: RecordingFile,
+    out: Annotated[
+        Path | None, typer.Option(help="folder; by default 'report' beside the recording")
+    ] = None,
+) -> None:
+    """Write the report of a recording: one HTML page, and its figures as PNG files."""
+    page = _write_report(file, out or file.resolve().parent / "report")
+    _out.print(f"report: {page}")
+
+
+@app.command()
+def fold(
+    journal: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="journal, or the session's folder")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="file to write; by default session.h5 beside the journal"),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="replace a file that is there")] = False,
+) -> None:
+    """Make the recording from a journal, complete or cut short."""
+    from evolver.recording.fold import fold as fold_journal
+
+    folder = journal / "journal" if (journal / "journal").is_dir() else journal
+    target = out or folder.resolve().parent / "session.h5"
+    done = fold_journal(folder, target, overwrite=overwrite)
+    _out.print(str(done))
+    _out.print(f"recording: {target}")
+
+
+@config_app.command("new")
+def config_new(
+    file: Annotated[Path, typer.Argument(metavar="SESSION.toml")],
+    overwrite: Annotated[bool, typer.Option(help="replace a file that is there")] = False,
+) -> None:
+    """Write a session file with every key, its default, and what it means."""
+    from evolver import config, presets
+
+    if file.exists() and not overwrite:
+        raise ConfigError(f"{file} exists already; name another file, or add --overwrite")
+    try:
+        file.write_text(config.commented(presets.new()), encoding="utf-8")
+    except OSError as exc:
+        raise ConfigError(f"{file} cannot be written: {exc.strerror}") from exc
+    _out.print(f"wrote {file}; check it with  evolver config check {file}")
+
+
+@config_app.command("check")
+def config_check(session_file: SessionFile) -> None:
+    """Name every mistake in a session file: its key, what was found, what is allowed."""
+    from evolver import config
+    from evolver.compose import build_generators, build_references, build_session
+    from evolver.simulation import build_population
+
+    settings, _ = config.load(session_file)
+    made = build_generators(settings)
+    references = build_references(settings.references, seed=settings.session.seed)
+    population = build_population(settings)
+    _out.print(f"{session_file}: {len(made)} thread(s), {len(references.images)} reference(s)")
+    try:
+        session = build_session(
+            settings, made, labels=population.labels, references=len(references.images)
+        )
+    except ConfigError as exc:
+        _err.print(
+            f"[yellow]note:[/] with the simulated rig it would not run: {escape(str(exc))}"
+        )
+        return
+    n = len(session.propose().presentations)
+    seconds = n * (settings.presentation.on_ms + settings.presentation.off_ms) / 1000
+    minutes = seconds * settings.session.generations / 60
+    _out.print(
+        f"a block is {n} presentations, {seconds:.0f} s of showing; "
+        f"{settings.session.generations} of them are {minutes:.0f} min"
+    )
+    _out.print("[green]good[/]")
+
+
+class _Stop:
+    """Whether somebody asked to stop; a second signal ends the process as it always did."""
+
+    def __init__(self) -> None:
+        self._asked = False
+
+    def __call__(self) -> bool:
+        return self._asked
+
+    @contextmanager
+    def on_signals(self) -> Generator[None, None, None]:
+        before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+
+        def ask(number: int, _frame: object) -> None:
+            self._asked = True
+            signal.signal(number, before[signal.Signals(number)])
+
+        for number in before:
+            signal.signal(number, ask)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+@contextmanager
+def _watching(settings: Config, title: str) -> Generator[Watcher, None, None]:
+    from evolver.daemon import Watcher
+    from evolver.display import Display
+
+    display = Display(_out, title=title, threads=[t.name for t in settings.threads])
+    stop = _Stop()
+    start: Callable[[Path], None] = lambda folder: display.begin(f"{title} → {folder}")  # noqa: E731
+    with stop.on_signals(), display:
+        yield Watcher(
+            should_stop=stop, on_wait=display.wait, on_start=start, on_progress=display
+        )
+
+
+def _run_with_rig(settings: Config, text: str, path: Path) -> Ended:
+    """Run a session with a simulated rig that is started, and ended, with it."""
+    from evolver.daemon import run_live
+
+    children: list[subprocess.Popen[bytes]] = []
+    title = (
+        f"{settings.session.name}: two threads evolve images for {settings.simulation.units[0]}"
+    )
+    with _watching(settings, title) as watcher:
+
+        def on_endpoint(endpoint: str) -> None:
+            command = [
+                sys.executable,
+                "-m",
+                "evolver",
+                "rig",
+                str(path),
+                "--endpoint",
+                endpoint,
+            ]
+            children.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
+
+        try:
+            return run_live(settings, text, watcher, on_endpoint=on_endpoint)
+        finally:
+            for child in children:
+                child.terminate()
+                child.wait(timeout=10)
+
+
+def _after(ended: Ended, *, report_too: bool = True) -> None:
+    _out.print(f"[bold]{escape(ended.reason)}[/]")
+    _out.print(f"recording: {ended.recording}")
+    if report_too:
+        page = _write_report(ended.recording, ended.folder / "report")
+        _out.print(f"report:    {page}")
+
+
+def _write_report(file: Path, out: Path) -> Path:
+    from evolver import recording
+    from evolver.analysis.report import write_report
+    from evolver.compose import renderers
+
+    with recording.read(file) as opened, _out.status("writing the report …"):
+        return write_report(opened, out, render=renderers(opened.config))
