@@ -47,7 +47,7 @@ M = TypeVar("M")
 
 
 def encode(message: FromEngine | FromRig, arrays: Sequence[Array] = ()) -> list[Frame]:
-    """Return the frames of `message`; array frames are views, not copies.
+    """Return the frames of `message`; frames of arrays are views, not copies.
 
     Raises
     ------
@@ -55,11 +55,10 @@ def encode(message: FromEngine | FromRig, arrays: Sequence[Array] = ()) -> list[
         where `arrays` are not what `message` names, or a limit is passed
     """
     header = encode_header(message)
-    # A frame is what the reader will see, so it is checked by the reader's own eyes.
-    frames: list[Frame] = [header, *(_view(a) for a in arrays)]
+    # What goes out is checked by the eyes of the one who will read it.
     _check_sizes([len(header), *(a.nbytes for a in arrays)])
     check_arrays(message, arrays)
-    return frames
+    return [header, *(_view(a) for a in arrays)]
 
 
 def encode_header(message: FromEngine | FromRig) -> bytes:
@@ -188,8 +187,6 @@ def _check_sizes(lengths: Sequence[int]) -> None:
 
 
 def _view(array: Array) -> memoryview:
-    if not array.flags.c_contiguous:
-        raise ProtocolError("an array on the wire must be C-contiguous; copy it first")
     # A flat view of bytes: an array with an axis of length 0 has no other cast.
     return array.reshape(-1).view(np.uint8).data if array.size else memoryview(b"")
 
@@ -244,6 +241,8 @@ def check_arrays(message: FromEngine | FromRig, arrays: Sequence[Array]) -> None
 
     Rules that need several fields at once are here; those of one field are its type's.
     """
+    if not all(a.flags.c_contiguous for a in arrays):
+        raise ProtocolError("an array on the wire must be C-contiguous; copy it first")
     specs = _specs(message)
     if [(a.dtype.str, a.shape) for a in arrays] != specs:
         raise ProtocolError(

@@ -314,11 +314,9 @@ class EngineLink:
                 fits = arrays[name].shape[0] == n
             if not fits:
                 return f"units must be those of the hello, {n} of them"
-        last = self._attempts.get(response.block)
-        if last is not None and any(r.attempt > last for r in results):
-            return (
-                f"attempt {last} of block {response.block} is the last one that was asked for"
-            )
+        last = self._attempts.get(response.block, 0)
+        if last and response.attempt > last + self.MAX_ATTEMPTS_AHEAD:
+            return f"attempt must be near {last}, the last of its block; got {response.attempt}"
         return ""
 
     def _received_done(self, block: int, attempt: int, now: float) -> list[EngineAction]:

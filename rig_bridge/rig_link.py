@@ -89,6 +89,7 @@ class RigLink:
         self._images: dict[str, Image] = {}
         self._attempts: dict[int, int] = {}  # block -> highest attempt asked for
         self._kept: dict[tuple[int, int], TrialResult] = {}  # (block, presentation)
+        self._safe: dict[tuple[int, int], int] = {}  # acknowledged attempt, same keys
         self._unsent: list[tuple[int, TrialResult]] = []
         self._undone: set[int] = set()  # blocks that are owed a `done`
         self._heard = 0.0
@@ -138,9 +139,7 @@ class RigLink:
                 return self._received_show(message, arrays)
             case Ack(block, acknowledged):
                 for a in acknowledged:
-                    kept = self._kept.get((block, a.presentation))
-                    if kept is not None and kept.attempt <= a.attempt:
-                        del self._kept[block, a.presentation]
+                    self._acknowledged((block, a.presentation), a.attempt)
                 return []
             case Ping(session):
                 if self.welcomed and self.welcome and session != self.welcome.session:
@@ -234,6 +233,12 @@ class RigLink:
 
     # ------------------------------------------------------------------ inside
 
+    def _acknowledged(self, key: tuple[int, int], attempt: int) -> None:
+        self._safe[key] = max(self._safe.get(key, 0), attempt)
+        kept = self._kept.get(key)
+        if kept is not None and kept.attempt <= attempt:
+            del self._kept[key]
+
     def _busy_blocks(self) -> set[int]:
         busy = {p.block for p in self._queue}
         if self._showing is not None and not self._abandoned:
@@ -244,6 +249,7 @@ class RigLink:
         """Forget everything of a session; what is on screen stays until it is presented."""
         self._queue.clear()
         self._kept.clear()
+        self._safe.clear()
         self._unsent.clear()
         self._undone.clear()
         self._attempts.clear()
@@ -274,6 +280,8 @@ class RigLink:
             if result is not None and result.attempt > p.known_attempt:
                 kept.append(result)
                 continue
+            if show.attempt <= self._safe.get((block, p.presentation), 0):
+                continue  # an old request, late: the engine has its answer
             on_screen = showing is not None and (showing.block, showing.presentation) == (
                 block,
                 p.presentation,
@@ -303,8 +311,9 @@ class RigLink:
         for i, p in enumerate(self._queue):
             if p.block == block and p.presentation in asked and p.attempt < show.attempt:
                 self._queue[i] = replace(p, attempt=show.attempt)
-        for p in fresh:  # known to the engine, if kept at all
-            self._kept.pop((block, p.presentation), None)
+        for p in show.presentations:
+            if p.known_attempt:
+                self._acknowledged((block, p.presentation), p.known_attempt)
         self._attempts[block] = max(self._attempts.get(block, 0), show.attempt)
         self._undone.add(block)
         self._queue.extend(fresh)

@@ -46,7 +46,8 @@ class EngineServer:
     endpoint : resolved, to hand to a rig
     bytes_sent : of all messages so far, frames only
     encode_seconds : spent turning messages into frames so far
-    last_send_seconds : what handing the frames of the last show to the network took
+    send_seconds : spent handing frames to the network so far
+    last_send_seconds : the part of it that the last show took
 
     Raises
     ------
@@ -73,7 +74,7 @@ class EngineServer:
         self._outbox: deque[tuple[SendToRig, list[codec.Frame]]] = deque()
         self._probe_until = self._probe_next = 0.0
         self.bytes_sent = 0
-        self.encode_seconds = self.last_send_seconds = 0.0
+        self.encode_seconds = self.send_seconds = self.last_send_seconds = 0.0
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
         set_options(self._socket)
@@ -236,5 +237,7 @@ class EngineServer:
                 continue
             self._outbox.popleft()
             self.bytes_sent += sum(map(len, frames))
+            took = time.perf_counter() - started
+            self.send_seconds += took
             if isinstance(action.message, Show):
-                self.last_send_seconds = time.perf_counter() - started
+                self.last_send_seconds = took

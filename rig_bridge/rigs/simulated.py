@@ -54,6 +54,16 @@ class SpikeModel(Protocol):
         ...
 
 
+class ExpectedRates(Protocol):
+    """Neurons without noise: drives to mean rates."""
+
+    def __call__(
+        self, drive: NDArray[np.float64], window_ms: tuple[float, float], *, on_ms: float
+    ) -> NDArray[np.float64]:
+        """Return the mean rates in a window, spikes/s, of the drive's shape, (n, u)."""
+        ...
+
+
 class SimulatedRig:
     """Presents images to model neurons; a `Presenter`.
 
@@ -68,6 +78,7 @@ class SimulatedRig:
     abort_rate : share of presentations in which fixation breaks, in [0, 1]
     form : what is reported: spikes; counts in bins of `bin_ms`; or rates, in spikes/s, over
         `rate_window_ms`
+    expected_rates : with form "rates", reported instead of counted spikes: a rig without noise
     widest_window_ms : the widest window around onset that it can record
     lag_ms : from the command to the image on screen
     clock, sleep : the wall clock, seconds, and how to wait on it
@@ -90,6 +101,7 @@ class SimulatedRig:
         form: Form = "spikes",
         bin_ms: float = 10.0,
         rate_window_ms: tuple[float, float] = (50.0, 200.0),
+        expected_rates: ExpectedRates | None = None,
         widest_window_ms: tuple[float, float] = (-500.0, 1000.0),
         lag_ms: float = 8.0,
         clock: Callable[[], float] = time.monotonic,
@@ -106,6 +118,7 @@ class SimulatedRig:
             )
         self._respond, self._neurons, self._stream = respond, neurons, stream
         self._labels = tuple(labels)
+        self._expected_rates = expected_rates
         self._speed, self._abort_rate = speed, abort_rate
         self._form: Form = form
         self._bin_ms, self._rate_window_ms = bin_ms, rate_window_ms
@@ -174,7 +187,7 @@ class SimulatedRig:
             _ns(onset_ms + shown_ms),
             "simulated",
             self._form,
-            self._arrays(units, times, request.window_ms),
+            self._arrays(units, times, request),
         )
 
     def blank(self) -> None:
@@ -200,8 +213,9 @@ class SimulatedRig:
         self,
         units: NDArray[np.uint32],
         times: NDArray[np.float32],
-        window_ms: tuple[float, float],
+        request: Presentation,
     ) -> dict[str, Array]:
+        window_ms = request.window_ms
         n = len(self._labels)
         if self._form == "spikes":
             return {"units": units.astype("<u4"), "times_ms": times.astype("<f4")}
@@ -213,6 +227,10 @@ class SimulatedRig:
             places = np.searchsorted(edges, times[inside], side="right") - 1
             np.add.at(counts, (units[inside], places), 1)
             return {"counts": counts, "edges_ms": edges}
+        if self._expected_rates is not None:
+            drive = self._drives[request.sha256][None]
+            expected = self._expected_rates(drive, self._rate_window_ms, on_ms=request.on_ms)
+            return {"rates": expected[0].astype("<f8")}
         start, end = self._rate_window_ms
         inside = (times >= start) & (times < end)
         counted = np.bincount(units[inside], minlength=n)

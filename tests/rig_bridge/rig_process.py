@@ -1,6 +1,6 @@
 """A simulated rig as a process of its own, for tests: two units, drives that are pixel means.
 
-    python rig_process.py ENDPOINT IDENTITY [--speed S] [--abort-rate A] [--seed N] [--version V]
+    python rig_process.py ENDPOINT IDENTITY [--speed S] [--abort-rate A] [--version V]
 
 Says how the session ended on its last line.
 """
@@ -34,24 +34,28 @@ def make_rig(seed: int = 0, **options) -> SimulatedRig:
     return SimulatedRig(respond, neurons, labels=("mean", "sd"), stream=streams, **options)
 
 
+def say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("endpoint")
     parser.add_argument("identity")
     parser.add_argument("--speed", type=float, default=float("inf"))
     parser.add_argument("--abort-rate", type=float, default=0.0)
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--version", type=int, default=1)
     given = parser.parse_args()
-    rig = make_rig(given.seed, speed=given.speed, abort_rate=given.abort_rate)
+    rig = make_rig(speed=given.speed, abort_rate=given.abort_rate)
     hello = rig.hello("test rig", software="tests")
     client = RigClient(given.endpoint, hello=hello, presenter=rig, identity=given.identity)
     if given.version != 1:
         client._hello = msgspec.structs.replace(hello, version=given.version)
     try:
-        print("ended:", client.run(idle_timeout_s=60.0), flush=True)
+        say(f"ended: {client.run(idle_timeout_s=60.0)}")
     except RefusedError as exc:
-        print("refused:", exc, flush=True)
+        say(f"refused: {exc}")
         return 3
     return 0
 

@@ -1,0 +1,113 @@
+"""One message of every kind, with its arrays: what the golden frames are made of."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+from rig_bridge import messages as m
+from rig_bridge.trials import PresentationRequest, ShowRequest, TrialResult, pack
+
+SESSION = "00112233445566778899aabbccddeeff"
+
+
+def image(seed: int, height: int = 2, width: int = 3):
+    """Pixels that count up from `seed`: (height, width, 3) uint8."""
+    values = (np.arange(height * width * 3) + seed) % 256
+    return values.astype(np.uint8).reshape(height, width, 3)
+
+
+def sha256(pixels) -> str:
+    return hashlib.sha256(pixels.tobytes()).hexdigest()
+
+
+def hello(**changes) -> m.Hello:
+    fields = {
+        "name": "rig A",
+        "software": "simulated 0.1.0",
+        "capabilities": ("spikes", "counts", "rates"),
+        "units": (m.Unit(17, 1, "IT", "17a"), m.Unit(33, 0, "V4", "33 multi")),
+        "display": m.Display(1920, 1080, 60.0, 40.0),
+        "window_ms": (-200.0, 500.0),
+    }
+    return m.Hello(**{**fields, **changes})
+
+
+def request(block=0, attempt=1, presentations=(0, 1, 2), images=2, known=None) -> ShowRequest:
+    """Presentations in turn over a few small images."""
+    pixels = tuple(image(7 * block + k) for k in range(images))
+    return ShowRequest(
+        block,
+        attempt,
+        pixels,
+        tuple(sha256(p) for p in pixels),
+        tuple(
+            PresentationRequest(p, p % images, 100.0, 100.0, (known or {}).get(p, 0))
+            for p in presentations
+        ),
+        3.0,
+        (-1.5, 0.5),
+    )
+
+
+def result(presentation=0, attempt=1, *, form="spikes", ok=True, **changes) -> TrialResult:
+    """What a rig with the two units of `hello` may say."""
+    spikes = presentation % 4 + 1
+    arrays = {
+        "spikes": {
+            "units": (np.arange(spikes) % 2).astype("<u4"),
+            "times_ms": (np.arange(spikes) * 12.5 + presentation).astype("<f4"),
+        },
+        "counts": {
+            "counts": np.full((2, 3), presentation, "<u2"),
+            "edges_ms": np.array([-100.0, 0.0, 100.0, 300.0], "<f8"),
+        },
+        "rates": {"rates": np.array([presentation, 0.5], "<f8")},
+    }[form]
+    fields = {
+        "presentation": presentation,
+        "attempt": attempt,
+        "status": "ok" if ok else "aborted",
+        "reason": "" if ok else "fixation broken",
+        "commanded_ns": 1_000_000,
+        "onset_ns": 9_000_000,
+        "offset_ns": 109_000_000,
+        "onset_source": "photodiode",
+        "form": form,
+        "arrays": arrays,
+    }
+    return TrialResult(**{**fields, **changes})
+
+
+def show():
+    pixels = (image(0), image(100))
+    shown = tuple(m.ShownImage(sha256(p), "|u1", p.shape) for p in pixels)
+    presentations = (
+        m.ShownPresentation(40, 0, 100.0, 150.0, 0),
+        m.ShownPresentation(41, 1, 100.0, 150.0, 1),
+    )
+    return m.Show(SESSION, 3, 2, shown, presentations, 3.0, (-1.5, 0.5)), pixels
+
+
+FROM_ENGINE = {
+    "welcome": (m.Welcome(SESSION, "first light", (-100.0, 300.0)), ()),
+    "refused": (m.Refused("another rig is here already"), ()),
+    "show": show(),
+    "ack": (m.Ack(3, (m.Acknowledged(40, 2), m.Acknowledged(41, 2))), ()),
+    "ping": (m.Ping(SESSION), ()),
+    "end": (m.End("finished"), ()),
+}
+
+FROM_RIG = {
+    "hello": (hello(), ()),
+    "accepted": (m.Accepted(3, 2), ()),
+    "response_spikes": pack([result(40, 2), result(41, 2, ok=False)], block=3, attempt=2),
+    "response_counts": pack([result(40, 2, form="counts")], block=3, attempt=2),
+    "response_rates": pack(
+        [result(40, 2, form="rates"), result(41, 2, form="rates")], block=3, attempt=2
+    ),
+    "done": (m.Done(3, 2), ()),
+    "notice": (m.Notice("warning", "eye tracker lost the pupil"), ()),
+    "bye": (m.Bye("stopped"), ()),
+}

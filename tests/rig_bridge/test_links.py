@@ -1,0 +1,535 @@
+"""Each machine alone: every message in every state, and the rules they must keep."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from rig_bridge import messages as m
+from rig_bridge.engine_link import EngineLink, SendToRig
+from rig_bridge.errors import ProtocolError, RequestError, VersionError
+from rig_bridge.events import BlockDone, Resent, Responded, RigJoined, RigLost
+from rig_bridge.rig_link import TRIALS_A_MESSAGE, Prepare, RigLink, SendToEngine, Stop
+from rig_bridge.trials import pack
+from tests.rig_bridge.samples import (
+    FROM_ENGINE,
+    FROM_RIG,
+    SESSION,
+    hello,
+    image,
+    request,
+    result,
+    sha256,
+)
+
+
+def engine(**options) -> EngineLink:
+    given = {"session": SESSION, "name": "test", "window_ms": (-100.0, 300.0), **options}
+    return EngineLink(**given)
+
+
+def joined(**options) -> EngineLink:
+    link = engine(**options)
+    link.received(b"A", hello(), (), 0.0)
+    return link
+
+
+def say(link: EngineLink, results, *, block=0, attempt=1, now=0.0, peer=b"A"):
+    message, arrays = pack(results, block=block, attempt=attempt)
+    return link.received(peer, message, arrays, now)
+
+
+def sent(actions, kind):
+    """Messages of one kind among the actions."""
+    return [
+        a.message
+        for a in actions
+        if isinstance(a, SendToRig | SendToEngine) and isinstance(a.message, kind)
+    ]
+
+
+def show_message(link_request) -> tuple[m.Show, tuple]:
+    """The message an engine sends for a request."""
+    link = joined()
+    (action,) = link.show(link_request, 0.0)
+    return action.message, action.arrays
+
+
+def rig(**options) -> RigLink:
+    link = RigLink(hello(), **options)
+    link.connected(0.0)
+    link.received(m.Welcome(SESSION, "test", (-100.0, 300.0)), (), 0.0)
+    return link
+
+
+def present_all(link: RigLink, ok=lambda _: True) -> list:
+    shown = []
+    while (item := link.next()) is not None:
+        p = item[1]
+        link.presented(result(p.presentation, p.attempt, ok=ok(p)))
+        shown.append((p.block, p.presentation, p.attempt))
+    return shown
+
+
+# ---------------------------------------------------------------- every message, every state
+
+
+def engine_states():
+    ended = joined()
+    ended.show(request(), 0.0)
+    ended.end("finished")
+    lost = joined()
+    lost.show(request(), 0.0)
+    lost.lost("gone")
+    waiting = joined()
+    waiting.show(request(block=3, attempt=2, presentations=(40, 41)), 0.0)
+    answered = joined()
+    answered.show(request(block=3, attempt=2, presentations=(40, 41)), 0.0)
+    say(answered, [result(40, 2), result(41, 2)], block=3, attempt=2)
+    acked = joined()
+    acked.show(request(block=3, attempt=2, presentations=(40, 41)), 0.0)
+    say(acked, [result(40, 2), result(41, 2)], block=3, attempt=2)
+    acked.ack(3, [40, 41])
+    queued = engine()
+    queued.show(request(), 0.0)
+    return {
+        "new": engine(),
+        "queued": queued,
+        "joined": joined(),
+        "waiting": waiting,
+        "answered": answered,
+        "acked": acked,
+        "lost": lost,
+        "ended": ended,
+    }
+
+
+@pytest.mark.parametrize("state", engine_states())
+@pytest.mark.parametrize("peer", [b"A", b"B"])
+def test_engine_takes_any_two_messages_in_any_state(state, peer):
+    for first, second in itertools.product(FROM_RIG, repeat=2):
+        link = engine_states()[state]
+        actions = []
+        for kind in (first, second):
+            message, arrays = FROM_RIG[kind]
+            actions += link.received(peer, message, arrays, 1.0)
+        actions += link.tick(100.0)
+        delivered = [
+            t.presentation for a in actions if isinstance(a, Responded) for t in a.trials
+        ]
+        assert len(delivered) == len(set(delivered))
+        if state != "acked":
+            assert not sent(actions, m.Ack)
+        if state == "ended":
+            assert not sent(actions, m.Show)
+
+
+@pytest.mark.parametrize("state", ["new", "connected", "welcomed", "busy", "showing", "kept"])
+def test_rig_takes_any_two_messages_in_any_state(state):
+    def make() -> RigLink:
+        if state == "new":
+            return RigLink(hello())
+        if state == "connected":
+            link = RigLink(hello())
+            link.connected(0.0)
+            return link
+        link = rig()
+        if state in {"busy", "showing", "kept"}:
+            link.received(
+                *show_message(request(block=3, attempt=1, presentations=(40, 42))), 0.0
+            )
+        if state == "showing":
+            link.next()
+        if state == "kept":
+            present_all(link)
+        return link
+
+    for first, second in itertools.product(FROM_ENGINE, repeat=2):
+        link = make()
+        on_screen = state == "showing"
+        for kind in (first, second):
+            message, arrays = FROM_ENGINE[kind]
+            link.received(message, arrays, 1.0)
+            link.tick(2.0)
+            link.flush()
+        if on_screen:
+            link.presented(result(40, 1))
+        present_all(link)
+        link.flush()
+        link.disconnected()
+        link.tick(50.0)
+        assert link.is_idle
+
+
+# ---------------------------------------------------------------- the engine's half
+
+
+def test_a_request_waits_for_a_rig_and_keeps_its_attempt():
+    link = engine()
+    assert link.show(request(attempt=4), 0.0) == []
+    actions = link.received(b"A", hello(), (), 1.0)
+    assert [type(a) for a in actions][:2] == [SendToRig, RigJoined]
+    assert isinstance(actions[0].message, m.Welcome)
+    assert [s.attempt for s in sent(actions, m.Show)] == [4]
+    assert not [a for a in actions if isinstance(a, Resent)]
+
+
+def test_results_are_handed_up_once_and_acknowledged_only_when_told():
+    link = joined()
+    link.show(request(), 0.0)
+    first = say(link, [result(0), result(1)])
+    assert [t.presentation for t in first[0].trials] == [0, 1]
+    assert say(link, [result(1)]) == []  # again, not yet durable: neither event nor ack
+    (ack,) = sent(link.ack(0, [0, 1]), m.Ack)
+    assert [(a.presentation, a.attempt) for a in ack.presentations] == [(0, 1), (1, 1)]
+    again = say(link, [result(1)])
+    assert len(again) == 1
+    assert [a.presentation for a in sent(again, m.Ack)[0].presentations] == [1]
+    done = say(link, [result(2)])
+    assert isinstance(done[1], BlockDone)
+
+
+def test_nothing_is_acknowledged_that_was_not_handed_up():
+    link = joined()
+    link.show(request(), 0.0)
+    with pytest.raises(RequestError, match="handed up"):
+        link.ack(0, [0])
+
+
+def test_a_hello_asks_again_for_the_unanswered_only_with_the_images_they_need():
+    link = joined()
+    link.show(request(presentations=(0, 1, 2, 3), images=2), 0.0)
+    say(link, [result(0), result(2)])  # both of image 0
+    actions = link.received(b"A", hello(), (), 5.0)
+    (resent,) = [a for a in actions if isinstance(a, Resent)]
+    assert resent == Resent(0, 2, (1, 3))
+    (show,) = [a for a in actions if isinstance(a, SendToRig) and isinstance(a.message, m.Show)]
+    assert show.message.attempt == 2
+    assert [p.image for p in show.message.presentations] == [0, 0]
+    assert [i.sha256 for i in show.message.images] == [sha256(image(1))]
+    np.testing.assert_array_equal(show.arrays[0], image(1))
+
+
+def test_silence_asks_again_and_any_word_puts_it_off():
+    link = joined(answer_timeout_s=10.0)
+    link.show(request(), 0.0)
+    assert not sent(link.tick(9.0), m.Show)
+    link.received(b"A", m.Notice("info", "a break"), (), 9.0)
+    assert not sent(link.tick(18.0), m.Show)
+    assert [s.attempt for s in sent(link.tick(19.5), m.Show)] == [2]
+    assert not sent(link.tick(20.5), m.Show)
+
+
+def test_done_with_answers_missing_asks_again_within_a_second_and_not_sooner():
+    link = joined()
+    link.show(request(), 0.0)
+    say(link, [result(0)])
+    link.received(b"A", m.Done(0, 1), (), 1.0)
+    assert not sent(link.tick(1.5), m.Show)
+    (show,) = sent(link.tick(2.0), m.Show)
+    assert [p.presentation for p in show.presentations] == [1, 2]
+    link.received(b"A", m.Done(0, 1), (), 2.1)  # an old one: attempt 2 is on its way
+    assert not sent(link.tick(4.0), m.Show)
+
+
+def test_an_aborted_presentation_is_asked_for_again_and_names_what_is_known():
+    link = joined()
+    link.show(request(), 0.0)
+    say(link, [result(0, ok=False), result(1), result(2)])
+    link.ack(0, [0, 1, 2])
+    (show,) = sent(link.show(request(attempt=2, presentations=(0,)), 1.0), m.Show)
+    assert show.presentations[0].known_attempt == 1
+    assert len(sent(say(link, [result(0)]), m.Ack)) == 1  # the old one, once more
+    (event, done) = say(link, [result(0, 2)], attempt=2)
+    assert (event.trials[0].attempt, done) == (2, BlockDone(0, 2))
+
+
+def test_a_resumed_engine_takes_what_the_rig_kept_and_not_what_it_has():
+    link = joined()
+    link.show(request(attempt=5, presentations=(0, 1), known={0: 2}), 0.0)
+    assert say(link, [result(0, 2)], attempt=2) == []
+    (event,) = say(link, [result(1, 2)], attempt=2)
+    assert [(t.presentation, t.attempt) for t in event.trials] == [(1, 2)]
+
+
+def test_an_attempt_the_rig_knows_and_the_journal_does_not_counts():
+    link = joined()
+    link.show(request(attempt=2), 0.0)
+    events = say(link, [result(0, 3), result(1, 3), result(2, 3)], attempt=3)
+    assert events[-1] == BlockDone(0, 3)
+    with pytest.raises(RequestError, match="above 3"):
+        link.show(request(attempt=3, presentations=(0,)), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "match"),
+    [
+        ({"attempt": 1}, "attempt must be above 1"),
+        ({"attempt": 2, "presentations": (1,)}, "asked for already"),
+        ({"block": 1, "presentations": ()}, "presentations"),
+        ({"block": 1, "presentations": (1, 1)}, "once"),
+        ({"block": 1, "known": {0: 1}}, "known_attempt"),
+        ({"block": 1, "presentations": range(1025)}, "presentations"),
+    ],
+)
+def test_a_request_that_cannot_be_is_refused_at_once(wrong, match):
+    link = joined()
+    link.show(request(), 0.0)
+    with pytest.raises(RequestError, match=match):
+        link.show(request(**wrong), 0.0)
+    assert link.unanswered == {0: (0, 1, 2)}
+
+
+@pytest.mark.parametrize(
+    ("pixels", "match"),
+    [
+        (np.zeros((2, 2), np.uint8), "shape"),
+        (np.zeros(2, np.uint8), "h, w, 3"),
+        (np.zeros((2, 2, 4), np.uint8), "shape"),
+        (np.zeros((2, 2, 3), np.float32), "dtype"),
+        (np.zeros((4, 4, 3), np.uint8)[::2, ::2], "contiguous"),
+        (np.zeros((0, 2, 3), np.uint8), ">= 1"),
+    ],
+)
+def test_an_image_that_is_none_is_refused_at_once(pixels, match):
+    good = request(presentations=(0,), images=1)
+    wrong = type(good)(
+        0, 1, (pixels,), good.sha256, good.presentations, good.size_deg, good.position_deg
+    )
+    with pytest.raises(RequestError, match=match):
+        joined().show(wrong, 0.0)
+
+
+def test_a_second_rig_is_told_that_it_is_not_wanted_until_the_first_is_gone():
+    link = joined()
+    actions = link.received(b"B", hello(name="rig B"), (), 1.0)
+    assert "another rig" in sent(actions, m.Refused)[0].reason
+    assert actions[0].peer == b"B"
+    assert say(link, [result(0)], peer=b"B") == []
+    link.lost("gone")
+    assert sent(link.received(b"B", hello(), (), 2.0), m.Welcome)
+
+
+def test_a_rig_that_cannot_record_the_window_is_refused():
+    actions = engine().received(b"A", hello(window_ms=(-50.0, 500.0)), (), 0.0)
+    assert "from -100.0 to 300.0 ms" in sent(actions, m.Refused)[0].reason
+
+
+def test_another_version_is_refused_and_told_which_is_spoken():
+    actions = engine().misread(b"A", VersionError("no", found=2))
+    assert actions[0].message == m.Refused(
+        "this engine speaks protocol version 1, the rig 2", version=1
+    )
+
+
+@pytest.mark.parametrize("form", ["spikes", "counts", "rates"])
+def test_units_that_the_hello_did_not_name_are_refused(form):
+    link = engine()
+    one = hello(units=(m.Unit(0, 0, "IT", "only"),))
+    link.received(b"A", one, (), 0.0)
+    link.show(request(presentations=(1,)), 0.0)
+    (notice,) = say(link, [result(1, form=form)])
+    assert (notice.level, "units" in notice.text) == ("error", True)
+    assert link.unanswered == {0: (1,)}
+
+
+def test_a_form_that_the_hello_did_not_name_is_refused():
+    link = engine()
+    link.received(b"A", hello(capabilities=("rates",)), (), 0.0)
+    link.show(request(), 0.0)
+    (notice,) = say(link, [result(0)])
+    assert "form" in notice.text
+
+
+def test_an_attempt_out_of_the_blue_is_refused():
+    link = joined()
+    link.show(request(), 0.0)
+    (notice,) = say(link, [result(0, 2**31)], attempt=2**31)
+    assert "attempt" in notice.text
+
+
+def test_a_lost_rig_is_reported_once_and_pings_stop():
+    link = joined()
+    assert sent(link.tick(1.0), m.Ping)
+    assert link.lost("gone") == [RigLost("gone")]
+    assert link.lost("gone") == []
+    assert link.tick(50.0) == []
+
+
+def test_bye_loses_the_rig():
+    assert joined().received(b"A", m.Bye("lunch"), (), 0.0) == [
+        RigLost("the rig said bye: lunch")
+    ]
+
+
+def test_after_the_end_every_hello_hears_of_it_and_nothing_can_be_shown():
+    link = joined()
+    assert sent(link.end("finished"), m.End) == [m.End("finished")]
+    assert sent(link.received(b"A", hello(), (), 0.0), m.End)
+    with pytest.raises(RequestError, match="after the end"):
+        link.show(request(), 0.0)
+
+
+def test_bytes_that_are_no_message_are_a_notice_from_the_rig_we_have_only():
+    link = joined()
+    (notice,) = link.misread(b"A", ProtocolError("garbage"))
+    assert notice.level == "error"
+    assert link.misread(b"B", ProtocolError("garbage")) == []
+
+
+# ---------------------------------------------------------------- the rig's half
+
+
+def test_a_show_is_accepted_prepared_presented_and_done():
+    link = rig()
+    actions = link.received(*show_message(request()), 0.0)
+    assert sent(actions, m.Accepted) == [m.Accepted(0, 1)]
+    assert isinstance(actions[1], Prepare)
+    assert set(actions[1].images) == {sha256(image(0)), sha256(image(1))}
+    pixels, first = link.next()
+    np.testing.assert_array_equal(pixels, image(0))
+    assert (first.presentation, first.window_ms) == (0, (-100.0, 300.0))
+    assert link.next() is None  # one at a time
+    link.presented(result(0))
+    assert present_all(link) == [(0, 1, 1), (0, 2, 1)]
+    response, done = (a.message for a in link.flush())
+    assert [t.presentation for t in response.trials] == [0, 1, 2]
+    assert done == m.Done(0, 1)
+    assert link.flush() == []
+
+
+def test_a_repeat_is_answered_from_what_was_kept_until_it_is_acknowledged():
+    link = rig()
+    link.received(*show_message(request()), 0.0)
+    present_all(link)
+    link.flush()
+    link.received(m.Ack(0, (m.Acknowledged(0, 1),)), (), 0.0)
+    assert set(link.kept) == {(0, 1), (0, 2)}
+    actions = link.received(*show_message(request(attempt=2, presentations=(1, 2))), 0.0)
+    (response,) = sent(actions, m.Response)
+    assert [(t.presentation, t.attempt) for t in response.trials] == [(1, 1), (2, 1)]
+    assert response.attempt == 2
+    assert sent(actions, m.Done) == [m.Done(0, 2)]
+    assert link.is_idle
+
+
+def test_an_aborted_presentation_is_shown_again_even_when_its_ack_was_lost():
+    link = rig()
+    link.received(*show_message(request()), 0.0)
+    present_all(link, ok=lambda _: False)
+    link.flush()
+    again = request(attempt=2, presentations=(0,), known={0: 1})
+    link.received(*show_message(again), 0.0)
+    assert present_all(link) == [(0, 0, 2)]
+
+
+def test_a_late_ack_of_an_old_attempt_does_not_lose_the_new_one():
+    link = rig()
+    link.received(*show_message(request(attempt=2)), 0.0)
+    present_all(link)
+    link.received(m.Ack(0, (m.Acknowledged(0, 1),)), (), 0.0)
+    assert (0, 0) in link.kept
+
+
+def test_an_image_that_is_not_its_digest_is_never_shown():
+    link = rig()
+    message, (first, second) = show_message(request())
+    actions = link.received(message, (second, first), 0.0)
+    assert not sent(actions, m.Accepted)
+    assert sent(actions, m.Notice)[0].level == "error"
+    assert link.next() is None
+
+
+def test_another_session_forgets_what_was_kept_and_queued():
+    link = rig()
+    link.received(*show_message(request()), 0.0)
+    link.next()
+    other = m.Welcome("ff" * 16, "another", (-100.0, 300.0))
+    link.connected(1.0)
+    link.received(other, (), 1.0)
+    link.presented(result(0))  # was on screen all the while: belongs to nobody
+    assert link.kept == {}
+    assert link.next() is None
+    assert link.flush() == []
+
+
+def test_the_same_session_goes_on_after_a_reconnection():
+    link = rig()
+    link.received(*show_message(request()), 0.0)
+    link.next()
+    link.disconnected()
+    link.presented(result(0))
+    assert link.flush() == []
+    assert link.connected(1.0)[0].message == hello()
+    link.received(m.Welcome(SESSION, "test", (-100.0, 300.0)), (), 1.0)
+    actions = link.received(*show_message(request(attempt=2)), 1.0)
+    assert [t.presentation for t in sent(actions, m.Response)[0].trials] == [0]
+    assert present_all(link) == [(0, 1, 2), (0, 2, 2)]
+
+
+def test_hello_is_said_again_until_it_is_answered_and_after_a_silence():
+    link = RigLink(hello(), hello_every_s=2.0, silence_s=5.0)
+    assert link.tick(100.0) == []  # not connected
+    link.connected(100.0)
+    assert link.tick(101.9) == []
+    assert sent(link.tick(102.0), m.Hello)
+    link.received(m.Welcome(SESSION, "test", (-100.0, 300.0)), (), 103.0)
+    link.received(m.Ping(SESSION), (), 107.0)
+    assert link.tick(111.9) == []
+    assert sent(link.tick(112.0), m.Hello)
+
+
+def test_a_ping_of_another_session_brings_a_hello():
+    assert sent(rig().received(m.Ping("ff"), (), 0.0), m.Hello)
+
+
+def test_the_end_is_answered_with_bye():
+    link = rig()
+    link.received(*show_message(request()), 0.0)
+    actions = link.received(m.End("finished"), (), 0.0)
+    assert sent(actions, m.Bye)
+    assert actions[-1] == Stop("finished")
+    assert link.next() is None
+
+
+def test_a_welcome_of_another_version_stops_the_rig():
+    (stop,) = RigLink(hello()).received(
+        m.Welcome(SESSION, "x", (-1.0, 1.0), version=2), (), 0.0
+    )
+    assert stop.refused
+
+
+def test_long_answers_are_several_messages_and_forms_do_not_mix():
+    link = rig()
+    n = TRIALS_A_MESSAGE + 3
+    link.received(*show_message(request(presentations=range(n))), 0.0)
+    while (item := link.next()) is not None:
+        p = item[1].presentation
+        link.presented(result(p, form="rates" if p == 2 else "spikes"))
+    responses = sent(link.flush(), m.Response)
+    assert [len(r.trials) for r in responses] == [2, 1, TRIALS_A_MESSAGE]
+    assert [r.form for r in responses] == ["spikes", "rates", "spikes"]
+
+
+def test_a_result_of_something_else_is_refused():
+    link = rig()
+    link.received(*show_message(request()), 0.0)
+    with pytest.raises(ValueError, match="asked for"):
+        link.presented(result(0))
+    link.next()
+    with pytest.raises(ValueError, match="asked for"):
+        link.presented(result(1))
+    with pytest.raises(ValueError, match="asked for"):
+        link.presented(result(0, 2))
+
+
+def test_leaving_sends_what_is_unsent_first():
+    link = rig()
+    link.received(*show_message(request(presentations=(0,), images=1)), 0.0)
+    present_all(link)
+    kinds = [type(a.message) for a in link.bye("stopped")]
+    assert kinds == [m.Response, m.Done, m.Bye]
+    link.disconnected()
+    assert link.bye("stopped") == []
