@@ -1,0 +1,464 @@
+"""A journal to the HDF5 file that users open.
+
+Knows h5py and Pillow, the survey of a journal and the names in `schema.py`; knows nothing of
+how a journal is framed. The file is a projection: it can be made again from the journal at any
+time, also from the journal of a session that was killed or still runs. Two passes, one record
+in memory at a time. The file gets its name only after `verify.py` has read it back and compared
+it with the journal.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from evolver import __version__
+from evolver.errors import RecordingError
+from evolver.recording import schema as s
+from evolver.recording.fold_responses import ResponseWriter
+from evolver.recording.hdf5 import (
+    Growing,
+    array_at,
+    clean,
+    dataset_at,
+    new_group,
+    write_array,
+    write_table,
+    write_text,
+    write_texts,
+)
+from evolver.recording.index import JournalIndex, JournalSummary
+from evolver.recording.records import (
+    Committed,
+    ImagePixels,
+    Proposed,
+    ProposedThread,
+    Result,
+)
+from evolver.recording.survey import Answer, Plan, Survey, survey
+from evolver.recording.verify import verify
+
+_R = TypeVar("_R")
+_WEBP_MAX = 16383  # pixels a side
+
+
+@dataclass(frozen=True, slots=True)
+class FoldReport:
+    """What a fold made, and what it left out."""
+
+    path: Path
+    journal: JournalSummary
+    presentations: int  # rows of the presentation table
+    shown: int  # of them with a result
+    missing: int  # of them without one
+    images: int
+    spikes: int
+    complete: bool  # the session came to its end
+    end_reason: str  # empty where it did not
+    warnings: tuple[str, ...]
+
+
+def fold(
+    journal_folder: Path,
+    out_path: Path,
+    *,
+    overwrite: bool = False,
+    compress_images: Literal["webp", "none"] = "webp",
+) -> FoldReport:
+    """Make the HDF5 file of a journal, verify it, and give it its name.
+
+    Parameters
+    ----------
+    journal_folder : Path; read only
+    out_path : Path of the file to make; its folder must exist
+    overwrite : replace a file that is there already
+    compress_images : "webp", lossless, or "none", raw bytes
+
+    Returns
+    -------
+    FoldReport
+
+    Raises
+    ------
+    RecordingError
+        The journal cannot be read or holds nothing; the file exists; the disk refuses; or the
+        file that was made differs from the journal. Then nothing is left at `out_path` that
+        was not there before.
+    """
+    if out_path.exists() and not overwrite:
+        raise RecordingError(
+            f"{out_path} exists and would be replaced; allow overwriting, or choose another "
+            "name"
+        )
+    index = JournalIndex(journal_folder)
+    found = survey(index)
+    temporary = _temporary(out_path)
+    try:
+        with h5py.File(temporary, "w", libver=("v108", "v108")) as file:
+            spikes = _write(file, found, index, webp=compress_images == "webp")
+        _sync(temporary)
+        verify(temporary, journal_folder)
+        temporary.replace(out_path)
+        _sync(out_path.parent)
+    except (OSError, RuntimeError) as exc:  # h5py raises RuntimeError for some failed writes
+        raise RecordingError(
+            f"cannot write {out_path}: {exc}. Free some space or choose another disk; the "
+            "journal is untouched"
+        ) from exc
+    finally:
+        temporary.unlink(missing_ok=True)
+    rows = found.rows
+    return FoldReport(
+        path=out_path,
+        journal=index.summary,
+        presentations=len(rows),
+        shown=len(found.answers),
+        missing=len(rows) - len(found.answers),
+        images=len(found.images),
+        spikes=spikes,
+        complete=found.end is not None,
+        end_reason="" if found.end is None else found.end.reason,
+        warnings=tuple(found.warnings),
+    )
+
+
+def _temporary(out_path: Path) -> Path:
+    try:
+        fd, name = tempfile.mkstemp(
+            dir=out_path.parent, prefix=f".{out_path.name}.", suffix=".partial"
+        )
+    except OSError as exc:
+        raise RecordingError(
+            f"cannot write in {out_path.parent}: {exc}. Make that folder, or choose another"
+        ) from exc
+    os.fchmod(fd, 0o644)  # mkstemp's files are for their owner alone
+    os.close(fd)
+    return Path(name)
+
+
+def _sync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _write(file: h5py.File, found: Survey, index: JournalIndex, *, webp: bool) -> int:
+    rows = found.rows
+    _write_root(file, found, index)
+    _write_rigs(file, found)
+    _write_threads(file, found, index)
+    _write_images(file, found, index, webp=webp)
+    responses = ResponseWriter(file, found)
+    presentations: list[tuple[Any, ...]] = []
+    for key in rows:
+        answer = found.answers.get(key)
+        result = None if answer is None else _read(index, answer.sequence, Result)
+        responses.add(answer, result)
+        presentations.append(_presentation_row(key, found.plans.get(key[0]), result, answer))
+    responses.close()
+    write_table(file, s.PRESENTATIONS, s.PRESENTATION_COLUMNS, presentations)
+    _write_blocks(file, found, index)
+    write_table(
+        file,
+        s.SENT,
+        s.SENT_COLUMNS,
+        [(one.block, one.attempt, one.time_ns, len(one.presentations)) for one in found.sent],
+    )
+    write_table(
+        file,
+        s.EVENTS,
+        s.EVENT_COLUMNS,
+        [(one.time_ns, one.level, one.name, one.text) for one in found.events],
+    )
+    write_texts(file, s.WARNINGS, found.warnings)  # last: writing may add some
+    return responses.n_spikes
+
+
+def _write_root(file: h5py.File, found: Survey, index: JournalIndex) -> None:
+    start, end, summary = found.start, found.end, index.summary
+    attributes = {
+        s.A_FORMAT: s.FORMAT,
+        s.A_SCHEMA_VERSION: s.SCHEMA_VERSION,
+        s.A_SESSION_ID: clean(start.session_id),
+        s.A_NAME: clean(start.name),
+        s.A_CREATED: clean(start.created),
+        s.A_SEED: start.seed,
+        s.A_MODE: start.mode,
+        s.A_WINDOW_MS: np.array(start.window_ms),
+        s.A_COMPLETE: np.uint8(end is not None),
+        s.A_END_REASON: "" if end is None else clean(end.reason),
+        s.A_END_NS: 0 if end is None else end.time_ns,
+        s.A_JOURNAL_VERSION: start.journal_version,
+        s.A_JOURNAL_SHA256: found.sha256,
+        s.A_JOURNAL_RECORDS: summary.records,
+        s.A_JOURNAL_MISSING: sum(last - first + 1 for first, last in summary.missing),
+        s.A_SOFTWARE: f"evolver {__version__}",
+    }
+    for name, value in attributes.items():
+        file.attrs[name] = value
+    write_text(file, s.CONFIG, start.config)
+    write_text(file, s.VERSIONS, json.dumps(start.versions, sort_keys=True))
+    write_text(file, s.MACHINE, json.dumps(start.machine, sort_keys=True))
+    weights = [
+        {"role": one.role, "name": one.name, "sha256": one.sha256} for one in start.weights
+    ]
+    write_text(file, s.WEIGHTS, json.dumps(weights))
+
+
+def _write_rigs(file: h5py.File, found: Survey) -> None:
+    units = [(one.channel, one.unit, one.area, one.label) for one in found.units]
+    write_table(file, s.UNITS, s.UNIT_COLUMNS, units)
+    rigs = new_group(file, s.RIGS)
+    for number, rig in enumerate(found.rigs):
+        group = new_group(rigs, number)
+        joined = rig.joined
+        group.attrs[s.RIG_NAME] = "" if joined is None else clean(joined.name)
+        group.attrs[s.RIG_SOFTWARE] = "" if joined is None else clean(joined.software)
+        group.attrs[s.RIG_TIME_NS] = 0 if joined is None else joined.time_ns
+        write_text(group, s.RIG_INFO, "{}" if joined is None else joined.info)
+        write_array(group, s.RIG_UNITS, np.array(rig.units, dtype=np.uint32))
+
+
+def _write_threads(file: h5py.File, found: Survey, index: JournalIndex) -> None:
+    threads = new_group(file, s.THREADS)
+    groups: list[h5py.Group] = []
+    spans: dict[tuple[int, int], slice] = {}
+    for k, info in enumerate(found.threads):
+        group = new_group(threads, k)
+        groups.append(group)
+        for name, value in (
+            (s.T_NAME, clean(info.name)),
+            (s.T_OPTIMIZER, clean(info.optimizer)),
+            (s.T_GENERATOR, clean(info.generator)),
+            (s.T_D, info.d),
+            (s.T_POPSIZE, info.popsize),
+            (s.T_IMAGE_SIZE, info.image_size),
+            (s.T_WEIGHTS_SHA256, clean(info.weights_sha256)),
+        ):
+            group.attrs[name] = value
+        write_text(group, s.T_OPTIONS, info.options)
+        write_text(group, s.T_FITNESS, info.fitness)
+        n = 0
+        for number in found.generations_of(k):
+            place = found.generations[k, number]
+            spans[k, number] = slice(n, n + place.n)
+            n += place.n
+        codes = Growing(group, s.T_CODES, (info.d,), "<f4", compress=False)
+        generation, row = np.zeros(n, np.int32), np.zeros(n, np.int32)
+        image_id = np.full(n, -1, np.int64)
+        states = new_group(group, s.T_STATES)
+        exact = True
+        for number in found.generations_of(k):
+            place = found.generations[k, number]
+            part = _read(index, place.sequence, Proposed).threads[place.place]
+            span = spans[k, number]
+            values = part.codes.numpy()
+            rounded = values.astype(np.float32)
+            exact = exact and bool(np.array_equal(rounded, values))
+            codes.add(rounded)
+            generation[span] = number
+            row[span] = np.arange(place.n)
+            image_id[span] = [found.images[sha256].image_id for sha256 in part.images]
+            _write_state(states, number, part)
+        codes.close()
+        group.attrs[s.T_CODES_EXACT] = np.uint8(exact)
+        write_array(group, s.T_GENERATION, generation)
+        write_array(group, s.T_ROW, row)
+        write_array(group, s.T_IMAGE_ID, image_id)
+    _write_scores(groups, spans, found, index)
+
+
+def _write_state(states: h5py.Group, generation: int, part: ProposedThread) -> None:
+    group = new_group(states, s.generation_name(generation))
+    write_text(group, s.STATE_RNG, part.rng_state)
+    for name, value in part.optimizer_state.items():
+        if isinstance(value, (int, float)):
+            group.attrs[name] = value
+        else:
+            write_array(group, name, value.numpy())
+
+
+def _write_scores(
+    groups: Sequence[h5py.Group],
+    spans: dict[tuple[int, int], slice],
+    found: Survey,
+    index: JournalIndex,
+) -> None:
+    columns = [
+        {name: np.full(len(array_at(group, s.T_ROW)), np.nan) for name in (s.T_SCORE, s.T_SEM)}
+        for group in groups
+    ]
+    for block in sorted(found.committed):
+        record = _read(index, found.committed[block], Committed)
+        for part in record.threads:
+            span = spans.get((part.thread, part.generation))
+            if span is None:
+                found.warnings.append(
+                    f"generation {part.generation} of thread {part.thread} was scored, its "
+                    "codes are lost"
+                )
+                continue
+            for name, values in ((s.T_SCORE, part.scores), (s.T_SEM, part.sem)):
+                if values.shape != (span.stop - span.start,):
+                    raise RecordingError(
+                        f"block {block} must have one {name} per code of thread {part.thread}, "
+                        f"{span.stop - span.start}; got shape {values.shape}"
+                    )
+                columns[part.thread][name][span] = values.numpy()
+    for group, arrays in zip(groups, columns, strict=True):
+        for name, values in arrays.items():
+            write_array(group, name, values)
+
+
+def _write_images(file: h5py.File, found: Survey, index: JournalIndex, *, webp: bool) -> None:
+    group = new_group(file, s.IMAGES)
+    images = list(found.images.items())
+    m = len(images)
+    offsets = np.zeros(m + 1, np.int64)
+    shapes, encodings = np.zeros((m, 3), np.int32), np.zeros(m, np.uint8)
+    pixels = Growing(group, s.I_PIXELS, (), "|u1", compress=False)
+    for at, (sha256, image) in enumerate(images):
+        array = _pixels(index, image.sequence)
+        if array is not None:
+            shapes[at] = array.shape
+            data = _webp(array) if webp else None
+            encodings[at] = s.ENCODING_RAW if data is None else s.ENCODING_WEBP
+            pixels.add(np.frombuffer(array.tobytes() if data is None else data, np.uint8))
+        else:
+            found.warnings.append(f"the pixels of image {at} ({sha256}) are lost")
+        offsets[at + 1] = pixels.length
+    pixels.close()
+    write_texts(group, s.I_SHA256, [sha256 for sha256, _ in images])
+    write_texts(group, s.I_LABEL, [image.label for _, image in images])
+    flags = np.array([image.is_reference for _, image in images], dtype=np.uint8)
+    write_array(group, s.I_IS_REFERENCE, flags)
+    write_array(group, s.I_SHAPE, shapes)
+    write_array(group, s.I_ENCODING, encodings)
+    dataset_at(group, s.I_ENCODING).attrs["meaning"] = (
+        "0 pixels lost, 1 raw (h, w, 3) uint8, 2 WebP lossless"
+    )
+    write_array(group, s.I_OFFSETS, offsets)
+
+
+def _pixels(index: JournalIndex, sequence: int) -> NDArray[Any] | None:
+    if sequence < 0:
+        return None
+    array = _read(index, sequence, ImagePixels).pixels.numpy()
+    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
+        raise RecordingError(
+            f"the pixels of record {sequence} must be (h, w, 3) uint8; got {array.shape} "
+            f"{array.dtype}"
+        )
+    return array
+
+
+def _webp(pixels: NDArray[Any]) -> bytes | None:
+    """Return lossless WebP, or None where the format cannot hold an image of that size."""
+    if not 0 < min(pixels.shape[:2]) <= max(pixels.shape[:2]) <= _WEBP_MAX:
+        return None
+    out = io.BytesIO()
+    # Method 0: the slower ones gain nothing on pictures like these.
+    Image.fromarray(pixels).save(out, "WEBP", lossless=True, method=0, quality=50)
+    return out.getvalue()
+
+
+def _presentation_row(
+    key: tuple[int, int], plan: Plan | None, result: Result | None, answer: Answer | None
+) -> tuple[Any, ...]:
+    """Return the row, in the order of `schema.PRESENTATION_COLUMNS`."""
+    if plan is None:
+        block = -1 if result is None else result.block
+        what = (block, -1, -1, -1, False, 0)
+        on_ms, off_ms, generation = np.nan, np.nan, -1
+    else:
+        planned = plan.planned
+        reference = planned.thread == -1
+        what = (
+            plan.block,
+            planned.thread,
+            planned.row,
+            plan.image_id,
+            reference,
+            planned.repeat,
+        )
+        on_ms, off_ms, generation = planned.on_ms, planned.off_ms, plan.generation
+    if result is None or answer is None:
+        said = ("missing", "", on_ms, off_ms, 0, 0, 0, "", 0, generation, "", -1)
+    else:
+        said = (
+            result.status,
+            result.reason,
+            on_ms,
+            off_ms,
+            result.commanded_ns,
+            result.onset_ns,
+            result.offset_ns,
+            result.onset_source,
+            result.received_ns,
+            generation,
+            answer.form,
+            answer.rig,
+        )
+    return (key[0], *what, key[1], *said)
+
+
+def _write_blocks(file: h5py.File, found: Survey, index: JournalIndex) -> None:
+    blocks = found.blocks
+    proposed = [_proposed(index, found.proposed.get(block)) for block in blocks]
+    committed = [_committed(index, found.committed.get(block)) for block in blocks]
+    rows: list[tuple[Any, ...]] = []
+    for block, plan, done in zip(blocks, proposed, committed, strict=True):
+        budget = [
+            np.nan if done is None else getattr(done.budget, name) for name in s.BUDGET_NAMES
+        ]
+        times = (0 if plan is None else plan.time_ns, 0 if done is None else done.time_ns)
+        rows.append((block, *times, found.attempts.get(block, 0), *budget))
+    write_table(file, s.BLOCKS, s.BLOCK_COLUMNS, rows)
+
+    r = max((len(one.references) for one in proposed if one is not None), default=0)
+    r = max(
+        (array.shape[0] for one in committed if one for array in one.reference_scores),
+        default=r,
+    )
+    scores = np.full((len(blocks), len(found.threads), r), np.nan)
+    image_id = np.full((len(blocks), r), -1, np.int64)
+    for at, (plan, done) in enumerate(zip(proposed, committed, strict=True)):
+        if plan is not None:
+            ids = [found.images[sha256].image_id for sha256 in plan.references]
+            image_id[at, : len(ids)] = ids
+        for k, array in enumerate(() if done is None else done.reference_scores):
+            scores[at, k, : array.shape[0]] = array.numpy()
+    references = new_group(file, s.REFERENCES)
+    write_array(references, s.REF_SCORES, scores)
+    write_array(references, s.REF_IMAGE_ID, image_id)
+
+
+def _proposed(index: JournalIndex, sequence: int | None) -> Proposed | None:
+    return None if sequence is None else _read(index, sequence, Proposed)
+
+
+def _committed(index: JournalIndex, sequence: int | None) -> Committed | None:
+    return None if sequence is None else _read(index, sequence, Committed)
+
+
+def _read(index: JournalIndex, sequence: int, kind: type[_R]) -> _R:
+    record = index.record(sequence)
+    if not isinstance(record, kind):
+        raise RecordingError(
+            f"record {sequence} must be {kind.__name__}; it is {type(record).__name__} now. "
+            "Something writes the journal while it is folded: fold it again"
+        )
+    return record

@@ -1,0 +1,150 @@
+"""What a recording hands out that is more than an array: a thread, and the images.
+
+Knows the names inside /threads/<k> and /images; knows nothing of the rest of the file.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from evolver.errors import RecordingError
+from evolver.recording import schema as s
+from evolver.recording.hdf5 import (
+    array_at,
+    attributes,
+    dataset_at,
+    group_at,
+    names_in,
+    part_of,
+    text_at,
+)
+from evolver.types import Images
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ThreadData:
+    """One thread: what its optimizer proposed, and what it was told.
+
+    N is the number of codes of all generations together, in the order they were proposed.
+    """
+
+    name: str
+    optimizer: str
+    generator: str
+    d: int
+    popsize: int
+    image_size: int  # pixels
+    weights_sha256: str
+    options: dict[str, Any]
+    fitness: dict[str, Any]
+    codes_exact: bool  # whether no code lost digits when it became float32
+    codes: NDArray[np.float32]  # (N, d) latent units
+    generation: NDArray[np.int32]  # (N,) from 0
+    row: NDArray[np.int32]  # (N,) row within its generation
+    image_id: NDArray[np.int64]  # (N,) rows of Recording.images
+    score: NDArray[np.float64]  # (N,) NaN where dropped, or never committed
+    sem: NDArray[np.float64]  # (N,) NaN where shown once, dropped or never committed
+    _states: h5py.Group
+
+    @property
+    def generations(self) -> int:
+        """How many generations were proposed; the last may not have been committed."""
+        return len(np.unique(self.generation))
+
+    def state(self, generation: int) -> dict[str, Any]:
+        """Return the optimizer's state before it was asked for a generation.
+
+        Returns
+        -------
+        dict: the optimizer's own arrays and numbers by name, and ``rng_state``, the state of
+        its random generator, as `numpy.random.BitGenerator.state` gives and takes it
+
+        Raises
+        ------
+        RecordingError
+            There is no such generation.
+        """
+        name = s.generation_name(generation)
+        if name not in self._states:
+            known = [int(key) for key in names_in(self._states)]
+            raise RecordingError(
+                f"thread {self.name!r} has generations {known}; got {generation}"
+            )
+        group = group_at(self._states, name)
+        state = attributes(group)
+        for key in names_in(group):
+            if key != s.STATE_RNG:
+                state[key] = array_at(group, key)
+        state[s.STATE_RNG] = json.loads(text_at(group, s.STATE_RNG) or "{}")
+        return state
+
+
+class ImageTable(Sequence[NDArray[np.uint8]]):
+    """Images by id, decoded when asked for: ``images[7]`` is (h, w, 3) uint8 sRGB."""
+
+    def __init__(self, group: h5py.Group) -> None:
+        self._group = group
+        self._offsets = array_at(group, s.I_OFFSETS)
+        self._shapes = array_at(group, s.I_SHAPE)
+        self._encodings = array_at(group, s.I_ENCODING)
+
+    def __len__(self) -> int:
+        """Return how many images the session showed or proposed."""
+        return len(self._encodings)
+
+    def __getitem__(self, image_id: int) -> NDArray[np.uint8]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Return one image; `IndexError` beyond the last, `RecordingError` if it is lost."""
+        if not -len(self) <= image_id < len(self):
+            raise IndexError(f"image ids are from 0 to {len(self) - 1}; got {image_id}")
+        at = int(image_id) % len(self)
+        encoding, shape = self._encodings[at], tuple(self._shapes[at])
+        if encoding == s.ENCODING_MISSING:
+            raise RecordingError(
+                f"the pixels of image {at} are lost; its codes and the generator can make it "
+                "again, and its sha256 says whether it is the same"
+            )
+        data = part_of(
+            dataset_at(self._group, s.I_PIXELS),
+            slice(self._offsets[at], self._offsets[at + 1]),
+        )
+        if encoding == s.ENCODING_RAW:
+            return data.reshape(shape)
+        with Image.open(io.BytesIO(data.tobytes())) as image:
+            return np.array(image.convert("RGB"))
+
+    def stack(self, image_ids: Sequence[int] | NDArray[np.integer[Any]]) -> Images:
+        """Return images of one size as one array, (n, h, w, 3) uint8."""
+        return np.stack([self[int(image_id)] for image_id in image_ids])
+
+
+def read_thread(group: h5py.Group) -> ThreadData:
+    """Return one thread of a recording, from its group."""
+    attrs = attributes(group)
+    return ThreadData(
+        name=attrs[s.T_NAME],
+        optimizer=attrs[s.T_OPTIMIZER],
+        generator=attrs[s.T_GENERATOR],
+        d=attrs[s.T_D],
+        popsize=attrs[s.T_POPSIZE],
+        image_size=attrs[s.T_IMAGE_SIZE],
+        weights_sha256=attrs[s.T_WEIGHTS_SHA256],
+        options=json.loads(text_at(group, s.T_OPTIONS) or "{}"),
+        fitness=json.loads(text_at(group, s.T_FITNESS) or "{}"),
+        codes_exact=bool(attrs[s.T_CODES_EXACT]),
+        codes=array_at(group, s.T_CODES),
+        generation=array_at(group, s.T_GENERATION),
+        row=array_at(group, s.T_ROW),
+        image_id=array_at(group, s.T_IMAGE_ID),
+        score=array_at(group, s.T_SCORE),
+        sem=array_at(group, s.T_SEM),
+        _states=group_at(group, s.T_STATES),
+    )

@@ -1,0 +1,275 @@
+"""A recording against its journal: everything that was acknowledged must be in the file.
+
+Knows the reader and the journal's index, and nothing of how the file was made: what it expects
+it works out from the records themselves, so that a mistake in the fold cannot excuse itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from evolver.errors import RecordingError
+from evolver.recording.hdf5 import clean
+from evolver.recording.index import JournalIndex
+from evolver.recording.reader import Recording, read
+from evolver.recording.records import (
+    AnyRecord,
+    Array,
+    Committed,
+    CommittedThread,
+    Event,
+    ImagePixels,
+    PlannedPresentation,
+    Proposed,
+    ProposedThread,
+    Result,
+    RigJoined,
+    RunEnd,
+    RunStart,
+    Sent,
+)
+
+_SHOWN = 5  # differences named in the error
+_RESULT_FIELDS = (
+    "status",
+    "reason",
+    "received_ns",
+    "commanded_ns",
+    "onset_ns",
+    "offset_ns",
+    "onset_source",
+)
+
+
+def verify(path: Path, journal_folder: Path) -> None:
+    """Compare a recording with its journal.
+
+    Every acknowledged presentation with its times and its response, every plan, code, optimizer
+    state, score and event, and the digest of every image's decoded pixels.
+
+    Raises
+    ------
+    RecordingError
+        The file cannot be read, or something in it is missing or differs.
+    """
+    with read(path) as recording:
+        found = list(islice(_differences(recording, JournalIndex(journal_folder)), _SHOWN))
+    if found:
+        raise RecordingError(
+            f"{path} must hold what the journal in {journal_folder} holds, and does not: "
+            f"{'; '.join(found)}. Keep the journal, and fold it again"
+        )
+
+
+def _differences(recording: Recording, index: JournalIndex) -> Iterator[str]:
+    check = _Check(recording)
+    if recording.attrs["journal_records"] != index.summary.records:
+        yield (
+            f"the file was made from {recording.attrs['journal_records']} records, the journal "
+            f"holds {index.summary.records}"
+        )
+    for sequence, record in index:
+        for what in check.record(record):
+            yield f"record {sequence}: {what}"
+    yield from check.rest()
+
+
+class _Check:
+    """Goes through the records in order and says what of each is not in the file."""
+
+    def __init__(self, recording: Recording) -> None:
+        self._file = recording
+        table = recording.presentations
+        keys = zip(table["presentation"].tolist(), table["attempt"].tolist(), strict=True)
+        self._rows = {key: at for at, key in enumerate(keys)}
+        self._ids = {str(sha256): at for at, sha256 in enumerate(recording.image_sha256)}
+        self._seen: set[tuple[int, int]] = set()
+        self._plans: dict[int, tuple[int, PlannedPresentation, str]] = {}
+        self._threads: dict[tuple[int, int], ProposedThread] = {}
+        self._scores: dict[tuple[int, int], CommittedThread] = {}
+        self._blocks: dict[int, Committed] = {}
+        self._rigs = 0
+        self._events = 0
+        self._ended = False
+
+    def record(self, record: AnyRecord) -> Iterator[str]:
+        """Check what can be checked at once; note the rest."""
+        match record:
+            case RunStart():
+                yield from self._start(record)
+            case RigJoined():
+                yield from self._rig(record)
+            case ImagePixels():
+                yield from self._image(record)
+            case Proposed():
+                self._note(record)
+            case Result():
+                yield from self._result(record)
+            case Committed():
+                self._blocks[record.block] = record
+                self._scores |= {
+                    (part.thread, part.generation): part for part in record.threads
+                }
+            case Event():
+                yield from self._event(record)
+            case RunEnd():
+                self._ended = True
+                if not self._file.complete or self._file.end_reason != clean(record.reason):
+                    yield "the session's end is not in the file"
+            case Sent():
+                pass  # the presentations it names are checked by their plans and results
+
+    def rest(self) -> Iterator[str]:
+        """Check what a later record could still have changed."""
+        rows, file = self._rows.keys(), self._file
+        if extra := {key for key in rows if key[1] > 0} - self._seen:
+            yield f"presentations {sorted(extra)} are in the file only"
+        answered = {presentation for presentation, _ in self._seen}
+        for number in self._plans.keys() - answered:
+            if (number, 0) not in rows:
+                yield f"presentation {number} was planned and is not in the file"
+        for (number, attempt), at in self._rows.items():
+            if number in self._plans:
+                yield from self._planned(number, attempt, file.presentations[at])
+        for key, part in self._threads.items():
+            yield from self._generation(*key, part)
+        for block in self._blocks.values():
+            yield from self._committed(block)
+        if len(file.events) != self._events:
+            yield f"{self._events} events came; {len(file.events)} are in the file"
+        if file.complete and not self._ended:
+            yield "the file says that the session ended; the journal does not"
+
+    def _start(self, record: RunStart) -> Iterator[str]:
+        file = self._file
+        for name in ("session_id", "name", "created", "mode", "config"):
+            if getattr(file, name) != clean(getattr(record, name)):
+                yield f"{name} differs"
+        if (file.seed, file.window_ms) != (record.seed, record.window_ms):
+            yield "seed or window_ms differ"
+        got = [(one.name, one.d, one.weights_sha256) for one in file.threads]
+        if got != [(clean(t.name), t.d, clean(t.weights_sha256)) for t in record.threads]:
+            yield "the table of threads differs"
+
+    def _rig(self, record: RigJoined) -> Iterator[str]:
+        own = self._file.rigs[self._rigs]["units"]
+        self._rigs += 1
+        expected = [(u.channel, u.unit, clean(u.area), clean(u.label)) for u in record.units]
+        if self._file.units[own[: len(expected)]].tolist() != expected:
+            yield f"the units of rig {record.name!r} differ"
+
+    def _image(self, record: ImagePixels) -> Iterator[str]:
+        at = self._ids.get(record.sha256)
+        if at is None:
+            yield f"image {record.sha256} is not in the file"
+        elif not np.array_equal(self._file.images[at], record.pixels.numpy()):
+            yield f"image {at} decodes to other pixels"
+
+    def _note(self, record: Proposed) -> None:
+        images = {-1: record.references}
+        for part in record.threads:
+            self._threads[part.thread, part.generation] = part
+            images[part.thread] = part.images
+        for one in record.presentations:
+            shown = images.get(one.thread, ())
+            sha256 = shown[one.row] if 0 <= one.row < len(shown) else ""
+            self._plans[one.presentation] = record.block, one, sha256
+
+    def _event(self, record: Event) -> Iterator[str]:
+        got = self._file.events[self._events : self._events + 1].tolist()
+        said = (record.time_ns, record.level, clean(record.name), clean(record.text))
+        self._events += 1
+        if got != [said]:
+            yield f"event {record.name!r} differs"
+
+    def _result(self, record: Result) -> Iterator[str]:
+        key = record.presentation, record.attempt
+        if key in self._seen:
+            return  # delivered again; the first counts
+        self._seen.add(key)
+        at = self._rows.get(key)
+        if at is None:
+            yield f"presentation {key[0]}, attempt {key[1]} is not in the file"
+            return
+        row = self._file.presentations[at]
+        for name in _RESULT_FIELDS:
+            expected = getattr(record, name)
+            expected = clean(expected) if isinstance(expected, str) else expected
+            if row[name] != expected:
+                yield f"{name} of presentation {key[0]} must be {expected!r}; got {row[name]!r}"
+        if row["form"]:
+            yield from self._response(at, record)
+        elif not any(f"presentation {key[0]}, " in line for line in self._file.warnings):
+            yield f"the response to presentation {key[0]} was left out without a warning"
+
+    def _response(self, at: int, record: Result) -> Iterator[str]:
+        form, got = self._file.response(at)
+        own = self._file.rigs[max(self._rigs - 1, 0)]["units"]
+        expected = {name: array.numpy() for name, array in record.arrays.items()}
+        if form == "spikes":
+            expected["units"] = own[expected["units"].astype(np.intp)]
+        else:
+            n = len(expected[form])
+            got[form] = got[form][own[:n]]
+        same = form == record.form and all(
+            np.array_equal(got[name], expected[name]) for name in got
+        )
+        if not same:
+            yield f"the response of presentation {record.presentation} differs"
+
+    def _planned(self, number: int, attempt: int, row: np.void) -> Iterator[str]:
+        block, plan, sha256 = self._plans[number]
+        expected = (block, plan.thread, plan.row, plan.repeat, plan.on_ms, plan.off_ms)
+        got = tuple(
+            row[name].item() for name in ("block", "thread", "row", "repeat", "on_ms", "off_ms")
+        )
+        shown = str(self._file.image_sha256[row["image_id"]]) if row["image_id"] >= 0 else ""
+        if got != expected or shown != sha256:
+            yield f"the plan of presentation {number} differs"
+        if attempt == 0 and row["status"] != "missing":
+            yield f"presentation {number} never came and is not marked missing"
+
+    def _generation(self, k: int, generation: int, part: ProposedThread) -> Iterator[str]:
+        where = f"of thread {k}, generation {generation},"
+        thread = self._file.threads[k]
+        at = np.flatnonzero(thread.generation == generation)
+        codes = part.codes.numpy().astype(np.float32)
+        if not np.array_equal(thread.codes[at], codes):
+            yield f"codes {where} differ"
+        if tuple(self._file.image_sha256[thread.image_id[at]].tolist()) != part.images:
+            yield f"images {where} differ"
+        state = thread.state(generation)
+        if state.pop("rng_state") != json.loads(part.rng_state or "{}"):
+            yield f"the random state {where} differs"
+        expected = {
+            name: value.numpy() if isinstance(value, Array) else value
+            for name, value in part.optimizer_state.items()
+        }
+        if state.keys() != expected.keys() or not all(
+            np.array_equal(state[name], expected[name], equal_nan=True) for name in state
+        ):
+            yield f"the optimizer's state {where} differs"
+        scored = self._scores.get((k, generation))
+        nothing = np.full(len(at), np.nan)
+        score, sem = (scored.scores.numpy(), scored.sem.numpy()) if scored else (nothing,) * 2
+        if not (
+            np.array_equal(thread.score[at], score, equal_nan=True)
+            and np.array_equal(thread.sem[at], sem, equal_nan=True)
+        ):
+            yield f"scores {where} differ"
+
+    def _committed(self, record: Committed) -> Iterator[str]:
+        at = int(np.flatnonzero(self._file.blocks["block"] == record.block)[0])
+        row = self._file.blocks[at]
+        if row["committed_ns"] != record.time_ns or row["total"] != record.budget.total:
+            yield f"block {record.block} differs"
+        for k, array in enumerate(record.reference_scores):
+            scores = array.numpy()
+            got = self._file.reference_scores[at, k, : len(scores)]
+            if not np.array_equal(got, scores, equal_nan=True):
+                yield f"reference scores of block {record.block}, thread {k}, differ"
