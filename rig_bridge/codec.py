@@ -100,6 +100,10 @@ def decode_from_rig(frames: Sequence[Frame]) -> tuple[FromRig, tuple[Array, ...]
 
 def _read(frames: Sequence[Frame]) -> tuple[dict[str, object], list[memoryview]]:
     """Return the header as a map, and the frames after it."""
+    if len(frames) > MAX_FRAMES:  # before anything is made of them
+        raise ProtocolError(
+            f"a message must have at most {MAX_FRAMES} frames; got {len(frames)}"
+        )
     views = [memoryview(f) for f in frames]
     _check_sizes([v.nbytes for v in views])
     raw = _unpack(bytes(views[0]))

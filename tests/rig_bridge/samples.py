@@ -60,7 +60,7 @@ def result(presentation=0, attempt=1, *, form="spikes", ok=True, **changes) -> T
             "times_ms": (np.arange(spikes) * 12.5 + presentation).astype("<f4"),
         },
         "counts": {
-            "counts": np.full((2, 3), presentation, "<u2"),
+            "counts": np.full((2, 3), presentation % 65_521, "<u2"),
             "edges_ms": np.array([-100.0, 0.0, 100.0, 300.0], "<f8"),
         },
         "rates": {"rates": np.array([presentation, 0.5], "<f8")},
