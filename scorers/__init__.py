@@ -1,1 +1,53 @@
-"""Images to unit responses, without an animal."""
+"""Images to unit responses, without an animal. Importing this loads no torch; `load` does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from evolver.errors import ConfigError
+from scorers.units import UnitSpec, parse_units
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from scorers.cnn import CNNScorer
+
+NETWORKS: tuple[str, ...] = ("mini",)
+"""The networks that `load` knows."""
+
+__all__ = ["NETWORKS", "UnitSpec", "load", "parse_units"]
+
+
+def load(
+    units: str | Sequence[str], *, weights: str | Path | None = None, device: str = "cpu"
+) -> CNNScorer:
+    """Load units of a network.
+
+    Parameters
+    ----------
+    units : one name or several: ``"mini:fc5:3"``, ``"mini:fc5:0-63"``, ``"mini:conv3:10:4:4"``.
+        All must be of one network; it is evaluated once for all of them
+    weights : a file to use instead of the shipped one, of the same architecture
+    device : a torch device, "cpu" or "cuda:0"
+
+    Returns
+    -------
+    CNNScorer, whose ``score(images)`` is (n, u) in the order of the names
+
+    Raises
+    ------
+    ConfigError : a name has another form, or there is no such network, layer, channel, position
+    WeightsError : the weight file is missing, or is not the one shipped with this version
+    """
+    specs = [parse_units(text) for text in ([units] if isinstance(units, str) else units)]
+    if not specs:
+        raise ConfigError("units must name at least one unit, as mini:fc5:3; got none")
+    for spec in specs:
+        if spec.network not in NETWORKS:
+            raise ConfigError(
+                f"network must be one of {', '.join(NETWORKS)}; got {spec.network!r} in {spec}"
+            )
+    from scorers.cnn import load_mini  # torch, only now
+
+    return load_mini(specs, weights=weights, device=device)

@@ -1,0 +1,95 @@
+"""Weight files: read without running anything in them, and only when they are the ones named.
+
+Knows safetensors, digests, and where the package keeps the files it ships. Knows nothing of
+architectures. Weights may be stored as float16; they are widened to float32 here, once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+
+from evolver.errors import ConfigError, WeightsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def read_weights(
+    path: Path, *, sha256: str | None = None
+) -> tuple[dict[str, torch.Tensor], str]:
+    """Read a safetensors file.
+
+    Parameters
+    ----------
+    path : the file
+    sha256 : the digest it must have, 64 hexadecimal digits; any when None
+
+    Returns
+    -------
+    tensors : floating-point ones as float32, others as stored
+    sha256 : the digest of what was read
+
+    Raises
+    ------
+    WeightsError : the file is missing, is no safetensors file, or is not the one named
+    """
+    try:
+        content = path.read_bytes()  # once: what is hashed is what is parsed
+    except OSError as error:
+        raise WeightsError(
+            f"weights must be a file that can be read; {path}: {error}"
+        ) from error
+    found = hashlib.sha256(content).hexdigest()
+    if sha256 is not None and found != sha256:
+        raise WeightsError(
+            f"{path} must have sha256 {sha256}; it has {found}. It was changed or cut short: "
+            "install the package again, or name your own file with weights="
+        )
+    try:
+        tensors = safetensors.torch.load(content)
+    except SafetensorError as error:
+        raise WeightsError(f"weights must be a safetensors file; {path}: {error}") from error
+    return {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}, found
+
+
+def shipped(package: str, filename: str) -> Path:
+    """Return where a file that `package` ships lies, whether or not it is there."""
+    return Path(str(resources.files(package).joinpath(filename)))
+
+
+def fill(net: torch.nn.Module, tensors: Mapping[str, torch.Tensor], *, path: Path) -> None:
+    """Put tensors into a network that must want exactly these, by name and shape.
+
+    Raises
+    ------
+    WeightsError : a tensor is missing, too many, or of another shape
+    """
+    wanted = {name: tuple(value.shape) for name, value in net.state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in tensors.items()}
+    if wanted != found:
+        odd = sorted(set(wanted.items()) ^ set(found.items()))
+        raise WeightsError(
+            f"{path} must hold the tensors of {type(net).__name__}, by name and shape; "
+            f"it differs in {odd[:4]}{' and more' if len(odd) > 4 else ''}"
+        )
+    net.load_state_dict(dict(tensors))
+
+
+def chosen_device(name: str) -> torch.device:
+    """Return the torch device of that name; raise `ConfigError` if this machine has none."""
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(
+            f"device must be one torch can use here, as 'cpu'; {name!r}: {reason}"
+        ) from error
+    return device
