@@ -92,7 +92,7 @@ class ImageTable(Sequence[NDArray[np.uint8]]):
     """Images by id, decoded when asked for: ``images[7]`` is (h, w, 3) uint8 sRGB."""
 
     def __init__(self, group: h5py.Group) -> None:
-        self._group = group
+        self._pixels = dataset_at(group, s.I_PIXELS)
         self._offsets = array_at(group, s.I_OFFSETS)
         self._shapes = array_at(group, s.I_SHAPE)
         self._encodings = array_at(group, s.I_ENCODING)
@@ -112,10 +112,7 @@ class ImageTable(Sequence[NDArray[np.uint8]]):
                 f"the pixels of image {at} are lost; its codes and the generator can make it "
                 "again, and its sha256 says whether it is the same"
             )
-        data = part_of(
-            dataset_at(self._group, s.I_PIXELS),
-            slice(self._offsets[at], self._offsets[at + 1]),
-        )
+        data = part_of(self._pixels, slice(self._offsets[at], self._offsets[at + 1]))
         if encoding == s.ENCODING_RAW:
             return data.reshape(shape)
         with Image.open(io.BytesIO(data.tobytes())) as image:

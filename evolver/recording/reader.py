@@ -232,8 +232,7 @@ class Recording:
         if not 0 <= row < len(self._offsets) - 1:
             raise IndexError(f"rows are from 0 to {len(self._offsets) - 2}; got {row}")
         span = slice(self._offsets[row], self._offsets[row + 1])
-        group = group_at(self._file, s.SPIKES)
-        unit, time_ms = dataset_at(group, s.S_UNIT), dataset_at(group, s.S_TIME_MS)
+        unit, time_ms = self._spikes
         return part_of(unit, span), part_of(time_ms, span)
 
     def all_spikes(
@@ -345,6 +344,12 @@ class Recording:
     def _count_groups(self) -> list[h5py.Group]:
         group = group_at(self._file, s.COUNTS)
         return [group_at(group, key) for key in names_in(group)]
+
+    @cached_property
+    def _spikes(self) -> tuple[h5py.Dataset, h5py.Dataset]:
+        # Kept open, because closing a dataset throws its unpacked chunks away.
+        group = group_at(self._file, s.SPIKES)
+        return dataset_at(group, s.S_UNIT), dataset_at(group, s.S_TIME_MS)
 
     @cached_property
     def _offsets(self) -> NDArray[np.int64]:

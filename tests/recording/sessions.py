@@ -57,8 +57,8 @@ def write_session(
 ) -> Path:
     """Write the journal of a session and return its folder.
 
-    `interrupted` leaves out the end: the last block is half shown, never committed, and there is
-    no RunEnd.
+    `interrupted` leaves out the end: the last block is half shown, never committed, and there
+    is no RunEnd.
     """
     records = make_records(
         generations=generations,
