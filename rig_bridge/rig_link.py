@@ -151,8 +151,10 @@ class RigLink:
         return [SendToEngine(Notice(level, text[:2000]))] if self.welcomed else []
 
     def bye(self, reason: str) -> list[RigAction]:
-        """Leave."""
-        return [*self.flush(), SendToEngine(Bye(reason[:2000]))] if self.welcomed else []
+        """Leave; the engine hears of it even where its welcome is still on the way."""
+        if self._said_hello == float("inf"):
+            return []
+        return [*self.flush(), SendToEngine(Bye(reason[:2000]))]
 
     # ------------------------------------------------------------------ presenting
 

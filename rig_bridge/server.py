@@ -73,6 +73,7 @@ class EngineServer:
         self._events: list[RigEvent] = []
         self._outbox: deque[tuple[SendToRig, list[codec.Frame]]] = deque()
         self._probe_until = self._probe_next = 0.0
+        self._unreachable: bytes | None = None
         self.bytes_sent = 0
         self.encode_seconds = self.send_seconds = self.last_send_seconds = 0.0
         self._context = zmq.Context()
@@ -179,18 +180,29 @@ class EngineServer:
         if False in self._monitor.events():
             # Somebody's connection ended; whose, only a send can tell, and not at once.
             self._probe_until = time.monotonic() + _PROBE_FOR_S
-        for _ in range(_READ_AT_ONCE):
-            try:
-                peer, *frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
-            except zmq.Again:
-                break
-            self._read(peer.bytes, [frame.buffer for frame in frames])
+        self._receive()
         now = time.monotonic()
         if self._probing() and now >= self._probe_next:
             self._probe_next = now + _PROBE_EVERY_S
             self._do(self._link.ping(self._clock()))
         self._do(self._link.tick(self._clock()))
         self._empty_outbox()
+        if self._unreachable is not None:
+            self._receive()  # the last words of a rig that is gone
+            self._lose_unreachable()
+
+    def _lose_unreachable(self) -> None:
+        gone, self._unreachable = self._unreachable, None
+        if gone is not None and gone == self._link.peer:
+            self._do(self._link.lost("the connection to the rig is gone"))
+
+    def _receive(self) -> None:
+        for _ in range(_READ_AT_ONCE):
+            try:
+                peer, *frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                break
+            self._read(peer.bytes, [frame.buffer for frame in frames])
 
     def _read(self, peer: bytes, frames: list[memoryview]) -> None:
         now = self._clock()
@@ -202,8 +214,10 @@ class EngineServer:
         if isinstance(message, Hello):
             if peer == self._link.peer:
                 self._outbox.clear()  # all of it is asked for again, after the welcome
+                self._unreachable = None
             else:
                 self._do(self._link.ping(now))  # is the rig we have still there?
+                self._lose_unreachable()
         self._do(self._link.received(peer, message, arrays, now))
 
     def _do(self, actions: Sequence[EngineAction]) -> None:
@@ -233,7 +247,7 @@ class EngineServer:
                 self._outbox.popleft()
                 if action.peer == self._link.peer:
                     self._outbox.clear()
-                    self._do(self._link.lost("the connection to the rig is gone"))
+                    self._unreachable = action.peer  # `_turn` hears it out first
                 continue
             self._outbox.popleft()
             self.bytes_sent += sum(map(len, frames))

@@ -163,6 +163,9 @@ class SpikingPopulation:
         self.neurons = draw_neurons(quantiles, config, stream)
         self.units = len(self.neurons.threshold)
         self._config, self._stream = config, stream
+        self._peak = self._shape(np.arange(0.0, 1000.0, 0.25), np.inf).max(
+            axis=1, keepdims=True
+        )
         self._courses = lru_cache(maxsize=16)(self._course)
 
     def amplitude_hz(self, drive: Responses) -> Responses:
@@ -284,8 +287,9 @@ class SpikingPopulation:
         bins = max(1, int(np.ceil((end - start) / _BIN_MS)))
         edges = np.linspace(start, end, bins + 1)
         rate = self._shape((edges[:-1] + edges[1:]) / 2, on_ms)
-        # A full response peaks at 1, however long the image stays.
-        rate /= self._shape(np.arange(0.0, 1000.0, _BIN_MS), np.inf).max(axis=1, keepdims=True)
+        # A full response peaks at 1, however long the image stays; the search for the peak is
+        # on a grid and a hair too low.
+        rate = np.minimum(rate / self._peak, 1.0)
         course = np.zeros((self.units, bins + 1))
         np.cumsum(rate * ((end - start) / bins / 1000), axis=1, out=course[:, 1:])
         return course

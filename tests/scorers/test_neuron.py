@@ -1,0 +1,270 @@
+"""Model neurons: the spikes follow the rates that are promised, and depend on names alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import numpy as np
+import pytest
+
+from evolver.errors import ConfigError, DataError
+from evolver.seeds import stream
+from scorers.neuron import NeuronConfig, SpikingPopulation, draw_neurons
+
+WINDOW = (-100.0, 300.0)
+STREAM = functools.partial(stream, 11)
+
+
+def population(units=8, **changes) -> SpikingPopulation:
+    quantiles = {"p50": np.linspace(-1, 1, units), "p99": np.linspace(-1, 1, units) + 2.0}
+    return SpikingPopulation(quantiles, NeuronConfig(**changes), STREAM)
+
+
+def at(p: SpikingPopulation, fraction: float):
+    """A drive that far from the median to the 99th percentile of the references."""
+    return p.neurons.threshold + fraction * p.neurons.scale
+
+
+def counts(p: SpikingPopulation, drive, trials=1500, window=(50.0, 250.0), on_ms=100.0):
+    """Spikes of each unit inside a window in each trial: (trials, units)."""
+    out = np.zeros((trials, p.units))
+    for k in range(trials):
+        units, times = p.spikes(drive, presentation=k, attempt=1, on_ms=on_ms, window_ms=WINDOW)
+        inside = (times >= window[0]) & (times < window[1])
+        out[k] = np.bincount(units[inside], minlength=p.units)
+    return out
+
+
+# ---------------------------------------------------------------- from drive to rate
+
+
+def test_reference_quantiles_are_about_baseline_and_peak():
+    p = population(knee=0.1)
+    assert (p.amplitude_hz(at(p, 0.0)) < 0.1 * 60).all()
+    np.testing.assert_allclose(p.amplitude_hz(at(p, 1.0)), 60.0, rtol=1e-3)
+    # On in a straight line: three times as far is three times as much.
+    np.testing.assert_allclose(p.amplitude_hz(at(p, 3.0)), 180.0, rtol=1e-3)
+    peak = p.psth(at(p, 1.0), (0.0, 1000.0), on_ms=1000.0).max(axis=1)
+    np.testing.assert_allclose(peak, 60.0 + p.neurons.baseline_hz, rtol=0.01)
+
+
+def test_a_hard_knee_is_silent_below_threshold_and_a_soft_one_still_rises():
+    hard, soft = population(knee=0.0), population(knee=0.1)
+    assert (hard.amplitude_hz(at(hard, -0.5)) == 0).all()
+    fractions = np.linspace(-0.5, 4.0, 50)
+    amplitudes = np.array([soft.amplitude_hz(at(soft, f)) for f in fractions])
+    assert (np.diff(amplitudes, axis=0) > 0).all()
+
+
+def test_saturation_bounds_the_rate_at_every_moment():
+    p = population(max_hz=50.0)
+    assert p.psth(at(p, 10.0), WINDOW).max() <= 50.0 + 1e-9
+
+
+def test_drives_come_one_by_one_or_in_batches():
+    p = population()
+    drives = np.array([at(p, f) for f in (0.0, 0.7, 2.0)])
+    batch = p.expected_rates(drives, (50.0, 200.0))
+    assert batch.shape == (3, 8)
+    for one, drive in zip(batch, drives, strict=True):
+        np.testing.assert_array_equal(one, p.expected_rates(drive, (50.0, 200.0)))
+
+
+def test_a_unit_that_references_do_not_move_has_a_scale_all_the_same():
+    p = SpikingPopulation({"p50": np.zeros(1), "p99": np.zeros(1)}, NeuronConfig(), STREAM)
+    assert np.isfinite(p.expected_rates(np.ones((1, 1)), WINDOW)).all()
+    assert p.amplitude_hz(np.ones(1)) > p.amplitude_hz(np.zeros(1))
+
+
+# ---------------------------------------------------------------- time course
+
+
+def test_nothing_happens_before_the_latency_and_the_response_ends_after_the_image():
+    p = population(gain_sd=0.0)
+    rate = p.psth(at(p, 1.0), WINDOW, on_ms=100.0)
+    t = np.arange(-100, 300) + 0.5
+    for unit in range(p.units):
+        latency = p.neurons.latency_ms[unit]
+        baseline = p.neurons.baseline_hz[unit]
+        np.testing.assert_allclose(rate[unit, t < latency], baseline)
+        assert (rate[unit, (t > latency + 1) & (t < latency + 100)] > baseline).all()
+        assert rate[unit, -1] < rate[unit].max() / 2
+
+
+def test_a_longer_image_is_a_longer_response():
+    p = population()
+    drive = at(p, 1.0)
+    rates = [p.expected_rates(drive, (0.0, 600.0), on_ms=on) for on in (50.0, 100.0, 400.0)]
+    assert (rates[0] < rates[1]).all()
+    assert (rates[1] < rates[2]).all()
+
+
+@pytest.mark.parametrize("window", [(50.0, 200.0), (-100.0, 0.0), (37.3, 111.9)])
+def test_the_psth_integrates_to_the_expected_rate(window):
+    p = population()
+    drive = at(p, 1.5)
+    np.testing.assert_allclose(
+        p.psth(drive, window).mean(axis=1), p.expected_rates(drive, window), rtol=1e-9
+    )
+
+
+def test_latencies_are_within_their_range_and_differ():
+    n = population(units=200).neurons
+    assert n.latency_ms.min() >= 40
+    assert n.latency_ms.max() <= 80
+    assert n.latency_ms.std() > 8
+
+
+# ---------------------------------------------------------------- spikes
+
+
+@pytest.mark.parametrize("fraction", [-1.0, 0.5, 2.0])
+@pytest.mark.parametrize("gain_sd", [0.0, 0.4])
+def test_mean_counts_are_the_expected_ones(fraction, gain_sd):
+    p = population(gain_sd=gain_sd)
+    drive = at(p, fraction)
+    got = counts(p, drive)
+    expected = p.expected_rates(drive, (50.0, 250.0)) * 0.2
+    error = np.sqrt((expected + (gain_sd * expected) ** 2) / len(got))
+    assert (np.abs(got.mean(axis=0) - expected) < 4.5 * error).all()
+
+
+def test_spike_times_follow_the_psth():
+    p = population(units=1, gain_sd=0.0)
+    drive = at(p, 3.0)
+    edges = np.arange(-100, 301, 10.0)
+    trials = 3000
+    histogram = np.zeros(len(edges) - 1)
+    for k in range(trials):
+        _, times = p.spikes(drive, presentation=k, attempt=1, on_ms=100.0, window_ms=WINDOW)
+        histogram += np.histogram(times, edges)[0]
+    expected = p.psth(drive, WINDOW)[0].reshape(-1, 10).sum(axis=1) / 1000 * trials
+    # Chi-square over 40 bins: mean 40, sd 9.
+    assert ((histogram - expected) ** 2 / expected).sum() < 40 + 5 * 9
+
+
+def test_without_gain_noise_counts_are_poisson_and_with_it_they_vary_more():
+    quiet, noisy = population(gain_sd=0.0), population(gain_sd=0.5)
+    drive = at(quiet, 3.0)
+    a, b = counts(quiet, drive, 2000), counts(noisy, drive, 2000)
+    fano = a.var(axis=0) / a.mean(axis=0)
+    np.testing.assert_allclose(fano, 1.0, atol=5 * np.sqrt(2 / 2000))
+    mean = b.mean(axis=0)
+    # Goris et al. 2014, eq. 2: variance = mean + (sd * mean)^2.
+    np.testing.assert_allclose(b.var(axis=0), mean + 0.25 * mean**2, rtol=0.3)
+
+
+def test_gains_are_shared_as_far_as_they_are_told_to():
+    def correlation(shared):
+        p = population(gain_sd=0.5, gain_correlation=shared)
+        matrix = np.corrcoef(counts(p, at(p, 5.0), 1000).T)
+        return matrix[np.triu_indices(p.units, 1)].mean()
+
+    assert abs(correlation(0.0)) < 0.05
+    assert correlation(1.0) > 0.4
+
+
+def test_spikes_are_sorted_in_range_and_typed():
+    p = population(units=64)
+    units, times = p.spikes(
+        at(p, 2.0), presentation=5, attempt=1, on_ms=100.0, window_ms=WINDOW
+    )
+    assert (units.dtype, times.dtype) == (np.uint32, np.float32)
+    assert len(units) == len(times) > 0
+    assert (np.diff(times) >= 0).all()
+    assert times[0] >= WINDOW[0]
+    assert times[-1] <= WINDOW[1]
+    assert units.max() < 64
+
+
+def test_silent_units_are_silent():
+    p = population(baseline_hz=(0.0, 0.0), knee=0.0)
+    units, _ = p.spikes(at(p, -1.0), presentation=0, attempt=1, on_ms=100.0, window_ms=WINDOW)
+    assert len(units) == 0
+
+
+# ---------------------------------------------------------------- randomness
+
+
+def test_spikes_depend_on_presentation_and_attempt_and_on_nothing_else():
+    p, q = population(), population()
+    drive = at(p, 1.0)
+
+    def draw(who, presentation, attempt):
+        units, times = who.spikes(
+            drive, presentation=presentation, attempt=attempt, on_ms=100.0, window_ms=WINDOW
+        )
+        return units.tolist(), times.tolist()
+
+    forwards = {k: draw(p, k, 1) for k in range(10)}
+    backwards = {k: draw(q, k, 1) for k in reversed(range(10))}
+    assert forwards == backwards
+    assert draw(p, 3, 1) == forwards[3]
+    assert draw(p, 3, 2) != forwards[3]
+    assert len({str(v) for v in forwards.values()}) == 10
+
+
+def test_another_seed_is_another_population_with_other_spikes():
+    quantiles = {"p50": np.zeros(3), "p99": np.ones(3)}
+    a, b = (
+        SpikingPopulation(quantiles, NeuronConfig(), functools.partial(stream, seed))
+        for seed in (1, 2)
+    )
+    assert (a.neurons.latency_ms != b.neurons.latency_ms).all()
+
+
+def test_a_unit_is_the_same_in_a_population_of_any_size():
+    few = draw_neurons({"p50": np.zeros(2), "p99": np.ones(2)}, NeuronConfig(), STREAM)
+    many = draw_neurons({"p50": np.zeros(9), "p99": np.ones(9)}, NeuronConfig(), STREAM)
+    for field in dataclasses.fields(few):
+        np.testing.assert_array_equal(getattr(few, field.name), getattr(many, field.name)[:2])
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"peak_hz": 0.0},
+        {"knee": -0.1},
+        {"gain_sd": -1.0},
+        {"gain_correlation": 1.5},
+        {"max_hz": 0.0},
+        {"latency_ms": (80.0, 40.0)},
+        {"rise_ms": (0.0, 1.0)},
+        {"sustained": (0.5, 1.5)},
+        {"baseline_hz": (-1.0, 1.0)},
+        {"decay_ms": (1.0, float("nan"))},
+    ],
+)
+def test_settings_out_of_range_are_refused_by_name(wrong):
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        NeuronConfig(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("p50", "p99"),
+    [
+        (np.zeros(2), np.zeros(3)),
+        (np.ones(2), np.zeros(2)),
+        (np.zeros(0), np.zeros(0)),
+        (np.zeros(2), np.array([1.0, np.nan])),
+    ],
+)
+def test_quantiles_that_are_none_are_refused(p50, p99):
+    with pytest.raises(DataError, match="p50"):
+        draw_neurons({"p50": p50, "p99": p99}, NeuronConfig(), STREAM)
+
+
+@pytest.mark.parametrize("drive", [np.zeros(3), np.full(8, np.nan)])
+def test_drives_that_do_not_fit_are_refused(drive):
+    with pytest.raises(DataError, match="drives"):
+        population().amplitude_hz(drive)
+
+
+def test_a_window_that_is_none_is_refused():
+    p = population()
+    with pytest.raises(DataError, match="window"):
+        p.expected_rates(at(p, 1.0), (200.0, 50.0))
