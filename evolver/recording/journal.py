@@ -23,9 +23,16 @@ from typing import Self
 
 from evolver.errors import OrderError, RecordingError
 from evolver.recording import frames
-from evolver.recording.index import JournalIndex, segment_name, segment_paths
+from evolver.recording.index import (
+    JournalIndex,
+    read_journal,
+    segment_name,
+    segment_paths,
+)
 from evolver.recording.records import AnyRecord, encode
 from evolver.recording.storage import FileSystem, OsFileSystem
+
+__all__ = ["JournalWriter", "read_journal"]
 
 SEGMENT_BYTES = 64 << 20
 LOCK_NAME = "journal.lock"
@@ -147,10 +154,7 @@ class JournalWriter:
             self.sync()
         finally:
             self._closed = True
-            if self._fd is not None:
-                with contextlib.suppress(OSError):  # a reader cuts the zeros as well
-                    self._files.truncate(self._fd, self._end)
-            self._drop_segment()
+            self._finish_segment()
             with contextlib.suppress(OSError):
                 self._files.close(self._lock)
 
@@ -201,8 +205,8 @@ class JournalWriter:
 
     def _write_pending(self) -> None:
         while self._pending:
-            if self._fd is not None and self._end >= self._segment_bytes:
-                self._drop_segment()
+            if self._end and self._end + len(self._pending[0]) > self._segment_bytes:
+                self._finish_segment()
             if self._fd is None:
                 self._begin_segment()
             self._write_batch()
@@ -271,8 +275,16 @@ class JournalWriter:
             except OSError:
                 self._drop_segment()
 
+    def _finish_segment(self) -> None:
+        """Give reserved room back, and go on in another segment."""
+        if self._fd is not None:
+            with contextlib.suppress(OSError):  # a reader cuts the zeros as well
+                self._files.truncate(self._fd, self._end)
+        self._drop_segment()
+
     def _drop_segment(self) -> None:
         """Never touch the open segment again."""
+        self._end = 0
         if self._fd is not None:
             fd, self._fd = self._fd, None
             with contextlib.suppress(OSError):
