@@ -1,0 +1,178 @@
+"""The simulated rig: its time, its aborts, its three forms of response."""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import numpy as np
+import pytest
+
+from evolver.seeds import stream
+from rig_bridge import codec
+from rig_bridge.rigs.simulated import SimulatedRig
+from rig_bridge.trials import Presentation, pack
+from tests.rig_bridge.rig_process import make_rig
+from tests.rig_bridge.samples import image, sha256
+
+WINDOW = (-100.0, 300.0)
+PIXELS = image(0, 8, 8)
+
+
+def ask(presentation=0, attempt=1, *, on_ms=100.0, pixels=PIXELS) -> Presentation:
+    return Presentation(
+        0, attempt, presentation, sha256(pixels), on_ms, 50.0, 3.0, (0.0, 0.0), WINDOW
+    )
+
+
+class Wall:
+    """A wall clock that moves only when somebody waits."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.slept: list[float] = []
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def timed(speed: float, **options) -> tuple[SimulatedRig, Wall]:
+    wall = Wall()
+    return make_rig(speed=speed, clock=wall, sleep=wall.sleep, **options), wall
+
+
+@pytest.mark.parametrize("speed", [0.5, 1.0, 20.0])
+def test_a_presentation_takes_its_time_divided_by_the_speed(speed):
+    rig, wall = timed(speed, lag_ms=8.0)
+    for k in range(10):
+        rig.present(PIXELS, ask(k))
+    assert sum(wall.slept) == pytest.approx(10 * 0.158 / speed)
+
+
+def test_at_infinite_speed_nothing_waits_and_stamps_are_of_stimulus_time():
+    rig, wall = timed(math.inf, lag_ms=8.0)
+    wall_free = [rig.present(PIXELS, ask(k)) for k in range(3)]
+    assert wall.slept == []
+    assert [r.commanded_ns for r in wall_free] == [0, 158_000_000, 316_000_000]
+    assert [r.onset_ns - r.commanded_ns for r in wall_free] == [8_000_000] * 3
+    assert [r.offset_ns - r.onset_ns for r in wall_free] == [100_000_000] * 3
+
+
+def test_at_finite_speed_the_rigs_clock_runs_that_much_faster_than_the_wall():
+    rig, wall = timed(10.0)
+    rig.present(PIXELS, ask(0))
+    wall.now = 1002.0  # an idle moment
+    assert rig.present(PIXELS, ask(1)).commanded_ns == pytest.approx(20e9)
+
+
+def test_time_lost_to_a_slow_machine_is_made_up_and_the_clock_never_goes_back():
+    rig, wall = timed(1.0)
+    stamps = []
+    for k in range(20):
+        stamps.append(rig.present(PIXELS, ask(k)).onset_ns)
+        wall.now += 0.01 * (k % 3)
+    assert (np.diff(stamps) >= 158_000_000 - 1).all()
+
+
+def test_aborts_come_as_often_as_told_and_stop_in_the_middle():
+    rig = make_rig(speed=math.inf, abort_rate=0.3)
+    results = [rig.present(PIXELS, ask(k)) for k in range(400)]
+    aborted = [r for r in results if r.status == "aborted"]
+    assert abs(len(aborted) / 400 - 0.3) < 4.5 * math.sqrt(0.21 / 400)
+    for r in aborted:
+        shown_ms = (r.offset_ns - r.onset_ns) / 1e6
+        assert 0 <= shown_ms < 100
+        assert (r.arrays["times_ms"] < shown_ms + 1e-3).all()
+        assert r.reason == "fixation broken"
+    assert any(len(r.arrays["units"]) for r in aborted)
+    assert all(r.reason == "" for r in results if r.status == "ok")
+
+
+def test_what_happens_depends_on_presentation_and_attempt_and_not_on_order():
+    def outcomes(order):
+        rig = make_rig(speed=math.inf, abort_rate=0.5)
+        done = {k: rig.present(PIXELS, ask(*k)) for k in order}
+        return {k: (r.status, r.arrays["times_ms"].tolist()) for k, r in done.items()}
+
+    order = [(p, a) for p in range(10) for a in (1, 2)]
+    forwards = outcomes(order)
+    assert forwards == outcomes(order[::-1])
+    assert len({str(v) for v in forwards.values()}) > 10
+
+
+def test_all_images_of_a_request_are_looked_at_together_and_each_once():
+    batches: list[int] = []
+
+    def respond(images):
+        batches.append(len(images))
+        return np.array([[i.mean(), i.std()] for i in images])
+
+    streams = functools.partial(stream, 0)
+    rig = SimulatedRig(
+        respond, make_rig()._neurons, labels=("a", "b"), stream=streams, speed=math.inf
+    )
+    images = {sha256(i): i for i in (image(k, 4, 4) for k in range(5))}
+    rig.prepare(images)
+    rig.prepare(images)
+    for pixels in images.values():
+        rig.present(pixels, ask(pixels=pixels))
+    assert batches == [5]
+    rig.present(PIXELS, ask())  # one that was never prepared
+    assert batches == [5, 1]
+
+
+def test_counts_and_rates_are_those_of_the_spikes():
+    spikes, counts, rates = (
+        make_rig(speed=math.inf, form=form, bin_ms=20.0, rate_window_ms=(50.0, 150.0))
+        for form in ("spikes", "counts", "rates")
+    )
+    for k in range(20):
+        truth = spikes.present(PIXELS, ask(k)).arrays
+        binned = counts.present(PIXELS, ask(k)).arrays
+        rate = rates.present(PIXELS, ask(k)).arrays["rates"]
+        assert binned["counts"].shape == (2, 20)
+        for unit in range(2):
+            times = truth["times_ms"][truth["units"] == unit]
+            np.testing.assert_array_equal(
+                binned["counts"][unit], np.histogram(times, binned["edges_ms"])[0]
+            )
+            assert rate[unit] == np.sum((times >= 50) & (times < 150)) / 0.1
+
+
+@pytest.mark.parametrize("form", ["spikes", "counts", "rates"])
+def test_every_form_goes_over_the_wire(form):
+    rig = make_rig(speed=math.inf, form=form, abort_rate=0.5)
+    assert rig.hello("x", software="y").capabilities == (form,)
+    results = [rig.present(PIXELS, ask(k)) for k in range(5)]
+    codec.decode_from_rig(codec.encode(*pack(results, block=0, attempt=1)))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "match"),
+    [
+        ({"speed": 0.0}, "speed"),
+        ({"speed": math.nan}, "speed"),
+        ({"abort_rate": 1.1}, "abort_rate"),
+        ({"bin_ms": 0.0}, "bin_ms"),
+        ({"lag_ms": -1.0}, "lag_ms"),
+        ({"rate_window_ms": (2.0, 1.0)}, "rate_window_ms"),
+    ],
+)
+def test_settings_out_of_range_are_refused(wrong, match):
+    with pytest.raises(ValueError, match=match):
+        make_rig(**wrong)
+
+
+def test_drives_of_another_shape_are_refused():
+    rig = SimulatedRig(
+        lambda images: np.zeros((len(images), 3)),
+        make_rig()._neurons,
+        labels=("a", "b"),
+        stream=functools.partial(stream, 0),
+    )
+    with pytest.raises(ValueError, match=r"\(1, 2\)"):
+        rig.prepare({sha256(PIXELS): PIXELS})
