@@ -278,7 +278,7 @@ def lose_power(folder, target, seed):
     if acknowledged:
         found = JournalIndex(target).sequences
         assert set(range(acknowledged)) <= set(found)
-        with JournalWriter(target, resume=True) as resumed:
+        with JournalWriter(target, files=Disk(), segment_bytes=400, resume=True) as resumed:
             resumed.append(note(resumed.next_sequence))
         after = JournalIndex(target).sequences
         assert set(found) < set(after)
@@ -303,11 +303,11 @@ from tests.recording.disks import KillingDisk
 from tests.recording.sessions import make_records
 from evolver.recording import JournalWriter, Recorder
 folder, at = Path(sys.argv[1]), int(sys.argv[2])
-disk = KillingDisk(at) if at >= 0 else None
+disk = KillingDisk(at)
 journal = JournalWriter(folder, files=disk, segment_bytes=60_000, resume=True)
 with Recorder(journal, sync_interval_s=0.002) as recorder:
     begin = journal.next_sequence
-    for sequence, record in enumerate(make_records(generations=60), start=0):
+    for sequence, record in enumerate(make_records(generations=20), start=0):
         if sequence >= begin:
             recorder.submit(record)
             if sequence % 3 == 0:
@@ -341,7 +341,7 @@ def kill(folder, rng, *, at_a_call):
 
 def check_kills(tmp_path, kills, seed):
     rng = np.random.default_rng(seed)
-    records = make_records(generations=60)
+    records = make_records(generations=20)
     folder, fresh = tmp_path / "0", 0
     for number in range(kills):
         acknowledged = kill(folder, rng, at_a_call=number % 2 == 0)
@@ -363,7 +363,7 @@ def check_kills(tmp_path, kills, seed):
             }
             assert expected <= got
             fresh += bool(expected)
-        if index.summary.last > len(records) - 600:
+        if index.summary.last > len(records) - 200:
             folder = tmp_path / str(number + 1)  # begin another session
     assert fresh > kills // 3  # or this test would prove nothing
 
