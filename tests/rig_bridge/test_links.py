@@ -533,3 +533,22 @@ def test_leaving_sends_what_is_unsent_first():
     assert kinds == [m.Response, m.Done, m.Bye]
     link.disconnected()
     assert link.bye("stopped") == []
+
+
+def test_an_old_request_that_comes_late_shows_nothing():
+    link = rig()
+    old = show_message(request())
+    link.received(*old, 0.0)
+    present_all(link)
+    link.received(m.Ack(0, tuple(m.Acknowledged(p, 1) for p in range(3))), (), 0.0)
+    link.received(*old, 0.0)
+    assert link.is_idle
+
+
+def test_what_is_on_screen_is_not_shown_again_when_it_is_asked_for_again():
+    link = rig()
+    link.received(*show_message(request()), 0.0)
+    link.next()
+    link.received(*show_message(request(attempt=2)), 0.0)
+    link.presented(result(0, 1))
+    assert present_all(link) == [(0, 1, 2), (0, 2, 2)]
