@@ -19,6 +19,7 @@ from evolver.recording.schema import TEXT, Column
 
 _CHUNK_BYTES = 256 << 10
 _SMALLEST_CHUNK_BYTES = 4 << 10
+_WIDEST_COLUMN_BYTES = 1 << 20
 # gzip at level 1 after shuffle: opened by every HDF5 reader, without a plug-in.
 _COMPRESSED = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
 
@@ -40,13 +41,23 @@ def write_array(group: h5py.Group, name: str, array: NDArray[Any]) -> None:
 
 def write_text(group: h5py.Group, name: str, text: str) -> None:
     """Write one text, of any length, as a scalar dataset."""
-    group.create_dataset(name, data=clean(text), dtype=h5py.string_dtype())
+    data = clean(text).encode()
+    dtype = h5py.string_dtype("utf-8", max(1, len(data)))
+    group.create_dataset(name, data=np.array(data, dtype=dtype), dtype=dtype)
 
 
 def write_texts(group: h5py.Group, name: str, texts: Iterable[str]) -> None:
-    """Write texts as a column."""
-    values = np.array([clean(text) for text in texts], dtype=object)
-    group.create_dataset(name, shape=values.shape, data=values, dtype=h5py.string_dtype())
+    """Write texts as a column.
+
+    All of one length, padded, because texts of their own length cost 4 KiB a dataset at least;
+    unless one long text would make the whole column wide.
+    """
+    data = [clean(text).encode() for text in texts]
+    width = max(1, *map(len, data)) if data else 1
+    fixed = width * len(data) <= _WIDEST_COLUMN_BYTES
+    dtype = h5py.string_dtype("utf-8", width if fixed else None)
+    values = np.array(data, dtype=dtype if fixed else object)
+    group.create_dataset(name, shape=values.shape, data=values, dtype=dtype)
 
 
 def write_table(
@@ -178,9 +189,15 @@ class Growing:
 
     def close(self) -> None:
         """Write what is left; the dataset is there even if nothing was added."""
-        self._flush()
-        if self._dataset is None:
-            self._group.create_dataset(self._name, (self.length, *self._shape), self._dtype)
+        if (
+            self._dataset is not None
+            or self._buffered * self._row_bytes > _SMALLEST_CHUNK_BYTES
+        ):
+            self._flush()
+            return
+        # Too little to be worth an index of chunks, or nothing.
+        values = np.concatenate([np.zeros((0, *self._shape), self._dtype), *self._buffer])
+        self._group.create_dataset(self._name, data=values)
 
     def _flush(self) -> None:
         if not self._buffered or not self._row_bytes:

@@ -52,7 +52,7 @@ def test_a_frame_is_what_the_format_says():
     })
     covered = struct.pack("<IQ", len(payload), 7)
     by_hand = b"EVJ1" + covered + struct.pack("<I", zlib.crc32(covered + payload)) + payload
-    committed = (GOLDEN / "journal-v1.evj").read_bytes()
+    committed = (GOLDEN / "frame-v1.evj").read_bytes()
     assert committed == by_hand
     frame, body = frames.unpack(committed)
     assert (frame.sequence, frame.length, bytes(body)) == (7, len(by_hand), payload)

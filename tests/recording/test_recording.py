@@ -1,0 +1,575 @@
+"""From a journal to the file and back: against expectations made from the records by hand."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import msgspec
+import numpy as np
+import pytest
+
+from evolver.errors import DataError, RecordingError
+from evolver.recording import JournalWriter, frames, read
+from evolver.recording.fold import fold
+from evolver.recording.records import (
+    Array,
+    Committed,
+    ImagePixels,
+    Proposed,
+    Result,
+    RigJoined,
+    RunStart,
+    UnitInfo,
+    encode,
+)
+from evolver.recording.responses import rates_in_window
+from evolver.recording.verify import verify
+from tests.recording.sessions import (
+    MISSING,
+    REFERENCES,
+    SCORE_WINDOW_MS,
+    WINDOW_MS,
+    make_records,
+    write_session,
+)
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+SMALL = {"generations": 2, "popsize": 3, "image_size": 8}
+
+
+def journal(folder, records):
+    with JournalWriter(folder) as writer:
+        for record in records:
+            writer.append(record)
+    return folder
+
+
+def of(records, kind):
+    return [record for record in records if isinstance(record, kind)]
+
+
+@pytest.fixture(scope="module", params=["spikes", "counts", "rates"])
+def session(request, tmp_path_factory):
+    """The records of a session and its recording."""
+    folder = tmp_path_factory.mktemp("session")
+    records = make_records(form=request.param)
+    report = fold(journal(folder / "journal", records), folder / "recording.h5")
+    with read(folder / "recording.h5") as recording:
+        yield records, recording, report
+
+
+def test_the_session_is_named(session):
+    records, recording, report = session
+    start = records[0]
+    assert (recording.name, recording.session_id, recording.seed, recording.mode) == (
+        "made up",
+        "0" * 32,
+        0,
+        "simulate",
+    )
+    assert recording.created == start.created
+    assert recording.config == start.config
+    assert recording.versions == start.versions
+    assert recording.machine == start.machine
+    assert recording.weights == [
+        {"role": "generator:texture", "name": "mini-texture", "sha256": "ab" * 32}
+    ]
+    assert recording.window_ms == WINDOW_MS
+    assert recording.complete
+    assert recording.end_reason == "finished"
+    assert recording.warnings == []
+    assert recording.units["label"].tolist() == ["unit 0", "unit 1", "unit 2", "unit 3"]
+    assert recording.units["area"].tolist() == ["V4", "IT", "IT", "IT"]
+    assert recording.rigs[0]["info"] == {"display": {"width_px": 1920}}
+    assert recording.attrs["journal_records"] == len(records)
+    assert (report.presentations, report.missing, report.complete) == (46, 1, True)
+    assert report.shown == len(of(records, Result))
+
+
+def test_every_code_state_and_score_is_there(session):
+    records, recording, _ = session
+    proposed, committed = of(records, Proposed), of(records, Committed)
+    for k, thread in enumerate(recording.threads):
+        codes = np.concatenate([record.threads[k].codes.numpy() for record in proposed])
+        np.testing.assert_array_equal(thread.codes, codes.astype(np.float32))
+        assert thread.codes.dtype == np.float32
+        assert not thread.codes_exact
+        assert thread.generation.tolist() == [g for g in range(3) for _ in range(6)]
+        assert thread.row.tolist() == [*range(6)] * 3
+        assert thread.generations == 3
+        scores = np.concatenate([record.threads[k].scores.numpy() for record in committed])
+        np.testing.assert_array_equal(thread.score, scores)
+        digests = [sha256 for record in proposed for sha256 in record.threads[k].images]
+        assert recording.image_sha256[thread.image_id].tolist() == digests
+        for g, record in enumerate(proposed):
+            state = thread.state(g)
+            part = record.threads[k]
+            mean = part.optimizer_state["mean"].numpy()
+            np.testing.assert_array_equal(state.pop("mean"), mean, strict=True)
+            assert state.pop("rng_state") == json.loads(part.rng_state)
+            assert state == {"sigma": 3.0 / (1 + g), "n": g}
+            assert {key: type(value) for key, value in state.items()} == {
+                "sigma": float,
+                "n": int,
+            }
+        with pytest.raises(RecordingError, match=r"generations \[0, 1, 2\]; got 3"):
+            thread.state(3)
+        assert thread.fitness["missing"] == "reshow"
+        assert thread.options == {"sigma": 3.0}
+    assert [thread.name for thread in recording.threads] == ["texture", "object"]
+    assert (
+        np.isnan(recording.threads[0].score).sum()
+        + np.isnan(recording.threads[1].score).sum()
+        + np.isnan(recording.reference_scores[:, 0]).sum()
+        == 1
+    )  # the missing one
+
+
+def test_every_image_is_there_bit_for_bit(session):
+    records, recording, _ = session
+    pixels = {record.sha256: record.pixels.numpy() for record in of(records, ImagePixels)}
+    assert len(recording.images) == len(pixels)
+    for sha256, image in zip(recording.image_sha256, recording.images, strict=True):
+        np.testing.assert_array_equal(image, pixels[sha256], strict=True)
+    assert recording.image_labels[recording.image_is_reference].tolist() == list(REFERENCES)
+    assert recording.images.stack([0, 2]).shape == (2, 32, 32, 3)
+    np.testing.assert_array_equal(recording.images[-1], recording.images[38])
+    with pytest.raises(IndexError, match="0 to 38"):
+        recording.images[39]
+
+
+def test_every_presentation_is_there_in_the_order_planned(session):
+    records, recording, _ = session
+    plans = {one.presentation: one for r in of(records, Proposed) for one in r.presentations}
+    results = {(one.presentation, one.attempt): one for one in of(records, Result)}
+    table = recording.presentations
+    keys = list(zip(table["presentation"].tolist(), table["attempt"].tolist(), strict=True))
+    assert keys == sorted(keys)
+    assert {key for key in keys if key[1]} == set(results)
+    for key, row in zip(keys, table, strict=True):
+        plan = plans[key[0]]
+        for name in ("thread", "row", "repeat", "on_ms", "off_ms"):
+            assert row[name] == getattr(plan, name)
+        assert row["is_reference"] == (plan.thread == -1)
+        assert row["generation"] == (-1 if plan.thread == -1 else row["block"])
+        if key[1]:
+            for name in ("status", "reason", "commanded_ns", "onset_ns", "offset_ns",
+                         "onset_source", "received_ns", "block", "form"):  # fmt: skip
+                assert row[name] == getattr(results[key], name)
+    assert table["status"].tolist().count("aborted") == 1
+    assert table["attempt"][table["presentation"] == 2].tolist() == [1, 2]
+    (missing,) = np.flatnonzero(table["status"] == "missing")
+    assert table["presentation"][missing] == 30 + MISSING
+    assert table["form"][missing] == ""
+    assert recording.response(missing) == ("", {})
+
+
+def test_every_response_is_there(session):
+    records, recording, _ = session
+    rates = recording.rates(SCORE_WINDOW_MS)
+    table = recording.presentations
+    results = {(one.presentation, one.attempt): one for one in of(records, Result)}
+    offsets, unit, time_ms = recording.all_spikes()
+    for row, one in enumerate(table):
+        if one["status"] == "missing":
+            assert np.isnan(rates[row]).all()
+            assert not recording.psth_valid[row]
+            continue
+        result = results[one["presentation"], one["attempt"]]
+        sent = {name: array.numpy() for name, array in result.arrays.items()}
+        form, got = recording.response(row)
+        assert form == result.form
+        for name, array in sent.items():
+            np.testing.assert_array_equal(got[name], array)
+        expected = rates_in_window(form, sent, 4, SCORE_WINDOW_MS)
+        np.testing.assert_allclose(rates[row], expected)
+        psth = recording.psth[row]
+        edges = recording.psth_edges_ms
+        if form == "spikes":
+            span = slice(offsets[row], offsets[row + 1])
+            np.testing.assert_array_equal(unit[span], sent["units"])
+            np.testing.assert_array_equal(time_ms[span], sent["times_ms"])
+            for u in range(4):
+                mine = sent["times_ms"][sent["units"] == u].astype(float)
+                np.testing.assert_array_equal(psth[u], np.histogram(mine, edges)[0])
+        elif form == "counts":
+            np.testing.assert_array_equal(psth, sent["counts"])
+            np.testing.assert_array_equal(edges, sent["edges_ms"])
+        else:
+            assert psth.shape == (4, 0)
+    assert recording.psth.dtype == np.uint8
+    with pytest.raises(IndexError, match="rows are from 0 to 45"):
+        recording.spikes(46)
+
+
+def test_a_baseline_is_taken_away_where_there_is_one(session):
+    _, recording, _ = session
+    if "rates" in recording.presentations["form"]:
+        with pytest.raises(DataError, match="baseline needs spikes or counts"):
+            recording.rates((50.0, 250.0), baseline_ms=(-100.0, 0.0))
+        return
+    net = recording.rates((50.0, 250.0), baseline_ms=(-100.0, 0.0))
+    np.testing.assert_allclose(
+        net, recording.rates((50.0, 250.0)) - recording.rates((-100.0, 0.0))
+    )
+    with pytest.raises(DataError):
+        recording.rates((50.0, 350.0))
+
+
+def test_blocks_references_and_events_are_there(session):
+    records, recording, _ = session
+    committed = of(records, Committed)
+    blocks = recording.blocks
+    assert blocks["block"].tolist() == [0, 1, 2]
+    assert blocks["time_ns"].tolist() == [one.time_ns for one in of(records, Proposed)]
+    assert blocks["committed_ns"].tolist() == [one.time_ns for one in committed]
+    assert blocks["attempts"].tolist() == [2, 1, 1]
+    assert blocks["wait"].tolist() == [8.0] * 3
+    for b, one in enumerate(committed):
+        for k, scores in enumerate(one.reference_scores):
+            np.testing.assert_array_equal(recording.reference_scores[b, k], scores.numpy())
+    labels = recording.image_labels[recording.reference_image_id]
+    assert labels.tolist() == [list(REFERENCES)] * 3
+    assert recording.events["name"].tolist() == ["note", "reshow"]
+    assert recording.sent["presentations"].tolist() == [15, 1, 15, 15]
+
+
+def test_folding_twice_gives_the_same_bytes(tmp_path):
+    write_session(tmp_path / "journal")
+    fold(tmp_path / "journal", tmp_path / "a.h5")
+    fold(tmp_path / "journal", tmp_path / "b.h5")
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+
+
+def test_images_may_be_left_raw(tmp_path):
+    write_session(tmp_path / "journal", **SMALL)
+    fold(tmp_path / "journal", tmp_path / "webp.h5")
+    fold(tmp_path / "journal", tmp_path / "raw.h5", compress_images="none")
+    with read(tmp_path / "webp.h5") as webp, read(tmp_path / "raw.h5") as raw:
+        np.testing.assert_array_equal(webp.images.stack(range(5)), raw.images.stack(range(5)))
+        with h5py.File(tmp_path / "raw.h5") as file:
+            assert file["images/pixels"].shape == (len(raw.images) * 8 * 8 * 3,)
+
+
+def test_a_session_that_was_cut_off_keeps_what_came(tmp_path):
+    records = make_records(interrupted=True)
+    fold(journal(tmp_path / "journal", records), tmp_path / "recording.h5")
+    with read(tmp_path / "recording.h5") as recording:
+        assert not recording.complete
+        assert recording.end_reason == ""
+        status = recording.presentations["status"].tolist()
+        assert len(status) - status.count("missing") == len(of(records, Result))
+        assert recording.blocks["committed_ns"][2] == 0
+        assert np.isnan(recording.blocks["total"][2])
+        assert np.isnan(recording.threads[0].score[12:]).all()
+        assert np.isfinite(recording.threads[0].score[:12]).all()
+        assert np.isnan(recording.reference_scores[2]).all()
+
+
+@pytest.mark.parametrize("form", ["spikes", "counts"])
+def test_a_journal_may_end_after_any_record(tmp_path, form):
+    records = make_records(**SMALL, form=form)
+    for n in range(1, len(records) + 1):
+        fold(journal(tmp_path / str(n), records[:n]), tmp_path / f"{n}.h5")
+        with read(tmp_path / f"{n}.h5") as recording:
+            shown = recording.presentations["status"] != "missing"
+            assert shown.sum() == len(of(records[:n], Result))
+            assert recording.rates(SCORE_WINDOW_MS).shape == (len(shown), len(recording.units))
+
+
+def test_any_record_may_be_lost_to_damage(tmp_path):
+    records = make_records(**SMALL)
+    for lost in range(1, len(records)):
+        folder = tmp_path / str(lost)
+        folder.mkdir()
+        (folder / "segment-000000.evj").write_bytes(
+            b"".join(
+                frames.pack(n, encode(record)) for n, record in enumerate(records) if n != lost
+            )
+        )
+        report = fold(folder, tmp_path / f"{lost}.h5")
+        if lost < len(records) - 1:
+            assert any("missing" in line for line in report.warnings)
+        with read(tmp_path / f"{lost}.h5") as recording:
+            assert recording.attrs["journal_missing"] == (lost < len(records) - 1)
+            left = [
+                one for n, one in enumerate(records) if n != lost and isinstance(one, Result)
+            ]
+            assert (recording.presentations["status"] != "missing").sum() == len(left)
+            if isinstance(records[lost], ImagePixels):
+                at = recording.image_sha256.tolist().index(records[lost].sha256)
+                with pytest.raises(RecordingError, match="are lost"):
+                    recording.images[at]
+
+
+def test_without_its_first_record_a_journal_cannot_be_folded(tmp_path):
+    journal(tmp_path / "journal", make_records(**SMALL)[1:])
+    with pytest.raises(RecordingError, match="read_journal gives the records"):
+        fold(tmp_path / "journal", tmp_path / "recording.h5")
+    assert not (tmp_path / "recording.h5").exists()
+
+
+def test_a_journal_with_no_whole_record_says_so(tmp_path):
+    (tmp_path / "segment-000000.evj").write_bytes(frames.pack(0, bytes(50))[:-1])
+    with pytest.raises(RecordingError, match="nothing to fold"):
+        fold(tmp_path, tmp_path / "recording.h5")
+
+
+def test_a_journal_of_another_version_says_so(tmp_path):
+    start = msgspec.structs.replace(make_records(**SMALL)[0], journal_version=2)
+    with pytest.raises(RecordingError, match="has version 2"):
+        fold(journal(tmp_path / "journal", [start]), tmp_path / "recording.h5")
+
+
+def test_a_rig_that_comes_back_with_other_units_mixes_none_of_them_up(tmp_path):
+    start = make_records(**SMALL)[0]
+    a, b, c = (UnitInfo(channel, 0, "IT", "") for channel in (1, 2, 3))
+
+    def answer(number, units, times):
+        arrays = {
+            "units": Array.of(np.array(units, np.uint32)),
+            "times_ms": Array.of(np.array(times, np.float32)),
+        }
+        return Result(0, number, 1, "ok", "", 0, 0, 0, 0, "flip", "spikes", arrays)
+
+    records = [
+        start,
+        RigJoined(1, "rig", "1", (a, b), "{}"),
+        answer(0, [0, 1, 1], [10, 20, 30]),
+        RigJoined(2, "rig", "1", (c, b), "{}"),
+        answer(1, [0, 1], [10, 20]),
+    ]
+    report = fold(journal(tmp_path / "journal", records), tmp_path / "recording.h5")
+    assert len(report.warnings) == 2  # two results whose plan never came
+    with read(tmp_path / "recording.h5") as recording:
+        assert recording.units["channel"].tolist() == [1, 2, 3]
+        assert recording.presentations["rig"].tolist() == [0, 1]
+        assert recording.spikes(0)[0].tolist() == [0, 1, 1]
+        assert recording.spikes(1)[0].tolist() == [2, 1]
+        np.testing.assert_array_equal(
+            recording.rates((0.0, 100.0)), [[10, 20, np.nan], [np.nan, 10, 10]]
+        )
+        assert recording.psth[:].sum(axis=2).tolist() == [[1, 2, 0], [0, 1, 1]]
+
+
+def test_a_malformed_response_is_left_out_with_a_warning_and_its_times_are_kept(tmp_path):
+    records = make_records(**SMALL)
+    at = next(n for n, record in enumerate(records) if isinstance(record, Result))
+    records[at] = msgspec.structs.replace(
+        records[at], arrays={"units": Array.of(np.zeros(3, np.uint32))}
+    )
+    report = fold(journal(tmp_path / "journal", records), tmp_path / "recording.h5")
+    assert any("malformed" in line for line in report.warnings)
+    with read(tmp_path / "recording.h5") as recording:
+        row = recording.presentations[0]
+        assert (row["form"], row["onset_ns"]) == ("", records[at].onset_ns)
+        assert np.isnan(recording.rates(SCORE_WINDOW_MS)[0]).all()
+
+
+def test_a_result_that_came_twice_is_kept_once(tmp_path):
+    records = make_records(**SMALL)
+    at = next(n for n, record in enumerate(records) if isinstance(record, Result))
+    records.insert(at + 1, records[at])
+    report = fold(journal(tmp_path / "journal", records), tmp_path / "recording.h5")
+    assert report.shown == len(of(records, Result)) - 1
+    assert any("more than one result" in line for line in report.warnings)
+
+
+def test_texts_hdf5_cannot_hold_do_not_stop_a_fold(tmp_path):
+    records = make_records(**SMALL)
+    records[0] = msgspec.structs.replace(records[0], config="a\0b ü 猫" + "x" * 100_000)
+    fold(journal(tmp_path / "journal", records), tmp_path / "recording.h5")
+    with read(tmp_path / "recording.h5") as recording:
+        assert recording.config.startswith("a\ufffdb ü 猫x")
+        assert len(recording.config) == 7 + 100_000
+
+
+# -- what is refused
+
+
+@pytest.fixture
+def made(tmp_path):
+    """A journal and its recording, closed."""
+    write_session(tmp_path / "journal", **SMALL)
+    fold(tmp_path / "journal", tmp_path / "recording.h5")
+    return tmp_path
+
+
+def test_a_file_is_not_replaced_unless_asked(made):
+    before = (made / "recording.h5").read_bytes()
+    with pytest.raises(RecordingError, match="exists"):
+        fold(made / "journal", made / "recording.h5")
+    assert (made / "recording.h5").read_bytes() == before
+    fold(made / "journal", made / "recording.h5", overwrite=True)
+    assert sorted(path.name for path in made.iterdir()) == ["journal", "recording.h5"]
+
+
+def test_a_folder_that_is_not_there_is_refused(made):
+    with pytest.raises(RecordingError, match="cannot write in"):
+        fold(made / "journal", made / "nowhere" / "recording.h5")
+
+
+def change(path, value):
+    def do(file):
+        data = file[path][()]
+        data[(0,) * data.ndim] = value(data[(0,) * data.ndim])
+        file[path][...] = data
+
+    return do
+
+
+def rename(file):
+    names = file["units/label"].asstr()[()]
+    file["units/label"][...] = names[::-1]
+
+
+def lose_last(name):
+    def do(file):
+        for column, dataset in list(file[name].items()):
+            data = dataset[:-1]
+            del file[name][column]
+            file[name].create_dataset(column, data=data)
+
+    return do
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (change("spikes/time_ms", lambda x: x + 1), "response of presentation"),
+        (change("spikes/unit", lambda x: (x + 1) % 4), "response of presentation"),
+        (change("presentations/onset_ns", lambda x: x + 1), "onset_ns of presentation"),
+        (change("presentations/image_id", lambda x: (x + 1) % 5), "plan of presentation"),
+        (change("presentations/row", lambda x: x + 1), "plan of presentation"),
+        (change("threads/0/codes", lambda x: x + 1), "codes of thread 0"),
+        (change("threads/1/score", lambda x: x + 1), "scores of thread 1"),
+        (change("threads/0/image_id", lambda x: x + 1), "images of thread 0"),
+        (change("threads/0/states/000001/mean", lambda x: x + 1), "optimizer's state"),
+        (change("references/scores", lambda x: x + 1), "reference scores of block 0"),
+        (change("blocks/total", lambda x: x + 1), "block 0 differs"),
+        (change("images/pixels", lambda _: 0), "image 0 decodes to other pixels"),
+        (change("events/time_ns", lambda x: x + 1), "event 'note' differs"),
+        (rename, "units of rig"),
+        (lose_last("presentations"), "not in the file"),
+        (lambda file: file.attrs.modify("name", "another"), "name differs"),
+        (lambda file: file.attrs.modify("seed", 5), "seed"),
+        (lambda file: file.attrs.modify("end_reason", "no"), "session's end"),
+        (lambda file: file.attrs.modify("journal_records", 5), "made from 5 records"),
+    ],
+)
+def test_verify_finds_a_file_that_differs_from_its_journal(tmp_path, damage, says):
+    write_session(tmp_path / "journal", **SMALL)
+    out = tmp_path / "recording.h5"
+    fold(tmp_path / "journal", out, compress_images="none")
+    verify(out, tmp_path / "journal")
+    with h5py.File(out, "r+") as file:
+        damage(file)
+    with pytest.raises(RecordingError, match=says):
+        verify(out, tmp_path / "journal")
+
+
+def test_a_fold_that_went_wrong_leaves_nothing(tmp_path, monkeypatch):
+    write_session(tmp_path / "journal", **SMALL)
+
+    def wrong(path, _journal):
+        raise RecordingError(f"{path.name} differs")
+
+    monkeypatch.setattr("evolver.recording.fold.verify", wrong)
+    with pytest.raises(RecordingError, match="differs"):
+        fold(tmp_path / "journal", tmp_path / "recording.h5")
+    assert [path.name for path in tmp_path.iterdir()] == ["journal"]
+
+
+def test_what_is_not_a_recording_is_refused_with_what_to_do(tmp_path, made):
+    with pytest.raises(RecordingError, match="evolver fold"):
+        read(made / "journal")
+    with pytest.raises(RecordingError, match="no file"):
+        read(tmp_path / "nothing.h5")
+    (tmp_path / "text.h5").write_text("not HDF5")
+    with pytest.raises(RecordingError, match="must be an HDF5 file"):
+        read(tmp_path / "text.h5")
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["x"] = 1
+    with pytest.raises(RecordingError, match="not an evolver recording"):
+        read(tmp_path / "other.h5")
+    with h5py.File(made / "recording.h5", "r+") as file:
+        file.attrs["schema_version"] = 2
+    with pytest.raises(RecordingError, match="has version 2"):
+        read(made / "recording.h5")
+
+
+def test_a_recording_that_lost_a_part_says_which(made):
+    with h5py.File(made / "recording.h5", "r+") as file:
+        del file["spikes/unit"]
+        del file["units"]
+    with read(made / "recording.h5") as recording:
+        with pytest.raises(RecordingError, match="/spikes/unit"):
+            recording.spikes(0)
+        with pytest.raises(RecordingError, match="/units"):
+            _ = recording.units
+
+
+def test_importing_the_room_loads_neither_h5py_nor_pillow():
+    code = (
+        "import sys, evolver.recording, evolver.recording.records, evolver.recording.recorder\n"
+        "assert not {'h5py', 'PIL', 'torch'} & set(sys.modules), 'loaded'\n"
+        "evolver.recording.read\n"
+        "assert 'h5py' in sys.modules and 'torch' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env=dict(os.environ))
+
+
+def test_run_start_alone_is_a_recording(tmp_path):
+    records = make_records(**SMALL)[:1]
+    assert isinstance(records[0], RunStart)
+    fold(journal(tmp_path / "journal", records), tmp_path / "recording.h5")
+    with read(tmp_path / "recording.h5") as recording:
+        assert (
+            len(recording.presentations) == len(recording.units) == len(recording.images) == 0
+        )
+        assert recording.threads[0].codes.shape == (0, 8)
+        assert recording.psth.shape == (0, 0, 0)
+        assert recording.rates(SCORE_WINDOW_MS).shape == (0, 0)
+
+
+def test_a_file_of_schema_version_1_stays_readable():
+    """Made once, by version 0.1.0, by `write_session(..., seed=7)` and `fold`; never again."""
+    with read(GOLDEN / "recording-v1.h5") as recording:
+        assert recording.attrs["schema_version"] == 1
+        assert (recording.name, recording.seed, recording.complete) == ("made up", 7, True)
+        assert recording.units["label"].tolist() == ["unit 0", "unit 1"]
+        assert [thread.name for thread in recording.threads] == ["texture", "object"]
+        assert [thread.codes.shape for thread in recording.threads] == [(4, 3), (4, 3)]
+        for sha256, image in zip(recording.image_sha256, recording.images, strict=True):
+            assert hashlib.sha256(image.tobytes()).hexdigest() == sha256
+        table = recording.presentations
+        assert table["status"].tolist().count("ok") == 13
+        assert table["status"].tolist().count("aborted") == 1
+        assert table["status"].tolist().count("missing") == 1
+        assert len(recording.all_spikes()[1]) == 228
+        rates = recording.rates(SCORE_WINDOW_MS)
+        for k, thread in enumerate(recording.threads):
+            for n, score in enumerate(thread.score):
+                shown = (
+                    (table["thread"] == k)
+                    & (table["generation"] == thread.generation[n])
+                    & (table["row"] == thread.row[n])
+                    & (table["status"] == "ok")
+                )
+                np.testing.assert_array_equal(
+                    score, rates[shown, 0].mean() if shown.any() else np.nan
+                )
+        assert recording.threads[0].state(1)["sigma"] == 1.5
+    verify(GOLDEN / "recording-v1.h5", GOLDEN / "journal-v1")
+
+
+def test_a_journal_of_version_1_can_still_be_folded(tmp_path):
+    fold(GOLDEN / "journal-v1", tmp_path / "recording.h5")
+    with read(tmp_path / "recording.h5") as new, read(GOLDEN / "recording-v1.h5") as old:
+        assert new.presentations.tolist() == old.presentations.tolist()
+        np.testing.assert_array_equal(new.psth[:], old.psth[:])
+        assert new.attrs["journal_sha256"] == old.attrs["journal_sha256"]
