@@ -573,3 +573,27 @@ def test_a_journal_of_version_1_can_still_be_folded(tmp_path):
         assert new.presentations.tolist() == old.presentations.tolist()
         np.testing.assert_array_equal(new.psth[:], old.psth[:])
         assert new.attrs["journal_sha256"] == old.attrs["journal_sha256"]
+
+
+def test_the_format_text_tells_the_truth():
+    text = (GOLDEN.parents[1] / "docs" / "FILE_FORMAT.md").read_text()
+    shown = bytes.fromhex(text.split("```hex\n")[1].split("```")[0])
+    assert shown == (GOLDEN / "frame-v1.evj").read_bytes()
+    snippet = text.split("```python\n")[1].split("```")[0]
+    names = {}
+    path = GOLDEN / "recording-v1.h5"
+    exec(snippet.replace('"session.h5"', repr(str(path))), names)
+    with read(path) as recording:
+        good = recording.presentations["status"] == "ok"
+        np.testing.assert_allclose(names["psth"], recording.psth[:][good].mean(axis=0))
+        np.testing.assert_array_equal(names["time_ms"], recording.spikes(names["row"])[1])
+        image = recording.images[int(names["image"])]
+        np.testing.assert_array_equal(np.asarray(names["pixels"].convert("RGB")), image)
+    with h5py.File(path) as file:
+        for name in file:
+            assert f"/{name}" in text
+        for name in file.attrs:
+            assert f"`{name}`" in text
+        for table in ("units", "presentations", "blocks", "sent", "events"):
+            for column in file[table]:
+                assert column in text
