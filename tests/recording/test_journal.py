@@ -252,9 +252,29 @@ def test_a_full_disk_is_waited_out(tmp_path):
             with pytest.raises(RecordingError, match="free some space"):
                 journal.sync()
         assert numbers(tmp_path) == [0]
+        *_, last = sorted(tmp_path.glob("segment-*.evj"))
+        torn = frames.scan(last.read_bytes()).torn
+        assert torn > 0  # cutting fails too on this disk: a reader has to
         disk.at = set()
         journal.sync()
         assert numbers(tmp_path) == [0, 1]
+
+
+def test_what_a_failed_write_left_is_cut_off_at_once(tmp_path):
+    disk = FaultyDisk(how="torn")
+    with JournalWriter(tmp_path, files=disk) as journal:
+        journal.append(note(0))
+        journal.sync()
+        journal.append(note(1))
+        disk.at = {len(disk.calls)}  # the write alone
+        with pytest.raises(RecordingError, match="free some space"):
+            journal.sync()
+        (path,) = tmp_path.glob("segment-*.evj")
+        (frame,) = frames.scan(path.read_bytes()).frames
+        assert path.stat().st_size == frame.length  # torn bytes and reserved room are gone
+        journal.sync()
+    assert numbers(tmp_path) == [0, 1]
+    assert len(list(tmp_path.glob("segment-*.evj"))) == 1  # the same segment went on
 
 
 def lose_power(folder, target, seed):
@@ -345,6 +365,9 @@ def check_kills(tmp_path, kills, seed):
     folder, fresh = tmp_path / "0", 0
     for number in range(kills):
         acknowledged = kill(folder, rng, at_a_call=number % 2 == 0)
+        if not list(folder.glob("segment-*.evj")):  # it was killed before it began
+            assert acknowledged == -1
+            continue
         index = JournalIndex(folder)
         assert not index.summary.damaged
         assert index.summary.last >= acknowledged
