@@ -7,8 +7,8 @@ A unit's response is its pre-activation: the number a ReLU would rectify. A sile
 images that fail to excite it, and an optimizer that learns from ranks learns nothing from ties;
 rectifying is the business of the spike model.
 """
-# pyright: basic
-# torch types the children of a Module as Any; strict mode would only say so, line by line.
+# pyright: basic, reportCallIssue=false, reportOperatorIssue=false, reportArgumentType=false
+# torch types the children of a Module as Tensor or Module: every call of one would be an error.
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class CNNScorer:
     ) -> None:
         self.sha256 = sha256
         self.layers = net.layers
-        self._net = net.eval().requires_grad_(False).to(device)  # noqa: FBT003  torch's own
+        self._net = net.eval().requires_grad_(False).to(device)
         self._device, self._calibrated = device, shipped_weights
         self._units = [unit for spec in specs for unit in _units(spec, self.layers)]
         self.unit_names: tuple[str, ...] = tuple(name for name, *_ in self._units)
@@ -155,7 +155,8 @@ def _units(spec: UnitSpec, layers: dict[str, Layer]) -> list[tuple[str, str, int
     row, column = spec.position or (layer.size // 2, layer.size // 2)
     if max(row, column) >= layer.size:
         raise ConfigError(
-            f"{layer.name} has rows and columns 0 to {layer.size - 1}; got {row}:{column} in {spec}"
+            f"{layer.name} has rows and columns 0 to {layer.size - 1}; "
+            f"got {row}:{column} in {spec}"
         )
     tail = f":{row}:{column}" if layer.kernel else ""
     return [

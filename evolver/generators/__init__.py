@@ -1,6 +1,6 @@
 """Latent codes to images; torch lives here, and is loaded by `load`, not by importing this.
 
-Built in: ``mini-texture`` (256 dimensions, textures) and ``mini-object`` (128 dimensions, things).
+Built in: ``mini-texture`` (256 dimensions, textures) and ``mini-object`` (128, things).
 """
 
 from __future__ import annotations

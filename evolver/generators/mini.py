@@ -4,10 +4,10 @@ Knows tensors and pixels. Knows nothing of scores, screens, seeds or where weigh
 same codes on the same device always give the same images.
 
 Both end in a logistic squashing instead of a clamp: a pixel driven far beyond white keeps a
-slope, so two large codes still rank differently, and optimizers by gradient are not blind there.
+slope, so two large codes still rank differently, and a gradient is not blind there.
 """
-# pyright: basic
-# torch types the children of a Module as Any; strict mode would only say so, line by line.
+# pyright: basic, reportCallIssue=false, reportOperatorIssue=false, reportArgumentType=false
+# torch types the children of a Module as Tensor or Module: every call of one would be an error.
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import nn
-from torch.nn import functional as F  # noqa: N812  the name every torch user knows it by
 
 from evolver.checks import check_codes
+from evolver.generators.mini_object import ObjectNet
+from evolver.generators.mini_texture import TextureNet
 from evolver.generators.weights import chosen_device, fill, read_weights, shipped
 
 if TYPE_CHECKING:
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 SHIPPED = {
     "mini-texture": (
         "texture.safetensors",
-        "defa01e49ddc0d5d073987730a7911ebc316bdb7bce630766ccd04a58253507f",
+        "6ebbad144d426e09923d53e6c7f7907798a688dc81e133d4ea10ebda47275dfa",
     ),
     "mini-object": (
         "object.safetensors",
-        "54568c452ae795adadb46108fea217c096c1ca86ba25193e9fa1b8870d79b0e1",
+        "c1a055ecae03afd744ce5ab0219ca80fc6f117b88e0728324edd8a10206b3fc0",
     ),
 }
 """File and sha256 of the weights of each; `python -m scorers.mini.train` makes them again."""
@@ -40,87 +40,6 @@ _PACKAGE = "evolver.generators"
 
 IMAGE_SIZE = 64
 """Height and width of the images, pixels."""
-
-
-class TextureNet(nn.Module):
-    """Up-convolutional inverse of a fully connected layer (Dosovitskiy & Brox 2016), small.
-
-    Three linear layers, then transposed convolutions that each double the map, with ordinary
-    ones between; LeakyReLU(0.3) throughout. A code's length is compressed first, asinh-wise, so
-    that codes of length 16 (standard normal) and of length 100 (late in an evolution) both land
-    where the network was trained; direction, and the order of lengths, are kept.
-    """
-
-    d = 256
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("code_mean", torch.zeros(256))
-        self.register_buffer("code_matrix", torch.eye(256))
-        self.defc7, self.defc6 = nn.Linear(256, 384), nn.Linear(384, 384)
-        self.defc5 = nn.Linear(384, 128 * 4 * 4)
-        self.deconv4, self.conv4_1 = _up(128, 128), _conv(128, 128)
-        self.deconv3, self.conv3_1 = _up(128, 64), _conv(64, 64)
-        self.deconv2, self.conv2_1 = _up(64, 48), _conv(48, 48)
-        self.deconv1 = _up(48, 3)
-
-    def encode(self, fc6: torch.Tensor) -> torch.Tensor:
-        """Turn outputs of the inverted layer, (n, 256), into codes: centred and whitened."""
-        return (fc6 - self.code_mean) @ self.code_matrix
-
-    def forward(self, z: torch.Tensor) -> torch.Tensor:
-        """Turn codes (n, 256) into images (n, 3, 64, 64), 0 to 1."""
-        length = torch.linalg.vector_norm(z, dim=1, keepdim=True) / 12
-        x = z * (torch.asinh(length) / length.clamp(min=1e-6))
-        for name in ("defc7", "defc6", "defc5"):
-            x = F.leaky_relu(self.get_submodule(name)(x), 0.3)
-        x = x.view(-1, 128, 4, 4)
-        for k in (4, 3, 2):
-            x = F.leaky_relu(self.get_submodule(f"deconv{k}")(x), 0.3)
-            x = F.leaky_relu(self.get_submodule(f"conv{k}_1")(x), 0.3)
-        return torch.sigmoid(self.deconv1(x))
-
-
-class ObjectNet(nn.Module):
-    """Class embedding (64) and continuous factors (64) to an image, in the manner of BigGAN.
-
-    The code enters at the bottom and again at every block, where it scales and shifts the
-    channels. Trained by regression on rendered scenes whose factors are known.
-    """
-
-    d, embedding = 128, 64
-
-    def __init__(self, classes: int) -> None:
-        super().__init__()
-        self.embeddings = nn.Embedding(classes, 64)
-        self.trunk1, self.trunk2 = nn.Linear(128, 512), nn.Linear(512, 512)
-        self.seed = nn.Linear(512, 128 * 4 * 4)
-        self.blocks = [(128, 128), (128, 64), (64, 48)]
-        for k, (inputs, outputs) in enumerate(self.blocks):
-            self.add_module(f"up{k}", _up(inputs, outputs))
-            self.add_module(f"conv{k}", _conv(outputs, outputs))
-            self.add_module(f"style{k}", nn.Linear(512, 2 * outputs))
-        self.rgb = _up(48, 3)
-
-    def forward(self, z: torch.Tensor) -> torch.Tensor:
-        """Turn codes (n, 128) into images (n, 3, 64, 64), 0 to 1."""
-        h = F.leaky_relu(self.trunk1(z), 0.2)
-        h = F.leaky_relu(self.trunk2(h), 0.2)
-        x = self.seed(h).view(-1, 128, 4, 4)
-        for k in range(len(self.blocks)):
-            x = self.get_submodule(f"up{k}")(F.leaky_relu(x, 0.2))
-            scale, shift = self.get_submodule(f"style{k}")(h)[:, :, None, None].chunk(2, dim=1)
-            x = F.leaky_relu(x * (1 + scale) + shift, 0.2)
-            x = x + self.get_submodule(f"conv{k}")(x)
-        return torch.sigmoid(self.rgb(F.leaky_relu(x, 0.2)))
-
-
-def _up(inputs: int, outputs: int) -> nn.ConvTranspose2d:
-    return nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1)
-
-
-def _conv(inputs: int, outputs: int) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, 3, padding=1)
 
 
 class MiniGenerator:
@@ -147,7 +66,7 @@ class MiniGenerator:
         chunk: int = 8,
     ) -> None:
         self.name, self.sha256, self.d = name, sha256, net.d
-        self._net = net.eval().requires_grad_(False).to(device)  # noqa: FBT003  torch's own
+        self._net = net.eval().requires_grad_(False).to(device)
         self._device, self._chunk = device, chunk
 
     def synthesize(self, z: torch.Tensor) -> torch.Tensor:

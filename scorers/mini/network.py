@@ -1,4 +1,4 @@
-"""The built-in convolutional network: its layers, and the forward pass that stops at any of them.
+"""The built-in convolutional network: its layers, and a forward pass that stops at any.
 
 Knows tensors. Knows nothing of files, units' names, images of other sizes or training; batch
 normalisation, used in training, is folded into the weights before they come here.

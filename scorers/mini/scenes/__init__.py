@@ -1,6 +1,6 @@
 """The built-in world: colour scenes drawn from (class, factors), without torch.
 
-``sample`` draws scenes at random, ``render`` draws given ones, ``CLASSES`` names the kinds. Knows
+``sample`` draws scenes at random, ``render`` given ones, ``CLASSES`` names the kinds. Knows
 arrays and one random stream handed to it. Knows nothing of networks, files or clocks.
 """
 

@@ -10,15 +10,19 @@ values saturate and never break a scene.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-Field: TypeAlias = NDArray[np.float32]
-"""float32; (n, 64, 64) over pixels, or (n, 1, 1) one number an image, unless said otherwise."""
-Colour: TypeAlias = NDArray[np.float32]
+Field: TypeAlias = NDArray[np.floating[Any]]
+"""(n, 64, 64) over pixels, or (n, 1, 1) one number an image, unless said otherwise.
+
+float32 throughout, for speed; numpy's types cannot say so, as a product with a Python number is
+float64 to them.
+"""
+Colour: TypeAlias = NDArray[np.floating[Any]]
 """(n, 1, 1, 3) or (n, 64, 64, 3) float32, square roots of linear light, about 0 to 1."""
 
 SIZE = 64
@@ -89,8 +93,8 @@ class Factors:
 def frame(f: Factors, *, least: float = 0.5, most: float = 0.92) -> tuple[Field, Field, Field]:
     """Return object coordinates (x, y), each (n, 64, 64), and the object's size, (n, 1, 1).
 
-    Moved, scaled and bent by the warp factors, but not turned: what turning means (in the plane,
-    or in space) belongs to the kind of object.
+    Moved, scaled and bent by the warp factors, but not turned: what turning means (in the
+    plane, or in space) belongs to the kind of object.
     """
     size = f.between("size", least, most)
     x = (PIXEL_X - f.between("x", -0.25, 0.25)) / size

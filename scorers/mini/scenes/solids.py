@@ -1,8 +1,9 @@
 """Solids: objects in space, found by marching parallel rays through signed distances.
 
-Knows geometry and the canvas. Knows nothing of classes as a whole, networks or files. The method
-is sphere tracing (Hart 1996): a step as long as the distance to the surface never passes it. The
-least distance met along a ray says how far a pixel is from the outline, which smooths the edge.
+Knows geometry and the canvas. Knows nothing of classes as a whole, networks or files. The
+method is sphere tracing (Hart 1996): a step as long as the distance to the surface never passes
+it. The least distance met along a ray says how far a pixel is from the outline, which smooths
+the edge.
 """
 
 from __future__ import annotations
@@ -143,7 +144,7 @@ def draw(name: str, f: Factors) -> Colour:
     """Return the scene of one solid, (n, 64, 64, 3)."""
     solid = SOLIDS[name]
     sx, sy, size = frame(f, least=0.55)
-    # Pose: roll in the picture plane, then pitch and yaw out of it. Moderate, as photographs are.
+    # Pose: roll in the picture plane, then pitch and yaw out of it; moderate, as photographed.
     angles = (
         f.between("roll", -0.7, 0.7),
         f.between("pitch", -0.25, 1.0),

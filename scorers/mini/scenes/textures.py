@@ -40,7 +40,7 @@ def _streams(f: Factors) -> list[np.random.Generator]:
 
 
 def _placed(f: Factors, *, pitch: tuple[float, float]) -> tuple[Field, Field]:
-    """Return pattern coordinates: turned, bent a little, and scaled so that a period is 2 pi."""
+    """Return pattern coordinates: turned, bent a little, scaled to a period of 2 pi."""
     x, y = turn(
         PIXEL_X - 0.2 * f.raw("x"), PIXEL_Y - 0.2 * f.raw("y"), f.between("roll", -1.6, 1.6)
     )
@@ -136,7 +136,7 @@ def _edges(f: Factors) -> Field:
 
 
 def _dots(f: Factors) -> Field:
-    share = []
+    share: list[Field] = []
     for rng in _streams(f):
         count = int(rng.integers(8, 60))
         radius = rng.uniform(0.04, 0.16) * np.ones(count)
@@ -147,7 +147,7 @@ def _dots(f: Factors) -> Field:
 
 
 def _blobs(f: Factors) -> Field:
-    share = []
+    share: list[Field] = []
     for rng in _streams(f):
         count = int(rng.integers(4, 14))
         px, py = rng.uniform(-1, 1, (2, count, 1, 1))
@@ -168,7 +168,7 @@ def _palette(f: Factors, rng: np.random.Generator, row: int, count: int) -> Colo
 
 def _dead_leaves(f: Factors) -> Colour:
     """Discs of power-law sizes, each over the last (Lee, Mumford & Huang 2001)."""
-    scenes = []
+    scenes: list[Field] = []
     for row, rng in enumerate(_streams(f)):
         count = 90
         radius = 0.07 * (1 - rng.random(count)) ** -0.6
@@ -188,7 +188,7 @@ def _dead_leaves(f: Factors) -> Colour:
 
 def _patches(f: Factors) -> Colour:
     """Rectangles, as in a Mondrian."""
-    scenes = []
+    scenes: list[Field] = []
     for row, rng in enumerate(_streams(f)):
         count = int(rng.integers(8, 30))
         colours = _palette(f, rng, row, count)
@@ -203,7 +203,7 @@ def _patches(f: Factors) -> Colour:
 
 def _cells(f: Factors) -> Colour:
     """Cells around random seeds (Voronoi), with dark borders."""
-    scenes = []
+    scenes: list[Field] = []
     for row, rng in enumerate(_streams(f)):
         count = int(rng.integers(10, 45))
         px, py = rng.uniform(-1.1, 1.1, (2, count, 1, 1))

@@ -1,12 +1,12 @@
 """Train the network: classes first, and enough of each scene's factors that it can be inverted.
 
-Knows tensors and scenes in memory. Knows nothing of files. Besides the classes, fc6 is asked, by
-a linear read-out thrown away afterwards, for the scene's factors and an 8 x 8 thumbnail: with
-256 units and nothing but classes to tell apart it would forget position, light and colour, which
-4,096 units trained on photographs keep, and a generator could not draw from it.
+Knows tensors and scenes in memory. Knows nothing of files. Besides the classes, fc6 is asked,
+by a linear read-out thrown away afterwards, for the scene's factors and an 8 x 8 thumbnail:
+with 256 units and nothing but classes to tell apart it would forget position, light and colour,
+which 4,096 units trained on photographs keep, and a generator could not draw from it.
 """
-# pyright: basic
-# torch's modules are typed as Any inside nn.Module; strict mode would only name that, line by line.
+# pyright: basic, reportCallIssue=false, reportOperatorIssue=false, reportArgumentType=false
+# torch types the children of a Module as Tensor or Module: every call of one would be an error.
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class _Trainee(nn.Module):
 
     @torch.no_grad()
     def folded(self) -> MiniCNN:
-        """Return the plain network: each normalisation multiplied into the weights before it."""
+        """Return the plain network, each normalisation multiplied into the weights before."""
         plain = MiniCNN(self.net.layers["logits"].channels)
         plain.load_state_dict(self.net.state_dict())
         for name, norm in self.norms.items():
@@ -86,7 +86,7 @@ class _Trainee(nn.Module):
 
 
 def tensor(images: np.ndarray) -> torch.Tensor:
-    """Turn uint8 images (n, h, w, 3) into float32 (n, 3, h, w), 0 to 1, channels last in memory."""
+    """Turn uint8 images (n, h, w, 3) into float32 (n, 3, h, w), 0 to 1."""
     return torch.from_numpy(images).permute(0, 3, 1, 2).float().div_(255)
 
 

@@ -2,8 +2,8 @@
 
 Knows networks, scenes and PNG files. Knows nothing of training.
 """
-# pyright: basic
-# torch types the children of a Module as Any; strict mode would only say so, line by line.
+# pyright: basic, reportCallIssue=false, reportOperatorIssue=false, reportArgumentType=false
+# torch types the children of a Module as Tensor or Module: every call of one would be an error.
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.numpy import save
 
-from evolver.generators.mini import ObjectNet, TextureNet
+from evolver.generators.mini_object import ObjectNet
+from evolver.generators.mini_texture import TextureNet
 from evolver.seeds import stream
 from evolver.types import Images
 from scorers.mini import reference_images, scenes
@@ -97,7 +98,7 @@ def of_cnn(net: MiniCNN, out: Path, *, seed: int, n: int) -> dict[str, object]:
 
 def _errors(
     net: MiniCNN, drawn: torch.Tensor, x: torch.Tensor, mean: torch.Tensor
-) -> dict[str, float]:
+) -> dict[str, object]:
     """Return pixel and feature error of drawings, and of answering the mean image always."""
     comparator = Comparator(net, x[:500])
     with torch.inference_mode():
@@ -114,7 +115,7 @@ def _errors(
 def of_texture(
     net: MiniCNN, generator: TextureNet, out: Path, *, seed: int, n: int
 ) -> dict[str, object]:
-    """Return errors of drawing held-out scenes from their fc6; draw samples of the code space."""
+    """Return errors of drawing held-out scenes from their fc6; draw samples of the space."""
     images, _, _ = data.make(n, seed=seed, name="held-out")
     x = tensor(images)
     with torch.inference_mode():

@@ -2,12 +2,13 @@
 
 Three losses, as theirs: the image, the image's features in the network (the comparator), and an
 adversary that tells rendered scenes from generated ones. Two things are ours. The code is fc6
-whitened, so that standard normal codes are spread as those of scenes are; and part of each batch
-are normal codes of any length, which no scene has: from them the network must read back the code
-(so each direction of the space draws something of its own) and the adversary must be fooled.
+whitened, so that standard normal codes are spread as those of scenes are; and part of each
+batch are normal codes of any length, which no scene has: from them the network must read back
+the code (so each direction of the space draws something of its own) and the adversary must be
+fooled.
 """
-# pyright: basic
-# torch types the children of a Module as Any; strict mode would only say so, line by line.
+# pyright: basic, reportCallIssue=false, reportOperatorIssue=false, reportArgumentType=false
+# torch types the children of a Module as Tensor or Module: every call of one would be an error.
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
-from evolver.generators.mini import TextureNet
+from evolver.generators.mini_texture import TextureNet
 from scorers.mini.network import MiniCNN
 from scorers.mini.train.cnn import tensor
 from scorers.mini.train.data import Scenes
@@ -77,6 +78,16 @@ class Adversary(nn.Module):
         return self.told(F.leaky_relu(self.deep(x), 0.2))[:, 0]
 
 
+def jittered(*batches: torch.Tensor, rng: torch.Generator) -> list[torch.Tensor]:
+    """Shift all batches alike by up to 3 pixels, round the edges.
+
+    The first convolution looks at every second pixel; always on the same ones, it would let a
+    generator hide a checkerboard between them.
+    """
+    shift = torch.randint(4, (2,), generator=rng).tolist()
+    return [torch.roll(x, shift, dims=(2, 3)) for x in batches]
+
+
 @torch.inference_mode()
 def codes_of(net: MiniCNN, images: np.ndarray, batch: int = 500) -> torch.Tensor:
     """Return fc6 of every image, (n, 256) float32."""
@@ -100,7 +111,7 @@ def whitening(codes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def random_codes(n: int, d: int, rng: torch.Generator) -> torch.Tensor:
-    """Return normal codes of lengths from 0.6 to 6 times those of scenes, evenly in logarithm."""
+    """Return normal codes 0.6 to 6 times as long as those of scenes, evenly in logarithm."""
     length = torch.exp(torch.empty(n, 1).uniform_(-0.5, 1.8, generator=rng))
     return torch.randn(n, d, generator=rng) * length
 
@@ -113,7 +124,8 @@ def train(
     rng = torch.Generator().manual_seed(seed)
     images = data[0]
     generator = TextureNet()
-    mean, matrix = whitening(codes_of(net, images))
+    layer = codes_of(net, images)
+    mean, matrix = whitening(layer)
     generator.code_mean.copy_(mean)
     generator.code_matrix.copy_(matrix)
     generator.to(memory_format=torch.channels_last)
@@ -126,14 +138,15 @@ def train(
     )
     begin, started = steps // 5, time.monotonic()
     for step in range(steps):
-        rows = torch.randint(len(images), (batch,), generator=rng).numpy()
-        x = tensor(images[rows])
-        with torch.no_grad():
-            real = comparator(x)
-        z = generator.encode(real["fc6"])
+        rows = torch.randint(len(images), (batch,), generator=rng)
+        x = tensor(images[rows.numpy()])
+        z = generator.encode(layer[rows])
         extra = random_codes(free, generator.d, rng)
         drawn = generator(torch.cat([z, extra]))
-        seen = comparator(drawn)
+        shifted_x, shifted = jittered(x, drawn, rng=rng)
+        with torch.no_grad():
+            real = comparator(shifted_x)
+        seen = comparator(shifted)
         matched = {name: value[:batch] for name, value in seen.items()}
         loss_image = (drawn[:batch] - x).abs().mean() + 2 * F.mse_loss(drawn[:batch], x)
         loss_feature = comparator.distance(matched, real)
