@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import sqrt
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,8 +111,8 @@ def best_rows(scores: Floats, group: Ints, *, groups: int) -> Ints:
 
 def spike_psth(
     offsets: Ints,
-    unit: Ints,
-    time_ms: Floats,
+    unit: NDArray[np.integer[Any]],
+    time_ms: NDArray[np.floating[Any]],
     *,
     edges_ms: Floats,
     group: Ints,
@@ -149,7 +149,7 @@ def spike_psth(
 
 
 def count_psth(
-    counts: NDArray[np.integer],
+    counts: NDArray[np.integer[Any]],
     *,
     edges_ms: Floats,
     group: Ints,

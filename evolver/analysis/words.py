@@ -1,0 +1,76 @@
+"""Numbers and names as people read them, the same in figures, pages and the terminal.
+
+Knows text and numbers only.
+"""
+
+from __future__ import annotations
+
+from math import isfinite
+
+NONE = "\N{EN DASH}"
+"""Stands where there is no value."""
+
+
+def number(value: float) -> str:
+    """Write a score, a rate or a time with about three digits; a dash for NaN."""
+    if not isfinite(value):
+        return NONE
+    size = abs(value)
+    text = f"{value:.0f}" if size >= 100 else f"{value:.1f}" if size >= 1 else f"{value:.2f}"
+    if float(text) == 0:
+        text = "0"
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def with_sem(mean: float, sem: float) -> str:
+    """Write mean ± sem, or the mean alone where the error is unknown."""
+    return f"{number(mean)} ± {number(sem)}" if isfinite(sem) else number(mean)
+
+
+def span(first: int, last: int) -> str:
+    """Write the whole numbers from first to last: '3', '0–4'."""
+    return str(first) if first == last else f"{first}\N{EN DASH}{last}"
+
+
+def count(n: int, one: str, many: str = "") -> str:
+    """Write a number of things: '1 block', '2,400 images'."""
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
+def window(window_ms: tuple[float, float] | None) -> str:
+    """Write a window of time after onset: '50 to 200 ms'."""
+    if window_ms is None:
+        return NONE
+    start, end = (f"{t:g}".replace("-", "\N{MINUS SIGN}") for t in window_ms)
+    return f"{start} to {end} ms"
+
+
+def duration(seconds: float) -> str:
+    """Write a length of time: '430 ms', '12.4 s', '3 min 20 s', '1 h 5 min'."""
+    if not isfinite(seconds):
+        return NONE
+    if seconds < 1:
+        return f"{number(seconds * 1000)} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def joined(parts: list[str]) -> str:
+    """Join words as a sentence does: 'a', 'a and b', 'a, b and c'."""
+    if len(parts) < 2:
+        return "".join(parts)
+    return ", ".join(parts[:-1]) + " and " + parts[-1]
+
+
+def p_value(p: float) -> str:
+    """Write a probability: 'p = 0.03', 'p < 0.001'."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+
+
+def shorten(text: str, most: int) -> str:
+    """Cut a long name, so that it stays in its place in a figure."""
+    return text if len(text) <= most else text[: most - 1] + "\N{HORIZONTAL ELLIPSIS}"
