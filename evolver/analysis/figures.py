@@ -279,7 +279,7 @@ def _time_axis(axes: Axes, evolution: Evolution, *, label: bool = False) -> None
 
 def has_psth(evolution: Evolution) -> bool:
     """Whether any thread has PSTHs to draw."""
-    return any(t.psth is not None and len(t.psth) for t in evolution.threads)
+    return any(t.psth is not None and np.isfinite(t.psth).any() for t in evolution.threads)
 
 
 @styled

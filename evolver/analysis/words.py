@@ -51,7 +51,7 @@ def duration(seconds: float) -> str:
         return NONE
     if seconds < 1:
         return f"{number(seconds * 1000)} ms"
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
     whole = round(seconds)
     if whole < 3600:

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from tests.analysis.synthetic import patch
 
 from evolver.recording import JournalWriter
 from evolver.recording import records as r
 from evolver.recording.fold import fold
+from tests.analysis.synthetic import patch
 
 WINDOW = (-100.0, 300.0)
 ZERO_NS = 1_700_000_000_000_000_000
