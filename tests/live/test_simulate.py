@@ -1,0 +1,251 @@
+"""A whole session in this process: what was recorded is what happened."""
+
+import hashlib
+import json
+from functools import partial
+
+import numpy as np
+import pytest
+
+from evolver import config, generators, recording, seeds
+from evolver.compose import build_references
+from evolver.daemon import Watcher, run_simulated
+from evolver.errors import ConfigError, MissingResponseError
+from evolver.loop import Progress
+from evolver.optimizers import CholeskyCMA
+from evolver.recording.journal import read_journal
+from evolver.recording.records import Committed, Proposed, Result, RunEnd, Sent
+
+from .sessions import small
+
+
+class Watching:
+    """A watcher that keeps what it is told, and may stop the session."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.news: list[Progress] = []
+        self.stop_after = stop_after
+
+    def should_stop(self) -> bool:
+        return self.stop_after is not None and len(self.news) >= self.stop_after
+
+    @property
+    def watcher(self) -> Watcher:
+        return Watcher(
+            should_stop=self.should_stop,
+            on_wait=lambda _: None,
+            on_start=lambda _: None,
+            on_progress=self.news.append,
+        )
+
+
+def simulate(settings, watching=None):
+    watching = watching or Watching()
+    return run_simulated(settings, config.commented(settings), watching.watcher)
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory):
+    return simulate(small(tmp_path_factory.mktemp("session")))
+
+
+@pytest.fixture(scope="module")
+def opened(ended):
+    with recording.read(ended.recording) as opened:
+        yield opened
+
+
+def test_it_ends_finished_and_complete(ended, opened):
+    assert ended.reason == "finished"
+    assert opened.complete
+    assert opened.end_reason == "finished"
+    assert [len(t.codes) for t in opened.threads] == [18, 15]
+    assert [unit["label"] for unit in opened.units] == ["mini:fc6:3", "mini:conv3:1:4:4"]
+
+
+def test_scores_can_be_recomputed_from_the_recorded_spikes(opened):
+    rates = opened.rates((50.0, 200.0)) - opened.rates((0.0, 45.0))
+    shown = opened.presentations
+    for index, thread in enumerate(opened.threads):
+        for row in range(len(thread.codes)):
+            mine = (
+                (shown["thread"] == index)
+                & (shown["block"] == thread.generation[row])
+                & (shown["row"] == row % thread.popsize)
+                & (shown["status"].astype(str) == "ok")
+            )
+            assert mine.sum() == 1
+            assert thread.score[row] == pytest.approx(rates[mine, 0].mean(), abs=1e-9)
+
+
+def test_aborted_showings_were_shown_again_and_kept(opened):
+    status = opened.presentations["status"].astype(str)
+    assert (status == "aborted").sum() > 3  # one in five, by its seed
+    again = opened.presentations[opened.presentations["attempt"] > 1]
+    assert len(again) > 0
+    first = opened.presentations["presentation"][status == "aborted"]
+    assert set(again["presentation"]) <= set(first)
+
+
+def test_every_image_is_that_of_its_code(opened):
+    for thread in opened.threads:
+        rendered = generators.load(thread.generator).render(thread.codes.astype(np.float64))
+        for image, number in zip(rendered, thread.image_id, strict=True):
+            np.testing.assert_array_equal(opened.images[number], image)
+            digest = hashlib.sha256(image.tobytes()).hexdigest()
+            assert opened.image_sha256[number] in {digest, digest.encode()}
+
+
+def test_the_optimizers_trajectory_replays_from_the_recorded_scores(ended, opened):
+    settings = small(ended.folder)
+    for index, thread in enumerate(opened.threads):
+        table = settings.threads[index]
+        generator = generators.load(table.generator)
+        start = seeds.stream(settings.session.seed, "initial", table.name)
+        optimizer = CholeskyCMA(
+            generator.d,
+            rng=seeds.stream(settings.session.seed, "optimizer", table.name),
+            popsize=table.popsize,
+            initial=generator.initial_codes(table.popsize, rng=start),
+            **table.optimizer_options,
+        )
+        for generation in range(thread.generations):
+            mine = thread.generation == generation
+            codes = optimizer.ask()
+            np.testing.assert_array_equal(codes.astype(np.float32), thread.codes[mine])
+            valid = np.isfinite(thread.score[mine])
+            optimizer.tell(codes[valid], thread.score[mine][valid])
+
+
+def test_a_block_is_on_disk_before_it_is_sent_and_learnt_from_after_its_results(ended):
+    block = -1
+    results: set[int] = set()
+    sent: set[int] = set()
+    planned: set[int] = set()
+    for _, record in read_journal(ended.folder / "journal"):
+        match record:
+            case Proposed():
+                assert record.block == block + 1
+                block, planned = record.block, {p.presentation for p in record.presentations}
+                results, sent = set(), set()
+            case Sent():
+                sent |= set(record.presentations)
+                assert sent <= planned
+            case Result():
+                assert record.presentation in sent
+                results.add(record.presentation)
+            case Committed():
+                assert record.block == block
+                assert results == planned
+            case _:
+                pass
+
+
+def test_the_time_budget_adds_up(opened):
+    blocks = opened.blocks
+    parts = sum(
+        blocks[name] for name in ("propose", "render", "encode", "send", "wait", "score")
+    )
+    assert (parts + blocks["blocked"] <= blocks["total"] * 1.001).all()
+    assert (blocks["total"] > 0).all()
+
+
+def test_the_same_seed_gives_the_same_session_and_another_another(tmp_path, opened):
+    again = simulate(small(tmp_path))
+    other = simulate(small(tmp_path, session={"seed": 6}))
+    with recording.read(again.recording) as a, recording.read(other.recording) as b:
+        for x, y, z in zip(opened.threads, a.threads, b.threads, strict=True):
+            np.testing.assert_array_equal(x.codes, y.codes)
+            np.testing.assert_array_equal(x.score, y.score)
+            assert not np.array_equal(x.codes, z.codes)
+
+
+def test_stopping_keeps_what_was_shown(tmp_path):
+    watching = Watching(stop_after=3)  # in the second block
+    ended = simulate(small(tmp_path), watching)
+    assert ended.reason == "stopped by operator"
+    with recording.read(ended.recording) as opened:
+        assert opened.complete
+        assert opened.end_reason == "stopped by operator"
+        assert len(opened.presentations) > 0
+    *_, (_, last) = read_journal(ended.folder / "journal")
+    assert isinstance(last, RunEnd)
+
+
+def test_a_failing_session_says_why_in_its_record(tmp_path):
+    settings = small(tmp_path, fitness={"missing": "fail"})
+    with pytest.raises(MissingResponseError, match="was aborted"):
+        simulate(settings)
+    (folder,) = tmp_path.iterdir()
+    *_, (_, event), (_, last) = read_journal(folder / "journal")
+    assert event.name == "failed"
+    assert last.reason.startswith("error: MissingResponseError")
+
+
+def test_without_noise_the_scores_follow_the_units_own_activation(tmp_path):
+    import scorers
+
+    settings = small(tmp_path, simulation={"spikes": "none", "abort_rate": 0.0})
+    with recording.read(simulate(settings).recording) as opened:
+        thread = opened.threads[0]
+        images = np.stack([opened.images[i] for i in thread.image_id])
+        drive = scorers.load("mini:fc6:3").score(images)[:, 0]
+        order = np.argsort(drive)
+        assert (np.diff(thread.score[order]) >= 0).all()
+
+
+def test_progress_is_told_block_by_block(tmp_path):
+    watching = Watching()
+    simulate(small(tmp_path), watching)
+    committed = [n for n in watching.news if n.outcome is not None]
+    assert [n.block for n in committed] == [1, 2, 3]
+    assert all(n.planned == 15 for n in committed)
+    assert committed[-1].presentations == 45 + committed[-1].aborted
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"simulation": {"units": ("mini:fc99:0",)}}, "simulation: .*fc99"),
+        ({"fitness": {"units": (7,)}}, r"fitness\.units: must be 0 to 1"),
+        ({"references": {"source": "/no/such/folder"}}, r"references\.source"),
+    ],
+)
+def test_a_mistake_found_while_building_leaves_no_folder(tmp_path, changes, said):
+    with pytest.raises(ConfigError, match=said):
+        simulate(small(tmp_path / "out", **changes))
+    assert not (tmp_path / "out").exists()
+
+
+def test_references_come_from_a_folder_of_images(tmp_path):
+    from PIL import Image
+
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for i, (mode, size) in enumerate([("RGB", (40, 30)), ("L", (64, 64)), ("RGBA", (9, 9))]):
+        bands = {"RGB": 3, "L": 1, "RGBA": 4}[mode]
+        pixels = rng.integers(0, 256, (*size[::-1], bands), dtype=np.uint8)
+        Image.fromarray(pixels.squeeze()).save(folder / f"photo{i}.png")
+    table = config.ReferencesTable(count=3, source=str(folder))
+    found = build_references(table, seed=1)
+    assert found.labels == ("photo0", "photo1", "photo2")
+    assert [i.shape for i in found.images] == [(30, 40, 3), (64, 64, 3), (9, 9, 3)]
+    settings = small(tmp_path / "out", references={"count": 3, "source": str(folder)})
+    with recording.read(simulate(settings).recording) as opened:
+        assert np.isfinite(opened.reference_scores).any()
+    with pytest.raises(ConfigError, match="at most the number of PNG and JPEG files"):
+        build_references(config.ReferencesTable(count=4, source=str(folder)), seed=1)
+
+
+def test_the_order_of_every_block_is_its_own_stream(opened):
+    order = partial(seeds.stream, 5, "order")
+    assert order(0).random() != order(1).random()
+    blocks = opened.presentations["block"]
+    kinds = [opened.presentations["thread"][blocks == b].tolist() for b in range(3)]
+    assert kinds[0] != kinds[1]
+
+
+def test_settings_are_in_the_file(ended, opened):
+    assert config.parse(opened.config) == config.load(ended.folder / "session.toml")[0]
+    assert json.loads(json.dumps(opened.threads[1].options))["optimizer"] == {"sigma": 0.5}
