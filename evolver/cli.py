@@ -184,7 +184,7 @@ def rig(
     with stop.on_signals():
         where = endpoint or settings.rig.endpoint
         _out.print(
-            f"simulated rig: {len(table.units)} unit specification(s), speed {table.speed:g}; "
+            f"simulated rig of {escape(', '.join(table.units))} at speed {table.speed:g}; "
             f"connecting to {where} …"
         )
         reason = run_rig(settings, endpoint=where, stop=stop)
@@ -247,7 +247,13 @@ def fold(
     folder = journal / "journal" if (journal / "journal").is_dir() else journal
     target = out or folder.resolve().parent / "session.h5"
     done = fold_journal(folder, target, overwrite=overwrite)
-    _out.print(str(done))
+    ended = done.end_reason if done.complete else "cut short: no end was recorded"
+    _out.print(
+        f"{done.shown} presentations ({done.missing} planned and never shown), "
+        f"{done.images} images, {done.spikes} spikes; session: {escape(ended)}"
+    )
+    for warning in done.warnings:
+        _out.print(f"[yellow]warning:[/] {escape(warning)}")
     _out.print(f"recording: {target}")
 
 

@@ -43,6 +43,7 @@ def describe(recording: Recording) -> list[Section]:
     sections = [
         _session(recording),
         _threads(recording),
+        _scores(recording),
         _fitness(recording),
         _references(recording),
         _presentations(recording),
@@ -77,6 +78,14 @@ def elapsed_s(recording: Recording) -> float:
     return max(last - int(blocks["time_ns"].min()), 0) / 1e9
 
 
+def mode(recording: Recording) -> str:
+    """Say who showed the images: 'live, rig NAME', 'simulated in one process'."""
+    if recording.mode == "simulate":
+        return "simulated in one process"
+    rigs = sorted({str(rig["name"]) for rig in recording.rigs})
+    return f"{recording.mode}, rig {words.joined(rigs)}" if rigs else recording.mode
+
+
 def when(created: str) -> str:
     """Write an ISO 8601 time, UTC, for people; as it stands where it is not one."""
     try:
@@ -93,13 +102,12 @@ def counts(recording: Recording) -> dict[str, int]:
 
 
 def _session(recording: Recording) -> Section:
-    kind = {"live": "at a rig", "simulate": "simulated in one process"}
     rows = (
         ("name", recording.name),
         ("state", state(recording)),
         ("created", when(recording.created)),
         ("took", words.duration(elapsed_s(recording))),
-        ("mode", f"{recording.mode} ({kind.get(recording.mode, 'unknown')})"),
+        ("mode", mode(recording)),
         ("seed", str(recording.seed)),
         ("blocks", _blocks(recording)),
         ("images", f"{len(recording.images):,}"),
@@ -127,44 +135,33 @@ def _pace(recording: Recording) -> str:
 
 
 def _threads(recording: Recording) -> Section:
-    columns = (
-        "thread",
-        "optimizer",
-        "generator",
-        "d",
-        "images a generation",
-        "generations",
-        "first mean",
-        "last mean",
-        "best image",
+    columns = ("thread", "optimizer", "generator", "d", "images", "generations")
+    rows = tuple(
+        (t.name, t.optimizer, t.generator, str(t.d), str(t.popsize), str(t.generations))
+        for t in recording.threads
     )
-    return Section("Threads", columns, tuple(_thread(t) for t in recording.threads))
+    return Section("Threads (images a generation)", columns, rows)
 
 
-def _thread(thread: ThreadData) -> tuple[str, ...]:
+def _scores(recording: Recording) -> Section:
+    columns = ("thread", "first mean", "last mean", "best image", "in generation")
+    rows = tuple((t.name, *_first_last_best(t)) for t in recording.threads)
+    return Section("Scores (spikes/s)", columns, rows)
+
+
+def _first_last_best(thread: ThreadData) -> tuple[str, str, str, str]:
     scores = np.asarray(thread.score, dtype=np.float64)
     generation = np.asarray(thread.generation, dtype=np.int64)
     means = trajectory(scores, generation, groups=int(generation.max(initial=-1)) + 1)
     filled = means.filled
-    first, last, best = words.NONE, words.NONE, words.NONE
-    if len(filled):
-        first, last = (
-            words.with_sem(float(means.mean[g]), float(means.sem[g]))
-            for g in (filled[0], filled[-1])
-        )
-        row = int(np.nanargmax(scores))
-        best = f"{words.number(float(scores[row]))} (generation {generation[row]})"
-    return (
-        thread.name,
-        thread.optimizer,
-        thread.generator,
-        str(thread.d),
-        str(thread.popsize),
-        str(len(means)),
-        first,
-        last,
-        best,
+    if not len(filled):
+        return words.NONE, words.NONE, words.NONE, words.NONE
+    first, last = (
+        words.with_sem(float(means.mean[g]), float(means.sem[g]))
+        for g in (filled[0], filled[-1])
     )
+    row = int(np.nanargmax(scores))
+    return first, last, words.number(float(scores[row])), str(generation[row])
 
 
 def _fitness(recording: Recording) -> Section:

@@ -94,7 +94,7 @@ def _environment() -> Environment:
 
 
 def _byline(recording: Recording) -> str:
-    mode = "at a rig" if recording.mode == "live" else "simulated in one process"
+    mode = inspect.mode(recording)
     return f"{inspect.when(recording.created)}, {mode}, seed {recording.seed}"
 
 
@@ -278,6 +278,8 @@ def _finals_caption(evolution: Evolution) -> str:
 
 
 def _psth_caption(evolution: Evolution) -> str:
+    baseline = any(t.baseline_ms is not None for t in evolution.threads)
+    paler = ", paler its baseline" if baseline else ""
     width = float(np.diff(evolution.edges_ms).mean())
     return (
         f"Spikes/s in bins of {width:g} ms after image onset, mean over each generation's "
@@ -285,5 +287,5 @@ def _psth_caption(evolution: Evolution) -> str:
         "generation, not smoothed, one colour scale for all threads; the bar is the time the "
         f"image was on. Below, averages over up to {figures.LINES} runs of generations from "
         f"early (pale) to late, smoothed by a Gaussian of {figures.SMOOTH_MS:g} ms standard "
-        "deviation; dashed, all references; shaded, the window that is scored."
+        f"deviation; dashed, all references; shaded, the window that is scored{paler}."
     )

@@ -171,11 +171,14 @@ def test_inspect_says_what_is_in_the_file(usual):
     assert session["presentations"] == str(len(truth.showings))
     assert session["shown"] == "100 ms on, 50 ms off"
     assert session["took"] == "17.5 s"
-    for k, row in enumerate(section(sections, "Threads").rows):
-        assert row[0] == ("texture", "object")[k]
-        assert row[5] == "6"
-        best = max(s for g in range(6) for s in truth.scores[k, g] if s == s)
-        assert float(row[8].split()[0]) == pytest.approx(best, rel=0.02)
+    threads = section(sections, "Threads (images a generation)").rows
+    assert [row[0] for row in threads] == ["texture", "object"]
+    assert [row[4:] for row in threads] == [("8", "6"), ("6", "6")]
+    for k, row in enumerate(section(sections, "Scores (spikes/s)").rows):
+        found = {(s, g) for g in range(6) for s in truth.scores[k, g] if s == s}
+        best = max(s for s, _ in found)
+        assert float(row[3]) == pytest.approx(best, rel=0.02)
+        assert int(row[4]) == min(g for s, g in found if s == best)
     counted = {row[0]: row[1:] for row in section(sections, "Presentations").rows}
     for k, name in ((0, "texture"), (1, "object"), (-1, "references")):
         mine = [s for s in truth.showings if s.thread == k]
