@@ -79,11 +79,11 @@ def elapsed_s(recording: Recording) -> float:
 
 
 def mode(recording: Recording) -> str:
-    """Say who showed the images: 'live, rig NAME', 'simulated in one process'."""
+    """Say who showed the images: 'live, shown by NAME', 'simulated in one process'."""
     if recording.mode == "simulate":
         return "simulated in one process"
     rigs = sorted({str(rig["name"]) for rig in recording.rigs})
-    return f"{recording.mode}, rig {words.joined(rigs)}" if rigs else recording.mode
+    return f"{recording.mode}, shown by {words.joined(rigs)}" if rigs else recording.mode
 
 
 def when(created: str) -> str:
