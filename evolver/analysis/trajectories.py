@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
 
-MIN_GENERATIONS = 4
-"""Fewer, and the first two generations cannot be told from the late ones."""
+MIN_GENERATIONS = 5
+"""Fewer, and the paper's late pair, from n - 3 at the latest, shares one with the first pair."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -225,7 +225,8 @@ def change(
     With ``late="max"`` the late pair starts at the generation m of the largest mean; with
     ``"end"`` it is the last pair. The paper's rule puts m back to n - 3 where m >= n - 2, so it
     never uses the last generation; ``rule="all"`` puts it back to n - 2, the last full pair. A
-    pair picked by its maximum is a little favoured by noise; "end" is not.
+    pair picked by its maximum is a little favoured by noise; "end" is not. Where the maximum is
+    among the first two, as in the paper, the pairs overlap and t is small: no success.
 
     Parameters
     ----------

@@ -190,13 +190,20 @@ def test_a_fall_is_a_change_and_no_success():
     assert not result.success
 
 
+def test_five_generations_are_enough_for_pairs_that_share_none():
+    result = change(*rising(np.random.default_rng(3), 5))
+    assert result is not None
+    assert result.first_late == 2
+
+
 def test_change_is_undefined_for_short_or_constant_sessions():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         generation = np.repeat(np.arange(6), 3)
         assert change(np.zeros(18), generation) is None
         assert change(np.full(18, np.nan), generation) is None
-        assert change(np.arange(9.0), np.repeat(np.arange(3), 3)) is None
+        # With four, the paper's rule would test generations 1 and 2 against 0 and 1.
+        assert change(np.arange(12.0), np.repeat(np.arange(4), 3)) is None
         assert change(np.zeros(0), np.zeros(0, dtype=int)) is None
 
 
