@@ -25,7 +25,7 @@ Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
 
 MIN_GENERATIONS = 5
-"""Fewer, and the paper's late pair, from n - 3 at the latest, shares one with the first pair."""
+"""Fewer, and the paper's late pair, which starts at n - 3, shares one with the first pair."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
