@@ -21,6 +21,7 @@ from rich.markup import escape
 
 from evolver import __version__
 from evolver.errors import ConfigError, EvolverError
+from evolver.layout import JOURNAL, RECORDING, REPORT
 from rig_bridge.errors import RigBridgeError
 
 if TYPE_CHECKING:
@@ -226,7 +227,7 @@ def report(
     ] = None,
 ) -> None:
     """Write the report of a recording: one HTML page, and its figures as PNG files."""
-    page = _write_report(file, out or file.resolve().parent / "report")
+    page = _write_report(file, out or file.resolve().parent / REPORT)
     _out.print(f"report: {page}")
 
 
@@ -244,8 +245,8 @@ def fold(
     """Make the recording from a journal, complete or cut short."""
     from evolver.recording.fold import fold as fold_journal
 
-    folder = journal / "journal" if (journal / "journal").is_dir() else journal
-    target = out or folder.resolve().parent / "session.h5"
+    folder = journal / JOURNAL if (journal / JOURNAL).is_dir() else journal
+    target = out or folder.resolve().parent / RECORDING
     done = fold_journal(folder, target, overwrite=overwrite)
     ended = done.end_reason if done.complete else "cut short: no end was recorded"
     _out.print(
@@ -379,7 +380,7 @@ def _after(ended: Ended, *, report_too: bool = True) -> None:
     _out.print(f"[bold]{escape(ended.reason)}[/]")
     _out.print(f"recording: {ended.recording}")
     if report_too:
-        page = _write_report(ended.recording, ended.folder / "report")
+        page = _write_report(ended.recording, ended.folder / REPORT)
         _out.print(f"report:    {page}")
 
 

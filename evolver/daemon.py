@@ -23,6 +23,7 @@ import msgspec
 from evolver.compose import build_generators, build_references, build_session, run_start
 from evolver.config import Config
 from evolver.errors import RecordingError, RigError
+from evolver.layout import JOURNAL, RECORDING, SESSION_FILE
 from evolver.loop import Clock, Loop, Progress, RigPort, event_record
 from evolver.recording import records
 from evolver.recording.journal import JournalWriter
@@ -33,11 +34,6 @@ from rig_bridge.messages import Hello
 from rig_bridge.server import EngineServer
 
 logger = logging.getLogger(__name__)
-
-JOURNAL = "journal"
-RECORDING = "session.h5"
-SESSION_FILE = "session.toml"
-REPORT = "report"
 
 
 class SystemClock:
