@@ -1,0 +1,1 @@
+"""Groups of sub-commands, a file each; `evolver.cli` mounts them."""
