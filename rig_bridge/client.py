@@ -10,7 +10,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import zmq
 
@@ -22,6 +22,7 @@ from rig_bridge.sockets import Monitor, set_options
 from rig_bridge.trials import Image, Presentation, TrialResult
 
 _WAKE_S = 0.1
+_COLLECT_S = 0.01
 _BYE_LINGER_MS = 500
 
 
@@ -32,16 +33,31 @@ class Presenter(Protocol):
         """Get ready to show these images, (h, w, 3) uint8 by digest; the first comes next."""
         ...
 
-    def present(self, image: Image, request: Presentation) -> TrialResult:
+    def present(self, image: Image, request: Presentation) -> TrialResult | None:
         """Show one image, wait until it is over, and return what happened.
 
         The result is of ``request.presentation`` and ``request.attempt``, and covers
         ``request.window_ms`` around onset. Returns early where the animal breaks fixation.
+        None: the window is not over yet, and a `LatePresenter` hands the result over later.
         """
         ...
 
     def blank(self) -> None:
         """Clear the screen: the session is over, or the rig leaves."""
+        ...
+
+
+@runtime_checkable
+class LatePresenter(Presenter, Protocol):
+    """A presenter whose `present` may return before the response is complete."""
+
+    def collect(self) -> Sequence[tuple[int, TrialResult]]:
+        """Return the results that are complete by now, each with its block; never wait.
+
+        Every presentation for which `present` returned None comes once, under the attempt it
+        was presented for, within seconds of its window's end; an aborted one where the
+        recording failed.
+        """
         ...
 
 
@@ -86,6 +102,7 @@ class RigClient:
         codec.encode(hello)  # a rig that cannot say hello hears of it here
         self.endpoint, self._identity = endpoint, name
         self._hello, self._presenter = hello, presenter
+        self._late = presenter if isinstance(presenter, LatePresenter) else None
         self._clock, self._group_s = clock, group_s
         self._outbox: deque[list[codec.Frame]] = deque()
         self._stopped: Stop | None = None
@@ -144,6 +161,7 @@ class RigClient:
         heard = flushed = clock()
         while True:
             if stop():
+                self._collect(socket, link)
                 self._do(socket, link.bye("stopped"))
                 return "stopped"
             for connected in monitor.events():
@@ -156,9 +174,20 @@ class RigClient:
                     raise RefusedError(f"the engine refused this rig: {self._stopped.reason}")
                 return self._stopped.reason
             self._do(socket, link.tick(clock()))
+            self._collect(socket, link)
             shown = link.next()
             if shown is not None:
-                link.presented(self._presenter.present(*shown))
+                result = self._presenter.present(*shown)
+                if result is not None:
+                    link.presented(result)
+                elif self._late is not None:
+                    link.presented_for_later(clock())
+                    self._collect(socket, link)
+                else:
+                    raise TypeError(
+                        "a presenter must return a result, or have `collect`, by which the "
+                        f"result comes later; {type(self._presenter).__name__} did neither"
+                    )
             if link.has_unsent and (link.is_idle or clock() - flushed >= self._group_s):
                 self._do(socket, link.flush())
                 flushed = clock()
@@ -168,7 +197,14 @@ class RigClient:
                 self._do(socket, link.bye("idle"))
                 return f"no engine for {idle_timeout_s:g} s"
             poller.register(socket, zmq.POLLIN | (zmq.POLLOUT if self._outbox else 0))
-            poller.poll(math.ceil(_WAKE_S * 1000))
+            wake_s = _COLLECT_S if link.is_awaiting else _WAKE_S
+            poller.poll(math.ceil(wake_s * 1000))
+
+    def _collect(self, socket: zmq.Socket[bytes], link: RigLink) -> None:
+        """Ask the presenter for results that came later."""
+        if link.is_awaiting and self._late is not None:
+            for block, result in self._late.collect():
+                self._do(socket, link.collected(block, result))
 
     def _receive(self, socket: zmq.Socket[bytes], link: RigLink) -> bool:
         heard = False

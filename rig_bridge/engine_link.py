@@ -227,6 +227,10 @@ class EngineLink:
         self._pinged = now
         return [SendToRig(self.peer, Ping(self._welcome.session))]
 
+    def next_attempt(self, block: int) -> int:
+        """Return the attempt number that the next `show` of a block must have, or exceed."""
+        return self._attempts.get(block, 0) + 1
+
     @property
     def unanswered(self) -> dict[int, tuple[int, ...]]:
         """Presentations that are asked for and not answered, by block."""

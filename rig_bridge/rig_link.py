@@ -3,8 +3,9 @@
 Knows messages, arrays and the times it is told; no sockets, no clocks, no bytes, no screen.
 A method is called for whatever happens and returns what is to be done, in order.
 
-What it promises: a presentation is shown once for every time it is asked for and not known; its
-result is kept until the engine acknowledges it, and a repeat of the question is answered from
+What it promises: blocks are shown in the order of their numbers; a presentation is shown once
+for every time it is asked for and not known; its result, which may come long after the image
+went, is kept until the engine acknowledges it, and a repeat of the question is answered from
 what is kept; an image whose bytes are not those of its digest is never shown.
 """
 
@@ -33,7 +34,7 @@ from rig_bridge.messages import (
     Show,
     Welcome,
 )
-from rig_bridge.trials import Array, Image, Presentation, TrialResult, pack
+from rig_bridge.trials import Array, Image, Presentation, TrialResult, aborted, pack
 
 TRIALS_A_MESSAGE = 64
 """Keeps the header of a response well below its limit."""
@@ -65,6 +66,18 @@ class Stop:
 RigAction: TypeAlias = SendToEngine | Prepare | Stop
 
 
+@dataclass(frozen=True, slots=True)
+class _Awaited:
+    """A presentation that was shown; `due` is when its result must have come."""
+
+    presentation: Presentation
+    due: float
+
+
+def _label(result: TrialResult) -> tuple[int, int]:
+    return result.presentation, result.attempt
+
+
 class RigLink:
     """The rig's half.
 
@@ -74,18 +87,28 @@ class RigLink:
     hello_every_s : say it again so often until it is answered
     silence_s : an engine that says nothing for so long (it pings every second) is gone, or was
         restarted and does not know this rig: say hello
+    late_s : a result that has not come so long after its presentation, and after the window's
+        end, never will: the presentation counts as aborted
     """
 
     def __init__(
-        self, hello: Hello, *, hello_every_s: float = 2.0, silence_s: float = 5.0
+        self,
+        hello: Hello,
+        *,
+        hello_every_s: float = 2.0,
+        silence_s: float = 5.0,
+        late_s: float = 30.0,
     ) -> None:
         self._hello = hello
-        self._hello_every_s, self._silence_s = hello_every_s, silence_s
+        self._hello_every_s, self._silence_s, self._late_s = hello_every_s, silence_s, late_s
         self.welcome: Welcome | None = None  # of the session whose presentations are held
         self.welcomed = False  # on this connection
         self._queue: deque[Presentation] = deque()
         self._showing: Presentation | None = None
         self._abandoned = False  # what is on screen is of a session that is over
+        self._awaited: dict[tuple[int, int], _Awaited] = {}  # (block, presentation)
+        self._abandoned_awaited: dict[tuple[int, int, int], float] = {}  # of such a session
+        self._last_ns = 0  # when the last presentation ended, on the rig's clock
         self._images: dict[str, Image] = {}
         self._attempts: dict[int, int] = {}  # block -> highest attempt asked for
         self._kept: dict[tuple[int, int], TrialResult] = {}  # (block, presentation)
@@ -112,11 +135,12 @@ class RigLink:
 
     def tick(self, now: float) -> list[RigAction]:
         """Take the time: say hello again where the engine does not seem to know this rig."""
+        actions = self._give_up(now)
         if self.welcomed:
             overdue = now - self._heard >= self._silence_s
         else:
             overdue = now - self._said_hello >= self._hello_every_s
-        return self.connected(now) if overdue else []
+        return [*actions, *self.connected(now)] if overdue else actions
 
     # ------------------------------------------------------------------ messages
 
@@ -160,7 +184,7 @@ class RigLink:
 
     def next(self) -> tuple[Image, Presentation] | None:
         """Return what is to be presented now, or None. Until `presented`, it is on screen."""
-        if self._showing is not None or not self._queue:
+        if self._showing is not None or not self._queue or self._abandoned_awaited:
             return None
         self._showing = self._queue.popleft()
         return self._images[self._showing.sha256], self._showing
@@ -174,23 +198,46 @@ class RigLink:
             where it is of another presentation or attempt
         """
         shown = self._showing
-        if shown is None or (result.presentation, result.attempt) != (
-            shown.presentation,
-            shown.attempt,
-        ):
+        if shown is None or _label(result) != (shown.presentation, shown.attempt):
             raise ValueError(
                 f"the result must be of the presentation that was asked for, {shown}; got "
                 f"presentation {result.presentation}, attempt {result.attempt}"
             )
-        self._showing = None
-        if self._abandoned:
-            self._abandoned = False
-            return
-        if all(p.sha256 != shown.sha256 for p in self._queue):
-            del self._images[shown.sha256]
-        self._kept[shown.block, shown.presentation] = result
-        if self.welcomed:
-            self._unsent.append((shown.block, result))
+        if self._leave_screen(shown):
+            self._keep(shown.block, result)
+
+    def presented_for_later(self, now: float) -> None:
+        """Take the news that what `next` returned was shown, and its result comes later.
+
+        Raises
+        ------
+        ValueError
+            where nothing is on the screen
+        """
+        shown = self._showing
+        if shown is None:
+            raise ValueError("a result can come later only of what is on the screen")
+        # The window may end long after the image; times of the rig's own are not known yet.
+        due = now + self._late_s + max(0.0, shown.window_ms[1] / 1000)
+        if self._leave_screen(shown):
+            self._awaited[shown.block, shown.presentation] = _Awaited(shown, due)
+        else:
+            self._abandoned_awaited[shown.block, shown.presentation, shown.attempt] = due
+
+    def collected(self, block: int, result: TrialResult) -> list[RigAction]:
+        """Take a result that came later; one that nobody waits for (any more) is dropped."""
+        if self._abandoned_awaited.pop((block, *_label(result)), None) is not None:
+            return []
+        awaited = self._awaited.get((block, result.presentation))
+        if awaited is None or awaited.presentation.attempt != result.attempt:
+            return self.notice(
+                "warning",
+                f"block {block}: a result that is not waited for was dropped, of presentation "
+                f"{result.presentation}, attempt {result.attempt}",
+            )
+        del self._awaited[block, result.presentation]
+        self._keep(block, result)
+        return []
 
     def flush(self) -> list[RigAction]:
         """Send the results that are not sent yet, and say which blocks are done."""
@@ -225,8 +272,13 @@ class RigLink:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is to be presented."""
+        """Whether nothing is to be presented; results may still be awaited."""
         return self._showing is None and not self._queue
+
+    @property
+    def is_awaiting(self) -> bool:
+        """Whether results are still to come of what was presented."""
+        return bool(self._awaited or self._abandoned_awaited)
 
     @property
     def kept(self) -> dict[tuple[int, int], TrialResult]:
@@ -241,14 +293,60 @@ class RigLink:
         if kept is not None and kept.attempt <= attempt:
             del self._kept[key]
 
+    def _leave_screen(self, shown: Presentation) -> bool:
+        """Take `shown` off the screen; return whether its session still goes on."""
+        self._showing = None
+        if self._abandoned:
+            self._abandoned = False
+            return False
+        if all(p.sha256 != shown.sha256 for p in self._queue):
+            del self._images[shown.sha256]
+        return True
+
+    def _keep(self, block: int, result: TrialResult) -> None:
+        self._last_ns = max(self._last_ns, result.offset_ns)
+        self._kept[block, result.presentation] = result
+        if self.welcomed:
+            self._unsent.append((block, result))
+
+    def _give_up(self, now: float) -> list[RigAction]:
+        """Count as aborted what was presented too long ago for a result to come."""
+        for key in [k for k, due in self._abandoned_awaited.items() if now >= due]:
+            del self._abandoned_awaited[key]
+        actions: list[RigAction] = []
+        for key in [k for k, awaited in self._awaited.items() if now >= awaited.due]:
+            asked = self._awaited.pop(key).presentation
+            self._keep(asked.block, self._without_response(asked, "no result"))
+            text = f"no result came of presentation {asked.presentation}, block {asked.block}"
+            actions += self.notice("error", text)
+        return actions
+
+    def _without_response(self, asked: Presentation, reason: str) -> TrialResult:
+        """Return the aborted result of a presentation of which nothing is known."""
+        return aborted(
+            asked,
+            reason,
+            form=self._hello.capabilities[0],
+            units=len(self._hello.units),
+            time_ns=self._last_ns,
+        )
+
     def _busy_blocks(self) -> set[int]:
-        busy = {p.block for p in self._queue}
+        busy = {p.block for p in self._queue} | {block for block, _ in self._awaited}
         if self._showing is not None and not self._abandoned:
             busy.add(self._showing.block)
         return busy
 
     def _forget(self) -> None:
-        """Forget everything of a session; what is on screen stays until it is presented."""
+        """Forget everything of a session; what is on screen stays until it is presented.
+
+        Results that are still to come carry no session's name. Nothing of the next session is
+        shown before they came, so that none of them can be taken for one of its own.
+        """
+        for a in self._awaited.values():
+            asked = a.presentation
+            self._abandoned_awaited[asked.block, asked.presentation, asked.attempt] = a.due
+        self._awaited.clear()
         self._queue.clear()
         self._kept.clear()
         self._safe.clear()
@@ -275,7 +373,7 @@ class RigLink:
         block = show.block
         kept: list[TrialResult] = []
         fresh: list[Presentation] = []
-        queued = {p.presentation: i for i, p in enumerate(self._queue) if p.block == block}
+        queued = {p.presentation for p in self._queue if p.block == block}
         showing = None if self._abandoned else self._showing
         for p in show.presentations:
             result = self._kept.get((block, p.presentation))
@@ -288,7 +386,8 @@ class RigLink:
                 block,
                 p.presentation,
             )
-            if on_screen or p.presentation in queued:
+            awaited = (block, p.presentation) in self._awaited
+            if on_screen or awaited or p.presentation in queued:
                 continue
             fresh.append(
                 Presentation(
@@ -318,7 +417,8 @@ class RigLink:
                 self._acknowledged((block, p.presentation), p.known_attempt)
         self._attempts[block] = max(self._attempts.get(block, 0), show.attempt)
         self._undone.add(block)
-        self._queue.extend(fresh)
+        # Stable: in the order of blocks, and within a block in the order of asking.
+        self._queue = deque(sorted([*self._queue, *fresh], key=lambda p: p.block))
         self._images.update(images)
         unsent = {(b, r.presentation) for b, r in self._unsent}
         self._unsent += [(block, r) for r in kept if (block, r.presentation) not in unsent]

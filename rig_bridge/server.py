@@ -116,6 +116,14 @@ class EngineServer:
         """Presentations that are asked for and not answered, by block."""
         return self._link.unanswered
 
+    def next_attempt(self, block: int) -> int:
+        """Return the attempt number that the next `show` of a block must have, or exceed.
+
+        What was asked for again of its own accord took numbers too. An engine that resumes a
+        session must besides stay above every attempt in its journal.
+        """
+        return self._link.next_attempt(block)
+
     def show(self, request: ShowRequest) -> None:
         """Ask for presentations and return; queued until a rig is there.
 

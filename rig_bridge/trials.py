@@ -114,6 +114,40 @@ class TrialResult:
     arrays: dict[str, Array] = field(default_factory=dict[str, Array])
 
 
+def aborted(
+    asked: Presentation, reason: str, *, form: Form, units: int, time_ns: int
+) -> TrialResult:
+    """Return the result of a presentation of which nothing was recorded.
+
+    Parameters
+    ----------
+    asked, reason : what was asked for, and why nothing came of it
+    form : what the rig answers in; the arrays are empty, or zeros
+    units : how many the rig has
+    time_ns : rig clock; stands for command, onset and offset
+    """
+    arrays: dict[str, Array] = {
+        "spikes": {"units": np.zeros(0, "<u4"), "times_ms": np.zeros(0, "<f4")},
+        "counts": {
+            "counts": np.zeros((units, 1), "<u2"),
+            "edges_ms": np.array(asked.window_ms, "<f8"),
+        },
+        "rates": {"rates": np.zeros(units, "<f8")},
+    }[form]
+    return TrialResult(
+        asked.presentation,
+        asked.attempt,
+        "aborted",
+        reason,
+        time_ns,
+        time_ns,
+        time_ns,
+        "command",
+        form,
+        arrays,
+    )
+
+
 def pack(
     results: Sequence[TrialResult], *, block: int, attempt: int
 ) -> tuple[Response, tuple[Array, ...]]:

@@ -54,6 +54,7 @@ class World:
     def start_rig(self) -> None:
         self.to_rig, self.to_engine = [], []
         self.rig = RigLink(hello())
+        self.recording: list = []  # results that are still to come
         self.stopped = False
         self.rig_does(self.rig.connected(self.now))
 
@@ -140,8 +141,20 @@ class World:
             p = shown[1]
             ok = self.random.random() < 0.8
             self.shown.append((p.block, p.presentation, p.attempt))
-            self.rig.presented(result(p.presentation, p.attempt, ok=ok))
-            assert (p.block, p.presentation) in self.rig.kept
+            came = result(p.presentation, p.attempt, ok=ok)
+            if self.random.random() < 0.5:
+                self.rig.presented_for_later(self.now)
+                self.recording.append((p.block, came))
+            else:
+                self.rig.presented(came)
+                assert (p.block, p.presentation) in self.rig.kept
+
+    def collect(self) -> None:
+        if self.recording:
+            at = self.random.randrange(len(self.recording))
+            block, came = self.recording.pop(at)
+            assert self.rig.collected(block, came) == [], "nobody waited for it"
+            assert (block, came.presentation) in self.rig.kept
 
     def journal(self) -> None:
         """The disk catches up; then the loop acknowledges, and asks again for the aborted."""
@@ -195,6 +208,7 @@ class World:
             self.deliver_to_rig: 10,
             self.deliver_to_engine: 10,
             self.present: 6,
+            self.collect: 4,
             lambda: self.rig_does(self.rig.flush()): 6,
             self.journal: 4,
             self.new_block: 1,
@@ -224,6 +238,7 @@ class World:
                 self.deliver_to_rig()
                 self.deliver_to_engine()
             self.present()
+            self.collect()
             self.rig_does(self.rig.flush())
             while self.to_engine:
                 self.deliver_to_engine()
