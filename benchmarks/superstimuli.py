@@ -127,7 +127,7 @@ def evolve(
         clean = scorer.score(shown)[:, 0]
         best = max(best, float(clean[:-1].max()))
         means.append(float(clean[-1]))
-        session.commit(respond(block, clean[:-1]))
+        session.commit(block.index, respond(block, clean[:-1]))
     return best, means[0], means[-1], float(np.linalg.norm(codes.mean(axis=0)))
 
 

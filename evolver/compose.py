@@ -26,7 +26,7 @@ from evolver.errors import ConfigError, DataError
 from evolver.fitness import Fitness
 from evolver.optimizers import default_popsize
 from evolver.recording import records
-from evolver.session import Session, Thread
+from evolver.session import Position, Session, Thread
 from evolver.types import Generator, Images
 
 if TYPE_CHECKING:
@@ -132,6 +132,8 @@ def build_session(
     *,
     labels: Sequence[str],
     references: int,
+    restore: Callable[[int, Thread], Thread] = lambda _, thread: thread,
+    position: Position | None = None,
 ) -> Session:
     """Return the session's logic, its fitness resolved against the rig's units.
 
@@ -141,6 +143,8 @@ def build_session(
     made : one generator a thread, from `build_generators`
     labels : one a unit, in the order of the rig's table
     references : number of reference images
+    restore : puts a thread where it stood when the session was interrupted
+    position : where the session stood then
 
     Raises
     ------
@@ -170,13 +174,15 @@ def build_session(
             )
         except ConfigError as exc:
             raise ConfigError(f"threads[{i}] ({table.name!r}): {exc}") from exc
-        threads.append(Thread(table.name, optimizer, fitness, rng))
+        threads.append(restore(i, Thread(table.name, optimizer, fitness, rng)))
     return Session(
         threads,
         references=references,
         repeats=config.presentation.repeats,
         generations=config.session.generations,
         order=partial(seeds.stream, seed, "order"),
+        schedule=config.presentation.schedule,
+        position=position,
     )
 
 

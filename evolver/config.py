@@ -57,6 +57,16 @@ class PresentationTable(Struct, frozen=True, forbid_unknown_fields=True):
     repeats: Annotated[
         int, Meta(ge=1, le=100, description="showings of each image in a block")
     ] = 1
+    schedule: Annotated[
+        Literal["references", "alternate", "together"],
+        Meta(
+            description=(
+                "what is shown while the next generation is computed: the 'references', as a "
+                "block of their own; the other thread, as the threads 'alternate'; or nothing, "
+                "all being one block, 'together'"
+            )
+        ),
+    ] = "references"
     size_deg: Annotated[
         float, Meta(gt=0, le=180, description="width of the image, degrees of visual angle")
     ] = 3.0

@@ -24,7 +24,8 @@ from evolver.compose import build_generators, build_references, build_session, r
 from evolver.config import Config
 from evolver.errors import RecordingError, RigError
 from evolver.layout import JOURNAL, RECORDING, SESSION_FILE
-from evolver.loop import Clock, Loop, Progress, RigPort, event_record
+from evolver.loop import Loop, event_record
+from evolver.ports import Clock, Command, Progress, RigPort
 from evolver.recording import records
 from evolver.recording.journal import JournalWriter
 from evolver.recording.recorder import Recorder
@@ -114,7 +115,7 @@ def run_live(
         The journal could not be written, or the recording not be folded from it.
     """
     job = _Job(config, text, watcher, clock, mode="live")
-    with EngineServer(
+    with _Port(
         config.rig.endpoint,
         session=job.session_id,
         name=config.session.name,
@@ -157,6 +158,14 @@ def run_simulated(
         for name in config.simulation.units
     )
     return job.fold(job.run(rig, rig.hello, weights=weights))
+
+
+class _Port(EngineServer):
+    def next_attempt(self, block: int) -> int:
+        return self._link._attempts.get(block, 0) + 1  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+    def hold(self, on: bool) -> None:  # noqa: FBT001
+        pass
 
 
 class _Job:
@@ -208,7 +217,7 @@ class _Job:
                 rig=rig,
                 recorder=recorder,
                 clock=clock,
-                should_stop=self._watcher.should_stop,
+                commands=self._commands,
                 on_progress=self._watcher.on_progress,
             )
             try:
@@ -222,6 +231,9 @@ class _Job:
                 raise
             recorder.submit(records.RunEnd(clock.time_ns(), reason))
         return Ended(reason, folder, folder / RECORDING)
+
+    def _commands(self) -> Sequence[Command]:
+        return (Command("stop"),) if self._watcher.should_stop() else ()
 
     def fold(self, ended: Ended) -> Ended:
         self._watcher.on_wait("folding the journal into one file …")

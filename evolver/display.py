@@ -18,7 +18,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from evolver.loop import Progress
+from evolver.ports import Progress
 from evolver.session import Outcome
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -29,19 +29,27 @@ _TREND = 30  # columns of the trend
 class _ThreadView:
     name: str
     means: list[float] = field(default_factory=list[float])
-    references: list[float] = field(default_factory=list[float])
+    reference: float = float("nan")
     sem: float = float("nan")
     best: float = -float("inf")
 
     def take(self, outcome: Outcome, index: int) -> None:
-        scores = outcome.threads[index].scores
-        valid = scores[np.isfinite(scores)]
-        self.means.append(float(valid.mean()))
-        self.sem = float(valid.std(ddof=1) / np.sqrt(len(valid))) if len(valid) > 1 else np.nan
-        self.best = max(self.best, float(valid.max()))
+        for told in outcome.threads:
+            if told.thread == index:
+                valid = told.scores[np.isfinite(told.scores)]
+                n = len(valid)
+                self.means.append(float(valid.mean()))
+                self.sem = float(valid.std(ddof=1) / np.sqrt(n)) if n > 1 else np.nan
+                self.best = max(self.best, float(valid.max()))
         reference = outcome.reference_scores[index]
         shown = reference[np.isfinite(reference)]
-        self.references.append(float(shown.mean()) if len(shown) else np.nan)
+        if len(shown):
+            self.reference = float(shown.mean())
+
+    @property
+    def yardstick(self) -> str:
+        """The references' last mean score."""
+        return "-" if np.isnan(self.reference) else f"{self.reference:.1f}"
 
 
 class Display:
@@ -111,17 +119,19 @@ class Display:
                 view.take(progress.outcome, index)
         if progress.planned or self._last is None:
             self._last = progress
-        if progress.outcome is not None and not self._console.is_terminal:
+        told = progress.outcome is not None and progress.outcome.threads
+        if told and not self._console.is_terminal:
             self._console.print(self._line(progress), highlight=False)
 
     def _line(self, progress: Progress) -> str:
         scores = "  ".join(
             f"{view.name} {view.means[-1]:.1f} (best {view.best:.1f}, "
-            f"references {view.references[-1]:.1f})"
+            f"references {view.yardstick})"
             for view in self._views
+            if view.means
         )
         return (
-            f"block {progress.block:>4}/{progress.blocks}  {scores}  "
+            f"generation {progress.generation:>4}/{progress.generations}  {scores}  "
             f"{self._pace(progress)}  {_left(progress)}"
         )
 
@@ -136,15 +146,11 @@ class Display:
         if self._last is None:
             return Group(title, Text(self._waiting or "starting …", style="dim"))
         progress = self._last
-        done = progress.block + (
-            progress.shown / progress.planned
-            if progress.planned and progress.outcome is None
-            else 0
-        )
+        done, of = progress.generation, progress.generations
         bar = Table.grid(padding=(0, 2))
         bar.add_row(
-            f"generation {min(progress.block + 1, progress.blocks)} of {progress.blocks}",
-            ProgressBar(total=progress.blocks, completed=done, width=40),
+            f"generation {min(done + 1, of)} of {of}",
+            ProgressBar(total=of, completed=done, width=40),
             _left(progress),
         )
         return Group(title, bar, self._table(), self._footer(progress))
@@ -165,7 +171,7 @@ class Display:
                 view.name,
                 f"{view.means[-1]:.1f} ± {view.sem:.1f}",
                 f"{view.best:.1f}",
-                "-" if np.isnan(view.references[-1]) else f"{view.references[-1]:.1f}",
+                view.yardstick,
                 Text(sparkline(view.means, low, high), style="cyan"),
             )
         return table
@@ -179,10 +185,10 @@ class Display:
             f"{progress.presentations} presentations ({progress.aborted} aborted)",
             f"rig {self._pace(progress)}",
         ]
-        if progress.budget is not None and progress.budget.total > 0:
-            parts.append(
-                f"on screen {progress.budget.wait / progress.budget.total:.0%} of time"
-            )
+        if progress.elapsed_s > 0 and progress.presentations:
+            parts.append(f"rig idle {progress.idle_s / progress.elapsed_s:.1%} of the time")
+        if progress.state != "running":
+            parts.append(progress.state.upper())
         if self._waiting:
             parts.append(self._waiting)
         elif self._event:
@@ -202,10 +208,10 @@ def sparkline(values: Sequence[float], low: float, high: float) -> str:
 
 
 def _left(progress: Progress) -> str:
-    done = progress.block
-    if done == 0 or done >= progress.blocks:
+    done, of = progress.generation, progress.generations
+    if done == 0 or done >= of:
         return ""
-    seconds = progress.elapsed_s / done * (progress.blocks - done)
+    seconds = progress.elapsed_s / done * (of - done)
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     text = f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

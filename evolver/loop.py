@@ -2,128 +2,50 @@
 
 The one place where the loop's logic meets generators, the record and a rig. Knows the order in
 which things must happen for nothing to be lost: a block is on disk before it is sent, a result
-is on disk before it is acknowledged and before an optimizer learns from it. Knows nothing of
-sockets (a `RigPort` answers, be it a rig across the network or a simulation in this process),
-of signals, or of printing; the clock is handed in.
+is on disk before it is acknowledged and before an optimizer learns from it. And for no time to
+be wasted: images are rendered on workers of their own, and the next block is with the rig
+before the last one is over, wherever the session's schedule allows it. Knows nothing of sockets
+(a `RigPort` answers, be it a rig across the network or a simulation in this process), of
+signals, or of printing; the clock is handed in.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import partial
-from typing import Protocol
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evolver.config import Config
 from evolver.errors import RecordingError
-from evolver.optimizers import state_to_dict
+from evolver.ports import Clock, Command, Commands, Progress, Recorder, RigPort, Watch
 from evolver.recording import records
 from evolver.recording.records import Array
-from evolver.session import REFERENCE, Block, Outcome, Presentation, Response, Session
+from evolver.running import Picture, Rendered, Running, result_record
+from evolver.session import Outcome, Proposal, Session
 from evolver.types import Generator
-from rig_bridge.events import BlockDone, Resent, Responded, RigEvent, RigJoined, RigLost
+from rig_bridge.events import Resent, Responded, RigEvent, RigJoined, RigLost
 from rig_bridge.messages import Notice
-from rig_bridge.trials import PresentationRequest, ShowRequest, TrialResult
+from rig_bridge.trials import TrialResult
 
 logger = logging.getLogger(__name__)
 
 _SHOWN_AT_ONCE = 256  # a request's header has a limit
+_BLOCKS_AT_ONCE = 3  # on screen, waiting behind it, being rendered
 _RETRY_S = 2.0
 _POLL_S = 0.05  # the longest an acknowledgement waits once its result is on disk
+_POLL_RENDERING_S = 0.002  # the longest a rendered block waits
 
-
-class RigPort(Protocol):
-    """What shows images and answers with responses."""
-
-    @property
-    def encode_seconds(self) -> float:
-        """Time spent turning requests into frames since the beginning."""
-        ...
-
-    @property
-    def send_seconds(self) -> float:
-        """Time spent handing frames over since the beginning."""
-        ...
-
-    def show(self, request: ShowRequest) -> None:
-        """Ask for presentations; returns at once."""
-        ...
-
-    def poll(self, timeout_s: float) -> list[RigEvent]:
-        """Return what happened; wait at most `timeout_s` for it."""
-        ...
-
-    def ack(self, block: int, presentations: Sequence[int]) -> None:
-        """Say that these results are on disk, so that the rig may forget them."""
-        ...
-
-
-class Recorder(Protocol):
-    """Where records go."""
-
-    def submit(
-        self, record: records.AnyRecord, on_durable: Callable[[], None] | None = None
-    ) -> None:
-        """Take a record; returns at once. `on_durable` is called from another OS thread."""
-        ...
-
-    def barrier(self) -> None:
-        """Return when everything submitted is on disk."""
-        ...
-
-    def retry(self) -> None:
-        """Forget a storage error and write again what it held up."""
-        ...
-
-    def take_busy_seconds(self) -> float:
-        """Return the time spent writing and syncing since this was last asked."""
-        ...
-
-
-class Clock(Protocol):
-    """Time, handed in."""
-
-    def time_ns(self) -> int:
-        """Return ns since the unix epoch."""
-        ...
-
-    def monotonic(self) -> float:
-        """Return seconds that never go back."""
-        ...
-
-    def sleep(self, seconds: float) -> None:
-        """Return after so long."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Progress:
-    """What a person watching wants to know."""
-
-    block: int  # blocks committed
-    blocks: int
-    shown: int  # presentations answered in the block under way
-    planned: int  # presentations in it
-    aborted: int  # in the session
-    presentations: int  # answered in the session
-    elapsed_s: float  # since the first block
-    outcome: Outcome | None  # of a block just committed; None between
-    budget: records.TimeBudget | None
-    event: str  # what happened besides; empty mostly
-
-
-class Stopped(Exception):  # noqa: N818  not an error: the operator asked for it
-    """The operator ended the session while a block was on screen."""
+End = Literal["finished", "stopped by operator", "aborted by operator"]
 
 
 class Loop:
-    """One session, from the first block to the last.
+    """One session, from the first block, or where it was interrupted, to the last.
 
     Parameters
     ----------
@@ -134,8 +56,11 @@ class Loop:
     rig : RigPort, already joined
     recorder : Recorder, RunStart and RigJoined already submitted
     clock : Clock
-    should_stop : asked often; True ends the session without losing what was shown
+    commands : asked often for what an operator wants
     on_progress : called after every change
+    watch : looks at what passes; None: nobody does
+    running : blocks that were interrupted, `session.pending`, with what is known of them
+    recorded_images : digests of the pixels that are in the journal already
     """
 
     def __init__(
@@ -149,69 +74,217 @@ class Loop:
         rig: RigPort,
         recorder: Recorder,
         clock: Clock,
-        should_stop: Callable[[], bool],
+        commands: Commands,
         on_progress: Callable[[Progress], None],
+        watch: Watch | None = None,
+        running: Sequence[Running] = (),
+        recorded_images: Sequence[str] = (),
     ) -> None:
         self._config, self._session = config, session
         self._generators = generators
-        self._references = [_Image.of(image) for image in references]
+        self._references = [Picture.of(image) for image in references]
         self._reference_labels = tuple(reference_labels)
         self._rig, self._recorder, self._clock = rig, recorder, clock
-        self._should_stop, self._on_progress = should_stop, on_progress
-        self._recorded_images: set[str] = set()
-        self._durable: deque[int] = deque()  # filled by the recorder's worker
+        self._commands, self._on_progress, self._watch = commands, on_progress, watch
+        self._running = {one.block.index: one for one in running}
+        self._recorded_images = set(recorded_images)
+        self._durable: deque[tuple[int, int]] = deque()  # filled by the recorder's worker
+        self._ending: End | None = None
+        self._paused = self._references_only = False
         self._aborted = self._answered = 0
-        self._blocked_s = 0.0
+        self._blocked_s = self._idle_s = 0.0
+        self._idle_since: float | None = None  # the rig has nothing to show since
         self._started = clock.monotonic()
+        self._painters: ThreadPoolExecutor | None = None
 
-    def run(self) -> str:
-        """Run to the end; return why it ended: "finished" or "stopped by operator"."""
+    def run(self) -> End:
+        """Run to the end; return why it ended."""
         self._started = self._clock.monotonic()
-        try:
-            while not self._session.finished:
-                if self._should_stop():
-                    return "stopped by operator"
-                self._block()
-        except Stopped:
-            return "stopped by operator"
-        return "finished"
+        with ThreadPoolExecutor(len(self._generators), "render") as self._painters:
+            try:
+                while True:
+                    self._obey()
+                    if self._ending is not None:
+                        return self._ending
+                    if not self._paused:
+                        self._advance()
+                    if self._session.finished and not self._references_only:
+                        return "finished"
+                    self._listen()
+            finally:
+                for one in self._running.values():
+                    for future in one.rendering:
+                        future.cancel()
 
-    def _block(self) -> None:
-        rig, now = self._rig, self._clock.monotonic
-        t0, encode0, send0, blocked0 = (
-            now(),
-            rig.encode_seconds,
-            rig.send_seconds,
-            self._blocked_s,
-        )
-        block = self._session.propose()
-        t1 = now()
-        images = [
-            [_Image.of(image) for image in self._generators[p.thread].render(p.codes)]
-            for p in block.proposals
+    # ------------------------------------------------------------------ commands
+
+    def _obey(self) -> None:
+        for command in self._commands():
+            self._do(command)
+
+    def _do(self, command: Command) -> None:
+        said = f"{command.name} by {command.by}" + (f": {command.text}" if command.text else "")
+        match command.name:
+            case "note":
+                said = command.text
+            case "pause":
+                self._hold(True)
+            case "resume":
+                self._references_only = False
+                self._hold(False)
+            case "reference-only":
+                if not self._references:
+                    said += "; refused, the session has no reference images"
+                else:
+                    self._references_only = True
+            case "stop" | "abort":
+                self._ending = (
+                    "stopped by operator" if command.name == "stop" else "aborted by operator"
+                )
+        name = command.name.replace("-", "_")
+        self._event("info" if command.by == "operator" else "warning", name, said)
+        if self._ending == "stopped by operator":
+            self._hold(True)
+            self._settle()
+
+    def _hold(self, on: bool) -> None:  # noqa: FBT001  as the port's
+        if on != self._paused:
+            self._paused = on
+            self._rig.hold(on)
+            self._idle_since = None if on or self._busy else self._clock.monotonic()
+
+    def _settle(self) -> None:
+        """Wait for what the rig says of the presentation under way, and put it on disk."""
+        show, window = self._config.presentation, self._config.rig.window_ms
+        patience = (show.on_ms + show.off_ms + window[1]) / 1000 + 0.1
+        until = self._clock.monotonic() + patience
+        while self._busy and self._clock.monotonic() < until:
+            for event in self._rig.poll(_POLL_S):
+                self._hear(event)
+        self._barrier()
+        self._acknowledge()
+
+    # ------------------------------------------------------------------ forward
+
+    @property
+    def _busy(self) -> bool:
+        return any(one.in_flight for one in self._running.values())
+
+    def _advance(self) -> None:
+        """Do all that can be done without waiting, the earliest block first."""
+        for index in sorted(self._running):
+            one = self._running[index]
+            if one.shown_once and not one.in_flight:
+                pending = self._session.still_to_show(index, one.responses)
+                if pending:
+                    self._show(one, pending)
+                else:
+                    self._commit(one)
+        while len(self._running) < _BLOCKS_AT_ONCE and self._propose():
+            pass
+        for index in sorted(self._running):
+            one = self._running[index]
+            if one.shown_once:
+                continue
+            if not one.rendered:
+                break  # blocks are shown in their order
+            one.take_pictures()
+            self._show(one, self._session.still_to_show(index, one.responses))
+
+    def _propose(self) -> bool:
+        """Propose what is due and have it rendered; return whether anything was."""
+        before = self._clock.monotonic()
+        if self._references_only:
+            if len(self._running) > 1:
+                return False
+            block = self._session.propose_references()
+        elif self._session.can_propose:
+            block = self._session.propose()
+        else:
+            return False
+        now = self._clock.monotonic()
+        futures = [self._paint(proposal) for proposal in block.proposals]
+        self._running[block.index] = Running(block, futures, before, now - before)
+        return True
+
+    def _paint(self, proposal: Proposal) -> Future[Rendered]:
+        def paint() -> Rendered:
+            started = self._clock.monotonic()
+            images = self._generators[proposal.thread].render(proposal.codes)
+            pictures = tuple(Picture.of(image) for image in images)
+            return Rendered(proposal.thread, pictures, self._clock.monotonic() - started)
+
+        if self._painters is None:
+            raise RuntimeError("images are rendered inside run()")
+        return self._painters.submit(paint)
+
+    def _show(self, one: Running, pending: Sequence[int]) -> None:
+        """Put what is to be shown on disk, then ask the rig for it."""
+        block, show = one.block, self._config.presentation
+        blocked = self._blocked_s
+        if not one.recorded:
+            self._record_block(one)
+        if again := len(one.known.keys() & set(pending)):
+            self._event("info", "reshow", f"block {block.index}: {again} again")
+        one.shown_once = True
+        attempt = self._rig.next_attempt(block.index)
+        parts = [
+            (attempt + k, pending[i : i + _SHOWN_AT_ONCE])
+            for k, i in enumerate(range(0, len(pending), _SHOWN_AT_ONCE))
         ]
-        t2 = now()
-        self._propose_to_record(block, images)
-        responses = self._show_until_complete(block, images)
-        t3 = now()
-        outcome = self._session.commit(responses)
-        t4 = now()
-        encode, send = rig.encode_seconds - encode0, rig.send_seconds - send0
-        blocked = self._blocked_s - blocked0
-        budget = records.TimeBudget(
-            propose=t1 - t0,
-            render=t2 - t1,
-            encode=encode,
-            send=send,
-            wait=max(0.0, t3 - t2 - encode - send - blocked),
-            score=t4 - t3,
-            journal=self._recorder.take_busy_seconds(),
-            blocked=blocked,
-            total=t4 - t0,
+        for number, part in parts:
+            self._sent(block.index, number, part)
+        self._barrier()
+        one.blocked_s += self._blocked_s - blocked
+        now, encode, send = (
+            self._clock.monotonic(),
+            self._rig.encode_seconds,
+            self._rig.send_seconds,
         )
+        if self._idle_since is not None and pending:
+            one.idle_s += now - self._idle_since
+            self._idle_s += now - self._idle_since
+            self._idle_since = None
+        for number, part in parts:
+            self._rig.show(one.request(part, number, self._references, show))
+        one.in_flight.update(pending)
+        one.encode_s += self._rig.encode_seconds - encode
+        one.send_s += self._rig.send_seconds - send
+        if one.sent_at is None:
+            one.sent_at = self._clock.monotonic()
+
+    def _record_block(self, one: Running) -> None:
+        pictures = [p for row in one.pictures.values() for p in row]
+        if one.block.references:
+            pictures = [*self._references, *pictures]
+        for picture in pictures:
+            if picture.sha256 not in self._recorded_images:
+                self._recorded_images.add(picture.sha256)
+                self._submit(records.ImagePixels(picture.sha256, Array.of(picture.pixels)))
+        self._submit(
+            one.proposed(
+                self._references,
+                self._reference_labels,
+                self._config.presentation,
+                time_ns=self._clock.time_ns(),
+            )
+        )
+        one.recorded = True
+
+    def _commit(self, one: Running) -> None:
+        """Let the optimizers learn, from what is on disk only."""
+        blocked = self._blocked_s
+        self._barrier()
+        self._acknowledge()
+        one.blocked_s += self._blocked_s - blocked
+        started = self._clock.monotonic()
+        outcome = self._session.commit(one.block.index, one.responses)
+        now = self._clock.monotonic()
+        del self._running[one.block.index]
+        budget = self._budget(one, score=now - started, now=now)
         self._submit(
             records.Committed(
-                block=block.index,
+                block=one.block.index,
                 time_ns=self._clock.time_ns(),
                 threads=tuple(
                     records.CommittedThread(
@@ -223,142 +296,93 @@ class Loop:
                 budget=budget,
             )
         )
-        self._report(block, len(block.presentations), outcome=outcome, budget=budget)
+        self._report(one, outcome=outcome, budget=budget)
+        if self._watch is not None:
+            self._heed(self._watch.committed(one.block, outcome, budget))
 
-    def _propose_to_record(self, block: Block, images: list[list[_Image]]) -> None:
-        for image in [*self._references, *(i for row in images for i in row)]:
-            if image.sha256 not in self._recorded_images:
-                self._recorded_images.add(image.sha256)
-                self._submit(records.ImagePixels(image.sha256, Array.of(image.pixels)))
-        show = self._config.presentation
-        self._submit(
-            records.Proposed(
-                block=block.index,
-                time_ns=self._clock.time_ns(),
-                threads=tuple(
-                    records.ProposedThread(
-                        thread=p.thread,
-                        generation=p.generation,
-                        codes=Array.of(p.codes),
-                        images=tuple(image.sha256 for image in rows),
-                        optimizer_state=_state_record(state_to_dict(p.state)),
-                        rng_state=p.rng_state,
-                    )
-                    for p, rows in zip(block.proposals, images, strict=True)
-                ),
-                references=tuple(image.sha256 for image in self._references),
-                reference_labels=self._reference_labels,
-                presentations=tuple(
-                    records.PlannedPresentation(
-                        p.presentation, p.thread, p.row, p.repeat, show.on_ms, show.off_ms
-                    )
-                    for p in block.presentations
-                ),
-            )
+    def _budget(self, one: Running, *, score: float, now: float) -> records.TimeBudget:
+        sent_at = now if one.sent_at is None else one.sent_at
+        answered_at = now if one.answered_at is None else one.answered_at
+        return records.TimeBudget(
+            propose=one.propose_s,
+            render=one.render_s,
+            encode=one.encode_s,
+            send=one.send_s,
+            wait=max(0.0, answered_at - sent_at),
+            score=score,
+            journal=self._recorder.take_busy_seconds(),
+            blocked=one.blocked_s,
+            idle=one.idle_s,
+            total=now - one.proposed_at,
         )
 
-    def _show_until_complete(self, block: Block, images: list[list[_Image]]) -> list[Response]:
-        """Show the block until the missing-trial policy is content; return all responses."""
-        responses: list[Response] = []
-        attempt = 0
-        while pending := self._session.still_to_show(responses):
-            attempt += 1
-            answered = {r.presentation for r in responses}
-            if again := len(answered.intersection(pending)):
-                self._event("info", "reshow", f"block {block.index}: {again} again")
-            pending = pending[:_SHOWN_AT_ONCE]  # the rest comes in the next turn
-            self._sent(block.index, attempt, pending)
-            self._barrier()
-            wanted = [block.presentations[i] for i in _places(block, pending)]
-            self._rig.show(self._request(block, attempt, wanted, images))
-            attempt = self._gather(block, attempt, responses)
-        return responses
+    # ------------------------------------------------------------------ what comes back
 
-    def _gather(self, block: Block, attempt: int, responses: list[Response]) -> int:
-        """Collect one request's results; return the last attempt's number."""
-        done = False
-        while not done:
-            for event in self._rig.poll(_POLL_S):
-                match event:
-                    case Responded(_, trials):
-                        self._take(block, trials, responses)
-                    case BlockDone():
-                        done = True
-                    case Resent(_, attempt, presentations):
-                        self._sent(block.index, attempt, presentations)
-                        self._event("warning", "resent", f"block {block.index} sent again")
-                    case RigJoined(hello):
-                        self._event("info", "rig_joined", f"{hello.name} is back")
-                    case RigLost(reason):
-                        self._event("warning", "rig_lost", reason)
-                    case Notice(level, text):
-                        self._event(level, "rig_notice", text)
-                    case _:
-                        pass
-            self._acknowledge(block.index)
-            if self._should_stop() and not done:
-                self._barrier()
-                self._acknowledge(block.index)
-                raise Stopped
-        # The optimizer learns only from what is on disk.
-        self._barrier()
-        self._acknowledge(block.index)
-        return attempt
+    def _listen(self) -> None:
+        futures = [f for one in self._running.values() for f in one.rendering if not f.done()]
+        if futures and not self._busy:
+            wait(futures, timeout=_POLL_S, return_when=FIRST_COMPLETED)
+            events = self._rig.poll(0.0)
+        else:
+            events = self._rig.poll(_POLL_RENDERING_S if futures else _POLL_S)
+        for event in events:
+            self._hear(event)
+        self._acknowledge()
 
-    def _take(
-        self, block: Block, trials: Sequence[TrialResult], responses: list[Response]
-    ) -> None:
+    def _hear(self, event: RigEvent) -> None:
+        match event:
+            case Responded(block, trials):
+                self._take(block, trials)
+            case Resent(block, attempt, presentations):
+                self._sent(block, attempt, presentations)
+                self._event("warning", "resent", f"block {block} sent again")
+            case RigJoined(hello):
+                self._event("info", "rig_joined", f"{hello.name} is back")
+                if self._paused:
+                    self._rig.hold(True)
+            case RigLost(reason):
+                self._event("warning", "rig_lost", reason)
+            case Notice(level, text):
+                self._event(level, "rig_notice", text)
+            case _:
+                pass
+
+    def _take(self, block: int, trials: Sequence[TrialResult]) -> None:
+        one = self._running.get(block)
+        if one is None:
+            self._event("warning", "late_result", f"of block {block}, which is over: dropped")
+            return
         for trial in trials:
+            key = (block, trial.presentation)
             self._submit(
-                _result_record(block.index, trial, self._clock.time_ns()),
-                lambda number=trial.presentation: self._durable.append(number),
+                result_record(block, trial, self._clock.time_ns()),
+                lambda key=key: self._durable.append(key),
             )
-            ok = trial.status == "ok"
-            responses.append(Response(trial.presentation, ok, trial.form, trial.arrays))
+            self._aborted += not one.take(trial).ok
             self._answered += 1
-            self._aborted += not ok
-        shown = len({r.presentation for r in responses if r.ok})
-        self._report(block, shown)
+        one.answered_at = self._clock.monotonic()
+        if not self._busy and not self._paused:
+            self._idle_since = one.answered_at
+        self._report(one)
+        if self._watch is not None:
+            self._heed(self._watch.answered(one.block, trials))
 
-    def _acknowledge(self, block: int) -> None:
-        numbers: list[int] = []
+    def _heed(self, said: Sequence[Command | str]) -> None:
+        for one in said:
+            if isinstance(one, Command):
+                self._do(one)
+            else:
+                self._event("warning", "watchdog", one)
+
+    def _acknowledge(self) -> None:
+        blocks: dict[int, list[int]] = {}
         while self._durable:
-            numbers.append(self._durable.popleft())
-        if numbers:
+            block, number = self._durable.popleft()
+            blocks.setdefault(block, []).append(number)
+        for block, numbers in blocks.items():
             self._rig.ack(block, numbers)
 
-    def _request(
-        self,
-        block: Block,
-        attempt: int,
-        wanted: Sequence[Presentation],
-        images: list[list[_Image]],
-    ) -> ShowRequest:
-        show = self._config.presentation
-        places: dict[str, int] = {}
-        pixels: list[NDArray[np.uint8]] = []
-        presentations: list[PresentationRequest] = []
-        for p in wanted:
-            image = (
-                self._references[p.row] if p.thread == REFERENCE else images[p.thread][p.row]
-            )
-            if image.sha256 not in places:
-                places[image.sha256] = len(pixels)
-                pixels.append(image.pixels)
-            presentations.append(
-                PresentationRequest(
-                    p.presentation, places[image.sha256], show.on_ms, show.off_ms
-                )
-            )
-        return ShowRequest(
-            block=block.index,
-            attempt=attempt,
-            images=tuple(pixels),
-            sha256=tuple(places),
-            presentations=tuple(presentations),
-            size_deg=show.size_deg,
-            position_deg=show.position_deg,
-        )
+    # ------------------------------------------------------------------ the record
 
     def _sent(self, block: int, attempt: int, presentations: Sequence[int]) -> None:
         self._submit(records.Sent(block, attempt, tuple(presentations), self._clock.time_ns()))
@@ -366,7 +390,7 @@ class Loop:
     def _event(self, level: str, name: str, text: str) -> None:
         logger.log(logging.getLevelNamesMapping()[level.upper()], "%s: %s", name, text)
         self._submit(event_record(self._clock.time_ns(), level, name, text))
-        self._report(None, 0, event=text)
+        self._report(None, event=text)
 
     def _submit(
         self, record: records.AnyRecord, on_durable: Callable[[], None] | None = None
@@ -388,11 +412,11 @@ class Loop:
             try:
                 act()
             except RecordingError as exc:
-                if self._should_stop():
+                if any(command.name in {"stop", "abort"} for command in self._commands()):
                     raise
                 logger.error("%s", exc)  # noqa: TRY400  the place is known; the message says all
                 text = f"paused, the disk refuses: {exc}. Trying again every {_RETRY_S:.0f} s"
-                self._report(None, 0, event=text)
+                self._report(None, event=text)
                 self._clock.sleep(_RETRY_S)
                 self._recorder.retry()
             else:
@@ -400,40 +424,31 @@ class Loop:
 
     def _report(
         self,
-        block: Block | None,
-        shown: int,
+        one: Running | None,
         *,
         outcome: Outcome | None = None,
         budget: records.TimeBudget | None = None,
         event: str = "",
     ) -> None:
+        state = "paused" if self._paused else "running"
+        if self._references_only and not self._paused:
+            state = "reference-only"
         self._on_progress(
             Progress(
-                block=self._session.blocks_done,
-                blocks=self._session.generations,
-                shown=shown,
-                planned=0 if block is None else len(block.presentations),
+                generation=min(self._session.generations_done),
+                generations=self._session.generations,
+                shown=0 if one is None else one.valid,
+                planned=0 if one is None else len(one.block.presentations),
                 aborted=self._aborted,
                 presentations=self._answered,
                 elapsed_s=self._clock.monotonic() - self._started,
+                idle_s=self._idle_s,
+                state=state,
                 outcome=outcome,
                 budget=budget,
                 event=event,
             )
         )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Image:
-    """Pixels and the digest of their bytes, which is the image's identity."""
-
-    pixels: NDArray[np.uint8]  # (h, w, 3), C order
-    sha256: str
-
-    @classmethod
-    def of(cls, pixels: NDArray[np.uint8]) -> _Image:
-        solid = np.ascontiguousarray(pixels)
-        return cls(solid, hashlib.sha256(solid.data).hexdigest())
 
 
 def event_record(time_ns: int, level: str, name: str, text: str) -> records.Event:
@@ -443,34 +458,3 @@ def event_record(time_ns: int, level: str, name: str, text: str) -> records.Even
             return records.Event(time_ns, level, name, text)
         case _:
             return records.Event(time_ns, "warning", name, text)
-
-
-def _places(block: Block, numbers: Sequence[int]) -> list[int]:
-    first = block.presentations[0].presentation
-    return [number - first for number in numbers]
-
-
-def _state_record(
-    state: Mapping[str, NDArray[np.float64] | int | float],
-) -> dict[str, Array | int | float]:
-    return {
-        name: Array.of(value) if isinstance(value, np.ndarray) else value
-        for name, value in state.items()
-    }
-
-
-def _result_record(block: int, trial: TrialResult, received_ns: int) -> records.Result:
-    return records.Result(
-        block=block,
-        presentation=trial.presentation,
-        attempt=trial.attempt,
-        status=trial.status,
-        reason=trial.reason,
-        received_ns=received_ns,
-        commanded_ns=trial.commanded_ns,
-        onset_ns=trial.onset_ns,
-        offset_ns=trial.offset_ns,
-        onset_source=trial.onset_source,
-        form=trial.form,
-        arrays={name: Array.of(array) for name, array in trial.arrays.items()},
-    )

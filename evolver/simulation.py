@@ -21,9 +21,9 @@ import scorers
 from evolver import __version__, seeds
 from evolver.config import Config
 from evolver.errors import ConfigError
-from evolver.loop import Clock
+from evolver.ports import Clock
 from rig_bridge.client import RigClient
-from rig_bridge.events import BlockDone, Responded, RigEvent
+from rig_bridge.events import Responded, RigEvent
 from rig_bridge.messages import Hello
 from rig_bridge.rigs.simulated import SimulatedRig
 from rig_bridge.trials import Presentation, ShowRequest
@@ -116,11 +116,20 @@ class LocalRig:
         self._window_ms = config.rig.window_ms
         self._clock = clock
         self._events: list[RigEvent] = []
+        self._attempts: dict[int, int] = {}
         self.hello = _hello(self._rig)
         self.encode_seconds = self.send_seconds = 0.0
 
+    def next_attempt(self, block: int) -> int:
+        """Return the attempt number that the next `show` of this block must have."""
+        return self._attempts.get(block, 0) + 1
+
+    def hold(self, on: bool) -> None:  # noqa: FBT001  as the port's
+        """Do nothing: all is over before anyone could ask."""
+
     def show(self, request: ShowRequest) -> None:
         """Present everything asked for; `poll` returns what came of it."""
+        self._attempts[request.block] = request.attempt
         images = dict(zip(request.sha256, request.images, strict=True))
         self._rig.prepare(images)
         trials = tuple(
@@ -140,10 +149,7 @@ class LocalRig:
             )
             for p in request.presentations
         )
-        self._events = [
-            Responded(request.block, trials),
-            BlockDone(request.block, request.attempt),
-        ]
+        self._events.append(Responded(request.block, trials))
 
     def poll(self, timeout_s: float) -> list[RigEvent]:  # noqa: ARG002  nothing to wait for
         """Return what came of the last `show`, once."""

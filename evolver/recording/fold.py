@@ -428,11 +428,9 @@ def _write_blocks(file: h5py.File, found: Survey, index: JournalIndex) -> None:
         rows.append((block, *times, found.attempts.get(block, 0), *budget))
     write_table(file, s.BLOCKS, s.BLOCK_COLUMNS, rows)
 
-    r = max((len(one.references) for one in proposed if one is not None), default=0)
-    r = max(
-        (array.shape[0] for one in committed if one for array in one.reference_scores),
-        default=r,
-    )
+    widths = [len(one.references) for one in proposed if one is not None]
+    widths += [array.shape[0] for one in committed if one for array in one.reference_scores]
+    r = max(widths, default=0)
     scores = np.full((len(blocks), len(found.threads), r), np.nan)
     image_id = np.full((len(blocks), r), -1, np.int64)
     for at, (plan, done) in enumerate(zip(proposed, committed, strict=True)):

@@ -137,9 +137,16 @@ def names_in(group: h5py.Group) -> list[str]:
 
 
 def read_table(parent: h5py.Group, name: str, columns: Sequence[Column]) -> NDArray[np.void]:
-    """Return a table as one structured array; text columns are as wide as their longest."""
+    """Return a table as one structured array; text columns are as wide as their longest.
+
+    A column that files of an earlier version do not have is all zeros in them.
+    """
+    length = len(dataset_at(parent, name, columns[0].name))
+    there = set(names_in(group_at(parent, name)))
     values = [
-        np.array(texts_at(parent, name, column.name), dtype=np.str_)
+        np.zeros(length, column.dtype)
+        if column.added and column.name not in there
+        else np.array(texts_at(parent, name, column.name), dtype=np.str_)
         if column.dtype == TEXT
         else array_at(parent, name, column.name)
         for column in columns

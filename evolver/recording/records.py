@@ -206,9 +206,11 @@ class CommittedThread(Struct, frozen=True, forbid_unknown_fields=True):
 class TimeBudget(Struct, frozen=True, forbid_unknown_fields=True):
     """Where a block's time went, seconds on the engine's monotonic clock.
 
-    `wait` is from the last byte sent to the last response; `journal` is what the recorder's
-    worker spent writing and syncing, overlapped with the rest; `blocked` is the part of it
-    during which the loop could not go on.
+    Blocks overlap, so the parts of one need not add up to its `total`, from its proposal to its
+    commit. `wait` is from the first byte sent to the last response; `journal` is what the
+    recorder spent writing and syncing since the last commit, beside the rest; `blocked` is the
+    part of it during which the loop could not go on; `idle` is how long the rig had nothing to
+    show, for want of this block.
     """
 
     propose: float
@@ -220,6 +222,7 @@ class TimeBudget(Struct, frozen=True, forbid_unknown_fields=True):
     journal: float
     blocked: float
     total: float
+    idle: float = 0.0
 
 
 class Committed(Record, frozen=True, forbid_unknown_fields=True, tag="committed"):

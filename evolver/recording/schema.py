@@ -114,6 +114,7 @@ class Column:
     name: str
     dtype: str  # numpy's, or TEXT: variable-length UTF-8
     meaning: str  # written beside the data, as the attribute `meaning`
+    added: bool = False  # later than the first file of this schema version: zeros where missing
 
 
 UNIT_COLUMNS = (
@@ -155,6 +156,7 @@ BUDGET_NAMES = (
     "score",
     "journal",
     "blocked",
+    "idle",
     "total",
 )
 BLOCK_COLUMNS = (
@@ -162,7 +164,10 @@ BLOCK_COLUMNS = (
     Column("time_ns", "<i8", "when it was proposed, engine clock, ns since 1970"),
     Column("committed_ns", "<i8", "when it was committed; 0 if it never was"),
     Column("attempts", "<i4", "times it was sent to the rig, re-shown parts included"),
-    *(Column(name, "<f8", "time budget, s; NaN if never committed") for name in BUDGET_NAMES),
+    *(
+        Column(name, "<f8", "time budget, s; NaN if never committed", added=name == "idle")
+        for name in BUDGET_NAMES
+    ),
 )
 
 SENT_COLUMNS = (

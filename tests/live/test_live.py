@@ -112,7 +112,7 @@ def test_a_rig_that_is_killed_and_started_again_loses_nothing(tmp_path, start):
     settings = small(tmp_path / "out", simulation={"speed": 20.0})
     file = write(settings, tmp_path / "s.toml")
     engine, rig, endpoint = start_live(start, file)
-    engine.until("block +1/3")
+    engine.until("generation +1/3")
     rig.process.send_signal(signal.SIGKILL)
     rig.kill()
     second = start("rig", file, "--endpoint", endpoint)
@@ -131,7 +131,7 @@ def test_a_rig_that_is_killed_and_started_again_loses_nothing(tmp_path, start):
 def test_ctrl_c_ends_a_session_and_keeps_everything(tmp_path, start):
     settings = small(tmp_path / "out", session={"generations": 500}, simulation={"speed": 5.0})
     engine, rig, _ = start_live(start, write(settings, tmp_path / "s.toml"))
-    engine.until("block +1/500")
+    engine.until("generation +1/500")
     engine.process.send_signal(signal.SIGINT)
     status, said = engine.end()
     assert status == 0, said
