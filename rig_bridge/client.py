@@ -175,6 +175,8 @@ class RigClient:
                 return self._stopped.reason
             self._do(socket, link.tick(clock()))
             self._collect(socket, link)
+            # A hash takes less than a frame; a batch of them does not.
+            self._do(socket, link.verify(at_most=1 if link.is_ready else None))
             shown = link.next()
             if shown is not None:
                 result = self._presenter.present(*shown)
@@ -229,7 +231,7 @@ class RigClient:
                 case SendToEngine(message, arrays):
                     self._outbox.append(codec.encode(message, arrays))
                 case Prepare(images):
-                    self._send(socket)  # accepted: before what may take long
+                    self._send(socket)  # notices: before what may take long
                     self._presenter.prepare(images)
                 case Stop():
                     self._stopped = action

@@ -153,7 +153,7 @@ class End(Message, frozen=True, tag="end"):
 
 
 class Accepted(Message, frozen=True, tag="accepted"):
-    """Rig to engine: a `show` is here, complete, and every image has its digest."""
+    """Rig to engine: a `show` is here, complete; digests are compared before showing."""
 
     block: Index
     attempt: Attempt

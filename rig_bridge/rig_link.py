@@ -34,7 +34,7 @@ from rig_bridge.messages import (
     Show,
     Welcome,
 )
-from rig_bridge.trials import Array, Image, Presentation, TrialResult, aborted, pack
+from rig_bridge.trials import Array, Image, Presentation, TrialResult, aborted, may_share, pack
 
 TRIALS_A_MESSAGE = 64
 """Keeps the header of a response well below its limit."""
@@ -110,6 +110,8 @@ class RigLink:
         self._abandoned_awaited: dict[tuple[int, int, int], float] = {}  # of such a session
         self._last_ns = 0  # when the last presentation ended, on the rig's clock
         self._images: dict[str, Image] = {}
+        self._unchecked: dict[str, Image] = {}  # of these, not compared with their digest yet
+        self._unprepared: dict[str, Image] = {}  # of these, compared, not handed to prepare yet
         self._attempts: dict[int, int] = {}  # block -> highest attempt asked for
         self._kept: dict[tuple[int, int], TrialResult] = {}  # (block, presentation)
         self._safe: dict[tuple[int, int], int] = {}  # acknowledged attempt, same keys
@@ -182,9 +184,49 @@ class RigLink:
 
     # ------------------------------------------------------------------ presenting
 
+    def verify(self, at_most: int | None = None) -> list[RigAction]:
+        """Compare images with their digests, those that came first at first.
+
+        Hashing takes longer than sending, so `accepted` does not wait for it: it is done bit
+        by bit while other images are shown, and all at once when there are none. A wrong image
+        is dropped, and all that would have shown it is aborted.
+
+        Parameters
+        ----------
+        at_most : so many images now; None: all
+
+        Returns
+        -------
+        `Prepare`, once there is nothing left to compare; before it, notices of wrong images
+        """
+        actions: list[RigAction] = []
+        for sha256 in list(self._unchecked)[:at_most]:
+            image = self._unchecked.pop(sha256)
+            found = hashlib.sha256(image.data).hexdigest()
+            if found == sha256:
+                self._unprepared[sha256] = image
+            else:
+                actions += self._refuse_image(sha256, found)
+        if self._unprepared and not self._unchecked:
+            actions.append(Prepare(self._unprepared))
+            self._unprepared = {}
+        return actions
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the first that waits may be shown: its image is compared and prepared."""
+        return (
+            bool(self._queue)
+            and self._queue[0].sha256 not in self._unchecked
+            and self._queue[0].sha256 not in self._unprepared
+        )
+
     def next(self) -> tuple[Image, Presentation] | None:
-        """Return what is to be presented now, or None. Until `presented`, it is on screen."""
-        if self._showing is not None or not self._queue or self._abandoned_awaited:
+        """Return what is to be presented now, or None. Until `presented`, it is on screen.
+
+        Nothing comes before `verify` has handed its image to `Prepare`.
+        """
+        if self._showing is not None or not self.is_ready or self._abandoned_awaited:
             return None
         self._showing = self._queue.popleft()
         return self._images[self._showing.sha256], self._showing
@@ -251,7 +293,7 @@ class RigLink:
             if (
                 following is None
                 or following[0] != block
-                or following[1].form != result.form
+                or not may_share(result, following[1])
                 or any(r.presentation == following[1].presentation for r in group)
                 or len(group) == TRIALS_A_MESSAGE
             ):
@@ -321,6 +363,17 @@ class RigLink:
             actions += self.notice("error", text)
         return actions
 
+    def _refuse_image(self, sha256: str, found: str) -> list[RigAction]:
+        """Drop an image that is not what its digest says, and what would have shown it."""
+        del self._images[sha256]
+        affected = [p for p in self._queue if p.sha256 == sha256]
+        self._queue = deque(p for p in self._queue if p.sha256 != sha256)
+        for p in affected:
+            self._keep(p.block, self._without_response(p, "digest"))
+        blocks = sorted({p.block for p in affected})
+        text = f"block {blocks}: an image must have the digest {sha256}; got {found}"
+        return self.notice("error", text)
+
     def _without_response(self, asked: Presentation, reason: str) -> TrialResult:
         """Return the aborted result of a presentation of which nothing is known."""
         return aborted(
@@ -354,6 +407,8 @@ class RigLink:
         self._undone.clear()
         self._attempts.clear()
         self._images.clear()
+        self._unchecked.clear()
+        self._unprepared.clear()
         self._abandoned = self._showing is not None
 
     def _received_welcome(self, welcome: Welcome) -> list[RigAction]:
@@ -404,10 +459,6 @@ class RigLink:
             )
         pixels = {image.sha256: array for image, array in zip(show.images, arrays, strict=True)}
         images = {p.sha256: pixels[p.sha256] for p in fresh if p.sha256 not in self._images}
-        for sha256, image in images.items():
-            if (found := hashlib.sha256(image.data).hexdigest()) != sha256:
-                text = f"block {block}: an image must have the digest {sha256}; got {found}"
-                return self.notice("error", text)
         asked = {p.presentation for p in show.presentations}
         for i, p in enumerate(self._queue):
             if p.block == block and p.presentation in asked and p.attempt < show.attempt:
@@ -420,9 +471,8 @@ class RigLink:
         # Stable: in the order of blocks, and within a block in the order of asking.
         self._queue = deque(sorted([*self._queue, *fresh], key=lambda p: p.block))
         self._images.update(images)
+        self._unchecked.update(images)
         unsent = {(b, r.presentation) for b, r in self._unsent}
         self._unsent += [(block, r) for r in kept if (block, r.presentation) not in unsent]
         actions: list[RigAction] = [SendToEngine(Accepted(block, show.attempt))]
-        if images:
-            actions.append(Prepare(images))
         return [*actions, *self.flush()] if kept else actions

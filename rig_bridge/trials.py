@@ -148,6 +148,13 @@ def aborted(
     )
 
 
+def may_share(one: TrialResult, other: TrialResult) -> bool:
+    """Return whether two results fit into one response: the same form, and the same bins."""
+    return one.form == other.form and (
+        one.form != "counts" or np.array_equal(one.arrays["edges_ms"], other.arrays["edges_ms"])
+    )
+
+
 def pack(
     results: Sequence[TrialResult], *, block: int, attempt: int
 ) -> tuple[Response, tuple[Array, ...]]:

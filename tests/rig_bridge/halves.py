@@ -65,6 +65,7 @@ def said(actions, kind) -> list:
 
 def next_shown(link: RigLink):
     """(block, presentation, attempt) of what is to be presented now, or None."""
+    link.verify()
     item = link.next()
     return None if item is None else (item[1].block, item[1].presentation, item[1].attempt)
 

@@ -136,6 +136,7 @@ class World:
             self.engine_does(self.engine.received(PEER, message, arrays, self.now))
 
     def present(self) -> None:
+        self.rig_does(self.rig.verify(self.random.choice([0, 1, None])))
         shown = self.rig.next()
         if shown is not None:
             p = shown[1]
