@@ -43,11 +43,15 @@ from rig_bridge.trials import Array, PresentationRequest, ShowRequest, TrialResu
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SendToRig:
-    """An action: send `message` and its arrays to `peer`."""
+    """An action: send `message` and its arrays to `peer`.
+
+    `header` is the message's frame 0 where it was needed, for checking, before.
+    """
 
     peer: bytes
     message: FromEngine
     arrays: tuple[Array, ...] = ()
+    header: bytes | None = None
 
 
 EngineAction: TypeAlias = SendToRig | RigEvent
@@ -133,7 +137,8 @@ class EngineLink:
         try:
             message, arrays = self._message(request)
             codec.check_arrays(message, arrays)
-            codec.encode_header(message)
+            header = codec.encode_header(message)
+            codec.join(header, arrays)
         except ProtocolError as exc:
             raise RequestError(str(exc)) from exc
         entry = _Open(request, {p.presentation: p for p in wanted})
@@ -141,7 +146,10 @@ class EngineLink:
             raise RequestError("a request must name each presentation once")
         self._open.append(entry)
         self._attempts[request.block] = request.attempt
-        return self._send(entry, now) if self.peer is not None else []
+        if self.peer is None:
+            return []
+        entry.sent, self._heard = True, now
+        return [SendToRig(self.peer, message, arrays, header)]
 
     def ack(self, block: int, presentations: Sequence[int]) -> list[EngineAction]:
         """Say that the last results handed up of these presentations are durable.
@@ -339,7 +347,7 @@ class EngineLink:
 
     def _with_known(self, block: int, p: PresentationRequest) -> PresentationRequest:
         known = max(p.known_attempt, self._delivered.get((block, p.presentation), 0))
-        return replace(p, known_attempt=known)
+        return p if known == p.known_attempt else replace(p, known_attempt=known)
 
     def _send(self, entry: _Open, now: float) -> list[EngineAction]:
         """Send a request, or what is unanswered of it again under a new attempt number."""

@@ -236,7 +236,10 @@ class EngineServer:
             if isinstance(action.message, Ping) and self._outbox:
                 continue  # what is in the outbox asks the same question
             started = time.perf_counter()
-            frames = codec.encode(action.message, action.arrays)
+            if action.header is None:
+                frames = codec.encode(action.message, action.arrays)
+            else:
+                frames = codec.join(action.header, action.arrays)
             self.encode_seconds += time.perf_counter() - started
             self._outbox.append((action, frames))
         self._empty_outbox()

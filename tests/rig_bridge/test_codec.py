@@ -318,6 +318,48 @@ def test_a_show_that_contradicts_itself_is_refused(changes, match):
         codec.decode_from_engine([msgpack.packb(raw), *read_golden("show")[1:]])
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_no_float_of_any_header_may_be_endless(value):
+    tried = 0
+    for name in EVERY:
+        raw = msgpack.unpackb(read_golden(name)[0])
+        for place, key in floats_of(raw):
+            kept, place[key] = place[key], value
+            tried += 1
+            with pytest.raises(ProtocolError):
+                decoder(name)([msgpack.packb(raw), *read_golden(name)[1:]])
+            place[key] = kept
+    assert tried == 13
+
+
+def floats_of(value) -> list:
+    """Where the floats are: (container, key or index) pairs."""
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    found = []
+    for key, item in items:
+        if isinstance(item, float):
+            found.append((value, key))
+        elif isinstance(item, dict | list):
+            found += floats_of(item)
+    return found
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_headers_of_another_writer_are_read_as_well(name):
+    """Keys in another order, numbers in long forms: not as this side would write them."""
+    raw = msgpack.unpackb(read_golden(name)[0])
+
+    def turned(value):
+        if isinstance(value, dict):
+            return {key: turned(value[key]) for key in reversed(value)}
+        return [turned(v) for v in value] if isinstance(value, list) else value
+
+    header = msgpack.packb(turned(raw)).replace(b"\xa4kind", b"\xd9\x04kind")
+    assert header != read_golden(name)[0]
+    frames = [header, *read_golden(name)[1:]]
+    assert same(decoder(name)(frames), EVERY[name])
+
+
 def test_a_hello_of_another_version_is_told_from_garbage_whatever_it_holds():
     with pytest.raises(VersionError) as caught:
         codec.decode_from_rig([msgpack.packb({"kind": "hello", "version": 7, "new": [1]})])
