@@ -66,20 +66,19 @@ def encode(message: FromEngine | FromRig, arrays: Sequence[Array] = ()) -> list[
     """
     header = encode_header(message)
     # What goes out is checked by the eyes of the one who will read it.
+    check_lengths(header, arrays)
     check_arrays(message, arrays)
     return join(header, arrays)
 
 
 def join(header: bytes, arrays: Sequence[Array]) -> list[Frame]:
-    """Return the frames of a message whose header is made and whose arrays are checked.
-
-    Raises
-    ------
-    ProtocolError
-        where a limit is passed
-    """
-    _check_sizes([len(header), *(a.nbytes for a in arrays)])
+    """Return the frames of a message whose header is made and whose arrays are checked."""
     return [header, *(_view(a) for a in arrays)]
+
+
+def check_lengths(header: bytes, arrays: Sequence[Array]) -> None:
+    """Raise `ProtocolError` where frames are too many or too long."""
+    _check_sizes([len(header), *(a.nbytes for a in arrays)])
 
 
 def encode_header(message: FromEngine | FromRig) -> bytes:

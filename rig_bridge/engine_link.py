@@ -138,7 +138,7 @@ class EngineLink:
             message, arrays = self._message(request)
             codec.check_arrays(message, arrays)
             header = codec.encode_header(message)
-            codec.join(header, arrays)
+            codec.check_lengths(header, arrays)
         except ProtocolError as exc:
             raise RequestError(str(exc)) from exc
         entry = _Open(request, {p.presentation: p for p in wanted})

@@ -35,11 +35,11 @@ OnsetSource: TypeAlias = Literal["simulated", "command", "flip", "photodiode"]
 Level: TypeAlias = Literal["info", "warning", "error"]
 
 
-class Part(Struct, frozen=True, forbid_unknown_fields=True):
-    """Base of what messages are made of."""
+class Part(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """Base of what messages are made of; holds no cycles, so no garbage to look for."""
 
 
-class Message(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
+class Message(Struct, frozen=True, forbid_unknown_fields=True, gc=False, tag_field="kind"):
     """Base of every message; `kind` is the struct's tag."""
 
 
