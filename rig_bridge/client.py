@@ -7,6 +7,7 @@ image gets onto a screen is the presenter's.
 from __future__ import annotations
 
 import math
+import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -73,7 +74,8 @@ class RigClient:
     endpoint : the engine's address, ``tcp://127.0.0.1:5765``
     hello : who the rig is
     presenter : shows images
-    identity : one per rig and kept over restarts, so that a restarted rig takes its own place
+    identity : name of the rig on the network. Something random, drawn when the client is made,
+        is added to it, so that two programs never take the place of each other
     clock : monotonic, seconds
     group_s : results are sent together so often, and at the end of a block
 
@@ -94,13 +96,13 @@ class RigClient:
         group_s: float = 0.05,
     ) -> None:
         name = identity.encode()
-        if not 1 <= len(name) <= 255 or name[0] == 0:
+        if not 1 <= len(name) <= 200 or name[0] == 0:
             raise EndpointError(
-                f"an identity must be 1 to 255 bytes and not begin with a zero; "
+                f"an identity must be 1 to 200 bytes and not begin with a zero; "
                 f"got {identity!r}"
             )
         codec.encode(hello)  # a rig that cannot say hello hears of it here
-        self.endpoint, self._identity = endpoint, name
+        self.endpoint, self._identity = endpoint, name + b"/" + secrets.token_hex(8).encode()
         self._hello, self._presenter = hello, presenter
         self._late = presenter if isinstance(presenter, LatePresenter) else None
         self._clock, self._group_s = clock, group_s

@@ -11,6 +11,7 @@ what is unanswered is asked for again, with the next attempt number, until it is
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -67,6 +68,26 @@ class _Open:
     due: float | None = None  # resend then at the latest; None: by the answer timeout only
 
 
+@dataclass(frozen=True, slots=True)
+class _Rival:
+    """A second rig, while it is not clear whether the first is alive."""
+
+    peer: bytes
+    hello: Hello
+    now: float  # of its last hello
+    since: float  # of its first
+
+
+_ANOTHER = "another rig is here already, and alive; end it first"
+
+
+def _refuse(peer: bytes, hello: Hello, reason: str) -> list[EngineAction]:
+    return [
+        SendToRig(peer, Refused(reason)),
+        Notice("warning", f"rig {hello.name!r} was refused: {reason}"),
+    ]
+
+
 class EngineLink:
     """The engine's half.
 
@@ -78,9 +99,12 @@ class EngineLink:
     answer_timeout_s : resend after so long without a word from the rig while answers are due;
         longer than the longest presentation
     ping_every_s : send a ping so often; how a rig learns that an engine is (still) there
+    rival_wait_s : a second rig waits so long for the first to say a word or be gone, and is
+        then refused; longer than it takes the network to find out that a rig is dead
     """
 
     RESEND_AT_MOST_EVERY_S = 1.0
+    MANY_HELLOS, MANY_HELLOS_S = 5, 5.0  # more than one rig says: every 2 s at most
     MAX_ATTEMPTS_AHEAD = 1000
 
     def __init__(
@@ -91,6 +115,7 @@ class EngineLink:
         window_ms: tuple[float, float],
         answer_timeout_s: float = 30.0,
         ping_every_s: float = 1.0,
+        rival_wait_s: float = 7.0,
     ) -> None:
         self.peer: bytes | None = None
         self.hello: Hello | None = None
@@ -102,6 +127,9 @@ class EngineLink:
         self._attempts: dict[int, int] = {}  # block -> last attempt used
         self._delivered: dict[tuple[int, int], int] = {}  # (block, presentation) -> attempt
         self._acked: dict[tuple[int, int], int] = {}  # (block, presentation) -> attempt
+        self._rival_wait_s = rival_wait_s
+        self._rival: _Rival | None = None
+        self._hellos: deque[float] = deque(maxlen=self.MANY_HELLOS)
         self._heard = self._pinged = 0.0
 
     # ------------------------------------------------------------------ commands from above
@@ -184,17 +212,20 @@ class EngineLink:
         if isinstance(message, Hello):
             return self._received_hello(peer, message, now)
         if peer != self.peer:
+            if isinstance(message, Bye) and self._rival and peer == self._rival.peer:
+                self._rival = None
             return []  # of an earlier connection, or never welcomed: it will say hello
         self._heard = now
+        if isinstance(message, Bye):
+            return self.lost(f"the rig said bye: {message.reason}")
+        actions = self._refuse_rival()  # the first rig is alive
         match message:
             case Accepted() | Notice():
-                return [message]
+                return [*actions, message]
             case Response():
-                return self._received_response(message, arrays)
+                return actions + self._received_response(message, arrays)
             case Done(block, attempt):
-                return self._received_done(block, attempt, now)
-            case Bye(reason):
-                return self.lost(f"the rig said bye: {reason}")
+                return actions + self._received_done(block, attempt, now)
 
     def misread(self, peer: bytes, error: ProtocolError) -> list[EngineAction]:
         """Take bytes that `codec` could not read."""
@@ -213,13 +244,18 @@ class EngineLink:
         if self.peer is None:
             return []
         self.peer = self.hello = None
-        return [RigLost(reason)]
+        rival, self._rival = self._rival, None
+        if rival is None:
+            return [RigLost(reason)]
+        return [RigLost(reason), *self._received_hello(rival.peer, rival.hello, rival.now)]
 
     def tick(self, now: float) -> list[EngineAction]:
         """Take the time: ping, and ask again for what is overdue."""
         if self.peer is None:
             return []
         actions: list[EngineAction] = []
+        if self._rival is not None and now - self._rival.since >= self._rival_wait_s:
+            actions += self._refuse_rival()
         if now - self._pinged >= self._ping_every_s:
             actions += self.ping(now)
         silent = now - self._heard >= self._answer_timeout_s
@@ -254,25 +290,53 @@ class EngineLink:
         if self.ended is not None:
             return [SendToRig(peer, End(self.ended))]
         pre, post = self._welcome.window_ms
-        refusal = ""
-        if self.peer is not None and peer != self.peer:
-            refusal = "another rig is here already; end it first"
-        elif hello.window_ms[0] > pre or hello.window_ms[1] < post:
+        if hello.window_ms[0] > pre or hello.window_ms[1] < post:
             refusal = (
                 f"the session records from {pre} to {post} ms around onset; "
                 f"this rig can from {hello.window_ms[0]} to {hello.window_ms[1]}"
             )
-        if refusal:
-            return [
-                SendToRig(peer, Refused(refusal)),
-                Notice("warning", f"rig {hello.name!r} was refused: {refusal}"),
-            ]
+            return _refuse(peer, hello, refusal)
+        if self.peer is not None and peer != self.peer:
+            return self._received_rival(peer, hello, now)
+        actions = self._refuse_rival()
+        actions += self._count_hello(peer, now)
         self.peer, self.hello = peer, hello
         self._heard = self._pinged = now
-        actions: list[EngineAction] = [SendToRig(peer, self._welcome), RigJoined(hello)]
+        actions += [SendToRig(peer, self._welcome), RigJoined(hello)]
         for entry in list(self._open):
             actions += self._send(entry, now)
         return actions
+
+    def _received_rival(self, peer: bytes, hello: Hello, now: float) -> list[EngineAction]:
+        """Have a second rig wait until the first says a word, is gone, or has had its time."""
+        rival = self._rival
+        if rival is not None and peer != rival.peer:
+            return _refuse(peer, hello, _ANOTHER)
+        self._rival = _Rival(peer, hello, now, now if rival is None else rival.since)
+        if rival is not None:
+            return []
+        first = "" if self.hello is None else self.hello.name
+        text = f"rig {hello.name!r} wants to join while {first!r} is here; it waits for a sign"
+        return [Notice("warning", text), *self.ping(now)]
+
+    def _refuse_rival(self) -> list[EngineAction]:
+        rival, self._rival = self._rival, None
+        return [] if rival is None else _refuse(rival.peer, rival.hello, _ANOTHER)
+
+    def _count_hello(self, peer: bytes, now: float) -> list[EngineAction]:
+        """Notice hellos in quick succession: two programs that take one identity in turns."""
+        if peer != self.peer:
+            self._hellos.clear()
+        self._hellos.append(now)
+        often = len(self._hellos) == self.MANY_HELLOS
+        if not often or now - self._hellos[0] > self.MANY_HELLOS_S:
+            return []
+        self._hellos.clear()
+        text = (
+            f"rig {peer.decode(errors='replace')!r} said hello {self.MANY_HELLOS} times in "
+            f"{self.MANY_HELLOS_S:g} s: do two programs use one identity? End one of them"
+        )
+        return [Notice("error", text)]
 
     def _received_response(
         self, response: Response, arrays: Sequence[Array]

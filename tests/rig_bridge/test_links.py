@@ -309,10 +309,11 @@ def test_an_image_that_is_none_is_refused_at_once(pixels, match):
 
 def test_a_second_rig_is_told_that_it_is_not_wanted_until_the_first_is_gone():
     link = joined()
-    actions = link.received(b"B", hello(name="rig B"), (), 1.0)
+    link.received(b"B", hello(name="rig B"), (), 1.0)
+    assert say(link, [result(0)], peer=b"B") == []
+    actions = link.received(b"A", m.Notice("info", "here"), (), 1.1)
     assert "another rig" in sent(actions, m.Refused)[0].reason
     assert actions[0].peer == b"B"
-    assert say(link, [result(0)], peer=b"B") == []
     link.lost("gone")
     assert sent(link.received(b"B", hello(), (), 2.0), m.Welcome)
 

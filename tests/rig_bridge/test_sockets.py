@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import subprocess
 import sys
 import threading
@@ -201,10 +202,14 @@ def test_a_rig_of_another_version_is_refused_before_any_image():
         assert engine.bytes_sent < 1000
 
 
-def test_a_second_rig_is_told_that_it_is_not_wanted():
-    with server() as engine, rig(engine.endpoint) as first:
+@pytest.mark.parametrize("identity", ["rig-1", "rig-2"])
+def test_a_second_rig_is_told_that_it_is_not_wanted(identity):
+    now = [0.0]
+    with server(clock=lambda: now[0]) as engine, rig(engine.endpoint) as first:
         gather(engine, is_(RigJoined))
-        with rig(engine.endpoint, "rig-2") as second:
+        with rig(engine.endpoint, identity) as second:
+            gather(engine, is_(m.Notice))
+            now[0] += 7.0  # the first is idle: it says nothing, and its connection lives
             gather(engine, is_(m.Notice))
             assert second.wait(GIVE_UP_S) == 3
             assert "another rig" in second.stdout.read()
@@ -212,8 +217,23 @@ def test_a_second_rig_is_told_that_it_is_not_wanted():
         gather(engine, is_(BlockDone))
         first.kill()
         first.wait(GIVE_UP_S)
-        with rig(engine.endpoint, "rig-2"):  # now its place is free
+        with rig(engine.endpoint, identity):  # now its place is free
             gather(engine, is_(RigJoined))
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no way to freeze a process")
+def test_a_second_rig_takes_the_place_of_one_that_is_frozen():
+    """Its connection is open and its program hangs: the heartbeats tell."""
+    with server(clock=lambda: 0.0) as engine, rig(engine.endpoint) as first:
+        gather(engine, is_(RigJoined))
+        engine.show(block())
+        gather(engine, is_(BlockDone))
+        first.send_signal(signal.SIGSTOP)
+        with rig(engine.endpoint):
+            events = gather(engine, is_(RigJoined))
+            assert [type(e) for e in events] == [m.Notice, RigLost, RigJoined]
+            engine.show(block(1))
+            gather(engine, is_(BlockDone))
 
 
 @contextlib.contextmanager

@@ -1,0 +1,107 @@
+"""Two rigs want one session: who is let in, and what the engine hears of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from rig_bridge import messages as m
+from rig_bridge.engine_link import SendToRig
+from rig_bridge.events import RigJoined, RigLost
+from tests.rig_bridge.halves import joined_engine, said
+from tests.rig_bridge.samples import FROM_RIG, hello, request
+
+
+def rivalled():
+    """A is here, B has asked to join at 10.0 and waits."""
+    link = joined_engine(rival_wait_s=7.0)
+    link.show(request(), 0.0)
+    actions = link.received(b"B", hello(name="rig B"), (), 10.0)
+    return link, actions
+
+
+def to(actions, peer) -> list:
+    return [a.message for a in actions if isinstance(a, SendToRig) and a.peer == peer]
+
+
+def notices(actions) -> list:
+    return [a for a in actions if isinstance(a, m.Notice)]
+
+
+def test_a_second_rig_waits_and_the_engine_hears_of_it():
+    link, actions = rivalled()
+    (notice,) = notices(actions)
+    assert notice.level == "warning"
+    assert "rig B" in notice.text
+    assert "rig A" in notice.text
+    assert to(actions, b"B") == []
+    assert [type(message) for message in to(actions, b"A")] == [m.Ping]
+    assert link.received(b"B", hello(name="rig B"), (), 12.0) == []  # it says so again
+    assert (link.peer, link.hello.name) == (b"A", "rig A")
+
+
+@pytest.mark.parametrize("kind", set(FROM_RIG) - {"bye"})
+def test_any_word_of_the_first_refuses_the_second(kind):
+    link, _ = rivalled()
+    actions = link.received(b"A", *FROM_RIG[kind], 10.5)
+    assert [type(message) for message in to(actions, b"B")] == [m.Refused]
+    assert any("rig B" in n.text and "refused" in n.text for n in notices(actions))
+    assert link.peer == b"A"
+    again = link.received(b"A", m.Notice("info", "still here"), (), 10.6)
+    assert to(again, b"B") == []
+
+
+@pytest.mark.parametrize("how", ["connection", "bye"])
+def test_the_second_takes_the_place_of_a_first_that_is_gone(how):
+    link, _ = rivalled()
+    actions = (
+        link.lost("the connection is gone")
+        if how == "connection"
+        else link.received(b"A", m.Bye("lunch"), (), 10.5)
+    )
+    assert isinstance(actions[0], RigLost)
+    assert [type(message) for message in to(actions, b"B")] == [m.Welcome, m.Show]
+    assert [a.hello.name for a in actions if isinstance(a, RigJoined)] == ["rig B"]
+    assert (link.peer, link.unanswered) == (b"B", {0: (0, 1, 2)})
+
+
+def test_a_first_that_is_reachable_and_silent_keeps_its_place():
+    link, _ = rivalled()
+    assert to(link.tick(16.9), b"B") == []
+    assert [type(message) for message in to(link.tick(17.0), b"B")] == [m.Refused]
+    assert link.peer == b"A"
+    assert to(link.tick(18.0), b"B") == []
+
+
+def test_hellos_of_the_waiting_do_not_put_off_its_refusal():
+    link, _ = rivalled()
+    for now in (12.0, 14.0, 16.0):
+        link.received(b"B", hello(name="rig B"), (), now)
+    assert said(link.tick(17.0), m.Refused)
+
+
+def test_a_third_rig_is_refused_at_once_and_the_second_goes_on_waiting():
+    link, _ = rivalled()
+    actions = link.received(b"C", hello(name="rig C"), (), 11.0)
+    assert [type(message) for message in to(actions, b"C")] == [m.Refused]
+    assert to(link.lost("gone"), b"B")
+
+
+def test_a_second_rig_that_leaves_is_forgotten():
+    link, _ = rivalled()
+    assert link.received(b"B", m.Bye("never mind"), (), 11.0) == []
+    assert link.lost("gone") == [RigLost("gone")]
+
+
+def test_one_identity_used_by_two_programs_is_an_error_that_is_named():
+    link = joined_engine()
+    found = []
+    for k in range(1, 6):
+        found += notices(link.received(b"A", hello(), (), 0.2 * k))
+    assert [n.level for n in found] == ["error"]
+    assert "identity" in found[0].text
+
+
+def test_a_rig_that_says_hello_again_as_it_should_is_not_suspected():
+    link = joined_engine()
+    for k in range(1, 50):
+        assert notices(link.received(b"A", hello(), (), 2.0 * k)) == []
