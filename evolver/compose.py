@@ -26,7 +26,7 @@ from evolver.errors import ConfigError, DataError
 from evolver.fitness import Fitness
 from evolver.optimizers import default_popsize
 from evolver.recording import records
-from evolver.session import Position, Session, Thread
+from evolver.session import Position, Schedule, Session, Thread
 from evolver.types import Generator, Images
 
 if TYPE_CHECKING:
@@ -126,14 +126,20 @@ def _without_alpha(image: Image) -> Image:
     return image.convert("RGB")
 
 
+def fresh(index: int, thread: Thread) -> Thread:  # noqa: ARG001  others put it elsewhere
+    """Return `thread` as it is: where a session begins."""
+    return thread
+
+
 def build_session(
     config: Config,
     made: Sequence[Generator],
     *,
     labels: Sequence[str],
     references: int,
-    restore: Callable[[int, Thread], Thread] = lambda _, thread: thread,
+    restore: Callable[[int, Thread], Thread] = fresh,
     position: Position | None = None,
+    schedule: Schedule | None = None,
 ) -> Session:
     """Return the session's logic, its fitness resolved against the rig's units.
 
@@ -145,6 +151,7 @@ def build_session(
     references : number of reference images
     restore : puts a thread where it stood when the session was interrupted
     position : where the session stood then
+    schedule : another than the session file's
 
     Raises
     ------
@@ -181,7 +188,7 @@ def build_session(
         repeats=config.presentation.repeats,
         generations=config.session.generations,
         order=partial(seeds.stream, seed, "order"),
-        schedule=config.presentation.schedule,
+        schedule=schedule or config.presentation.schedule,
         position=position,
     )
 
@@ -198,8 +205,6 @@ def run_start(
     weights: Sequence[records.WeightFile],
 ) -> records.RunStart:
     """Return the record of everything that was decided before the first image."""
-    import torch
-
     threads = tuple(
         records.ThreadInfo(
             name=table.name,
@@ -225,14 +230,6 @@ def run_start(
         records.WeightFile(f"generator:{table.name}", table.generator, generator.sha256)
         for table, generator in zip(config.threads, made, strict=True)
     ]
-    machine = {
-        "platform": platform.platform(),
-        "processor": _processor(),
-        "python": platform.python_version(),
-        "cores": str(os.cpu_count()),
-        "torch_threads": str(torch.get_num_threads()),
-        "torch_capability": str(torch.backends.cpu.get_cpu_capability()),
-    }
     return records.RunStart(
         journal_version=records.JOURNAL_VERSION,
         session_id=session_id,
@@ -243,8 +240,8 @@ def run_start(
         config=text,
         threads=threads,
         weights=(*files, *weights),
-        versions=_versions(),
-        machine=machine,
+        versions=versions(),
+        machine=machine(),
         window_ms=config.rig.window_ms,
     )
 
@@ -256,7 +253,22 @@ def _fitness_text(table: FitnessTable, fitness: Fitness) -> str:
     )
 
 
-def _versions() -> dict[str, str]:
+def machine() -> dict[str, str]:
+    """Return what the arithmetic of a session depends on: processor, threads, instructions."""
+    import torch
+
+    return {
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "python": platform.python_version(),
+        "cores": str(os.cpu_count()),
+        "torch_threads": str(torch.get_num_threads()),
+        "torch_capability": str(torch.backends.cpu.get_cpu_capability()),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the version of every package that a session's numbers depend on."""
     found: dict[str, str] = {}
     for name in _VERSIONS_OF:
         try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -74,6 +75,10 @@ class PresentationTable(Struct, frozen=True, forbid_unknown_fields=True):
         tuple[Degrees, Degrees],
         Meta(description="its centre: right of and above fixation, degrees"),
     ] = (0.0, 0.0)
+    mapped: Annotated[
+        date | None,
+        Meta(description="the day the receptive field was mapped; not today: warns"),
+    ] = None
 
 
 class ReferencesTable(Struct, frozen=True, forbid_unknown_fields=True):

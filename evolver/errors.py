@@ -6,6 +6,7 @@ EvolverError
 ├── OrderError       a method was called out of turn                      (also a RuntimeError)
 ├── WeightsError     a weight file is missing, or is not the one that was named
 ├── RecordingError   a journal or a recording cannot be written or read
+├── ControlError     a live session cannot be reached, or must not be
 ├── RigError         the rig said or did something a session cannot go on with
 └── MissingResponseError   a presentation got no response and the policy is to fail
 
@@ -35,6 +36,10 @@ class WeightsError(EvolverError):
 
 class RecordingError(EvolverError):
     """A journal or a recording cannot be written or read."""
+
+
+class ControlError(EvolverError):
+    """A live session cannot be reached, or must not be."""
 
 
 class RigError(EvolverError):

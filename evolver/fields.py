@@ -11,6 +11,7 @@ import math
 import re
 import textwrap
 from collections.abc import Mapping
+from datetime import date, datetime
 from typing import cast
 
 import msgspec
@@ -117,6 +118,8 @@ def _fits(value: object, bare: inspect.Type) -> bool:
         )
     if isinstance(bare, inspect.BoolType):
         return isinstance(value, bool)
+    if isinstance(bare, inspect.DateType):
+        return isinstance(value, date) and not isinstance(value, datetime)
     if isinstance(bare, inspect.DictType):
         return isinstance(value, dict)
     return not isinstance(bare, inspect.NoneType)
@@ -178,6 +181,8 @@ def _allowed(type_: inspect.Type) -> str:
         return " or ".join(_allowed(t) for t in kinds)
     if isinstance(bare, inspect.BoolType):
         return "true or false"
+    if isinstance(bare, inspect.DateType):
+        return "a day, such as 2026-11-21"
     return "a table"
 
 
@@ -235,6 +240,8 @@ def _toml(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, str):
         return msgspec.json.encode(value).decode()
+    if isinstance(value, date):
+        return value.isoformat()
     if isinstance(value, Mapping):
         table = cast("Mapping[str, object]", value)
         if not table:

@@ -35,7 +35,6 @@ from rig_bridge.trials import TrialResult
 
 logger = logging.getLogger(__name__)
 
-_SHOWN_AT_ONCE = 256  # a request's header has a limit
 _BLOCKS_AT_ONCE = 3  # on screen, waiting behind it, being rendered
 _RETRY_S = 2.0
 _POLL_S = 0.05  # the longest an acknowledgement waits once its result is on disk
@@ -224,14 +223,10 @@ class Loop:
         blocked = self._blocked_s
         if not one.recorded:
             self._record_block(one)
-        if again := len(one.known.keys() & set(pending)):
+        parts = one.parts(pending, self._rig.next_attempt(block.index))
+        if again := len(one.known.keys() & {number for _, part in parts for number in part}):
             self._event("info", "reshow", f"block {block.index}: {again} again")
         one.shown_once = True
-        attempt = self._rig.next_attempt(block.index)
-        parts = [
-            (attempt + k, pending[i : i + _SHOWN_AT_ONCE])
-            for k, i in enumerate(range(0, len(pending), _SHOWN_AT_ONCE))
-        ]
         for number, part in parts:
             self._sent(block.index, number, part)
         self._barrier()
@@ -247,7 +242,7 @@ class Loop:
             self._idle_since = None
         for number, part in parts:
             self._rig.show(one.request(part, number, self._references, show))
-        one.in_flight.update(pending)
+        one.in_flight.update(*(part for _, part in parts))
         one.encode_s += self._rig.encode_seconds - encode
         one.send_s += self._rig.send_seconds - send
         if one.sent_at is None:
@@ -338,8 +333,6 @@ class Loop:
                 self._event("warning", "resent", f"block {block} sent again")
             case RigJoined(hello):
                 self._event("info", "rig_joined", f"{hello.name} is back")
-                if self._paused:
-                    self._rig.hold(True)
             case RigLost(reason):
                 self._event("warning", "rig_lost", reason)
             case Notice(level, text):

@@ -20,6 +20,9 @@ from evolver.recording.records import Array
 from evolver.session import REFERENCE, Block, Presentation, Response
 from rig_bridge.trials import PresentationRequest, ShowRequest, TrialResult
 
+SHOWN_AT_ONCE = 256
+"""Presentations in one request, whose header has a limit."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
@@ -58,6 +61,11 @@ class Running:
     responses: list[Response] = field(default_factory=list[Response])
     in_flight: set[int] = field(default_factory=set[int])  # asked for, not answered
     known: dict[int, int] = field(default_factory=dict[int, int])  # presentation -> attempt
+    last_attempt: int = 0  # of a block that was interrupted
+    unanswered: dict[int, tuple[int, ...]] = field(
+        default_factory=dict[int, "tuple[int, ...]"]
+    )  # what was asked for then, by the attempt
+    same_attempts: bool = False  # a simulation answers the same question as it would have
     recorded: bool = False  # Proposed is in the journal
     shown_once: bool = False
     render_s: float = 0.0
@@ -88,6 +96,33 @@ class Running:
         self.in_flight.discard(trial.presentation)
         self.known[trial.presentation] = trial.attempt
         return response
+
+    def parts(self, pending: Sequence[int], attempt: int) -> list[tuple[int, Sequence[int]]]:
+        """Return the requests to make for `pending`: attempt number and presentations.
+
+        What was under way when the session was interrupted comes first, by itself: it is no
+        repetition, and the rest is repeated only when all of it has been answered.
+
+        Parameters
+        ----------
+        pending : presentations still to show, in order
+        attempt : the next one for the rig
+        """
+        attempt = max(attempt, self.last_attempt + 1)
+        groups: list[tuple[int, Sequence[int]]] = []
+        if self.unanswered:
+            left = set(pending)
+            for k, (before, numbers) in enumerate(self.unanswered.items()):
+                ask = [number for number in numbers if number in left]
+                groups.append((before if self.same_attempts else attempt + k, ask))
+            self.unanswered = {}
+            groups = [group for group in groups if group[1]]
+        if not groups:
+            return [
+                (attempt + k, pending[i : i + SHOWN_AT_ONCE])
+                for k, i in enumerate(range(0, len(pending), SHOWN_AT_ONCE))
+            ]
+        return groups
 
     @property
     def valid(self) -> int:

@@ -6,7 +6,7 @@ dimensions, ``h w`` pixels, ``u`` units (neurons), ``t`` time bins, ``p`` presen
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,14 @@ Responses: TypeAlias = NDArray[np.float64]
 class Optimizer(Protocol):
     """Proposes codes, learns from their scores."""
 
+    state_type: ClassVar[type[Any]]
+    """Class of `state`."""
+
+    @classmethod
+    def from_state(cls, state: Any, *, rng: np.random.Generator) -> Self:  # noqa: ANN401  as `state`
+        """Go on from a state, at the beginning of a generation."""
+        ...
+
     @property
     def d(self) -> int:
         """Latent dimensions."""
@@ -52,6 +60,10 @@ class Optimizer(Protocol):
 
     def tell(self, codes: Codes, scores: Scores) -> None:
         """Learn from the scored codes."""
+        ...
+
+    def adopt(self, codes: Codes) -> None:
+        """Take `codes`, (n, d), for what the last `ask` returned."""
         ...
 
 

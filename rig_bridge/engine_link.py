@@ -30,6 +30,7 @@ from rig_bridge.messages import (
     FromEngine,
     FromRig,
     Hello,
+    Hold,
     Notice,
     Ping,
     Refused,
@@ -120,6 +121,7 @@ class EngineLink:
         self.peer: bytes | None = None
         self.hello: Hello | None = None
         self.ended: str | None = None
+        self.held = False
         self._welcome = Welcome(session=session, name=name, window_ms=window_ms)
         codec.encode(self._welcome)  # refuses an impossible window at once
         self._answer_timeout_s, self._ping_every_s = answer_timeout_s, ping_every_s
@@ -197,6 +199,14 @@ class EngineLink:
             self._acked[block, p] = self._delivered[block, p]
         return self._acks(block, [(p, self._acked[block, p]) for p in presentations])
 
+    def hold(self, on: bool, now: float) -> list[EngineAction]:  # noqa: FBT001  the state wanted
+        """Have nothing shown after the presentation under way, or go on."""
+        self.held = on
+        self._heard = now  # what is not shown cannot be answered: the timeout waits as well
+        if self.peer is None:
+            return []
+        return [SendToRig(self.peer, Hold(self._welcome.session, on))]
+
     def end(self, reason: str) -> list[EngineAction]:
         """End the session: the rig is to blank its screen; every later hello is told so."""
         self.ended = reason[:2000]
@@ -258,7 +268,7 @@ class EngineLink:
             actions += self._refuse_rival()
         if now - self._pinged >= self._ping_every_s:
             actions += self.ping(now)
-        silent = now - self._heard >= self._answer_timeout_s
+        silent = not self.held and now - self._heard >= self._answer_timeout_s
         for entry in list(self._open):
             if silent or (entry.due is not None and now >= entry.due):
                 actions += self._send(entry, now)
@@ -303,6 +313,8 @@ class EngineLink:
         self.peer, self.hello = peer, hello
         self._heard = self._pinged = now
         actions += [SendToRig(peer, self._welcome), RigJoined(hello)]
+        if self.held:
+            actions.append(SendToRig(peer, Hold(self._welcome.session, on=True)))
         for entry in list(self._open):
             actions += self._send(entry, now)
         return actions

@@ -146,6 +146,13 @@ class Ping(Message, frozen=True, tag="ping"):
     session: SessionId
 
 
+class Hold(Message, frozen=True, tag="hold"):
+    """Engine to rig: show nothing after the presentation under way; or go on."""
+
+    session: SessionId
+    on: bool
+
+
 class End(Message, frozen=True, tag="end"):
     """Engine to rig: the session is over; blank the screen and say bye."""
 
@@ -211,5 +218,5 @@ class Bye(Message, frozen=True, tag="bye"):
     reason: Text
 
 
-FromEngine: TypeAlias = Welcome | Refused | Show | Ack | Ping | End
+FromEngine: TypeAlias = Welcome | Refused | Show | Ack | Ping | Hold | End
 FromRig: TypeAlias = Hello | Accepted | Response | Done | Notice | Bye

@@ -27,6 +27,7 @@ from rig_bridge.messages import (
     FromEngine,
     FromRig,
     Hello,
+    Hold,
     Level,
     Notice,
     Ping,
@@ -103,6 +104,7 @@ class RigLink:
         self._hello_every_s, self._silence_s, self._late_s = hello_every_s, silence_s, late_s
         self.welcome: Welcome | None = None  # of the session whose presentations are held
         self.welcomed = False  # on this connection
+        self._held = False
         self._queue: deque[Presentation] = deque()
         self._showing: Presentation | None = None
         self._abandoned = False  # what is on screen is of a session that is over
@@ -167,6 +169,10 @@ class RigLink:
                 for a in acknowledged:
                     self._acknowledged((block, a.presentation), a.attempt)
                 return []
+            case Hold(session, on):
+                if self.welcomed and self.welcome and session == self.welcome.session:
+                    self._held = on
+                return []
             case Ping(session):
                 if self.welcomed and self.welcome and session != self.welcome.session:
                     return self.connected(now)
@@ -227,6 +233,8 @@ class RigLink:
         Nothing comes before `verify` has handed its image to `Prepare`.
         """
         if self._showing is not None or not self.is_ready or self._abandoned_awaited:
+            return None
+        if self._held:
             return None
         self._showing = self._queue.popleft()
         return self._images[self._showing.sha256], self._showing
@@ -418,6 +426,7 @@ class RigLink:
         if self.welcome is not None and self.welcome.session != welcome.session:
             self._forget()
         self.welcome, self.welcomed = welcome, True
+        self._held = False  # an engine that still wants it says so again
         self._unsent.clear()
         return []
 

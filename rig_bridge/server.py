@@ -149,6 +149,10 @@ class EngineServer:
                 return events
             self._wait(left)
 
+    def hold(self, on: bool) -> None:  # noqa: FBT001  it is the state that is wanted
+        """Have nothing shown after the presentation under way, or go on."""
+        self._do(self._link.hold(on, self._clock()))
+
     def ack(self, block: int, presentations: Sequence[int]) -> None:
         """Say that the results handed up of these presentations are durable.
 

@@ -228,6 +228,33 @@ class CholeskyCMA:
         np.copyto(z, self._asked)  # the caller's copy, to do with as it likes
         return z
 
+    def adopt(self, codes: ArrayLike) -> None:
+        """Take `codes` for what the last `ask` returned, wherever they were drawn.
+
+        For a session that goes on with recorded codes on a machine where the same draw comes
+        out otherwise: the steps they stand for are read back from them.
+
+        Parameters
+        ----------
+        codes : shape (n, d), float64, finite
+
+        Raises
+        ------
+        OrderError
+            Nothing was asked for.
+        DataError
+            The shape is not that of what was asked for, or a value is not finite.
+        """
+        if self._asked is None:
+            raise OrderError("adopt() takes the place of what was asked for: ask() first")
+        taken = np.array(codes, dtype=np.float64)
+        if taken.shape != self._asked.shape or not np.isfinite(taken).all():
+            raise DataError(
+                f"codes must be finite and of shape {self._asked.shape}, as those asked for; "
+                f"got shape {taken.shape}"
+            )
+        self._asked = taken
+
     def tell(self, codes: ArrayLike, scores: ArrayLike) -> None:
         """Learn from the scored codes of this generation.
 

@@ -201,6 +201,8 @@ def _write_root(file: h5py.File, found: Survey, index: JournalIndex) -> None:
         s.A_COMPLETE: np.uint8(end is not None),
         s.A_END_REASON: "" if end is None else clean(end.reason),
         s.A_END_NS: 0 if end is None else end.time_ns,
+        s.A_RESUMED: found.resumed,
+        s.A_BIT_IDENTICAL: np.uint8(found.bit_identical),
         s.A_JOURNAL_VERSION: start.journal_version,
         s.A_JOURNAL_SHA256: found.sha256,
         s.A_JOURNAL_RECORDS: summary.records,

@@ -105,6 +105,16 @@ class Recording:
         return self.attrs[s.A_END_REASON]
 
     @property
+    def resumed(self) -> int:
+        """Times the session went on after an interruption."""
+        return int(self.attrs.get(s.A_RESUMED, 0))
+
+    @property
+    def bit_identical(self) -> bool:
+        """Whether it went on, whenever it did, as it would have without the interruption."""
+        return bool(self.attrs.get(s.A_BIT_IDENTICAL, 1))
+
+    @property
     def window_ms(self) -> Window:
         """(start, end) ms relative to onset: where spikes were recorded."""
         start, end = self.attrs[s.A_WINDOW_MS]

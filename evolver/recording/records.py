@@ -6,7 +6,8 @@ bytes), so that a record is one MessagePack value and decoding one executes noth
 
 The order in a session: RunStart, then for every block Proposed, Sent (once an attempt), Result
 (one a presentation and attempt, in the order they came), Committed (once a block); RigJoined
-and Event at any place; RunEnd last, if the session came to an end by itself. An image's pixels
+and Event at any place; RunEnd last, if the session came to an end by itself; Resumed where one
+that was interrupted went on. An image's pixels
 come before the first Proposed that names it.
 """
 
@@ -22,7 +23,9 @@ from numpy.typing import NDArray
 
 from evolver.errors import RecordingError
 
-JOURNAL_VERSION = 1
+JOURNAL_VERSION = 2
+READABLE_VERSIONS = (1, 2)
+"""Version 2 added `Resumed` and the budget's `idle`; version 1 is the same without them."""
 
 DTYPES = ("|u1", "<u2", "<u4", "<u8", "<i2", "<i4", "<i8", "<f4", "<f8", "|b1")
 
@@ -253,8 +256,34 @@ class RunEnd(Record, frozen=True, forbid_unknown_fields=True, tag="run_end"):
     reason: str  # "finished", "stopped by operator", "error: …"
 
 
+class Resumed(Record, frozen=True, forbid_unknown_fields=True, tag="resumed"):
+    """A session that was interrupted goes on, in this journal."""
+
+    time_ns: int
+    bit_identical: bool  # every thread's last codes came out as they were recorded
+    reason: str  # where not, or where the machine is another: what differs
+    machine: dict[str, str]
+    versions: dict[str, str]
+
+    def as_event(self) -> Event:
+        """Return it as the list of events has it."""
+        level = "info" if self.bit_identical else "warning"
+        how = "bit for bit" if self.bit_identical else "not bit for bit"
+        text = f"{how}; {self.reason}" if self.reason else how
+        return Event(self.time_ns, level, "resumed", text)
+
+
 AnyRecord: TypeAlias = (
-    RunStart | RigJoined | ImagePixels | Proposed | Sent | Result | Committed | Event | RunEnd
+    RunStart
+    | RigJoined
+    | ImagePixels
+    | Proposed
+    | Sent
+    | Result
+    | Committed
+    | Event
+    | Resumed
+    | RunEnd
 )
 
 

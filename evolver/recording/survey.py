@@ -20,13 +20,14 @@ from numpy.typing import NDArray
 from evolver.errors import DataError, RecordingError
 from evolver.recording.index import JournalIndex
 from evolver.recording.records import (
-    JOURNAL_VERSION,
+    READABLE_VERSIONS,
     Committed,
     Event,
     ImagePixels,
     PlannedPresentation,
     Proposed,
     Result,
+    Resumed,
     RigJoined,
     RunEnd,
     RunStart,
@@ -115,6 +116,8 @@ class Survey:
     sent: list[Sent] = field(default_factory=list[Sent])
     events: list[Event] = field(default_factory=list[Event])
     warnings: list[str] = field(default_factory=list[str])
+    resumed: int = 0  # times the session went on after an interruption
+    bit_identical: bool = True  # whenever it did, it did so bit for bit
     psth_max: int = 0  # largest count in one bin
 
     @property
@@ -187,9 +190,9 @@ def _start(index: JournalIndex) -> RunStart:
             f"{index.sequences[0]} is {type(first).__name__}. The beginning of the journal is "
             "lost; evolver.recording.read_journal gives the records that are left"
         )
-    if first.journal_version != JOURNAL_VERSION:
+    if first.journal_version not in READABLE_VERSIONS:
         raise RecordingError(
-            f"this version of evolver reads journals of version {JOURNAL_VERSION}; "
+            f"this version of evolver reads journals of versions {READABLE_VERSIONS}; "
             f"{index.summary.folder} has version {first.journal_version}. Fold it with the "
             f"version that wrote it: {first.versions}"
         )
@@ -223,6 +226,11 @@ def _take(found: Survey, sequence: int, record: object) -> None:
             found.committed[record.block] = sequence
         case Event():
             found.events.append(record)
+        case Resumed():
+            found.end = None  # it went on
+            found.resumed += 1
+            found.bit_identical &= record.bit_identical
+            found.events.append(record.as_event())
         case RunEnd():
             found.end = record
         case _:

@@ -28,6 +28,7 @@ from evolver.recording.records import (
     Proposed,
     ProposedThread,
     Result,
+    Resumed,
     RigJoined,
     RunEnd,
     RunStart,
@@ -95,7 +96,8 @@ class _Check:
         self._blocks: dict[int, Committed] = {}
         self._rigs = 0
         self._events = 0
-        self._ended = False
+        self._end: str | None = None
+        self._resumed = 0
 
     def record(self, record: AnyRecord) -> Iterator[str]:
         """Check what can be checked at once; note the rest."""
@@ -118,9 +120,13 @@ class _Check:
             case Event():
                 yield from self._event(record)
             case RunEnd():
-                self._ended = True
-                if not self._file.complete or self._file.end_reason != clean(record.reason):
-                    yield "the session's end is not in the file"
+                self._end = clean(record.reason)
+            case Resumed():
+                yield from self._event(record.as_event())
+                self._end = None  # it went on
+                self._resumed += 1
+                if not record.bit_identical and self._file.bit_identical:
+                    yield "the file hides that the session did not go on bit for bit"
             case Sent():
                 pass  # the presentations it names are checked by their plans and results
 
@@ -142,8 +148,10 @@ class _Check:
             yield from self._committed(block)
         if len(file.events) != self._events:
             yield f"{self._events} events came; {len(file.events)} are in the file"
-        if file.complete and not self._ended:
-            yield "the file says that the session ended; the journal does not"
+        if file.complete != (self._end is not None) or file.end_reason != (self._end or ""):
+            yield "the session's end is not in the file as it is in the journal"
+        if file.resumed != self._resumed:
+            yield f"the session went on {self._resumed} times; the file says {file.resumed}"
 
     def _start(self, record: RunStart) -> Iterator[str]:
         file = self._file

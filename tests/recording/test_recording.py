@@ -320,8 +320,8 @@ def test_a_journal_with_no_whole_record_says_so(tmp_path):
 
 
 def test_a_journal_of_another_version_says_so(tmp_path):
-    start = msgspec.structs.replace(make_records(**SMALL)[0], journal_version=2)
-    with pytest.raises(RecordingError, match="has version 2"):
+    start = msgspec.structs.replace(make_records(**SMALL)[0], journal_version=3)
+    with pytest.raises(RecordingError, match="has version 3"):
         fold(journal(tmp_path / "journal", [start]), tmp_path / "recording.h5")
 
 

@@ -82,7 +82,7 @@ def test_a_record_comes_back_as_it_was(record):
 
 @given(st.binary(max_size=200))
 def test_noise_is_refused_with_one_kind_of_error(data):
-    with pytest.raises(RecordingError, match="not a version 1"):
+    with pytest.raises(RecordingError, match="not a version 2"):
         decode(data)
 
 

@@ -96,6 +96,7 @@ FROM_ENGINE = {
     "show": show(),
     "ack": (m.Ack(3, (m.Acknowledged(40, 2), m.Acknowledged(41, 2))), ()),
     "ping": (m.Ping(SESSION), ()),
+    "hold": (m.Hold(SESSION, on=True), ()),
     "end": (m.End("finished"), ()),
 }
 

@@ -161,6 +161,7 @@ def test_rig_takes_any_two_messages_in_any_state(state):
             link.flush()
         if on_screen:
             link.presented(result(40, 1))
+        link.received(m.Hold(SESSION, on=False), (), 2.0)
         present_all(link)
         link.flush()
         link.disconnected()

@@ -1,0 +1,446 @@
+"""One session in this process: from a session file, or a journal, to a finished recording.
+
+Composition: builds the parts, puts the first records in the journal, joins rig, recorder and
+loop, and sees to it that whatever happens, the journal is closed, the rig is told, and an HDF5
+file is folded from what was recorded. No arithmetic on codes or scores here, and no printing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from evolver.compose import (
+    build_generators,
+    build_references,
+    build_session,
+    fresh,
+    machine,
+    run_start,
+    versions,
+)
+from evolver.config import Config, parse
+from evolver.errors import RecordingError, RigError
+from evolver.layout import JOURNAL, RECORDING, SESSION_FILE
+from evolver.loop import Loop, event_record
+from evolver.ports import Clock, Command, Commands, Progress, Recorder, RigPort, Watch
+from evolver.recording import records
+from evolver.recording.journal import JournalWriter
+from evolver.recording.recorder import Recorder as JournalRecorder
+from evolver.simulation import LocalRig, build_population
+from rig_bridge.events import RigJoined
+from rig_bridge.messages import Hello
+from rig_bridge.server import EngineServer
+
+if TYPE_CHECKING:
+    from evolver.daemon.resume import Restored
+
+logger = logging.getLogger(__name__)
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def time_ns(self) -> int:
+        """Return ns since the unix epoch."""
+        return time.time_ns()
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Return after so long."""
+        time.sleep(seconds)
+
+
+SYSTEM_CLOCK = SystemClock()
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a session ended, and where its recording lies."""
+
+    reason: str
+    folder: Path
+    recording: Path
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Watcher:
+    """Whoever watches a session.
+
+    Parameters
+    ----------
+    should_stop : asked often; True ends the session without losing what was shown
+    on_wait : told what the session waits for before its first block; '' when it goes on
+    on_start : told the recording's folder
+    on_progress : told of every change after that
+    """
+
+    should_stop: Callable[[], bool]
+    on_wait: Callable[[str], None]
+    on_start: Callable[[Path], None]
+    on_progress: Callable[[Progress], None]
+
+    def commands(self) -> Sequence[Command]:
+        """Return what the watcher commands."""
+        return (Command("stop"),) if self.should_stop() else ()
+
+
+class Job:
+    """One session's parts, and what is done with them.
+
+    Parameters
+    ----------
+    config, text : the session file's values, and the file as it was
+    mode : "live" or "simulate"
+    clock : Clock
+    restored : what a journal says of a session that was interrupted; None: a new one
+
+    Raises
+    ------
+    ConfigError
+        The session file names something that does not exist here, or a weight file is not the
+        one the session was begun with. Nothing was shown or written.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        text: str,
+        *,
+        mode: str,
+        clock: Clock,
+        restored: Restored | None = None,
+    ) -> None:
+        self.config, self.restored = config, restored
+        self.session_id = uuid.uuid4().hex if restored is None else restored.session_id
+        self._text, self._mode, self._clock = text, mode, clock
+        # Before anything is shown or written, so that a mistake costs nothing.
+        self.generators = build_generators(config)
+        if restored is not None:
+            restored.check_weights(self.generators)
+        self.references = build_references(config.references, seed=config.session.seed)
+        if restored is not None:
+            self.references = restored.references(self.references)
+
+    def new_folder(self) -> Path:
+        """Make the session's folder, with its session file in it."""
+        session = self.config.session
+        now = datetime.fromtimestamp(self._clock.time_ns() / 1e9, tz=UTC)
+        folder = _new_folder(Path(session.folder).expanduser(), session.name, now)
+        (folder / SESSION_FILE).write_text(self._text, encoding="utf-8")
+        return folder
+
+    def check_units(self, hello: Hello) -> int:
+        """Return the presentations of one generation of every thread and the references.
+
+        Raises
+        ------
+        ConfigError
+            The rig does not have a unit that the session file names.
+        """
+        labels = [unit.label for unit in hello.units]
+        session = build_session(
+            self.config,
+            self.generators,
+            labels=labels,
+            references=len(self.references.images),
+            schedule="together",
+        )
+        return len(session.propose().presentations)
+
+    def run(
+        self,
+        rig: RigPort,
+        hello: Hello,
+        recorder: Recorder,
+        *,
+        commands: Commands,
+        on_progress: Callable[[Progress], None],
+        watch: Watch | None = None,
+        weights: Sequence[records.WeightFile] = (),
+    ) -> str:
+        """Run the session to its end, from where it stands; return why it ended.
+
+        Parameters
+        ----------
+        rig, hello : a rig that has joined, and what it said
+        recorder : of this session's journal
+        commands, on_progress, watch : as the loop takes them
+        weights : of weight files besides the generators'
+
+        Raises
+        ------
+        ConfigError
+            The rig does not have a unit of the session file. Nothing was shown.
+        """
+        config, clock, old = self.config, self._clock, self.restored
+        session = build_session(
+            config,
+            self.generators,
+            labels=[unit.label for unit in hello.units],
+            references=len(self.references.images),
+            restore=fresh if old is None else old.thread,
+            position=None if old is None else old.position,
+        )
+        if old is None:
+            now = datetime.fromtimestamp(clock.time_ns() / 1e9, tz=UTC)
+            recorder.submit(
+                run_start(
+                    config,
+                    self._text,
+                    self.generators,
+                    session,
+                    session_id=self.session_id,
+                    created=now.isoformat(timespec="milliseconds"),
+                    mode=self._mode,
+                    weights=weights,
+                )
+            )
+        else:
+            recorder.submit(old.record(clock.time_ns(), machine=machine(), versions=versions()))
+        recorder.submit(joined_record(hello, clock.time_ns()))
+        loop = Loop(
+            config,
+            session,
+            generators=self.generators,
+            references=self.references.images,
+            reference_labels=self.references.labels,
+            rig=rig,
+            recorder=recorder,
+            clock=clock,
+            commands=commands,
+            on_progress=on_progress,
+            watch=watch,
+            running=() if old is None else old.running,
+            recorded_images=() if old is None else old.recorded_images,
+        )
+        try:
+            reason = loop.run()
+        except BaseException as exc:
+            said = f"{type(exc).__name__}: {exc}"
+            logger.exception("the session failed")
+            recorder.retry()
+            recorder.submit(event_record(clock.time_ns(), "error", "failed", said))
+            recorder.submit(records.RunEnd(clock.time_ns(), f"error: {said}"))
+            raise
+        recorder.submit(records.RunEnd(clock.time_ns(), reason))
+        return reason
+
+
+def run_live(
+    config: Config,
+    text: str,
+    watcher: Watcher,
+    *,
+    clock: Clock = SYSTEM_CLOCK,
+    on_endpoint: Callable[[str], None] = lambda _: None,
+) -> Ended:
+    """Run a session against a rig over the network, all in this process.
+
+    Parameters
+    ----------
+    config, text : the session file's values, and the file as it was
+    watcher : Watcher
+    clock : the machine's, if not given
+    on_endpoint : told the address the rig must connect to, once it can
+
+    Returns
+    -------
+    Ended, once the recording is folded and verified
+
+    Raises
+    ------
+    ConfigError
+        The session file names something that does not exist here, or a unit the rig does not
+        have. Nothing was shown.
+    RigError
+        The operator stopped before a rig joined.
+    RecordingError
+        The journal could not be written, or the recording not be folded from it.
+    """
+    job = Job(config, text, mode="live", clock=clock)
+    with EngineServer(
+        config.rig.endpoint,
+        session=job.session_id,
+        name=config.session.name,
+        window_ms=config.rig.window_ms,
+        answer_timeout_s=config.rig.answer_timeout_s,
+        clock=clock.monotonic,
+    ) as server:
+        watcher.on_wait(f"waiting for a rig to connect to {server.endpoint} …")
+        on_endpoint(server.endpoint)
+        hello = await_rig(server, watcher.commands)
+        watcher.on_wait("")
+        try:
+            ended = _record(job, server, hello, watcher, job.new_folder(), clock)
+        except BaseException:
+            server.end("the session failed")
+            raise
+        server.end(ended.reason)
+    return _fold(ended, watcher)
+
+
+def run_simulated(
+    config: Config, text: str, watcher: Watcher, *, clock: Clock = SYSTEM_CLOCK
+) -> Ended:
+    """Run a session against the simulated rig of its file, in this process and without waiting.
+
+    The neurons, their noise and the order are those of a live session against `evolver rig`
+    with the same file. Parameters and errors are those of `run_live`.
+    """
+    return _simulate(Job(config, text, mode="simulate", clock=clock), watcher, None, clock)
+
+
+def resume_simulated(folder: Path, watcher: Watcher, *, clock: Clock = SYSTEM_CLOCK) -> Ended:
+    """Go on with a simulated session that was interrupted, to the same recording.
+
+    Parameters
+    ----------
+    folder : the session's
+    watcher, clock : as `run_simulated` takes them
+
+    Raises
+    ------
+    RecordingError
+        There is no journal, it is of a live session, or the session is finished.
+    """
+    from evolver.daemon.resume import Restored
+    from evolver.recording.history import read_history
+
+    restored = Restored.of(read_history(folder / JOURNAL))
+    if restored.mode != "simulate":
+        raise RecordingError(
+            f"{folder} must hold a simulated session; it is a live one: use 'evolver resume'"
+        )
+    config = parse(restored.config_text, source=f"the session file in {folder}")
+    job = Job(config, restored.config_text, mode="simulate", clock=clock, restored=restored)
+    return _simulate(job, watcher, folder, clock)
+
+
+def _simulate(job: Job, watcher: Watcher, folder: Path | None, clock: Clock) -> Ended:
+    population = build_population(job.config)
+    rig = LocalRig(population, job.config, clock=clock)
+    weights = tuple(
+        records.WeightFile("scorer", name, population.scorer.sha256)
+        for name in job.config.simulation.units
+    )
+    # A unit that the rig does not have is found before a folder is made.
+    ended = _record(job, rig, rig.hello, watcher, folder, clock, weights=weights)
+    return _fold(ended, watcher)
+
+
+def _record(
+    job: Job,
+    rig: RigPort,
+    hello: Hello,
+    watcher: Watcher,
+    folder: Path | None,
+    clock: Clock,
+    *,
+    weights: Sequence[records.WeightFile] = (),
+) -> Ended:
+    resumed = folder is not None and (folder / JOURNAL).is_dir()
+    job.check_units(hello)
+    if folder is None:
+        folder = job.new_folder()
+    watcher.on_start(folder)
+    journal = JournalWriter(folder / JOURNAL, resume=resumed)
+    with JournalRecorder(journal, clock=clock.monotonic) as recorder:
+        reason = job.run(
+            rig,
+            hello,
+            recorder,
+            commands=watcher.commands,
+            on_progress=watcher.on_progress,
+            weights=weights,
+        )
+    return Ended(reason, folder, folder / RECORDING)
+
+
+def await_rig(server: EngineServer, commands: Commands) -> Hello:
+    """Return what a rig says when it has joined.
+
+    Raises
+    ------
+    RigError
+        The operator stopped before.
+    """
+    while True:
+        if any(command.name in {"stop", "abort"} for command in commands()):
+            raise RigError("stopped before a rig joined: nothing was shown or recorded")
+        for event in server.poll(0.1):
+            if isinstance(event, RigJoined):
+                return event.hello
+
+
+def _fold(ended: Ended, watcher: Watcher) -> Ended:
+    watcher.on_wait("folding the journal into one file …")
+    fold_in_child(ended.folder / JOURNAL, ended.recording)
+    watcher.on_wait("")
+    return ended
+
+
+def fold_in_child(journal: Path, recording: Path) -> None:
+    """Fold a journal in a process of its own: what HDF5 does to it cannot reach this one.
+
+    Raises
+    ------
+    RecordingError
+        Folding failed; the journal is untouched.
+    """
+    command = [sys.executable, "-m", "evolver", "fold", str(journal), "--out", str(recording)]
+    done = subprocess.run(
+        [*command, "--overwrite"], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip()
+        raise RecordingError(
+            f"the journal must fold into {recording}; it did not: {said}\n"
+            f"Nothing is lost: mend the cause and run  evolver fold {journal}"
+        )
+
+
+def _new_folder(parent: Path, name: str, now: datetime) -> Path:
+    """Make a folder that did not exist: name, date, time, and a number if need be."""
+    stem = f"{name}-{now:%Y%m%d-%H%M%S}"
+    for attempt in range(1000):
+        folder = parent / (stem if attempt == 0 else f"{stem}-{attempt + 1}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as exc:
+            raise RecordingError(
+                f"session.folder: must be a folder that can be written to; {folder} cannot be "
+                f"made: {exc.strerror}"
+            ) from exc
+        return folder
+    raise RecordingError(f"{parent} has a thousand recordings called {stem}; use another name")
+
+
+def joined_record(hello: Hello, time_ns: int) -> records.RigJoined:
+    """Return the record of a rig that joined, with everything it said."""
+    return records.RigJoined(
+        time_ns=time_ns,
+        name=hello.name,
+        software=hello.software,
+        units=tuple(
+            records.UnitInfo(unit.channel, unit.unit, unit.area, unit.label)
+            for unit in hello.units
+        ),
+        info=json.dumps(msgspec.to_builtins(hello)),
+    )

@@ -1,0 +1,167 @@
+"""A session that was interrupted anywhere goes on as if it had not been."""
+
+import numpy as np
+import pytest
+
+from evolver import config, recording
+from evolver.daemon import resume_simulated, run_simulated
+from evolver.errors import ConfigError, RecordingError
+from evolver.recording.history import read_history
+from evolver.recording.journal import JournalWriter, read_journal
+from evolver.recording.records import Array, Committed, Proposed, Result, Resumed, RunEnd
+
+from .sessions import small
+from .test_simulate import Watching
+
+
+def tiny(folder, schedule):
+    return small(
+        folder,
+        session={"generations": 4},
+        presentation={"schedule": schedule},
+        references={"count": 2},
+    )
+
+
+@pytest.fixture(scope="module", params=["references", "alternate", "together"])
+def whole(request, tmp_path_factory):
+    """An uninterrupted session's settings, folder, and records."""
+    settings = tiny(tmp_path_factory.mktemp(request.param), request.param)
+    ended = run_simulated(settings, config.commented(settings), Watching().watcher)
+    return ended, [record for _, record in read_journal(ended.folder / "journal")]
+
+
+def cut(records, folder):
+    """Write a journal with `records` and no more."""
+    with JournalWriter(folder / "journal") as journal:
+        for record in records:
+            journal.append(record)
+        journal.sync()
+
+
+def same(one, other):
+    """Whether two recordings hold the same session."""
+    with recording.read(one) as a, recording.read(other) as b:
+        for x, y in zip(a.threads, b.threads, strict=True):
+            np.testing.assert_array_equal(x.codes, y.codes)
+            np.testing.assert_array_equal(x.score, y.score)
+            np.testing.assert_array_equal(x.image_id, y.image_id)
+        np.testing.assert_array_equal(a.reference_scores, b.reference_scores)
+        assert len(a.presentations) == len(b.presentations)
+        for name in ("presentation", "attempt", "block", "thread", "row", "status"):
+            np.testing.assert_array_equal(a.presentations[name], b.presentations[name])
+        for row in range(len(a.presentations)):
+            for s, t in zip(a.spikes(row), b.spikes(row), strict=True):
+                np.testing.assert_array_equal(s, t)
+        return b.resumed, b.bit_identical
+
+
+def places(records):
+    """Return cuts of every kind: after each sort of record, early, in the middle, and late."""
+    rng = np.random.default_rng(7)
+    kinds = {type(r) for r in records} - {RunEnd}
+    found = {
+        int(rng.choice([i for i, r in enumerate(records) if type(r) is kind])) + 1
+        for kind in kinds
+    }
+    return sorted(found | {int(i) for i in rng.integers(2, len(records), 2)})
+
+
+def test_cut_anywhere_it_goes_on_bit_for_bit(whole, tmp_path):
+    ended, records = whole
+    for n in places(records):
+        folder = tmp_path / f"cut-{n}"
+        cut(records[:n], folder)
+        again = resume_simulated(folder, Watching().watcher)
+        assert again.reason == "finished"
+        assert same(ended.recording, again.recording) == (1, True), f"cut after {n} records"
+
+
+def test_cut_again_and_again(whole, tmp_path):
+    ended, records = whole
+    first = len(records) // 3
+    cut(records[:first], tmp_path)
+    reason, resumed = "", 0
+    while reason != "finished":
+        again = resume_simulated(tmp_path, Watching(stop_after=6).watcher)
+        reason, resumed = again.reason, resumed + 1
+        assert resumed < 50
+    assert resumed > 2
+    assert same(ended.recording, again.recording) == (resumed, True)
+
+
+def test_what_came_and_was_not_learnt_from_is_not_shown_again(whole, tmp_path):
+    _, records = whole
+    at = [i for i, r in enumerate(records) if isinstance(r, Result)][3]
+    cut(records[: at + 1], tmp_path)
+    before = {(r.presentation, r.attempt) for r in records[: at + 1] if isinstance(r, Result)}
+    resume_simulated(tmp_path, Watching().watcher)
+    after = [r for _, r in read_journal(tmp_path / "journal")][at + 1 :]
+    again = [(r.presentation, r.attempt) for r in after if isinstance(r, Result)]
+    assert before.isdisjoint(again)
+
+
+def test_other_codes_than_recorded_go_on_from_the_recorded_ones_and_are_marked(tmp_path):
+    """A machine on which the same draw comes out otherwise, as far as the journal can tell."""
+    import msgspec
+
+    settings = tiny(tmp_path / "whole", "references")
+    ended = run_simulated(settings, config.commented(settings), Watching().watcher)
+    records = [r for _, r in read_journal(ended.folder / "journal")]
+    at = max(i for i, r in enumerate(records) if isinstance(r, Proposed) and r.threads)
+    proposed = records[at]
+    first = proposed.threads[0]
+    moved = first.codes.numpy() + 1e-9
+    changed = msgspec.structs.replace(first, codes=Array.of(moved))
+    records[at] = msgspec.structs.replace(proposed, threads=(changed, *proposed.threads[1:]))
+    cut(records[: at + 2], tmp_path)
+    again = resume_simulated(tmp_path, Watching().watcher)
+    with recording.read(again.recording) as opened:
+        assert not opened.bit_identical
+        codes = opened.threads[0].codes[opened.threads[0].generation == first.generation]
+        np.testing.assert_array_equal(codes, moved.astype(np.float32))
+        names = opened.events["name"].astype(str).tolist()
+        texts = opened.events["text"].astype(str)
+        assert "codes of texture came out otherwise" in texts[names.index("resumed")]
+
+
+def test_a_finished_session_does_not_go_on(whole):
+    ended, _ = whole
+    with pytest.raises(RecordingError, match="it is finished"):
+        resume_simulated(ended.folder, Watching().watcher)
+
+
+def test_other_weights_are_refused(whole, tmp_path):
+    import msgspec
+
+    _, records = whole
+    start = records[0]
+    other = msgspec.structs.replace(start.threads[0], weights_sha256="0" * 64)
+    start = msgspec.structs.replace(start, threads=(other, *start.threads[1:]))
+    cut([start, *records[1:9]], tmp_path)
+    with pytest.raises(ConfigError, match="must go on with the weights it began with"):
+        resume_simulated(tmp_path, Watching().watcher)
+
+
+def test_history_says_where_a_session_stood(whole, tmp_path):
+    _, records = whole
+    at = [i for i, r in enumerate(records) if isinstance(r, Committed)][1]
+    cut(records[: at + 1], tmp_path)
+    history = read_history(tmp_path / "journal")
+    proposed = [r for r in records[: at + 1] if isinstance(r, Proposed)]
+    committed = {r.block for r in records[: at + 1] if isinstance(r, Committed)}
+    assert history.next_block == len(proposed)
+    assert [u.proposed.block for u in history.unfinished] == [
+        p.block for p in proposed if p.block not in committed
+    ]
+    assert history.ended == ""
+    assert history.answered == sum(isinstance(r, Result) for r in records[: at + 1])
+
+
+def test_the_record_says_that_it_went_on(whole, tmp_path):
+    _, records = whole
+    cut(records[:20], tmp_path)
+    resume_simulated(tmp_path, Watching().watcher)
+    (resumed,) = [r for _, r in read_journal(tmp_path / "journal") if isinstance(r, Resumed)]
+    assert resumed.bit_identical
+    assert resumed.machine
