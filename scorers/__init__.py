@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from evolver.errors import ConfigError
+from evolver.registry import Registry
 from scorers.units import UnitSpec, parse_units
 
 if TYPE_CHECKING:
@@ -13,10 +14,10 @@ if TYPE_CHECKING:
 
     from scorers.cnn import CNNScorer
 
-NETWORKS: tuple[str, ...] = ("mini",)
-"""The networks that `load` knows."""
+BUILTIN = {"mini": "scorers.cnn:load_mini"}
+"""Network -> module:factory, imported when asked for."""
 
-__all__ = ["NETWORKS", "UnitSpec", "load", "parse_units"]
+__all__ = ["BUILTIN", "UnitSpec", "load", "parse_units"]
 
 
 def load(
@@ -27,7 +28,9 @@ def load(
     Parameters
     ----------
     units : one name or several: ``"mini:fc5:3"``, ``"mini:fc5:0-63"``, ``"mini:conv3:10:4:4"``.
-        All must be of one network; it is evaluated once for all of them
+        All must be of one network, a key of `BUILTIN` or one that an installed distribution
+        adds through the entry-point group ``evolver.scorers``: a factory that takes the parsed
+        units, `weights` and `device`. It is evaluated once for all of them
     weights : a file to use instead of the shipped one, of the same architecture
     device : a torch device, "cpu" or "cuda:0"
 
@@ -43,11 +46,8 @@ def load(
     specs = [parse_units(text) for text in ([units] if isinstance(units, str) else units)]
     if not specs:
         raise ConfigError("units must name at least one unit, as mini:fc5:3; got none")
-    for spec in specs:
-        if spec.network not in NETWORKS:
-            raise ConfigError(
-                f"network must be one of {', '.join(NETWORKS)}; got {spec.network!r} in {spec}"
-            )
-    from scorers.cnn import load_mini  # torch, only now
-
-    return load_mini(specs, weights=weights, device=device)
+    networks = sorted({spec.network for spec in specs})
+    factory = Registry("scorer", BUILTIN).find(networks[0])
+    if len(networks) > 1:
+        raise ConfigError(f"all units must be of one network; got {', '.join(networks)}")
+    return factory(specs, weights=weights, device=device)

@@ -35,6 +35,27 @@ def test_an_installed_distribution_adds_a_name(tmp_path, monkeypatch):
     assert OPTIMIZERS.find("theirs").d == 3
 
 
+def test_an_installed_distribution_adds_a_generator_and_a_scorer(tmp_path, monkeypatch):
+    import scorers
+    from evolver import generators
+
+    install(tmp_path, monkeypatch, "their_parts:Theirs")
+    (tmp_path / "theirs-1.0.dist-info" / "entry_points.txt").write_text(
+        "[evolver.generators]\ntheirs = their_parts:generator\n"
+        "[evolver.scorers]\ntheirs = their_parts:scorer\n"
+    )
+    (tmp_path / "their_parts.py").write_text(
+        "def generator(*, weights, device, shade=1): return (weights, device, shade)\n"
+        "def scorer(units, *, weights, device):\n    return [str(u) for u in units], device\n"
+    )
+    assert generators.load("theirs", weights="w", shade=2) == ("w", "cpu", 2)
+    assert scorers.load("theirs:layer:3") == (["theirs:layer:3"], "cpu")
+    with pytest.raises(ConfigError, match="all units must be of one network"):
+        scorers.load(["theirs:layer:3", "mini:fc6:0"])
+    with pytest.raises(ConfigError, match="scorer must be one of mini, theirs"):
+        scorers.load("vgg:layer:3")
+
+
 def test_a_broken_installed_name_says_why(tmp_path, monkeypatch):
     install(tmp_path, monkeypatch, "their_module:Nothing")
     with pytest.raises(ConfigError, match="must be importable; it is not"):

@@ -8,14 +8,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from evolver.errors import ConfigError
+from evolver.registry import Registry
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from evolver.types import Generator
 
-NAMES: tuple[str, ...] = ("mini-texture", "mini-object")
-"""The generators that `load` knows."""
+BUILTIN = {
+    "mini-texture": "evolver.generators.mini:texture",
+    "mini-object": "evolver.generators.mini:thing",
+}
+"""Name in a session file -> module:factory, imported when asked for."""
 
 
 def load(
@@ -25,7 +29,9 @@ def load(
 
     Parameters
     ----------
-    name : one of `NAMES`
+    name : a key of `BUILTIN`, or one that an installed distribution adds through the
+        entry-point group ``evolver.generators``: a factory that takes `weights`, `device` and
+        options of its own
     weights : a file to use instead of the shipped one, of the same architecture
     device : a torch device, "cpu" or "cuda:0"
     **options : what the generator takes besides; the built-in ones take nothing
@@ -35,10 +41,7 @@ def load(
     ConfigError : the name, an option or the device does not exist
     WeightsError : the weight file is missing, or is not the one shipped with this version
     """
-    if name not in NAMES:
-        raise ConfigError(f"generator must be one of {', '.join(NAMES)}; got {name!r}")
-    if options:
+    factory = Registry("generator", BUILTIN).find(name)
+    if name in BUILTIN and options:
         raise ConfigError(f"{name} takes no options; got {', '.join(sorted(options))}")
-    from evolver.generators.mini import load_mini  # torch, only now
-
-    return load_mini(name, weights=weights, device=device)
+    return factory(weights=weights, device=device, **options)

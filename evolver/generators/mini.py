@@ -118,3 +118,13 @@ def load_mini(name: str, *, weights: str | Path | None, device: str) -> MiniGene
         net = ObjectNet(0 if table is None else len(table))
     fill(net, tensors, path=path)
     return MiniGenerator(name, net, sha256=sha256, device=chosen_device(device))
+
+
+def texture(*, weights: str | Path | None, device: str) -> MiniGenerator:
+    """Load ``mini-texture``; see `evolver.generators.load`."""
+    return load_mini("mini-texture", weights=weights, device=device)
+
+
+def thing(*, weights: str | Path | None, device: str) -> MiniGenerator:
+    """Load ``mini-object``; see `evolver.generators.load`."""
+    return load_mini("mini-object", weights=weights, device=device)
