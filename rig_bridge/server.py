@@ -15,11 +15,12 @@ from typing import Self
 import zmq
 
 from rig_bridge import codec
+from rig_bridge.codec import MAX_MESSAGE_BYTES
 from rig_bridge.engine_link import EngineAction, EngineLink, SendToRig
 from rig_bridge.errors import EndpointError, ProtocolError
 from rig_bridge.events import RigEvent
-from rig_bridge.messages import Hello, Ping, Show
-from rig_bridge.sockets import Monitor, check_loopback, set_options
+from rig_bridge.messages import Hello, Notice, Ping, Show
+from rig_bridge.sockets import FloodGuard, Monitor, check_loopback, set_options
 from rig_bridge.trials import ShowRequest
 
 _WAKE_S = 0.1
@@ -81,7 +82,8 @@ class EngineServer:
         set_options(self._socket)
         self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         self._socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
-        self._monitor = Monitor(self._socket)
+        self._guard = FloodGuard()
+        self._monitor = Monitor(self._socket, self._guard)
         try:
             self._socket.bind(endpoint)
         except zmq.ZMQError as exc:
@@ -213,8 +215,18 @@ class EngineServer:
             try:
                 peer, *frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
+                self._check_flood()
                 break
+            self._guard.heard(peer.get(zmq.SRCFD))
             self._read(peer.bytes, [frame.buffer for frame in frames])
+
+    def _check_flood(self) -> None:
+        if self._guard.check():
+            text = (
+                f"a connection was ended: more than {MAX_MESSAGE_BYTES} bytes came on it "
+                "without the end of a message"
+            )
+            self._events.append(Notice("error", text))
 
     def _read(self, peer: bytes, frames: list[memoryview]) -> None:
         now = self._clock()
