@@ -19,7 +19,7 @@ from evolver.config import (
     ThreadTable,
 )
 
-DEMO_UNIT = "mini:fc6:0"
+DEMO_UNIT = "mini:conv4:52"
 """The neuron of the demo."""
 
 _TEXTURE = ThreadTable("texture", "mini-texture", optimizer_options={"sigma": 3.0})

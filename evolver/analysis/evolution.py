@@ -130,7 +130,9 @@ class Evolution:
 
     Attributes
     ----------
-    blocks : ndarray of int64, shape (b,), committed blocks
+    blocks : ndarray of int64, shape (b,)
+    generation : ndarray of float64, shape (b,), how far the threads were when a block was
+        shown, as the mean over threads: where its references stand beside their scores
     edges_ms : ndarray of float64, shape (t + 1,), of every PSTH, ms after onset
     on_ms : float, how long images stayed on; NaN where it changed between presentations
     one_fitness : bool, whether all threads share one, so that references have one trajectory
@@ -140,6 +142,7 @@ class Evolution:
     name: str
     threads: tuple[ThreadEvolution, ...]
     blocks: Ints
+    generation: Floats
     edges_ms: Floats
     on_ms: float
     one_fitness: bool
@@ -184,6 +187,7 @@ def load(recording: Recording, *, render: Render | None = None) -> Evolution:
         name=recording.name,
         threads=threads,
         blocks=np.asarray(blocks["block"], dtype=np.int64),
+        generation=_progress(np.asarray(blocks["block"], dtype=np.int64), threads),
         edges_ms=edges,
         on_ms=float(on_ms[0]) if len(on_ms) == 1 else float("nan"),
         one_fitness=one_fitness(recording.threads),
@@ -193,6 +197,13 @@ def load(recording: Recording, *, render: Render | None = None) -> Evolution:
             if name not in {"block", "time_ns"}
         },
     )
+
+
+def _progress(blocks: Ints, threads: Sequence[ThreadEvolution]) -> Floats:
+    """Return the mean generation of the threads at each block, from 0."""
+    begun = [np.searchsorted(np.sort(t.block[t.block >= 0]), blocks, "right") for t in threads]
+    mean = np.mean(begun, axis=0) if begun else np.zeros(len(blocks))
+    return np.maximum(np.asarray(mean, dtype=np.float64) - 1, 0)
 
 
 def fitness_of(thread: ThreadData) -> Watched:

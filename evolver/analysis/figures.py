@@ -54,7 +54,7 @@ _DASHED = (0, (4, 3))
 # What the engine waits for, in grey, and what it does itself, in colour.
 _BUDGET = {
     "wait": "#c9cdd2",
-    "other": "#e8eaed",
+    "idle": "#CC3311",
     "propose": "#0072B2",
     "render": "#D55E00",
     "encode": "#E69F00",
@@ -63,37 +63,38 @@ _BUDGET = {
     "blocked": "#AA4499",
 }
 _BUDGET_WORDS = {
-    "wait": "wait for the rig",
-    "other": "anything else",
+    "wait": "on screen",
+    "idle": "rig idle",
     "blocked": "wait for the disk",
 }
 
 
-def same_steps(evolution: Evolution) -> bool:
-    """Whether every block showed every thread's next generation, so that both count alike."""
-    return all(
-        np.array_equal(thread.block, np.arange(len(thread.block)))
-        for thread in evolution.threads
-    )
-
-
 def draw_scores(axes: Axes, evolution: Evolution, *, size: float = 12) -> None:
-    """Draw mean ± sem of each thread and of the references against the block."""
+    """Draw mean ± sem of each thread and of the references against the generation."""
     ends: list[tuple[float, str, str]] = []
     for k, thread in enumerate(evolution.threads):
         colour = thread_colour(k)
         best = thread.best_references[:1]
         if evolution.one_fitness and k == 0:
             label = "references, mean"
-            _line(axes, evolution.blocks, thread.references, REFERENCE, "-", ends, label)
+            x, line = evolution.generation, thread.references
+            _line(axes, x, line, REFERENCE, "-", ends, label, bridge=True)
             ends += [(b.score, "best reference", REFERENCE) for b in best]
         elif not evolution.one_fitness:
-            _line(axes, evolution.blocks, thread.references, colour, ":")
+            _line(axes, evolution.generation, thread.references, colour, ":", bridge=True)
         if k == 0 or not evolution.one_fitness:
             shade = REFERENCE if evolution.one_fitness else colour
             for b in best:
                 axes.axhline(b.score, color=shade, lw=1.2, ls=_DASHED, zorder=1)
-        _line(axes, thread.block, thread.scores, colour, "-", ends, shorten(thread.name, 18))
+        _line(
+            axes,
+            np.arange(len(thread.block)),
+            thread.scores,
+            colour,
+            "-",
+            ends,
+            shorten(thread.name, 18),
+        )
     if axes.get_ylim()[0] > 0:
         axes.set_ylim(bottom=0)
     _label_ends(axes, ends, size)
@@ -105,12 +106,12 @@ def draw_scores(axes: Axes, evolution: Evolution, *, size: float = 12) -> None:
         axes.legend(
             handles=handles, loc="lower left", bbox_to_anchor=(1, -0.04), fontsize=size - 2
         )
-    last = max((int(t.block[-1]) for t in evolution.threads if len(t.block)), default=0)
+    last = max((len(t.block) - 1 for t in evolution.threads), default=0)
     pad = 0.5 if last == 0 else 0.1 if last < 3 else 0
     axes.set_xlim(-pad, last + pad)
     axes.xaxis.set_major_locator(whole_ticks(7))
     axes.grid(axis="y", color=GRID, lw=0.8)
-    axes.set_xlabel("generation" if same_steps(evolution) else "block", fontsize=size)
+    axes.set_xlabel("generation", fontsize=size)
     axes.set_ylabel("score (spikes/s), mean ± sem", fontsize=size)
 
 
@@ -143,21 +144,28 @@ def _line(
     style: str,
     ends: list[tuple[float, str, str]] | None = None,
     label: str = "",
+    *,
+    bridge: bool = False,
 ) -> None:
-    """Draw one trajectory, and append its last value, label and colour to `ends`."""
+    """Draw one trajectory, and append its last value, label and colour to `ends`.
+
+    A gap is shown, unless `bridge` says that nothing was meant to be there.
+    """
     filled = values.filled
     if not len(filled):
         return
     lone = len(filled) < 3  # a line of one point is invisible
-    mean = values.mean
+    mean, sem = values.mean, values.sem
+    if bridge:
+        x, mean, sem = x[filled], mean[filled], sem[filled]
     axes.plot(x, mean, color=colour, lw=2.2, ls=style, marker="o" if lone else None, zorder=3)
     if lone:
-        axes.errorbar(x, mean, yerr=values.sem, color=colour, fmt="none", capsize=4, zorder=3)
+        axes.errorbar(x, mean, yerr=sem, color=colour, fmt="none", capsize=4, zorder=3)
     else:
-        low, high = mean - values.sem, mean + values.sem
+        low, high = mean - sem, mean + sem
         axes.fill_between(x, low, high, color=colour, alpha=0.22, lw=0, zorder=2)
     if ends is not None:
-        ends.append((float(mean[filled[-1]]), label, colour))
+        ends.append((float(values.mean[filled[-1]]), label, colour))
 
 
 @styled
@@ -317,22 +325,26 @@ def psth(evolution: Evolution) -> Figure:
 
 @styled
 def budget(evolution: Evolution) -> Figure:
-    """Where each block's time went: all of it, and the engine's own part enlarged."""
+    """Where each block's time went: with the rig, and, beside it, with the engine."""
     figure = new_figure(11, 3.6)
     parts = _budget_parts(evolution)
     whole = inches(figure, 0.95, 0.7, 3.6, 2.35)
-    _stack(whole, evolution, parts, 1.0)
-    whole.set_title("whole block", pad=10)
+    _stack(whole, evolution.blocks, {k: parts[k] for k in ("wait", "idle") if k in parts}, 1.0)
+    whole.set_title("the rig", pad=10)
     whole.set_ylabel("time (s)")
     own = inches(figure, 5.55, 0.7, 3.6, 2.35)
-    ours = {k: v for k, v in parts.items() if k != "wait"}
-    _stack(own, evolution, ours, 1000.0)
-    own.set_title("without the wait for the rig", pad=10)
+    shown = {int(block) for thread in evolution.threads for block in thread.block}
+    new = np.array([int(block) in shown for block in evolution.blocks], dtype=np.bool_)
+    ours = {k: v[new] for k, v in parts.items() if k not in {"wait", "idle"}}
+    _stack(own, np.arange(int(new.sum())), ours, 1000.0)
+    own.set_title("the engine, meanwhile", pad=10)
     own.set_ylabel("time (ms)")
-    for axes in (whole, own):
-        axes.set_xlabel("block")
+    whole.set_xlabel("block")
+    own.set_xlabel("block with new images")
     # Top of the stack first, as the eye meets it.
-    handles, labels = whole.get_legend_handles_labels()
+    keys = [axes.get_legend_handles_labels() for axes in (whole, own)]
+    handles = [handle for key in keys for handle in key[0]]
+    labels = [str(label) for key in keys for label in key[1]]
     figure.legend(
         handles[::-1],
         labels[::-1],
@@ -349,15 +361,12 @@ def _budget_parts(evolution: Evolution) -> dict[str, Floats]:
     `journal` ran beside the rest, so only `blocked`, the part the loop waited for, is in it.
     """
     parts = {name: evolution.budget[name] for name in _BUDGET if name in evolution.budget}
-    known = np.sum(list(parts.values()), axis=0) if parts else 0.0
-    if "total" in evolution.budget:
-        parts["other"] = np.maximum(evolution.budget["total"] - known, 0)
     return {name: np.nan_to_num(parts[name]) for name in _BUDGET if name in parts}
 
 
-def _stack(axes: Axes, evolution: Evolution, parts: dict[str, Floats], scale: float) -> None:
-    base = np.zeros(len(evolution.blocks))
-    edges = np.arange(len(base) + 1) - 0.5 + (evolution.blocks[0] if len(base) else 0)
+def _stack(axes: Axes, blocks: np.ndarray, parts: dict[str, Floats], scale: float) -> None:
+    base = np.zeros(len(blocks))
+    edges = np.arange(len(base) + 1) - 0.5 + (blocks[0] if len(base) else 0)
     for name, values in parts.items():
         top = base + values * scale
         label = _BUDGET_WORDS.get(name, name)

@@ -226,8 +226,9 @@ def _budget(recording: Recording) -> Section:
     done = blocks[blocks["committed_ns"] > 0]
     total = float(done["total"].sum())
     notes = {
-        "wait": "for the rig",
+        "wait": "while the rig shows it",
         "journal": "beside the rest",
+        "idle": "the rig has nothing to show",
         "blocked": "waiting for the journal",
     }
     rows: list[tuple[str, ...]] = []
@@ -237,7 +238,8 @@ def _budget(recording: Recording) -> Section:
         part = f"{name} ({notes[name]})" if name in notes else name
         each = words.duration(seconds / len(done)) if len(done) else words.NONE
         rows.append((part, words.duration(seconds), each, share))
-    return Section("Time budget", ("part", "all blocks", "a block", "share"), tuple(rows))
+    title = "Time budget (blocks overlap, so the parts need not add up)"
+    return Section(title, ("part", "all blocks", "a block", "share"), tuple(rows))
 
 
 def _events(recording: Recording) -> Section:

@@ -218,9 +218,10 @@ def _subtitle(evolution: Evolution) -> str:
 
 
 _BUDGET_CAPTION = (
-    "Where each block's time went. Left, the whole block; right, what the engine adds to the "
-    "time the rig needs. The journal is written beside the rest: only what the loop had to "
-    "wait for it counts."
+    "Where each block's time went. Left, the rig's: while it shows one block, the engine makes "
+    "the next, and red is time in which it was idle. Right, what the engine did "
+    "meanwhile. The journal is written beside the rest: only what the loop had to wait for it "
+    "counts."
 )
 
 

@@ -115,12 +115,14 @@ def evolution(
         "score": rng.uniform(0.002, 0.004, len(b)),
         "journal": rng.uniform(0.004, 0.01, len(b)),
         "blocked": rng.uniform(0.001, 0.006, len(b)),
+        "idle": rng.uniform(0.0, 0.01, len(b)),
     }
     budget["total"] = sum(budget.values())
     return Evolution(
         name=name,
         threads=tuple(made),
         blocks=b,
+        generation=b.astype(float),
         edges_ms=EDGES,
         on_ms=100.0,
         one_fitness=one_fitness,
