@@ -365,8 +365,12 @@ def _budget_parts(evolution: Evolution) -> dict[str, Floats]:
 
 
 def _stack(axes: Axes, blocks: np.ndarray, parts: dict[str, Floats], scale: float) -> None:
+    axes.set_ylim(bottom=0)
+    if not len(blocks):
+        axes.text(0.5, 0.5, "no block was finished", color=QUIET, ha="center")
+        return
     base = np.zeros(len(blocks))
-    edges = np.arange(len(base) + 1) - 0.5 + (blocks[0] if len(base) else 0)
+    edges = np.arange(len(base) + 1) - 0.5 + blocks[0]
     for name, values in parts.items():
         top = base + values * scale
         label = _BUDGET_WORDS.get(name, name)
@@ -376,5 +380,3 @@ def _stack(axes: Axes, blocks: np.ndarray, parts: dict[str, Floats], scale: floa
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(whole_ticks(6))
     axes.grid(axis="y", color=GRID, lw=0.8)
-    if not len(base):
-        axes.text(0.5, 0.5, "no block was finished", color=QUIET, ha="center")
