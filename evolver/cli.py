@@ -279,17 +279,27 @@ def config_new(
 def config_check(session_file: SessionFile) -> None:
     """Name every mistake in a session file: its key, what was found, what is allowed."""
     from evolver import config
-    from evolver.compose import build_generators, build_references, build_session
+    from evolver.compose import (
+        build_generators,
+        build_optimizers,
+        build_references,
+        build_session,
+    )
     from evolver.simulation import build_population
 
     settings, _ = config.load(session_file)
     made = build_generators(settings)
+    build_optimizers(settings, made)
     references = build_references(settings.references, seed=settings.session.seed)
     population = build_population(settings)
     _out.print(f"{session_file}: {len(made)} thread(s), {len(references.images)} reference(s)")
     try:
         session = build_session(
-            settings, made, labels=population.labels, references=len(references.images)
+            settings,
+            made,
+            labels=population.labels,
+            references=len(references.images),
+            schedule="together",
         )
     except ConfigError as exc:
         _err.print(
@@ -300,8 +310,9 @@ def config_check(session_file: SessionFile) -> None:
     seconds = n * (settings.presentation.on_ms + settings.presentation.off_ms) / 1000
     minutes = seconds * settings.session.generations / 60
     _out.print(
-        f"a block is {n} presentations, {seconds:.0f} s of showing; "
-        f"{settings.session.generations} of them are {minutes:.0f} min"
+        f"a generation of every thread, with the references, is {n} presentations, "
+        f"{seconds:.0f} s of showing; {settings.session.generations} of them are "
+        f"{minutes:.0f} min"
     )
     _out.print("[green]good[/]")
 

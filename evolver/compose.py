@@ -27,7 +27,7 @@ from evolver.fitness import Fitness
 from evolver.optimizers import default_popsize
 from evolver.recording import records
 from evolver.session import Position, Schedule, Session, Thread
-from evolver.types import Generator, Images
+from evolver.types import Generator, Images, Optimizer
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -126,6 +126,39 @@ def _without_alpha(image: Image) -> Image:
     return image.convert("RGB")
 
 
+def build_optimizers(config: Config, made: Sequence[Generator]) -> tuple[Optimizer, ...]:
+    """Make one optimizer a thread; raise `ConfigError` naming the thread where one fails."""
+    seed = config.session.seed
+    return tuple(
+        _build_optimizer(
+            i, table, generator, seed=seed, rng=seeds.stream(seed, "optimizer", table.name)
+        )
+        for i, (table, generator) in enumerate(zip(config.threads, made, strict=True))
+    )
+
+
+def _build_optimizer(
+    i: int, table: ThreadTable, generator: Generator, *, seed: int, rng: np.random.Generator
+) -> Optimizer:
+    # Streams are named by the thread, so that adding one changes no other's random numbers.
+    initial = None
+    if table.initial == "generator":
+        n = table.popsize or default_popsize(generator.d)
+        start = seeds.stream(seed, "initial", table.name)
+        initial = generator.initial_codes(n, rng=start)
+    try:
+        return optimizers.load(
+            table.optimizer,
+            generator.d,
+            rng=rng,
+            popsize=table.popsize,
+            initial=initial,
+            **table.optimizer_options,
+        )
+    except ConfigError as exc:
+        raise ConfigError(f"threads[{i}] ({table.name!r}): {exc}") from exc
+
+
 def fresh(index: int, thread: Thread) -> Thread:  # noqa: ARG001  others put it elsewhere
     """Return `thread` as it is: where a session begins."""
     return thread
@@ -163,24 +196,8 @@ def build_session(
     for i, (table, generator) in enumerate(zip(config.threads, made, strict=True)):
         key = "fitness" if table.fitness is None else f"threads[{i}].fitness"
         fitness = Fitness.resolve(config.fitness_of(i), labels, key=key)
-        # Named by the thread, so that adding a thread changes no other's random numbers.
         rng = seeds.stream(seed, "optimizer", table.name)
-        initial = None
-        if table.initial == "generator":
-            n = table.popsize or default_popsize(generator.d)
-            start = seeds.stream(seed, "initial", table.name)
-            initial = generator.initial_codes(n, rng=start)
-        try:
-            optimizer = optimizers.load(
-                table.optimizer,
-                generator.d,
-                rng=rng,
-                popsize=table.popsize,
-                initial=initial,
-                **table.optimizer_options,
-            )
-        except ConfigError as exc:
-            raise ConfigError(f"threads[{i}] ({table.name!r}): {exc}") from exc
+        optimizer = _build_optimizer(i, table, generator, seed=seed, rng=rng)
         threads.append(restore(i, Thread(table.name, optimizer, fitness, rng)))
     return Session(
         threads,

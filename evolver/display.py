@@ -157,11 +157,11 @@ class Display:
 
     def _table(self) -> Table:
         table = Table(box=None, padding=(0, 2), header_style="dim")
-        table.add_column("thread")
-        table.add_column(f"mean ± sem [{self._unit}]".replace("[", r"\["), justify="right")
-        table.add_column("best image", justify="right")
-        table.add_column("references", justify="right")
-        table.add_column("mean score by generation")
+        unit = f"mean ± sem [{self._unit}]".replace("[", r"\[")
+        table.add_column("thread", overflow="ellipsis", no_wrap=True)
+        for title, least in ((unit, 13), ("best image", 6), ("references", 6)):
+            table.add_column(title, justify="right", min_width=least)
+        table.add_column("mean score by generation", overflow="crop", no_wrap=True)
         low, high = self._range()
         for view in self._views:
             if not view.means:
