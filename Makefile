@@ -37,6 +37,8 @@ soak: $(VENV)/installed-dev  ## the long tests: hundreds of kills, faults and re
 
 bench: $(VENV)/installed-dev  ## the benchmarks behind benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.cholesky_speed
+	$(BIN)/python -m benchmarks.startup
+	$(BIN)/python -m benchmarks.journal
 	$(BIN)/python -m benchmarks.wire
 	$(BIN)/python -m benchmarks.superstimuli
 

@@ -1,0 +1,57 @@
+"""Start-up: what importing the package costs a script or a shell.
+
+Question: how long does ``python -c "import evolver"`` take, as a ratio of ``python -c pass``,
+and does it load torch? (Goals: under 0.3 s; no torch.) The same of ``evolver --version``.
+
+Method: each in a new interpreter, the sides alternating; medians of 20 rounds.
+
+Outputs: a Markdown section on standard output. Cost: about 15 s.
+
+    python -m benchmarks.startup
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+
+import numpy as np
+
+_ROUNDS = 20
+_SIDES = {
+    "python -c pass": ["-c", "pass"],
+    "import evolver": ["-c", "import evolver"],
+    "evolver --version": ["-m", "evolver", "--version"],
+}
+
+
+def main() -> None:
+    """Measure, and print the section."""
+    took: dict[str, list[float]] = {name: [] for name in _SIDES}
+    for _ in range(_ROUNDS):
+        for name, arguments in _SIDES.items():
+            began = time.perf_counter()
+            subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
+            took[name].append(time.perf_counter() - began)
+    code = "import evolver, sys; print('torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    base = float(np.median(took["python -c pass"]))
+    print("## Start-up\n")
+    print(f"`python -m benchmarks.startup`, {datetime.now(UTC):%Y-%m-%d},")
+    print(f"{platform.machine()}, {os.cpu_count()} cores; medians of {_ROUNDS}.")
+    print(f"`import evolver` loads torch: {done.stdout.strip()}.\n")
+    print("| | s | ratio |")
+    print("|---|---|---|")
+    for name, times in took.items():
+        median = float(np.median(times))
+        print(f"| `{name}` | {median:.3f} | {median / base:.2f} |")
+
+
+if __name__ == "__main__":
+    main()
