@@ -105,7 +105,7 @@ def _journal(path: Path, batches: list[list[bytes]]) -> float:
 
 def main() -> None:
     """Measure, and print the section."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description="What the journal costs a block of the demo.")
     parser.add_argument("--generations", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()

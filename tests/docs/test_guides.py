@@ -1,0 +1,143 @@
+"""The commands in README.md and in the guides, run as a reader would run them, in their order.
+
+A comment before a block says how: ``<!-- test: skip REASON -->``, ``<!-- test: background -->``
+for a command that goes on, ``<!-- test: expect 2 -->``. A TOML block followed by "Saved as
+`x.toml`" is saved as that.
+"""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+GUIDES = sorted(ROOT.glob("docs/guide-*.md"))
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
+BLOCK = re.compile(
+    r"(?:<!-- test: (?P<how>[^>]*?) -->\n)?```(?P<kind>sh|python|toml)\n(?P<text>.*?)```"
+    r"(?:\n\nSaved as `(?P<file>[\w.]+)`)?",
+    re.DOTALL,
+)
+
+
+@dataclass
+class Block:
+    kind: str
+    text: str
+    how: str
+    file: str
+
+
+def blocks(page):
+    return [
+        Block(m["kind"], m["text"], m["how"] or "", m["file"] or "")
+        for m in BLOCK.finditer(page.read_text(encoding="utf-8"))
+    ]
+
+
+def quick(folder):
+    """Make the session file that `config new` wrote a short one."""
+    file = folder / "session.toml"
+    if file.exists():
+        text = file.read_text()
+        text = re.sub(r"(?m)^generations = \d+", "generations = 2", text)
+        text = re.sub(r"(?m)^# popsize =", "popsize = 6", text)
+        text = re.sub(r"(?m)^count = \d+", "count = 3", text)
+        text = re.sub(r"(?m)^speed = [\d.]+", "speed = 50.0", text)
+        file.write_text(text)
+
+
+def environment():
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
+def test_the_commands_of_a_guide_run(page, tmp_path):
+    running = []
+    try:
+        for block in blocks(page):
+            if block.how.startswith("skip"):
+                continue
+            if block.kind == "toml":
+                if block.file:
+                    (tmp_path / block.file).write_text(block.text)
+                continue
+            command = (
+                [sys.executable, "-c", block.text]
+                if block.kind == "python"
+                else ["sh", "-ec", block.text]
+            )
+            if block.how == "background":
+                running.append(
+                    subprocess.Popen(
+                        ["sh", "-c", f"exec {block.text}"],
+                        cwd=tmp_path,
+                        env=environment(),
+                        stdout=subprocess.PIPE,
+                        stderr=subprocess.STDOUT,
+                        text=True,
+                    )
+                )
+                continue
+            expected = int(block.how.split()[1]) if block.how.startswith("expect") else 0
+            done = subprocess.run(
+                command,
+                cwd=tmp_path,
+                env=environment(),
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == expected, f"{block.text}\n{done.stdout}{done.stderr}"
+            assert "Traceback" not in done.stderr
+            quick(tmp_path)
+            while running and "rig" in block.text:
+                process = running.pop()
+                said, _ = process.communicate(timeout=60)
+                assert process.returncode == 0, said
+    finally:
+        for process in running:
+            process.kill()
+            process.communicate()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page):
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        if not target.startswith(("http:", "https:")):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def commands():
+    """Return every sub-command that the help lists, with the groups' own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "evolver", "--help"], capture_output=True, text=True, check=True
+    )
+    listed = done.stdout.partition("Commands")[2]
+    return re.findall(r"(?m)^\W*([a-z][a-z-]+)  ", listed)
+
+
+def test_every_command_is_in_the_readme_or_a_guide():
+    text = "\n".join(page.read_text(encoding="utf-8") for page in (ROOT / "README.md", *GUIDES))
+    found = commands()
+    assert {"demo", "simulate", "rig"} <= set(found)
+    missing = [name for name in found if f"evolver {name}" not in text]
+    assert missing in ([], ["demo"])  # `make demo` runs it
+
+
+def test_the_readmes_commands_exist():
+    makefile = (ROOT / "Makefile").read_text()
+    names = set(commands())
+    for block in blocks(ROOT / "README.md"):
+        for line in block.text.splitlines():
+            words = shlex.split(line, comments=True)
+            if words[:1] == ["make"]:
+                assert f"\n{words[1]}:" in makefile
+            elif words[:1] == ["evolver"]:
+                assert words[1] in names
