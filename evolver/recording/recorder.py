@@ -92,6 +92,13 @@ class Recorder:
         spent = self._clock() - begun
         with self._changed:
             self._busy_s += spent
+        self.submit_payload(payload, on_durable)
+
+    def submit_payload(
+        self, payload: bytes, on_durable: Callable[[], None] | None = None
+    ) -> None:
+        """Hand over a record that is already encoded; otherwise as `submit`."""
+        with self._changed:
             self._check()
             while self._bytes and self._bytes + len(payload) > self._queue_bytes:
                 self._wanted = self._submitted  # room is made by syncing, now
@@ -101,6 +108,12 @@ class Recorder:
             self._queue.append(_Item(payload, on_durable))
             self._bytes += len(payload)
             self._submitted += 1
+            self._changed.notify_all()
+
+    def flush(self) -> None:
+        """Have everything submitted so far synced at once, and do not wait for it."""
+        with self._changed:
+            self._wanted = max(self._wanted, self._submitted)
             self._changed.notify_all()
 
     def barrier(self) -> None:
