@@ -17,6 +17,7 @@ import os
 import select
 import signal
 import socket
+import struct
 import sys
 import threading
 import time
@@ -135,7 +136,7 @@ class RecorderProcess:
             name, place = remote.NAMED.unpack(body)
             if kind != remote.HELLO:
                 raise OSError(f"the first frame must be a hello; got kind {kind}")
-        except (OSError, ValueError) as exc:
+        except (OSError, struct.error) as exc:
             logger.warning("a stranger was sent away: %s", exc)
             link.close()
             return
@@ -153,7 +154,7 @@ class RecorderProcess:
             self._say_durable(name, self._engine.has)
 
     def _say_durable(self, name: bytes, number: int) -> None:
-        """Say that all records of this engine below `number` are durable, if it still listens."""
+        """Say that this engine's records below `number` are durable, if it still listens."""
         engine = self._engine
         if engine is not None and engine.name == name:
             self._busy_s += self._recorder.take_busy_seconds()
@@ -162,11 +163,11 @@ class RecorderProcess:
     def _hear(self, engine: _Engine) -> None:
         try:
             kind, body = remote.receive(engine.link)
-        except OSError:
+            number = remote.NUMBER.unpack_from(body)[0] if kind == remote.RECORD else -1
+        except (OSError, struct.error):
             self._lost_engine()
             return
         if kind == remote.RECORD:
-            (number,) = remote.NUMBER.unpack_from(body)
             if number == engine.has:
                 engine.has += 1
                 self._sequence += 1
