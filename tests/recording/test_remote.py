@@ -1,4 +1,4 @@
-"""The recorder in a process of its own: killed, restarted, refused by its disk, outliving engines."""
+"""The recorder in a process of its own: killed, restarted, refused by its disk."""
 
 import os
 import signal
