@@ -7,26 +7,24 @@ import is imported by the command that needs it.
 from __future__ import annotations
 
 import logging
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from evolver import __version__
+from evolver.commands import live
+from evolver.commands.terminal import Stop, after, console, error_console, make_report, watching
 from evolver.errors import ConfigError, EvolverError
 from evolver.layout import JOURNAL, RECORDING, REPORT
 from rig_bridge.errors import RigBridgeError
 
 if TYPE_CHECKING:
     from evolver.config import Config
-    from evolver.daemon import Ended, Watcher
+    from evolver.daemon import Ended
 
 app = typer.Typer(
     name="evolver",
@@ -40,14 +38,14 @@ config_app = typer.Typer(
     help="Write a session file to start from, or check one.", no_args_is_help=True
 )
 app.add_typer(config_app, name="config")
+app.command()(live.serve)
+app.command()(live.resume)
+app.add_typer(live.ctl, name="ctl")
 
 SessionFile = Annotated[
     Path, typer.Argument(metavar="SESSION.toml", help="session file; see 'evolver config new'")
 ]
 RecordingFile = Annotated[Path, typer.Argument(metavar="FILE", help="recording (.h5)")]
-
-_out = Console(highlight=False, soft_wrap=True)
-_err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def main() -> None:
@@ -55,7 +53,7 @@ def main() -> None:
     try:
         app()
     except (EvolverError, RigBridgeError) as exc:
-        _err.print(f"[bold red]error:[/] {escape(str(exc))}")
+        error_console.print(f"[bold red]error:[/] {escape(str(exc))}")
         sys.exit(2)
 
 
@@ -67,7 +65,7 @@ def _options(
     ] = False,
 ) -> None:
     if version:
-        _out.print(f"evolver {__version__}")
+        console.print(f"evolver {__version__}")
         raise typer.Exit
     logging.basicConfig(
         level=logging.INFO if verbose else logging.CRITICAL,
@@ -98,9 +96,9 @@ def demo(
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "demo.toml"
     path.write_text(text, encoding="utf-8")
-    _out.print(f"session file: {path}")
+    console.print(f"session file: {path}")
     ended = _run_with_rig(settings, text, path)
-    _after(ended)
+    after(ended)
 
 
 @app.command()
@@ -119,9 +117,9 @@ def run(
     from evolver.daemon import run_live
 
     settings, text = config.load(session_file)
-    with _watching(settings, f"{settings.session.name}: live session") as watcher:
+    with watching(settings, f"{settings.session.name}: live session") as watcher:
         ended = run_live(settings, text, watcher)
-    _after(ended, report_too=report_too)
+    after(ended, report_too=report_too)
 
 
 @app.command()
@@ -136,9 +134,9 @@ def simulate(
     from evolver.daemon import run_simulated
 
     settings, text = config.load(session_file)
-    with _watching(settings, f"{settings.session.name}: simulation") as watcher:
+    with watching(settings, f"{settings.session.name}: simulation") as watcher:
         ended = run_simulated(settings, text, watcher)
-    _after(ended, report_too=report_too)
+    after(ended, report_too=report_too)
 
 
 @app.command()
@@ -181,15 +179,15 @@ def rig(
     )
     settings = msgspec.structs.replace(settings, simulation=table)
     settings = config.parse(config.commented(settings), source="the rig's options")
-    stop = _Stop()
+    stop = Stop()
     with stop.on_signals():
         where = endpoint or settings.rig.endpoint
-        _out.print(
+        console.print(
             f"simulated rig of {escape(', '.join(table.units))} at speed {table.speed:g}; "
             f"connecting to {where} …"
         )
         reason = run_rig(settings, endpoint=where, stop=stop)
-    _out.print(f"the session is over: {escape(reason)}")
+    console.print(f"the session is over: {escape(reason)}")
 
 
 @app.command()
@@ -215,8 +213,8 @@ def inspect(file: RecordingFile) -> None:
                 table.add_column(escape(column))
             for row in section.rows:
                 table.add_row(*(escape(str(cell)) for cell in row))
-            _out.print(table)
-            _out.print()
+            console.print(table)
+            console.print()
 
 
 @app.command()
@@ -227,8 +225,8 @@ def report(
     ] = None,
 ) -> None:
     """Write the report of a recording: one HTML page, and its figures as PNG files."""
-    page = _write_report(file, out or file.resolve().parent / REPORT)
-    _out.print(f"report: {page}")
+    page = make_report(file, out or file.resolve().parent / REPORT)
+    console.print(f"report: {page}")
 
 
 @app.command()
@@ -249,13 +247,13 @@ def fold(
     target = out or folder.resolve().parent / RECORDING
     done = fold_journal(folder, target, overwrite=overwrite)
     ended = done.end_reason if done.complete else "cut short: no end was recorded"
-    _out.print(
+    console.print(
         f"{done.shown} presentations ({done.missing} planned and never shown), "
         f"{done.images} images, {done.spikes} spikes; session: {escape(ended)}"
     )
     for warning in done.warnings:
-        _out.print(f"[yellow]warning:[/] {escape(warning)}")
-    _out.print(f"recording: {target}")
+        console.print(f"[yellow]warning:[/] {escape(warning)}")
+    console.print(f"recording: {target}")
 
 
 @config_app.command("new")
@@ -272,7 +270,7 @@ def config_new(
         file.write_text(config.commented(presets.new()), encoding="utf-8")
     except OSError as exc:
         raise ConfigError(f"{file} cannot be written: {exc.strerror}") from exc
-    _out.print(f"wrote {file}; check it with  evolver config check {file}")
+    console.print(f"wrote {file}; check it with  evolver config check {file}")
 
 
 @config_app.command("check")
@@ -292,7 +290,9 @@ def config_check(session_file: SessionFile) -> None:
     build_optimizers(settings, made)
     references = build_references(settings.references, seed=settings.session.seed)
     population = build_population(settings)
-    _out.print(f"{session_file}: {len(made)} thread(s), {len(references.images)} reference(s)")
+    console.print(
+        f"{session_file}: {len(made)} thread(s), {len(references.images)} reference(s)"
+    )
     try:
         session = build_session(
             settings,
@@ -302,59 +302,19 @@ def config_check(session_file: SessionFile) -> None:
             schedule="together",
         )
     except ConfigError as exc:
-        _err.print(
+        error_console.print(
             f"[yellow]note:[/] with the simulated rig it would not run: {escape(str(exc))}"
         )
         return
     n = len(session.propose().presentations)
     seconds = n * (settings.presentation.on_ms + settings.presentation.off_ms) / 1000
     minutes = seconds * settings.session.generations / 60
-    _out.print(
+    console.print(
         f"a generation of every thread, with the references, is {n} presentations, "
         f"{seconds:.0f} s of showing; {settings.session.generations} of them are "
         f"{minutes:.0f} min"
     )
-    _out.print("[green]good[/]")
-
-
-class _Stop:
-    """Whether somebody asked to stop; a second signal ends the process as it always did."""
-
-    def __init__(self) -> None:
-        self._asked = False
-
-    def __call__(self) -> bool:
-        return self._asked
-
-    @contextmanager
-    def on_signals(self) -> Generator[None, None, None]:
-        before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
-
-        def ask(number: int, _frame: object) -> None:
-            self._asked = True
-            signal.signal(number, before[signal.Signals(number)])
-
-        for number in before:
-            signal.signal(number, ask)
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-
-@contextmanager
-def _watching(settings: Config, title: str) -> Generator[Watcher, None, None]:
-    from evolver.daemon import Watcher
-    from evolver.display import Display
-
-    display = Display(_out, title=title, threads=[t.name for t in settings.threads])
-    stop = _Stop()
-    start: Callable[[Path], None] = lambda folder: display.begin(f"{title} → {folder}")  # noqa: E731
-    with stop.on_signals(), display:
-        yield Watcher(
-            should_stop=stop, on_wait=display.wait, on_start=start, on_progress=display
-        )
+    console.print("[green]good[/]")
 
 
 def _run_with_rig(settings: Config, text: str, path: Path) -> Ended:
@@ -365,7 +325,7 @@ def _run_with_rig(settings: Config, text: str, path: Path) -> Ended:
     title = (
         f"{settings.session.name}: two threads evolve images for {settings.simulation.units[0]}"
     )
-    with _watching(settings, title) as watcher:
+    with watching(settings, title) as watcher:
 
         def on_endpoint(endpoint: str) -> None:
             command = [
@@ -385,20 +345,3 @@ def _run_with_rig(settings: Config, text: str, path: Path) -> Ended:
             for child in children:
                 child.terminate()
                 child.wait(timeout=10)
-
-
-def _after(ended: Ended, *, report_too: bool = True) -> None:
-    _out.print(f"[bold]{escape(ended.reason)}[/]")
-    _out.print(f"recording: {ended.recording}")
-    if report_too:
-        page = _write_report(ended.recording, ended.folder / REPORT)
-        _out.print(f"report:    {page}")
-
-
-def _write_report(file: Path, out: Path) -> Path:
-    from evolver import recording
-    from evolver.analysis.report import write_report
-    from evolver.compose import renderers
-
-    with recording.read(file) as opened, _out.status("writing the report …"):
-        return write_report(opened, out, render=renderers(opened.config))

@@ -181,6 +181,64 @@ class RigTable(Struct, frozen=True, forbid_unknown_fields=True):
     ] = (-100.0, 300.0)
 
 
+WatchdogName: TypeAlias = Literal[
+    "aborts",
+    "spike loss",
+    "dead unit",
+    "noisy unit",
+    "baseline",
+    "drift",
+    "pace",
+    "idle",
+    "disk",
+]
+
+
+class WatchdogsTable(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a session warns of, and what it pauses for. What is normal, the first blocks say."""
+
+    pause_on: Annotated[
+        tuple[WatchdogName, ...],
+        Meta(description="pause on these, and only warn of the others"),
+    ] = ("disk",)
+    aborts_in_a_row: Annotated[
+        int, Meta(ge=1, le=10_000, description="aborted showings, one after the other")
+    ] = 20
+    abort_share: Annotated[
+        float, Meta(gt=0, le=1, description="aborted, of the last 200 showings")
+    ] = 0.5
+    silent_showings: Annotated[
+        int, Meta(ge=1, le=100_000, description="showings without a spike of a scored unit")
+    ] = 150
+    noisy_hz: Annotated[
+        float, Meta(gt=0, le=10_000, description="mean rate of a scored unit, spikes/s")
+    ] = 300.0
+    drift_sd: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=100,
+            description="baseline, or the references' response, away from the first blocks, "
+            "standard deviations",
+        ),
+    ] = 5.0
+    slow_block: Annotated[
+        float,
+        Meta(ge=1, le=100, description="a block's time on the rig, as planned times this"),
+    ] = 2.0
+    idle_s: Annotated[
+        float, Meta(ge=0, le=3600, description="the rig has nothing to show, seconds")
+    ] = 1.0
+    disk_minutes: Annotated[
+        tuple[
+            Annotated[float, Meta(ge=0, le=100_000)], Annotated[float, Meta(ge=0, le=100_000)]
+        ],
+        Meta(
+            description="left at the present pace: warn below the first, pause below the second"
+        ),
+    ] = (30.0, 5.0)
+
+
 class SimulationTable(Struct, frozen=True, forbid_unknown_fields=True):
     """The simulated rig: CNN units turned into spiking neurons."""
 
@@ -223,6 +281,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     fitness: FitnessTable = FitnessTable()
     references: ReferencesTable = ReferencesTable()
     rig: RigTable = RigTable()
+    watchdogs: WatchdogsTable = WatchdogsTable()
     simulation: SimulationTable = SimulationTable()
 
     def fitness_of(self, thread: int) -> FitnessTable:

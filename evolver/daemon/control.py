@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,6 @@ from types import TracebackType
 from typing import Literal, Self, TypeAlias
 
 import msgspec
-import platformdirs
 import zmq
 from msgspec import Struct
 
@@ -104,7 +104,10 @@ def runtime_folder() -> Path:
 
 
 def _default_runtime() -> Path:
-    return platformdirs.user_runtime_path("evolver")
+    run = os.environ.get("XDG_RUNTIME_DIR", "")
+    if run:
+        return Path(run) / "evolver"
+    return Path(tempfile.gettempdir()) / f"evolver-{os.getuid()}"
 
 
 class ControlServer:

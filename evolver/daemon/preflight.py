@@ -188,7 +188,7 @@ def _disk(
     free = shutil.disk_usage(folder).free
     minutes = config.session.generations * n * (show.on_ms + show.off_ms) / 60_000
     left = free / need * minutes if need else float("inf")
-    text = f"{free / 2**30:.1f} GiB free, the session takes about {need / 2**30:.2f} GiB"
+    text = f"{free / 1e9:.1f} GB free, the session takes about {need / 1e6:.0f} MB"
     if free < need:
         return Check("disk", "bad", f"{text}: it is full after {left:.0f} of {minutes:.0f} min")
     if left - minutes < _MINUTES_LEFT:

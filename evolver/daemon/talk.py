@@ -20,6 +20,8 @@ from evolver.ports import CommandName, Progress
 from evolver.session import Outcome, ThreadOutcome
 
 MAX_FRAME = 16 << 20
+CANNOT_GO_ON = 3
+"""Exit status of an engine that starting again would not help."""
 _LENGTH = struct.Struct("<I")
 
 

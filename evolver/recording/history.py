@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evolver.errors import RecordingError
-from evolver.recording.index import JournalIndex
+from evolver.recording.index import JournalIndex, segment_paths
 from evolver.recording.records import (
     Array,
     Committed,
@@ -103,6 +103,14 @@ class History:
         if not isinstance(record, ImagePixels):
             raise RecordingError(f"record {self.images[sha256]} must hold pixels; it does not")
         return record.pixels.numpy().astype(np.uint8, copy=False)
+
+
+def has_begun(journal: Path) -> bool:
+    """Whether a journal holds the start of a session."""
+    if not segment_paths(journal):
+        return False
+    _, first = next(iter(JournalIndex(journal)), (-1, None))
+    return isinstance(first, RunStart)
 
 
 def read_history(journal: Path) -> History:

@@ -2,8 +2,8 @@
 
 Composition: a socket, a `Recorder`, signals. Outlives the engines it serves: what one handed
 over before it died is written and synced, and the next one goes on in the same journal. It ends
-when it is told to (SIGTERM), or when its supervisor is gone, and writes everything first. An
-interrupt from the keyboard is not for it.
+when it is told to (SIGTERM), or when its supervisor and then the engine are gone, and writes
+everything first. An interrupt from the keyboard is not for it.
 
 Run by the supervisor: ``python -m evolver.recording.process JOURNAL ADDRESS [--parent FD]``.
 """
@@ -36,6 +36,7 @@ from evolver.recording.records import Event
 logger = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 0.2
+_ENGINE_PATIENCE_S = 15.0  # for an engine's last records, once the supervisor is gone
 
 
 @dataclass(slots=True, eq=False)
@@ -77,6 +78,7 @@ class RecorderProcess:
         self._said: Exception | None = None  # an error the engine was told of
         self._busy_s = 0.0
         self._ended = False
+        self._patience_until: float | None = None
         address.unlink(missing_ok=True)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(str(address))
@@ -120,7 +122,12 @@ class RecorderProcess:
         if self._listener in ready:
             self._welcome(self._listener.accept()[0])
         if self._parent in ready and not os.read(self._parent or 0, 1):
-            logger.error("the supervisor is gone: writing what has come, then ending")
+            logger.error("the supervisor is gone: ending after the engine has")
+            os.close(self._parent or 0)
+            self._parent, self._patience_until = None, time.monotonic() + _ENGINE_PATIENCE_S
+        if self._patience_until is not None and (
+            self._engine is None or time.monotonic() > self._patience_until
+        ):
             self._ended = True
         self._look()
 
@@ -141,6 +148,7 @@ class RecorderProcess:
             link.close()
             return
         link.settimeout(None)
+        self._drain()  # all that the engine before handed over
         self._lost_engine()
         if name != self._last:
             self._note_death()

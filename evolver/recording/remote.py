@@ -134,6 +134,21 @@ class RemoteRecorder:
             self._bytes += len(payload)
             self._changed.notify_all()
 
+    def attach(self) -> None:
+        """Return once the recorder listens to this engine alone.
+
+        From then on the journal holds all that any engine before has handed over.
+
+        Raises
+        ------
+        RecordingError
+            The recorder cannot be reached.
+        """
+        with self._changed:
+            while self._place == NO_PLACE:
+                self._check()
+                self._changed.wait()
+
     def barrier(self) -> None:
         """Return when everything submitted before this call is durable.
 
@@ -235,8 +250,10 @@ class RemoteRecorder:
         kind, body = receive(link)
         if kind != WELCOME:
             raise OSError(f"the recorder said {kind} instead of welcome")
-        self._place, has = PLACE.unpack(body)
+        place, has = PLACE.unpack(body)
         with self._changed:
+            self._place = place
+            self._changed.notify_all()
             self._unsent = sum(kept.number >= has for kept in self._kept)
         listener = threading.Thread(target=self._listen, args=(link,), name="record-listener")
         listener.daemon = True

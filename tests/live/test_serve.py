@@ -1,0 +1,250 @@
+"""The supervised session: real processes, killed one by one; an operator who speaks to it."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evolver import config, recording
+from evolver.daemon import run_simulated
+from evolver.recording.journal import read_journal
+from evolver.recording.records import Committed, Event, Resumed
+
+from .sessions import small, write
+from .test_live import Evolver
+from .test_simulate import Watching
+
+QUIET = {"spikes": "none", "abort_rate": 0.0}
+
+
+@pytest.fixture
+def runtime(monkeypatch):
+    """A folder of control sockets for this test alone; a socket's path must be short."""
+    with tempfile.TemporaryDirectory(prefix="ev", dir="/tmp") as folder:
+        Path(folder).chmod(0o700)
+        monkeypatch.setenv("EVOLVER_RUNTIME", folder)
+        yield Path(folder)
+
+
+@pytest.fixture
+def start(runtime, monkeypatch):
+    from . import test_live
+
+    monkeypatch.setattr(
+        test_live, "ENVIRONMENT", {**test_live.ENVIRONMENT, "EVOLVER_RUNTIME": str(runtime)}
+    )
+    started = []
+
+    def begin(*arguments):
+        started.append(Evolver(*arguments))
+        return started[-1]
+
+    yield begin
+    for one in started:
+        one.kill()
+
+
+def ctl(*arguments, expect=0):
+    done = subprocess.run(
+        [sys.executable, "-m", "evolver", "ctl", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    said = done.stdout + done.stderr
+    assert done.returncode == expect, said
+    assert "Traceback" not in said
+    return said
+
+
+def serve(start, file, *options):
+    """Start a session and a rig that has found it."""
+    session = start("serve", file, "--no-page", *options)
+    endpoint = session.until(r"waiting for the rig: (\S+)").group(1)
+    return session, start("rig", file, "--endpoint", endpoint)
+
+
+def the_folder(parent):
+    (found,) = [p for p in parent.iterdir() if p.is_dir()]
+    return found
+
+
+def children():
+    """Return the process of each child, by name."""
+    found = {}
+    said = ctl("status")
+    for name in ("engine", "recorder"):
+        match = re.search(rf"{name}\s+running, process (\d+)", said)
+        assert match, said
+        found[name] = int(match.group(1))
+    return found
+
+
+def until(condition, seconds=30.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never came to pass"
+        time.sleep(0.05)
+
+
+def shown_so_far():
+    match = re.search(r"shown\s+(\d+) presentations", ctl("status"))
+    return int(match.group(1)) if match else 0
+
+
+def check_same_trajectory(folder, settings, tmp_path):
+    """The session's codes and scores are those of a simulation that nothing interrupted."""
+    import msgspec
+
+    table = msgspec.structs.replace(settings.session, folder=str(tmp_path / "offline"))
+    same = msgspec.structs.replace(settings, session=table)
+    ended = run_simulated(same, config.commented(same), Watching().watcher)
+    with recording.read(folder / "session.h5") as a, recording.read(ended.recording) as b:
+        assert a.complete
+        assert a.bit_identical
+        for x, y in zip(a.threads, b.threads, strict=True):
+            np.testing.assert_array_equal(x.codes, y.codes)
+            np.testing.assert_array_equal(x.score, y.score)
+
+
+def check_committed_once(folder):
+    blocks = [r.block for _, r in read_journal(folder / "journal") if isinstance(r, Committed)]
+    assert sorted(blocks) == list(range(len(blocks)))
+
+
+def test_a_session_runs_to_its_end_and_is_the_simulations(tmp_path, start):
+    settings = small(tmp_path / "out", simulation=QUIET)
+    session, rig = serve(start, write(settings, tmp_path / "s.toml"), "--yes")
+    status, said = session.end()
+    assert status == 0, said
+    assert "finished" in said
+    assert rig.end()[0] == 0
+    folder = the_folder(tmp_path / "out")
+    check_same_trajectory(folder, settings, tmp_path)
+    assert {p.name for p in (folder / "logs").iterdir()} == {"engine.log", "recorder.log"}
+
+
+@pytest.mark.parametrize("victim", ["engine", "recorder"])
+def test_a_process_that_is_killed_is_started_again_and_nothing_is_lost(tmp_path, start, victim):
+    settings = small(
+        tmp_path / "out", session={"generations": 12}, simulation={**QUIET, "speed": 10.0}
+    )
+    session, rig = serve(start, write(settings, tmp_path / "s.toml"), "--yes")
+    session.until(r"generation +2/12")
+    os.kill(children()[victim], signal.SIGKILL)
+    session.until(rf"the {victim} ended with signal 9; it is started again")
+    status, said = session.end()
+    assert status == 0, said
+    assert rig.end()[0] == 0
+    folder = the_folder(tmp_path / "out")
+    check_same_trajectory(folder, settings, tmp_path)
+    check_committed_once(folder)
+    resumed = [r for _, r in read_journal(folder / "journal") if isinstance(r, Resumed)]
+    assert len(resumed) == (victim == "engine")
+
+
+def test_an_operator_speaks_to_the_session(tmp_path, start):
+    settings = small(
+        tmp_path / "out", session={"generations": 300}, simulation={**QUIET, "speed": 5.0}
+    )
+    session, rig = serve(start, write(settings, tmp_path / "s.toml"), "--yes")
+    session.until(r"generation +1/300")
+    assert "noted" in ctl("note", "the animal is awake")
+    assert "paused" in ctl("pause", "--why", "a drink")
+    until(lambda: "paused" in ctl("status"))
+    until(lambda: shown_so_far() == shown_so_far())
+    still = shown_so_far()
+    time.sleep(0.5)
+    assert shown_so_far() == still
+    assert "going on" in ctl("resume")
+    until(lambda: shown_so_far() > still)
+    ctl("reference-only")
+    until(lambda: "reference-only" in ctl("status"))
+    ctl("resume")
+    assert "must say something" in ctl("note", "", expect=2)
+    assert "ending" in ctl("stop")
+    status, said = session.end()
+    assert status == 0, said
+    assert "stopped by operator" in said
+    rig.end()
+    folder = the_folder(tmp_path / "out")
+    events = [r for _, r in read_journal(folder / "journal") if isinstance(r, Event)]
+    texts = {e.name: e.text for e in events}
+    assert texts["note"] == "the animal is awake"
+    assert texts["pause"] == "pause by operator: a drink"
+    assert {"resume", "reference_only", "stop"} <= texts.keys()
+    assert "no live session" in ctl("status", expect=2)
+
+
+def test_nothing_is_shown_before_the_checks_are_confirmed(tmp_path, start):
+    settings = small(tmp_path / "out", simulation=QUIET)
+    session, rig = serve(start, write(settings, tmp_path / "s.toml"))
+    session.until("before the first image")
+    session.until("confirm with  evolver ctl confirm")
+    folder = the_folder(tmp_path / "out")
+    assert not list((folder / "journal").glob("*.evj"))
+    assert "confirmed" in ctl("confirm")
+    status, said = session.end()
+    assert status == 0, said
+    assert "climbs unit 0: channel 0" in said
+    assert "nothing to confirm" not in said
+    rig.end()
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_session_and_keeps_everything(tmp_path, start, how):
+    settings = small(
+        tmp_path / "out", session={"generations": 300}, simulation={**QUIET, "speed": 5.0}
+    )
+    session, rig = serve(start, write(settings, tmp_path / "s.toml"), "--yes")
+    session.until(r"generation +1/300")
+    session.process.send_signal(signal.SIGHUP)  # a terminal that goes ends nothing
+    session.process.send_signal(how)
+    status, said = session.end()
+    assert status == 0, said
+    assert "stopped by operator" in said
+    rig.end()
+    with recording.read(the_folder(tmp_path / "out") / "session.h5") as opened:
+        assert opened.complete
+
+
+def test_when_all_is_killed_resume_goes_on(tmp_path, start):
+    settings = small(
+        tmp_path / "out", session={"generations": 12}, simulation={**QUIET, "speed": 10.0}
+    )
+    file = write(settings, tmp_path / "s.toml")
+    session, rig = serve(start, file, "--yes")
+    session.until(r"generation +2/12")
+    pids = children()
+    session.process.kill()
+    until(lambda: all(not Path(f"/proc/{pid}").exists() for pid in pids.values()))
+    rig.kill()
+    folder = the_folder(tmp_path / "out")
+    again = start("resume", folder, "--yes", "--no-page")
+    endpoint = again.until(r"waiting for the rig: (\S+)").group(1)
+    second = start("rig", file, "--endpoint", endpoint)
+    status, said = again.end()
+    assert status == 0, said
+    assert second.end()[0] == 0
+    check_same_trajectory(folder, settings, tmp_path)
+    check_committed_once(folder)
+    status, said = start("resume", folder, "--yes").end()
+    assert status == 2
+    assert "it is finished" in said
+
+
+def test_a_mistake_that_only_the_rig_shows_ends_it_without_trying_again(tmp_path, start):
+    settings = small(tmp_path / "out", fitness={"units": (99,)})
+    session, rig = serve(start, write(settings, tmp_path / "s.toml"), "--yes")
+    status, said = session.end()
+    assert status == 2
+    assert "fitness.units: must be 0 to 1" in said
+    assert "started again" not in said
+    rig.kill()
