@@ -1,0 +1,138 @@
+"""The schedule: how long a rig is idle because the engine computes.
+
+Question
+    Two threads whose images take half a block's showing to render: what share of the session is
+    the rig idle, in each schedule? (Goal: at most 1 % where another thread, or enough
+    references, can be shown meanwhile; `together` is the naive schedule beside it.)
+Method
+    Live sessions over a real socket with the simulated rig in a process of its own, in real
+    time (on 40, off 60 ms). The generators are the built-in ones, slowed by sleeping until a
+    generation has taken half the time that a block of it, or of both, is shown. Idle is read
+    from the rig's own clock in the recording: the time from the first onset to the last offset
+    and its blank, less what was asked to be shown, over that time. The session's own figure, by
+    the engine's clock, stands beside it.
+Repeats
+    One session of 6 generations a schedule.
+Cost
+    About 2 minutes.
+Outputs
+    A Markdown section on standard output.
+
+Run by ``python -m benchmarks.schedule``.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evolver import config, generators, recording
+from evolver.daemon import Watcher, job, run_live
+from evolver.types import Codes, Generator, Images
+
+_ON_MS, _OFF_MS = 40.0, 60.0
+_POPSIZE = 24
+_REFERENCES = 30
+_GENERATIONS = 6
+
+
+class _Slow:
+    """A generator that takes its time."""
+
+    def __init__(self, inner: Generator, seconds: float) -> None:
+        self._inner, self._seconds = inner, seconds
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  whatever the generator has
+        return getattr(self._inner, name)
+
+    def render(self, codes: Codes) -> Images:
+        """Render, and wait until `seconds` are over."""
+        began = time.monotonic()
+        images = self._inner.render(codes)
+        time.sleep(max(0.0, self._seconds - (time.monotonic() - began)))
+        return images
+
+
+def _session(folder: Path, schedule: str) -> config.Config:
+    settings = config.Config(
+        session=config.SessionTable(
+            schedule, seed=1, generations=_GENERATIONS, folder=str(folder)
+        ),
+        presentation=config.PresentationTable(on_ms=_ON_MS, off_ms=_OFF_MS, schedule=schedule),  # pyright: ignore[reportArgumentType]
+        threads=(
+            config.ThreadTable("texture", "mini-texture", popsize=_POPSIZE),
+            config.ThreadTable("object", "mini-object", popsize=_POPSIZE),
+        ),
+        references=config.ReferencesTable(count=_REFERENCES),
+        rig=config.RigTable(endpoint="tcp://127.0.0.1:*"),
+        simulation=config.SimulationTable(units=("mini:conv4:52",), abort_rate=0.0),
+    )
+    return config.parse(config.commented(settings))
+
+
+def _run(folder: Path, schedule: str) -> tuple[float, float, float]:
+    """Return the rig's idle share, the engine's idea of it, and the seconds of rendering."""
+    settings = _session(folder, schedule)
+    text = config.commented(settings)
+    file = folder / f"{schedule}.toml"
+    file.write_text(text, encoding="utf-8")
+    shown = {"together": 2 * _POPSIZE + _REFERENCES, "references": 2 * _POPSIZE}.get(
+        schedule, _POPSIZE + _REFERENCES
+    )
+    seconds = shown * (_ON_MS + _OFF_MS) / 1000 / 2
+
+    def slow(settings: config.Config) -> tuple[Generator, ...]:
+        return tuple(_Slow(generators.load(t.generator), seconds) for t in settings.threads)  # pyright: ignore[reportReturnType]
+
+    children: list[subprocess.Popen[bytes]] = []
+
+    def start_rig(endpoint: str) -> None:
+        command = [sys.executable, "-m", "evolver", "rig", str(file), "--endpoint", endpoint]
+        children.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
+
+    watcher = Watcher(lambda: False, lambda _: None, lambda _: None, lambda _: None)
+    fast, job.build_generators = job.build_generators, slow
+    try:
+        ended = run_live(settings, text, watcher, on_endpoint=start_rig)
+    finally:
+        job.build_generators = fast
+        for child in children:
+            child.terminate()
+            child.wait()
+    with recording.read(ended.recording) as opened:
+        p, blocks = opened.presentations, opened.blocks
+        asked = float((p["on_ms"] + p["off_ms"]).sum()) / 1000
+        span = (p["offset_ns"].max() - p["onset_ns"].min()) / 1e9 + _OFF_MS / 1000
+        return 1 - asked / span, float(blocks["idle"].sum()) / span, seconds
+
+
+def main() -> None:
+    """Measure, and print the section."""
+    print("## The schedule: how long the rig is idle\n")
+    print(
+        f"`python -m benchmarks.schedule`, {datetime.now(UTC):%Y-%m-%d}, {platform.machine()},"
+    )
+    print(f"{os.cpu_count()} cores; 2 threads of {_POPSIZE} images, {_REFERENCES} references,")
+    print(f"{_ON_MS + _OFF_MS:.0f} ms a showing, {_GENERATIONS} generations, in real time.\n")
+    print("| schedule | a generation takes to render | rig idle, its clock | engine's clock |")
+    print("|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        for schedule in ("together", "references", "alternate"):
+            idle, engine, seconds = _run(Path(folder), schedule)
+            print(
+                f"| {schedule} | {seconds:.1f} s | {idle:.2%} | {np.round(engine * 100, 2)}% |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
