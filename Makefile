@@ -39,6 +39,7 @@ bench: $(VENV)/installed-dev  ## the benchmarks behind benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.cholesky_speed
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.journal
+	$(BIN)/python -m benchmarks.schedule
 	$(BIN)/python -m benchmarks.wire
 	$(BIN)/python -m benchmarks.superstimuli
 

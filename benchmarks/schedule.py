@@ -8,9 +8,10 @@ Method
     Live sessions over a real socket with the simulated rig in a process of its own, in real
     time (on 40, off 60 ms). The generators are the built-in ones, slowed by sleeping until a
     generation has taken half the time that a block of it, or of both, is shown. Idle is read
-    from the rig's own clock in the recording: the time from the first onset to the last offset
-    and its blank, less what was asked to be shown, over that time. The session's own figure, by
-    the engine's clock, stands beside it.
+    from the rig's own clock in the recording: of each onset, how much later it came than the
+    onset before it and its on and off times, less the median of that (what the rig itself
+    takes between any two showings), summed over the time of the session. The session's own
+    figure, by the engine's clock, stands beside it.
 Repeats
     One session of 6 generations a schedule.
 Cost
@@ -110,9 +111,12 @@ def _run(folder: Path, schedule: str) -> tuple[float, float, float]:
             child.wait()
     with recording.read(ended.recording) as opened:
         p, blocks = opened.presentations, opened.blocks
-        asked = float((p["on_ms"] + p["off_ms"]).sum()) / 1000
-        span = (p["offset_ns"].max() - p["onset_ns"].min()) / 1e9 + _OFF_MS / 1000
-        return 1 - asked / span, float(blocks["idle"].sum()) / span, seconds
+        onset = np.sort(p["onset_ns"]) / 1e9
+        gaps = np.diff(onset) - (_ON_MS + _OFF_MS) / 1000
+        late = np.maximum(gaps - np.median(gaps), 0.0)
+        span = float(onset[-1] - onset[0])
+        idle = float(late[late > _ON_MS / 1000].sum())  # less is the rig's own unevenness
+        return idle / span, float(blocks["idle"].sum()) / span, seconds
 
 
 def main() -> None:

@@ -37,7 +37,9 @@ def outcome(*references):
 def test_a_good_session_is_quiet():
     watch, said = dogs(), []
     for _ in range(100):
-        said += watch.answered(BLOCK, [trial(early=min(4, int(RNG.poisson(1.0)))) for _ in range(20)])
+        said += watch.answered(
+            BLOCK, [trial(early=min(4, int(RNG.poisson(1.0)))) for _ in range(20)]
+        )
         said += watch.committed(BLOCK, outcome(*RNG.normal(20, 3, 10)), budget())
     assert said == []
 

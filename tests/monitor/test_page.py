@@ -1,0 +1,233 @@
+"""The page in a real browser, while a session is written and after it."""
+
+import http.client
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+
+import numpy as np
+import pytest
+
+from evolver import config, recording
+from evolver.daemon import Watcher, run_simulated
+from evolver.errors import ControlError
+from tests.live.sessions import small
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+pytest.importorskip("bokeh", reason="bokeh is not installed")
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
+    pytest.mark.xdist_group("browser"),
+]
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as p:
+        opened = p.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield opened
+        opened.close()
+
+
+class Monitor:
+    def __init__(self, what, *options):
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "evolver", "monitor", str(what), *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        line = self.process.stdout.readline()
+        found = re.search(r"live page: (\S+)", line)
+        assert found, line + self.process.stdout.read()
+        self.url = found.group(1)
+
+    def close(self):
+        self.process.terminate()
+        with self.process.stdout:
+            said = self.process.stdout.read()
+        assert self.process.wait(20) == 0, said
+        assert "Traceback" not in said
+
+
+@pytest.fixture
+def monitor():
+    started = []
+
+    def begin(what, *options):
+        started.append(Monitor(what, *options))
+        return started[-1]
+
+    yield begin
+    for one in started:
+        one.close()
+
+
+@pytest.fixture
+def page(browser):
+    context = browser.new_context(viewport={"width": 1600, "height": 1000})
+    opened = context.new_page()
+    opened.errors = []
+    opened.on("console", lambda m: opened.errors.append(m.text) if m.type == "error" else None)
+    opened.on("pageerror", lambda e: opened.errors.append(str(e)))
+    yield opened
+    assert opened.errors == []
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory):
+    settings = small(tmp_path_factory.mktemp("page"), session={"generations": 5})
+    watcher = Watcher(lambda: False, lambda _: None, lambda _: None, lambda _: None)
+    return run_simulated(settings, config.commented(settings), watcher)
+
+
+def values(page):
+    page.locator(".value").first.wait_for()
+    return page.locator(".value").all_inner_texts()
+
+
+def until(page, pattern):
+    page.locator(".value", has_text=re.compile(pattern)).first.wait_for(timeout=20_000)
+
+
+def last_means(path):
+    with recording.read(path) as opened:
+        return [
+            f"{np.nanmean(t.score[t.generation == t.generations - 1]):.1f}"
+            for t in opened.threads
+        ]
+
+
+@pytest.mark.parametrize("what", ["recording", "folder"])
+def test_a_finished_session_shows_its_numbers(ended, monitor, page, what):
+    page.goto(monitor(getattr(ended, what)).url)
+    until(page, "5 / 5")
+    assert values(page)[1:3] == last_means(ended.recording)
+    assert page.locator(".state").inner_text() == "finished"
+    assert "reshow" in page.content() or page.get_by_text("reshow").count()
+
+
+def test_a_session_is_shown_while_it_is_written(tmp_path, monitor, page):
+    """The session waits half way until the page has caught up, then ends."""
+    folder, go_on = [], threading.Event()
+    seen = []
+
+    def on_progress(progress):
+        seen.append(progress.generation)
+        if progress.generation == 2:
+            go_on.wait(60)
+
+    watcher = Watcher(lambda: False, lambda _: None, folder.append, on_progress)
+    settings = small(tmp_path, session={"generations": 4})
+    session = threading.Thread(
+        target=run_simulated, args=(settings, config.commented(settings), watcher)
+    )
+    session.start()
+    try:
+        while not folder:
+            session.join(0.05)
+        page.goto(monitor(folder[0]).url)
+        until(page, "2 / 4")
+        assert page.locator(".state").inner_text() == "running"
+    finally:
+        go_on.set()
+        session.join(60)
+    until(page, "4 / 4")
+    page.locator(".state", has_text="finished").wait_for()
+    assert values(page)[1:3] == last_means(folder[0] / "session.h5")
+
+
+def test_a_session_that_has_not_begun(tmp_path, monitor, page):
+    page.goto(monitor(tmp_path).url)
+    page.locator(".state", has_text="waiting for the first image").wait_for()
+
+
+def test_playback_changes_what_is_shown(ended, monitor, page):
+    page.goto(monitor(ended.recording).url)
+    until(page, "5 / 5")
+    before = page.screenshot()
+    page.get_by_role("button", name="▶ play").click()
+    page.get_by_role("button", name="▶ play").wait_for(timeout=20_000)  # it has come to the end
+    page.wait_for_timeout(400)
+    slider = page.locator(".noUi-handle").first
+    slider.focus()
+    for _ in range(4):
+        page.keyboard.press("ArrowLeft")
+    page.wait_for_timeout(800)
+    assert page.screenshot() != before
+
+
+def test_dark_and_light(ended, monitor, browser):
+    colours = []
+    url = monitor(ended.recording).url
+    for scheme in ("dark", "light"):
+        context = browser.new_context(color_scheme=scheme)
+        page = context.new_page()
+        page.goto(url)
+        page.wait_for_function(
+            f"document.documentElement.dataset.theme === '{scheme}' || '{scheme}' === 'light'"
+        )
+        page.locator(".value").first.wait_for()
+        colours.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+        context.close()
+    assert colours == ["rgb(20, 24, 29)", "rgb(255, 255, 255)"]
+
+
+def test_other_addresses_need_the_token(ended, monitor):
+    url = monitor(ended.recording, "--address", "0.0.0.0").url.replace("0.0.0.0", "127.0.0.1")
+    bare, _, token = url.partition("?token=")
+    assert len(token) > 20
+    for wrong in (bare, f"{bare}?token=wrong"):
+        with pytest.raises(urllib.error.HTTPError, match="403") as refused:
+            urllib.request.urlopen(wrong)
+        refused.value.close()
+    with urllib.request.urlopen(url) as answer:
+        assert answer.status == 200
+
+
+def test_an_address_without_a_token_is_refused(ended):
+    from evolver.monitor.server import make_server
+    from evolver.monitor.sources import FileSource
+
+    with pytest.raises(ControlError, match="needs a token"):
+        make_server(FileSource(ended.recording), address="0.0.0.0", port=0, token=None)
+
+
+def test_a_foreign_pages_websocket_is_refused(ended, monitor):
+    url = monitor(ended.recording).url
+    with urllib.request.urlopen(url) as answer:
+        token = re.search(r'"token":"([^"]+)"', answer.read().decode()).group(1)
+    host = url.removeprefix("http://").rstrip("/")
+    found = {}
+    for origin in (f"http://{host}", "http://elsewhere.example"):
+        link = http.client.HTTPConnection(host, timeout=10)
+        link.request(
+            "GET",
+            "/ws",
+            headers={
+                "Upgrade": "websocket",
+                "Connection": "Upgrade",
+                "Sec-WebSocket-Version": "13",
+                "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+                "Sec-WebSocket-Protocol": f"bokeh, {token}",
+                "Origin": origin,
+            },
+        )
+        found[origin] = link.getresponse().status
+        link.close()
+    assert list(found.values()) == [101, 403]
