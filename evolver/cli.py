@@ -16,7 +16,7 @@ import typer
 from rich.markup import escape
 
 from evolver import __version__
-from evolver.commands import live, monitor
+from evolver.commands import keys, live, monitor
 from evolver.commands.terminal import Stop, after, console, error_console, make_report, watching
 from evolver.errors import ConfigError, EvolverError
 from evolver.layout import JOURNAL, RECORDING, REPORT
@@ -42,6 +42,7 @@ app.command()(live.serve)
 app.command()(live.resume)
 app.command()(monitor.monitor)
 app.add_typer(live.ctl, name="ctl")
+app.add_typer(keys.app, name="keys")
 
 SessionFile = Annotated[
     Path, typer.Argument(metavar="SESSION.toml", help="session file; see 'evolver config new'")
@@ -156,6 +157,9 @@ def rig(
         float | None,
         typer.Option(min=0, max=0.95, help="share of showings broken off, instead"),
     ] = None,
+    key: Annotated[
+        Path | None, typer.Option(help="key file, for an engine that has keys")
+    ] = None,
 ) -> None:
     """Be a simulated rig: units of the built-in network as spiking neurons, in real time.
 
@@ -166,6 +170,7 @@ def rig(
 
     from evolver import config, presets
     from evolver.simulation import run_rig
+    from rig_bridge.auth import RigKey
 
     settings = presets.rig() if session_file is None else config.load(session_file)[0]
     table = settings.simulation
@@ -187,7 +192,12 @@ def rig(
             f"simulated rig of {escape(', '.join(table.units))} at speed {table.speed:g}; "
             f"connecting to {where} …"
         )
-        reason = run_rig(settings, endpoint=where, stop=stop)
+        reason = run_rig(
+            settings,
+            endpoint=where,
+            stop=stop,
+            key=None if key is None else RigKey.load(key),
+        )
     console.print(f"the session is over: {escape(reason)}")
 
 

@@ -172,6 +172,13 @@ class RigTable(Struct, frozen=True, forbid_unknown_fields=True):
             description="where the engine listens; the rig connects to it",
         ),
     ] = "tcp://127.0.0.1:5571"
+    keys: Annotated[
+        str | None,
+        Meta(
+            description="folder of keys ('evolver keys new'); an address other machines can "
+            "reach needs one",
+        ),
+    ] = None
     answer_timeout_s: Annotated[
         float,
         Meta(gt=0, le=3600, description="silence after which a request is sent again"),

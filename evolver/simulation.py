@@ -22,6 +22,7 @@ from evolver import __version__, seeds
 from evolver.config import Config
 from evolver.errors import ConfigError
 from evolver.ports import Clock
+from rig_bridge.auth import RigKey
 from rig_bridge.client import RigClient
 from rig_bridge.events import Responded, RigEvent
 from rig_bridge.messages import Hello
@@ -160,7 +161,9 @@ class LocalRig:
         """Nothing is kept here, so nothing is forgotten."""
 
 
-def run_rig(config: Config, *, endpoint: str, stop: Callable[[], bool]) -> str:
+def run_rig(
+    config: Config, *, endpoint: str, stop: Callable[[], bool], key: RigKey | None = None
+) -> str:
     """Be a rig until the engine's session ends; return why it did.
 
     Parameters
@@ -168,6 +171,7 @@ def run_rig(config: Config, *, endpoint: str, stop: Callable[[], bool]) -> str:
     config : of which [simulation], [rig] and the session's seed count
     endpoint : the engine's address
     stop : asked between presentations; True leaves
+    key : for an engine that has keys
 
     Raises
     ------
@@ -176,7 +180,7 @@ def run_rig(config: Config, *, endpoint: str, stop: Callable[[], bool]) -> str:
     """
     rig = build_rig(build_population(config), config, speed=config.simulation.speed)
     identity = f"simulated-rig-{os.getpid()}"
-    client = RigClient(endpoint, hello=_hello(rig), presenter=rig, identity=identity)
+    client = RigClient(endpoint, hello=_hello(rig), presenter=rig, identity=identity, key=key)
     return client.run(stop=stop)
 
 

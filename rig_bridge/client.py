@@ -16,6 +16,7 @@ from typing import Protocol, runtime_checkable
 import zmq
 
 from rig_bridge import codec
+from rig_bridge.auth import RigKey
 from rig_bridge.errors import EndpointError, ProtocolError, RefusedError
 from rig_bridge.messages import Hello
 from rig_bridge.rig_link import Prepare, RigAction, RigLink, SendToEngine, Stop
@@ -78,6 +79,7 @@ class RigClient:
         is added to it, so that two programs never take the place of each other
     clock : monotonic, seconds
     group_s : results are sent together so often, and at the end of a block
+    key : proves who the rig is; an engine that has keys lets in no other
 
     Raises
     ------
@@ -94,7 +96,9 @@ class RigClient:
         identity: str,
         clock: Callable[[], float] = time.monotonic,
         group_s: float = 0.05,
+        key: RigKey | None = None,
     ) -> None:
+        self._key = key
         name = identity.encode()
         if not 1 <= len(name) <= 200 or name[0] == 0:
             raise EndpointError(
@@ -129,6 +133,8 @@ class RigClient:
         context = zmq.Context()
         socket = context.socket(zmq.DEALER)
         set_options(socket)
+        if self._key is not None:
+            self._key.protect(socket)
         socket.setsockopt(zmq.IDENTITY, self._identity)
         socket.setsockopt(zmq.IMMEDIATE, 1)
         socket.setsockopt(zmq.RECONNECT_IVL, 50)

@@ -5,7 +5,8 @@ RigBridgeError
 │   └── VersionError     a hello of another protocol version
 ├── RequestError     a request to show images cannot be put on the wire     (also a ValueError)
 ├── RefusedError     the engine does not want this rig; raised on the rig
-└── EndpointError    an address cannot be bound or connected
+├── EndpointError    an address cannot be bound or connected
+└── KeyFileError     a key file is missing, wrong, or open to others
 
 Every message says what must hold, what came, and what to do.
 """
@@ -37,3 +38,7 @@ class RefusedError(RigBridgeError):
 
 class EndpointError(RigBridgeError):
     """An address cannot be bound or connected."""
+
+
+class KeyFileError(RigBridgeError):
+    """A key file is missing, wrong, or open to others."""

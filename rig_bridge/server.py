@@ -15,6 +15,7 @@ from typing import Self
 import zmq
 
 from rig_bridge import codec
+from rig_bridge.auth import EngineKeys
 from rig_bridge.codec import MAX_MESSAGE_BYTES
 from rig_bridge.engine_link import EngineAction, EngineLink, SendToRig
 from rig_bridge.errors import EndpointError, ProtocolError
@@ -41,6 +42,7 @@ class EngineServer:
     answer_timeout_s : what is unanswered is asked for again after so long without a word from
         the rig; longer than the longest presentation
     clock : monotonic, seconds; for timeouts. How long `poll` waits is real time
+    keys : who is let in; without them only this machine can reach the engine
 
     Attributes
     ----------
@@ -53,7 +55,7 @@ class EngineServer:
     Raises
     ------
     EndpointError
-        where the address is not loopback or cannot be bound
+        where the address is not loopback and there are no keys, or it cannot be bound
     """
 
     def __init__(
@@ -65,8 +67,10 @@ class EngineServer:
         window_ms: tuple[float, float] = (-100.0, 300.0),
         answer_timeout_s: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
+        keys: EngineKeys | None = None,
     ) -> None:
-        check_loopback(endpoint)
+        if keys is None:
+            check_loopback(endpoint)
         self._link = EngineLink(
             session=session, name=name, window_ms=window_ms, answer_timeout_s=answer_timeout_s
         )
@@ -82,6 +86,7 @@ class EngineServer:
         set_options(self._socket)
         self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         self._socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
+        self._gate = None if keys is None else keys.protect(self._context, self._socket)
         self._guard = FloodGuard()
         self._monitor = Monitor(self._socket, self._guard)
         try:
@@ -178,6 +183,8 @@ class EngineServer:
         if not self._socket.closed:
             self._monitor.close()
             self._socket.close(linger=0)
+            if self._gate is not None:
+                self._gate.close()
             self._context.term()
 
     # ------------------------------------------------------------------ inside

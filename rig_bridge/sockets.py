@@ -45,8 +45,8 @@ def check_loopback(endpoint: str) -> None:
     if url.scheme != "tcp" or not loopback:
         raise EndpointError(
             f"the engine binds loopback addresses only, such as tcp://127.0.0.1:5765; got "
-            f"{endpoint!r}. Keys (CURVE), which any other address needs, are not available "
-            "yet: run the rig on this machine, or bring it here through an ssh tunnel"
+            f"{endpoint!r}. Any other address needs keys: make them with 'evolver keys new' "
+            "and name their folder in the session file, rig.keys"
         )
 
 

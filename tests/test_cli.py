@@ -26,6 +26,14 @@ COMMANDS = [
     ["config"],
     ["config", "new"],
     ["config", "check"],
+    ["serve"],
+    ["resume"],
+    ["monitor"],
+    ["ctl"],
+    *(["ctl", name] for name in ("status", "confirm", "pause", "resume", "stop", "abort")),
+    *(["ctl", name] for name in ("reference-only", "note")),
+    ["keys"],
+    *(["keys", name] for name in ("new", "list", "revoke")),
 ]
 
 
@@ -174,3 +182,46 @@ class TestRig:
 
     def test_a_speed_that_cannot_be(self):
         assert "simulation.speed" in run("rig", "--speed", "-1", expect=2)
+
+
+class TestKeys:
+    def test_new_list_revoke(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        assert "setup-1.key goes to the rig" in run("keys", "new", "setup-1").replace("\n", " ")
+        assert (tmp_path / "setup-1.key").stat().st_mode & 0o777 == 0o600
+        assert "setup-1: " in run("keys", "list")
+        run("keys", "revoke", "setup-1")
+        assert "setup-1" not in run("keys", "list")
+        assert "none; got 'setup-1'" in run("keys", "revoke", "setup-1", expect=2)
+
+    def test_an_address_that_others_can_reach_needs_keys(self, tmp_path):
+        settings = small(tmp_path / "out", rig={"endpoint": "tcp://0.0.0.0:*"})
+        said = run("run", write(settings, tmp_path / "s.toml"), expect=2)
+        assert "evolver keys new" in said
+        assert not (tmp_path / "out").exists()
+
+
+class TestResume:
+    def test_a_folder_that_is_none(self, tmp_path):
+        said = run("resume", tmp_path, expect=2)
+        assert "must be a session's folder, with its journal" in said.replace("\n", " ")
+
+    def test_a_simulation_goes_on(self, ended, tmp_path):
+        from evolver.recording.journal import JournalWriter, read_journal
+
+        records = [r for _, r in read_journal(ended.folder / "journal")]
+        with JournalWriter(tmp_path / "s" / "journal") as journal:
+            for record in records[: len(records) // 2]:
+                journal.append(record)
+        said = run("resume", tmp_path / "s")
+        assert "finished" in said
+        with recording.read(tmp_path / "s" / "session.h5") as opened:
+            assert opened.complete
+            assert opened.resumed == 1
+
+    def test_ctl_without_a_session(self, tmp_path, monkeypatch):
+        (tmp_path / "run").mkdir(mode=0o700)
+        monkeypatch.setenv("EVOLVER_RUNTIME", str(tmp_path / "run"))
+        assert "no live session" in run("ctl", "status", expect=2)
+        (tmp_path / "run").chmod(0o755)
+        assert "must belong to you alone" in run("ctl", "status", expect=2)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from evolver.config import parse
 from evolver.daemon import preflight, talk
-from evolver.daemon.job import SYSTEM_CLOCK, Job, await_rig
+from evolver.daemon.job import SYSTEM_CLOCK, Job, await_rig, engine_keys
 from evolver.daemon.resume import Restored
 from evolver.errors import ConfigError, EvolverError, MissingResponseError, RigError
 from evolver.layout import JOURNAL, SESSION_FILE
@@ -164,6 +164,7 @@ def _run_recorded(
         window_ms=config.rig.window_ms,
         answer_timeout_s=config.rig.answer_timeout_s,
         clock=clock.monotonic,
+        keys=engine_keys(config),
     ) as server:
         mouth.say(talk.Waiting("waiting for the rig", server.endpoint))
         hello = await_rig(server, ears.orders)

@@ -39,6 +39,7 @@ from evolver.recording import records
 from evolver.recording.journal import JournalWriter
 from evolver.recording.recorder import Recorder as JournalRecorder
 from evolver.simulation import LocalRig, build_population
+from rig_bridge.auth import EngineKeys
 from rig_bridge.events import RigJoined
 from rig_bridge.messages import Hello
 from rig_bridge.server import EngineServer
@@ -280,6 +281,7 @@ def run_live(
         window_ms=config.rig.window_ms,
         answer_timeout_s=config.rig.answer_timeout_s,
         clock=clock.monotonic,
+        keys=engine_keys(config),
     ) as server:
         watcher.on_wait(f"waiting for a rig to connect to {server.endpoint} …")
         on_endpoint(server.endpoint)
@@ -369,6 +371,18 @@ def _record(
             weights=weights,
         )
     return Ended(reason, folder, folder / RECORDING)
+
+
+def engine_keys(config: Config) -> EngineKeys | None:
+    """Return the keys that the session file names; None where it names none.
+
+    Raises
+    ------
+    KeyFileError
+        They are missing, wrong, or open to others.
+    """
+    folder = config.rig.keys
+    return None if folder is None else EngineKeys.load(Path(folder).expanduser())
 
 
 def await_rig(server: EngineServer, commands: Commands) -> Hello:

@@ -154,6 +154,24 @@ def test_waiting_for_a_rig_can_be_given_up(tmp_path, start):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_session_with_keys_runs_with_the_rig_that_has_one(tmp_path, start):
+    from rig_bridge.auth import new_rig
+
+    new_rig(tmp_path / "keys", "setup", tmp_path / "setup.key")
+    settings = small(tmp_path / "out", rig={"keys": str(tmp_path / "keys")})
+    file = write(settings, tmp_path / "s.toml")
+    engine = start("run", file, "--no-report")
+    endpoint = engine.until(r"waiting for a rig to connect to (\S+)").group(1)
+    stranger = start("rig", file, "--endpoint", endpoint)
+    rig = start("rig", file, "--endpoint", endpoint, "--key", tmp_path / "setup.key")
+    status, said = engine.end()
+    assert status == 0, said
+    assert rig.end()[0] == 0
+    assert stranger.process.poll() is None  # it still knocks
+    with recording.read(recorded(tmp_path / "out")) as opened:
+        assert opened.complete
+
+
 def test_a_port_that_is_taken_is_said_so(tmp_path, start):
     first = start("run", write(small(tmp_path / "out"), tmp_path / "s.toml"))
     endpoint = first.until(r"waiting for a rig to connect to (\S+)").group(1)

@@ -165,3 +165,43 @@ def test_the_record_says_that_it_went_on(whole, tmp_path):
     (resumed,) = [r for _, r in read_journal(tmp_path / "journal") if isinstance(r, Resumed)]
     assert resumed.bit_identical
     assert resumed.machine
+
+
+@pytest.mark.soak
+def test_two_hundred_kills_leave_the_trajectory_as_it_was(tmp_path):
+    """`evolver simulate`, killed with SIGKILL again and again, resumed each time."""
+    import signal
+    import subprocess
+    import sys
+
+    from .sessions import write
+
+    rng = np.random.default_rng(20261121)
+    kills = 0
+    while kills < 200:
+        seed = int(rng.integers(1, 10_000))
+        settings = small(tmp_path / str(seed), session={"generations": 150, "seed": seed})
+        file = write(settings, tmp_path / f"{seed}.toml")
+        command = [sys.executable, "-m", "evolver", "simulate", "--no-report", str(file)]
+        while True:
+            process = subprocess.Popen(
+                command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
+            try:
+                process.wait(3.0 + 3.0 * float(rng.random()))
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                kills += 1
+            else:
+                assert process.returncode == 0
+                break
+            folders = list((tmp_path / str(seed)).glob("*"))
+            if folders and any((folders[0] / "journal").glob("*.evj")):
+                command = [sys.executable, "-m", "evolver", "resume", str(folders[0])]
+        (folder,) = (tmp_path / str(seed)).iterdir()
+        offline = small(tmp_path / f"whole-{seed}", session={"generations": 150, "seed": seed})
+        whole = run_simulated(offline, config.commented(offline), Watching().watcher)
+        resumed, identical = same(whole.recording, folder / "session.h5")
+        assert identical
+        assert resumed > 0

@@ -294,7 +294,7 @@ def test_a_frozen_rig_is_asked_again():
     ["tcp://0.0.0.0:*", "tcp://*:5765", "tcp://10.1.2.3:5765", "udp://127.0.0.1:1", ""],
 )
 def test_only_loopback_is_bound(endpoint):
-    with pytest.raises(EndpointError, match=r"loopback.*not available yet"):
+    with pytest.raises(EndpointError, match=r"loopback addresses only.*evolver keys new"):
         server(endpoint)
 
 
