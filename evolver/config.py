@@ -35,6 +35,9 @@ Popsize: TypeAlias = Annotated[int, Meta(ge=2, le=10_000)]
 Seed: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
+_FASTEST = 10_000.0
+
+
 class SessionTable(Struct, frozen=True, forbid_unknown_fields=True):
     """What this session is."""
 
@@ -271,9 +274,10 @@ class SimulationTable(Struct, frozen=True, forbid_unknown_fields=True):
     abort_rate: Annotated[
         float, Meta(ge=0, le=0.95, description="share of showings broken off")
     ] = 0.02
-    speed: Annotated[float, Meta(gt=0, description="1 is real time; inf waits for nothing")] = (
-        1.0
-    )
+    speed: Annotated[
+        float,
+        Meta(gt=0, description="1 is real time; at most 10000, or inf: waits for nothing"),
+    ] = 1.0
     seed: Annotated[
         Seed | None, Meta(description="of the neurons; without it the session's seed")
     ] = None
@@ -363,6 +367,11 @@ def _contradictions(config: Config) -> list[str]:
                 thread.fitness, config.rig.window_ms, f"threads[{i}].fitness"
             )
     problems += _fitness_contradictions(config.fitness, config.rig.window_ms, "fitness")
+    speed = config.simulation.speed
+    if _FASTEST < speed < float("inf"):  # its clock would run out of nanoseconds
+        problems.append(
+            f"simulation.speed: must be at most {_FASTEST:g}, or inf; found {speed:g}"
+        )
     if not config.rig.window_ms[0] < config.rig.window_ms[1]:
         problems.append(
             f"rig.window_ms: must start before it ends; found {list(config.rig.window_ms)}"

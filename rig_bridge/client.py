@@ -79,6 +79,7 @@ class RigClient:
         is added to it, so that two programs never take the place of each other
     clock : monotonic, seconds
     group_s : results are sent together so often, and at the end of a block
+    late_s : a result that is later than this after its window ended is an aborted showing
     key : proves who the rig is; an engine that has keys lets in no other
 
     Raises
@@ -97,8 +98,9 @@ class RigClient:
         clock: Callable[[], float] = time.monotonic,
         group_s: float = 0.05,
         key: RigKey | None = None,
+        late_s: float = 30.0,
     ) -> None:
-        self._key = key
+        self._key, self._late_s = key, late_s
         name = identity.encode()
         if not 1 <= len(name) <= 200 or name[0] == 0:
             raise EndpointError(
@@ -164,7 +166,7 @@ class RigClient:
     ) -> str:
         poller = zmq.Poller()
         poller.register(monitor.socket, zmq.POLLIN)
-        link, clock = RigLink(self._hello), self._clock
+        link, clock = RigLink(self._hello, late_s=self._late_s), self._clock
         self._stopped = None
         heard = flushed = clock()
         while True:

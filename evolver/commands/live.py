@@ -79,6 +79,7 @@ def resume(
     recorded codes and images, and the recording says so.
     """
     from evolver import config
+    from evolver.daemon import fold_in_child
     from evolver.daemon.resume import Restored
     from evolver.recording.history import has_begun, read_history
 
@@ -90,7 +91,13 @@ def resume(
         raise RecordingError(
             f"{folder} must be a session's folder, with its journal; it is not"
         )
-    restored = Restored.of(read_history(folder / JOURNAL))
+    history = read_history(folder / JOURNAL)
+    if history.ended == "finished" and not (folder / RECORDING).exists():
+        fold_in_child(folder / JOURNAL, folder / RECORDING)
+        console.print("the session had finished; its recording was not made yet, and is now:")
+        console.print(f"recording: {folder / RECORDING}")
+        return
+    restored = Restored.of(history)
     settings = config.parse(restored.config_text, source=f"the session file in {folder}")
     if restored.mode == "live":
         _supervise(settings, folder, yes=yes, page=None if no_page else page)
