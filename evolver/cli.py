@@ -16,7 +16,7 @@ import typer
 from rich.markup import escape
 
 from evolver import __version__
-from evolver.commands import keys, live, monitor
+from evolver.commands import keys, live, monitor, rigs
 from evolver.commands.terminal import Stop, after, console, error_console, make_report, watching
 from evolver.errors import ConfigError, EvolverError
 from evolver.layout import JOURNAL, RECORDING, REPORT
@@ -40,6 +40,7 @@ config_app = typer.Typer(
 app.add_typer(config_app, name="config")
 app.command()(live.serve)
 app.command()(live.resume)
+app.command()(rigs.xdream)
 app.command()(monitor.monitor)
 app.add_typer(live.ctl, name="ctl")
 app.add_typer(keys.app, name="keys")

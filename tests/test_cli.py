@@ -29,6 +29,7 @@ COMMANDS = [
     ["serve"],
     ["resume"],
     ["monitor"],
+    ["xdream"],
     ["ctl"],
     *(["ctl", name] for name in ("status", "confirm", "pause", "resume", "stop", "abort")),
     *(["ctl", name] for name in ("reference-only", "note")),

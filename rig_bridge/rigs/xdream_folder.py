@@ -178,8 +178,10 @@ def _read_mat(path: Path) -> tuple[list[str], NDArray[np.float64]] | None:
 
     try:
         wanted = ["stimulusID", "tEvokedResp"]
-        loaded: Any = loadmat(path, variable_names=wanted, squeeze_me=True)
-        found: dict[str, Any] = dict(loaded)
+        loaded: Any = loadmat(  # pyright: ignore[reportUnknownVariableType]
+            path, variable_names=wanted, squeeze_me=True
+        )
+        found: dict[str, Any] = dict(loaded)  # pyright: ignore[reportUnknownArgumentType]
         names = [str(name) for name in np.atleast_1d(found["stimulusID"])]
         rates = np.atleast_2d(np.asarray(found["tEvokedResp"], dtype=np.float64))
     except (MatReadError, OSError, zlib.error, ArithmeticError, LookupError, *_ODD):
