@@ -41,6 +41,7 @@ bench: $(VENV)/installed-dev  ## the benchmarks behind benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.journal
 	$(BIN)/python -m benchmarks.schedule
 	$(BIN)/python -m benchmarks.wire
+	$(BIN)/python -m benchmarks.monitor
 	$(BIN)/python -m benchmarks.superstimuli
 
 format: $(VENV)/installed-dev  ## put the code in the house's format

@@ -248,3 +248,46 @@ def test_a_mistake_that_only_the_rig_shows_ends_it_without_trying_again(tmp_path
     assert "fitness.units: must be 0 to 1" in said
     assert "started again" not in said
     rig.kill()
+
+
+@pytest.mark.soak
+def test_sixty_mixed_kills_commit_every_generation_once(tmp_path, start):
+    """Engine, recorder and rig killed in turn, at random moments; and a rig away for a minute."""
+    rng = np.random.default_rng(20261121)
+    for number in range(6):
+        settings = small(
+            tmp_path / f"out-{number}",
+            session={"generations": 60, "seed": 100 + number},
+            simulation={**QUIET, "speed": 4.0},
+        )
+        file = write(settings, tmp_path / f"{number}.toml")
+        session = start("serve", file, "--no-page", "--yes")
+        endpoint = session.until(r"waiting for the rig: (\S+)").group(1)
+        rig = start("rig", file, "--endpoint", endpoint)
+        victims = rng.permutation(["engine"] * 4 + ["recorder"] * 4 + ["rig"] * 2).tolist()
+        for victim in victims:
+            time.sleep(1.0 + 1.5 * float(rng.random()))
+            if victim == "rig":
+                rig.process.kill()
+                if number == 0:
+                    time.sleep(60.0)
+                rig = start("rig", file, "--endpoint", endpoint)
+                continue
+            until(lambda: all_running())
+            os.kill(children()[victim], signal.SIGKILL)
+        status, said = session.end()
+        assert status == 0, said
+        assert rig.end()[0] == 0
+        folder = the_folder(tmp_path / f"out-{number}")
+        check_committed_once(folder)
+        with recording.read(folder / "session.h5") as opened:
+            assert opened.complete
+            assert opened.bit_identical
+            assert [t.generations for t in opened.threads] == [60, 60]
+        check_same_trajectory(folder, settings, tmp_path / f"offline-{number}")
+
+
+def all_running():
+    """Whether engine and recorder run, as far as the session says."""
+    said = ctl("status")
+    return all(re.search(rf"{name}\s+running", said) for name in ("engine", "recorder"))
