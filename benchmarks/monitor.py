@@ -178,9 +178,7 @@ def main() -> None:
     )
     print(f"{os.cpu_count()} cores, headless Chromium; after {_BLOCKS} blocks of {_SHOWN}")
     print(f"presentations, {_UNITS} units ({_BLOCKS * _SHOWN} presentations).\n")
-    print(
-        f"p50 {p50:.0f} ms, p99 {p99:.0f} ms, worst {max(late):.0f} ms, over {_RESULTS} results."
-    )
+    print(f"p50 {p50:.0f} ms, p99 {p99:.0f} ms, worst {max(late):.0f} ms; {_RESULTS} results.")
     print(
         f"Opening the page on that session took {caught_up:.1f} s until it had caught up; its"
     )

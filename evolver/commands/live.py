@@ -117,22 +117,25 @@ def _supervise(settings: Config, folder: Path, *, yes: bool, page: int | None) -
     display = Display(console, title=title, threads=[t.name for t in settings.threads])
     terminal = sys.stdin.fileno() if sys.stdin is not None and sys.stdin.isatty() else None
     shown = contextlib.ExitStack()
+    drawing: list[bool] = []  # the table is on the terminal
 
     def on_checks(checks: Sequence[Check], needed: bool) -> None:  # noqa: FBT001  as it is called
-        shown.close()
-        console.print(_checks(checks))
+        if not drawing:  # an engine that was started again has nothing new to say
+            console.print(_checks(checks))
         if needed and terminal is not None:
             console.print("[bold]show the first image?[/] yes / no ", end="")
         elif needed:
             console.print("confirm with  evolver ctl confirm")
 
     def on_wait(text: str) -> None:
-        if not text and not shown_once:
-            shown_once.append(True)
+        if drawing:
+            display.wait(text)
+        elif text:
+            console.print(text)
+        else:
+            drawing.append(True)
             shown.enter_context(display)
-        display.wait(text)
 
-    shown_once: list[bool] = []
     watching_it = supervisor.Console(
         on_wait=on_wait,
         on_checks=on_checks,

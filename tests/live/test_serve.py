@@ -252,7 +252,7 @@ def test_a_mistake_that_only_the_rig_shows_ends_it_without_trying_again(tmp_path
 
 @pytest.mark.soak
 def test_sixty_mixed_kills_commit_every_generation_once(tmp_path, start):
-    """Engine, recorder and rig killed in turn, at random moments; and a rig away for a minute."""
+    """Engine, recorder and rig killed at random moments; and a rig away for a minute."""
     rng = np.random.default_rng(20261121)
     for number in range(6):
         settings = small(
