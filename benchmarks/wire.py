@@ -4,12 +4,12 @@ Question: how long from `EngineServer.show` of 40 images of 256 x 256 to the rig
 as a ratio of one raw frame of the same size sent through bare pyzmq and answered; and how long
 is a small round trip (a show of one 16 x 16 image, to its `accepted`)?
 
-Method: TCP on the loopback, the other side a process of its own. Three sides alternate, round
-by round: one raw frame; the same bytes as 41 raw frames, the least that the protocol's frames
-can cost; and the protocol. `accepted` says that every image is there; the rig compares them
-with their digests afterwards, before it shows them, and a round ends when that is over too. A
-ratio is of the medians of one run, and of its lower quartiles, which other work on the machine
-disturbs less. Times depend on the machine.
+Method: TCP on the loopback, the other side a process of its own. Four sides alternate, round by
+round: one raw frame; the same bytes as 41 raw frames, the least that the protocol's frames can
+cost; the protocol; and the protocol with keys, that is encrypted. `accepted` says that every
+image is there; the rig compares them with their digests afterwards, before it shows them, and a
+round ends when that is over too. A ratio is of the medians of one run, and of its lower
+quartiles, which other work on the machine disturbs less. Times depend on the machine.
 
 Outputs: a table on standard output. Cost: about 10 s.
 
@@ -21,13 +21,16 @@ from __future__ import annotations
 import argparse
 import hashlib
 import multiprocessing
+import tempfile
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import zmq
 
 from rig_bridge import codec
+from rig_bridge.auth import EngineKeys, RigKey, new_rig
 from rig_bridge.client import RigClient
 from rig_bridge.events import BlockDone
 from rig_bridge.messages import Accepted, Display, Hello, Unit
@@ -65,7 +68,8 @@ class _Blind:
         """Clear nothing."""
 
 
-def _rig(endpoint: str) -> None:
+def _rig(endpoint: str, file: Path | None) -> None:
+    key = None if file is None else RigKey.load(file)
     hello = Hello(
         name="blind",
         software="benchmark",
@@ -74,7 +78,7 @@ def _rig(endpoint: str) -> None:
         display=Display(1, 1, 60.0, 1.0),
         window_ms=(-100.0, 300.0),
     )
-    RigClient(endpoint, hello=hello, presenter=_Blind(), identity="rig").run(
+    RigClient(endpoint, hello=hello, presenter=_Blind(), identity="rig", key=key).run(
         idle_timeout_s=_DEADLINE_S
     )
 
@@ -85,6 +89,13 @@ def _raw(endpoint: str) -> None:
         socket.send(b"here")
         while len(socket.recv_multipart(copy=False)[0]):
             socket.send(b"here")
+
+
+def _keyed(folder: Path) -> EngineServer:
+    """Return an engine that has keys, and leave the rig's in ``rig.key``."""
+    new_rig(folder / "keys", "rig", folder / "rig.key")
+    keys = EngineKeys.load(folder / "keys")
+    return EngineServer("tcp://127.0.0.1:*", session="be", name="benchmark", keys=keys)
 
 
 def _digests(images: tuple[Image, ...]) -> tuple[str, ...]:
@@ -136,15 +147,20 @@ def main() -> None:
     small = (images[0][:16, :16].copy(),)
     digests, small_digests = _digests(images), _digests(small)
     spawn = multiprocessing.get_context("spawn")
-    times: dict[str, list[float]] = {"one": [], "many": [], "show": []}
+    times: dict[str, list[float]] = {"one": [], "many": [], "show": [], "curve": []}
     with (
+        tempfile.TemporaryDirectory() as folder,
         EngineServer("tcp://127.0.0.1:*", session="be", name="benchmark") as server,
+        _keyed(Path(folder)) as secret,
         zmq.Context() as context,
         context.socket(zmq.DEALER) as bare,
     ):
         port = bare.bind_to_random_port("tcp://127.0.0.1")
         others = [
-            spawn.Process(target=_rig, args=(server.endpoint,), daemon=True),
+            spawn.Process(target=_rig, args=(server.endpoint, None), daemon=True),
+            spawn.Process(
+                target=_rig, args=(secret.endpoint, Path(folder) / "rig.key"), daemon=True
+            ),
             spawn.Process(target=_raw, args=(f"tcp://127.0.0.1:{port}",), daemon=True),
         ]
         for process in others:
@@ -154,12 +170,15 @@ def main() -> None:
             times["one"].append(_bare(bare, [frame.data]))
             times["many"].append(_bare(bare, many))
             times["show"].append(_show(server, _request(k, images, digests)))
+            times["curve"].append(_show(secret, _request(k, images, digests)))
+            server.poll(0.0)  # neither rig may think that its engine is gone
         trips = [
             _show(server, _request(10_000 + k, small, small_digests))
             for k in range(10 * rounds)
         ]
         bare.send(b"")
         server.end("finished")
+        secret.end("finished")
         for process in others:
             process.join(_DEADLINE_S)
     quartiles = {
@@ -174,6 +193,7 @@ def main() -> None:
         ("one", "one raw frame, answered"),
         ("many", f"{len(many)} raw frames, answered"),
         ("show", "show to accepted"),
+        ("curve", "show to accepted, with keys (CURVE)"),
     ):
         (median, lower), (raw, raw_lower) = quartiles[name], quartiles["one"]
         print(
