@@ -22,6 +22,7 @@ import subprocess
 import sys
 import time
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import numpy as np
 
@@ -76,10 +77,7 @@ def main() -> None:
         display.show(images[i % 40], request)
     record, dropped = list(display.record), display.dropped
     flips = [t for one in record for t in one.flips_ns]
-    between = sum(
-        _SCREEN.dropped([a.flips_ns[-1], b.flips_ns[0]])
-        for a, b in zip(record, record[1:], strict=False)
-    )
+    between = sum(_SCREEN.dropped([a.flips_ns[-1], b.flips_ns[0]]) for a, b in pairwise(record))
     bare = _bare(len(flips))
     display.close()
     server.terminate()
