@@ -46,7 +46,7 @@ class Scan:
     torn: int  # bytes after the last whole frame, preallocated zeros not counted
 
 
-def check_payload(payload: bytes) -> None:
+def check_payload(payload: bytes | bytearray) -> None:
     """Raise `RecordingError` if `payload` is too long for a frame."""
     if len(payload) > MAX_PAYLOAD_BYTES:
         raise RecordingError(
@@ -55,7 +55,7 @@ def check_payload(payload: bytes) -> None:
         )
 
 
-def pack(sequence: int, payload: bytes) -> bytes:
+def pack(sequence: int, payload: bytes | bytearray) -> bytes:
     """Return the frame of `payload`; raise `RecordingError` if it is too long for one."""
     check_payload(payload)
     crc = _crc(len(payload), sequence, payload)
@@ -104,5 +104,5 @@ def scan(data: bytes) -> Scan:
     return Scan(tuple(frames), tuple(damage), 0)
 
 
-def _crc(length: int, sequence: int, payload: bytes | memoryview) -> int:
+def _crc(length: int, sequence: int, payload: bytes | bytearray | memoryview) -> int:
     return zlib.crc32(payload, zlib.crc32(_COVERED.pack(length, sequence)))

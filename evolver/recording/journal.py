@@ -73,9 +73,12 @@ class JournalWriter:
         self._fd: int | None = None
         self._end = 0  # durable bytes of the open segment
         self._closed = False
+        self._durable_bytes = 0
         self._lock = self._take_lock()
         try:
-            self._next_segment, self._next_sequence = self._look(resume=resume)
+            self._next_segment, self._next_sequence, self._found_last = self._look(
+                resume=resume
+            )
         except (OSError, RecordingError) as exc:
             self._files.close(self._lock)
             if isinstance(exc, RecordingError):
@@ -91,6 +94,16 @@ class JournalWriter:
     def durable_records(self) -> int:
         """Every record with a sequence below this is on the disk."""
         return self._next_sequence - len(self._pending)
+
+    @property
+    def durable_bytes(self) -> int:
+        """Bytes of the frames that this writer made durable."""
+        return self._durable_bytes
+
+    @property
+    def found_last(self) -> bytes:
+        """Payload of the last record that was there when the journal was opened; or empty."""
+        return self._found_last
 
     def append(self, record: AnyRecord) -> int:
         """Take a record; it is durable once `sync` has returned.
@@ -108,7 +121,7 @@ class JournalWriter:
         """
         return self.append_payload(encode(record))
 
-    def append_payload(self, payload: bytes) -> int:
+    def append_payload(self, payload: bytes | bytearray) -> int:
         """Take a record that is already encoded; otherwise as `append`."""
         self._check_open()
         sequence = self._next_sequence
@@ -186,11 +199,11 @@ class JournalWriter:
                 "that can be written"
             ) from exc
 
-    def _look(self, *, resume: bool) -> tuple[int, int]:
-        """Return the numbers of the first segment and record to write."""
+    def _look(self, *, resume: bool) -> tuple[int, int, bytes]:
+        """Return the numbers of the first segment and record to write, and the last payload."""
         existing = segment_paths(self.folder)
         if not existing:
-            return 0, 0
+            return 0, 0, b""
         if not resume:
             raise RecordingError(
                 f"{self.folder} already holds a journal, and a new session must not write over "
@@ -201,7 +214,11 @@ class JournalWriter:
             self._files.sync_file(path)
         self._files.sync_folder(self.folder)
         last = int(existing[-1].stem.rpartition("-")[2])
-        return last + 1, JournalIndex(self.folder).summary.last + 1
+        index = JournalIndex(self.folder)
+        payload = b""
+        if index.sequences:
+            payload = index.frame(index.summary.last)[frames.HEADER_BYTES :]
+        return last + 1, index.summary.last + 1, payload
 
     def _write_pending(self) -> None:
         while self._pending:
@@ -239,7 +256,7 @@ class JournalWriter:
             raise
         self._end = offset
         for _ in range(taken):
-            self._pending.popleft()
+            self._durable_bytes += len(self._pending.popleft())
 
     def _write(self, fd: int, data: bytes, offset: int) -> int:
         view = memoryview(data)

@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Item:
-    payload: bytes
+    payload: bytes | bytearray
     on_durable: Callable[[], None] | None
 
 
@@ -95,7 +95,7 @@ class Recorder:
         self.submit_payload(payload, on_durable)
 
     def submit_payload(
-        self, payload: bytes, on_durable: Callable[[], None] | None = None
+        self, payload: bytes | bytearray, on_durable: Callable[[], None] | None = None
     ) -> None:
         """Hand over a record that is already encoded; otherwise as `submit`."""
         with self._changed:
@@ -148,6 +148,12 @@ class Recorder:
         """What holds the recorder up, until `retry`; None while all is well."""
         with self._changed:
             return self._error
+
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """Records that are not durable yet, and their bytes."""
+        with self._changed:
+            return self._submitted - self._durable, self._bytes
 
     def take_busy_seconds(self) -> float:
         """Return the seconds spent encoding, writing and syncing since last asked."""

@@ -1,12 +1,9 @@
-"""A recorder in a process of its own, and how an engine speaks to it.
+"""A recorder in a process of its own, as the engine sees it.
 
-The recorder's process owns the journal and outlives the engine: what was handed over is written
-and synced, whatever happens to the engine. The engine keeps everything until it is acknowledged
-as durable and hands it over again to a recorder that was restarted; numbers see to it that each
-record is taken once.
-
-Knows a Unix-domain stream socket and frames of bytes; a record's bytes are opened by nobody
-here. Frames: four bytes of length, one of kind, and what the kind says.
+The recorder's process (`process.py`) owns the journal and outlives the engine: what was handed
+over is written and synced, whatever happens to the engine. The engine keeps everything until it
+is acknowledged as durable and hands it over again to a recorder that was restarted; numbers see
+to it that each record is taken once, and a checksum that the numbers speak of the same records.
 """
 
 from __future__ import annotations
@@ -17,6 +14,7 @@ import socket
 import struct
 import threading
 import time
+import zlib
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,31 +22,15 @@ from pathlib import Path
 
 from evolver.errors import OrderError, RecordingError
 from evolver.recording import frames
+from evolver.recording import link as wire
+from evolver.recording.link import RecorderStatus, recorder_status
 from evolver.recording.records import AnyRecord, encode
 
 logger = logging.getLogger(__name__)
 
-HEAD = struct.Struct("<IB")  # length of what follows, kind
-NUMBER = struct.Struct("<Q")
-NAMED = struct.Struct("<16sQ")
-PLACE = struct.Struct("<QQ")
-BUSY = struct.Struct("<Qd")
-
-# Engine to recorder.
-HELLO = 1  # the engine's name and the place of its first record: the same one goes on
-RECORD = 2  # number, payload: written in the order of the numbers, each once
-FLUSH = 3  # somebody waits: sync now
-RETRY = 4  # forget a storage error and write again
-GOODBYE = 5  # the engine ends as it should
-# Recorder to engine.
-WELCOME = 11  # the place of the engine's first record, the first number that is missing
-DURABLE = 12  # number below which all is durable, and seconds spent on it so far
-REFUSED = 13  # why the disk refused, text
-
 _CONNECT_EVERY_S = 0.05
 _CHUNK = 1 << 20
-NO_PLACE = 2**64 - 1  # of an engine that has no record in the journal yet
-MAX_FRAME = frames.MAX_PAYLOAD_BYTES + 64
+_SMALL = 1 << 14  # payloads below it share a call to the system
 
 
 @dataclass(slots=True, eq=False)
@@ -66,7 +48,8 @@ class RemoteRecorder:
     address : path of the recorder's socket; it may come and go
     queue_bytes : records that may wait to be durable. Submitting beyond that waits for room,
         because dropping records and growing without bound are both worse
-    patience_s : a recorder that cannot be reached for so long is an error, until `retry`
+    patience_s : a recorder that cannot be reached, or that does not answer who waits, for so
+        long is an error, until `retry`
     clock : seconds, monotonic
     """
 
@@ -80,20 +63,23 @@ class RemoteRecorder:
     ) -> None:
         self._address, self._queue_bytes = str(address), queue_bytes
         self._patience_s, self._clock = patience_s, clock
-        self._name, self._place = os.urandom(16), NO_PLACE
+        self._name = os.urandom(wire.NAME_BYTES)
+        self._closed = threading.Event()
         self._changed = threading.Condition()
         # Everything below is guarded by the condition.
+        self._place = wire.NO_PLACE
         self._kept: deque[_Kept] = deque()  # not known to be durable, in order
-        self._unsent = 0  # how many of them, from the right, this connection has not got
+        self._outbox: deque[_Kept] = deque()  # those that this connection has not got
+        self._connection: socket.socket | None = None  # welcomed
+        self._last = b""  # the last durable record
         self._next = 0
         self._durable = 0
         self._bytes = 0
         self._flush = self._retry = False
         self._error: Exception | None = None
-        self._busy_s = self._busy_taken = 0.0
-        self._encode_s = 0.0
-        self._closing = False
-        self._socket: socket.socket | None = None
+        self._over: RecordingError | None = None  # an error that no retry mends
+        self._linked, self._heard = False, 0.0  # whether there is a recorder, when it spoke
+        self._busy_s = 0.0
         self._sender = threading.Thread(
             target=self._send_all, name="record-sender", daemon=True
         )
@@ -121,16 +107,16 @@ class RemoteRecorder:
         payload = encode(record)
         frames.check_payload(payload)
         with self._changed:
-            self._encode_s += self._clock() - begun
+            now = self._clock()
+            self._busy_s += now - begun
             self._check()
             while self._bytes and self._bytes + len(payload) > self._queue_bytes:
-                self._flush = True
-                self._changed.notify_all()
-                self._changed.wait()
-                self._check()
-            self._kept.append(_Kept(self._next, payload, on_durable))
+                self._ask_and_wait(now)
+            kept = _Kept(self._next, payload, on_durable)
+            self._kept.append(kept)
+            if self._connection is not None:
+                self._outbox.append(kept)
             self._next += 1
-            self._unsent += 1
             self._bytes += len(payload)
             self._changed.notify_all()
 
@@ -142,12 +128,14 @@ class RemoteRecorder:
         Raises
         ------
         RecordingError
-            The recorder cannot be reached.
+            The recorder cannot be reached, or the disk refuses what an engine before this one
+            has handed over.
         """
         with self._changed:
-            while self._place == NO_PLACE:
+            begun = self._clock()
+            while self._place == wire.NO_PLACE:
                 self._check()
-                self._changed.wait()
+                self._ask_and_wait(begun)
 
     def barrier(self) -> None:
         """Return when everything submitted before this call is durable.
@@ -161,14 +149,10 @@ class RemoteRecorder:
             The recorder is closed.
         """
         with self._changed:
-            target = self._next
-            while True:
-                self._check()
-                if self._durable >= target:
-                    return
-                self._flush = True
-                self._changed.notify_all()
-                self._changed.wait()
+            begun, target = self._clock(), self._next
+            self._check()
+            while self._durable < target:
+                self._ask_and_wait(begun)
 
     def retry(self) -> None:
         """Forget an error, if there was one, and try again what it held up."""
@@ -181,14 +165,17 @@ class RemoteRecorder:
     def error(self) -> Exception | None:
         """What holds the recorder up, until `retry`; None while all is well."""
         with self._changed:
-            return self._error
+            return self._over or self._error
 
     def take_busy_seconds(self) -> float:
         """Return the seconds spent encoding here and writing there since this was asked."""
         with self._changed:
-            spent = self._encode_s + self._busy_s - self._busy_taken
-            self._encode_s, self._busy_taken = 0.0, self._busy_s
+            spent, self._busy_s = self._busy_s, 0.0
             return spent
+
+    def status(self) -> RecorderStatus:
+        """Ask the recorder how it is doing; raise `RecordingError` if it does not answer."""
+        return recorder_status(self._address)
 
     def close(self) -> None:
         """Make everything durable, say goodbye; twice is no error.
@@ -198,161 +185,185 @@ class RemoteRecorder:
         RecordingError
             Something could not be made durable.
         """
-        with self._changed:
-            if self._closing:
-                return
+        if self._closed.is_set():
+            return
         try:
             self.barrier()
         finally:
             with self._changed:
-                self._closing = True
+                self._closed.set()
                 self._changed.notify_all()
             self._sender.join(5.0)
 
     # ------------------------------------------------------------------ inside
 
     def _check(self) -> None:
-        if self._closing:
+        if self._closed.is_set():
             raise OrderError("the recorder is closed; make a new one")
+        if self._over is not None:
+            raise RecordingError(str(self._over)) from self._over
         if self._error is not None:
             raise RecordingError(
                 f"the recorder is held up: {self._error}. Once that is mended, call retry()"
             ) from self._error
 
+    def _ask_and_wait(self, begun: float) -> None:
+        """Have everything synced, and wait for a change; the condition is held."""
+        self._flush = True
+        self._changed.notify_all()
+        self._changed.wait(self._patience_s)
+        silent = self._clock() - max(begun, self._heard)
+        if self._linked and self._error is None and silent >= self._patience_s:
+            self._error = RecordingError(
+                f"the recorder at {self._address} has not answered for {silent:.0f} s"
+            )
+        self._check()
+
     def _send_all(self) -> None:
         """Connect, again and again; hand over what is kept; until closed."""
         away = self._clock()
-        while True:
-            with self._changed:
-                if self._closing:
-                    return
-            link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            try:
-                link.connect(self._address)
-            except OSError as exc:
-                link.close()
-                if self._clock() - away > self._patience_s:
-                    self._fail(RecordingError(f"no recorder at {self._address}: {exc}"))
-                    away = self._clock()
-                time.sleep(_CONNECT_EVERY_S)
-                continue
-            try:
-                self._speak(link)
-            except OSError as exc:
-                logger.warning("the recorder is gone (%s); looking for another", exc)
-            finally:
-                link.close()
+        while not self._closed.is_set() and self._over is None:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
+                try:
+                    link.connect(self._address)
+                except OSError as exc:
+                    if self._clock() - away > self._patience_s:
+                        self._fail(RecordingError(f"no recorder at {self._address}: {exc}"))
+                        away = self._clock()
+                    self._closed.wait(_CONNECT_EVERY_S)
+                    continue
+                try:
+                    self._speak(link)
+                except OSError as exc:
+                    logger.warning("the recorder is gone (%s); looking for another", exc)
+                    self._closed.wait(_CONNECT_EVERY_S)
             away = self._clock()
 
     def _speak(self, link: socket.socket) -> None:
-        hello = NAMED.pack(self._name, self._place)
-        link.sendall(HEAD.pack(len(hello), HELLO) + hello)
-        kind, body = receive(link)
-        if kind != WELCOME:
-            raise OSError(f"the recorder said {kind} instead of welcome")
-        place, has = PLACE.unpack(body)
+        # A recorder that takes nothing for so long is looked for anew.
+        timeout = struct.pack("@ll", int(self._patience_s), 1)
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeout)
         with self._changed:
-            self._place = place
-            self._changed.notify_all()
-            self._unsent = sum(kept.number >= has for kept in self._kept)
-        listener = threading.Thread(target=self._listen, args=(link,), name="record-listener")
-        listener.daemon = True
+            self._linked, self._heard, place = True, self._clock(), self._place
+        link.sendall(wire.pack(wire.HELLO, place, self._name))
+        listener = threading.Thread(
+            target=self._listen, args=(link,), name="record-listener", daemon=True
+        )
         listener.start()
         try:
-            while True:
-                with self._changed:
-                    while not (self._unsent or self._flush or self._retry or self._closing):
-                        self._changed.wait(0.5)
-                        if not listener.is_alive():
-                            raise OSError("the connection ended")
-                    if not listener.is_alive():
-                        raise OSError("the connection ended")
-                    first = len(self._kept) - self._unsent
-                    batch: list[_Kept] = []
-                    size = 0
-                    for i in range(first, len(self._kept)):
-                        if size > _CHUNK:
-                            break
-                        batch.append(self._kept[i])
-                        size += len(self._kept[i].payload)
-                    self._unsent -= len(batch)
-                    flush = self._flush and not self._unsent
-                    retry, self._retry = self._retry, False
-                    if flush:
-                        self._flush = False
-                    closing = self._closing
-                parts = [
-                    HEAD.pack(NUMBER.size + len(kept.payload), RECORD)
-                    + NUMBER.pack(kept.number)
-                    + kept.payload
-                    for kept in batch
-                ]
-                if retry:
-                    parts.insert(0, HEAD.pack(0, RETRY))
-                if flush:
-                    parts.append(HEAD.pack(0, FLUSH))
-                if closing:
-                    parts.append(HEAD.pack(0, GOODBYE))
-                link.sendall(b"".join(parts))
-                if closing:
-                    return
+            while self._send(link, listener):
+                pass
         finally:
-            link.shutdown(socket.SHUT_RDWR)
+            with self._changed:
+                self._linked, self._connection = False, None
+                self._outbox.clear()
+            try:
+                link.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                logger.debug("the recorder had closed the connection already")
+            listener.join()
+
+    def _send(self, link: socket.socket, listener: threading.Thread) -> bool:
+        """Wait for something to send, and send it; return whether to go on."""
+        with self._changed:
+            while not self._something_to_send():
+                self._changed.wait(0.5)
+                if self._over is not None:
+                    return False
+                if not listener.is_alive():
+                    raise OSError("the connection ended")
+            batch: list[_Kept] = []
+            size = 0
+            while self._outbox and size < _CHUNK:
+                batch.append(self._outbox.popleft())
+                size += len(batch[-1].payload)
+            welcomed = self._connection is link
+            retry, self._retry = self._retry, False
+            flush = self._flush and welcomed and not self._outbox
+            if flush:
+                self._flush = False
+            closing = self._closed.is_set() and not self._outbox
+        data = bytearray(wire.pack(wire.RETRY) if retry else b"")
+        for kept in batch:
+            data += wire.HEAD.pack(len(kept.payload), wire.RECORD, kept.number)
+            if len(kept.payload) < _SMALL:
+                data += kept.payload
+            else:
+                link.sendall(data)
+                link.sendall(kept.payload)
+                data = bytearray()
+        if flush:
+            data += wire.pack(wire.FLUSH)
+        if closing and welcomed:
+            data += wire.pack(wire.GOODBYE)
+        link.sendall(data)
+        return not closing
+
+    def _something_to_send(self) -> bool:
+        if self._closed.is_set() or self._retry:
+            return True
+        return self._connection is not None and bool(self._outbox or self._flush)
 
     def _listen(self, link: socket.socket) -> None:
+        """Take what the recorder says, until the connection ends."""
         try:
             while True:
-                kind, body = receive(link)
-                if kind == DURABLE:
-                    number, busy = BUSY.unpack(body)
-                    self._make_durable(number, busy)
-                elif kind == REFUSED:
+                kind, number, body = wire.receive(link)
+                with self._changed:
+                    self._heard = self._clock()
+                if kind == wire.WELCOME:
+                    self._welcome(link, number, *wire.WELCOMED.unpack(body))
+                elif kind == wire.DURABLE:
+                    self._make_durable(number, *wire.BUSY.unpack(body))
+                elif kind == wire.REFUSED:
                     self._fail(RecordingError(body.decode("utf-8", "replace")))
-        except OSError:
+                elif kind == wire.OVER:
+                    self._end(body.decode("utf-8", "replace"))
+        except (OSError, struct.error):
             with self._changed:
                 self._changed.notify_all()
 
-    def _make_durable(self, number: int, busy: float) -> None:
+    def _welcome(self, link: socket.socket, has: int, place: int, crc: int) -> None:
+        """Go on where the recorder's records of this engine end."""
+        with self._changed:
+            fits = self._durable <= has <= self._next
+            if fits and has:
+                at = has - 1 - self._durable
+                fits = crc == zlib.crc32(self._last if at < 0 else self._kept[at].payload)
+            if fits:
+                self._place, self._connection = place, link
+                self._outbox = deque(kept for kept in self._kept if kept.number >= has)
+                self._changed.notify_all()
+        if not fits:
+            self._end(
+                f"the journal behind {self._address} must end with this engine's records "
+                f"{self._durable} to {self._next}; it has {has}, or others. Something else "
+                "wrote to it, or it lost records: end this engine, and resume from the journal"
+            )
+
+    def _make_durable(self, number: int, busy_s: float) -> None:
         done: list[_Kept] = []
         with self._changed:
+            self._busy_s += busy_s
             while self._kept and self._kept[0].number < number:
-                kept = self._kept.popleft()
-                self._bytes -= len(kept.payload)
-                done.append(kept)
-            self._unsent = min(self._unsent, len(self._kept))
-            self._durable = max(self._durable, number)
-            self._busy_s = max(self._busy_s, busy)
+                done.append(self._kept.popleft())
+                self._bytes -= len(done[-1].payload)
+            if done:
+                self._last, self._durable = done[-1].payload, done[-1].number + 1
             self._changed.notify_all()
-        for kept in done:
-            if kept.on_durable is not None:
-                kept.on_durable()
+        try:
+            for kept in done:
+                if kept.on_durable is not None:
+                    kept.on_durable()
+        except Exception as exc:  # noqa: BLE001  this thread's outer frame: whoever waits must hear of it
+            self._fail(exc)
 
     def _fail(self, error: Exception) -> None:
         with self._changed:
             self._error = error
             self._changed.notify_all()
 
-
-def receive(link: socket.socket) -> tuple[int, bytes]:
-    """Return the next frame's kind and body.
-
-    Raises
-    ------
-    OSError
-        The connection ended, or what came is no frame.
-    """
-    length, kind = HEAD.unpack(_exactly(link, HEAD.size))
-    if length > MAX_FRAME:
-        raise OSError(f"a frame must be at most {MAX_FRAME} bytes; got {length}")
-    return kind, _exactly(link, length)
-
-
-def _exactly(link: socket.socket, n: int) -> bytes:
-    data = bytearray(n)
-    view = memoryview(data)
-    while view:
-        got = link.recv_into(view)
-        if not got:
-            raise ConnectionResetError("the other side is gone")
-        view = view[got:]
-    return bytes(data)
+    def _end(self, text: str) -> None:
+        with self._changed:
+            self._over = RecordingError(text)
+            self._changed.notify_all()

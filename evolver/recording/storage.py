@@ -107,22 +107,22 @@ class OsFileSystem:
 
     def sync_file(self, path: Path) -> None:
         """Open an existing file, sync it, close it."""
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        _sync(path, os.O_RDWR)
 
     def sync_folder(self, path: Path) -> None:
         """Return when the folder's list of files is on the disk."""
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        _sync(path, os.O_RDONLY)
 
     def close(self, fd: int) -> None:
         """Give a descriptor back; a lock on it goes with it."""
+        os.close(fd)
+
+
+def _sync(path: Path, access: int) -> None:
+    fd = os.open(path, access | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
         os.close(fd)
 
 

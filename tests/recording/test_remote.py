@@ -12,6 +12,7 @@ import pytest
 
 from evolver.errors import OrderError, RecordingError
 from evolver.recording.journal import read_journal
+from evolver.recording.link import recorder_status
 from evolver.recording.process import RecorderProcess
 from evolver.recording.records import Array, Event, ImagePixels
 from evolver.recording.remote import RemoteRecorder
@@ -218,7 +219,6 @@ def test_what_the_disk_refuses_is_said_and_tried_again(tmp_path, address):
     """The process's object in this one, its disk made to refuse."""
     import errno
 
-    from evolver.recording import process as module
     from evolver.recording.storage import OsFileSystem
 
     class Full(OsFileSystem):
@@ -230,17 +230,7 @@ def test_what_the_disk_refuses_is_said_and_tried_again(tmp_path, address):
             return super().pwrite(fd, data, offset)
 
     files = Full()
-    served = RecorderProcess.__new__(RecorderProcess)
-    writer = module.JournalWriter
-
-    def on_this_disk(folder, *, resume=False):
-        return writer(folder, resume=resume, files=files)
-
-    module.JournalWriter = on_this_disk
-    try:
-        served.__init__(tmp_path / "journal", address)
-    finally:
-        module.JournalWriter = writer
+    served = RecorderProcess(tmp_path / "journal", address, files=files)
     worker = threading.Thread(target=served.run)
     worker.start()
     recorder = RemoteRecorder(address)
@@ -284,6 +274,241 @@ def test_a_recorder_that_cannot_be_reached_is_an_error_until_it_can(address, tmp
             continue
     assert numbers(tmp_path / "journal") == [0]
     recorder.close()
+
+
+def wait_until(true):
+    """Poll; the test's own timeout is the limit."""
+    while not true():
+        threading.Event().wait(0.005)
+
+
+def test_a_recorder_that_is_told_to_end_and_started_again_takes_each_record_once(
+    tmp_path, address, start
+):
+    recorder = RemoteRecorder(address)
+    for number in range(0, 40, 2):
+        process = start()
+        recorder.submit(event(number))
+        recorder.barrier()
+        assert process.end() == 0
+        recorder.submit(event(number + 1))
+    start()
+    recorder.barrier()
+    records = [r for _, r in read_journal(tmp_path / "journal")]
+    assert [r.time_ns for r in records] == list(range(40))  # nobody died
+    recorder.close()
+
+
+def test_an_engines_death_is_in_the_journal_before_another_comes(tmp_path, address, start):
+    start()
+    before = time.time_ns()
+    hand_over_and_die(address, 5)
+    journal = tmp_path / "journal"
+    wait_until(lambda: [r for _, r in read_journal(journal)][-1].name == "engine_died")
+    died = [r for _, r in read_journal(journal)][-1]
+    assert before < died.time_ns < time.time_ns()
+    assert died.level == "error"
+
+
+def test_an_engine_whose_children_hold_its_socket_is_dead_all_the_same(
+    tmp_path, address, start
+):
+    start()
+    code = (
+        "import os, sys, time\n"
+        "from evolver.recording.records import Event\n"
+        "from evolver.recording.remote import RemoteRecorder\n"
+        f"r = RemoteRecorder({str(address)!r})\n"
+        "r.submit(Event(1, 'info', 'e', ''))\n"
+        "r.barrier()\n"
+        "pid = os.fork()\n"
+        "if pid: print(pid, flush=True); os._exit(0)\n"
+        "os.close(1); time.sleep(600)\n"
+    )
+    said = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], stdout=subprocess.PIPE, check=True
+    )
+    try:
+        journal = tmp_path / "journal"
+        wait_until(lambda: [r.name for _, r in read_journal(journal)] == ["e", "engine_died"])
+    finally:
+        os.kill(int(said.stdout), signal.SIGKILL)
+
+
+def test_an_engine_that_another_has_replaced_must_end(tmp_path, address, start):
+    process = start()
+    first = RemoteRecorder(address)
+    first.submit(event(0))
+    first.barrier()
+    second = RemoteRecorder(address)
+    second.attach()
+    wait_until(lambda: first.error is not None)
+    for call in (first.barrier, first.close, lambda: first.submit(event(99))):
+        with pytest.raises((RecordingError, OrderError), match=r"must end|closed"):
+            call()
+    first.retry()  # mends nothing
+    assert "must end" in str(first.error)
+    second.submit(event(1))
+    second.barrier()
+    second.close()
+    assert process.end() == 0
+    found = [(r.name, r.time_ns) for _, r in read_journal(tmp_path / "journal")]
+    assert [name for name, _ in found] == ["e", "engine_died", "e"]
+
+
+def test_records_of_another_in_between_are_noticed_after_a_restart(tmp_path, address, start):
+    """The journal was written to while neither recorder ran: numbers alone would not tell."""
+    from evolver.recording import JournalWriter
+
+    process = start()
+    recorder = RemoteRecorder(address)
+    recorder.submit(event(0))
+    recorder.barrier()
+    process.end()
+    with JournalWriter(tmp_path / "journal", resume=True) as journal:
+        journal.append(event(7, "foreign"))
+    recorder.submit(event(1))
+    start()
+    with pytest.raises(RecordingError, match="Something else wrote to it"):
+        recorder.barrier()
+    assert [r.time_ns for _, r in read_journal(tmp_path / "journal")] == [0, 7]
+    with pytest.raises(RecordingError):
+        recorder.close()
+
+
+def test_a_journal_that_lost_acknowledged_records_is_noticed(tmp_path, address, start):
+    process = start()
+    recorder = RemoteRecorder(address)
+    for number in range(3):
+        recorder.submit(event(number))
+    recorder.barrier()
+    process.end()
+    for segment in (tmp_path / "journal").glob("*.evj"):
+        segment.unlink()
+    recorder.submit(event(3))
+    start()
+    with pytest.raises(RecordingError, match="lost records"):
+        recorder.barrier()
+    with pytest.raises(RecordingError):
+        recorder.close()
+
+
+def test_it_says_how_it_is_doing(tmp_path, address, start):
+    with pytest.raises(RecordingError, match="no recorder answers"):
+        recorder_status(str(address))
+    process = start()
+    recorder = RemoteRecorder(address)
+    recorder.attach()
+    empty = recorder.status()
+    assert (empty.records, empty.written_bytes, empty.minutes_left) == (0, 0, None)
+    for number in range(100):
+        recorder.submit(event(number))
+    recorder.barrier()
+    said = recorder_status(str(address))  # anyone may ask
+    (segment,) = (tmp_path / "journal").glob("*.evj")
+    frames_of = len(segment.read_bytes().rstrip(b"\0"))
+    assert said.pid == process.process.pid
+    assert (said.records, said.written_bytes) == (100, frames_of)
+    assert (said.waiting_records, said.waiting_bytes, said.error) == (0, 0, "")
+    assert said.engine
+    assert said.busy_seconds > 0
+    assert said.free_bytes > 0
+    assert said.minutes_left == pytest.approx(said.free_bytes / said.bytes_per_minute)
+    recorder.close()
+    wait_until(lambda: not recorder_status(str(address)).engine)
+
+
+def test_a_frozen_recorder_holds_up_who_waits_and_nobody_else(tmp_path, address, start):
+    process = start()
+    recorder = RemoteRecorder(address, patience_s=0.3)
+    recorder.attach()
+    process.process.send_signal(signal.SIGSTOP)
+    try:
+        pixels = Array.of(np.zeros((1024, 1024, 3), np.uint8))
+        for number in range(10):  # far more than the socket takes
+            recorder.submit(ImagePixels(f"{number:064}", pixels))
+        with pytest.raises(RecordingError, match=r"has not answered|no recorder"):
+            recorder.barrier()
+    finally:
+        process.process.send_signal(signal.SIGCONT)
+    wait_until(lambda: settled(recorder))
+    found = [r.sha256 for _, r in read_journal(tmp_path / "journal")]
+    assert found == [f"{number:064}" for number in range(10)]
+    recorder.close()
+
+
+def settled(recorder):
+    recorder.retry()
+    try:
+        recorder.barrier()
+    except RecordingError:
+        return False
+    return True
+
+
+def test_an_engine_frozen_in_the_middle_of_a_record_holds_up_nobody(tmp_path, address, start):
+    import socket
+
+    from evolver.recording import link as wire
+
+    process = start()
+    wait_until(address.exists)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as frozen:
+        while frozen.connect_ex(str(address)):
+            threading.Event().wait(0.005)
+        frozen.sendall(wire.pack(wire.HELLO, wire.NO_PLACE, b"f" * wire.NAME_BYTES))
+        assert wire.receive(frozen)[0] == wire.WELCOME
+        frozen.sendall(wire.HEAD.pack(1000, wire.RECORD, 0) + b"half")
+        recorder = RemoteRecorder(address)
+        recorder.submit(event(0))
+        recorder.barrier()
+        recorder.close()
+        assert numbers(tmp_path / "journal") == [0]
+    assert process.end() == 0
+
+
+def test_a_full_queue_waits_for_room_and_loses_nothing(tmp_path, address, start):
+    recorder = RemoteRecorder(address, queue_bytes=10_000)
+    worker = threading.Thread(
+        target=lambda: [recorder.submit(event(number)) for number in range(2000)]
+    )
+    worker.start()
+    worker.join(0.05)
+    assert worker.is_alive()  # there is no recorder yet, and no room
+    start()
+    worker.join(60)
+    recorder.barrier()
+    assert numbers(tmp_path / "journal") == list(range(2000))
+    recorder.close()
+
+
+def test_a_callback_that_raises_is_heard_of(address, start):
+    start()
+    recorder = RemoteRecorder(address)
+
+    def bad():
+        raise ValueError("told badly")
+
+    recorder.submit(event(0), bad)
+    wait_until(lambda: recorder.error is not None)
+    with pytest.raises(RecordingError, match="told badly"):
+        recorder.submit(event(1))
+    recorder.retry()
+    recorder.barrier()
+    recorder.close()
+
+
+def test_a_folder_that_others_may_enter_is_refused(tmp_path):
+    (tmp_path / "open").mkdir(mode=0o755)
+    (tmp_path / "open").chmod(0o755)
+    with pytest.raises(RecordingError, match="owner alone"):
+        RecorderProcess(tmp_path / "journal", tmp_path / "open" / "r.sock")
+
+
+def test_an_address_that_is_too_long_is_refused_and_frees_the_journal(tmp_path, address):
+    with pytest.raises(RecordingError, match="shorter path"):
+        RecorderProcess(tmp_path / "journal", address.with_name("x" * 200))
+    RecorderProcess(tmp_path / "journal", address)._close()
 
 
 def test_a_stranger_is_sent_away_and_harms_nothing(tmp_path, address, start):
