@@ -11,19 +11,19 @@ slope, so two large codes still rank differently, and a gradient is not blind th
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
-from evolver.checks import check_codes
+from evolver.generators.frozen import FrozenGenerator
 from evolver.generators.mini_object import ObjectNet
 from evolver.generators.mini_texture import TextureNet
 from evolver.generators.weights import chosen_device, fill, read_weights, shipped
 
 if TYPE_CHECKING:
-    from evolver.types import Codes, Images
+    from evolver.types import Codes
 
 SHIPPED = {
     "mini-texture": (
@@ -42,71 +42,9 @@ IMAGE_SIZE = 64
 """Height and width of the images, pixels."""
 
 
-class MiniGenerator:
-    """A frozen built-in generator.
-
-    Parameters
-    ----------
-    name : the name it is loaded by
-    net : TextureNet or ObjectNet, its weights in place
-    sha256 : digest of the weight file, 64 hexadecimal digits
-    device : torch.device, chosen by the caller and never guessed here
-    chunk : int, images rendered at once; bounds memory, and never changes an image
-    """
-
-    image_size = IMAGE_SIZE
-
-    def __init__(
-        self,
-        name: str,
-        net: TextureNet | ObjectNet,
-        *,
-        sha256: str,
-        device: torch.device,
-        chunk: int = 8,
-    ) -> None:
-        self.name, self.sha256, self.d = name, sha256, net.d
-        self._net = net.eval().requires_grad_(False).to(device)
-        self._device, self._chunk = device, chunk
-
-    def synthesize(self, z: torch.Tensor) -> torch.Tensor:
-        """Differentiable: z, (n, d) float32, to images, (n, 3, h, w) float32 in [0, 1]."""
-        return self._net(z)
-
-    @torch.inference_mode()
-    def render(self, codes: Codes) -> Images:
-        """Turn codes, (n, d) latent units, into images, (n, h, w, 3) uint8 sRGB.
-
-        Every pass has exactly `chunk` rows, the last filled up with zeros: matrix products of
-        different heights may round differently, and a code must give the same bytes alone and
-        among others. This is the one place where pixels are rounded, half to even.
-        """
-        check_codes(codes, d=self.d)
-        images = np.empty((len(codes), IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
-        for start in range(0, len(codes), self._chunk):
-            part = codes[start : start + self._chunk]
-            z = torch.zeros((self._chunk, self.d))
-            z[: len(part)] = torch.from_numpy(part.astype(np.float32))
-            pixels = self._net(z.to(self._device)).mul_(255).round_().to(torch.uint8)
-            images[start : start + len(part)] = (
-                pixels.permute(0, 2, 3, 1).cpu().numpy()[: len(part)]
-            )
-        return images
-
-    def initial_codes(self, n: int, *, rng: np.random.Generator) -> Codes:
-        """Return codes, (n, d), where users of this generator start an evolution.
-
-        Texture: standard normal. Object: the embedding of a class drawn at random, beside
-        0.7 times standard normal factors, as BigGAN's users do.
-        """
-        if isinstance(self._net, TextureNet):
-            return rng.standard_normal((n, self.d))
-        table = self._net.embeddings.weight.cpu().numpy().astype(np.float64)
-        chosen = table[rng.integers(len(table), size=n)]
-        return np.hstack([chosen, 0.7 * rng.standard_normal((n, self.d - table.shape[1]))])
-
-
-def load_mini(name: str, *, weights: str | Path | None, device: str) -> MiniGenerator:
+def load_mini(
+    name: str, *, weights: str | Path | None, device: str, chunk: int = 8
+) -> FrozenGenerator:
     """Load ``mini-texture`` or ``mini-object``; see `evolver.generators.load`."""
     filename, pinned = SHIPPED[name]
     path = shipped(_PACKAGE, f"weights_mini/{filename}") if weights is None else Path(weights)
@@ -117,14 +55,30 @@ def load_mini(name: str, *, weights: str | Path | None, device: str) -> MiniGene
         table = tensors.get("embeddings.weight")
         net = ObjectNet(0 if table is None else len(table))
     fill(net, tensors, path=path)
-    return MiniGenerator(name, net, sha256=sha256, device=chosen_device(device))
+    return FrozenGenerator(
+        name,
+        net,
+        d=net.d,
+        image_size=IMAGE_SIZE,
+        sha256=sha256,
+        device=chosen_device(device),
+        chunk=chunk,
+        initial=partial(_things, net) if isinstance(net, ObjectNet) else None,
+    )
 
 
-def texture(*, weights: str | Path | None, device: str) -> MiniGenerator:
+def _things(net: ObjectNet, n: int, rng: np.random.Generator) -> Codes:
+    """Codes of things: a class drawn at random, beside 0.7 times standard normal factors."""
+    table = net.embeddings.weight.cpu().numpy().astype(np.float64)
+    chosen = table[rng.integers(len(table), size=n)]
+    return np.hstack([chosen, 0.7 * rng.standard_normal((n, net.d - table.shape[1]))])
+
+
+def texture(*, weights: str | Path | None, device: str, chunk: int = 8) -> FrozenGenerator:
     """Load ``mini-texture``; see `evolver.generators.load`."""
-    return load_mini("mini-texture", weights=weights, device=device)
+    return load_mini("mini-texture", weights=weights, device=device, chunk=chunk)
 
 
-def thing(*, weights: str | Path | None, device: str) -> MiniGenerator:
+def thing(*, weights: str | Path | None, device: str, chunk: int = 8) -> FrozenGenerator:
     """Load ``mini-object``; see `evolver.generators.load`."""
-    return load_mini("mini-object", weights=weights, device=device)
+    return load_mini("mini-object", weights=weights, device=device, chunk=chunk)

@@ -1,0 +1,117 @@
+"""A frozen network with the face every generator has: codes in, bytes out, a slope under it.
+
+Knows tensors, pixels and how many images to draw at once. Knows nothing of architectures,
+weight files, scores or seeds: the same codes on the same device always give the same images.
+"""
+# pyright: basic, reportCallIssue=false
+# torch types the result of calling a Module as Any or Tensor, whatever the Module says.
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from evolver.checks import check_codes
+from evolver.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from evolver.types import Codes, Images
+
+_MOST_AT_ONCE = 4096
+
+
+class FrozenGenerator:
+    """A network in its final state, and what an evolution needs to know of it.
+
+    Parameters
+    ----------
+    name : the name it is loaded by
+    net : torch.nn.Module, its weights in place: (n, d) float32 -> (n, 3, h, h) in [0, 1]
+    d : int, latent dimensions
+    image_size : int, height and width of its images, pixels
+    sha256 : digest of the weight file, 64 hexadecimal digits
+    device : torch.device, chosen by the caller and never guessed here
+    chunk : int, images drawn at once; bounds memory. Another chunk may round sums otherwise,
+        and so move a pixel that lies between two grey levels by one
+    initial : (n, random generator) -> codes, (n, d); standard normal when None
+
+    Raises
+    ------
+    ConfigError : `chunk` is no number of images
+    """
+
+    def __init__(
+        self,
+        name: str,
+        net: torch.nn.Module,
+        *,
+        d: int,
+        image_size: int,
+        sha256: str,
+        device: torch.device,
+        chunk: int = 8,
+        initial: Callable[[int, np.random.Generator], Codes] | None = None,
+    ) -> None:
+        if type(chunk) is not int or not 1 <= chunk <= _MOST_AT_ONCE:
+            raise ConfigError(
+                f"chunk must be a number of images drawn at once, 1 to {_MOST_AT_ONCE}; "
+                f"got {chunk!r}"
+            )
+        self.name, self.d, self.image_size, self.sha256 = name, d, image_size, sha256
+        # Channels last: the same sums in an order that processors with wide registers like.
+        # Pixels move by some 1e-6; tests hold every generator to 1/255.
+        self._net = (
+            net
+            .eval()
+            .requires_grad_(False)
+            .to(device=device, memory_format=torch.channels_last)
+        )
+        self._device, self._chunk, self._initial = device, chunk, initial
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is, and where `synthesize` wants its codes."""
+        return self._device
+
+    def synthesize(self, z: torch.Tensor) -> torch.Tensor:
+        """Differentiable: z, (n, d) float32, to images, (n, 3, h, w) float32 in [0, 1]."""
+        return self._net(z)
+
+    @torch.inference_mode()
+    def render(self, codes: Codes) -> Images:
+        """Turn codes, (n, d) latent units, into images, (n, h, w, 3) uint8 sRGB.
+
+        Every pass has exactly `chunk` rows, the last filled up with zeros: matrix products of
+        different heights may round differently, and a code must give the same bytes alone and
+        among others. This is the one place where pixels are rounded, half to even.
+
+        Raises
+        ------
+        DataError : codes are not (n, d) and finite, or the network draws no numbers for them
+        """
+        check_codes(codes, d=self.d)
+        size = self.image_size
+        images = np.empty((len(codes), size, size, 3), np.uint8)
+        for start in range(0, len(codes), self._chunk):
+            part = codes[start : start + self._chunk]
+            z = torch.zeros((self._chunk, self.d))
+            z[: len(part)] = torch.from_numpy(part.astype(np.float32))
+            pixels = self._net(z.to(self._device))[: len(part)]
+            if not bool(torch.isfinite(pixels).all()):
+                raise DataError(
+                    f"{self.name} must draw finite pixels; for these codes, whose largest "
+                    f"number is {np.abs(part).max():.3g}, it draws NaN: are these its weights?"
+                )
+            drawn = pixels.mul(255).round_().to(torch.uint8).permute(0, 2, 3, 1)
+            images[start : start + len(part)] = drawn.cpu().numpy()
+        return images
+
+    def initial_codes(self, n: int, *, rng: np.random.Generator) -> Codes:
+        """Return codes, (n, d), where users of this generator start an evolution."""
+        if self._initial is None:
+            return rng.standard_normal((n, self.d))
+        return self._initial(n, rng)
