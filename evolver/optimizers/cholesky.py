@@ -16,23 +16,29 @@ v <- v / sqrt(1 - c_1 + c_1 |v|^2). The trajectory is that of the dense recursio
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from operator import index
-from typing import TYPE_CHECKING, ClassVar, Self, SupportsIndex
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from array_api_compat import array_namespace
 
-from evolver.checks import check_codes
-from evolver.errors import ConfigError, DataError, OrderError
-from evolver.optimizers._asked import check_told
+from evolver.errors import DataError
 from evolver.optimizers._factored import Factored, solve, stretched, times
+from evolver.optimizers._settings import (
+    LARGEST,
+    SMALLEST,
+    check_arrays,
+    check_numbers,
+    rows_of,
+    start,
+    step,
+    whole,
+)
+from evolver.optimizers._shell import Shell, Stream
 from evolver.optimizers._strategy import Strategy, default_popsize, rank_weights
 from evolver.types import Codes, Matrix, Scores, Vector
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
-
-_SMALLEST, _LARGEST = 1e-150, 1e150  # of sigma: squares of what it scales stay in float64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,13 +88,17 @@ def update(s: CholeskyState, codes: Codes, scores: Scores, k: Strategy) -> Chole
     scores : array of float64, shape (n,), finite, larger is better
     k : Strategy for (d, popsize)
     """
-    xp = array_namespace(s.mean, codes, scores)
     weights = rank_weights(scores)
     mean = weights @ codes
-    generation = s.generation + 1
     if s.given.shape[0]:
-        return replace(s, generation=generation, mean=mean, given=s.given[:0])
+        return replace(s, generation=s.generation + 1, mean=mean, given=s.given[:0])
+    return moved(s, mean, weights, k)
 
+
+def moved(s: CholeskyState, mean: Vector, weights: Vector, k: Strategy) -> CholeskyState:
+    """Return the state after a move to `mean`, the sum of codes times `weights`. Pure."""
+    xp = array_namespace(s.mean, mean, weights)
+    generation = s.generation + 1
     z_w = solve((mean - s.mean) / s.sigma, s.a)
     mu_eff = 1 / xp.sum(weights**2)
     path_s = (1 - k.c_s) * s.path_s + xp.sqrt(k.c_s * (2 - k.c_s) * mu_eff) * z_w
@@ -111,7 +121,7 @@ def update(s: CholeskyState, codes: Codes, scores: Scores, k: Strategy) -> Chole
     )
 
 
-class CholeskyCMA:
+class CholeskyCMA(Shell[CholeskyState]):
     """Ask/tell shell around `sample` and `update`; owns the random generator.
 
     `ask` and `tell` take turns. Each `ask` draws once, by ``rng.standard_normal((n, d))`` and
@@ -151,215 +161,102 @@ class CholeskyCMA:
         initial: ArrayLike | None = None,
         update_every: int | None = 10,
     ) -> None:
-        d = _whole("d", d, at_least=1)
-        popsize = default_popsize(d) if popsize is None else popsize
-        popsize = _whole("popsize", popsize, at_least=2)
-        if update_every is not None:
-            never = " or None (never)"
-            update_every = _whole("update_every", update_every, at_least=1, otherwise=never)
-        sigma = _step(sigma)
-        mean, given = _start(d, initial)
-        a = Factored.identity(d)
-        self._state = CholeskyState(
-            generation=0,
-            popsize=popsize,
-            update_every=update_every or 0,
-            given=given,
-            mean=mean,
-            sigma=sigma,
-            path_s=np.zeros(d),
-            path_v=np.zeros(d),
-            scale=a.scale,
-            rows=a.rows,
-            forward=a.forward,
-            inverse=a.inverse,
-        )
-        self._rng = rng
-        self._asked: Codes | None = None
+        d = whole("d", d, at_least=1)
+        mean, given = start(d, initial)
+        fields = new_fields(d, mean, popsize=popsize, sigma=sigma, update_every=update_every)
+        super().__init__(CholeskyState(given=given, **fields), rng=rng)
+
+    def draws(self, s: CholeskyState, rng: Stream) -> tuple[Codes]:
+        """Draw z, standard normal, (n, d)."""
+        return (rng.standard_normal((s.popsize, s.given.shape[1])),)
+
+    def sample(self, s: CholeskyState, *draws: Codes) -> Codes:
+        """Turn draws into codes, (n, d). Pure."""
+        return sample(s, *draws)
+
+    def update(self, s: CholeskyState, codes: Codes, scores: Scores) -> CholeskyState:
+        """Return the state one generation on. Pure."""
+        return update(s, codes, scores, Strategy.cholesky(s.mean.shape[0], s.popsize))
+
+    def _next(self) -> tuple[Codes, Codes]:
+        return self._next_in_blocks()
+
+    def _check_after(self, before: CholeskyState, after: CholeskyState) -> None:
+        check_step(before, after)
 
     @classmethod
-    def from_state(cls, state: CholeskyState, *, rng: np.random.Generator) -> Self:
-        """Go on from a `state`, at the beginning of a generation.
-
-        With `rng` in the state its stream had when `state` was read (before that
-        generation's `ask`), everything that follows is the same bit for bit.
-
-        Raises
-        ------
-        DataError
-            The state's arrays do not fit one another or are not finite.
-        """
-        _check_state(state)
-        self = cls.__new__(cls)
-        self._state, self._rng, self._asked = state, rng, None
-        return self
-
-    @property
-    def d(self) -> int:
-        """Latent dimensions."""
-        return len(self._state.mean)
-
-    @property
-    def popsize(self) -> int:
-        """Codes drawn by one `ask`; a given first population has its own number."""
-        return self._state.popsize
-
-    @property
-    def state(self) -> CholeskyState:
-        """What `from_state` needs. `ask` leaves it as it is; `tell` replaces it."""
-        return self._state
-
-    def ask(self) -> Codes:
-        """Draw the next codes, shape (n, d) float64, latent units.
-
-        Raises
-        ------
-        OrderError
-            The codes asked for last have not been told yet.
-        """
-        if self._asked is not None:
-            raise OrderError("ask() and tell() take turns: tell() the codes asked for first")
-        s = self._state
-        z = self._rng.standard_normal((s.popsize, self.d))
-        if len(s.given):
-            self._asked = s.given
-            return s.given.copy()
-        self._asked = sample(s, z)
-        np.copyto(z, self._asked)  # the caller's copy, to do with as it likes
-        return z
-
-    def adopt(self, codes: ArrayLike) -> None:
-        """Take `codes` for what the last `ask` returned, wherever they were drawn.
-
-        For a session that goes on with recorded codes on a machine where the same draw comes
-        out otherwise: the steps they stand for are read back from them.
-
-        Parameters
-        ----------
-        codes : shape (n, d), float64, finite
-
-        Raises
-        ------
-        OrderError
-            Nothing was asked for.
-        DataError
-            The shape is not that of what was asked for, or a value is not finite.
-        """
-        if self._asked is None:
-            raise OrderError("adopt() takes the place of what was asked for: ask() first")
-        taken = np.array(codes, dtype=np.float64)
-        if taken.shape != self._asked.shape or not np.isfinite(taken).all():
-            raise DataError(
-                f"codes must be finite and of shape {self._asked.shape}, as those asked for; "
-                f"got shape {taken.shape}"
-            )
-        self._asked = taken
-
-    def tell(self, codes: ArrayLike, scores: ArrayLike) -> None:
-        """Learn from the scored codes of this generation.
-
-        Codes whose presentations were lost are simply left out: any two or more of those
-        asked for will do (one, of a given first population), in any order.
-
-        Parameters
-        ----------
-        codes : shape (n, d), float64, rows of what `ask` returned, unchanged
-        scores : shape (n,), finite, larger is better. Only their ranks matter; equal scores
-            share the weight of the ranks they hold together
-
-        Raises
-        ------
-        OrderError
-            Nothing was asked for.
-        DataError
-            Shapes are wrong, a value is not finite, too few codes are told, or a code is not
-            one of those asked for (or is told twice). Nothing is learnt; `tell` may be called
-            again.
-        """
-        asked, s = self._asked, self._state
-        if asked is None:
-            raise OrderError("ask() and tell() take turns: ask() for codes before tell()")
-        told = np.asarray(codes, dtype=np.float64)
-        values = np.asarray(scores, dtype=np.float64)
-        check_told(told, values, asked=asked, at_least=1 if len(s.given) else 2)
-        k = Strategy.cholesky(self.d, s.popsize)
-        with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
-            after = update(s, told, values, k)
-        if not _fits(after):
-            raise DataError(
-                f"sigma and the scale of A must stay between {_SMALLEST:g} and {_LARGEST:g}; "
-                f"generation {after.generation} takes sigma from {s.sigma:g} to "
-                f"{after.sigma:g}, the scale from {s.scale:g} to {after.scale:g}: the search "
-                "has diverged, or converged long ago. Start again from its mean"
-            )
-        self._state, self._asked = after, None
+    def _check(cls, state: CholeskyState) -> None:
+        d = rows_of(state.mean)
+        check_arrays(state, {"given": (rows_of(state.given), d)})
+        check_core(state)
 
 
-def _whole(name: str, value: object, *, at_least: int, otherwise: str = "") -> int:
-    """Return `value` if it is a whole number, `at_least` or more; else raise `ConfigError`."""
-    if isinstance(value, SupportsIndex) and not isinstance(value, bool):
-        number = index(value)
-        if number >= at_least:
-            return number
-    raise ConfigError(f"{name} must be a whole number >= {at_least}{otherwise}; got {value!r}")
+def new_fields(
+    d: int, mean: Vector, *, popsize: int | None, sigma: float, update_every: int | None
+) -> dict[str, Any]:
+    """Return the fields, but `given`, of a state that has learnt nothing yet.
+
+    Raises
+    ------
+    ConfigError
+        `popsize`, `sigma` or `update_every` is out of its range.
+    """
+    popsize = default_popsize(d) if popsize is None else popsize
+    popsize = whole("popsize", popsize, at_least=2)
+    if update_every is not None:
+        never = " or None (never)"
+        update_every = whole("update_every", update_every, at_least=1, otherwise=never)
+    a = Factored.identity(d)
+    return {
+        "generation": 0,
+        "popsize": popsize,
+        "update_every": update_every or 0,
+        "mean": mean,
+        "sigma": step(sigma),
+        "path_s": np.zeros(d),
+        "path_v": np.zeros(d),
+        "scale": a.scale,
+        "rows": a.rows,
+        "forward": a.forward,
+        "inverse": a.inverse,
+    }
 
 
-def _step(sigma: object) -> float:
-    """Return `sigma` if it is a step size; else raise `ConfigError`."""
-    if isinstance(sigma, int | float) and not isinstance(sigma, bool):
-        number = float(sigma)
-        if _SMALLEST <= number <= _LARGEST:
-            return number
-    raise ConfigError(
-        f"sigma must be a number > 0, latent units, between {_SMALLEST:g} and {_LARGEST:g}; "
-        f"got {sigma!r}"
+def check_step(before: CholeskyState, after: CholeskyState) -> None:
+    """Raise `DataError` where sigma, or the scale of A, has left what float64 can square."""
+    if not _fits(after):
+        raise DataError(
+            f"sigma and the scale of A must stay between {SMALLEST:g} and {LARGEST:g}; "
+            f"generation {after.generation} takes sigma from {before.sigma:g} to "
+            f"{after.sigma:g}, the scale from {before.scale:g} to {after.scale:g}: the search "
+            "has diverged, or converged long ago. Start again from its mean"
+        )
+
+
+def check_core(s: CholeskyState) -> None:
+    """Raise `DataError` unless all but `given` fit one another and are finite."""
+    d, k = rows_of(s.mean), rows_of(s.rows)
+    check_arrays(
+        s,
+        {
+            "mean": (d,),
+            "path_s": (d,),
+            "path_v": (d,),
+            "rows": (k, d),
+            "forward": (k, k),
+            "inverse": (k, k),
+        },
+    )
+    if not _fits(s):
+        raise DataError(
+            f"sigma and scale of the state must be between {SMALLEST:g} and {LARGEST:g}; got "
+            f"{s.sigma}, {s.scale}"
+        )
+    check_numbers(
+        s,
+        {"generation": (0, np.inf), "popsize": (2, np.inf), "update_every": (0, np.inf)},
     )
 
 
-def _start(d: int, initial: ArrayLike | None) -> tuple[Vector, Codes]:
-    """Return the first mean, (d,), and the caller's first population, (m, d) or (0, d)."""
-    if initial is None:
-        return np.zeros(d), np.zeros((0, d))
-    codes = np.array(initial, dtype=np.float64)
-    if codes.shape not in {(d,), (len(np.atleast_1d(codes)), d)} or not codes.size:
-        raise DataError(
-            f"initial must have shape ({d},), where to start, or (m, {d}), the first "
-            f"population, with m >= 1; got {codes.shape}"
-        )
-    check_codes(np.atleast_2d(codes), d=d)
-    return (codes, np.zeros((0, d))) if codes.ndim == 1 else (codes.mean(axis=0), codes)
-
-
 def _fits(s: CholeskyState) -> bool:
-    return _SMALLEST <= s.sigma <= _LARGEST and _SMALLEST <= s.scale <= _LARGEST
-
-
-def _check_state(s: CholeskyState) -> None:
-    """Raise `DataError` unless the arrays of a state fit one another and are finite."""
-    d, k = len(np.atleast_1d(s.mean)), len(np.atleast_1d(s.rows))
-    shapes = {
-        "mean": (d,),
-        "path_s": (d,),
-        "path_v": (d,),
-        "given": (len(np.atleast_1d(s.given)), d),
-        "rows": (k, d),
-        "forward": (k, k),
-        "inverse": (k, k),
-    }
-    for name, shape in shapes.items():
-        array = getattr(s, name)
-        if array.shape != shape or array.dtype != np.float64 or not np.isfinite(array).all():
-            raise DataError(
-                f"{name} of the state must be float64, finite and of shape {shape}; got "
-                f"{array.dtype} {array.shape}. Pass a state as it was saved"
-            )
-    if not _fits(s):
-        raise DataError(
-            f"sigma and scale of the state must be between {_SMALLEST:g} and {_LARGEST:g}; got "
-            f"{s.sigma}, {s.scale}"
-        )
-    if s.generation < 0 or s.popsize < 2 or s.update_every < 0:
-        raise DataError(
-            "generation, popsize and update_every of the state must be >= 0, 2 and 0; got "
-            f"{s.generation}, {s.popsize}, {s.update_every}"
-        )
+    return SMALLEST <= s.sigma <= LARGEST and SMALLEST <= s.scale <= LARGEST

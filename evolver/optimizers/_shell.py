@@ -1,0 +1,222 @@
+"""The ask/tell shell that every optimizer of this room shares.
+
+Knows whose turn it is, what was asked for, and the random generator. Knows no algorithm: each
+optimizer gives it three functions over its state, and what it must check.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
+
+import numpy as np
+
+from evolver.errors import DataError, OrderError
+from evolver.optimizers._asked import check_told
+from evolver.types import Codes, Scores
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+_BLOCK = 81_920  # numbers sampled at a time: what is drawn is still in the cache when scaled
+
+
+class Stream(Protocol):
+    """What an optimizer draws from: a `numpy.random.Generator`, or a stand-in for many."""
+
+    def standard_normal(self, size: tuple[int, ...]) -> Any:  # noqa: ANN401  any array library
+        """Draw from the normal distribution N(0, 1)."""
+        ...
+
+    def random(self, size: tuple[int, ...]) -> Any:  # noqa: ANN401
+        """Draw from the uniform distribution on [0, 1)."""
+        ...
+
+
+class State(Protocol):
+    """What the states of all optimizers have."""
+
+    @property
+    def popsize(self) -> int:
+        """Codes drawn a generation."""
+        ...
+
+    @property
+    def given(self) -> Codes:
+        """The caller's first population, (m, d), while it is due; (0, d) after."""
+        ...
+
+
+S = TypeVar("S", bound=State)
+
+
+class Shell(Generic[S]):
+    """`ask` and `tell` in turns around pure functions; owns the random generator.
+
+    A subclass says what `draws`, `sample` and `update` are, `d`, and what `_check`s a state
+    that it is to go on from.
+    """
+
+    state_type: ClassVar[type[Any]]
+
+    def __init__(self, state: S, *, rng: np.random.Generator) -> None:
+        self._state, self._rng = state, rng
+        self._asked: Codes | None = None
+        self._kept = np.empty((0, 0))  # memory of the codes asked for last: fresh pages cost
+
+    @classmethod
+    def from_state(cls, state: S, *, rng: np.random.Generator) -> Self:
+        """Go on from a `state`, at the beginning of a generation.
+
+        With `rng` in the state its stream had when `state` was read (before that
+        generation's `ask`), everything that follows is the same bit for bit.
+
+        Raises
+        ------
+        DataError
+            The state's arrays do not fit one another or are not finite.
+        """
+        cls._check(state)
+        self = cls.__new__(cls)
+        Shell.__init__(self, state, rng=rng)
+        return self
+
+    def draws(self, s: S, rng: Stream) -> tuple[Any, ...]:
+        """Draw what the next population is made of: the same numbers whatever was scored."""
+        raise NotImplementedError
+
+    def sample(self, s: S, *draws: Any) -> Codes:  # noqa: ANN401  any array library
+        """Turn draws into codes, (n, d). Pure; no branch on array values."""
+        raise NotImplementedError
+
+    def update(self, s: S, codes: Codes, scores: Scores) -> S:
+        """Return the state one generation on. Pure; no branch on array values."""
+        raise NotImplementedError
+
+    @classmethod
+    def _check(cls, state: S) -> None:
+        """Raise `DataError` unless `state` can be gone on from."""
+        raise NotImplementedError
+
+    def _check_after(self, before: S, after: S) -> None:
+        """Raise `DataError` where an update has left what the algorithm can go on from."""
+
+    def _least(self) -> int:
+        """Fewest codes that can be learnt from; one, of a given first population."""
+        return 1 if len(self._state.given) else 2
+
+    @property
+    def d(self) -> int:
+        """Latent dimensions."""
+        return self._state.given.shape[1]
+
+    @property
+    def popsize(self) -> int:
+        """Codes drawn by one `ask`; a given first population has its own number."""
+        return self._state.popsize
+
+    @property
+    def state(self) -> S:
+        """What `from_state` needs. `ask` leaves it as it is; `tell` replaces it."""
+        return self._state
+
+    def ask(self) -> Codes:
+        """Draw the next codes, shape (n, d) float64, latent units.
+
+        Raises
+        ------
+        OrderError
+            The codes asked for last have not been told yet.
+        """
+        if self._asked is not None:
+            raise OrderError("ask() and tell() take turns: tell() the codes asked for first")
+        self._asked, theirs = self._next()
+        return theirs
+
+    def _next(self) -> tuple[Codes, Codes]:
+        """Return the next codes, and a copy for the caller to do with as it likes."""
+        s = self._state
+        draws = self.draws(s, self._rng)
+        codes = s.given if len(s.given) else self.sample(s, *draws)
+        return codes, codes.copy()
+
+    def _next_in_blocks(self) -> tuple[Codes, Codes]:
+        """Do as `_next`, for a `sample` that turns each row of one (n, d) draw into a code."""
+        s = self._state
+        (z,) = self.draws(s, self._rng)
+        if len(s.given):
+            return s.given, s.given.copy()
+        if self._kept.shape != z.shape:
+            self._kept = np.empty_like(z)
+        rows = max(1, _BLOCK // z.shape[1])
+        for first in range(0, len(z), rows):
+            part = slice(first, first + rows)
+            z[part] = self.sample(s, z[part])
+            self._kept[part] = z[part]
+        return self._kept, z
+
+    def adopt(self, codes: ArrayLike) -> None:
+        """Take `codes` for what the last `ask` returned, wherever they were drawn.
+
+        For a session that goes on with recorded codes on a machine where the same draw comes
+        out otherwise: the steps they stand for are read back from them.
+
+        Parameters
+        ----------
+        codes : shape (n, d), float64, finite
+
+        Raises
+        ------
+        OrderError
+            Nothing was asked for.
+        DataError
+            The shape is not that of what was asked for, or a value is not finite.
+        """
+        if self._asked is None:
+            raise OrderError("adopt() takes the place of what was asked for: ask() first")
+        taken = np.array(codes, dtype=np.float64)
+        if taken.shape != self._asked.shape or not np.isfinite(taken).all():
+            raise DataError(
+                f"codes must be finite and of shape {self._asked.shape}, as those asked for; "
+                f"got shape {taken.shape}"
+            )
+        self._asked = taken
+
+    def tell(self, codes: ArrayLike, scores: ArrayLike) -> None:
+        """Learn from the scored codes of this generation.
+
+        Codes whose presentations were lost are simply left out: any two or more of those
+        asked for will do (one, of a given first population), in any order.
+
+        Parameters
+        ----------
+        codes : shape (n, d), float64, rows of what `ask` returned, unchanged
+        scores : shape (n,), finite, larger is better. Equal scores are treated alike,
+            wherever their rows stand
+
+        Raises
+        ------
+        OrderError
+            Nothing was asked for.
+        DataError
+            Shapes are wrong, a value is not finite, too few codes are told, or a code is not
+            one of those asked for (or is told twice). Nothing is learnt; `tell` may be called
+            again.
+        """
+        asked = self._asked
+        if asked is None:
+            raise OrderError("ask() and tell() take turns: ask() for codes before tell()")
+        told = np.asarray(codes, dtype=np.float64)
+        values = np.asarray(scores, dtype=np.float64)
+        rows = check_told(told, values, asked=asked, at_least=self._least())
+        if (np.diff(rows) < 0).any():  # as they were asked for: sums come out the same
+            order = np.argsort(rows)
+            told, values, rows = told[order], values[order], rows[order]
+        with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
+            after = self._learn(told, values, rows)
+        self._check_after(self._state, after)
+        self._state, self._asked = after, None
+
+    def _learn(self, codes: Codes, scores: Scores, rows: NDArray[np.intp]) -> S:
+        """Return the next state, from `rows` of what was asked for, in ascending order."""
+        del rows
+        return self.update(self._state, codes, scores)
