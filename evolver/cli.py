@@ -16,7 +16,7 @@ import typer
 from rich.markup import escape
 
 from evolver import __version__
-from evolver.commands import keys, live, monitor, rigs
+from evolver.commands import display, keys, live, monitor, rigs
 from evolver.commands.terminal import Stop, after, console, error_console, make_report, watching
 from evolver.errors import ConfigError, EvolverError
 from evolver.layout import JOURNAL, RECORDING, REPORT
@@ -44,6 +44,7 @@ app.command()(rigs.xdream)
 app.command()(monitor.monitor)
 app.add_typer(live.ctl, name="ctl")
 app.add_typer(keys.app, name="keys")
+app.add_typer(display.app, name="display")
 
 SessionFile = Annotated[
     Path, typer.Argument(metavar="SESSION.toml", help="session file; see 'evolver config new'")

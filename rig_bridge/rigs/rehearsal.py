@@ -1,0 +1,63 @@
+"""A rig without an animal that has a real screen: images are shown, model neurons answer.
+
+For trying a set-up before the animal comes: the screen, its timing, the photodiode, the
+network and the engine are those of the experiment; only the responses are made up. Knows a
+display and a simulated rig, each handed in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rig_bridge.messages import Hello
+from rig_bridge.rigs.parts import ImageDisplay
+from rig_bridge.rigs.simulated import SimulatedRig
+from rig_bridge.trials import Image, Presentation, TrialResult
+
+
+class Rehearsal:
+    """A `Presenter`: `display` shows, `neurons` answer.
+
+    Parameters
+    ----------
+    display : shows the images; its times are the results'
+    neurons : answers at once; at speed `math.inf`, since it is the display that takes time
+    """
+
+    def __init__(self, display: ImageDisplay, neurons: SimulatedRig) -> None:
+        self._display, self._neurons = display, neurons
+
+    def hello(self, name: str, *, software: str) -> Hello:
+        """Return what this rig says of itself."""
+        return self._neurons.hello(name, software=software, display=self._display.geometry)
+
+    def prepare(self, images: dict[str, Image]) -> None:
+        """Get both ready."""
+        self._display.prepare(images)
+        self._neurons.prepare(images)
+
+    def present(self, image: Image, request: Presentation) -> TrialResult:
+        """Show one image, and return what the neurons would have said.
+
+        Where the display broke off, they saw the image for so long: later spikes are left out.
+        """
+        shown = self._display.show(image, request)
+        answered = self._neurons.present(image, request)
+        arrays = answered.arrays
+        if shown.status != "ok" and "times_ms" in arrays:
+            before = arrays["times_ms"] < (shown.offset_ns - shown.onset_ns) / 1e6
+            arrays = {name: array[before] for name, array in arrays.items()}
+        return replace(
+            answered,
+            status=answered.status if shown.status == "ok" else shown.status,
+            reason=answered.reason if shown.status == "ok" else shown.reason,
+            commanded_ns=shown.commanded_ns,
+            onset_ns=shown.onset_ns,
+            offset_ns=shown.offset_ns,
+            onset_source=shown.onset_source,
+            arrays=arrays,
+        )
+
+    def blank(self) -> None:
+        """Clear the screen."""
+        self._display.blank()
