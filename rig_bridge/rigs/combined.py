@@ -1,0 +1,103 @@
+"""A rig of two halves: a display that shows, an acquisition that records.
+
+Knows the two Protocols of `parts` and nothing of what is behind them. Nothing waits: an image
+is shown, the acquisition is told, and its window is handed over when it is complete, while
+other images are on the screen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rig_bridge.errors import RequestError
+from rig_bridge.messages import Hello
+from rig_bridge.rigs.parts import Acquisition, ImageDisplay, Recorded
+from rig_bridge.trials import Image, Presentation, TrialResult, aborted
+
+
+class CombinedRig:
+    """A `LatePresenter` of a display and an acquisition.
+
+    Parameters
+    ----------
+    display : shows
+    acquisition : records; what it says of an onset counts more than what the display says
+    """
+
+    def __init__(self, display: ImageDisplay, acquisition: Acquisition) -> None:
+        self._display, self._acquisition = display, acquisition
+        self._last_ns = 0  # when the last presentation was over, display's clock
+
+    def hello(
+        self,
+        name: str,
+        *,
+        software: str,
+        widest_window_ms: tuple[float, float] = (-500.0, 1000.0),
+    ) -> Hello:
+        """Return what a rig of these halves says first."""
+        return Hello(
+            name,
+            software,
+            (self._acquisition.form,),
+            tuple(self._acquisition.units),
+            self._display.geometry,
+            widest_window_ms,
+        )
+
+    def prepare(self, images: dict[str, Image]) -> None:
+        """Hand images, (h, w, 3) uint8 by digest, to the display."""
+        self._display.prepare(images)
+
+    def present(self, image: Image, request: Presentation) -> TrialResult | None:
+        """Show one image; its result comes later, or now where it cannot be shown."""
+        try:
+            shown = self._display.show(image, request)
+        except RequestError as exc:  # such as an image beyond the screen's edge
+            return aborted(
+                request,
+                str(exc)[:200],
+                form=self._acquisition.form,
+                units=len(self._acquisition.units),
+                time_ns=self._last_ns,
+            )
+        self._last_ns = shown.offset_ns
+        self._acquisition.expect(shown)
+        return None
+
+    def collect(self) -> Sequence[tuple[int, TrialResult]]:
+        """Return the windows that are complete by now, each with its block."""
+        return [
+            (one.shown.presentation.block, _result(one)) for one in self._acquisition.collect()
+        ]
+
+    def blank(self) -> None:
+        """Clear the screen."""
+        self._display.blank()
+
+    def close(self) -> None:
+        """Close both halves."""
+        try:
+            self._display.close()
+        finally:
+            self._acquisition.close()
+
+
+def _result(recorded: Recorded) -> TrialResult:
+    """Join what both halves know; an onset that was seen moves the offset along."""
+    shown = recorded.shown
+    asked = shown.presentation
+    broken_off = shown.status == "aborted"
+    moved = 0 if recorded.onset_ns is None else recorded.onset_ns - shown.onset_ns
+    return TrialResult(
+        asked.presentation,
+        asked.attempt,
+        "aborted" if broken_off else recorded.status,
+        (shown.reason if broken_off else recorded.reason)[:200],
+        shown.commanded_ns,
+        shown.onset_ns + moved,
+        shown.offset_ns + moved,
+        shown.onset_source if recorded.onset_ns is None else "photodiode",
+        recorded.form,
+        dict(recorded.arrays),
+    )

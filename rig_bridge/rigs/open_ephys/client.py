@@ -1,0 +1,269 @@
+"""Open Ephys on a socket: the `Acquisition` that a rig is given.
+
+Knows ZeroMQ and two clocks that are handed in. An OS thread of its own receives, so that
+arrivals are stamped, and heartbeats sent, while an image is on the screen; what the messages
+mean is `Windows`' business, in the rig's own thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import zmq
+
+from rig_bridge.errors import EndpointError, ProtocolError
+from rig_bridge.messages import Form, Unit
+from rig_bridge.rigs.open_ephys.format import (
+    DATA_PORT,
+    HEARTBEAT_S,
+    MAX_FRAME_BYTES,
+    Message,
+    decode,
+    heartbeat,
+)
+from rig_bridge.rigs.open_ephys.units import UnitTable
+from rig_bridge.rigs.open_ephys.windows import ClockState, Tally, Timing, Windows
+from rig_bridge.rigs.parts import Recorded, Shown
+
+_log = logging.getLogger(__name__)
+
+_DEAD_S = 5.0
+_QUEUED = 100_000
+"""Messages that wait for the rig's thread; beyond it they are dropped, and the gap is seen."""
+_SOCKET_QUEUE = 4096
+_WAKE_MS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How the acquisition is doing."""
+
+    answers: bool  # heartbeats, within five seconds
+    hears: bool  # samples come
+    tally: Tally
+    malformed: int
+    overflowed: int
+    clocks: ClockState
+
+
+class OpenEphys:
+    """An `Acquisition` behind the ZMQ Interface.
+
+    Parameters
+    ----------
+    host, port : of the plugin; the listening port is the next one
+    units : which spikes count
+    timing : of the acquisition; None: as `Timing` has it
+    application : name that the plugin shows
+    clock : seconds, never goes back
+    display_clock : nanoseconds, the clock in which the display tells its flips
+
+    Raises
+    ------
+    EndpointError
+        where the address is none
+    """
+
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = DATA_PORT,
+        *,
+        units: UnitTable,
+        timing: Timing | None = None,
+        application: str = "evolver",
+        clock: Callable[[], float] = time.monotonic,
+        display_clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._units, self._windows = units, Windows(units, timing or Timing())
+        self._clock = clock
+        self._alarmed = False
+        self._warned: set[str] = set()
+        self._receiver = _Receiver(host, port, application, clock, display_clock)
+        self._receiver.start()
+
+    @property
+    def units(self) -> Sequence[Unit]:
+        """The unit table."""
+        return self._units.units
+
+    @property
+    def form(self) -> Form:
+        """Spike times."""
+        return "spikes"
+
+    def expect(self, shown: Shown) -> None:
+        """Take the news that an image was on the screen."""
+        self._windows.expect(shown, self._clock())
+
+    def collect(self) -> Sequence[Recorded]:
+        """Return the windows that are complete, or lost, by now."""
+        for message, header, arrived_ns, now_s in self._receiver.drain():
+            self._windows.take(message, header, arrived_ns, now_s)
+        done = self._windows.collect(self._clock())
+        for one in done:
+            if one.status == "aborted":
+                _log.info(
+                    "presentation %s: %s", one.shown.presentation.presentation, one.reason
+                )
+        self._say_what_is_wrong()
+        return done
+
+    @property
+    def health(self) -> Health:
+        """How it is doing."""
+        receiver = self._receiver
+        return Health(
+            receiver.answers,
+            self._windows.is_hearing,
+            self._windows.tally,
+            receiver.malformed,
+            receiver.overflowed,
+            self._windows.clocks,
+        )
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._receiver.close()
+
+    def _say_what_is_wrong(self) -> None:
+        clocks, tally = self._windows.clocks, self._windows.tally
+        if clocks.alarmed != self._alarmed:
+            self._alarmed = clocks.alarmed
+            _log.warning(
+                "the clocks of display and acquisition %s: residual %.2f ms rms, %.2f ms max",
+                "do not go together" if clocks.alarmed else "go together again",
+                clocks.residual.rms_s * 1000,
+                clocks.residual.max_s * 1000,
+            )
+        if clocks.given_up and tally.edges == 0 and tally.other_lines:
+            self._warn_once(
+                f"no photodiode: edges came on lines {sorted(tally.other_lines)} only"
+            )
+        if tally.other_electrodes:
+            self._warn_once(
+                f"spikes of what is no unit are dropped: {sorted(tally.other_electrodes)[:10]}"
+            )
+
+    def _warn_once(self, text: str) -> None:
+        if text not in self._warned and len(self._warned) < 20:
+            self._warned.add(text)
+            _log.warning("%s", text)
+
+
+class _Receiver(threading.Thread):
+    """Receives, stamps and decodes; says that somebody is there."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        application: str,
+        clock: Callable[[], float],
+        display_clock: Callable[[], int],
+    ) -> None:
+        super().__init__(name="open ephys", daemon=True)
+        self._clock, self._display_clock = clock, display_clock
+        self._heartbeat = heartbeat(application, secrets.token_hex(16))
+        self._queue: deque[tuple[Message, bytes, int, float]] = deque()
+        self._stopped = threading.Event()
+        self._answered_s: float | None = None
+        self._failure: BaseException | None = None
+        self.malformed = self.overflowed = 0
+        self._context = zmq.Context()
+        self._data = self._context.socket(zmq.SUB)
+        self._beats = self._context.socket(zmq.DEALER)  # a REQ would stick at a lost answer
+        for socket in (self._data, self._beats):
+            socket.setsockopt(zmq.LINGER, 0)
+            socket.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME_BYTES)
+            socket.setsockopt(zmq.RECONNECT_IVL, 100)
+            socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
+        self._data.setsockopt(zmq.RCVHWM, _SOCKET_QUEUE)
+        self._data.setsockopt(zmq.SUBSCRIBE, b"")
+        self._beats.setsockopt(zmq.SNDHWM, 2)
+        self._beats.setsockopt(zmq.IMMEDIATE, 1)
+        try:
+            self._data.connect(f"tcp://{host}:{port}")
+            self._beats.connect(f"tcp://{host}:{port + 1}")
+        except (zmq.ZMQError, OverflowError) as exc:
+            self._close_sockets()
+            raise EndpointError(
+                f"Open Ephys must have a host and a port; got {host}:{port}: {exc}"
+            ) from exc
+
+    @property
+    def answers(self) -> bool:
+        """Whether heartbeats are answered."""
+        return self._answered_s is not None and self._clock() - self._answered_s < _DEAD_S
+
+    def drain(self) -> list[tuple[Message, bytes, int, float]]:
+        """Return what has come, with its header and both arrival times."""
+        if self._failure is not None:
+            raise EndpointError(f"receiving from Open Ephys failed: {self._failure}")
+        return [self._queue.popleft() for _ in range(len(self._queue))]
+
+    def close(self) -> None:
+        """Stop; the sockets are closed by their own thread."""
+        self._stopped.set()
+        self.join(10.0)
+
+    def run(self) -> None:
+        """Receive until closed."""
+        try:
+            self._run()
+        except zmq.ZMQError as exc:
+            self._failure = exc
+        finally:
+            self._close_sockets()
+
+    def _run(self) -> None:
+        poller = zmq.Poller()
+        poller.register(self._data, zmq.POLLIN)
+        poller.register(self._beats, zmq.POLLIN)
+        beat_s = float("-inf")
+        while not self._stopped.is_set():
+            if self._clock() - beat_s >= HEARTBEAT_S and self._beat():
+                beat_s = self._clock()
+            ready = dict(poller.poll(_WAKE_MS))
+            if self._beats in ready:
+                self._beats.recv_multipart()
+                self._answered_s = self._clock()
+            if self._data in ready:
+                self._receive()
+
+    def _beat(self) -> bool:
+        try:
+            self._beats.send_multipart([b"", self._heartbeat], zmq.NOBLOCK)
+        except zmq.Again:  # nobody there
+            return False
+        return True
+
+    def _receive(self) -> None:
+        for _ in range(_SOCKET_QUEUE):  # then a look at the heartbeat
+            try:
+                frames = self._data.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            arrived = self._display_clock(), self._clock()
+            try:
+                message = decode(frames)
+            except ProtocolError as exc:
+                self.malformed += 1
+                if self.malformed == 1:
+                    _log.warning("what is no message of the ZMQ Interface is dropped: %s", exc)
+                continue
+            if len(self._queue) < _QUEUED:
+                self._queue.append((message, frames[1], *arrived))
+            else:
+                self.overflowed += 1
+
+    def _close_sockets(self) -> None:
+        self._data.close(linger=0)
+        self._beats.close(linger=0)
+        self._context.term()

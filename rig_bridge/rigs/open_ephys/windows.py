@@ -1,0 +1,393 @@
+"""Spikes around each onset: which windows are complete, which were lost. All of the logic.
+
+Decoded messages and times that it is handed; no sockets, no clocks. What it promises: a window
+that is handed over as ok holds every spike that the acquisition sent of it, each once, relative
+to the onset that the photodiode saw; whatever may have been lost, came of a stall or of another
+run of the acquisition, or cannot be placed, is aborted, and the reason says why.
+
+Time goes on with the samples: a window is complete when a message tells of a later sample. A
+heartbeat completes nothing: the plugin answers heartbeats also while nothing is recorded.
+"""
+
+from __future__ import annotations
+
+import zlib
+from array import array
+from bisect import bisect_left, bisect_right
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+
+from rig_bridge.clocks import Residual
+from rig_bridge.messages import Status
+from rig_bridge.rigs.open_ephys.alignment import Alignment
+from rig_bridge.rigs.open_ephys.format import Data, Message, Other, Spike, Ttl
+from rig_bridge.rigs.open_ephys.sequence import Sequence
+from rig_bridge.rigs.open_ephys.units import UnitTable
+from rig_bridge.rigs.parts import Recorded, Shown
+from rig_bridge.trials import Array
+
+_MS = 1_000_000
+_MOST_SPIKES = 2_000_000
+_MOST_COUNTED = 100
+_Key = TypeVar("_Key")
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """What is to be set of the acquisition.
+
+    Parameters
+    ----------
+    photodiode_line : TTL line, from 0; None: there is none, and onsets are only as good as the
+        messages' arrivals
+    stream : its name; empty: the first that is heard of
+    rate_hz : None: as the continuous data say
+    settle_ms : spikes come so much later than later samples at most; longer than the GUI's
+        audio buffer
+    stall_s : an acquisition that says nothing for so long has stalled
+    jump_s : samples and arrivals do not part by more, or the sample clock was set
+    keep_s : of what was received, in sample time
+    match_ms, late_ms, debounce_ms, alarm_ms : of `Alignment`
+    """
+
+    photodiode_line: int | None = 0
+    stream: str = ""
+    rate_hz: float | None = None
+    settle_ms: float = 50.0
+    stall_s: float = 2.0
+    jump_s: float = 2.0
+    keep_s: float = 60.0
+    match_ms: float = 30.0
+    late_ms: float = 150.0
+    debounce_ms: float = 25.0
+    alarm_ms: float = 5.0
+
+
+@dataclass(slots=True)
+class Tally:
+    """What came, counted."""
+
+    messages: int = 0
+    spikes: int = 0
+    edges: int = 0
+    duplicates: int = 0
+    lost: int = 0  # messages that are missing for good
+    restarts: int = 0
+    stalls: int = 0
+    jumps: int = 0
+    other_streams: int = 0
+    other_electrodes: dict[str, int] = field(default_factory=dict[str, int])
+    other_lines: dict[int, int] = field(default_factory=dict[int, int])
+
+
+@dataclass(frozen=True, slots=True)
+class ClockState:
+    """How the sample clock and the display's go together."""
+
+    residual: Residual
+    alarmed: bool
+    steps: int
+    matched: int  # images with an edge of the photodiode's
+    missed: int
+    given_up: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    shown: Shown
+    since_s: float
+
+
+class Windows:
+    """Turns messages and onsets into recorded windows.
+
+    Parameters
+    ----------
+    units : which spikes count
+    timing : Timing
+    """
+
+    def __init__(self, units: UnitTable, timing: Timing) -> None:
+        self._units, self._timing = units, timing
+        self._stream = timing.stream
+        self._sequence = Sequence()
+        self._align = Alignment(
+            match_ms=timing.match_ms,
+            late_ms=timing.late_ms,
+            debounce_ms=timing.debounce_ms,
+            alarm_ms=timing.alarm_ms,
+        )
+        self._align.rate_hz = timing.rate_hz
+        self._samples, self._which = array("q"), array("I")  # spikes, by sample
+        self._holes: list[tuple[int, int, str]] = []  # samples that were not recorded
+        self._blind: deque[tuple[int, int, str]] = deque(maxlen=1000)  # the same, display time
+        self._first: int | None = None  # sample at which this acquisition begins for us
+        self._progress = 0
+        self._data_end: int | None = None
+        self._arrived_ns: int | None = None  # the last message
+        self._arrived_s = 0.0
+        self._pending: list[_Pending] = []
+        self._done: list[Recorded] = []
+        self.tally = Tally()
+
+    @property
+    def clocks(self) -> ClockState:
+        """How the clocks go together."""
+        a = self._align
+        return ClockState(
+            a.fit.residual, a.fit.alarmed, a.fit.steps, a.matched, a.missed, a.given_up
+        )
+
+    @property
+    def is_hearing(self) -> bool:
+        """Whether samples come."""
+        return self._first is not None
+
+    # ------------------------------------------------------------------ what comes
+
+    def take(self, message: Message, header: bytes, arrived_ns: int, now_s: float) -> None:
+        """Take a message.
+
+        Parameters
+        ----------
+        message : as decoded
+        header : its bytes, by which a repeat is known
+        arrived_ns : when, on the display's clock
+        now_s : when, on a clock that never goes back
+        """
+        self.tally.messages += 1
+        low, high = _extent(message) if self._is_ours(message) else (None, None)
+        lost = self._sequence.lost
+        verdict = self._sequence.take(message.number, zlib.crc32(header), low, high)
+        if verdict == "duplicate":
+            self.tally.duplicates += 1
+            return
+        if verdict == "restart":
+            self.tally.restarts += 1
+            self._restart("loss: the acquisition was restarted", arrived_ns)
+        if self._sequence.lost > lost:
+            self._data_end = None  # what is missing may have been data
+        self.tally.lost = self._sequence.lost
+        if self._arrived_ns is not None and now_s - self._arrived_s > self._timing.stall_s:
+            self.tally.stalls += 1
+            text = f"loss: the acquisition stalled for {now_s - self._arrived_s:.1f} s"
+            self._blind.append((self._arrived_ns, arrived_ns, text))
+        self._arrived_ns, self._arrived_s = arrived_ns, now_s
+        if low is None or high is None or isinstance(message, Other):
+            return
+        self._follow(message, high, arrived_ns)
+        match message:
+            case Spike():
+                self._take_spike(message)
+            case Ttl(line=line, state=state, sample=sample) if state:
+                self._take_edge(line, sample, arrived_ns)
+            case Data(sample=sample):
+                before = high if self._data_end is None else self._data_end
+                if sample > before:
+                    self._holes.append((before, sample, "loss: samples are missing"))
+                self._data_end = max(before, high)
+            case _:
+                pass
+
+    def _is_ours(self, message: Message) -> bool:
+        if isinstance(message, Other):
+            return False
+        self._stream = self._stream or message.stream
+        if message.stream != self._stream:
+            self.tally.other_streams += 1
+        return message.stream == self._stream
+
+    def _follow(self, message: Data | Spike | Ttl, high: int, arrived_ns: int) -> None:
+        """Let time go on, unless the sample clock was set."""
+        align = self._align
+        if isinstance(message, Data) and align.rate_hz != message.rate_hz:
+            if align.rate_hz is not None:
+                self.tally.restarts += 1
+                self._restart("loss: the sampling rate changed", arrived_ns)
+            align.rate_hz = message.rate_hz
+        if align.rate_hz is None:
+            return
+        at_ns, lag_ns = align.time_ns(high), align.arrivals.lag_ns
+        apart_s = 0.0 if lag_ns is None else (arrived_ns - at_ns - lag_ns) / 1e9
+        if abs(apart_s) > self._timing.jump_s:
+            self.tally.jumps += 1
+            text = f"loss: the sample clock jumped by {-apart_s:.1f} s"
+            self._restart(text, arrived_ns)
+        align.arrivals.add(at_ns, arrived_ns)
+        if self._first is None:  # what was sent just before was not heard
+            self._first = high + align.samples(self._timing.settle_ms)
+            self._progress = high
+        self._progress = max(self._progress, high)
+
+    def _take_spike(self, spike: Spike) -> None:
+        unit = self._units.find(spike.electrode, spike.sorted_id)
+        if unit is None:
+            _count(self.tally.other_electrodes, f"{spike.electrode}:{spike.sorted_id}")
+            return
+        self.tally.spikes += 1
+        place = bisect_right(self._samples, spike.sample)
+        self._samples.insert(place, spike.sample)
+        self._which.insert(place, unit)
+        if len(self._samples) > _MOST_SPIKES:
+            self._prune(self._samples[_MOST_SPIKES // 2])
+
+    def _take_edge(self, line: int, sample: int, arrived_ns: int) -> None:
+        if line == self._timing.photodiode_line:
+            self.tally.edges += 1
+            self._align.edge(sample, arrived_ns)
+        else:
+            _count(self.tally.other_lines, line)
+
+    def _restart(self, reason: str, arrived_ns: int) -> None:
+        """Abort what waits: its samples are not those that will come."""
+        if self._arrived_ns is not None:
+            self._blind.append((self._arrived_ns, arrived_ns, reason))
+        self._done += [self._lost(one.shown, reason) for one in self._pending]
+        self._pending.clear()
+        self._samples, self._which = array("q"), array("I")
+        self._holes.clear()
+        self._align.restart()
+        self._first, self._data_end = None, None
+
+    # ------------------------------------------------------------------ what is wanted
+
+    def expect(self, shown: Shown, now_s: float) -> None:
+        """Take the news that an image was on the screen."""
+        self._align.onset(shown.onset_ns)
+        self._pending.append(_Pending(shown, now_s))
+
+    def collect(self, now_s: float) -> list[Recorded]:
+        """Return what is complete, or lost, by now."""
+        waiting: list[_Pending] = []
+        for one in self._pending:
+            done = self._resolve(one, now_s)
+            if done is None:
+                waiting.append(one)
+            else:
+                self._done.append(done)
+        self._pending = waiting
+        if self._align.rate_hz is not None:
+            self._prune(self._progress - self._align.samples(self._timing.keep_s * 1000))
+        done_now, self._done = self._done, []
+        return done_now
+
+    def _resolve(self, one: _Pending, now_s: float) -> Recorded | None:
+        shown, align = one.shown, self._align
+        asked = shown.presentation
+        if shown.status == "aborted":  # told at once, with the spikes until then
+            return self._cut(shown, align.expected(shown.onset_ns), shown.reason)
+        begin = shown.onset_ns + round(asked.window_ms[0] * _MS)
+        end = shown.onset_ns + round(asked.window_ms[1] * _MS)
+        for low, high, reason in self._blind:
+            if begin < high and end > low:
+                return self._lost(shown, reason)
+        expected = align.expected(shown.onset_ns)
+        if self._first is None or expected is None:
+            return self._stalled(one, now_s)
+        first = expected + align.samples(asked.window_ms[0])
+        if first < self._first:
+            return self._lost(shown, "loss: the acquisition began later than the window")
+        settled = asked.window_ms[1] + self._timing.settle_ms
+        if self._timing.photodiode_line is not None:
+            settled += align.reach_ms
+        if self._progress < expected + align.samples(settled):
+            return self._stalled(one, now_s)
+        if self._timing.photodiode_line is None:
+            return self._judge(shown, expected, None)
+        edge = align.match(shown.onset_ns)
+        if edge is None:
+            reason = self._hole(first, expected + align.samples(asked.window_ms[1]))
+            return self._cut(shown, expected, reason or "no edge of the photodiode")
+        line = align.fit.line
+        seen_ns = None if line is None else line.at(align.time_ns(edge.sample))
+        return self._judge(shown, edge.sample, seen_ns)
+
+    def _judge(self, shown: Shown, onset: int, onset_ns: int | None) -> Recorded:
+        """Hand a window over that is complete, unless something in it was lost."""
+        window = shown.presentation.window_ms
+        low, high = (onset + self._align.samples(ms) for ms in window)
+        if self._first is None or low < self._first:
+            reason = "loss: the window is no longer kept"
+        else:
+            reason = self._hole(low, high)
+        if reason:
+            return self._cut(shown, onset, reason)
+        arrays = self._arrays(onset, low, high)
+        return _recorded(shown, "ok", "", onset_ns, arrays)
+
+    def _hole(self, low: int, high: int) -> str:
+        """Return why something in [low, high) may be lost; '' where nothing is."""
+        margin = self._align.samples(self._timing.settle_ms)
+        for gap in self._sequence.gaps:
+            if gap.low - margin < high and gap.high + margin > low:
+                return f"loss: {gap.count} messages of the acquisition are missing"
+        return next((text for a, b, text in self._holes if a < high and b > low), "")
+
+    def _stalled(self, one: _Pending, now_s: float) -> Recorded | None:
+        """Give a window up when nothing has come for too long."""
+        since = one.since_s if self._arrived_ns is None else max(one.since_s, self._arrived_s)
+        quiet = now_s - since
+        # Messages that tell no time (another stream's, say) do not help a window for ever.
+        waited = now_s - one.since_s - one.shown.presentation.window_ms[1] / 1000
+        if quiet <= self._timing.stall_s and waited <= 5 * self._timing.stall_s:
+            return None
+        what = "nothing came of the acquisition" if self._first is None else "it stalled"
+        return self._lost(one.shown, f"loss: {what}, for {max(quiet, waited):.1f} s")
+
+    def _cut(self, shown: Shown, onset: int | None, reason: str) -> Recorded:
+        """Abort a window, with what there is of it."""
+        if onset is None:
+            return self._lost(shown, reason)
+        low, high = (onset + self._align.samples(ms) for ms in shown.presentation.window_ms)
+        return _recorded(shown, "aborted", reason, None, self._arrays(onset, low, high))
+
+    def _lost(self, shown: Shown, reason: str) -> Recorded:
+        empty: dict[str, Array] = {"units": np.zeros(0, "<u4"), "times_ms": np.zeros(0, "<f4")}
+        return _recorded(shown, "aborted", reason, None, empty)
+
+    def _arrays(self, onset: int, low: int, high: int) -> dict[str, Array]:
+        first, last = bisect_left(self._samples, low), bisect_left(self._samples, high)
+        relative = np.array(self._samples[first:last], dtype=np.float64) - onset
+        return {
+            "units": np.array(self._which[first:last], dtype="<u4"),
+            "times_ms": (relative * (1000 / (self._align.rate_hz or 1.0))).astype("<f4"),
+        }
+
+    def _prune(self, before: int) -> None:
+        if self._first is None or before - self._first < self._align.samples(1000):
+            return  # not worth it yet
+        self._first = before
+        place = bisect_left(self._samples, before)
+        del self._samples[:place]
+        del self._which[:place]
+        self._holes = [hole for hole in self._holes if hole[1] >= before][-1000:]
+        self._sequence.prune(before - self._align.samples(self._timing.settle_ms))
+        self._align.prune(before)
+
+
+def _extent(message: Message) -> tuple[int, int] | tuple[None, None]:
+    match message:
+        case Data(sample=sample, samples=samples):
+            return sample, sample + samples
+        case Spike(sample=sample) | Ttl(sample=sample):
+            return sample, sample
+        case Other():
+            return None, None
+
+
+def _count(counts: dict[_Key, int], key: _Key) -> None:
+    if key in counts or len(counts) < _MOST_COUNTED:
+        counts[key] = counts.get(key, 0) + 1
+
+
+def _recorded(
+    shown: Shown,
+    status: Status,
+    reason: str,
+    onset_ns: int | None,
+    arrays: dict[str, Array],
+) -> Recorded:
+    return Recorded(shown, status, reason, onset_ns, "spikes", arrays)
