@@ -18,6 +18,15 @@ if TYPE_CHECKING:
 BUILTIN = {
     "mini-texture": "evolver.generators.mini:texture",
     "mini-object": "evolver.generators.mini:thing",
+    "deepsim-fc6": "evolver.generators.deepsim:fc6",
+    "deepsim-fc6_eucl": "evolver.generators.deepsim:fc6_eucl",
+    "deepsim-fc7": "evolver.generators.deepsim:fc7",
+    "deepsim-fc8": "evolver.generators.deepsim:fc8",
+    "deepsim-pool5": "evolver.generators.deepsim:pool5",
+    "deepsim-conv3": "evolver.generators.deepsim:conv3",
+    "deepsim-conv4": "evolver.generators.deepsim:conv4",
+    "deepsim-norm1": "evolver.generators.deepsim:norm1",
+    "deepsim-norm2": "evolver.generators.deepsim:norm2",
 }
 """Name in a session file -> module:factory, imported when asked for."""
 

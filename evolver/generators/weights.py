@@ -1,7 +1,8 @@
 """Weight files: read without running anything in them, and only when they are the ones named.
 
-Knows safetensors, digests, and where the package keeps the files it ships. Knows nothing of
-architectures. Weights may be stored as float16; they are widened to float32 here, once.
+Knows safetensors, torch's and MXNet's files by their first bytes, digests, and where the
+package keeps the files it ships. Knows nothing of architectures, nor of where files come from
+(`hub`). Weights may be stored as float16; they are widened to float32 here, once.
 """
 
 from __future__ import annotations
@@ -16,19 +17,24 @@ import torch
 from safetensors import SafetensorError
 
 from evolver.errors import ConfigError, WeightsError
+from evolver.generators.mxnet_files import LIST, read_mxnet
+from evolver.generators.torch_files import ROW, ZIP, read_torch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+LARGEST = 4 << 30
+"""Bytes of a weight file; larger ones are refused before they are read."""
 
 
 def read_weights(
     path: Path, *, sha256: str | None = None
 ) -> tuple[dict[str, torch.Tensor], str]:
-    """Read a safetensors file.
+    """Read a safetensors file, torch's `.pt` or `.bin`, or MXNet's `.params`.
 
     Parameters
     ----------
-    path : the file
+    path : the file; what it is, its first bytes say
     sha256 : the digest it must have, 64 hexadecimal digits; any when None
 
     Returns
@@ -38,25 +44,47 @@ def read_weights(
 
     Raises
     ------
-    WeightsError : the file is missing, is no safetensors file, or is not the one named
+    WeightsError : the file is missing, damaged, of another kind, or is not the one named
     """
-    try:
-        content = path.read_bytes()  # once: what is hashed is what is parsed
-    except OSError as error:
-        raise WeightsError(
-            f"weights must be a file that can be read; {path}: {error}"
-        ) from error
+    content = read_bytes(path)  # once: what is hashed is what is parsed
     found = hashlib.sha256(content).hexdigest()
     if sha256 is not None and found != sha256:
         raise WeightsError(
             f"{path} must have sha256 {sha256}; it has {found}. It was changed or cut short: "
             "install the package again, or name your own file with weights="
         )
-    try:
-        tensors = safetensors.torch.load(content)
-    except SafetensorError as error:
-        raise WeightsError(f"weights must be a safetensors file; {path}: {error}") from error
+    tensors = _parse(content, path)
     return {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}, found
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return what is in a file; raise `WeightsError` where it cannot, or it is too large."""
+    try:
+        size = path.stat().st_size
+        if size > LARGEST:
+            raise WeightsError(
+                f"weights must be a file of at most {LARGEST >> 30} GiB; {path} has {size} B"
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise WeightsError(
+            f"weights must be a file that can be read; {path}: {error}"
+        ) from error
+
+
+def _parse(content: bytes, path: Path) -> dict[str, torch.Tensor]:
+    if content.startswith((ZIP, ROW)):
+        return read_torch(content, path=path)
+    if content.startswith(LIST):
+        arrays = read_mxnet(content, path=path)
+        return {name: torch.as_tensor(array.copy()) for name, array in arrays.items()}
+    try:
+        return safetensors.torch.load(content)
+    except (SafetensorError, KeyError) as error:  # a dtype torch lacks is a KeyError
+        raise WeightsError(
+            "weights must be a safetensors file, or one of torch's or MXNet's; "
+            f"{path}: {str(error)[:200]}"
+        ) from error
 
 
 def shipped(package: str, filename: str) -> Path:
@@ -66,6 +94,8 @@ def shipped(package: str, filename: str) -> Path:
 
 def fill(net: torch.nn.Module, tensors: Mapping[str, torch.Tensor], *, path: Path) -> None:
     """Put tensors into a network that must want exactly these, by name and shape.
+
+    A network on torch's `meta` device, which has shapes and no numbers, takes them as its own.
 
     Raises
     ------
@@ -79,7 +109,8 @@ def fill(net: torch.nn.Module, tensors: Mapping[str, torch.Tensor], *, path: Pat
             f"{path} must hold the tensors of {type(net).__name__}, by name and shape; "
             f"it differs in {odd[:4]}{' and more' if len(odd) > 4 else ''}"
         )
-    net.load_state_dict(dict(tensors))
+    bare = any(value.is_meta for value in net.state_dict().values())
+    net.load_state_dict(dict(tensors), assign=bare)
 
 
 def chosen_device(name: str) -> torch.device:

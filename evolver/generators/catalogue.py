@@ -1,0 +1,84 @@
+"""The weight files that generators of this package want: where from, under which licence.
+
+Knows names only. Sizes are those of the numbers in a file, and so a little short.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFile:
+    """A weight file that a generator wants."""
+
+    generator: str
+    filename: str
+    """Its name, or path, at its source."""
+    licence: str = "licence: see its source"
+    repo: str | None = None
+    """Repository on the Hugging Face Hub."""
+    page: str | None = None
+    """Where a person finds it, if it is on no Hub."""
+    size: int | None = None
+    """Bytes, about."""
+    sha256: str | None = None
+    local_as: str | None = None
+    """Its name in the folder of weights, if another."""
+    shipped: str | None = None
+    """Its path beside this module, if it comes along with the package."""
+
+    @property
+    def url(self) -> str | None:
+        """Where it comes from, for people."""
+        return f"https://huggingface.co/{self.repo}" if self.repo else self.page
+
+    @property
+    def local_name(self) -> str:
+        """Its name in the folder of weights."""
+        return self.local_as or self.filename.rpartition("/")[2]
+
+
+_OWN = "BSD-3-Clause, made by this project"
+_RESEARCH = "research only"
+_DEEPSIM_SIZES = {  # parameters
+    "fc6": 56_097_891,
+    "fc6_eucl": 56_097_891,
+    "fc7": 56_097_891,
+    "fc8": 43_416_675,
+    "pool5": 12_702_307,
+    "conv3": 8_074_147,
+    "conv4": 8_074_147,
+    "norm1": 1_034_499,
+    "norm2": 1_661_315,
+}
+
+KNOWN: tuple[KnownFile, ...] = (
+    KnownFile(
+        "mini-texture",
+        "texture.safetensors",
+        _OWN,
+        sha256="6ebbad144d426e09923d53e6c7f7907798a688dc81e133d4ea10ebda47275dfa",
+        shipped="weights_mini/texture.safetensors",
+        size=3_518_430,
+    ),
+    KnownFile(
+        "mini-object",
+        "object.safetensors",
+        _OWN,
+        sha256="c1a055ecae03afd744ce5ab0219ca80fc6f117b88e0728324edd8a10206b3fc0",
+        shipped="weights_mini/object.safetensors",
+        size=3_862_496,
+    ),
+    *(
+        KnownFile(
+            f"deepsim-{variant}",
+            f"upconvGAN_{variant}.pt",
+            _RESEARCH,
+            repo="binxu/DeePSim_DosovitskiyBrox2016",
+            size=4 * parameters,
+        )
+        for variant, parameters in _DEEPSIM_SIZES.items()
+    ),
+)
+"""Every file, the first of a generator being its weights."""
