@@ -16,7 +16,7 @@ import typer
 from rich.markup import escape
 
 from evolver import __version__
-from evolver.commands import display, keys, live, monitor, rigs
+from evolver.commands import display, keys, live, monitor, open_ephys, rigs
 from evolver.commands.terminal import Stop, after, console, error_console, make_report, watching
 from evolver.errors import ConfigError, EvolverError
 from evolver.layout import JOURNAL, RECORDING, REPORT
@@ -41,6 +41,8 @@ app.add_typer(config_app, name="config")
 app.command()(live.serve)
 app.command()(live.resume)
 app.command()(rigs.xdream)
+app.command("open-ephys")(open_ephys.open_ephys)
+app.command("open-ephys-emulator")(open_ephys.emulator)
 app.command()(monitor.monitor)
 app.add_typer(live.ctl, name="ctl")
 app.add_typer(keys.app, name="keys")

@@ -1,17 +1,17 @@
 """Open Ephys on a socket: the `Acquisition` that a rig is given.
 
 Knows ZeroMQ and two clocks that are handed in. An OS thread of its own receives, so that
-arrivals are stamped, and heartbeats sent, while an image is on the screen; what the messages
-mean is `Windows`' business, in the rig's own thread.
+arrivals are stamped, nothing piles up, and heartbeats are sent, while an image is on the screen
+or the session pauses; what the messages mean is `Windows`' business, under a lock.
 """
 
 from __future__ import annotations
 
+import copy
 import logging
 import secrets
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -34,9 +34,8 @@ from rig_bridge.rigs.parts import Recorded, Shown
 _log = logging.getLogger(__name__)
 
 _DEAD_S = 5.0
-_QUEUED = 100_000
-"""Messages that wait for the rig's thread; beyond it they are dropped, and the gap is seen."""
 _SOCKET_QUEUE = 4096
+"""Messages that wait for the thread; beyond it they are dropped, and the gap is seen."""
 _WAKE_MS = 50
 
 
@@ -48,7 +47,6 @@ class Health:
     hears: bool  # samples come
     tally: Tally
     malformed: int
-    overflowed: int
     clocks: ClockState
 
 
@@ -85,7 +83,8 @@ class OpenEphys:
         self._clock = clock
         self._alarmed = False
         self._warned: set[str] = set()
-        self._receiver = _Receiver(host, port, application, clock, display_clock)
+        self._lock = threading.Lock()
+        self._receiver = _Receiver(host, port, application, clock, display_clock, self._take)
         self._receiver.start()
 
     @property
@@ -100,13 +99,21 @@ class OpenEphys:
 
     def expect(self, shown: Shown) -> None:
         """Take the news that an image was on the screen."""
-        self._windows.expect(shown, self._clock())
+        with self._lock:
+            self._windows.expect(shown, self._clock())
 
     def collect(self) -> Sequence[Recorded]:
-        """Return the windows that are complete, or lost, by now."""
-        for message, header, arrived_ns, now_s in self._receiver.drain():
-            self._windows.take(message, header, arrived_ns, now_s)
-        done = self._windows.collect(self._clock())
+        """Return the windows that are complete, or lost, by now.
+
+        Raises
+        ------
+        EndpointError
+            where receiving has ended
+        """
+        if not self._receiver.is_alive():
+            raise EndpointError(f"receiving from Open Ephys ended: {self._receiver.failure}")
+        with self._lock:
+            done = self._windows.collect(self._clock())
         for one in done:
             if one.status == "aborted":
                 _log.info(
@@ -119,21 +126,22 @@ class OpenEphys:
     def health(self) -> Health:
         """How it is doing."""
         receiver = self._receiver
-        return Health(
-            receiver.answers,
-            self._windows.is_hearing,
-            self._windows.tally,
-            receiver.malformed,
-            receiver.overflowed,
-            self._windows.clocks,
-        )
+        with self._lock:
+            tally = copy.deepcopy(self._windows.tally)
+            hears, clocks = self._windows.is_hearing, self._windows.clocks
+        return Health(receiver.answers, hears, tally, receiver.malformed, clocks)
+
+    def _take(self, message: Message, header: bytes, arrived_ns: int, now_s: float) -> None:
+        with self._lock:
+            self._windows.take(message, header, arrived_ns, now_s)
 
     def close(self) -> None:
         """Stop listening."""
         self._receiver.close()
 
     def _say_what_is_wrong(self) -> None:
-        clocks, tally = self._windows.clocks, self._windows.tally
+        health = self.health
+        clocks, tally = health.clocks, health.tally
         if clocks.alarmed != self._alarmed:
             self._alarmed = clocks.alarmed
             _log.warning(
@@ -167,15 +175,15 @@ class _Receiver(threading.Thread):
         application: str,
         clock: Callable[[], float],
         display_clock: Callable[[], int],
+        take: Callable[[Message, bytes, int, float], None],
     ) -> None:
         super().__init__(name="open ephys", daemon=True)
-        self._clock, self._display_clock = clock, display_clock
+        self._clock, self._display_clock, self._take = clock, display_clock, take
         self._heartbeat = heartbeat(application, secrets.token_hex(16))
-        self._queue: deque[tuple[Message, bytes, int, float]] = deque()
         self._stopped = threading.Event()
         self._answered_s: float | None = None
-        self._failure: BaseException | None = None
-        self.malformed = self.overflowed = 0
+        self.failure = "it was closed"
+        self.malformed = 0
         self._context = zmq.Context()
         self._data = self._context.socket(zmq.SUB)
         self._beats = self._context.socket(zmq.DEALER)  # a REQ would stick at a lost answer
@@ -202,12 +210,6 @@ class _Receiver(threading.Thread):
         """Whether heartbeats are answered."""
         return self._answered_s is not None and self._clock() - self._answered_s < _DEAD_S
 
-    def drain(self) -> list[tuple[Message, bytes, int, float]]:
-        """Return what has come, with its header and both arrival times."""
-        if self._failure is not None:
-            raise EndpointError(f"receiving from Open Ephys failed: {self._failure}")
-        return [self._queue.popleft() for _ in range(len(self._queue))]
-
     def close(self) -> None:
         """Stop; the sockets are closed by their own thread."""
         self._stopped.set()
@@ -218,7 +220,7 @@ class _Receiver(threading.Thread):
         try:
             self._run()
         except zmq.ZMQError as exc:
-            self._failure = exc
+            self.failure = str(exc)
         finally:
             self._close_sockets()
 
@@ -258,10 +260,7 @@ class _Receiver(threading.Thread):
                 if self.malformed == 1:
                     _log.warning("what is no message of the ZMQ Interface is dropped: %s", exc)
                 continue
-            if len(self._queue) < _QUEUED:
-                self._queue.append((message, frames[1], *arrived))
-            else:
-                self.overflowed += 1
+            self._take(message, frames[1], *arrived)
 
     def _close_sockets(self) -> None:
         self._data.close(linger=0)

@@ -227,6 +227,10 @@ class Emulator:
         self._stop.set()
         self._thread.join()
 
+    def wait(self, seconds: float) -> None:
+        """Return after a while, or when it ends."""
+        self._stop.wait(seconds)
+
     def _bind(self, host: str, port: int) -> int:
         problem = ""
         for _ in range(1 if port else 20):

@@ -32,6 +32,7 @@ from rig_bridge.trials import Array
 _MS = 1_000_000
 _MOST_SPIKES = 2_000_000
 _MOST_COUNTED = 100
+_MOST_HOLES = 1000
 _Key = TypeVar("_Key")
 
 
@@ -187,7 +188,7 @@ class Windows:
             case Data(sample=sample):
                 before = high if self._data_end is None else self._data_end
                 if sample > before:
-                    self._holes.append((before, sample, "loss: samples are missing"))
+                    self._hole_at(before, sample, "loss: samples are missing")
                 self._data_end = max(before, high)
             case _:
                 pass
@@ -221,6 +222,7 @@ class Windows:
             self._first = high + align.samples(self._timing.settle_ms)
             self._progress = high
         self._progress = max(self._progress, high)
+        self._prune(self._progress - align.samples(self._timing.keep_s * 1000))
 
     def _take_spike(self, spike: Spike) -> None:
         unit = self._units.find(spike.electrode, spike.sorted_id)
@@ -228,11 +230,18 @@ class Windows:
             _count(self.tally.other_electrodes, f"{spike.electrode}:{spike.sorted_id}")
             return
         self.tally.spikes += 1
+        if len(self._samples) >= _MOST_SPIKES:
+            self._hole_at(spike.sample, spike.sample + 1, "loss: too many spikes to keep")
+            return
         place = bisect_right(self._samples, spike.sample)
         self._samples.insert(place, spike.sample)
         self._which.insert(place, unit)
-        if len(self._samples) > _MOST_SPIKES:
-            self._prune(self._samples[_MOST_SPIKES // 2])
+
+    def _hole_at(self, low: int, high: int, reason: str) -> None:
+        if len(self._holes) >= _MOST_HOLES:  # one that covers two
+            last = self._holes.pop()
+            low, high = min(low, last[0]), max(high, last[1])
+        self._holes.append((low, high, reason))
 
     def _take_edge(self, line: int, sample: int, arrived_ns: int) -> None:
         if line == self._timing.photodiode_line:
@@ -269,8 +278,6 @@ class Windows:
             else:
                 self._done.append(done)
         self._pending = waiting
-        if self._align.rate_hz is not None:
-            self._prune(self._progress - self._align.samples(self._timing.keep_s * 1000))
         done_now, self._done = self._done, []
         return done_now
 
@@ -363,7 +370,7 @@ class Windows:
         place = bisect_left(self._samples, before)
         del self._samples[:place]
         del self._which[:place]
-        self._holes = [hole for hole in self._holes if hole[1] >= before][-1000:]
+        self._holes = [hole for hole in self._holes if hole[1] >= before]
         self._sequence.prune(before - self._align.samples(self._timing.settle_ms))
         self._align.prune(before)
 
