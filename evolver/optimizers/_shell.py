@@ -6,6 +6,8 @@ optimizer gives it three functions over its state, and what it must check.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import numpy as np
@@ -17,7 +19,7 @@ from evolver.types import Codes, Scores
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-_BLOCK = 81_920  # numbers sampled at a time: what is drawn is still in the cache when scaled
+_BLOCK = 40_960  # numbers sampled at a time: what is drawn is still in the cache when scaled
 
 
 class Stream(Protocol):
@@ -49,6 +51,15 @@ class State(Protocol):
 S = TypeVar("S", bound=State)
 
 
+@dataclass(frozen=True, slots=True)
+class Functions(Generic[S]):
+    """An optimizer's algorithm, as functions of its state; `Shell` says what each does."""
+
+    draws: Callable[[S, Stream], tuple[Any, ...]]
+    sample: Callable[..., Any]
+    update: Callable[[S, Any, Any], S]
+
+
 class Shell(Generic[S]):
     """`ask` and `tell` in turns around pure functions; owns the random generator.
 
@@ -59,6 +70,9 @@ class Shell(Generic[S]):
     state_type: ClassVar[type[Any]]
 
     def __init__(self, state: S, *, rng: np.random.Generator) -> None:
+        self._begin(state, rng)
+
+    def _begin(self, state: S, rng: np.random.Generator) -> None:
         self._state, self._rng = state, rng
         self._asked: Codes | None = None
         self._kept = np.empty((0, 0))  # memory of the codes asked for last: fresh pages cost
@@ -77,7 +91,7 @@ class Shell(Generic[S]):
         """
         cls._check(state)
         self = cls.__new__(cls)
-        Shell.__init__(self, state, rng=rng)
+        self._begin(state, rng)
         return self
 
     def draws(self, s: S, rng: Stream) -> tuple[Any, ...]:
@@ -91,6 +105,10 @@ class Shell(Generic[S]):
     def update(self, s: S, codes: Codes, scores: Scores) -> S:
         """Return the state one generation on. Pure; no branch on array values."""
         raise NotImplementedError
+
+    def functions(self, asarray: Callable[[Any], Any]) -> Functions[S]:  # noqa: ARG002
+        """Return the three functions; `asarray` makes what they hold one library's arrays."""
+        return Functions(self.draws, self.sample, self.update)
 
     @classmethod
     def _check(cls, state: S) -> None:
@@ -139,20 +157,29 @@ class Shell(Generic[S]):
         codes = s.given if len(s.given) else self.sample(s, *draws)
         return codes, codes.copy()
 
-    def _next_in_blocks(self) -> tuple[Codes, Codes]:
-        """Do as `_next`, for a `sample` that turns each row of one (n, d) draw into a code."""
+    def _next_in_blocks(self, head: Codes | None = None) -> tuple[Codes, Codes]:
+        """Do as `_next`, for a `sample` that turns each row of one (n, d) draw into a code.
+
+        Rows of `head`, (m, d), come before those that are drawn.
+        """
         s = self._state
         (z,) = self.draws(s, self._rng)
         if len(s.given):
             return s.given, s.given.copy()
-        if self._kept.shape != z.shape:
-            self._kept = np.empty_like(z)
+        m = 0 if head is None else len(head)
+        shape = (m + len(z), z.shape[1])
+        if self._kept.shape != shape:
+            self._kept = np.empty(shape)
+        kept = self._kept[m:]
         rows = max(1, _BLOCK // z.shape[1])
         for first in range(0, len(z), rows):
             part = slice(first, first + rows)
             z[part] = self.sample(s, z[part])
-            self._kept[part] = z[part]
-        return self._kept, z
+            kept[part] = z[part]
+        if head is None:
+            return self._kept, z
+        self._kept[:m] = head
+        return self._kept, self._kept.copy()
 
     def adopt(self, codes: ArrayLike) -> None:
         """Take `codes` for what the last `ask` returned, wherever they were drawn.

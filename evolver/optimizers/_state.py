@@ -7,18 +7,58 @@ state (a journal, an HDF5 file) needs to store only what is in the dictionary, b
 from __future__ import annotations
 
 from dataclasses import fields, is_dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Protocol,
+    Self,
+    TypeAlias,
+    TypeVar,
+    get_type_hints,
+    runtime_checkable,
+)
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evolver.errors import DataError
+from evolver.types import Vector
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 StateDict: TypeAlias = dict[str, NDArray[np.float64] | int | float]
 S = TypeVar("S")
+
+
+@runtime_checkable
+class Nested(Protocol):
+    """A state made of other states, which knows how to be one dictionary with them."""
+
+    def to_dict(self) -> StateDict:
+        """Return what `from_dict` needs."""
+        ...
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return the state; raise `DataError` where names or values are wrong."""
+        ...
+
+
+def array_of_text(text: str) -> Vector:
+    """Return a text as numbers, (bytes of its UTF-8,): a state holds numbers alone."""
+    return np.frombuffer(text.encode(), dtype=np.uint8).astype(np.float64)
+
+
+def text_of_array(numbers: Vector) -> str:
+    """Return the text that `array_of_text` made numbers of; else raise `DataError`."""
+    try:
+        return bytes(int(number) for number in numbers).decode()
+    except (ValueError, TypeError) as exc:
+        raise DataError(
+            f"a text of the state must be bytes of UTF-8 as numbers; got {numbers!r}. Pass a "
+            "state as it was saved"
+        ) from exc
 
 
 def state_to_dict(state: Any) -> StateDict:  # noqa: ANN401  each optimizer has its own type
@@ -28,6 +68,8 @@ def state_to_dict(state: Any) -> StateDict:  # noqa: ANN401  each optimizer has 
     -------
     dict of int, float and ndarray of float64; the arrays are copies
     """
+    if isinstance(state, Nested):
+        return state.to_dict()
     if not is_dataclass(state) or isinstance(state, type):
         raise DataError(
             f"state must be an optimizer's state (a dataclass); got {type(state).__name__}"
@@ -49,6 +91,8 @@ def state_from_dict(kind: type[S], values: Mapping[str, Any]) -> S:
     DataError
         Names are missing or unknown, or a value is not of the field's kind.
     """
+    if issubclass(kind, Nested):
+        return kind.from_dict(values)
     kinds = get_type_hints(kind)
     names = set(kinds)
     missing, unknown = sorted(names - set(values)), sorted(set(values) - names)

@@ -16,7 +16,7 @@ v <- v / sqrt(1 - c_1 + c_1 |v|^2). The trajectory is that of the dense recursio
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 from array_api_compat import array_namespace
@@ -64,6 +64,9 @@ class CholeskyState:
         return Factored(self.scale, self.rows, self.forward, self.inverse)
 
 
+C = TypeVar("C", bound=CholeskyState)
+
+
 def sample(s: CholeskyState, z: Codes) -> Codes:
     """Turn standard normal draws, (n, d), into codes m + sigma z A, (n, d). Pure."""
     codes = times(z, s.a, s.sigma)
@@ -95,7 +98,7 @@ def update(s: CholeskyState, codes: Codes, scores: Scores, k: Strategy) -> Chole
     return moved(s, mean, weights, k)
 
 
-def moved(s: CholeskyState, mean: Vector, weights: Vector, k: Strategy) -> CholeskyState:
+def moved(s: C, mean: Vector, weights: Vector, k: Strategy) -> C:
     """Return the state after a move to `mean`, the sum of codes times `weights`. Pure."""
     xp = array_namespace(s.mean, mean, weights)
     generation = s.generation + 1

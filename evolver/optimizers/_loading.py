@@ -1,0 +1,72 @@
+"""Optimizers by name, as session files give it.
+
+Knows names and import paths; loads nothing until a name is asked for.
+"""
+
+from __future__ import annotations
+
+from inspect import signature
+from typing import TYPE_CHECKING, Any
+
+from evolver.errors import ConfigError
+from evolver.registry import Registry
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike
+
+    from evolver.types import Optimizer
+
+BUILTIN = {
+    "cholesky": "evolver.optimizers.cholesky:CholeskyCMA",
+    "sphere": "evolver.optimizers.sphere:SphereCMA",
+    "sep": "evolver.optimizers.sep:SepCMA",
+    "hessian": "evolver.optimizers.hessian:HessianCMA",
+    "genetic": "evolver.optimizers.genetic:Genetic",
+    "random": "evolver.optimizers.random_search:RandomSearch",
+    "composite": "evolver.optimizers.composite:Composite",
+}
+"""Name in a session file -> module:class, imported when asked for."""
+
+_COMMON = ("d", "rng", "popsize", "initial")
+
+
+def load(
+    name: str,
+    d: int,
+    *,
+    rng: np.random.Generator,
+    popsize: int | None = None,
+    initial: ArrayLike | None = None,
+    **options: Any,  # noqa: ANN401  each optimizer checks its own
+) -> Optimizer:
+    """Return a new optimizer of `d` latent dimensions.
+
+    Parameters
+    ----------
+    name : a key of `BUILTIN`, or one that an installed distribution adds
+    d, rng, popsize, initial : as every optimizer takes them
+    **options : what this optimizer takes besides: `sigma`, `update_every`, ...
+
+    Raises
+    ------
+    ConfigError
+        No optimizer has this name, or this one has no such option; the message lists what
+        there is.
+    """
+    kind = find(name)
+    parameters = signature(kind).parameters.values()
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        allowed = [p.name for p in parameters if p.name not in _COMMON]
+        unknown = sorted(set(options) - set(allowed))
+        if unknown:
+            raise ConfigError(
+                f"optimizer {name!r} takes the options {', '.join(allowed) or '(none)'}; found "
+                f"{', '.join(unknown)}. Remove it, or correct its name"
+            )
+    return kind(d, rng=rng, popsize=popsize, initial=initial, **options)
+
+
+def find(name: str) -> Any:  # noqa: ANN401  a class that is an `Optimizer`
+    """Return the class of the optimizer called `name`; raise `ConfigError` if none is."""
+    return Registry("optimizer", BUILTIN).find(name)
