@@ -1,16 +1,19 @@
 """Latent codes to images; torch lives here, and is loaded by `load`, not by importing this.
 
-Built in: ``mini-texture`` (256 dimensions, textures) and ``mini-object`` (128, things).
+Built in: ``mini-texture`` (256 dimensions, textures) and ``mini-object`` (128, things), which
+come with their weights; ``stylegan3``, which takes converted ones.
 """
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING
 
 from evolver.errors import ConfigError
 from evolver.registry import Registry
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from evolver.types import Generator
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 BUILTIN = {
     "mini-texture": "evolver.generators.mini:texture",
     "mini-object": "evolver.generators.mini:thing",
+    "stylegan3": "evolver.generators.stylegan3:stylegan3",
     "deepsim-fc6": "evolver.generators.deepsim:fc6",
     "deepsim-fc6_eucl": "evolver.generators.deepsim:fc6_eucl",
     "deepsim-fc7": "evolver.generators.deepsim:fc7",
@@ -43,7 +47,7 @@ def load(
         options of its own
     weights : a file to use instead of the shipped one, of the same architecture
     device : a torch device, "cpu" or "cuda:0"
-    **options : what the generator takes besides; the built-in ones take nothing
+    **options : what the generator takes besides, by the names in its factory's signature
 
     Raises
     ------
@@ -51,6 +55,18 @@ def load(
     WeightsError : the weight file is missing, or is not the one shipped with this version
     """
     factory = Registry("generator", BUILTIN).find(name)
-    if name in BUILTIN and options:
-        raise ConfigError(f"{name} takes no options; got {', '.join(sorted(options))}")
+    _check_options(name, factory, options)
     return factory(weights=weights, device=device, **options)
+
+
+def _check_options(
+    name: str, factory: Callable[..., Generator], given: Mapping[str, object]
+) -> None:
+    parameters = inspect.signature(factory).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return
+    taken = [p for p in parameters if p not in {"weights", "device"}]
+    unknown = sorted(set(given) - set(taken))
+    if unknown:
+        takes = f"the options {', '.join(taken)}" if taken else "no options"
+        raise ConfigError(f"{name} takes {takes}; got {', '.join(unknown)}")

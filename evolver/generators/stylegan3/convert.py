@@ -1,0 +1,157 @@
+"""From an official pickle, once, to a file that is safe to load: safetensors with JSON in it.
+
+Knows both files. Knows nothing of arithmetic. The settings travel in the header of the
+safetensors file, as JSON, so that one digest names weights and settings together.
+"""
+# pyright: basic
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+
+from evolver.errors import WeightsError
+from evolver.generators.safe_network import Array, Module, read_network, tensors
+from evolver.generators.stylegan3.config import Config, config_from, config_text, expected
+
+FORMAT = "stylegan3-1"
+"""What the header of a converted file says it is."""
+_LONGEST_HEADER = 1 << 20
+
+
+def convert(path: str | Path, out: str | Path) -> str:
+    """Convert the moving-average generator in an official StyleGAN3 pickle.
+
+    Nothing in the pickle is run; see `evolver.generators.safe_pickle`.
+
+    Parameters
+    ----------
+    path : the pickle, as ``stylegan3-r-ffhq-1024x1024.pkl``
+    out : the safetensors file to write, in one step; one that is there is replaced
+
+    Returns
+    -------
+    str : the sha256 of what was written, which depends on nothing but the pickle
+
+    Raises
+    ------
+    WeightsError : the pickle cannot be read, holds what is not allowed, or is of another
+        network; or `out` cannot be written
+    """
+    path, out = Path(path), Path(out)
+    value, content = read_network(path)
+    generator = value.get("G_ema") if isinstance(value, dict) else None
+    if not isinstance(generator, Module) or generator.class_name != "Generator":
+        raise WeightsError(f"{path} must hold a Generator called G_ema, as StyleGAN3's do")
+    if generator.state.get("_init_args") != ():
+        raise WeightsError(f"{path} must hold its settings by name")
+    config = config_from(generator.state.get("_init_kwargs"))
+    found = tensors(generator, at_most=len(content))
+    _check(config, found, path)
+    header = {
+        "format": FORMAT,
+        "config": config_text(config),
+        "source": path.name,
+        "source_sha256": hashlib.sha256(content).hexdigest(),
+    }
+    written = safetensors.numpy.save(
+        {k: np.array(found[k], np.float32, order="C") for k in sorted(found)}, metadata=header
+    )
+    _replace(out, written)
+    return hashlib.sha256(written).hexdigest()
+
+
+def read_converted(path: Path) -> tuple[Config, dict[str, torch.Tensor], str]:
+    """Read what `convert` wrote.
+
+    Returns
+    -------
+    config : the network's settings
+    tensors : its weights, float32
+    sha256 : of the file
+
+    Raises
+    ------
+    WeightsError : the file is missing, or is no converted generator
+    """
+    try:
+        content = path.read_bytes()  # once: what is hashed is what is parsed
+    except OSError as error:
+        raise WeightsError(
+            f"weights must be a file that can be read; {path}: {error}"
+        ) from error
+    if content[:2] in {b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"}:
+        raise WeightsError(
+            f"{path} is a pickle, which is not run from: convert it once, by "
+            "evolver.generators.stylegan3.convert(path, out)"
+        )
+    header = _header(content, path)
+    if header.get("format") != FORMAT:
+        raise WeightsError(
+            f"{path} must be a converted StyleGAN3 generator, format {FORMAT!r}; "
+            f"found {header.get('format')!r}"
+        )
+    try:
+        config = config_from(json.loads(header.get("config", "")))
+        found = safetensors.torch.load(content)
+    except (SafetensorError, ValueError, RecursionError) as error:
+        raise WeightsError(f"weights must be a safetensors file; {path}: {error}") from error
+    _check(config, {k: v.numpy() for k, v in found.items()}, path)
+    return config, found, hashlib.sha256(content).hexdigest()
+
+
+def _header(content: bytes, path: Path) -> dict[str, Any]:
+    """Return the texts in a safetensors file's header."""
+    length = struct.unpack("<Q", content[:8])[0] if len(content) >= 8 else 0
+    if not 2 <= length <= min(_LONGEST_HEADER, len(content) - 8):
+        raise WeightsError(f"weights must be a safetensors file; {path} has no header of one")
+    try:
+        header = json.loads(content[8 : 8 + length])
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"weights must be a safetensors file; {path}: {error}") from error
+    found = header.get("__metadata__", {}) if isinstance(header, dict) else {}
+    return found if isinstance(found, dict) else {}
+
+
+def _check(config: Config, found: dict[str, Array], path: Path) -> None:
+    """Raise `WeightsError` unless the tensors are those of a network with these settings."""
+    wanted, shapes = dict(expected(config)), {k: v.shape for k, v in found.items()}
+    if wanted != shapes:
+        odd = sorted(set(wanted.items()) ^ set(shapes.items()))
+        raise WeightsError(
+            f"{path} must hold the tensors of its settings, by name and shape; it differs in "
+            f"{odd[:4]}{' and more' if len(odd) > 4 else ''}"
+        )
+    for name, value in found.items():
+        if not np.issubdtype(value.dtype, np.floating) or not np.isfinite(value).all():
+            raise WeightsError(f"{path} must hold finite numbers; {name} does not")
+        if name.endswith("magnitude_ema") and not value > 0:
+            raise WeightsError(f"{path}: {name} must be above 0; it is {value}")
+
+
+def _replace(out: Path, content: bytes) -> None:
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(out)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise WeightsError(f"weights must be written to {out}; {error}") from error

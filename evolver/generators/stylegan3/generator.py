@@ -1,0 +1,232 @@
+"""StyleGAN3 as every generator is used: codes in, images out.
+
+Knows its network, and how a code becomes styles: as z, as w, or as a w for each layer. Knows
+nothing of scores, screens or seeds: the same codes on the same device always give the same
+images.
+"""
+# pyright: basic
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from evolver.checks import check_codes
+from evolver.errors import ConfigError, DataError
+from evolver.generators.stylegan3.convert import read_converted
+from evolver.generators.stylegan3.network import MappingNetwork, SynthesisNetwork
+from evolver.generators.weights import chosen_device
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from evolver.generators.stylegan3.config import Config
+    from evolver.types import Codes, Images
+
+LATENTS = ("z", "w", "w+")
+
+
+class StyleGAN3:
+    """A frozen StyleGAN3 generator, configuration T or R.
+
+    Parameters
+    ----------
+    config : the network's settings
+    tensors : its weights, float32
+    sha256 : digest of the weight file, 64 hexadecimal digits
+    device : torch.device, chosen by the caller and never guessed here
+    latent : what a code is. "z": what the mapping network takes. "w": one style for all layers.
+        "w+": a style for each layer, one after another
+    truncation : psi; styles are drawn to the mean style by it, 1 leaves them. In "w" and "w+"
+        it acts on `initial_codes` alone: what a code says is what is drawn
+    cutoff : how many styles, from the first, are truncated; all when None
+    label : which class to draw, for a network that has classes
+    transform : (3, 3), what is done to the plane on which everything is drawn (a rotation, a
+        shift); its last row is 0 0 1. The network's own, usually nothing, when None
+    chunk : images rendered at once; bounds memory, and never changes an image
+
+    Raises
+    ------
+    ConfigError : an option is none of this network's
+    """
+
+    name = "stylegan3"
+
+    def __init__(
+        self,
+        config: Config,
+        tensors: dict[str, torch.Tensor],
+        *,
+        sha256: str,
+        device: torch.device,
+        latent: str = "z",
+        truncation: float = 0.7,
+        cutoff: int | None = None,
+        label: int | None = None,
+        transform: Sequence[Sequence[float]] | None = None,
+        chunk: int = 1,
+    ) -> None:
+        self.config, self.sha256 = config, sha256
+        self.image_size = config.img_resolution
+        rows = config.num_ws
+        _must(latent in LATENTS, "latent", f"one of {', '.join(LATENTS)}", latent)
+        _must(_is_number(truncation), "truncation", "a finite number", truncation)
+        _must(
+            cutoff is None or (_is_whole(cutoff) and 0 <= cutoff <= rows),
+            "cutoff",
+            f"a whole number, 0 to {rows}",
+            cutoff,
+        )
+        _must(_is_whole(chunk) and chunk >= 1, "chunk", "a whole number, at least 1", chunk)
+        self.latent, self.truncation = latent, float(truncation)
+        self.cutoff = rows if cutoff is None else cutoff
+        self.d = {"z": config.z_dim, "w": config.w_dim, "w+": rows * config.w_dim}[latent]
+        self._device, self._chunk = device, chunk
+        self._label = _one_hot(label, config.c_dim, device)
+        placed = {k: v.float().to(device) for k, v in tensors.items()}
+        with torch.inference_mode(mode=False), torch.no_grad():
+            self._mapping = MappingNetwork(config, placed)
+            self._synthesis = SynthesisNetwork(config, placed, _plane(transform))
+
+    def styles(self, z: torch.Tensor) -> torch.Tensor:
+        """Return truncated styles, (n, num_ws, w_dim), from z, (n, z_dim)."""
+        label = None if self._label is None else self._label.expand(len(z), -1)
+        w = self._mapping(z, label)[:, None].expand(-1, self.config.num_ws, -1)
+        if self.truncation == 1 or self.cutoff == 0:
+            return w
+        near = torch.lerp(self._mapping.w_avg, w[:, : self.cutoff], self.truncation)
+        return torch.cat([near, w[:, self.cutoff :]], dim=1)
+
+    def draw(self, ws: torch.Tensor) -> torch.Tensor:
+        """Return images, (n, 3, h, w), about -1 to 1 and not clamped, from styles.
+
+        Differentiable. `ws` is (n, num_ws, w_dim): a style for the input and one for each
+        layer, which may differ (style mixing).
+        """
+        expected = (self.config.num_ws, self.config.w_dim)
+        if ws.ndim != 3 or tuple(ws.shape[1:]) != expected:
+            raise DataError(
+                f"ws must have shape (n, {expected[0]}, {expected[1]}); got {tuple(ws.shape)}"
+            )
+        return self._synthesis(ws)
+
+    def synthesize(self, z: torch.Tensor) -> torch.Tensor:
+        """Differentiable: z, (n, d) float32, to images, (n, 3, h, w) float32 in [0, 1].
+
+        `z` is whatever `latent` says that a code is.
+        """
+        if self.latent == "z":
+            ws = self.styles(z)
+        elif self.latent == "w":
+            ws = z[:, None].expand(-1, self.config.num_ws, -1)
+        else:
+            ws = z.view(-1, self.config.num_ws, self.config.w_dim)
+        return (self.draw(ws) / 2 + 0.5).clamp(0, 1)
+
+    @torch.inference_mode()
+    def render(self, codes: Codes) -> Images:
+        """Turn codes, (n, d) latent units, into images, (n, h, w, 3) uint8 sRGB.
+
+        Every pass has exactly `chunk` rows, the last filled up with zeros: matrix products of
+        different heights may round differently, and a code must give the same bytes alone and
+        among others. This is the one place where pixels are rounded, half to even.
+        """
+        check_codes(codes, d=self.d)
+        size = self.image_size
+        images = np.empty((len(codes), size, size, 3), np.uint8)
+        for start in range(0, len(codes), self._chunk):
+            part = codes[start : start + self._chunk]
+            z = torch.zeros((self._chunk, self.d))
+            z[: len(part)] = torch.from_numpy(part.astype(np.float32))
+            pixels = self.synthesize(z.to(self._device)).mul_(255).round_().to(torch.uint8)
+            images[start : start + len(part)] = (
+                pixels.permute(0, 2, 3, 1).cpu().numpy()[: len(part)]
+            )
+        return images
+
+    @torch.inference_mode()
+    def initial_codes(self, n: int, *, rng: np.random.Generator) -> Codes:
+        """Return codes, (n, d), where users of this generator start an evolution.
+
+        Standard normal z; in "w" and "w+" the truncated styles of such.
+        """
+        z = rng.standard_normal((n, self.config.z_dim))
+        if self.latent == "z":
+            return z
+        ws = self.styles(torch.from_numpy(z.astype(np.float32)).to(self._device))
+        ws = ws[:, 0] if self.latent == "w" else ws.reshape(n, self.d)
+        return ws.cpu().numpy().astype(np.float64)
+
+
+def stylegan3(
+    *,
+    weights: str | Path | None,
+    device: str,
+    latent: str = "z",
+    truncation: float = 0.7,
+    cutoff: int | None = None,
+    label: int | None = None,
+    transform: Sequence[Sequence[float]] | None = None,
+    chunk: int = 1,
+) -> StyleGAN3:
+    """Load a converted generator; see `evolver.generators.load` and `StyleGAN3`."""
+    if weights is None:
+        raise ConfigError(
+            "stylegan3 must be given weights: an official pickle, converted once by "
+            "evolver.generators.stylegan3.convert(path, out)"
+        )
+    config, tensors, sha256 = read_converted(Path(weights))
+    return StyleGAN3(
+        config,
+        tensors,
+        sha256=sha256,
+        device=chosen_device(device),
+        latent=latent,
+        truncation=truncation,
+        cutoff=cutoff,
+        label=label,
+        transform=transform,
+        chunk=chunk,
+    )
+
+
+def _one_hot(label: Any, classes: int, device: torch.device) -> torch.Tensor | None:  # noqa: ANN401  from a session file
+    if not classes:
+        _must(label is None, "label", "left out, as the network has no classes", label)
+        return None
+    rule = f"a whole number, 0 to {classes - 1}, as the network has classes"
+    _must(_is_whole(label) and 0 <= label < classes, "label", rule, label)
+    return torch.eye(classes, device=device)[label : label + 1]
+
+
+def _plane(transform: Any) -> torch.Tensor | None:  # noqa: ANN401  from a session file
+    if transform is None:
+        return None
+    try:
+        matrix = np.array(transform, np.float64)
+    except (TypeError, ValueError):
+        matrix = np.zeros(0)
+    good = matrix.shape == (3, 3) and np.isfinite(matrix).all()
+    _must(
+        bool(good) and matrix[2].tolist() == [0, 0, 1],
+        "transform",
+        "three rows of three finite numbers, the last 0 0 1",
+        transform,
+    )
+    return torch.from_numpy(matrix.astype(np.float32))
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e6
+
+
+def _must(good: bool, name: str, rule: str, found: object) -> None:  # noqa: FBT001  a check
+    if not good:
+        raise ConfigError(f"stylegan3's {name} must be {rule}; found {found!r}")
