@@ -9,7 +9,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types contracts pytest soak bench format clean
+.PHONY: help demo test lint types contracts pytest soak soak-full bench format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -32,8 +32,11 @@ contracts: $(VENV)/installed-dev
 pytest: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
-soak: $(VENV)/installed-dev  ## the long tests: hundreds of kills, faults and retraining
-	$(BIN)/python -m pytest -m soak --timeout 3600
+soak: $(VENV)/installed-dev  ## ten minutes of kills, faults and damaged messages
+	$(BIN)/python -m pytest -m soak -n 2 --timeout 900
+
+soak-full: $(VENV)/installed-dev  ## all of them: thousands of kills; an hour or two
+	EVOLVER_SOAK=full $(BIN)/python -m pytest -m soak -n 2 --timeout 7200
 
 bench: $(VENV)/installed-dev  ## the benchmarks behind benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.cholesky_speed

@@ -115,6 +115,18 @@ class Loop:
                     for future in one.rendering:
                         future.cancel()
 
+    def store(self, *wanted: records.AnyRecord) -> None:
+        """Return once these records are on disk, however long the disk refuses.
+
+        Raises
+        ------
+        RecordingError
+            The disk refuses, and the operator wants to end.
+        """
+        for record in wanted:
+            self._submit(record)
+        self._barrier()
+
     # ------------------------------------------------------------------ commands
 
     def _obey(self) -> None:

@@ -197,23 +197,6 @@ class Job:
             restore=fresh if old is None else old.thread,
             position=None if old is None else old.position,
         )
-        if old is None:
-            now = datetime.fromtimestamp(clock.time_ns() / 1e9, tz=UTC)
-            recorder.submit(
-                run_start(
-                    config,
-                    self._text,
-                    self.generators,
-                    session,
-                    session_id=self.session_id,
-                    created=now.isoformat(timespec="milliseconds"),
-                    mode=self._mode,
-                    weights=weights,
-                )
-            )
-        else:
-            recorder.submit(old.record(clock.time_ns(), machine=machine(), versions=versions()))
-        recorder.submit(joined_record(hello, clock.time_ns()))
         loop = Loop(
             config,
             session,
@@ -229,6 +212,21 @@ class Job:
             running=() if old is None else old.running,
             recorded_images=() if old is None else old.recorded_images,
         )
+        if old is None:
+            now = datetime.fromtimestamp(clock.time_ns() / 1e9, tz=UTC)
+            first = run_start(
+                config,
+                self._text,
+                self.generators,
+                session,
+                session_id=self.session_id,
+                created=now.isoformat(timespec="milliseconds"),
+                mode=self._mode,
+                weights=weights,
+            )
+        else:
+            first = old.record(clock.time_ns(), machine=machine(), versions=versions())
+        loop.store(first, joined_record(hello, clock.time_ns()))
         try:
             reason = loop.run()
         except BaseException as exc:
@@ -238,7 +236,7 @@ class Job:
             recorder.submit(event_record(clock.time_ns(), "error", "failed", said))
             recorder.submit(records.RunEnd(clock.time_ns(), f"error: {said}"))
             raise
-        recorder.submit(records.RunEnd(clock.time_ns(), reason))
+        loop.store(records.RunEnd(clock.time_ns(), reason))
         return reason
 
 

@@ -6,6 +6,8 @@ that a journal can be read while it is being written.
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,12 +165,36 @@ def read_journal(folder: Path) -> Iterator[tuple[int, AnyRecord]]:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return _read_written(path)
     except OSError as exc:
         raise RecordingError(
             f"cannot read the journal segment {path}: {exc}. Copy the folder to another disk "
             "and read it there"
         ) from exc
+
+
+def _read_written(path: Path) -> bytes:
+    """Return a file's bytes without the room at its end that was reserved and never written.
+
+    A writer that was killed leaves megabytes of it, zeros that need not be read. Where the file
+    system cannot tell, they are.
+    """
+    with path.open("rb") as file:
+        fd = file.fileno()
+        end = size = os.fstat(fd).st_size
+        if hasattr(os, "SEEK_DATA"):
+            end = at = 0
+            while at < size:
+                try:
+                    at = end = os.lseek(fd, os.lseek(fd, at, os.SEEK_DATA), os.SEEK_HOLE)
+                except OSError as exc:
+                    if exc.errno == errno.ENXIO:  # nothing but room from here on
+                        break
+                    if exc.errno != errno.EINVAL:
+                        raise
+                    end = at = size  # this file system cannot tell
+            os.lseek(fd, 0, os.SEEK_SET)
+        return file.read(end)
 
 
 def _gaps(sequences: tuple[int, ...]) -> tuple[tuple[int, int], ...]:

@@ -13,6 +13,7 @@ import pytest
 
 from evolver import config, recording
 from evolver.daemon import run_simulated
+from tests.soak import share
 
 from .sessions import small, write
 from .test_simulate import Watching
@@ -251,7 +252,8 @@ def test_kill_9_loses_no_acknowledged_presentation(tmp_path, start, monkeypatch,
 def test_a_hundred_kills_lose_no_acknowledged_presentation(tmp_path, start, monkeypatch):
     rng = np.random.default_rng(20261121)
     total = 0
-    for _ in range(100):
+    kills = share(100, 10)
+    for _ in range(kills):
         acknowledged, _ = kill_and_fold(tmp_path, start, monkeypatch, float(rng.random()) * 2)
         total += acknowledged
-    assert total > 1000
+    assert total > 10 * kills

@@ -6,11 +6,14 @@ import pytest
 from evolver import config, recording
 from evolver.daemon import resume_simulated, run_simulated
 from evolver.errors import ConfigError, RecordingError
-from evolver.recording.history import read_history
+from evolver.recording.history import has_begun, read_history
 from evolver.recording.journal import JournalWriter, read_journal
 from evolver.recording.records import Array, Committed, Proposed, Result, Resumed, RunEnd
+from tests import children
+from tests.soak import share
 
-from .sessions import small
+from . import mortal
+from .sessions import small, write
 from .test_simulate import Watching
 
 
@@ -167,41 +170,54 @@ def test_the_record_says_that_it_went_on(whole, tmp_path):
     assert resumed.machine
 
 
-@pytest.mark.soak
-def test_two_hundred_kills_leave_the_trajectory_as_it_was(tmp_path):
-    """`evolver simulate`, killed with SIGKILL again and again, resumed each time."""
-    import signal
-    import subprocess
-    import sys
+def run_and_kill(file, folder, rng):
+    """Go on with a session, kill it somewhere; return whether it was killed, not finished."""
+    receive, send = children.pipe()
+    process = children.child(mortal.go_on, file, folder, send)
+    send.close()
+    if rng.random() < 0.2:
+        process.join(float(rng.random()) / 2)  # while it starts
+        return children.kill(process)
+    try:
+        for _ in range(int(rng.integers(5, 150))):
+            receive.recv()
+        for _ in range(int(rng.integers(0, 200_000))):
+            pass  # some moment between two
+        return children.kill(process)
+    except EOFError:
+        process.join()
+        assert process.exitcode == 0
+        return False
+    finally:
+        receive.close()
 
-    from .sessions import write
 
-    rng = np.random.default_rng(20261121)
-    kills = 0
-    while kills < 200:
+def check_kills(tmp_path, wanted, rng):
+    """Kill sessions at random moments, again and again; compare them with unkilled ones."""
+    kills = gone_on = 0
+    while kills < wanted:
         seed = int(rng.integers(1, 10_000))
-        settings = small(tmp_path / str(seed), session={"generations": 150, "seed": seed})
+        session = {"generations": 40, "seed": seed}
+        settings = small(tmp_path / str(seed), session=session)
         file = write(settings, tmp_path / f"{seed}.toml")
-        command = [sys.executable, "-m", "evolver", "simulate", "--no-report", str(file)]
-        while True:
-            process = subprocess.Popen(
-                command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-            )
-            try:
-                process.wait(3.0 + 3.0 * float(rng.random()))
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGKILL)
-                process.wait()
-                kills += 1
-            else:
-                assert process.returncode == 0
-                break
-            folders = list((tmp_path / str(seed)).glob("*"))
-            if folders and any((folders[0] / "journal").glob("*.evj")):
-                command = [sys.executable, "-m", "evolver", "resume", str(folders[0])]
-        (folder,) = (tmp_path / str(seed)).iterdir()
-        offline = small(tmp_path / f"whole-{seed}", session={"generations": 150, "seed": seed})
+        before = kills
+        while run_and_kill(file, tmp_path / str(seed), rng):
+            kills += 1
+        (folder,) = [f for f in (tmp_path / str(seed)).iterdir() if has_begun(f / "journal")]
+        offline = small(tmp_path / f"whole-{seed}", session=session)
         whole = run_simulated(offline, config.commented(offline), Watching().watcher)
         resumed, identical = same(whole.recording, folder / "session.h5")
         assert identical
-        assert resumed > 0
+        assert resumed <= kills - before
+        gone_on += resumed
+    assert gone_on >= wanted / 2  # others were killed before they had begun, or in the fold
+
+
+def test_kills_leave_the_trajectory_as_it_was(tmp_path):
+    check_kills(tmp_path, 3, np.random.default_rng(1))
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_two_hundred_kills_leave_the_trajectory_as_it_was(tmp_path):
+    check_kills(tmp_path, share(200, 60), np.random.default_rng(20261121))

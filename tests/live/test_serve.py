@@ -16,6 +16,7 @@ from evolver import config, recording
 from evolver.daemon import run_simulated
 from evolver.recording.journal import read_journal
 from evolver.recording.records import Committed, Event, Resumed
+from tests.soak import share
 
 from .sessions import small, write
 from .test_live import Evolver
@@ -254,7 +255,7 @@ def test_a_mistake_that_only_the_rig_shows_ends_it_without_trying_again(tmp_path
 def test_sixty_mixed_kills_commit_every_generation_once(tmp_path, start):
     """Engine, recorder and rig killed at random moments; and a rig away for a minute."""
     rng = np.random.default_rng(20261121)
-    for number in range(6):
+    for number in range(share(6, 1)):
         settings = small(
             tmp_path / f"out-{number}",
             session={"generations": 60, "seed": 100 + number},

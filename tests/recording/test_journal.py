@@ -1,10 +1,9 @@
 """The journal: what was acknowledged is there, whatever the disk and the process do."""
 
 import os
+import shutil
 import signal
 import struct
-import subprocess
-import sys
 import zlib
 from pathlib import Path
 
@@ -17,8 +16,11 @@ from evolver.recording import JournalIndex, JournalWriter, frames, read, read_jo
 from evolver.recording.fold import fold
 from evolver.recording.records import Event, Result
 from evolver.recording.storage import OsFileSystem, disk_free_bytes
+from tests import children
+from tests.recording import mortal
 from tests.recording.disks import Disk, FaultyDisk, ForgetfulDisk
 from tests.recording.sessions import make_records
+from tests.soak import share
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -312,50 +314,30 @@ def test_a_power_loss_takes_nothing_that_was_acknowledged(tmp_path):
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 def test_a_thousand_power_losses(tmp_path):
-    for seed in range(1000, 2500):
+    for seed in range(1000, 1000 + share(1500, 1000)):
         lose_power(tmp_path / str(seed), tmp_path / "after", seed)
 
 
-KILLED = """
-import sys
-from pathlib import Path
-from tests.recording.disks import KillingDisk
-from tests.recording.sessions import make_records
-from evolver.recording import JournalWriter, Recorder
-folder, at = Path(sys.argv[1]), int(sys.argv[2])
-disk = KillingDisk(at)
-journal = JournalWriter(folder, files=disk, segment_bytes=60_000, resume=True)
-with Recorder(journal, sync_interval_s=0.002) as recorder:
-    begin = journal.next_sequence
-    for sequence, record in enumerate(make_records(generations=20), start=0):
-        if sequence >= begin:
-            recorder.submit(record)
-            if sequence % 3 == 0:
-                recorder.barrier()
-                print(sequence, flush=True)
-"""
-
-
-def kill(folder, rng, *, at_a_call):
+def kill_a_writer(folder, rng, *, at_a_call):
     """Run a writer, kill it, and return the last sequence it acknowledged, or -1."""
-    at = int(rng.integers(4, 120)) if at_a_call else -1
-    lines = 0 if at_a_call else int(rng.integers(0, 60))
-    with subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(folder), str(at)],
-        stdout=subprocess.PIPE,
-        cwd=Path(__file__).parents[2],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-    ) as child:
-        last = -1
-        for _ in range(lines):
-            last = int(child.stdout.readline() or last)
-        if not at_a_call:
-            for _ in range(int(rng.integers(0, 200_000))):
-                pass  # some moment between two lines
-            child.kill()
-        for line in child.stdout.read().split(b"\n"):
-            last = int(line) if line else last
-    assert child.returncode == -signal.SIGKILL
+    receive, send = children.pipe()
+    process = children.child(
+        mortal.write, folder, int(rng.integers(4, 120)) if at_a_call else -1, send
+    )
+    send.close()
+    last = -1
+    try:
+        for _ in range(1_000_000 if at_a_call else int(rng.integers(0, 60))):
+            last = receive.recv()
+        for _ in range(int(rng.integers(0, 200_000))):
+            pass  # some moment between two acknowledgements
+        process.kill()
+        while True:
+            last = receive.recv()
+    except EOFError:
+        process.join()
+    receive.close()
+    assert process.exitcode == -signal.SIGKILL
     return last
 
 
@@ -364,7 +346,7 @@ def check_kills(tmp_path, kills, seed):
     records = make_records(generations=20)
     folder, fresh = tmp_path / "0", 0
     for number in range(kills):
-        acknowledged = kill(folder, rng, at_a_call=number % 2 == 0)
+        acknowledged = kill_a_writer(folder, rng, at_a_call=number % 2 == 0)
         if not list(folder.glob("segment-*.evj")):  # it was killed before it began
             assert acknowledged == -1
             continue
@@ -397,8 +379,30 @@ def test_kills_take_nothing_that_was_acknowledged(tmp_path):
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
-def test_hundreds_of_kills(tmp_path):
-    check_kills(tmp_path, 300, seed=2)
+def test_thousands_of_kills(tmp_path):
+    check_kills(tmp_path, share(3000, 600), seed=2)
+
+
+@pytest.mark.skipif(not hasattr(os, "SEEK_DATA"), reason="the system cannot tell")
+def test_room_that_was_never_written_is_not_read(tmp_path):
+    with JournalWriter(tmp_path / "a", segment_bytes=8 << 20) as journal:
+        for number in range(5):
+            journal.append(note(number))
+        journal.sync()
+        (segment,) = (tmp_path / "a").glob("segment-*.evj")
+        shutil.copytree(tmp_path / "a", tmp_path / "sparse")
+        size = segment.stat().st_size
+        assert size == 8 << 20
+    sparse = tmp_path / "sparse" / segment.name
+    data = sparse.read_bytes().rstrip(b"\0")
+    sparse.write_bytes(data)
+    with sparse.open("r+b") as file:
+        file.seek(1 << 20)  # past a hole, as a frame that came through and those before did not
+        file.write(data)
+        file.truncate(1 << 40)  # a terabyte that is not there
+    index = JournalIndex(tmp_path / "sparse")
+    assert index.sequences == (0, 1, 2, 3, 4)
+    assert index.summary.duplicates == 5
 
 
 def test_free_space_is_that_of_the_nearest_folder_there_is(tmp_path):

@@ -17,6 +17,7 @@ from rig_bridge.events import BlockDone, Resent, Responded
 from rig_bridge.messages import Ack
 from rig_bridge.rig_link import RigLink, SendToEngine, Stop
 from tests.rig_bridge.samples import SESSION, hello, request, result
+from tests.soak import share
 
 PEER = b"rig"
 BLOCKS, PRESENTATIONS = 3, 7
@@ -313,5 +314,5 @@ def test_an_engine_that_dies_costs_no_presentation():
 
 @pytest.mark.soak
 def test_a_long_night():
-    for seed in range(10_000, 40_000):
+    for seed in range(10_000, 10_000 + share(30_000, 6_000)):
         play(seed, FAULTS["everything"])

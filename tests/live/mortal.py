@@ -1,0 +1,33 @@
+"""A simulated session that is going to be killed, for a process of its own."""
+
+from pathlib import Path
+
+import torch
+
+from evolver import config
+from evolver.daemon import Watcher, resume_simulated, run_simulated
+from evolver.daemon.job import fold_in_child
+from evolver.recording.history import has_begun, read_history
+
+
+def go_on(file: Path, folder: Path, progress) -> None:
+    """Run the session of a file, or go on with the one that was begun in a folder.
+
+    `progress` is sent something whenever there is news, and closed before the folding.
+    """
+    torch.set_num_threads(1)
+    watcher = Watcher(
+        should_stop=lambda: False,
+        on_wait=lambda said: progress.close() if said else None,
+        on_start=lambda _: None,
+        on_progress=lambda _: progress.send(1),
+    )
+    begun = [one for one in folder.glob("*") if has_begun(one / "journal")]
+    if begun and read_history(begun[0] / "journal").ended:
+        progress.close()
+        fold_in_child(begun[0] / "journal", begun[0] / "session.h5")
+    elif begun:
+        resume_simulated(begun[0], watcher)
+    else:
+        text = file.read_text(encoding="utf-8")
+        run_simulated(config.parse(text), text, watcher)
