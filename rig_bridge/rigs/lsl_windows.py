@@ -1,0 +1,349 @@
+"""What a stream of samples has told so far, and which windows around onsets it covers.
+
+Pure: no sockets, no clock, no pylsl. Times are seconds on this machine's LSL clock. A window is
+answered only where everything in it is known to have come; a gap, a sample that cannot be read
+or a number that is missing makes it a loss, never a smaller count.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rig_bridge.messages import Form
+from rig_bridge.trials import Array
+
+Kind: TypeAlias = Literal["spikes", "voltages", "counts", "rates"]
+Floats: TypeAlias = NDArray[np.float64]
+
+_MOST_COUNTS = 65_535  # in a bin: counts travel as uint16
+_MOST_LOSSES = 1000
+_MOST_AT_ONCE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a stream is read.
+
+    Parameters
+    ----------
+    kind : what a sample is.
+        spikes: irregular; a unit's index, or -1, a heartbeat: all before this time has been
+        sent. A second channel, where there is one, counts the samples, so that none can be
+        lost unseen;
+        voltages: regular, a channel a unit; a spike is a crossing of `threshold`;
+        counts: regular, a channel a unit, spikes since the sample before;
+        rates: regular, a channel a unit, averaged over `rate_window_ms`
+    bin_ms : counts in bins of so long; None: spike times (spikes and voltages only)
+    threshold : of voltages, in the stream's own unit; crossed downwards if below zero
+    rate_window_ms : of rates, from onset
+    heartbeats : the stream of spikes sends them; without them a window counts as complete
+        `latency_ms` after its end, and a stream that stalls for longer is not seen
+    latency_ms : from a spike to its sample's arrival, at most
+    jitter_ms : of a regular stream's time stamps; a shorter gap is not seen
+    patience_s : a window that is not complete so long after its end is lost
+    keep_s : of data; must be more than on + off + window
+
+    Raises
+    ------
+    ValueError
+        where these do not go together
+    """
+
+    kind: Kind
+    bin_ms: float | None = None
+    threshold: float | None = None
+    rate_window_ms: tuple[float, float] = (50.0, 200.0)
+    heartbeats: bool = False
+    latency_ms: float = 200.0
+    jitter_ms: float = 2.0
+    patience_s: float = 5.0
+    keep_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        if self.kind == "counts" and self.bin_ms is None:
+            raise ValueError("a stream of counts needs bin_ms; got None")
+        if self.bin_ms is not None and (self.kind == "rates" or not 0 < self.bin_ms <= 10_000):
+            raise ValueError(
+                f"bin_ms must be above 0 and at most 10000, and None for rates; "
+                f"got {self.bin_ms} for {self.kind}"
+            )
+        if (self.kind == "voltages") != (self.threshold is not None) or self.threshold == 0:
+            raise ValueError(
+                "threshold must be given, and not 0, for voltages, and for them alone; "
+                f"got {self.threshold} for {self.kind}"
+            )
+        if self.heartbeats and self.kind != "spikes":
+            raise ValueError(f"heartbeats are of a stream of spikes; got {self.kind}")
+        low, high = self.rate_window_ms
+        numbers = (self.latency_ms, self.jitter_ms, self.patience_s, self.keep_s - 1)
+        if not (low < high and all(0 <= n <= 600_000 for n in numbers)):
+            raise ValueError(
+                "rate_window_ms must begin before it ends, latency, jitter and patience must "
+                f"not be below 0, keep_s not below 1; got {self}"
+            )
+
+    @property
+    def form(self) -> Form:
+        """What comes of it."""
+        if self.kind == "rates":
+            return "rates"
+        return "spikes" if self.bin_ms is None else "counts"
+
+    def span_ms(self, window_ms: tuple[float, float]) -> tuple[float, float]:
+        """Return the part of time around an onset that must be known."""
+        return self.rate_window_ms if self.kind == "rates" else window_ms
+
+
+class Told:
+    """Events, and from when to when they are all known. Bounded.
+
+    Parameters
+    ----------
+    most : events that are kept
+    """
+
+    def __init__(self, *, most: int = 2_000_000) -> None:
+        self._most = most
+        self._chunks: list[tuple[Floats, NDArray[np.int64], Floats]] = []
+        self._held = 0
+        self._losses: list[tuple[float, float, str]] = []
+        self.known_from = math.inf
+        self.known_to = -math.inf
+
+    def begin(self, at: float) -> None:
+        """Take the news that from `at` on everything comes; ends an open loss."""
+        if self.known_from == math.inf:
+            self.known_from = at
+        self._losses = [
+            (start, at if end == math.inf else end, why) for start, end, why in self._losses
+        ]
+        self.know(at)
+
+    def know(self, to: float) -> None:
+        """Take the news that everything before `to` has come."""
+        self.known_to = max(self.known_to, to)
+
+    def add(self, times: Floats, units: NDArray[np.int64], weights: Floats) -> None:
+        """Add events, (k,) each, in any order."""
+        if not len(times):
+            return
+        self._chunks.append((times, units, weights))
+        self._held += len(times)
+        while self._held > self._most:
+            oldest = self._chunks.pop(0)[0]
+            self._held -= len(oldest)
+            after = math.nextafter(float(oldest.max()), math.inf)
+            self.known_from = max(self.known_from, after)
+
+    def lose(self, start: float, end: float, why: str) -> None:
+        """Take the news that what happened from `start` to `end` is not known; inf: so far."""
+        self._losses.append((start, end, f"loss: {why}"))
+        if len(self._losses) > _MOST_LOSSES:
+            first, second, *rest = self._losses
+            both = (min(first[0], second[0]), max(first[1], second[1]), first[2])
+            self._losses = [both, *rest]
+
+    def lose_each(self, starts: Floats, ends: Floats, why: str) -> None:
+        """Lose several parts of time, (k,) each; many of them as one."""
+        if len(starts) > _MOST_AT_ONCE:
+            self.lose(float(starts.min()), float(ends.max()), why)
+            return
+        for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+            self.lose(start, end, why)
+
+    def lost(self, start: float, end: float) -> str:
+        """Return why [start, end) is not, and will not be, known; or ''."""
+        if start < self.known_from < math.inf:  # inf: nothing came yet, and all still may
+            return "loss: the window began before what is kept of the stream"
+        for a, b, why in self._losses:
+            if (a < end and b > start) or start <= a == b < end:
+                return why
+        return ""
+
+    def between(self, start: float, end: float) -> tuple[Floats, NDArray[np.int64], Floats]:
+        """Return times, units and weights of the events in [start, end), sorted by time."""
+        picked = [
+            (t[inside], u[inside], w[inside])
+            for t, u, w in self._chunks
+            if (inside := (t >= start) & (t < end)).any()
+        ]
+        if not picked:
+            return np.zeros(0), np.zeros(0, np.int64), np.zeros(0)
+        times, units, weights = (np.concatenate(part) for part in zip(*picked, strict=True))
+        order = np.argsort(times, kind="stable")
+        return times[order], units[order], weights[order]
+
+    def forget(self, before: float) -> None:
+        """Forget what was before; a window that begins there is a loss from now on."""
+        if before <= self.known_from:
+            return
+        self.known_from = before
+        self._chunks = [chunk for chunk in self._chunks if float(chunk[0].max()) >= before]
+        self._held = sum(len(chunk[0]) for chunk in self._chunks)
+        self._losses = [one for one in self._losses if one[1] >= before]
+
+
+class RegularDecoder:
+    """Samples of a regular stream to events.
+
+    Parameters
+    ----------
+    told : where they go
+    reading : what they are
+    rate_hz : nominal, above 0
+    """
+
+    def __init__(self, told: Told, reading: Reading, *, rate_hz: float) -> None:
+        self._told, self._reading = told, reading
+        self._period, self._jitter = 1 / rate_hz, reading.jitter_ms / 1000
+        self._last: tuple[float, Floats] | None = None  # stamp and values
+
+    def restart(self) -> None:
+        """Take the news that what comes next does not follow what came."""
+        self._last = None
+
+    def feed(self, samples: Floats, stamps: Floats) -> None:
+        """Take samples (n, u) float64 and their times (n,), s."""
+        if not len(stamps):
+            return
+        told = self._told
+        if not np.isfinite(stamps).all():
+            told.lose(told.known_to, math.inf, "time stamps that are no numbers")
+            self.restart()
+            return
+        follows: NDArray[np.bool_] = np.ones(len(stamps), dtype=np.bool_)
+        if self._last is None:
+            told.begin(float(stamps[0]))
+            self._last = (float(stamps[0]), np.full(samples.shape[1], np.nan))
+        before = np.concatenate([[self._last[0]], stamps[:-1]])
+        step = stamps - before
+        gap, back = step > 1.5 * self._period + self._jitter, step < -self._jitter
+        valid = self._valid(samples)
+        bad: NDArray[np.bool_] = np.any(~valid, axis=1)
+        told.lose_each(before[gap], stamps[gap], "a gap between samples")
+        told.lose_each(stamps[back], before[back], "time stamps went back")
+        told.lose_each(stamps[bad], stamps[bad], "a sample that cannot be read")
+        follows &= ~(gap | back)
+        follows[1:] &= ~bad[:-1]
+        follows[0] &= bool(np.isfinite(self._last[1]).all())
+        told.add(*self._events(np.where(valid, samples, 0.0), stamps, follows))
+        self._last = (float(stamps[-1]), samples[-1])
+        told.know(float(stamps[-1]) - self._jitter)
+
+    def _valid(self, samples: Floats) -> NDArray[np.bool_]:
+        if self._reading.kind != "counts":
+            return np.isfinite(samples)
+        return (samples >= 0) & (samples <= _MOST_COUNTS) & (samples == np.floor(samples))
+
+    def _events(
+        self, samples: Floats, stamps: Floats, follows: NDArray[np.bool_]
+    ) -> tuple[Floats, NDArray[np.int64], Floats]:
+        threshold = self._reading.threshold
+        if threshold is not None:
+            last = np.zeros(samples.shape[1]) if self._last is None else self._last[1]
+            both = np.vstack([last, samples]) * math.copysign(1.0, threshold)
+            beyond = both >= abs(threshold)
+            hit = beyond[1:] & ~beyond[:-1] & follows[:, None]
+        elif self._reading.kind == "counts":
+            hit = samples > 0
+        else:
+            hit = np.ones(samples.shape, bool)
+        rows, units = np.nonzero(hit)
+        weights = np.ones(len(rows)) if threshold is not None else samples[rows, units]
+        return stamps[rows], units.astype(np.int64), weights
+
+
+class SpikeDecoder:
+    """Samples of an irregular stream of spikes to events.
+
+    Parameters
+    ----------
+    told : where they go
+    reading : heartbeats or none
+    units : how many there are
+    """
+
+    def __init__(self, told: Told, reading: Reading, *, units: int) -> None:
+        self._told, self._reading, self._units = told, reading, units
+        self._last: tuple[float, float] | None = None  # stamp and number
+
+    def restart(self) -> None:
+        """Take the news that what comes next does not follow what came."""
+        self._last = None
+
+    def feed(self, samples: Floats, stamps: Floats) -> None:
+        """Take samples (n, 1) or (n, 2) float64, unit and number, and their times (n,), s."""
+        if not len(stamps):
+            return
+        told = self._told
+        units = samples[:, 0]
+        good = np.isfinite(stamps) & (units >= -1) & (units < self._units)
+        good &= units == np.floor(units)
+        where = np.where(np.isfinite(stamps), stamps, told.known_to)[~good]
+        told.lose_each(where, where, "a unit that is not in the table, or has no time")
+        if samples.shape[1] == 2:
+            self._count(samples[:, 1], stamps)
+        spikes = good & (units >= 0)
+        times = stamps[spikes]
+        told.add(times, units[spikes].astype(np.int64), np.ones(len(times)))
+        beats = stamps[good & (units < 0)]
+        if self._reading.heartbeats and len(beats):
+            told.know(float(beats.max()))
+
+    def _count(self, numbers: Floats, stamps: Floats) -> None:
+        first = (stamps[0], numbers[0] - 1) if self._last is None else self._last
+        before = np.concatenate([[first[0]], stamps[:-1]])
+        step = np.diff(numbers, prepend=first[1])
+        missing = step != 1
+        starts, ends = np.minimum(before, stamps), np.maximum(before, stamps)
+        self._told.lose_each(starts[missing], ends[missing], "samples' numbers are missing")
+        self._last = (float(stamps[-1]), float(numbers[-1]))
+
+
+def arrays_of(
+    reading: Reading, told: Told, onset: float, window_ms: tuple[float, float], *, units: int
+) -> tuple[Mapping[str, Array], str]:
+    """Return what `told` knows of the window around `onset`, as `TrialResult.arrays`.
+
+    Returns
+    -------
+    arrays, and ''; or arrays of nothing, and why
+    """
+    start, end = (onset + ms / 1000 for ms in reading.span_ms(window_ms))
+    times, which, weights = told.between(start, end)
+    ms = (times - onset) * 1000
+    nothing = nothing_of(reading, window_ms, units=units)
+    if reading.form == "spikes":
+        return {"units": which.astype("<u4"), "times_ms": ms.astype("<f4")}, ""
+    if reading.form == "rates":
+        seen = np.bincount(which, minlength=units)
+        if (seen == 0).any():
+            return nothing, f"loss: no sample in the rates' window {reading.rate_window_ms}"
+        return {"rates": (np.bincount(which, weights, minlength=units) / seen)}, ""
+    edges: Floats = nothing["edges_ms"]
+    counts = np.zeros((units, len(edges) - 1))
+    places = np.searchsorted(edges, ms, side="right") - 1
+    np.add.at(counts, (which, np.clip(places, 0, counts.shape[1] - 1)), weights)
+    if counts.max(initial=0) > _MOST_COUNTS:
+        return nothing, f"loss: more than {_MOST_COUNTS} counts in a bin"
+    return {"counts": counts.astype("<u2"), "edges_ms": edges}, ""
+
+
+def nothing_of(
+    reading: Reading, window_ms: tuple[float, float], *, units: int
+) -> Mapping[str, Array]:
+    """Return the arrays of a window of which nothing is known."""
+    if reading.form == "spikes":
+        return {"units": np.zeros(0, "<u4"), "times_ms": np.zeros(0, "<f4")}
+    if reading.form == "rates":
+        return {"rates": np.zeros(units, "<f8")}
+    low, high = window_ms
+    bins = max(1, round((high - low) / (reading.bin_ms or high - low)))
+    edges = np.linspace(low, high, bins + 1, dtype="<f8")
+    return {"counts": np.zeros((units, bins), "<u2"), "edges_ms": edges}
