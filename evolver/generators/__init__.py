@@ -31,6 +31,10 @@ BUILTIN = {
     "deepsim-conv4": "evolver.generators.deepsim:conv4",
     "deepsim-norm1": "evolver.generators.deepsim:norm1",
     "deepsim-norm2": "evolver.generators.deepsim:norm2",
+    "biggan-deep-128": "evolver.generators.biggan:deep_128",
+    "biggan-deep-256": "evolver.generators.biggan:deep_256",
+    "biggan-deep-512": "evolver.generators.biggan:deep_512",
+    "pggan": "evolver.generators.pggan:load_pggan",
 }
 """Name in a session file -> module:factory, imported when asked for."""
 

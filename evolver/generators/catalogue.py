@@ -52,6 +52,9 @@ _DEEPSIM_SIZES = {  # parameters
     "norm1": 1_034_499,
     "norm2": 1_661_315,
 }
+_BIGGAN = "as its source says; the package is Apache-2.0"
+_BUCKET = "https://s3.amazonaws.com/models.huggingface.co/biggan"
+_BIGGAN_SIZES = {128: 50_400_000, 256: 55_880_000, 512: 56_200_000}  # parameters, about
 
 KNOWN: tuple[KnownFile, ...] = (
     KnownFile(
@@ -79,6 +82,26 @@ KNOWN: tuple[KnownFile, ...] = (
             size=4 * parameters,
         )
         for variant, parameters in _DEEPSIM_SIZES.items()
+    ),
+    *(
+        KnownFile(
+            f"biggan-deep-{size}",
+            file,
+            _BIGGAN,
+            page=f"{_BUCKET}/biggan-deep-{size}-{file}",
+            size=4 * parameters if file.endswith(".bin") else 1000,
+            local_as=f"biggan-deep-{size}/{file}",
+        )
+        for size, parameters in _BIGGAN_SIZES.items()
+        for file in ("pytorch_model.bin", "config.json")
+    ),
+    KnownFile(
+        "pggan",
+        "pytorch_model.bin",
+        "non-commercial (CC BY-NC), as its source says",
+        repo="huggan/pggan-celebahq-1024",
+        size=4 * 23_071_507,
+        local_as="pggan-celebahq-1024.bin",
     ),
 )
 """Every file, the first of a generator being its weights."""

@@ -17,9 +17,9 @@ from evolver.checks import check_codes
 from evolver.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from evolver.types import Codes, Images
+    from evolver.types import Codes, Images, Matrix
 
 _MOST_AT_ONCE = 4096
 
@@ -38,6 +38,9 @@ class FrozenGenerator:
     chunk : int, images drawn at once; bounds memory. Another chunk may round sums otherwise,
         and so move a pixel that lies between two grey levels by one
     initial : (n, random generator) -> codes, (n, d); standard normal when None
+    parts : name -> (first, one past last) dimension of a part of the code with a meaning of its
+        own, as "noise" and "class"; an optimizer may have one to itself
+    embeddings : (classes, k) float64, what the part "class" holds for each; none when None
 
     Raises
     ------
@@ -55,6 +58,8 @@ class FrozenGenerator:
         device: torch.device,
         chunk: int = 8,
         initial: Callable[[int, np.random.Generator], Codes] | None = None,
+        parts: Mapping[str, tuple[int, int]] | None = None,
+        embeddings: Matrix | None = None,
     ) -> None:
         if type(chunk) is not int or not 1 <= chunk <= _MOST_AT_ONCE:
             raise ConfigError(
@@ -62,14 +67,8 @@ class FrozenGenerator:
                 f"got {chunk!r}"
             )
         self.name, self.d, self.image_size, self.sha256 = name, d, image_size, sha256
-        # Channels last: the same sums in an order that processors with wide registers like.
-        # Pixels move by some 1e-6; tests hold every generator to 1/255.
-        self._net = (
-            net
-            .eval()
-            .requires_grad_(False)
-            .to(device=device, memory_format=torch.channels_last)
-        )
+        self.parts, self.embeddings = dict(parts or {}), embeddings
+        self._net = net.eval().requires_grad_(False).to(device)
         self._device, self._chunk, self._initial = device, chunk, initial
 
     @property

@@ -116,7 +116,7 @@ def find_file(
     if by_hand.is_file():
         return Found(by_hand, wanted.sha256, "put there by hand")
     if wanted.repo is None:
-        raise _missing(wanted, "it has to be fetched by hand")
+        raise missing(wanted, "it has to be fetched by hand")
     return _from_hub(wanted, revision=revision, fetch=fetch, progress=progress)
 
 
@@ -131,7 +131,7 @@ def _from_hub(
         from huggingface_hub import hf_hub_download
         from huggingface_hub.errors import HfHubHTTPError
     except ImportError as error:
-        raise _missing(
+        raise missing(
             wanted, f"the package huggingface_hub is needed to look for it ({error})"
         ) from error
     # A broken connection is an error of the client's own transport, which is not always the
@@ -149,7 +149,7 @@ def _from_hub(
         )
     except broken as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise _missing(wanted, f"the Hub's client says: {reason}") from error
+        raise missing(wanted, f"the Hub's client says: {reason}") from error
     # The cache names a file by what the Hub called it: for large files, their digest.
     blob = path.resolve().name
     said = blob if _SHA256.fullmatch(blob) else None
@@ -175,7 +175,15 @@ def check_digest(found: Found) -> str:
     return digest
 
 
-def _missing(wanted: KnownFile, reason: str) -> WeightsError:
+def offline() -> bool:
+    """Return whether the environment says that the Hub must not be asked."""
+    from huggingface_hub import constants
+
+    return bool(constants.HF_HUB_OFFLINE)
+
+
+def missing(wanted: KnownFile, reason: str) -> WeightsError:
+    """Return the error that says which file, from where, and where to put it by hand."""
     about = [wanted.licence]
     if wanted.url:
         about.insert(0, f"from {wanted.url}")
@@ -221,5 +229,9 @@ class _Bar:
         if self.progress is not None:
             self.progress(self.n, self.total)
 
-    def close(self) -> None:
+    def close(self, *_: object, **__: object) -> None:
         """Do nothing: the last `update` said all."""
+
+    # What the client also says to a bar, in one of its ways of fetching or another.
+    refresh = set_description = set_postfix_str = close
+    update_transfer = set_transfer_postfix_str = close

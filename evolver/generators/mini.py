@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from evolver.generators.mini_texture import TextureNet
 from evolver.generators.weights import chosen_device, fill, read_weights, shipped
 
 if TYPE_CHECKING:
-    from evolver.types import Codes
+    from evolver.types import Codes, Matrix
 
 SHIPPED = {
     "mini-texture": (
@@ -63,15 +63,27 @@ def load_mini(
         sha256=sha256,
         device=chosen_device(device),
         chunk=chunk,
-        initial=partial(_things, net) if isinstance(net, ObjectNet) else None,
+        **_parts(net),
     )
 
 
-def _things(net: ObjectNet, n: int, rng: np.random.Generator) -> Codes:
+def _parts(net: TextureNet | ObjectNet) -> dict[str, Any]:
+    """Return what is said of an object's code besides: its parts, its classes, its start."""
+    if not isinstance(net, ObjectNet):
+        return {}
+    table = net.embeddings.weight.detach().numpy().astype(np.float64)
+    k = table.shape[1]
+    return {
+        "initial": partial(_things, table, net.d),
+        "parts": {"class": (0, k), "noise": (k, net.d)},
+        "embeddings": table,
+    }
+
+
+def _things(table: Matrix, d: int, n: int, rng: np.random.Generator) -> Codes:
     """Codes of things: a class drawn at random, beside 0.7 times standard normal factors."""
-    table = net.embeddings.weight.cpu().numpy().astype(np.float64)
     chosen = table[rng.integers(len(table), size=n)]
-    return np.hstack([chosen, 0.7 * rng.standard_normal((n, net.d - table.shape[1]))])
+    return np.hstack([chosen, 0.7 * rng.standard_normal((n, d - table.shape[1]))])
 
 
 def texture(*, weights: str | Path | None, device: str, chunk: int = 8) -> FrozenGenerator:

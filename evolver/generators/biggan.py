@@ -1,0 +1,294 @@
+"""BigGAN-deep (Brock et al. 2019), run by the package pytorch-pretrained-biggan.
+
+Knows the package's ways, and closes its traps: a model comes out of it in training mode, with
+weights that were never compared with what it needs, from a bucket that may be gone. Knows
+nothing of scores or of seeds.
+
+A code is noise and a class embedding, side by side. The truncation picks the statistics that
+the network was measured with at so wide a noise. Between two of the 51 that are stored, the
+package mixes them with their weights exchanged, and at 0.14, 0.28, 0.56, 0.58 and 0.94 rounding
+makes it mix where it should not; both are kept as they are, for the sake of comparison. At 0.7,
+which the field uses, the statistics are exact.
+
+Source: A. Brock, J. Donahue and K. Simonyan, "Large scale GAN training for high fidelity
+natural image synthesis", ICLR 2019.
+"""
+# pyright: basic, reportCallIssue=false, reportMissingImports=false, reportOperatorIssue=false
+# torch types the children of a Module as Tensor or Module; the package is untyped and optional.
+
+from __future__ import annotations
+
+import hashlib
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import numpy as np
+import torch
+from msgspec import Meta
+from torch import nn
+
+from evolver.errors import ConfigError, WeightsError
+from evolver.generators import hub
+from evolver.generators.frozen import FrozenGenerator
+from evolver.generators.weights import chosen_device, fill, read_bytes, read_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from evolver.types import Codes, Matrix
+
+NOISE = 0.7  # standard deviation of the noise that codes start with
+_CONFIG = "config.json"
+_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+_ASKED_S = 10.0  # of a server that may be gone, seconds
+
+_Width = Annotated[int, Meta(ge=1, le=4096)]
+
+
+class _Config(msgspec.Struct, forbid_unknown_fields=True):
+    """What config.json says; bounds are generous, and keep a hostile file small."""
+
+    output_dim: _Width
+    z_dim: _Width
+    class_embed_dim: _Width
+    channel_width: Annotated[int, Meta(ge=8, le=1024)]
+    num_classes: Annotated[int, Meta(ge=1, le=100_000)]
+    layers: Annotated[
+        list[tuple[bool, Annotated[int, Meta(ge=1, le=64)], Annotated[int, Meta(ge=1, le=64)]]],
+        Meta(min_length=1, max_length=32),
+    ]
+    attention_layer_position: Annotated[int, Meta(ge=0, le=32)]
+    eps: Annotated[float, Meta(gt=0, lt=1)]
+    n_stats: Annotated[int, Meta(ge=2, le=1000)]
+
+
+class BigGanNet(nn.Module):
+    """The package's generator at one truncation.
+
+    Parameters
+    ----------
+    model : pytorch_pretrained_biggan.BigGAN, its weights in place
+    truncation : above 0, at most 1
+    """
+
+    def __init__(self, model: nn.Module, truncation: float) -> None:
+        super().__init__()
+        self.generator, self.truncation = model.generator, truncation
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        """Turn codes (n, d) into images (n, 3, h, w), 0 to 1."""
+        return ((self.generator(z, self.truncation) + 1) / 2).clamp(0, 1)
+
+
+def load_biggan(
+    size: int,
+    *,
+    weights: str | Path | None = None,
+    device: str = "cpu",
+    chunk: int = 4,
+    truncation: float = 0.7,
+    classes: int | Sequence[int] | None = None,
+    revision: str | None = None,
+    sha256: str | None = None,
+) -> FrozenGenerator:
+    """Load ``biggan-deep-SIZE``.
+
+    Parameters
+    ----------
+    size : 128, 256 or 512
+    weights : a folder with config.json and pytorch_model.bin or model.safetensors; one of the
+        two last, with config.json beside it; ``repo:file`` on the Hub; by name when None
+    device : a torch device, "cpu" or "cuda:0"
+    chunk : images drawn at once; bounds memory
+    truncation : above 0, at most 1
+    classes : numbers of the classes that initial codes are of; any when None
+    revision : commit, tag or branch on the Hub
+    sha256 : the digest the weight file must have
+
+    Raises
+    ------
+    ConfigError : an option or the device does not exist, or the package is not installed
+    WeightsError : a file is missing, cannot be fetched, or does not fit the other
+    """
+    name = f"biggan-deep-{size}"
+    if isinstance(truncation, bool) or not isinstance(truncation, int | float):
+        raise ConfigError(f"truncation must be a number; got {truncation!r}")
+    if not 0 < truncation <= 1:
+        raise ConfigError(f"truncation must be above 0 and at most 1; got {truncation}")
+    target = chosen_device(device)
+    config_file, weight_file, expected = _files(name, weights, revision)
+    config = _read_config(config_file)
+    tensors, digest = read_weights(weight_file, sha256=sha256 or expected)
+    model = _model(config, tensors, path=weight_file)
+    table = model.embeddings.weight.detach().T.double().numpy().copy()  # (classes, k)
+    d, k = config.z_dim + config.class_embed_dim, config.class_embed_dim
+    return FrozenGenerator(
+        name,
+        BigGanNet(model, float(truncation)).to(memory_format=torch.channels_last),
+        d=d,
+        image_size=config.output_dim,
+        sha256=digest,
+        device=target,
+        chunk=chunk,
+        initial=partial(_initial, table, config.z_dim, _chosen(classes, len(table))),
+        parts={"noise": (0, d - k), "class": (d - k, d)},
+        embeddings=table,
+    )
+
+
+def _initial(
+    table: Matrix, noise: int, classes: Sequence[int], n: int, rng: np.random.Generator
+) -> Codes:
+    drawn = NOISE * rng.standard_normal((n, noise))
+    return np.hstack([drawn, table[rng.choice(np.asarray(classes), size=n)]])
+
+
+def _chosen(classes: object, count: int) -> Sequence[int]:
+    if classes is None:
+        return range(count)
+    listed = [classes] if isinstance(classes, int) else classes
+    if (
+        not isinstance(listed, list | tuple)
+        or not listed
+        or not all(type(c) is int and 0 <= c < count for c in listed)
+    ):
+        raise ConfigError(
+            f"classes must be one or more class numbers, 0 to {count - 1}; got {classes!r}"
+        )
+    return listed
+
+
+def _model(config: _Config, tensors: dict[str, torch.Tensor], *, path: Path) -> Any:  # noqa: ANN401
+    """Return the package's model with these weights, for drawing alone."""
+    package = _package()
+    with torch.device("meta"):
+        model = package.BigGAN(package.BigGANConfig.from_dict(msgspec.to_builtins(config)))
+    fill(model, _with_v(model, tensors), path=path)
+    model.eval()
+    # Spectral normalisation divides by a constant from now on: once, and not at every image.
+    # In training mode it would move the constant at every image.
+    for module in model.modules():
+        if hasattr(module, "weight_orig"):
+            nn.utils.remove_spectral_norm(module)
+    return model
+
+
+def _with_v(model: nn.Module, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the tensors as today's torch names them.
+
+    Before torch 1.1, spectral normalisation stored the divided weight instead of the right
+    singular vector, v. Both follow from what else there is: weight = weight_orig / sigma, with
+    sigma = u' W v, so any v with that product does; W'u scaled is the one of power iteration.
+    """
+    tensors = dict(tensors)
+    for name in model.state_dict():
+        stem = name.removesuffix("_v")
+        if stem == name or name in tensors or not {stem, f"{stem}_orig"} <= set(tensors):
+            continue
+        weight, original = tensors.pop(stem), tensors[f"{stem}_orig"]
+        u = tensors.get(f"{stem}_u")
+        if u is None or original.ndim < 2 or len(u) != len(original):
+            continue  # `fill` says what is missing
+        rows = original.flatten(1)
+        back = rows.T @ u
+        sigma = float(original.norm() / weight.norm().clamp(min=1e-30))
+        tensors[name] = back * (sigma / (back @ back).clamp(min=1e-30))
+    return tensors
+
+
+def _read_config(path: Path) -> _Config:
+    content = read_bytes(path)
+    try:
+        config = msgspec.json.decode(content, type=_Config)
+    except msgspec.DecodeError as error:
+        raise WeightsError(f"{path} must be BigGAN's configuration: {error}") from error
+    doubled = 4 * 2 ** sum(layer[0] for layer in config.layers)
+    if config.output_dim != doubled or config.z_dim != config.class_embed_dim:
+        raise WeightsError(
+            f"{path} must describe a network that fits together; its layers draw {doubled} "
+            f"pixels and output_dim is {config.output_dim}; z_dim is {config.z_dim} and "
+            f"class_embed_dim {config.class_embed_dim}, which must be equal"
+        )
+    return config
+
+
+def _files(
+    name: str, weights: str | Path | None, revision: str | None
+) -> tuple[Path, Path, str | None]:
+    """Return configuration, weights, and the digest the weights must have, if it is known."""
+    if weights is None:
+        config, model = _by_name(name)
+        return config, model, None
+    found = hub.find(name, weights, revision=revision)
+    if found.path.is_dir():
+        there = [found.path / w for w in _WEIGHTS if (found.path / w).is_file()]
+        if not there or not (found.path / _CONFIG).is_file():
+            raise WeightsError(
+                f"{found.path} must hold {_CONFIG} and {' or '.join(_WEIGHTS)}; it holds "
+                f"{', '.join(sorted(p.name for p in found.path.iterdir())[:8]) or 'nothing'}"
+            )
+        return found.path / _CONFIG, there[0], None
+    config = found.path.parent / _CONFIG
+    if not config.is_file():
+        if Path(weights).expanduser().exists():
+            raise WeightsError(
+                f"{_CONFIG} must lie beside {found.path}: it says how the network is built"
+            )
+        repo, _, file = str(weights).partition(":")
+        beside = f"{repo}:{file.rpartition('/')[0]}/{_CONFIG}".replace(":/", ":")
+        config = hub.find(name, beside, revision=revision).path
+    return config, found.path, found.sha256
+
+
+def _by_name(name: str) -> tuple[Path, Path]:
+    """Return configuration and weights: put there by hand, or fetched by the package."""
+    weights, config = hub.known(name)
+    found: list[Path] = []
+    for wanted in (config, weights):
+        by_hand = hub.folder() / wanted.local_name
+        found.append(by_hand if by_hand.is_file() else _from_bucket(wanted))
+    return found[0], found[1]
+
+
+def _from_bucket(wanted: hub.KnownFile) -> Path:
+    """Return a file from the package's cache, or have the package fetch it into that."""
+    package, url = _package(), str(wanted.page)
+    cache = Path(package.PYTORCH_PRETRAINED_BIGGAN_CACHE)
+    # The package would ask the bucket even for what it has: the name begins with the address's
+    # digest, and the rest is the bucket's word.
+    for path in sorted(cache.glob(hashlib.sha256(url.encode()).hexdigest() + "*")):
+        if path.suffix != ".json":
+            return path
+    if hub.offline():
+        raise hub.missing(wanted, "and HF_HUB_OFFLINE says to ask nobody")
+    import requests
+
+    try:
+        # The package waits without end, and takes a file cut short for a whole one.
+        answer = requests.head(url, allow_redirects=True, timeout=_ASKED_S)
+        answer.raise_for_status()
+        path = Path(package.cached_path(url))
+        length = answer.headers.get("Content-Length")
+        if length is not None and path.stat().st_size != int(length):
+            path.unlink()
+            raise OSError("it was cut short")
+    except (OSError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise hub.missing(wanted, f"the bucket it was published in says: {reason}") from error
+    return path
+
+
+def _package() -> Any:  # noqa: ANN401  it is untyped
+    try:
+        import pytorch_pretrained_biggan
+    except ImportError as error:
+        raise ConfigError(
+            "BigGAN needs the package pytorch-pretrained-biggan; install it by "
+            f"'pip install pytorch-pretrained-biggan': {error}"
+        ) from error
+    return pytorch_pretrained_biggan
+
+
+deep_128, deep_256, deep_512 = (partial(load_biggan, size) for size in (128, 256, 512))
