@@ -36,6 +36,7 @@ from rig_bridge.trials import TrialResult
 logger = logging.getLogger(__name__)
 
 _BLOCKS_AT_ONCE = 3  # on screen, waiting behind it, being rendered
+_IMAGES_REMEMBERED = 4096  # digests; an image that comes later is recorded again
 _RETRY_S = 2.0
 _POLL_S = 0.05  # the longest an acknowledgement waits once its result is on disk
 _POLL_RENDERING_S = 0.002  # the longest a rendered block waits
@@ -86,7 +87,7 @@ class Loop:
         self._rig, self._recorder, self._clock = rig, recorder, clock
         self._commands, self._on_progress, self._watch = commands, on_progress, watch
         self._running = {one.block.index: one for one in running}
-        self._recorded_images = set(recorded_images)
+        self._recorded_images = dict.fromkeys(recorded_images[-_IMAGES_REMEMBERED:])
         self._durable: deque[tuple[int, int]] = deque()  # filled by the recorder's worker
         self._ending: End | None = None
         self._paused = self._references_only = False
@@ -265,9 +266,12 @@ class Loop:
         if one.block.references:
             pictures = [*self._references, *pictures]
         for picture in pictures:
-            if picture.sha256 not in self._recorded_images:
-                self._recorded_images.add(picture.sha256)
+            known = self._recorded_images.pop(picture.sha256, False) is None
+            self._recorded_images[picture.sha256] = None  # the last one seen is the last to go
+            if not known:
                 self._submit(records.ImagePixels(picture.sha256, Array.of(picture.pixels)))
+        while len(self._recorded_images) > _IMAGES_REMEMBERED:
+            del self._recorded_images[next(iter(self._recorded_images))]
         self._submit(
             one.proposed(
                 self._references,

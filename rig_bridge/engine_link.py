@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from rig_bridge import codec
+from rig_bridge.answers import Answers
 from rig_bridge.errors import ProtocolError, RequestError, VersionError
 from rig_bridge.events import BlockDone, Resent, Responded, RigEvent, RigJoined, RigLost
 from rig_bridge.messages import (
@@ -126,9 +127,7 @@ class EngineLink:
         codec.encode(self._welcome)  # refuses an impossible window at once
         self._answer_timeout_s, self._ping_every_s = answer_timeout_s, ping_every_s
         self._open: list[_Open] = []
-        self._attempts: dict[int, int] = {}  # block -> last attempt used
-        self._delivered: dict[tuple[int, int], int] = {}  # (block, presentation) -> attempt
-        self._acked: dict[tuple[int, int], int] = {}  # (block, presentation) -> attempt
+        self._answers = Answers()
         self._rival_wait_s = rival_wait_s
         self._rival: _Rival | None = None
         self._hellos: deque[float] = deque(maxlen=self.MANY_HELLOS)
@@ -148,7 +147,7 @@ class EngineLink:
             raise RequestError(
                 f"nothing can be shown after the end of the session: {self.ended}"
             )
-        used = self._attempts.get(request.block, 0)
+        used = self._answers.last_attempt(request.block)
         if request.attempt <= used:
             raise RequestError(
                 f"attempt must be above {used}, the last of block {request.block}; "
@@ -175,7 +174,8 @@ class EngineLink:
         if len(entry.unanswered) != len(wanted):
             raise RequestError("a request must name each presentation once")
         self._open.append(entry)
-        self._attempts[request.block] = request.attempt
+        self._answers.use(request.block, request.attempt)
+        self._answers.forget(request.block, [o.request.block for o in self._open])
         if self.peer is None:
             return []
         entry.sent, self._heard = True, now
@@ -189,15 +189,14 @@ class EngineLink:
         RequestError
             where there is no such result: nothing may be acknowledged before it was handed up
         """
-        unknown = [p for p in presentations if (block, p) not in self._delivered]
+        unknown = [p for p in presentations if not self._answers.delivered(block, p)]
         if unknown:
             raise RequestError(
                 f"only results that were handed up can be acknowledged; presentations "
                 f"{unknown[:5]} of block {block} were not"
             )
-        for p in presentations:
-            self._acked[block, p] = self._delivered[block, p]
-        return self._acks(block, [(p, self._acked[block, p]) for p in presentations])
+        safe = [(p, self._answers.acknowledge(block, p)) for p in presentations]
+        return self._acks(block, safe)
 
     def hold(self, on: bool, now: float) -> list[EngineAction]:  # noqa: FBT001  the state wanted
         """Have nothing shown after the presentation under way, or go on."""
@@ -283,7 +282,7 @@ class EngineLink:
 
     def next_attempt(self, block: int) -> int:
         """Return the attempt number that the next `show` of a block must have, or exceed."""
-        return self._attempts.get(block, 0) + 1
+        return self._answers.last_attempt(block) + 1
 
     @property
     def unanswered(self) -> dict[int, tuple[int, ...]]:
@@ -357,30 +356,30 @@ class EngineLink:
         results = unpack(response, arrays)
         if wrong := self._contradiction(response, results):
             return [Notice("error", f"a response was dropped: {wrong}")]
-        if block in self._attempts:
+        if self._answers.last_attempt(block):
             # An engine that was restarted may not know of its last resend; the rig does.
-            self._attempts[block] = max(self._attempts[block], response.attempt)
+            self._answers.use(block, response.attempt)
         fresh: list[TrialResult] = []
         again: list[tuple[int, int]] = []
         for result in results:
             key = (block, result.presentation)
             entry = self._asked(*key)
-            known = self._delivered.get(key, 0)
+            known = self._answers.delivered(*key)
             if entry is not None:
                 known = max(known, entry.unanswered[result.presentation].known_attempt)
             if entry is not None and result.attempt > known:
                 del entry.unanswered[result.presentation]
                 entry.due = None
-                self._delivered[key] = result.attempt
+                self._answers.deliver(*key, result.attempt)
                 fresh.append(result)
-            elif result.attempt <= self._acked.get(key, 0):
+            elif self._answers.is_safe(*key, result.attempt):
                 again.append((result.presentation, result.attempt))
         actions = self._acks(block, again)
         if fresh:
             actions.append(Responded(block, tuple(fresh)))
             self._open = [entry for entry in self._open if entry.unanswered]
             if all(entry.request.block != block for entry in self._open):
-                actions.append(BlockDone(block, self._attempts[block]))
+                actions.append(BlockDone(block, self._answers.last_attempt(block)))
         return actions
 
     def _contradiction(self, response: Response, results: Sequence[TrialResult]) -> str:
@@ -402,7 +401,7 @@ class EngineLink:
                 fits = arrays[name].shape[0] == n
             if not fits:
                 return f"units must be those of the hello, {n} of them"
-        last = self._attempts.get(response.block, 0)
+        last = self._answers.last_attempt(response.block)
         if last and response.attempt > last + self.MAX_ATTEMPTS_AHEAD:
             return f"attempt must be near {last}, the last of its block; got {response.attempt}"
         return ""
@@ -422,7 +421,7 @@ class EngineLink:
         return None
 
     def _with_known(self, block: int, p: PresentationRequest) -> PresentationRequest:
-        known = max(p.known_attempt, self._delivered.get((block, p.presentation), 0))
+        known = max(p.known_attempt, self._answers.delivered(block, p.presentation))
         return p if known == p.known_attempt else replace(p, known_attempt=known)
 
     def _send(self, entry: _Open, now: float) -> list[EngineAction]:
@@ -432,9 +431,10 @@ class EngineLink:
         resent: list[EngineAction] = []
         if entry.sent:
             block = entry.request.block
-            self._attempts[block] += 1
+            attempt = self._answers.last_attempt(block) + 1
+            self._answers.use(block, attempt)
             entry.request = _remaining(
-                entry.request, entry.unanswered.values(), attempt=self._attempts[block]
+                entry.request, entry.unanswered.values(), attempt=attempt
             )
             resent = [Resent(block, entry.request.attempt, tuple(entry.unanswered))]
             entry.unanswered = {p.presentation: p for p in entry.request.presentations}
