@@ -1,0 +1,301 @@
+"""Where an evolution starts: codes, as the field makes them.
+
+Knows codes, their lengths, and a generator's face. Knows nothing of optimizers, of session
+files or of where a seed comes from: random generators are handed in. Torch is loaded by
+`invert` alone.
+
+| in use | codes |
+|---|---|
+| DeePSim, genetic algorithm | `normal`, length about 64 at 4096 dimensions |
+| DeePSim, CMA | `zeros`, with a step of 2 or 3 |
+| sphere search | `shell` of length 300 |
+| BigGAN | `beside_class`: noise 0.7 wide beside a class embedding |
+| a lab's own | `from_npz`, or `invert` a photograph |
+"""
+
+from __future__ import annotations
+
+import lzma
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from evolver.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from evolver.types import Codes, Generator, Images, Matrix, Scores
+
+_LARGEST_FILE = 256 << 20  # bytes of a file of codes, unpacked
+_MOST_CODES = 100_000
+_CLASS_NOISE = 0.7
+# What numpy and zipfile raise on files that are not what they seem.
+_DAMAGE = (
+    OSError, ValueError, RuntimeError, OverflowError, EOFError, KeyError, TypeError,
+    SyntaxError, zipfile.BadZipFile, zlib.error, lzma.LZMAError,
+)  # fmt: skip
+
+
+def zeros(n: int, d: int) -> Codes:
+    """Return n codes of zeros, (n, d)."""
+    return np.zeros((n, d))
+
+
+def normal(n: int, d: int, *, rng: np.random.Generator, scale: float = 1.0) -> Codes:
+    """Return n codes, (n, d), of independent normal numbers with standard deviation `scale`."""
+    if not 0 < scale < np.inf:
+        raise ConfigError(f"scale must be a positive number; got {scale}")
+    return scale * rng.standard_normal((n, d))
+
+
+def shell(n: int, d: int, *, rng: np.random.Generator, norm: float) -> Codes:
+    """Return n codes, (n, d), in directions that are all as likely, each of length `norm`."""
+    if not 0 < norm < np.inf:
+        raise ConfigError(f"norm must be a positive number; got {norm}")
+    drawn = rng.standard_normal((n, d))
+    return drawn * (norm / np.linalg.norm(drawn, axis=1, keepdims=True))
+
+
+def beside_class(
+    n: int,
+    generator: Generator,
+    *,
+    rng: np.random.Generator,
+    classes: Sequence[int] | None = None,
+    noise: float = _CLASS_NOISE,
+) -> Codes:
+    """Return n codes, (n, d): class embeddings, beside normal noise.
+
+    Parameters
+    ----------
+    n : number of codes
+    generator : one whose code has the parts "noise" and "class", as BigGAN's
+    rng : of the noise, and of which class a code is of
+    classes : numbers of the classes to draw from; all when None
+    noise : standard deviation of the noise
+
+    Raises
+    ------
+    ConfigError : the generator has no classes, or not these
+    """
+    parts = cast("dict[str, tuple[int, int]]", getattr(generator, "parts", {}))
+    table = cast("Matrix | None", getattr(generator, "embeddings", None))
+    if table is None or not {"noise", "class"} <= set(parts):
+        raise ConfigError(
+            f"codes beside a class need a generator with classes, as biggan-deep-256; "
+            f"{generator.name} has none"
+        )
+    chosen = np.arange(len(table)) if classes is None else np.asarray(classes)
+    if (
+        chosen.ndim != 1
+        or not chosen.size
+        or not set(chosen.tolist()) <= set(range(len(table)))
+    ):
+        raise ConfigError(
+            f"classes must be one or more of 0 to {len(table) - 1}; got {classes!r}"
+        )
+    codes = np.empty((n, generator.d))
+    codes[:, slice(*parts["noise"])] = noise * rng.standard_normal((
+        n,
+        parts["noise"][1] - parts["noise"][0],
+    ))
+    codes[:, slice(*parts["class"])] = table[rng.choice(chosen, size=n)]
+    return codes
+
+
+def from_npz(path: Path, *, d: int, key: str | None = None) -> Codes:
+    """Read codes from a NumPy file.
+
+    Parameters
+    ----------
+    path : a `.npz` archive or a `.npy` file; nothing in it is unpickled
+    d : latent dimensions that the codes must have
+    key : the array's name in an archive; may be left out where it holds one alone
+
+    Returns
+    -------
+    codes : (n, d) float64; an array of (d,) is one code
+
+    Raises
+    ------
+    DataError : the file cannot be read, is too large, or holds no codes of d finite numbers
+    """
+    try:
+        if zipfile.is_zipfile(path):
+            array = _member(path, key)
+        else:
+            with path.open("rb") as file:
+                array = _array(file, path.stat().st_size, str(path))
+    except DataError:
+        raise
+    except _DAMAGE as error:
+        raise DataError(f"{path} must be a file that numpy.savez writes: {error}") from error
+    codes = np.atleast_2d(array)
+    if codes.ndim != 2 or codes.shape[1] != d or not 1 <= len(codes) <= _MOST_CODES:
+        raise DataError(f"codes in {path} must have shape (n, {d}); they have {array.shape}")
+    codes = codes.astype(np.float64)
+    if not np.isfinite(codes).all():
+        raise DataError(f"codes in {path} must be finite")
+    return codes
+
+
+def _member(path: Path, key: str | None) -> NDArray[Any]:
+    with zipfile.ZipFile(path) as archive:
+        there = {e.filename.removesuffix(".npy"): e for e in archive.infolist()}
+        if key is None and len(there) == 1:
+            (key,) = there
+        if key is None or key not in there:
+            raise DataError(
+                f"{path} must hold the codes under a name that is given as key; it holds "
+                f"{', '.join(sorted(there)[:8])}; key is {key!r}"
+            )
+        entry = there[key]
+        with archive.open(entry) as file:
+            return _array(file, entry.file_size, f"{path}:{key}")
+
+
+def _array(file: Any, size: int, where: str) -> NDArray[Any]:  # noqa: ANN401  two kinds of file
+    """Read one array in the npy format, its shape compared with the bytes there are."""
+    if size > _LARGEST_FILE:
+        raise DataError(f"{where} must have at most {_LARGEST_FILE >> 20} MiB; it has {size} B")
+    version = np.lib.format.read_magic(file)
+    read = {(1, 0): np.lib.format.read_array_header_1_0}.get(
+        version, np.lib.format.read_array_header_2_0
+    )
+    shape, columns_first, dtype = read(file)
+    if dtype.hasobject or dtype.kind not in "fiu":
+        raise DataError(f"{where} must hold numbers; it holds {dtype}")
+    content = cast("bytes", file.read(size))
+    count = 1
+    for extent in shape:
+        count *= extent
+    if count * dtype.itemsize != len(content):
+        raise DataError(
+            f"{where} must hold all its numbers; {shape} of {dtype} are "
+            f"{count * dtype.itemsize} bytes, and there are {len(content)}"
+        )
+    array = np.frombuffer(content, dtype)
+    return array.reshape(shape[::-1]).T if columns_first else array.reshape(shape)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inverted:
+    """Codes found for images."""
+
+    codes: Codes
+    """(n, d), the best seen of each image."""
+    distances: Scores
+    """(n,) root mean squared difference of pixels, 0 to 1, at those codes."""
+
+
+def invert(
+    generator: Generator,
+    images: Images,
+    *,
+    rng: np.random.Generator,
+    steps: int = 300,
+    rate: float = 0.1,
+    start: Codes | None = None,
+    progress: Callable[[int, float], None] | None = None,
+) -> Inverted:
+    """Find codes that draw given images, by Adam on the squared difference of pixels.
+
+    Parameters
+    ----------
+    generator : what is to draw them; its `synthesize` is differentiated
+    images : (n, h, w, 3) uint8 sRGB; of any size, and resized to the generator's
+    rng : of the codes it starts from
+    steps : of the descent
+    rate : Adam's step, latent units
+    start : codes to start from, (n, d); the generator's initial ones when None
+    progress : told the step and the mean distance after each
+
+    Returns
+    -------
+    Inverted : the best codes seen; never worse than those it started from
+
+    Raises
+    ------
+    DataError : images or `start` have another shape
+    """
+    import torch
+
+    if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
+        raise DataError(f"images must be (n, h, w, 3) uint8; got {images.shape} {images.dtype}")
+    n = len(images)
+    first = generator.initial_codes(n, rng=rng) if start is None else start
+    if first.shape != (n, generator.d):
+        raise DataError(f"start must have shape ({n}, {generator.d}); got {first.shape}")
+    device = cast("torch.device | str", getattr(generator, "device", "cpu"))
+    wanted = torch.tensor(images, device=device).permute(0, 3, 1, 2).float() / 255
+    wanted = torch.nn.functional.interpolate(
+        wanted, (generator.image_size,) * 2, mode="bilinear", antialias=True
+    )
+    z = torch.tensor(first, dtype=torch.float32, device=device, requires_grad=True)
+    adam = torch.optim.Adam([z], lr=rate)
+    best, nearest = z.detach().clone(), torch.full((n,), torch.inf, device=device)
+    for step in range(steps + 1):  # the last one measures where the one before it arrived
+        each = (generator.synthesize(z) - wanted).square().mean(dim=(1, 2, 3))
+        with torch.no_grad():
+            better = each < nearest
+            nearest = torch.where(better, each, nearest)
+            best = torch.where(better[:, None], z, best)
+        if progress is not None:
+            progress(step, float(each.detach().mean().sqrt()))
+        if step == steps:
+            break
+        adam.zero_grad()
+        each.sum().backward()  # pyright: ignore[reportUnknownMemberType]
+        adam.step()  # pyright: ignore[reportUnknownMemberType]
+    return Inverted(best.double().cpu().numpy(), nearest.sqrt().double().cpu().numpy())
+
+
+def start(text: str, generator: Generator, n: int, *, rng: np.random.Generator) -> Codes:
+    """Return n codes, (n, d), made as a line of text says.
+
+    Parameters
+    ----------
+    text : "generator" (as its users start), "zeros", "normal" or "normal:SCALE", "shell:NORM",
+        "class:NUMBER[,NUMBER...]", or "file:PATH[:KEY]", whose codes are gone through in order,
+        and again from the first where there are fewer than n
+    generator : what the codes are for
+    n : number of codes
+    rng : of the random ones
+
+    Raises
+    ------
+    ConfigError : the text says none of these
+    DataError : the file's codes cannot be read
+    """
+    kind, _, value = text.partition(":")
+    try:
+        if kind == "generator" and not value:
+            return generator.initial_codes(n, rng=rng)
+        if kind == "zeros" and not value:
+            return zeros(n, generator.d)
+        if kind == "normal":
+            return normal(n, generator.d, rng=rng, scale=float(value or 1))
+        if kind == "shell":
+            return shell(n, generator.d, rng=rng, norm=float(value))
+        if kind == "class":
+            classes = [int(number) for number in value.split(",")]
+            return beside_class(n, generator, rng=rng, classes=classes)
+    except ValueError as error:
+        raise ConfigError(
+            f"a number must follow {kind!r} and a colon; found {text!r}"
+        ) from error
+    if kind == "file" and value:
+        path, _, key = value.partition(":")
+        codes = from_npz(Path(path).expanduser(), d=generator.d, key=key or None)
+        return codes[np.arange(n) % len(codes)]
+    raise ConfigError(
+        "initial codes must be 'generator', 'zeros', 'normal:SCALE', 'shell:NORM', "
+        f"'class:NUMBER,...' or 'file:PATH:KEY'; found {text!r}"
+    )
