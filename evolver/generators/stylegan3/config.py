@@ -6,7 +6,6 @@ Knows numbers only: nothing of tensors, weights or files.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil, log2
@@ -139,11 +138,6 @@ def config_from(settings: object) -> Config:
         if not good:
             raise WeightsError(f"the network's settings contradict each other: {rule}")
     return config
-
-
-def config_text(config: Config) -> str:
-    """Return the settings as JSON, those at their default too."""
-    return json.dumps(msgspec.to_builtins(config), sort_keys=True)
 
 
 def schedule(config: Config) -> Schedule:

@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import safetensors.numpy
 import safetensors.torch
@@ -23,10 +24,11 @@ from safetensors import SafetensorError
 
 from evolver.errors import WeightsError
 from evolver.generators.safe_network import Array, Module, read_network, tensors
-from evolver.generators.stylegan3.config import Config, config_from, config_text, expected
+from evolver.generators.stylegan3.config import Config, config_from, expected
 
 FORMAT = "stylegan3-1"
 """What the header of a converted file says it is."""
+_ENTRY = "evolver"
 _LONGEST_HEADER = 1 << 20
 
 
@@ -59,12 +61,13 @@ def convert(path: str | Path, out: str | Path) -> str:
     config = config_from(generator.state.get("_init_kwargs"))
     found = tensors(generator, at_most=len(content))
     _check(config, found, path)
-    header = {
+    about = {
         "format": FORMAT,
-        "config": config_text(config),
-        "source": path.name,
+        "config": msgspec.to_builtins(config),
         "source_sha256": hashlib.sha256(content).hexdigest(),
     }
+    # One entry: the order of several is anybody's, and the digest must not depend on it.
+    header = {_ENTRY: json.dumps(about, sort_keys=True)}
     written = safetensors.numpy.save(
         {k: np.array(found[k], np.float32, order="C") for k in sorted(found)}, metadata=header
     )
@@ -96,32 +99,32 @@ def read_converted(path: Path) -> tuple[Config, dict[str, torch.Tensor], str]:
             f"{path} is a pickle, which is not run from: convert it once, by "
             "evolver.generators.stylegan3.convert(path, out)"
         )
-    header = _header(content, path)
-    if header.get("format") != FORMAT:
+    about = _about(content, path)
+    if about.get("format") != FORMAT:
         raise WeightsError(
             f"{path} must be a converted StyleGAN3 generator, format {FORMAT!r}; "
-            f"found {header.get('format')!r}"
+            f"found {str(about.get('format'))[:80]!r}"
         )
+    config = config_from(about.get("config"))
     try:
-        config = config_from(json.loads(header.get("config", "")))
         found = safetensors.torch.load(content)
-    except (SafetensorError, ValueError, RecursionError) as error:
+    except SafetensorError as error:
         raise WeightsError(f"weights must be a safetensors file; {path}: {error}") from error
     _check(config, {k: v.numpy() for k, v in found.items()}, path)
     return config, found, hashlib.sha256(content).hexdigest()
 
 
-def _header(content: bytes, path: Path) -> dict[str, Any]:
-    """Return the texts in a safetensors file's header."""
+def _about(content: bytes, path: Path) -> dict[str, Any]:
+    """Return what the header says of the network; nothing, if it is another's file."""
     length = struct.unpack("<Q", content[:8])[0] if len(content) >= 8 else 0
     if not 2 <= length <= min(_LONGEST_HEADER, len(content) - 8):
         raise WeightsError(f"weights must be a safetensors file; {path} has no header of one")
     try:
         header = json.loads(content[8 : 8 + length])
-    except (ValueError, RecursionError) as error:
-        raise WeightsError(f"weights must be a safetensors file; {path}: {error}") from error
-    found = header.get("__metadata__", {}) if isinstance(header, dict) else {}
-    return found if isinstance(found, dict) else {}
+        about = json.loads(header["__metadata__"][_ENTRY])
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return {}
+    return about if isinstance(about, dict) else {}
 
 
 def _check(config: Config, found: dict[str, Array], path: Path) -> None:

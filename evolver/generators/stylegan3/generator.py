@@ -1,8 +1,7 @@
 """StyleGAN3 as every generator is used: codes in, images out.
 
 Knows its network, and how a code becomes styles: as z, as w, or as a w for each layer. Knows
-nothing of scores, screens or seeds: the same codes on the same device always give the same
-images.
+nothing of scores, screens or seeds.
 """
 # pyright: basic
 
@@ -14,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from evolver.checks import check_codes
 from evolver.errors import ConfigError, DataError
+from evolver.generators.frozen import FrozenGenerator
 from evolver.generators.stylegan3.convert import read_converted
 from evolver.generators.stylegan3.network import MappingNetwork, SynthesisNetwork
 from evolver.generators.weights import chosen_device
@@ -24,20 +23,18 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from evolver.generators.stylegan3.config import Config
-    from evolver.types import Codes, Images
+    from evolver.types import Codes
 
 LATENTS = ("z", "w", "w+")
 
 
-class StyleGAN3:
-    """A frozen StyleGAN3 generator, configuration T or R.
+class StyleGAN3(torch.nn.Module):
+    """A frozen network, and what a code means to it.
 
     Parameters
     ----------
     config : the network's settings
-    tensors : its weights, float32
-    sha256 : digest of the weight file, 64 hexadecimal digits
-    device : torch.device, chosen by the caller and never guessed here
+    tensors : its weights, on the device it runs on
     latent : what a code is. "z": what the mapping network takes. "w": one style for all layers.
         "w+": a style for each layer, one after another
     truncation : psi; styles are drawn to the mean style by it, 1 leaves them. In "w" and "w+"
@@ -46,31 +43,24 @@ class StyleGAN3:
     label : which class to draw, for a network that has classes
     transform : (3, 3), what is done to the plane on which everything is drawn (a rotation, a
         shift); its last row is 0 0 1. The network's own, usually nothing, when None
-    chunk : images rendered at once; bounds memory, and never changes an image
 
     Raises
     ------
     ConfigError : an option is none of this network's
     """
 
-    name = "stylegan3"
-
     def __init__(
         self,
         config: Config,
         tensors: dict[str, torch.Tensor],
         *,
-        sha256: str,
-        device: torch.device,
         latent: str = "z",
         truncation: float = 0.7,
         cutoff: int | None = None,
         label: int | None = None,
         transform: Sequence[Sequence[float]] | None = None,
-        chunk: int = 1,
     ) -> None:
-        self.config, self.sha256 = config, sha256
-        self.image_size = config.img_resolution
+        super().__init__()
         rows = config.num_ws
         _must(latent in LATENTS, "latent", f"one of {', '.join(LATENTS)}", latent)
         _must(_is_number(truncation), "truncation", "a finite number", truncation)
@@ -80,14 +70,13 @@ class StyleGAN3:
             f"a whole number, 0 to {rows}",
             cutoff,
         )
-        _must(_is_whole(chunk) and chunk >= 1, "chunk", "a whole number, at least 1", chunk)
-        self.latent, self.truncation = latent, float(truncation)
+        self.config, self.latent, self.truncation = config, latent, float(truncation)
         self.cutoff = rows if cutoff is None else cutoff
         self.d = {"z": config.z_dim, "w": config.w_dim, "w+": rows * config.w_dim}[latent]
-        self._device, self._chunk = device, chunk
-        self._label = _one_hot(label, config.c_dim, device)
-        placed = {k: v.float().to(device) for k, v in tensors.items()}
-        with torch.inference_mode(mode=False), torch.no_grad():
+        placed = {name: value.float() for name, value in tensors.items()}
+        self._device = placed["mapping.w_avg"].device
+        self._label = _one_hot(label, config.c_dim, self._device)
+        with torch.no_grad():
             self._mapping = MappingNetwork(config, placed)
             self._synthesis = SynthesisNetwork(config, placed, _plane(transform))
 
@@ -105,50 +94,28 @@ class StyleGAN3:
 
         Differentiable. `ws` is (n, num_ws, w_dim): a style for the input and one for each
         layer, which may differ (style mixing).
+
+        Raises
+        ------
+        DataError : `ws` has another shape
         """
-        expected = (self.config.num_ws, self.config.w_dim)
-        if ws.ndim != 3 or tuple(ws.shape[1:]) != expected:
-            raise DataError(
-                f"ws must have shape (n, {expected[0]}, {expected[1]}); got {tuple(ws.shape)}"
-            )
+        rows, width = self.config.num_ws, self.config.w_dim
+        if ws.ndim != 3 or tuple(ws.shape[1:]) != (rows, width):
+            raise DataError(f"ws must have shape (n, {rows}, {width}); got {tuple(ws.shape)}")
         return self._synthesis(ws)
 
-    def synthesize(self, z: torch.Tensor) -> torch.Tensor:
-        """Differentiable: z, (n, d) float32, to images, (n, 3, h, w) float32 in [0, 1].
-
-        `z` is whatever `latent` says that a code is.
-        """
+    def forward(self, codes: torch.Tensor) -> torch.Tensor:
+        """Turn codes, (n, d), into images, (n, 3, h, w) in [0, 1]."""
         if self.latent == "z":
-            ws = self.styles(z)
+            ws = self.styles(codes)
         elif self.latent == "w":
-            ws = z[:, None].expand(-1, self.config.num_ws, -1)
+            ws = codes[:, None].expand(-1, self.config.num_ws, -1)
         else:
-            ws = z.view(-1, self.config.num_ws, self.config.w_dim)
+            ws = codes.view(-1, self.config.num_ws, self.config.w_dim)
         return (self.draw(ws) / 2 + 0.5).clamp(0, 1)
 
-    @torch.inference_mode()
-    def render(self, codes: Codes) -> Images:
-        """Turn codes, (n, d) latent units, into images, (n, h, w, 3) uint8 sRGB.
-
-        Every pass has exactly `chunk` rows, the last filled up with zeros: matrix products of
-        different heights may round differently, and a code must give the same bytes alone and
-        among others. This is the one place where pixels are rounded, half to even.
-        """
-        check_codes(codes, d=self.d)
-        size = self.image_size
-        images = np.empty((len(codes), size, size, 3), np.uint8)
-        for start in range(0, len(codes), self._chunk):
-            part = codes[start : start + self._chunk]
-            z = torch.zeros((self._chunk, self.d))
-            z[: len(part)] = torch.from_numpy(part.astype(np.float32))
-            pixels = self.synthesize(z.to(self._device)).mul_(255).round_().to(torch.uint8)
-            images[start : start + len(part)] = (
-                pixels.permute(0, 2, 3, 1).cpu().numpy()[: len(part)]
-            )
-        return images
-
-    @torch.inference_mode()
-    def initial_codes(self, n: int, *, rng: np.random.Generator) -> Codes:
+    @torch.no_grad()
+    def initial_codes(self, n: int, rng: np.random.Generator) -> Codes:
         """Return codes, (n, d), where users of this generator start an evolution.
 
         Standard normal z; in "w" and "w+" the truncated styles of such.
@@ -161,6 +128,25 @@ class StyleGAN3:
         return ws.cpu().numpy().astype(np.float64)
 
 
+def load_network(
+    weights: str | Path,
+    *,
+    device: str = "cpu",
+    **options: Any,  # noqa: ANN401  those of `StyleGAN3`, checked there
+) -> tuple[StyleGAN3, str]:
+    """Read a converted network, for its `styles` and `draw`; return it and its sha256.
+
+    Raises
+    ------
+    ConfigError : an option or the device is none of this network's or machine's
+    WeightsError : the file is missing, or is no converted generator
+    """
+    chosen = chosen_device(device)
+    config, tensors, sha256 = read_converted(Path(weights))
+    placed = {name: value.to(chosen) for name, value in tensors.items()}
+    return StyleGAN3(config, placed, **options), sha256
+
+
 def stylegan3(
     *,
     weights: str | Path | None,
@@ -171,25 +157,37 @@ def stylegan3(
     label: int | None = None,
     transform: Sequence[Sequence[float]] | None = None,
     chunk: int = 1,
-) -> StyleGAN3:
-    """Load a converted generator; see `evolver.generators.load` and `StyleGAN3`."""
+) -> FrozenGenerator:
+    """Load a converted generator; see `evolver.generators.load` and `StyleGAN3`.
+
+    `chunk` images are drawn at once. On a processor one is as fast as many.
+    """
     if weights is None:
         raise ConfigError(
             "stylegan3 must be given weights: an official pickle, converted once by "
             "evolver.generators.stylegan3.convert(path, out)"
         )
-    config, tensors, sha256 = read_converted(Path(weights))
-    return StyleGAN3(
-        config,
-        tensors,
-        sha256=sha256,
-        device=chosen_device(device),
+    net, sha256 = load_network(
+        weights,
+        device=device,
         latent=latent,
         truncation=truncation,
         cutoff=cutoff,
         label=label,
         transform=transform,
+    )
+    width = net.config.w_dim
+    parts = {f"w{k}": (k * width, (k + 1) * width) for k in range(net.config.num_ws)}
+    return FrozenGenerator(
+        "stylegan3",
+        net,
+        d=net.d,
+        image_size=net.config.img_resolution,
+        sha256=sha256,
+        device=chosen_device(device),
         chunk=chunk,
+        initial=net.initial_codes,
+        parts=parts if latent == "w+" else None,
     )
 
 

@@ -18,8 +18,7 @@ import torch
 from torch.nn import functional as F  # noqa: N812  the name every torch user knows it by
 
 from evolver.generators.stylegan3.config import Config, Layer, schedule
-from evolver.generators.stylegan3.convolution import Convolution
-from evolver.generators.stylegan3.resampling import Resampler, filtered_activation
+from evolver.generators.stylegan3.resampling import Activation, filtered_activation
 
 Tensors = Mapping[str, torch.Tensor]
 _EPSILON = 1e-8
@@ -140,8 +139,8 @@ class _Layer:
             return
         weight = weight * weight.square().mean((1, 2, 3), keepdim=True).rsqrt()
         self._power = weight.square().sum((2, 3)).T.contiguous()
-        self._convolve = Convolution(weight)
-        self._resampler = Resampler.make(
+        self._weight = weight
+        self._activation = Activation.make(
             tensors[f"{key}up_filter"].cpu().numpy() if plan.up_taps > 1 else None,
             tensors[f"{key}down_filter"].cpu().numpy() if plan.down_taps > 1 else None,
             up=plan.up,
@@ -161,9 +160,9 @@ class _Layer:
             return x.clamp(-self._clamp, self._clamp)
         style = style * style.square().mean(1, keepdim=True).rsqrt()
         after = self._gain * (style.square() @ self._power + _EPSILON).rsqrt()
-        y = self._convolve(x * style[:, :, None, None])
+        y = F.conv2d(x * style[:, :, None, None], self._weight, padding=self.plan.kernel - 1)
         y = torch.addcmul(self._bias[:, None, None], y, after[:, :, None, None])
-        return filtered_activation(y, self._resampler)
+        return filtered_activation(y, self._activation)
 
 
 def _unit(x: torch.Tensor) -> torch.Tensor:

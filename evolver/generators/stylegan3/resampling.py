@@ -9,22 +9,25 @@ overlapping windows of the image, which is what a processor does best. No zero i
 multiplied, no sample is made to be thrown away, and the images at the doubled rate, which are
 most of the work, are made a few at a time and stay in the cache. A radial filter is a sum of
 three or four separable ones (its singular vectors), exact to 1e-6 of the largest of them.
+
+Slopes, in either direction, are of the same kind, so they cost as little; what is between the
+filters is made again for them instead of being kept, which would take gigabytes.
 """
 # pyright: basic
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil, sqrt
-from typing import TYPE_CHECKING
+from math import ceil, gcd, sqrt
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812  the name every torch user knows it by
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+Filter: TypeAlias = NDArray[np.float64]
 
 _UP_ROWS, _UP_COLUMNS = 16, 32  # samples that one block makes; measured, see the benchmark
 _DOWN_ROWS, _DOWN_COLUMNS = 8, 16
@@ -57,19 +60,28 @@ class Band:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Resampler:
-    """Filters of one layer, laid out for `filtered_activation`.
+    """A change of rate up and one down, along both axes, as bands.
 
-    Along each axis a layer takes `size` samples, has `between` at the doubled rate and gives
-    `out`. The last two bands have one block a term of the downsampling filter.
+    Along each axis it takes `size` samples, has `between` at the highest rate and gives `out`.
+    Each step is a sum of terms, one band along rows and one along columns.
     """
 
     size: int
     between: int
     out: int
-    up_rows: Band
-    up_columns: Band
-    down_rows: tuple[Band, ...]
-    down_columns: tuple[Band, ...]
+    ups: tuple[tuple[Band, Band], ...]
+    downs: tuple[tuple[Band, Band], ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Activation:
+    """Filters of one layer, laid out for `filtered_activation`, and for its slope.
+
+    `forward` takes the activation's factor, sqrt 2, into its filters; `clamp` is before it.
+    """
+
+    forward: Resampler
+    transposed: Resampler
     clamp: float
 
     @classmethod
@@ -85,7 +97,7 @@ class Resampler:
         out: int,
         clamp: float,
         device: torch.device,
-    ) -> Resampler:
+    ) -> Activation:
         """Lay filters out.
 
         Parameters
@@ -93,33 +105,52 @@ class Resampler:
         up_filter : (taps,); None where nothing is filtered
         down_filter : (taps,), or (taps, taps) when radial; likewise
         up, down : rates between and before, between and after
-        before : zeros before the first sample at the doubled rate; cut away when negative
+        before : zeros before the first sample at the highest rate; cut away when negative
         size, out : samples along an axis, before and after
         clamp : largest magnitude of an activation
         """
-        gain = up * np.asarray([1.0] if up_filter is None else up_filter, np.float64)
-        terms = separable(np.asarray([1.0] if down_filter is None else down_filter, np.float64))
-        taps = len(terms[0][0])
+        rise = up * np.asarray([1.0] if up_filter is None else up_filter, np.float64)
+        fall = separable(np.asarray([1.0] if down_filter is None else down_filter, np.float64))
+        fall = [(sqrt(2) * rows, columns) for rows, columns in fall]
+        between = (out - 1) * down + len(fall[0][0])
 
-        def ups(rows: int) -> Band:
-            return up_band(gain, up, before, rows, device)
+        def ups(filter_: tuple[Filter, Filter], rate: int, zeros: int) -> tuple[Band, Band]:
+            sizes = (rate * ceil(_UP_ROWS / rate), rate * ceil(_UP_COLUMNS / rate))
+            rows, columns = (
+                up_band(f, rate, zeros, n, device) for f, n in zip(filter_, sizes, strict=True)
+            )
+            return rows, columns
 
-        def downs(filters: Sequence[NDArray[np.float64]], rows: int) -> tuple[Band, ...]:
-            return tuple(down_band(f, down, rows, device) for f in filters)
+        def downs(filter_: tuple[Filter, Filter], rate: int, first: int) -> tuple[Band, Band]:
+            sizes = (_DOWN_ROWS, _DOWN_COLUMNS)
+            rows, columns = (
+                down_band(f, rate, first, n, device)
+                for f, n in zip(filter_, sizes, strict=True)
+            )
+            return rows, columns
 
+        # A transposed matrix of either kind is one of the other, its filter turned round.
+        back = [(rows[::-1], columns[::-1]) for rows, columns in fall]
         return cls(
-            size,
-            (out - 1) * down + taps,
-            out,
-            ups(up * ceil(_UP_ROWS / up)),
-            ups(up * ceil(_UP_COLUMNS / up)),
-            downs([sqrt(2) * rows for rows, _ in terms], _DOWN_ROWS),
-            downs([columns for _, columns in terms], _DOWN_COLUMNS),
+            Resampler(
+                size,
+                between,
+                out,
+                (ups((rise, rise), up, before),),
+                tuple(downs(f, down, 0) for f in fall),
+            ),
+            Resampler(
+                out,
+                between,
+                size,
+                tuple(ups(f, down, len(fall[0][0]) - 1) for f in back),
+                (downs((rise[::-1], rise[::-1]), up, before - len(rise) + 1),),
+            ),
             clamp / sqrt(2),
         )
 
 
-def separable(filter_: NDArray[np.float64]) -> list[tuple[NDArray[np.float64], ...]]:
+def separable(filter_: Filter) -> list[tuple[Filter, Filter]]:
     """Return filters (along rows, along columns) whose products sum to `filter_`."""
     if filter_.ndim == 1:
         return [(filter_, filter_)]
@@ -129,13 +160,10 @@ def separable(filter_: NDArray[np.float64]) -> list[tuple[NDArray[np.float64], .
     return [(values[k] * left[:, k], right[k]) for k in range(rank)]
 
 
-def up_band(
-    filter_: NDArray[np.float64], up: int, before: int, rows: int, device: torch.device
-) -> Band:
-    """Return upsampling as a band: out[j] = sum over m of x[m] f[j - before - up m].
+def up_band(filter_: Filter, up: int, before: int, rows: int, device: torch.device) -> Band:
+    """Return upsampling as a band: zeros between samples and `before` them, then filtering.
 
-    The filter's taps reach back, as those of a convolution do, and the output starts where the
-    filter first lies wholly on the padded row.
+    The first sample is where the filter first lies wholly on the padded row.
     """
     taps = len(filter_)
     flipped = filter_[::-1]
@@ -150,21 +178,26 @@ def up_band(
     return Band(_tensor(matrix, device), rows // up, offset)
 
 
-def down_band(filter_: NDArray[np.float64], down: int, rows: int, device: torch.device) -> Band:
-    """Return filtering and keeping every `down`-th sample as a band."""
+def down_band(filter_: Filter, down: int, first: int, rows: int, device: torch.device) -> Band:
+    """Return filtering and keeping every `down`-th sample as a band.
+
+    Sample 0 is what the filter makes of samples `first` and on; outside there are zeros.
+    """
     taps = len(filter_)
     matrix = np.zeros((rows, (rows - 1) * down + taps))
     for i in range(rows):
         matrix[i, i * down : i * down + taps] = filter_[::-1]
-    return Band(_tensor(matrix, device), rows * down, 0)
+    return Band(_tensor(matrix, device), rows * down, first)
 
 
-def _tensor(matrix: NDArray[np.float64], device: torch.device) -> torch.Tensor:
+def _tensor(matrix: Filter, device: torch.device) -> torch.Tensor:
     return torch.from_numpy(matrix.astype(np.float32)).to(device)
 
 
-def filtered_activation(x: torch.Tensor, plan: Resampler) -> torch.Tensor:
+def filtered_activation(x: torch.Tensor, plan: Activation) -> torch.Tensor:
     """Upsample, LeakyReLU(0.2) times sqrt 2, clamp, downsample.
+
+    Differentiable once, in either direction.
 
     Parameters
     ----------
@@ -174,80 +207,159 @@ def filtered_activation(x: torch.Tensor, plan: Resampler) -> torch.Tensor:
     -------
     (n, c, h', w') float32
     """
-    n, c, size, _ = x.shape
-    flat = x.reshape(n * c, size, size)
-    out = x.new_empty(n * c, plan.out, plan.out)
-    limit = _CACHE if x.device.type == "cpu" else _MEMORY
-    step = max(1, limit // plan.between**2)
-    work = _Work(plan, min(step, n * c), x)
+    return _FilteredActivation.apply(x, plan)  # pyright: ignore[reportReturnType]
+
+
+class _FilteredActivation(torch.autograd.Function):
+    @staticmethod
+    def forward(x: torch.Tensor, plan: Activation) -> torch.Tensor:
+        def steps(work: _Work, part: torch.Tensor, out: torch.Tensor) -> None:
+            F.leaky_relu_(work.up(part), 0.2).clamp_(-plan.clamp, plan.clamp)
+            work.down(out)
+
+        return _by_parts(steps, plan.forward, (plan.forward,), x)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:  # noqa: ANN401, ARG004
+        x, ctx.plan = inputs
+        ctx.save_for_backward(x)
+        ctx.save_for_forward(x)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None]:  # noqa: ANN401
+        """Return the transposed derivative at x, applied to a slope of the output."""
+        plan: Activation = ctx.plan
+
+        def steps(
+            at: _Work, along: _Work, part: torch.Tensor, slope: torch.Tensor, out: torch.Tensor
+        ) -> None:
+            at.up(part)
+            along.up(slope)
+            along.images(len(out)).mul_(_slope(at.images(len(out)), plan.clamp))
+            along.down(out)
+
+        (x,) = ctx.saved_tensors
+        plans = (plan.forward, plan.transposed)
+        return _by_parts(steps, plan.transposed, plans, x, grads[0]), None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> torch.Tensor:  # noqa: ANN401
+        """Return the derivative at x, applied to a change of the input."""
+        plan: Activation = ctx.plan
+
+        def steps(
+            at: _Work, along: _Work, part: torch.Tensor, change: torch.Tensor, out: torch.Tensor
+        ) -> None:
+            at.up(part)
+            along.up(change)
+            along.images(len(out)).mul_(_slope(at.images(len(out)), plan.clamp))
+            along.down(out)
+
+        (x,) = ctx.saved_tensors
+        plans = (plan.forward, plan.forward)
+        return _by_parts(steps, plan.forward, plans, x, tangents[0])
+
+
+def _slope(fine: torch.Tensor, clamp: float) -> torch.Tensor:
+    """Return the derivative of LeakyReLU and clamp."""
+    slope = torch.where(fine > 0, 1.0, 0.2)
+    return slope.masked_fill_((fine > clamp) | (fine < -5 * clamp), 0.0)
+
+
+def _by_parts(
+    steps: Any,  # noqa: ANN401  one of those above
+    last: Resampler,
+    plans: tuple[Resampler, ...],
+    *inputs: torch.Tensor,
+) -> torch.Tensor:
+    """Do the steps for a few channels at a time, with one room to work in for each plan."""
+    n, c = inputs[0].shape[:2]
+    flat = [x.reshape(n * c, *x.shape[2:]) for x in inputs]
+    out = inputs[0].new_empty(n * c, last.out, last.out)
+    limit = _CACHE if out.device.type == "cpu" else _MEMORY
+    step = min(max(1, limit // last.between**2), n * c)
+    works = [_Work(plan, step, out) for plan in plans]
     for start in range(0, n * c, step):
-        part = flat[start : start + step]
-        fine = work.up(part)
-        F.leaky_relu_(fine, 0.2).clamp_(-plan.clamp, plan.clamp)
-        work.down(out[start : start + step])
-    return out.view(n, c, plan.out, plan.out)
+        some = slice(start, start + step)
+        steps(*works, *(x[some] for x in flat), out[some])
+    return out.view(n, c, last.out, last.out)
 
 
 class _Work:
-    """Room for a few images at the doubled rate, used again for the next few.
+    """Room for a few images at the highest rate, used again for the next few.
 
     Images lie below one another, each with as many rows as whole blocks make or read, so that
     the windows of all blocks of all images are equally far apart: one batched product does them
-    all. Rows past an image's last belong to no sample and are cut off at the end; those before
-    its first and after its last are zeros, and stay so.
+    all. The rows between two images are zeros wherever a window reads them.
     """
 
     def __init__(self, plan: Resampler, count: int, like: torch.Tensor) -> None:
         self.plan = plan
-        up, down = plan.up_rows, plan.down_rows[0]
+        up, down = plan.ups[0][0], plan.downs[0][0]
+        self.top, self.fine_top = max(0, -up.offset), max(0, -down.offset)
         read = (plan.between - 1) // up.rows * up.hop + up.window
-        blocks = max(-(-plan.between // up.rows), -(-read // up.hop))
-        down_blocks = max(
-            -(-plan.out // down.rows),
-            -(-plan.between // down.hop),
-            -(-blocks * up.rows // down.hop),
+        reach = (plan.out - 1) * (down.hop // down.rows) + down.offset
+        reach += down.window - (down.rows - 1) * (down.hop // down.rows)
+        rows = max(
+            plan.between + self.fine_top,
+            reach,
+            -(-read // up.hop) * up.rows,
+            (self.top + plan.size) // up.hop * up.rows,
+            -(-plan.out // down.rows) * down.hop,
         )
-        blocks = down_blocks * down.hop // up.rows
-        self.blocks, self.down_blocks = blocks, down_blocks
-        self.top = max(0, -up.offset)
-        self.coarse_rows, self.fine_rows = blocks * up.hop, blocks * up.rows
+        whole = up.rows * down.hop // gcd(up.rows, down.hop)
+        rows = -(-rows // whole) * whole
+        self.blocks, self.down_blocks = rows // up.rows, rows // down.hop
+        self.coarse_rows, self.fine_rows = self.blocks * up.hop, rows
+        wide, slack = plan.between, up.window + down.window + abs(down.offset)
         self.coarse = like.new_zeros(count * self.coarse_rows, plan.size)
-        self.wide = like.new_zeros(count * self.coarse_rows + up.window, plan.between)
-        self.fine = like.new_zeros(count * self.fine_rows + down.window, plan.between)
-        terms = len(plan.down_rows)
-        self.short = like.new_empty(terms, count * down_blocks, down.rows, plan.between)
-        self.narrow = like.new_empty(count * down_blocks * down.rows, plan.out)
+        self.wide = like.new_zeros(count * self.coarse_rows + slack, wide)
+        self.fine = like.new_zeros(self.fine_top + count * rows + slack, wide)
+        self.short = like.new_empty(count * self.down_blocks, down.rows, wide)
+        self.narrow = like.new_empty(count * self.down_blocks * down.rows, plan.out)
+
+    def images(self, count: int) -> torch.Tensor:
+        """Return the images at the highest rate, (c, between, between)."""
+        rows = self.fine[self.fine_top :][: count * self.fine_rows]
+        return rows.view(count, self.fine_rows, -1)[:, : self.plan.between]
 
     def up(self, x: torch.Tensor) -> torch.Tensor:
-        """Return x, (c, h, w), at the doubled rate: rows of all images, one below another."""
-        count, band = len(x), self.plan.up_rows
+        """Make x, (c, h, w), at the highest rate; return its `images`."""
+        count = len(x)
+        band = self.plan.ups[0][0]
         rows = x[:, max(0, band.offset) :][:, : self.coarse_rows - self.top]
         coarse = self.coarse[: count * self.coarse_rows]
         coarse.view(count, self.coarse_rows, -1)[:, self.top : self.top + rows.shape[1]] = rows
-        wide = self.wide[: count * self.coarse_rows]
-        _columns(coarse, self.plan.up_columns, wide, add=False)
-        fine = self.fine[: count * self.fine_rows]
-        _rows(self.wide, band, fine.view(count * self.blocks, band.rows, -1))
-        return fine
+        fine = self.fine[self.fine_top :][: count * self.fine_rows]
+        blocks = fine.view(count * self.blocks, band.rows, -1)
+        for k, (rows_band, columns_band) in enumerate(self.plan.ups):
+            _columns(coarse, columns_band, self.wide[: len(coarse)], add=False)
+            _rows(self.wide, rows_band, blocks, add=k > 0)
+        fine.view(count, self.fine_rows, -1)[:, self.plan.between :] = 0
+        return self.images(count)
 
     def down(self, out: torch.Tensor) -> None:
         """Write what `up` made, filtered and decimated, to out, (c, h', w')."""
         count = len(out)
-        for k, (rows, columns) in enumerate(
-            zip(self.plan.down_rows, self.plan.down_columns, strict=True)
-        ):
-            short = self.short[k, : count * self.down_blocks]
-            _rows(self.fine, rows, short)
-            narrow = self.narrow[: short.shape[0] * short.shape[1]]
+        short = self.short[: count * self.down_blocks]
+        narrow = self.narrow[: short.shape[0] * short.shape[1]]
+        for k, (rows, columns) in enumerate(self.plan.downs):
+            _rows(self.fine[max(0, rows.offset) :], rows, short, add=False)
             _columns(short.view(len(narrow), -1), columns, narrow, add=k > 0)
         out.copy_(narrow.view(count, -1, self.plan.out)[:, : self.plan.out])
 
 
-def _rows(x: torch.Tensor, band: Band, out: torch.Tensor) -> None:
-    """Write a band along rows of x, (r, w), to out, (blocks, rows, w)."""
-    width = x.shape[1]
-    windows = x.as_strided((len(out), band.window, width), (band.hop * width, width, 1))
-    torch.bmm(band.matrix.expand(len(out), -1, -1), windows, out=out)
+def _rows(x: torch.Tensor, band: Band, out: torch.Tensor, *, add: bool) -> None:
+    """Write (or add) a band along rows of x, (r, w), to out, (blocks, rows, w)."""
+    width, first = x.shape[1], x.storage_offset()
+    shape = (len(out), band.window, width)
+    windows = x.as_strided(shape, (band.hop * width, width, 1), first)
+    matrix = band.matrix.expand(len(out), -1, -1)
+    if add:
+        torch.baddbmm(out, matrix, windows, out=out)
+    else:
+        torch.bmm(matrix, windows, out=out)
 
 
 def _columns(x: torch.Tensor, band: Band, out: torch.Tensor, *, add: bool) -> None:
