@@ -37,6 +37,7 @@ _DEAD_S = 5.0
 _SOCKET_QUEUE = 4096
 """Messages that wait for the thread; beyond it they are dropped, and the gap is seen."""
 _WAKE_MS = 50
+_LAST_PORT = 65_534  # the listening port is the next one
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,8 @@ class OpenEphys:
         clock: Callable[[], float] = time.monotonic,
         display_clock: Callable[[], int] = time.time_ns,
     ) -> None:
+        if not 1 <= port <= _LAST_PORT:
+            raise EndpointError(f"Open Ephys' port must be 1 to {_LAST_PORT}; got {port}")
         self._units, self._windows = units, Windows(units, timing or Timing())
         self._clock = clock
         self._alarmed = False
@@ -199,11 +202,9 @@ class _Receiver(threading.Thread):
         try:
             self._data.connect(f"tcp://{host}:{port}")
             self._beats.connect(f"tcp://{host}:{port + 1}")
-        except (zmq.ZMQError, OverflowError) as exc:
+        except zmq.ZMQError as exc:
             self._close_sockets()
-            raise EndpointError(
-                f"Open Ephys must have a host and a port; got {host}:{port}: {exc}"
-            ) from exc
+            raise EndpointError(f"Open Ephys' host must be one; got {host!r}: {exc}") from exc
 
     @property
     def answers(self) -> bool:
