@@ -1,6 +1,7 @@
 """`evolver display`: what it says of a screen, what it shows, and a rehearsed session."""
 
 import csv
+import importlib.util
 import json
 import os
 import re
@@ -8,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import uuid
 
 import numpy as np
 import PIL.Image
@@ -15,7 +17,10 @@ import pytest
 from typer.testing import CliRunner
 
 from evolver import cli, recording
+from evolver.errors import EvolverError
+from rig_bridge.errors import RigBridgeError
 from rig_bridge.rigs.display import FrameRecord
+from rig_bridge.rigs.lsl_clock import loopback_config
 from rig_bridge.rigs.rehearsal import Rehearsal
 from rig_bridge.rigs.screen import Screen
 from rig_bridge.rigs.timing import Timing, refresh_rate
@@ -53,8 +58,17 @@ def xvfb(monkeypatch):
     server.stdout.close()
 
 
-def run(*arguments, environment=None):
-    """Run a command of the group; return its exit status and all it printed."""
+def run(*arguments):
+    """Run a command of the group here; return its exit status and all it printed."""
+    done = CliRunner().invoke(cli.app, ["display", *map(str, arguments)])
+    if isinstance(done.exception, EvolverError | RigBridgeError):
+        return 2, f"{done.output}error: {done.exception}"  # as `cli.main` does
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done.exit_code, done.output
+
+
+def run_alone(*arguments, environment):
+    """Run one in a process of its own; return its exit status and all it printed."""
     done = subprocess.run(
         [sys.executable, "-m", "evolver", "display", *map(str, arguments)],
         capture_output=True,
@@ -181,14 +195,13 @@ def test_check_on_an_x_server():
 def test_no_display_is_an_error_and_not_an_invisible_window():
     without = {k: v for k, v in os.environ.items() if k not in {"DISPLAY", "WAYLAND_DISPLAY"}}
     without.pop("SDL_VIDEODRIVER", None)
-    status, said = run("check", *AT, environment=without)
+    status, said = run_alone("check", *AT, environment=without)
     assert status == 2
     assert "error:" in said
 
 
-def test_a_missing_pygame_is_an_error(monkeypatch, tmp_path):
-    (tmp_path / "pygame.py").write_text("raise ImportError('not here')")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+def test_a_missing_pygame_is_an_error(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pygame", None)
     status, said = run("check", *AT, "--fullscreen")
     assert status == 2
     assert "pip install 'evolver[display]'" in said
@@ -308,8 +321,26 @@ def test_a_display_that_breaks_off_aborts_the_rehearsed_presentation():
     assert len(result.arrays["units"]) == len(times)
 
 
+def test_an_image_beyond_the_screen_is_aborted_and_the_rehearsal_goes_on():
+    display = Shows()
+
+    def refuse(_image, asked):
+        SCREEN.rectangle(asked.size_deg, (19.0, 0.0))
+
+    display.show = refuse
+    _, result, alone = rehearse(display)
+    assert result.status == "aborted"
+    assert "must lie on the screen" in result.reason
+    assert result.form == alone.form
+
+
 @pytest.mark.usefixtures("dummy")
-def test_a_session_is_rehearsed_on_a_display(tmp_path):
+def test_a_session_is_rehearsed_on_a_display(tmp_path, monkeypatch):
+    markers = []
+    if importlib.util.find_spec("pylsl"):  # with its onsets told, on this machine alone
+        (tmp_path / "lsl.cfg").write_text(loopback_config(uuid.uuid4().hex))
+        monkeypatch.setitem(ENVIRONMENT, "LSLAPICFG", str(tmp_path / "lsl.cfg"))
+        markers = ["--markers", "rehearsal"]
     settings = small(
         tmp_path / "out",
         session={"generations": 2},
@@ -320,7 +351,7 @@ def test_a_session_is_rehearsed_on_a_display(tmp_path):
     engine, rig = Evolver("run", file, "--no-report"), None
     try:
         endpoint = engine.until(r"waiting for a rig to connect to (\S+)").group(1)
-        rig = Evolver("display", "rig", file, *AT, "--endpoint", endpoint)
+        rig = Evolver("display", "rig", file, *AT, "--endpoint", endpoint, *markers)
         rig.until("connecting to")
         status, said = engine.end()
         assert status == 0, said

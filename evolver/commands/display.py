@@ -195,6 +195,9 @@ def rig(
     key: Annotated[
         Path | None, typer.Option(help="key file, for an engine that has keys")
     ] = None,
+    markers: Annotated[
+        str, typer.Option(help="name of an LSL stream that tells every onset; '': none")
+    ] = "",
 ) -> None:
     """Be a rig without an animal: a real screen, and the session's simulated units.
 
@@ -205,6 +208,7 @@ def rig(
     from evolver.simulation import build_population, build_rig
     from rig_bridge.auth import RigKey
     from rig_bridge.client import RigClient
+    from rig_bridge.rigs.lsl import MarkedDisplay, MarkerOutlet
     from rig_bridge.rigs.rehearsal import Rehearsal
 
     settings, _ = config.load(session_file)
@@ -226,7 +230,8 @@ def rig(
         )
         try:
             where = endpoint or settings.rig.endpoint
-            presenter = Rehearsal(display, neurons)
+            shower = MarkedDisplay(display, MarkerOutlet(markers)) if markers else display
+            presenter = Rehearsal(shower, neurons)
             client = RigClient(
                 where,
                 hello=presenter.hello("rehearsal", software=f"evolver {__version__}"),
@@ -239,6 +244,7 @@ def rig(
                 f"{escape(', '.join(settings.simulation.units))}; connecting to {where} …"
             )
             reason = client.run(stop=keys.asked_to_stop)
+            shower.close()
         finally:
             display.close()
     console.print(f"the session is over: {escape(reason)}")

@@ -237,6 +237,11 @@ class LslAcquisition:
         return self._reading.form
 
     @property
+    def late(self) -> int:
+        """How many spikes came so late that a window may have been handed over without."""
+        return self._told.late
+
+    @property
     def connected(self) -> bool:
         """Whether the stream is there."""
         return self._inlet is not None
@@ -302,7 +307,7 @@ class LslAcquisition:
         """Read what has come; notice where the stream is gone."""
         if self._inlet is None:
             return
-        told, reading = self._told, self._reading
+        told, reading, late = self._told, self._reading, self._told.late
         asked_at = self._pylsl.local_clock()
         per_pull = max(64, _VALUES_A_PULL // self._shape[0])
         total = 0
@@ -329,6 +334,14 @@ class LslAcquisition:
             return
         if reading.kind != "spikes":
             return
+        if told.late > late:
+            _log.warning(
+                "%d spikes of %s came after their time was taken to be complete: latency_ms, "
+                "%g, is too short, or a heartbeat came too early",
+                told.late - late,
+                self._name,
+                reading.latency_ms,
+            )
         if total >= _IRREGULAR_BUFFER * 100:
             told.lose(told.known_to, asked_at, "more spikes came than were kept")
         if not reading.heartbeats:

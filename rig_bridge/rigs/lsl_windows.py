@@ -115,6 +115,7 @@ class Told:
         self._losses: list[tuple[float, float, str]] = []
         self.known_from = math.inf
         self.known_to = -math.inf
+        self.late = 0  # events that came after their time was said to be known
 
     def begin(self, at: float) -> None:
         """Take the news that from `at` on everything comes; ends an open loss."""
@@ -133,6 +134,7 @@ class Told:
         """Add events, (k,) each, in any order."""
         if not len(times):
             return
+        self.late += int((times < self.known_to).sum())
         self._chunks.append((times, units, weights))
         self._held += len(times)
         while self._held > self._most:

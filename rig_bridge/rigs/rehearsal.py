@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from rig_bridge.errors import RequestError
 from rig_bridge.messages import Hello
 from rig_bridge.rigs.parts import ImageDisplay
 from rig_bridge.rigs.simulated import SimulatedRig
-from rig_bridge.trials import Image, Presentation, TrialResult
+from rig_bridge.trials import Image, Presentation, TrialResult, aborted
 
 
 class Rehearsal:
@@ -26,6 +27,7 @@ class Rehearsal:
 
     def __init__(self, display: ImageDisplay, neurons: SimulatedRig) -> None:
         self._display, self._neurons = display, neurons
+        self._last_ns = 0  # when the last presentation was over, display's clock
 
     def hello(self, name: str, *, software: str) -> Hello:
         """Return what this rig says of itself."""
@@ -40,9 +42,21 @@ class Rehearsal:
         """Show one image, and return what the neurons would have said.
 
         Where the display broke off, they saw the image for so long: later spikes are left out.
+        An image that cannot be shown, such as one beyond the screen's edge, is aborted.
         """
-        shown = self._display.show(image, request)
         answered = self._neurons.present(image, request)
+        try:
+            shown = self._display.show(image, request)
+        except RequestError as exc:
+            hello = self.hello("", software="")
+            return aborted(
+                request,
+                str(exc)[:200],
+                form=hello.capabilities[0],
+                units=len(hello.units),
+                time_ns=self._last_ns,
+            )
+        self._last_ns = shown.offset_ns
         arrays = answered.arrays
         if shown.status != "ok" and "times_ms" in arrays:
             before = arrays["times_ms"] < (shown.offset_ns - shown.onset_ns) / 1e6

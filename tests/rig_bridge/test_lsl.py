@@ -3,11 +3,13 @@
 A window is checked against what was sent, sample by sample, and against a loop over it.
 """
 
+import dataclasses
 import json
 import math
 import os
 import subprocess
 import sys
+import threading
 import time
 import uuid
 
@@ -16,13 +18,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rig_bridge.client import RigClient
 from rig_bridge.errors import EndpointError
+from rig_bridge.events import Responded, RigJoined
 from rig_bridge.messages import Display, Unit
 from rig_bridge.rigs import lsl
+from rig_bridge.rigs.combined import CombinedRig
 from rig_bridge.rigs.lsl_clock import Clocks, loopback_config
 from rig_bridge.rigs.lsl_windows import Reading, RegularDecoder, SpikeDecoder, Told, arrays_of
 from rig_bridge.rigs.parts import Shown
+from rig_bridge.server import EngineServer
 from rig_bridge.trials import Presentation
+from tests.rig_bridge.samples import SESSION, request
 
 WINDOW = (-100.0, 300.0)
 TWO = (Unit(0, 0, "IT", "a"), Unit(1, 0, "IT", "b"))
@@ -168,6 +175,16 @@ class TestWindows:
         decoder.feed(np.array([[0.0], [1.0], [-1.0]]), np.array([0.4, 0.5, 0.45]))
         assert told.known_to == 0.45
 
+    def test_spikes_that_come_too_late_are_counted(self):
+        told = Told()
+        told.begin(0.0)
+        decoder = SpikeDecoder(told, Reading("spikes"), units=2)
+        decoder.feed(np.array([[0.0], [1.0]]), np.array([0.4, 0.5]))
+        told.know(0.6)
+        assert told.late == 0
+        decoder.feed(np.array([[0.0], [1.0]]), np.array([0.55, 0.65]))
+        assert told.late == 1
+
     def test_a_number_that_is_missing_is_a_loss(self):
         told = Told()
         decoder = SpikeDecoder(told, Reading("spikes"), units=2)
@@ -307,7 +324,7 @@ class Bare:
     def show(self, image, request):  # noqa: ARG002  there is no screen
         self.done.append(("show", request.presentation))
         at = time.time_ns() - 150_000_000
-        return shown(at, number=request.presentation, block=request.block)
+        return dataclasses.replace(shown(at), presentation=request)
 
     def blank(self):
         self.done.append(("blank",))
@@ -524,6 +541,64 @@ def test_closing_ends_the_search_for_a_stream_that_is_gone(pylsl):
     seeker = acquisition._seeker
     acquisition.close()
     assert not seeker.is_alive()
+
+
+def test_a_block_over_the_wire(pylsl):
+    """Engine, display, markers and stream at once: counts are those of the time on screen."""
+    out = outlet(pylsl, "whole", 2, 1000.0)
+    acquisition = lsl.LslAcquisition("whole", Reading("counts", bin_ms=100.0, jitter_ms=5.0))
+    rig = CombinedRig(lsl.MarkedDisplay(Bare(), lsl.MarkerOutlet("whole-markers")), acquisition)
+    done = threading.Event()
+
+    def stream():
+        start, sent = pylsl.local_clock(), 0
+        while not done.wait(0.01):
+            due = int((pylsl.local_clock() - start) * 1000)
+            samples = np.ones((due - sent, 2), np.float32) * (1, 2)
+            out.push_chunk(samples, start + (due - 1) / 1000)
+            sent = due
+
+    found = {}
+    with EngineServer("tcp://127.0.0.1:*", session=SESSION, name="s") as server:
+        hello = rig.hello("lsl", software="1")
+        client = RigClient(server.endpoint, hello=hello, presenter=rig, identity="lsl")
+        threads = [
+            threading.Thread(target=stream),
+            threading.Thread(target=client.run, kwargs={"stop": done.is_set}),
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            attempt = 1
+            deadline = time.monotonic() + 20
+            while time.monotonic() < deadline and len(found) < 3:
+                for event in server.poll(0.05):
+                    if isinstance(event, RigJoined):
+                        server.show(request(block=0, attempt=1, presentations=(1, 2, 3)))
+                    elif isinstance(event, Responded):
+                        ok = {t.presentation: t for t in event.trials if t.status == "ok"}
+                        again = [t.presentation for t in event.trials if t.status != "ok"]
+                        assert all("loss" in t.reason for t in event.trials if t.status != "ok")
+                        found |= ok
+                        server.ack(0, [t.presentation for t in event.trials])
+                        if again:  # shown before the stream was read
+                            attempt += 1
+                            known = dict.fromkeys(again, attempt - 1)
+                            server.show(
+                                request(
+                                    block=0, attempt=attempt, presentations=again, known=known
+                                )
+                            )
+        finally:
+            done.set()
+            for thread in threads:
+                thread.join(10)
+            rig.close()
+    assert set(found) == {1, 2, 3}
+    for trial in found.values():
+        counts = trial.arrays["counts"].sum(axis=1)
+        assert abs(int(counts[0]) - 400) <= 5
+        assert counts[1] == 2 * counts[0]
 
 
 @pytest.mark.parametrize(
