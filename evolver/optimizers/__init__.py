@@ -9,6 +9,8 @@
     RandomSearch  the control
     Composite     optimizers on parts of the code, or parts held fixed
 
+    batched       many populations of one optimizer at once, on torch
+
     default_popsize    images a generation, by latent dimensions
     state_to_dict, state_from_dict    an optimizer's state as plain arrays and numbers, and back
 
@@ -19,6 +21,7 @@ units or clocks, nor of what a score means.
 from evolver.optimizers._loading import BUILTIN, load
 from evolver.optimizers._state import state_from_dict, state_to_dict
 from evolver.optimizers._strategy import default_popsize
+from evolver.optimizers.batched import batched
 from evolver.optimizers.cholesky import CholeskyCMA
 from evolver.optimizers.composite import Composite
 from evolver.optimizers.genetic import Genetic
@@ -36,6 +39,7 @@ __all__ = [
     "RandomSearch",
     "SepCMA",
     "SphereCMA",
+    "batched",
     "default_popsize",
     "load",
     "state_from_dict",

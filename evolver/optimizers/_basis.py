@@ -117,9 +117,12 @@ def read_basis(
         As `make_basis`.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise ConfigError(f"basis must be an npz file; {path} holds a single array")
+        file: Any = np.load(path, allow_pickle=False)
+        if not isinstance(file, np.lib.npyio.NpzFile):
+            raise ConfigError(
+                f"basis must be an npz file of named arrays; {path} holds a single array"
+            )
+        with file:
             held = set(file.files)
             names = _choose(path, held, part)
             arrays: list[Any] = [file[name] for name in names]

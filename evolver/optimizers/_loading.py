@@ -28,7 +28,8 @@ BUILTIN = {
 }
 """Name in a session file -> module:class, imported when asked for."""
 
-_COMMON = ("d", "rng", "popsize", "initial")
+COMMON = ("d", "rng", "popsize", "initial")
+"""What every optimizer takes, and no option is called."""
 
 
 def load(
@@ -57,7 +58,7 @@ def load(
     kind = find(name)
     parameters = signature(kind).parameters.values()
     if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-        allowed = [p.name for p in parameters if p.name not in _COMMON]
+        allowed = [p.name for p in parameters if p.name not in COMMON]
         unknown = sorted(set(options) - set(allowed))
         if unknown:
             raise ConfigError(

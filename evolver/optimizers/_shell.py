@@ -232,7 +232,8 @@ class Shell(Generic[S]):
         asked = self._asked
         if asked is None:
             raise OrderError("ask() and tell() take turns: ask() for codes before tell()")
-        told = np.asarray(codes, dtype=np.float64)
+        # In rows, as they were asked for: products of other layouts differ in the last bits.
+        told = np.asarray(codes, dtype=np.float64, order="C")
         values = np.asarray(scores, dtype=np.float64)
         rows = check_told(told, values, asked=asked, at_least=self._least())
         if (np.diff(rows) < 0).any():  # as they were asked for: sums come out the same

@@ -18,7 +18,7 @@ import numpy as np
 
 from evolver.checks import check_codes
 from evolver.errors import ConfigError, DataError
-from evolver.optimizers._loading import find, load
+from evolver.optimizers._loading import COMMON, find, load
 from evolver.optimizers._settings import whole
 from evolver.optimizers._shell import Shell
 from evolver.optimizers._state import (
@@ -220,10 +220,11 @@ class Composite(Shell[Any]):
                 width = one.d
             else:
                 made.append(part.value)
-                width = len(part.value)
+                width = len(part.value) if np.isfinite(part.value).all() else -1
             if width != stop - first:
                 raise DataError(
-                    f"part {i} of the state must have {stop - first} dimensions; it has {width}"
+                    f"part {i} of the state must have {stop - first} finite dimensions; it has "
+                    f"{max(width, 0)}. Pass a state as it was saved"
                 )
         self = cls.__new__(cls)
         names = [part.optimizer for part in state.parts]
@@ -320,6 +321,12 @@ def _layout(parts: Sequence[Mapping[str, Any]], d: int) -> list[int]:
             raise ConfigError(f"parts[{i}] must have an optimizer or a value; it has both")
         if not part.get("optimizer") and part.get("options"):
             raise ConfigError(f"parts[{i}] has options and no optimizer to take them")
+        ours = sorted(set(part.get("options", {})) & set(COMMON))
+        if ours:
+            raise ConfigError(
+                f"options of parts[{i}] must leave {', '.join(COMMON)} to the composite; found "
+                f"{', '.join(ours)}"
+            )
         at = stop
         stops.append(at)
     if at != d:

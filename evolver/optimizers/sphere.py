@@ -75,12 +75,12 @@ def sample(s: SphereState, z: Codes) -> Codes:
     """
     xp = array_namespace(z, s.base)
     if not s.age:
-        lengths = xp.sqrt(xp.vecdot(z, z))
+        lengths = xp.sqrt(_squared(z))
         return z * (s.radius / _at_least(lengths, SMALLEST))[:, None]
     axis = s.base / s.radius
     along = z @ axis
     # |U|^2 = |z|^2 - (z.x)^2, so that U itself need not be formed
-    lengths = xp.sqrt(_at_least(xp.vecdot(z, z) - along * along, 0.0))
+    lengths = xp.sqrt(_at_least(_squared(z) - along * along, 0.0))
     turned = lengths * (angle(s) * pi / 180 / sqrt(z.shape[1]))
     out = s.radius * xp.sin(turned) / _at_least(lengths, SMALLEST)
     codes = z * out[:, None]
@@ -127,6 +127,11 @@ def update(s: SphereState, codes: Codes, scores: Scores) -> SphereState:
 def _projected(x: Vector, radius: float) -> Vector:
     xp = array_namespace(x)
     return x * (radius / xp.sqrt(xp.sum(x * x)))
+
+
+def _squared(z: Codes) -> Vector:
+    """Return the squared length of each row, (n,), with no (n, d) array in between."""
+    return (z[:, None, :] @ z[:, :, None])[:, 0, 0]
 
 
 def _at_least(x: Vector, least: float) -> Vector:

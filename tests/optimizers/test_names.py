@@ -15,6 +15,13 @@ def test_public_names():
     assert sorted(room.__all__) == [
         "BUILTIN",
         "CholeskyCMA",
+        "Composite",
+        "Genetic",
+        "HessianCMA",
+        "RandomSearch",
+        "SepCMA",
+        "SphereCMA",
+        "batched",
         "default_popsize",
         "load",
         "state_from_dict",
@@ -35,9 +42,16 @@ def test_signature():
     assert all(p.kind is p.KEYWORD_ONLY for n, p in parameters.items() if n != "d")
 
 
+NEEDED = {
+    "hessian": {"basis": (np.arange(12.0), np.eye(12))},
+    "composite": {"parts": [{"slice": [0, 12], "optimizer": "sep"}]},
+}
+
+
 @pytest.mark.parametrize("name", sorted(room.BUILTIN))
 def test_every_builtin_loads(name):
-    optimizer = room.load(name, 12, rng=np.random.default_rng(0), popsize=8)
+    options = NEEDED.get(name, {})
+    optimizer = room.load(name, 12, rng=np.random.default_rng(0), popsize=8, **options)
     assert optimizer.ask().shape == (8, 12)
 
 
