@@ -16,7 +16,7 @@ import typer
 from rich.markup import escape
 
 from evolver import __version__
-from evolver.commands import display, keys, live, monitor, open_ephys, rigs
+from evolver.commands import display, keys, live, monitor, open_ephys, rigs, weights
 from evolver.commands.terminal import Stop, after, console, error_console, make_report, watching
 from evolver.errors import ConfigError, EvolverError
 from evolver.layout import JOURNAL, RECORDING, REPORT
@@ -46,6 +46,7 @@ app.command("open-ephys-emulator")(open_ephys.emulator)
 app.command()(monitor.monitor)
 app.add_typer(live.ctl, name="ctl")
 app.add_typer(keys.app, name="keys")
+app.add_typer(weights.app, name="weights")
 app.add_typer(display.app, name="display")
 
 SessionFile = Annotated[

@@ -37,6 +37,7 @@ from evolver.generators.weights import chosen_device, fill, read_bytes, read_wei
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from evolver.generators.catalogue import KnownFile
     from evolver.types import Codes, Matrix
 
 NOISE = 0.7  # standard deviation of the noise that codes start with
@@ -245,31 +246,41 @@ def _files(
 def _by_name(name: str) -> tuple[Path, Path]:
     """Return configuration and weights: put there by hand, or fetched by the package."""
     weights, config = hub.known(name)
-    found: list[Path] = []
-    for wanted in (config, weights):
-        by_hand = hub.folder() / wanted.local_name
-        found.append(by_hand if by_hand.is_file() else _from_bucket(wanted))
-    return found[0], found[1]
+    return fetch(config), fetch(weights)
 
 
-def _from_bucket(wanted: hub.KnownFile) -> Path:
-    """Return a file from the package's cache, or have the package fetch it into that."""
-    package, url = _package(), str(wanted.page)
-    cache = Path(package.PYTORCH_PRETRAINED_BIGGAN_CACHE)
+def here(wanted: KnownFile) -> Path | None:
+    """Return where a file lies: put there by hand, or in the package's cache; or None."""
+    by_hand = hub.folder() / wanted.local_name
+    if by_hand.is_file():
+        return by_hand
+    cache = Path(_package().PYTORCH_PRETRAINED_BIGGAN_CACHE)
     # The package would ask the bucket even for what it has: the name begins with the address's
     # digest, and the rest is the bucket's word.
-    for path in sorted(cache.glob(hashlib.sha256(url.encode()).hexdigest() + "*")):
-        if path.suffix != ".json":
-            return path
+    named = hashlib.sha256(str(wanted.page).encode()).hexdigest()
+    return next((p for p in sorted(cache.glob(f"{named}*")) if p.suffix != ".json"), None)
+
+
+def fetch(wanted: KnownFile) -> Path:
+    """Return where a file lies, after the package has fetched it if need be.
+
+    Raises
+    ------
+    WeightsError : it is not here, and the bucket it was published in does not give it
+    """
+    if (path := here(wanted)) is not None:
+        return path
     if hub.offline():
         raise hub.missing(wanted, "and HF_HUB_OFFLINE says to ask nobody")
     import requests
+
+    url = str(wanted.page)
 
     try:
         # The package waits without end, and takes a file cut short for a whole one.
         answer = requests.head(url, allow_redirects=True, timeout=_ASKED_S)
         answer.raise_for_status()
-        path = Path(package.cached_path(url))
+        path = Path(_package().cached_path(url))
         length = answer.headers.get("Content-Length")
         if length is not None and path.stat().st_size != int(length):
             path.unlink()

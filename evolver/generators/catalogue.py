@@ -28,6 +28,9 @@ class KnownFile:
     shipped: str | None = None
     """Its path beside this module, if it comes along with the package."""
 
+    pickled: bool = False
+    """Whether it has to be converted ('evolver weights convert') before it can be used."""
+
     @property
     def url(self) -> str | None:
         """Where it comes from, for people."""
@@ -54,7 +57,6 @@ _DEEPSIM_SIZES = {  # parameters
 }
 _BIGGAN = "as its source says; the package is Apache-2.0"
 _BUCKET = "https://s3.amazonaws.com/models.huggingface.co/biggan"
-_BIGGAN_SIZES = {128: 50_400_000, 256: 55_880_000, 512: 56_200_000}  # parameters, about
 
 KNOWN: tuple[KnownFile, ...] = (
     KnownFile(
@@ -89,19 +91,29 @@ KNOWN: tuple[KnownFile, ...] = (
             file,
             _BIGGAN,
             page=f"{_BUCKET}/biggan-deep-{size}-{file}",
-            size=4 * parameters if file.endswith(".bin") else 1000,
+            size=4 * 55_880_000 if (size, file) == (256, "pytorch_model.bin") else None,
             local_as=f"biggan-deep-{size}/{file}",
         )
-        for size, parameters in _BIGGAN_SIZES.items()
+        for size in (128, 256, 512)
         for file in ("pytorch_model.bin", "config.json")
     ),
     KnownFile(
         "pggan",
         "pytorch_model.bin",
-        "non-commercial (CC BY-NC), as its source says",
+        "as its source says; the original weights are non-commercial (CC BY-NC 4.0)",
         repo="huggan/pggan-celebahq-1024",
         size=4 * 23_071_507,
         local_as="pggan-celebahq-1024.bin",
+    ),
+    *(
+        KnownFile(
+            "stylegan3",
+            f"stylegan3-{name}.pkl",
+            "non-commercial (NVIDIA Source Code License)",
+            page="https://catalog.ngc.nvidia.com/orgs/nvidia/teams/research/models/stylegan3",
+            pickled=True,
+        )
+        for name in ("r-ffhq-1024x1024", "t-ffhq-1024x1024", "r-afhqv2-512x512")
     ),
 )
 """Every file, the first of a generator being its weights."""

@@ -120,6 +120,14 @@ def find_file(
     return _from_hub(wanted, revision=revision, fetch=fetch, progress=progress)
 
 
+def here(wanted: KnownFile, *, revision: str | None = None) -> Found | None:
+    """Return where a known file lies on this machine, or None; asks nobody."""
+    try:
+        return find_file(wanted, revision=revision, fetch=False)
+    except WeightsError:
+        return None
+
+
 def _from_hub(
     wanted: KnownFile,
     *,
@@ -161,18 +169,28 @@ def check_digest(found: Found) -> str:
 
     A copy in the Hub's cache that was damaged is removed, so that it can be fetched again.
     """
-    with found.path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if found.sha256 is not None and digest != found.sha256:
+    has = digest(found.path)
+    if found.sha256 is not None and has != found.sha256:
         cached = found.source.startswith("Hub ")
         if cached:
             found.path.resolve().unlink(missing_ok=True)
             found.path.unlink(missing_ok=True)
         raise WeightsError(
-            f"{found.path} must have sha256 {found.sha256}; it has {digest}. "
+            f"{found.path} must have sha256 {found.sha256}; it has {has}. "
             + ("It was removed: fetch it again" if cached else "Put the right file there")
         )
-    return digest
+    return has
+
+
+def digest(path: Path) -> str:
+    """Return a file's sha256, 64 hexadecimal digits; `WeightsError` if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise WeightsError(
+            f"weights must be a file that can be read; {path}: {error}"
+        ) from error
 
 
 def offline() -> bool:
