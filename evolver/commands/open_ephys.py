@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
@@ -125,7 +126,7 @@ def open_ephys(
     stop = Stop()
     keys = Keys(stop, any_key=False)
     lamp = Lamp(host, port, electrodes=electrodes, line=max(0, photodiode_line))
-    with stop.on_signals():
+    with stop.on_signals(), ExitStack() as closing:
         screen, window = open_window(
             width_cm,
             distance_cm,
@@ -137,26 +138,26 @@ def open_ephys(
             photodiode_px=photodiode_px,
             breaks_off=(lambda: lamp.frame() or keys()) if emulated else keys,
         )
+        shown_on = lamp.watch(window) if emulated else window
+        closing.callback(shown_on.close)
         acquisition = OpenEphys(host, port, units=table, timing=timing)
-        rig = CombinedRig(lamp.watch(window) if emulated else window, acquisition)
-        try:
-            client = RigClient(
-                endpoint,
-                hello=rig.hello(
-                    "open ephys", software=f"evolver {__version__}", widest_window_ms=widest_ms
-                ),
-                presenter=rig,
-                identity=f"open-ephys-{os.getpid()}",
-                key=loaded_key,
-            )
-            console.print(
-                f"display of {screen.px_per_deg:.1f} pixels a degree, {len(table.units)} units "
-                f"of Open Ephys at {escape(host)}:{port}; connecting to {escape(endpoint)} …"
-            )
-            reason = client.run(stop=_Watching(acquisition, keys.asked_to_stop))
-        finally:
-            rig.close()
-            health = acquisition.health
+        closing.callback(acquisition.close)
+        rig = CombinedRig(shown_on, acquisition)
+        client = RigClient(
+            endpoint,
+            hello=rig.hello(
+                "open ephys", software=f"evolver {__version__}", widest_window_ms=widest_ms
+            ),
+            presenter=rig,
+            identity=f"open-ephys-{os.getpid()}",
+            key=loaded_key,
+        )
+        console.print(
+            f"display of {screen.px_per_deg:.1f} pixels a degree, {len(table.units)} units "
+            f"of Open Ephys at {escape(host)}:{port}; connecting to {escape(endpoint)} …"
+        )
+        reason = client.run(stop=_Watching(acquisition, keys.asked_to_stop))
+        health = acquisition.health
     console.print(f"the session is over: {escape(reason)}")
     console.print(f"{window.dropped} frames were dropped")
     _print(health)
@@ -235,6 +236,7 @@ class _Watching:
     def __init__(self, acquisition: OpenEphys, stop: Callable[[], bool]) -> None:
         self._acquisition, self._stop = acquisition, stop
         self._said = (False, False, False)
+        self._aborted = 0
 
     def __call__(self) -> bool:
         """Return whether the operator wants an end."""
@@ -256,6 +258,10 @@ class _Watching:
             if is_so != was_so:
                 console.print(what[0] if is_so else what[1])
         self._said = now
+        tally = health.tally
+        if tally.aborted > self._aborted:
+            self._aborted = tally.aborted
+            console.print(f"aborted so far: {tally.aborted}; the last: {escape(tally.reason)}")
         return self._stop()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import lru_cache
 
 import msgspec
@@ -16,6 +17,7 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
+from rig_bridge.errors import EndpointError
 from rig_bridge.messages import Display
 from rig_bridge.rigs.open_ephys.emulator import Fault
 from rig_bridge.rigs.open_ephys.format import TTL
@@ -62,18 +64,31 @@ class Lamp:
 
     def __init__(self, host: str, port: int, *, electrodes: int, line: int = 0) -> None:
         self._electrodes, self._line = electrodes, line
-        self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.DEALER)
-        self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.connect(f"tcp://{host}:{port + 1}")
+        self._endpoint = f"tcp://{host}:{port + 1}"
+        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+        self._socket: zmq.Socket[bytes] | None = None
         self._uuid = secrets.token_hex(16)
         self._display: ImageDisplay | None = None
         self._image: Image | None = None
         self._on_ms = 0.0
 
     def watch(self, display: ImageDisplay) -> Lamp:
-        """Take the display; return what is to be used in its place."""
+        """Take the display; return what is to be used in its place.
+
+        Raises
+        ------
+        EndpointError
+            where the emulator's address is none
+        """
         self._display = display
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.DEALER)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        try:
+            self._socket.connect(self._endpoint)
+        except zmq.ZMQError as exc:
+            self._disconnect()
+            raise EndpointError(f"no emulator can be at {self._endpoint}: {exc}") from exc
         return self
 
     def frame(self) -> str:
@@ -106,8 +121,12 @@ class Lamp:
     def close(self) -> None:
         """Close the display and the socket."""
         self._watched.close()
-        self._socket.close(linger=0)
-        self._context.term()
+        self._disconnect()
+
+    def _disconnect(self) -> None:
+        if self._socket is not None and self._context is not None:
+            self._socket.close(linger=0)
+            self._context.term()
 
     @property
     def _watched(self) -> ImageDisplay:
@@ -116,10 +135,14 @@ class Lamp:
         return self._display
 
     def _say(self, what: dict[str, object]) -> None:
-        while self._socket.poll(0):
-            self._socket.recv_multipart()
+        socket = self._socket
+        if socket is None:
+            return
+        while socket.poll(0):
+            socket.recv_multipart()
         said = {"application": "lamp", "uuid": self._uuid, **what}
-        self._socket.send_multipart([b"", msgspec.json.encode(said)], zmq.NOBLOCK)
+        with suppress(zmq.Again):  # nobody there: a photodiode that sees nothing
+            socket.send_multipart([b"", msgspec.json.encode(said)], zmq.NOBLOCK)
 
 
 def ask_fault(host: str, port: int, fault: Fault, count: int = 1) -> str:

@@ -69,7 +69,7 @@ class Timing:
 
 @dataclass(slots=True)
 class Tally:
-    """What came, counted."""
+    """What came, and what came of it, counted."""
 
     messages: int = 0
     spikes: int = 0
@@ -79,6 +79,8 @@ class Tally:
     restarts: int = 0
     stalls: int = 0
     jumps: int = 0
+    aborted: int = 0  # windows
+    reason: str = ""  # of the last one
     other_streams: int = 0
     other_electrodes: dict[str, int] = field(default_factory=dict[str, int])
     other_lines: dict[int, int] = field(default_factory=dict[int, int])
@@ -278,6 +280,10 @@ class Windows:
             else:
                 self._done.append(done)
         self._pending = waiting
+        for one in self._done:
+            if one.status == "aborted":
+                self.tally.aborted += 1
+                self.tally.reason = one.reason
         done_now, self._done = self._done, []
         return done_now
 
