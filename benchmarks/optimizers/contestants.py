@@ -1,0 +1,235 @@
+"""Who takes part: optimizers by label, with what they need and what they are made with.
+
+Knows the optimizers' registry, import paths and installed versions. Knows nothing of units,
+noise or scores. An optimizer of one's own needs no more than::
+
+    class Mine:
+        def __init__(self, d, *, rng, popsize=None, initial=None, **options): ...
+        def ask(self): ...                  # (n, d) codes
+        def tell(self, codes, scores): ...  # larger is better
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import inspect
+import shlex
+import sys
+import tomllib
+from dataclasses import dataclass
+from importlib import metadata
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from benchmarks.optimizers.named import attribute
+from evolver.errors import ConfigError, EvolverError
+from evolver.optimizers import BUILTIN
+from evolver.registry import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
+
+    import numpy as np
+
+    from evolver.types import Codes, Scores, Vector
+
+Value: TypeAlias = bool | int | float | str | list[float]
+NORM, SPREAD, GENERATIONS = "$norm", "$spread", "$generations"
+"""Options with these values get the world's norm R, R / sqrt(d), and the plan's generations."""
+BASELINE = "cholesky"
+"""The label all ratios are to."""
+
+
+class AskTell(Protocol):
+    """All that is asked of an optimizer here."""
+
+    def ask(self) -> Codes:
+        """Draw the next codes, (n, d)."""
+        ...
+
+    def tell(self, codes: Codes, scores: Scores) -> None:
+        """Learn from the scored codes."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """One optimizer with its settings."""
+
+    label: str
+    target: str  # a registered name, or "module:Class"
+    options: tuple[tuple[str, Value], ...] = ()
+    library: str = ""  # distribution whose version changes the results; "" for our own
+    most_d: int | None = None  # takes part up to so many dimensions: beyond, minutes a run
+
+    def why_not(self, d: int) -> str:
+        """Return why it cannot take part at `d` dimensions; "" if it can."""
+        if self.most_d is not None and d > self.most_d:
+            return f"too slow beyond {self.most_d} dimensions; name it with --only to run it"
+        try:
+            if self.library:
+                metadata.version(self.library)
+            self.factory()
+        except metadata.PackageNotFoundError:
+            return f"{self.library} is not installed: pip install {self.library}"
+        except (ConfigError, ImportError) as error:
+            return str(error)
+        return ""
+
+    def factory(self) -> Any:  # noqa: ANN401  a class, or a function that makes an AskTell
+        """Import what makes it.
+
+        Raises
+        ------
+        ConfigError
+            It cannot be found or imported.
+        """
+        if ":" in self.target:
+            return attribute(self.target)
+        return Registry("optimizer", BUILTIN).find(self.target)
+
+    def make(
+        self,
+        d: int,
+        *,
+        rng: np.random.Generator,
+        popsize: int,
+        initial: Vector | None,
+        norm: float,
+        generations: int,
+    ) -> AskTell:
+        """Return a new optimizer."""
+        given = {NORM: norm, SPREAD: norm / d**0.5, GENERATIONS: generations}
+        options = {
+            name: given.get(value, value) if isinstance(value, str) else value
+            for name, value in self.options
+        }
+        return self.factory()(d, rng=rng, popsize=popsize, initial=initial, **options)
+
+    @property
+    def digest(self) -> str:
+        """Digest of the code it runs: results of other code are never taken for its own."""
+        text = f"{self.library} {metadata.version(self.library)}" if self.library else ""
+        found = inspect.getmodule(self.factory())
+        if found is not None:
+            text += "".join(sorted(_code(module) for module in _own_modules(found)))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _own_modules(start: ModuleType) -> list[ModuleType]:
+    """Return a module and those of its own package that it uses, directly or not."""
+    package = start.__name__.rpartition(".")[0]
+    found, due = {start.__name__: start}, [start]
+    while due and package:
+        for value in vars(due.pop()).values():
+            name = value.__name__ if inspect.ismodule(value) else _home(value)
+            if name.startswith(f"{package}.") and name not in found and name in sys.modules:
+                found[name] = sys.modules[name]
+                due.append(found[name])
+    return list(found.values())
+
+
+def _home(value: object) -> str:
+    name = getattr(value, "__module__", None)
+    return name if isinstance(name, str) else ""
+
+
+def _code(module: ModuleType) -> str:
+    """Return what a module does, whatever its comments and docstrings say."""
+    try:
+        tree = ast.parse(inspect.getsource(module))
+    except (OSError, TypeError):
+        return module.__name__
+    for node in ast.walk(tree):
+        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        if documented and ast.get_docstring(node, clean=False) is not None:
+            del node.body[0]
+    return module.__name__ + ast.dump(tree)
+
+
+def _own(label: str, target: str, **options: Value) -> Contestant:
+    return Contestant(label, target, tuple(options.items()))
+
+
+FIELD: tuple[Contestant, ...] = (
+    # The published comparison's settings (Wang & Ponce, GECCO 2022).
+    _own(BASELINE, "cholesky", sigma=3.0, update_every=10),
+    _own("sphere-exp", "sphere", schedule="exp", radius=NORM, generations=GENERATIONS),
+    _own("sphere-inv", "sphere", schedule="inv", radius=NORM),
+    _own("genetic", "genetic"),
+    _own("sep", "sep", sigma=3.0),
+    _own("random", "random", sigma=SPREAD),
+)
+"""Everyone there is, in the order of tables."""
+
+
+def find(labels: Sequence[str]) -> list[Contestant]:
+    """Return contestants by label, in the order of `FIELD`.
+
+    Raises
+    ------
+    ConfigError
+        There is no such label; the message lists what there is.
+    """
+    known = {c.label: c for c in FIELD}
+    unknown = sorted(set(labels) - set(known))
+    if unknown:
+        raise ConfigError(
+            f"an optimizer must be one of {', '.join(known)}, or added by --add; got "
+            f"{', '.join(unknown)}"
+        )
+    return [c for c in FIELD if c.label in labels]
+
+
+def parse(text: str) -> Contestant:
+    """Read ``[LABEL=]TARGET [OPTION=VALUE ...]``, as a user adds an optimizer.
+
+    Values are read as TOML (numbers, true, false, "text", [1.0, 2.0]); a bare word is text.
+
+    Raises
+    ------
+    ConfigError
+        The text has another form.
+    """
+    try:
+        first, *rest = shlex.split(text)
+        label, _, target = first.rpartition("=")
+        options: list[tuple[str, Value]] = []
+        for part in rest:
+            name, equals, value = part.partition("=")
+            if not (name.isidentifier() and equals):
+                raise ValueError(f"{part!r} is no OPTION=VALUE")
+            options.append((name, _value(value)))
+    except ValueError as error:
+        raise ConfigError(
+            "an optimizer is added as [LABEL=]TARGET [OPTION=VALUE ...], as "
+            f"'mine=my_lab.search:Mine sigma=2.0'; got {text!r}: {error}"
+        ) from error
+    return Contestant(label or target.rpartition(":")[2], target, tuple(options))
+
+
+def _value(text: str) -> Value:
+    try:
+        return tomllib.loads(f"v = {text}")["v"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def refuse_twins(contestants: Sequence[Contestant]) -> None:
+    """Raise `ConfigError` where two have one label."""
+    labels = [c.label for c in contestants]
+    twins = sorted({label for label in labels if labels.count(label) > 1})
+    if twins:
+        raise ConfigError(
+            f"every optimizer needs a label of its own; {', '.join(twins)} comes twice. Give "
+            "one as LABEL=TARGET"
+        )
+
+
+def check(contestant: Contestant) -> None:
+    """Raise `ConfigError` unless one that the user named by hand can be imported."""
+    try:
+        contestant.factory()
+    except EvolverError as error:
+        raise ConfigError(f"{contestant.label}: {error}") from error

@@ -1,0 +1,118 @@
+"""What a generation of an optimizer costs: seconds and memory of ask + tell.
+
+Knows optimizers, a clock and this process's memory. One process an optimizer: memory first,
+alone; then generations that alternate with Cholesky's, so that what disturbs one disturbs the
+other. Scores are the first coordinate plus noise, made outside the timed parts.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from statistics import fmean, median
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from benchmarks.optimizers.contestants import BASELINE, Contestant, find
+
+if TYPE_CHECKING:
+    from benchmarks.optimizers.contestants import AskTell
+    from evolver.types import Scores
+
+WARM_UP, GENERATIONS = 2, 30
+_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+class Cost(msgspec.Struct, frozen=True):
+    """Of one generation."""
+
+    optimizer: str
+    d: int
+    popsize: int
+    median_s: float
+    mean_s: float
+    median_ratio: float  # to Cholesky in the same process
+    mean_ratio: float
+    peak_bytes: int | None  # grown by at most, libraries apart; None where it cannot be read
+    failed: str = ""
+
+
+def measure(contestant: Contestant, d: int, popsize: int, norm: float) -> Cost:
+    """Measure one optimizer; call it in a process of its own."""
+    try:
+        peak = _memory(contestant, d, popsize, norm)
+        ours, theirs = _alternate(contestant, d, popsize, norm)
+    except Exception as error:  # noqa: BLE001  anybody's code
+        failed = f"{type(error).__name__}: {error}"
+        return Cost(contestant.label, d, popsize, 0.0, 0.0, 0.0, 0.0, None, failed)
+    return Cost(
+        contestant.label,
+        d,
+        popsize,
+        median(ours),
+        fmean(ours),
+        median(ours) / median(theirs),
+        fmean(ours) / fmean(theirs),
+        peak,
+    )
+
+
+def _make(contestant: Contestant, d: int, popsize: int, norm: float) -> AskTell:
+    return contestant.make(
+        d,
+        rng=np.random.default_rng(0),
+        popsize=popsize,
+        initial=None,
+        norm=norm,
+        generations=WARM_UP + GENERATIONS,
+    )
+
+
+def _step(optimizer: AskTell, rng: np.random.Generator) -> float:
+    """Do one generation; return the seconds of ask + tell."""
+    start = perf_counter()
+    codes = optimizer.ask()
+    asked = perf_counter() - start
+    scores: Scores = codes[:, 0] + rng.standard_normal(len(codes))
+    start = perf_counter()
+    optimizer.tell(codes, scores)
+    return asked + perf_counter() - start
+
+
+def _alternate(
+    contestant: Contestant, d: int, popsize: int, norm: float
+) -> tuple[list[float], list[float]]:
+    pair = [_make(c, d, popsize, norm) for c in (contestant, *find([BASELINE]))]
+    rngs = [np.random.default_rng(1) for _ in pair]
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for _ in range(WARM_UP + GENERATIONS):
+        for optimizer, rng, taken in zip(pair, rngs, seconds, strict=True):
+            taken.append(_step(optimizer, rng))
+    return seconds[0][WARM_UP:], seconds[1][WARM_UP:]
+
+
+def _memory(contestant: Contestant, d: int, popsize: int, norm: float) -> int | None:
+    """Return by how many bytes this process grows at most over a dozen generations."""
+    rng = np.random.default_rng(1)
+    small = _make(contestant, 8, popsize, norm)  # what is imported on first use is not counted
+    for _ in range(2):
+        _step(small, rng)
+    try:
+        before = _resident("VmRSS")
+        _CLEAR.write_text("5")  # the peak, VmHWM, starts anew
+        optimizer = _make(contestant, d, popsize, norm)
+        for _ in range(12):
+            _step(optimizer, rng)
+        return max(0, _resident("VmHWM") - before)
+    except OSError:
+        return None
+
+
+def _resident(name: str) -> int:
+    found = re.search(rf"{name}:\s+(\d+) kB", _STATUS.read_text())
+    if found is None:
+        raise OSError(f"no {name} in {_STATUS}")
+    return int(found[1]) * 1024

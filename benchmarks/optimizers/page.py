@@ -1,0 +1,255 @@
+"""Everything a plan has found, written down: CSV, Markdown, and one HTML page.
+
+Knows the tables and figures and where they go. The page loads nothing and runs no script.
+"""
+
+from __future__ import annotations
+
+import base64
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from benchmarks.optimizers import figures, statistics, tables
+from benchmarks.optimizers.noise import Noise
+from evolver import __version__
+from evolver.analysis.style import save
+from evolver.analysis.words import count, joined
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from benchmarks.optimizers.cost import Cost
+    from benchmarks.optimizers.plan import Due, Plan
+    from benchmarks.optimizers.statistics import Scores
+    from benchmarks.optimizers.store import Outcome
+    from benchmarks.optimizers.worlds import World
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    title: str
+    note: str
+    head: Sequence[str]
+    rows: list[list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    title: str
+    caption: str
+    data: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Section:
+    title: str
+    trust: _Table
+    figures: list[_Shown]
+    tables: list[_Table]
+
+
+def write(
+    plan: Plan, due: Due, outcomes: Sequence[Outcome], costs: Sequence[Cost], folder: Path
+) -> str:
+    """Write the CSVs, tables.md, page.html and figures into `folder`; return the Markdown."""
+    tables.write_csv(outcomes, folder)
+    scores = statistics.tabulate(outcomes)
+    look = figures.looks([c.label for c in plan.contestants])
+    sections = [
+        _Section(
+            world.words,
+            _trust(scores[world.name]),
+            _figures(world, scores[world.name], outcomes, costs, due, look, folder),
+            _tables(world, scores[world.name], outcomes, costs, due),
+        )
+        for world in plan.worlds
+    ]
+    out = tables.apart(due.skipped, outcomes)
+    text = "\n".join(_markdown(plan, due, sections, out)) + "\n"
+    (folder / "tables.md").write_text(text, encoding="utf-8")
+    template = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+    ).get_template("page.html.j2")
+    page = template.render(
+        title="Which optimizer to trust at which noise",
+        byline=byline(plan),
+        lead=lead(plan, due),
+        sections=sections,
+        out=out,
+        notes=NOTES,
+        settings=_settings(plan),
+        version=__version__,
+    )
+    (folder / "page.html").write_text(page, encoding="utf-8")
+    return text
+
+
+NOTES = (
+    (
+        "A clean score is a unit's activation: 0 at the median, 1 at the 99th percentile of "
+        "5,000 reference images. Optimizers learn from noisy scores and are judged by clean "
+        "ones."
+    ),
+    (
+        "Ratio: of means over units, each unit in parts of the largest clean score that any "
+        "optimizer, seed and noise reached on it. In brackets, the 95 % bootstrap interval "
+        "over units, paired; with few units it is rough, and with one there is none."
+    ),
+    (
+        "Of the best: that mean itself, the published form. A newcomer that does better moves "
+        "its scale; it does not move ratios."
+    ),
+    (
+        "Many optimizers on few units: the one that leads was picked for leading, which "
+        "flatters it. Tune on the training units, and judge on those held apart."
+    ),
+    (
+        "Code norm alone raises scores: compare the tables at the common norm before saying "
+        "that one searches better than another."
+    ),
+)
+
+
+_RATIOS_CAPTION = (
+    "Clean scores as ratios to Cholesky's under the same noise, with 95 % intervals over "
+    "units. Filled, of the best image; open, of the final mean image."
+)
+_CURVES_CAPTION = (
+    "Means over units and seeds. Clean scores in parts of the unit's largest; below, the norm "
+    "of each generation's mean code, latent units."
+)
+
+
+def byline(plan: Plan) -> str:
+    """Say when and where."""
+    machine = torch.cuda.get_device_name() if plan.device.startswith("cuda") else "CPU"
+    name = platform.processor() or platform.machine()
+    return f"{datetime.now().date()}, {name}, {machine}; preset {plan.preset}"
+
+
+def lead(plan: Plan, due: Due) -> str:
+    """Say in plain words what was run."""
+    populations = joined([
+        f"{name} {d} dimensions, {n} images a generation" for name, (d, n) in due.sizes.items()
+    ])
+    units = {
+        "training": "from the set to tune on",
+        "held-apart": "from the set held apart, on which nothing was tuned",
+    }.get(plan.unit_set, "as named by hand")
+    noises = joined([Noise.parse(noise).words for noise in plan.noises])
+    start = "codes drawn" if plan.start == "drawn" else "zeros"
+    rendered = ", all codes rendered at the common norm" if plan.at_norm else ""
+    return (
+        f"{count(len(due.runs), 'run')}: {count(len(plan.units), 'unit')} {units}; {noises}; "
+        f"{count(plan.seeds, 'seed')}; {count(plan.generations, 'generation')} "
+        f"({populations}), from {start}{rendered}."
+    )
+
+
+def _settings(plan: Plan) -> list[list[str]]:
+    return [
+        [c.label, c.target, ", ".join(f"{name} = {value}" for name, value in c.options)]
+        for c in plan.contestants
+    ]
+
+
+def _trust(scores: dict[str, Scores]) -> _Table:
+    return _Table(
+        "What to trust",
+        "By the clean score of the best image.",
+        tables.TRUST_HEAD,
+        tables.trust(scores),
+    )
+
+
+def _tables(
+    world: World,
+    scores: dict[str, Scores],
+    outcomes: Sequence[Outcome],
+    costs: Sequence[Cost],
+    due: Due,
+) -> list[_Table]:
+    found: list[_Table] = []
+    for measure, words in tables.MEASURE_WORDS.items():
+        note = f"The common norm is {world.norm:g}." if measure.endswith("matched") else ""
+        found.append(_Table(words, note, *tables.quality(scores, measure)))
+    norms = tables.norms(outcomes, world.name)
+    found.append(_Table("Code norms", "Best code / final mean code, mean over runs.", *norms))
+    d, n = due.sizes[world.name]
+    if rows := tables.costs(costs, d):
+        note = f"ask + tell of one generation, {d} dimensions, {n} images, one thread."
+        found.append(_Table("Cost", note, tables.COST_HEAD, rows))
+    return found
+
+
+def _figures(
+    world: World,
+    scores: dict[str, Scores],
+    outcomes: Sequence[Outcome],
+    costs: Sequence[Cost],
+    due: Due,
+    look: figures.Look,
+    folder: Path,
+) -> list[_Shown]:
+    drawn: list[tuple[str, str, str, Figure | None]] = [
+        (
+            "ratios",
+            "Beside Cholesky CMA-ES",
+            _RATIOS_CAPTION,
+            figures.ratios(scores, look),
+        ),
+        (
+            "curves",
+            "Learning curves",
+            _CURVES_CAPTION,
+            figures.curves(outcomes, world.name, look),
+        ),
+        (
+            "cost",
+            "Quality and cost",
+            "What a generation costs against what it gains, both as ratios to Cholesky's.",
+            figures.cost(scores, costs, due.sizes[world.name][0], look),
+        ),
+    ]
+    shown: list[_Shown] = []
+    for name, title, caption, figure in drawn:
+        if figure is None:
+            continue
+        path = save(figure, folder / f"{world.name.replace('/', '-')}-{name}.png")
+        width, height = (round(inch * figure.dpi) for inch in figure.get_size_inches())
+        data = base64.b64encode(path.read_bytes()).decode("ascii")
+        shown.append(_Shown(title, caption, data, width, height))
+    return shown
+
+
+def _markdown(
+    plan: Plan, due: Due, sections: list[_Section], out: list[tuple[str, str]]
+) -> list[str]:
+    lines = [
+        "## Optimizers: which to trust at which noise",
+        "",
+        f"`python -m benchmarks.optimizers {plan.preset}`, {byline(plan)}.",
+        lead(plan, due),
+        "",
+        *(f"{note}\n" for note in NOTES),
+    ]
+    for section in sections:
+        lines += [f"### {section.title}", ""]
+        for table in (section.trust, *section.tables):
+            lines += [f"**{table.title}.** {table.note}".rstrip(), ""]
+            lines += [*tables.markdown(table.head, table.rows), ""]
+    if out:
+        lines += ["**Left out.**", "", *(f"- {label}: {why}" for label, why in out), ""]
+    return lines

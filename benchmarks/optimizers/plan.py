@@ -1,0 +1,145 @@
+"""What is to be run: worlds, units, optimizers, noises and seeds; and the presets.
+
+Knows no result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from benchmarks.optimizers import worlds
+from benchmarks.optimizers.contestants import BASELINE, FIELD, Contestant, find
+from benchmarks.optimizers.store import Spec
+from benchmarks.optimizers.worlds import MINI, Stage, World, upconv_world
+from evolver.errors import ConfigError
+from evolver.optimizers import default_popsize
+
+PUBLISHED = (BASELINE, "genetic", "pycma", "pycma-diagonal", "sphere-exp", "sphere-inv")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything there is to choose."""
+
+    preset: str
+    worlds: tuple[World, ...]
+    unit_set: str  # "training", "held-apart", or "named" by the user
+    units: tuple[str, ...]
+    contestants: tuple[Contestant, ...]
+    noises: tuple[str, ...]
+    seeds: int
+    generations: int
+    popsize: int | None = None  # images a generation; None: 4 + floor(3 log2 d)
+    start: Literal["drawn", "zeros"] = "drawn"
+    at_norm: bool = False  # rescale all codes to the world's norm before they are rendered
+    device: str = "cpu"
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A plan, spelled out."""
+
+    runs: list[tuple[Spec, Contestant]]
+    skipped: list[tuple[str, str, str]]  # world, label, reason
+    sizes: dict[str, tuple[int, int]]  # world -> dimensions, images a generation
+
+
+def preset(name: str, *, unit_set: str, device: str) -> Plan:
+    """Return a preset's plan.
+
+    Raises
+    ------
+    ConfigError
+        There is no such preset.
+    """
+    narrow = upconv_world(8 if device == "cpu" else 1)
+    if name == "quick":
+        labels = (BASELINE, "sphere-exp", "genetic", "sep", "random", "pycma-diagonal", "snes")
+        units = worlds.draw_units(unit_set, 1, layers=("conv3", "logits"))
+        noises, seeds, generations = ("0", "0.2", "poisson-20"), 1, 20
+        chosen: tuple[World, ...] = (MINI, narrow)
+    elif name == "standard":
+        labels = tuple(c.label for c in FIELD)
+        units = worlds.draw_units(unit_set, 2)
+        noises, seeds, generations = ("0", "0.2", "0.5", "poisson-20", "poisson-100"), 1, 75
+        chosen = (MINI, narrow)
+    elif name == "published":
+        labels = PUBLISHED
+        units = worlds.draw_units(unit_set, 1)
+        noises, seeds, generations = ("0", "0.2", "0.5"), 5, 75
+        chosen = (narrow,)
+    else:
+        raise ConfigError(f"the preset must be quick, standard or published; got {name!r}")
+    return Plan(
+        preset=name,
+        worlds=chosen,
+        units=tuple(units),
+        contestants=tuple(find([c.label for c in FIELD if c.label in labels])),
+        noises=noises,
+        seeds=seeds,
+        generations=generations,
+        start="zeros" if name == "published" else "drawn",
+        unit_set=unit_set,
+        device=device,
+    )
+
+
+def spell_out(plan: Plan) -> Due:
+    """Return every run of a plan, and who cannot take part.
+
+    Raises
+    ------
+    ConfigError
+        A generator, unit or device does not exist.
+    """
+    runs: list[tuple[Spec, Contestant]] = []
+    skipped: list[tuple[str, str, str]] = []
+    sizes: dict[str, tuple[int, int]] = {}
+    for world in plan.worlds:
+        digests: dict[str, str] = {}
+        for unit in plan.units:
+            stage = Stage(world, unit, device=plan.device)
+            digests[unit] = stage.digest
+            sizes[world.name] = (stage.d, plan.popsize or default_popsize(stage.d))
+        d, popsize = sizes[world.name]
+        playing: list[tuple[Contestant, str]] = []
+        for contestant in plan.contestants:
+            reason = contestant.why_not(d)
+            if reason:
+                skipped.append((world.name, contestant.label, reason))
+            else:
+                playing.append((contestant, contestant.digest))
+        for seed in range(1, plan.seeds + 1):
+            for unit in plan.units:
+                for noise in plan.noises:
+                    for contestant, code in playing:
+                        spec = Spec(
+                            world=world.name,
+                            generator=world.generator,
+                            norm=world.norm,
+                            unit=unit,
+                            networks=digests[unit],
+                            noise=noise,
+                            seed=seed,
+                            optimizer=contestant.label,
+                            target=contestant.target,
+                            options=dict(contestant.options),
+                            code=code,
+                            generations=plan.generations,
+                            popsize=popsize,
+                            start=plan.start,
+                            at_norm=plan.at_norm,
+                            device=plan.device.partition(":")[0],
+                        )
+                        runs.append((spec, contestant))
+    if not runs:
+        why = "; ".join(f"{label}: {reason}" for _, label, reason in skipped)
+        raise ConfigError(f"at least one optimizer must be able to take part; none is. {why}")
+    return Due(runs, skipped, sizes)
+
+
+def only(plan: Plan, labels: tuple[str, ...]) -> Plan:
+    """Return the plan with these optimizers, however slow, and the baseline."""
+    chosen = [replace(c, most_d=None) for c in find((*labels, BASELINE))]
+    return replace(plan, contestants=tuple(chosen))

@@ -1,0 +1,189 @@
+"""One group of paired runs of one unit, generation by generation, rendered as one batch.
+
+Knows stages, contestants and noise. Knows nothing of files, other units or statistics. What a
+run finds does not depend on which others are in its group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from benchmarks.optimizers.noise import Noise
+from benchmarks.optimizers.store import Curve, Outcome, Spec
+from benchmarks.optimizers.worlds import Stage, World, at_norm
+from evolver import seeds
+from evolver.checks import check_codes
+
+if TYPE_CHECKING:
+    from benchmarks.optimizers.contestants import AskTell, Contestant
+    from evolver.types import Codes, Vector
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Runs of one world and unit, to be played together."""
+
+    specs: tuple[Spec, ...]
+    contestants: tuple[Contestant, ...]  # one a spec
+    device: str
+
+
+@lru_cache(maxsize=8)
+def _stage(world: World, unit: str, device: str) -> Stage:
+    return Stage(world, unit, device=device)
+
+
+def play(group: Group) -> list[Outcome]:
+    """Play a group's runs to their end; one outcome a spec, in their order."""
+    first = group.specs[0]
+    world = World(first.world, first.generator, first.norm)
+    stage = _stage(world, first.unit, group.device)
+    runs = [
+        _Run(spec, contestant, stage)
+        for spec, contestant in zip(group.specs, group.contestants, strict=True)
+    ]
+    while due := [run for run in runs if run.due]:
+        shown = [run.ask() for run in due]
+        scores = stage.clean(np.concatenate(shown))
+        parts = np.split(scores, np.cumsum([len(codes) for codes in shown])[:-1])
+        for run, part in zip(due, parts, strict=True):
+            run.tell(part)
+    matched = stage.clean(np.concatenate([run.finals for run in runs])).reshape(-1, 2)
+    return [run.outcome(*pair) for run, pair in zip(runs, matched, strict=True)]
+
+
+@dataclass(slots=True)
+class _Run:
+    """One optimizer, its noise, and what came of it."""
+
+    spec: Spec
+    contestant: Contestant
+    stage: Stage
+    curve: Curve = field(default_factory=Curve)
+    failed: str = ""
+    left: int = 0  # codes still to be scored
+    best_code: Vector = field(default_factory=lambda: np.zeros(0))
+    mean_code: Vector = field(default_factory=lambda: np.zeros(0))
+    _optimizer: AskTell | None = None
+    _codes: Codes = field(default_factory=lambda: np.zeros((0, 0)))
+    _whole: bool = True  # whether all codes of this generation are within the budget
+    _seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        spec, d = self.spec, self.stage.d
+        self.left = spec.generations * spec.popsize
+        self.best_code = self.mean_code = np.zeros(d)
+        names = (spec.world, spec.unit)
+        # The same numbers for all: two settings of one optimizer differ by the settings only.
+        rng = seeds.stream(spec.seed, "optimizer", *names)
+        try:
+            self._optimizer = self.contestant.make(
+                d,
+                rng=rng,
+                popsize=spec.popsize,
+                initial=self.stage.start(spec.seed) if spec.start == "drawn" else None,
+                norm=spec.norm,
+                generations=spec.generations,
+            )
+        except Exception as error:  # noqa: BLE001  anybody's code: it fails alone
+            self._fail("being made", error)
+
+    @property
+    def due(self) -> bool:
+        """Whether there is a generation to come."""
+        return not self.failed and self.left > 0
+
+    def ask(self) -> Codes:
+        """Return what is to be scored: a generation's codes and their mean; none on failure."""
+        try:
+            start = perf_counter()
+            asked = self._optimizer.ask() if self._optimizer is not None else np.zeros((0, 0))
+            self._seconds = perf_counter() - start
+            codes = np.asarray(asked, dtype=np.float64)
+            check_codes(codes, d=self.stage.d)
+            if not len(codes):
+                raise ValueError("ask() must return at least one code; it returned none")
+        except Exception as error:  # noqa: BLE001  anybody's code
+            self._fail("ask()", error)
+            return np.zeros((0, self.stage.d))
+        self._whole = len(codes) <= self.left
+        # A copy: the optimizer may go on with its array.
+        self._codes = codes[: self.left].copy()
+        self.mean_code = self._codes.mean(axis=0)
+        shown = np.concatenate([self._codes, self.mean_code[None]])
+        return at_norm(shown, self.spec.norm) if self.spec.at_norm else shown
+
+    def tell(self, clean: Vector) -> None:
+        """Take the clean scores of what `ask` returned."""
+        if self.failed:
+            return
+        scores, n = clean[:-1], len(self._codes)
+        spec, curve = self.spec, self.curve
+        generation = len(curve.best)
+        top = int(np.argmax(scores))
+        if not curve.best or scores[top] > curve.best[-1]:
+            self.best_code = self._codes[top]
+        self.left -= n
+        if self._whole:
+            draws = seeds.stream(spec.seed, "noise", spec.world, spec.unit, generation)
+            noisy = Noise.parse(spec.noise).spoil(scores, draws.standard_normal(n))
+            try:
+                start = perf_counter()
+                if self._optimizer is not None:
+                    self._optimizer.tell(self._codes.copy(), noisy)
+                self._seconds += perf_counter() - start
+            except Exception as error:  # noqa: BLE001  anybody's code
+                self._fail("tell()", error)
+        curve.evaluations.append(spec.generations * spec.popsize - self.left)
+        curve.best.append(max([float(scores[top]), *curve.best[-1:]]))
+        curve.generation_best.append(float(scores[top]))
+        curve.generation_mean.append(float(scores.mean()))
+        curve.mean_image.append(float(clean[-1]))
+        curve.norm.append(float(np.linalg.norm(self._codes, axis=1).mean()))
+        curve.mean_norm.append(float(np.linalg.norm(self.mean_code)))
+        curve.seconds.append(self._seconds)
+
+    @property
+    def finals(self) -> Codes:
+        """The best and the last mean code at the common norm, (2, d)."""
+        return at_norm(np.stack([self.best_code, self.mean_code]), self.spec.norm)
+
+    def outcome(self, best_matched: float, mean_matched: float) -> Outcome:
+        """Return what came of it."""
+        if self.failed:
+            return Outcome(self.spec.key, self.spec, self.failed, self.curve)
+        return Outcome(
+            self.spec.key,
+            self.spec,
+            "",
+            self.curve,
+            best_matched=float(best_matched),
+            mean_matched=float(mean_matched),
+            best_norm=float(np.linalg.norm(self.best_code)),
+        )
+
+    def _fail(self, where: str, error: Exception) -> None:
+        generation = len(self.curve.best)
+        self.failed = f"{where}, generation {generation}: {type(error).__name__}: {error}"
+
+
+def groups(due: Sequence[tuple[Spec, Contestant]], *, device: str) -> list[Group]:
+    """Put runs into groups: what is paired is played together, so that it is timed together.
+
+    On an accelerator all noises of a unit and seed go together, as it wants large batches.
+    """
+    found: dict[tuple[str, ...], list[tuple[Spec, Contestant]]] = {}
+    for spec, contestant in due:
+        noise = spec.noise if device == "cpu" else ""
+        key = (spec.world, spec.unit, str(spec.seed), noise)
+        found.setdefault(key, []).append((spec, contestant))
+    return [
+        Group(tuple(s for s, _ in runs), tuple(c for _, c in runs), device)
+        for runs in found.values()
+    ]

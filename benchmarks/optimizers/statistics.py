@@ -1,0 +1,182 @@
+"""From runs to what can be said of optimizers: normalised scores, ratios, intervals.
+
+Knows arrays. Units are what is sampled: every interval is over units, with all optimizers on
+the same resampled units, so that what units have in common does not widen a difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from benchmarks.optimizers.store import Outcome
+
+Floats: TypeAlias = NDArray[np.float64]
+
+MEASURES = ("best", "mean_image", "best_matched", "mean_matched")
+"""Attributes of an outcome: of the best and of the final mean image, as found and rescaled."""
+
+RESAMPLES, LEVEL = 10_000, 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A number and where it lies with 95 % confidence; all NaN where it is undefined."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scores:
+    """One world and noise: clean scores of every optimizer and unit, means over seeds."""
+
+    labels: tuple[str, ...]
+    units: tuple[str, ...]
+    values: Mapping[str, Floats]  # measure -> (optimizers, units), over the unit's largest
+
+    def normalised(self, measure: str) -> dict[str, Interval]:
+        """Return each optimizer's mean over units, with its interval."""
+        values = self.values[measure]
+        return {
+            label: bootstrap(row[None], _first)
+            for label, row in zip(self.labels, values, strict=True)
+        }
+
+    def ratios(self, measure: str, *, to: str) -> dict[str, Interval]:
+        """Return the ratio of each optimizer's mean over units to that of `to`, paired.
+
+        Nobody has one where `to` was not run.
+        """
+        if to not in self.labels:
+            return {}
+        values = self.values[measure]
+        base = values[self.labels.index(to)]
+        return {
+            label: bootstrap(np.stack([row, base]), _ratio)
+            for label, row in zip(self.labels, values, strict=True)
+        }
+
+    def won(self, measure: str, *, over: str) -> dict[str, float]:
+        """Return the share of units on which each scores more than `over`."""
+        if over not in self.labels:
+            return {}
+        values = self.values[measure]
+        base = values[self.labels.index(over)]
+        return {
+            label: float((row > base).mean())
+            for label, row in zip(self.labels, values, strict=True)
+        }
+
+    def leaders(self, measure: str) -> tuple[str, list[str]]:
+        """Return the optimizer with the largest mean, and those not told apart from it.
+
+        The others are those whose ratio to it has an interval that reaches 1. It was picked
+        for being first, which flatters it: those beside it are as good a choice.
+        """
+        means = self.values[measure].mean(axis=1)
+        first = self.labels[int(np.argmax(means))]
+        ratios = self.ratios(measure, to=first)
+        beside = [name for name, r in ratios.items() if name != first and r.high >= 1]
+        return first, sorted(beside, key=lambda name: -ratios[name].value)
+
+
+def _first(means: Floats) -> Floats:
+    return means[0]
+
+
+def _ratio(means: Floats) -> Floats:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(means[1] > 0, means[0] / means[1], np.nan)
+
+
+def bootstrap(
+    values: Floats,
+    statistic: Callable[[Floats], Floats],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Interval:
+    """Return a statistic of means over units, and its percentile interval.
+
+    Parameters
+    ----------
+    values : (k, units): k numbers of each unit, resampled together
+    statistic : function of means, (k, resamples), to (resamples,)
+    resamples : how many
+    seed : of the resampling: the same units are drawn for everyone
+
+    Returns
+    -------
+    Interval; its ends are NaN for fewer than two units, and where any resample is undefined
+    """
+    units = values.shape[1]
+    value = float(statistic(values.mean(axis=1, keepdims=True))[0])
+    if units < 2:
+        return Interval(value, np.nan, np.nan)
+    drawn = np.random.default_rng(seed).integers(0, units, (resamples, units))
+    found = statistic(values[:, drawn].mean(axis=2))
+    tail = (1 - LEVEL) / 2
+    ends = np.quantile(found, [tail, 1 - tail])
+    return Interval(value, float(ends[0]), float(ends[1]))
+
+
+def tabulate(outcomes: Sequence[Outcome]) -> dict[str, dict[str, Scores]]:
+    """Return world -> noise -> scores, in the order of the outcomes.
+
+    A unit's scale is its largest clean score under any optimizer, seed and noise (the
+    published form), for all measures. Units that nobody drove above the references' median are
+    left out; so is, for a noise, an optimizer with a failed or missing run.
+    """
+    found: dict[str, dict[str, Scores]] = {}
+    for world in _distinct(o.spec.world for o in outcomes):
+        runs = [o for o in outcomes if o.spec.world == world and not o.failed]
+        scale = {
+            unit: max(o.best for o in runs if o.spec.unit == unit)
+            for unit in _distinct(o.spec.unit for o in runs)
+        }
+        units = tuple(unit for unit, largest in scale.items() if largest > 0)
+        noises = _distinct(o.spec.noise for o in outcomes if o.spec.world == world)
+        found[world] = {
+            noise: _scores([o for o in runs if o.spec.noise == noise], units, scale)
+            for noise in noises
+        }
+    return found
+
+
+def _scores(
+    runs: Sequence[Outcome], units: tuple[str, ...], scale: Mapping[str, float]
+) -> Scores:
+    seeds = {o.spec.seed for o in runs}
+    cells: dict[tuple[str, str], list[Outcome]] = {}
+    for o in runs:
+        cells.setdefault((o.spec.optimizer, o.spec.unit), []).append(o)
+    labels = tuple(
+        label
+        for label in _distinct(o.spec.optimizer for o in runs)
+        if all(len(cells.get((label, unit), [])) == len(seeds) for unit in units)
+    )
+    values: dict[str, Floats] = {
+        measure: np.array(
+            [
+                [
+                    np.mean([getattr(o, measure) for o in cells[label, unit]]) / scale[unit]
+                    for unit in units
+                ]
+                for label in labels
+            ],
+            dtype=np.float64,
+        ).reshape(len(labels), len(units))
+        for measure in MEASURES
+    }
+    return Scores(labels, units, values)
+
+
+def _distinct(values: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(values))

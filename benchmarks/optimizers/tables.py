@@ -1,0 +1,216 @@
+"""Numbers as text: Markdown sections for people, tidy CSV for programs.
+
+Knows outcomes, statistics and costs. Knows no figure.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.optimizers.contestants import BASELINE
+from benchmarks.optimizers.noise import Noise
+from benchmarks.optimizers.worlds import layer_of
+from evolver.analysis.words import NONE, count, joined
+
+if TYPE_CHECKING:
+    from benchmarks.optimizers.cost import Cost
+    from benchmarks.optimizers.statistics import Interval, Scores
+    from benchmarks.optimizers.store import Outcome, Spec
+
+MEASURE_WORDS = {
+    "best": "Best image",
+    "mean_image": "Final mean image",
+    "best_matched": "Best image, code rescaled to the common norm",
+    "mean_matched": "Final mean image, code rescaled to the common norm",
+}
+
+
+def interval(found: Interval | None) -> str:
+    """Write a number with its interval: '1.21 (1.10 to 1.34)'."""
+    if found is None or found.value != found.value:
+        return NONE
+    if found.low != found.low:
+        return f"{found.value:.2f}"
+    return f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})".replace(
+        "-", "\N{MINUS SIGN}"
+    )
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return [f"| {' | '.join(line)} |" for line in lines]
+
+
+def trust(scores: dict[str, Scores]) -> list[list[str]]:
+    """Return one row a noise: what leads by best image, and what is as good."""
+    rows: list[list[str]] = []
+    for noise, found in scores.items():
+        if not found.labels or not found.units:
+            continue
+        first, beside = found.leaders("best")
+        ratio = found.ratios("best", to=BASELINE).get(first)
+        rows.append([
+            Noise.parse(noise).words,
+            first,
+            interval(ratio),
+            joined(beside) or "none",
+        ])
+    return rows
+
+
+TRUST_HEAD = ("noise", "leads", f"ratio to {BASELINE}", "not told apart from it")
+
+
+def quality(scores: dict[str, Scores], measure: str) -> tuple[list[str], list[list[str]]]:
+    """Return head and rows: ratio to Cholesky with its interval, and the published form."""
+    head = ["optimizer"]
+    labels: list[str] = []
+    for noise, found in scores.items():
+        head += [f"{Noise.parse(noise).words}: ratio", "of the best"]
+        labels += [label for label in found.labels if label not in labels]
+    columns = [
+        (found.ratios(measure, to=BASELINE), found.normalised(measure))
+        for found in scores.values()
+    ]
+    rows: list[list[str]] = []
+    for label in labels:
+        row = [label]
+        for ratios, normalised in columns:
+            of_best = normalised.get(label)
+            row += [
+                interval(ratios.get(label)),
+                NONE if of_best is None else f"{of_best.value:.3f}",
+            ]
+        rows.append(row)
+    return head, rows
+
+
+def norms(outcomes: Sequence[Outcome], world: str) -> tuple[list[str], list[list[str]]]:
+    """Return head and rows: norm of the last generation's mean code, mean over runs."""
+    runs = [o for o in outcomes if o.spec.world == world and not o.failed]
+    noises = list(dict.fromkeys(o.spec.noise for o in runs))
+    rows: list[list[str]] = []
+    for label in dict.fromkeys(o.spec.optimizer for o in runs):
+        row = [label]
+        for noise in noises:
+            found = [
+                (o.best_norm, o.curve.mean_norm[-1])
+                for o in runs
+                if (o.spec.optimizer, o.spec.noise) == (label, noise)
+            ]
+            if found:
+                best, mean = (sum(v) / len(found) for v in zip(*found, strict=True))
+                row.append(f"{best:.0f} / {mean:.0f}")
+            else:
+                row.append(NONE)
+        rows.append(row)
+    return ["optimizer", *(Noise.parse(noise).words for noise in noises)], rows
+
+
+COST_HEAD = (
+    "optimizer",
+    "median, ms",
+    f"ratio to {BASELINE}: of medians",
+    "of means",
+    "peak memory, MB",
+)
+
+
+def costs(found: Sequence[Cost], d: int) -> list[list[str]]:
+    """Return one row an optimizer at `d` dimensions."""
+    rows: list[list[str]] = []
+    for cost in found:
+        if cost.d != d or cost.failed:
+            continue
+        peak = NONE if cost.peak_bytes is None else f"{cost.peak_bytes / 1e6:.1f}"
+        rows.append([
+            cost.optimizer,
+            f"{cost.median_s * 1e3:.2f}",
+            f"{cost.median_ratio:.2f}",
+            f"{cost.mean_ratio:.2f}",
+            peak,
+        ])
+    return rows
+
+
+def apart(
+    skipped: Sequence[tuple[str, str, str]], outcomes: Sequence[Outcome]
+) -> list[tuple[str, str]]:
+    """Return (optimizer, why) of those that took no part, and of those that failed."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for world, label, reason in skipped:
+        found.setdefault((label, reason), []).append(world)
+    rows = [(label, f"{joined(w)}: {reason}") for (label, reason), w in found.items()]
+    broken: dict[str, list[Outcome]] = {}
+    for o in outcomes:
+        if o.failed:
+            broken.setdefault(o.spec.optimizer, []).append(o)
+    for label, runs in broken.items():
+        where = f"{runs[0].spec.unit}, noise {runs[0].spec.noise}: {runs[0].failed}"
+        rows.append((label, f"{count(len(runs), 'run')} failed, the first on {where}"))
+    return rows
+
+
+def write_csv(outcomes: Sequence[Outcome], folder: Path) -> None:
+    """Write generations.csv and runs.csv."""
+    with (folder / "generations.csv").open("w", newline="", encoding="utf-8") as file:
+        fields = (*_names(None), "generation", *_CURVES)
+        writer = csv.writer(file)
+        writer.writerow(fields)
+        for o in outcomes:
+            head = _names(o.spec)
+            columns = [getattr(o.curve, name) for name in _CURVES]
+            for generation, values in enumerate(zip(*columns, strict=True)):
+                writer.writerow([*head, generation, *(_short(v) for v in values)])
+    with (folder / "runs.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow([*_names(None), *MEASURE_WORDS, "best_norm", "mean_norm", "failed"])
+        for o in outcomes:
+            numbers = (
+                [""] * 6
+                if o.failed
+                else [
+                    _short(v)
+                    for v in (
+                        *(getattr(o, m) for m in MEASURE_WORDS),
+                        o.best_norm,
+                        o.curve.mean_norm[-1],
+                    )
+                ]
+            )
+            writer.writerow([*_names(o.spec), *numbers, o.failed])
+
+
+_CURVES = (
+    "evaluations",
+    "best",
+    "generation_best",
+    "generation_mean",
+    "mean_image",
+    "norm",
+    "mean_norm",
+    "seconds",
+)
+
+
+def _names(spec: Spec | None) -> tuple[str | int, ...]:
+    """Return what names a run in a row, or the heads of these columns."""
+    if spec is None:
+        return ("run", "world", "layer", "unit", "noise", "seed", "optimizer")
+    return (
+        spec.key[:12],
+        spec.world,
+        layer_of(spec.unit),
+        spec.unit,
+        spec.noise,
+        spec.seed,
+        spec.optimizer,
+    )
+
+
+def _short(value: float) -> str:
+    return f"{value:.7g}"

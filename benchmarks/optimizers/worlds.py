@@ -1,0 +1,193 @@
+"""What is searched: a generator, a network's unit, and a common norm of codes.
+
+Knows generators, scorers and the device they run on. Knows nothing of optimizers or noise.
+"""
+# pyright: basic, reportArgumentType=false, reportCallIssue=false
+# torch types the children of a Module as Tensor or Module.
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+import scorers
+from benchmarks.optimizers import upconv
+from benchmarks.optimizers.named import attribute
+from evolver import generators, seeds
+from evolver.errors import ConfigError
+
+if TYPE_CHECKING:
+    from evolver.types import Codes, Generator, Scorer, Vector
+
+TRAINING, HELD_APART = "training", "held-apart"
+LAYERS = ("conv2", "conv3", "conv4", "fc5", "fc6", "logits")
+# Images in one pass; fixed, and filled up with zeros, so that a score never depends on company.
+_CHUNK_CPU, _CHUNK_GPU = 8, 256
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """A generator and the norm its codes are compared at."""
+
+    name: str
+    generator: str  # a registered name, "upconv/WIDTH" or "module:factory"
+    norm: float  # latent units: about where Cholesky CMA-ES ends
+
+    @property
+    def words(self) -> str:
+        """What a heading says."""
+        width = upconv.width_of(self.generator)
+        if width is None:
+            return self.name
+        share = "full width" if width == 1 else f"1/{width} of its channels"
+        return f"{self.name} (DeePSim's architecture, seeded weights, {share})"
+
+
+MINI = World("mini-texture", "mini-texture", norm=150.0)
+
+
+def upconv_world(width: int) -> World:
+    """Return the 4096-dimensional world with 1/`width` of the architecture's channels."""
+    return World(f"upconv-4096/{width}", f"upconv/{width}", norm=300.0)
+
+
+def own_world(generator: str, *, norm: float) -> World:
+    """Return the world of a generator named on the command line."""
+    return World(generator.rpartition(":")[2], generator, norm)
+
+
+def draw_units(set_name: str, per_layer: int, *, layers: tuple[str, ...] = LAYERS) -> list[str]:
+    """Return unit names, `per_layer` of each layer; of a convolution, the map's centre.
+
+    The rule: a layer's channels in the order of a permutation seeded by the layer's name; even
+    places are `training`, odd ones `held-apart`, and the first of each set are taken. So the
+    sets never share a unit, and more units are the same ones and others.
+
+    Raises
+    ------
+    ConfigError
+        There is no such set, or a layer has too few channels.
+    """
+    if set_name not in {TRAINING, HELD_APART}:
+        raise ConfigError(f"units must be {TRAINING} or {HELD_APART}; got {set_name!r}")
+    sizes = scorers.load("mini:fc6:0").layers
+    names: list[str] = []
+    for layer in layers:
+        order = seeds.stream(0, "optimizer units", layer).permutation(sizes[layer].channels)
+        chosen = order[set_name == HELD_APART :: 2][:per_layer]
+        if len(chosen) < per_layer:
+            raise ConfigError(
+                f"units of a layer must be at most {len(chosen)} of {layer}; got {per_layer}"
+            )
+        names += [f"mini:{layer}:{channel}" for channel in chosen]
+    return names
+
+
+def layer_of(unit: str) -> str:
+    """Return the layer in a unit's name."""
+    return unit.split(":")[1]
+
+
+@lru_cache(maxsize=4)
+def generator_of(name: str, device: str) -> Generator:
+    """Load a generator by a world's `generator`.
+
+    Raises
+    ------
+    ConfigError
+        Nothing has this name.
+    """
+    width = upconv.width_of(name)
+    if width is not None:
+        return upconv.load(width, device=device)
+    if ":" in name:
+        return attribute(name)(device=device)
+    return generators.load(name, device=device)
+
+
+class Stage:
+    """Codes to one unit's clean scores.
+
+    Parameters
+    ----------
+    world : World
+    unit : the unit's name
+    device : a torch device's name
+
+    Raises
+    ------
+    ConfigError
+        The unit has no measured references, or the device does not exist.
+    """
+
+    def __init__(self, world: World, unit: str, *, device: str) -> None:
+        self.world, self.unit = world, unit
+        self._generator = generator_of(world.generator, device)
+        self._scorer: Scorer = scorers.load(unit, device=device)
+        if len(self._scorer.unit_names) != 1:
+            raise ConfigError(f"a unit must be one unit; {unit!r} names several")
+        self._device = torch.device(device)
+        self._chunk = _CHUNK_CPU if self._device.type == "cpu" else _CHUNK_GPU
+        quantiles = getattr(self._scorer, "reference_quantiles", None)
+        if quantiles is None:
+            raise ConfigError(
+                f"the scorer of {unit!r} must say reference_quantiles, p50 and p99; it does not"
+            )
+        self._zero = float(quantiles["p50"][0])
+        self._one = float(quantiles["p99"][0]) - self._zero
+        if not self._one > 0:
+            raise ConfigError(
+                f"{unit!r} answers all reference images alike, and has no scale. Leave it out"
+            )
+
+    @property
+    def d(self) -> int:
+        """Latent dimensions."""
+        return self._generator.d
+
+    @property
+    def digest(self) -> str:
+        """Digest of the weights of both networks."""
+        both = f"{self._generator.sha256} {self._scorer.sha256}"
+        return hashlib.sha256(both.encode()).hexdigest()
+
+    def start(self, seed: int) -> Vector:
+        """Return the code, (d,), where every run of this unit and seed starts."""
+        rng = seeds.stream(seed, "start", self.world.name, self.unit)
+        return self._generator.initial_codes(1, rng=rng)[0]
+
+    def clean(self, codes: Codes) -> Vector:
+        """Return clean scores, (n,), of codes, (n, d); the same alone and in any company.
+
+        Images are rounded to whole grey levels, as a screen shows them.
+        """
+        if hasattr(self._scorer, "responses"):
+            raw = self._responses(codes)
+        else:
+            raw = self._scorer.score(self._generator.render(codes))[:, 0]
+        return (raw - self._zero) / self._one
+
+    @torch.inference_mode()
+    def _responses(self, codes: Codes) -> Vector:
+        """Render and score without leaving the device."""
+        scorer: Any = self._scorer
+        found = np.empty(len(codes))
+        for first in range(0, len(codes), self._chunk):
+            part = codes[first : first + self._chunk]
+            z = torch.zeros((self._chunk, self.d))
+            z[: len(part)] = torch.from_numpy(part.astype(np.float32))
+            images = self._generator.synthesize(z.to(self._device))
+            answers = scorer.responses(images.mul(255).round_().div_(255))[:, 0]
+            found[first : first + len(part)] = answers.cpu().numpy()[: len(part)]
+        return found
+
+
+def at_norm(codes: Codes, norm: float) -> Codes:
+    """Return codes, (n, d), rescaled to a common norm; a code of zeros stays as it is."""
+    lengths = np.linalg.norm(codes, axis=1, keepdims=True)
+    return codes * (norm / np.where(lengths > 0, lengths, norm))
