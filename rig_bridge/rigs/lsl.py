@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rig_bridge import messages
 from rig_bridge.errors import EndpointError
@@ -319,7 +320,7 @@ class LslAcquisition:
                     0.0, max_samples=per_pull, as_numpy=True
                 )
                 total += len(stamps)
-                self._decoder.feed(samples.astype(np.float64), stamps + self._correction)
+                self._decoder.feed(_floats(samples), stamps + self._correction)
                 if len(stamps) < per_pull:
                     break
             else:
@@ -405,6 +406,11 @@ class LslAcquisition:
         except RuntimeError as exc:
             raise EndpointError(f"the LSL stream {self._name!r} cannot be read: {exc}") from exc
         return _Joined(inlet, opened, correction)
+
+
+def _floats(samples: NDArray[Any]) -> NDArray[Any]:
+    """Return numbers of any kind as floating ones; those that are stay as they are."""
+    return samples if samples.dtype.kind == "f" else samples.astype(np.float64)
 
 
 def _unit_table(

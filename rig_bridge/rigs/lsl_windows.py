@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from rig_bridge.trials import Array
 
 Kind: TypeAlias = Literal["spikes", "voltages", "counts", "rates"]
 Floats: TypeAlias = NDArray[np.float64]
+Samples: TypeAlias = NDArray[np.floating[Any]]
 
 _MOST_COUNTS = 65_535  # in a bin: counts travel as uint16
 _MOST_LOSSES = 1000
@@ -204,14 +205,15 @@ class RegularDecoder:
     def __init__(self, told: Told, reading: Reading, *, rate_hz: float) -> None:
         self._told, self._reading = told, reading
         self._period, self._jitter = 1 / rate_hz, reading.jitter_ms / 1000
-        self._last: tuple[float, Floats] | None = None  # stamp and values
+        self._last: float | None = None  # stamp
+        self._beyond = np.zeros(0, np.bool_)  # the last sample, of each unit
 
     def restart(self) -> None:
         """Take the news that what comes next does not follow what came."""
         self._last = None
 
-    def feed(self, samples: Floats, stamps: Floats) -> None:
-        """Take samples (n, u) float64 and their times (n,), s."""
+    def feed(self, samples: Samples, stamps: Floats) -> None:
+        """Take samples (n, u), float32 or float64, and their times (n,), s."""
         if not len(stamps):
             return
         told = self._told
@@ -219,45 +221,62 @@ class RegularDecoder:
             told.lose(told.known_to, math.inf, "time stamps that are no numbers")
             self.restart()
             return
-        follows: NDArray[np.bool_] = np.ones(len(stamps), dtype=np.bool_)
+        good = np.ones(len(stamps), np.bool_)
         if self._last is None:
             told.begin(float(stamps[0]))
-            self._last = (float(stamps[0]), np.full(samples.shape[1], np.nan))
-        before = np.concatenate([[self._last[0]], stamps[:-1]])
+            self._last = float(stamps[0])
+            self._beyond = np.ones(samples.shape[1], np.bool_)  # not known: no crossing
+        before = np.concatenate([[self._last], stamps[:-1]])
         step = stamps - before
         gap, back = step > 1.5 * self._period + self._jitter, step < -self._jitter
-        valid = self._valid(samples)
-        bad: NDArray[np.bool_] = np.any(~valid, axis=1)
+        if not self._all_good(samples):
+            good = self._each_good(samples)
         told.lose_each(before[gap], stamps[gap], "a gap between samples")
         told.lose_each(stamps[back], before[back], "time stamps went back")
-        told.lose_each(stamps[bad], stamps[bad], "a sample that cannot be read")
-        follows &= ~(gap | back)
-        follows[1:] &= ~bad[:-1]
-        follows[0] &= bool(np.isfinite(self._last[1]).all())
-        told.add(*self._events(np.where(valid, samples, 0.0), stamps, follows))
-        self._last = (float(stamps[-1]), samples[-1])
+        told.lose_each(stamps[~good], stamps[~good], "a sample that cannot be read")
+        told.add(*self._events(samples, stamps, good, follows=~(gap | back)))
+        self._last = float(stamps[-1])
         told.know(float(stamps[-1]) - self._jitter)
 
-    def _valid(self, samples: Floats) -> NDArray[np.bool_]:
-        if self._reading.kind != "counts":
-            return np.isfinite(samples)
-        return (samples >= 0) & (samples <= _MOST_COUNTS) & (samples == np.floor(samples))
+    def _all_good(self, samples: Samples) -> bool:
+        """Return whether every number is one; fast, and for counts never sure."""
+        with np.errstate(all="ignore"):
+            return self._reading.kind != "counts" and bool(np.isfinite(samples.sum()))
+
+    def _each_good(self, samples: Samples) -> NDArray[np.bool_]:
+        """Return which samples, (n,), can be read."""
+        good = np.isfinite(samples)
+        if self._reading.kind == "counts":
+            good &= (samples >= 0) & (samples <= _MOST_COUNTS) & (samples == np.floor(samples))
+        return np.all(good, axis=1)
 
     def _events(
-        self, samples: Floats, stamps: Floats, follows: NDArray[np.bool_]
+        self,
+        samples: Samples,
+        stamps: Floats,
+        good: NDArray[np.bool_],
+        *,
+        follows: NDArray[np.bool_],
     ) -> tuple[Floats, NDArray[np.int64], Floats]:
         threshold = self._reading.threshold
         if threshold is not None:
-            last = np.zeros(samples.shape[1]) if self._last is None else self._last[1]
-            both = np.vstack([last, samples]) * math.copysign(1.0, threshold)
-            beyond = both >= abs(threshold)
-            hit = beyond[1:] & ~beyond[:-1] & follows[:, None]
+            beyond = samples <= threshold if threshold < 0 else samples >= threshold
+            beyond[~good] = True  # not known: no crossing after it
+            hit = np.empty_like(beyond)
+            hit[0] = beyond[0] & ~self._beyond
+            np.greater(beyond[1:], beyond[:-1], out=hit[1:])
+            hit[~follows | ~good] = False
+            self._beyond = beyond[-1].copy()
         elif self._reading.kind == "counts":
-            hit = samples > 0
+            hit = (samples > 0) & good[:, None]
         else:
-            hit = np.ones(samples.shape, bool)
+            hit = np.repeat(good[:, None], samples.shape[1], axis=1)
         rows, units = np.nonzero(hit)
-        weights = np.ones(len(rows)) if threshold is not None else samples[rows, units]
+        weights = (
+            np.ones(len(rows))
+            if threshold is not None
+            else samples[rows, units].astype(np.float64)
+        )
         return stamps[rows], units.astype(np.int64), weights
 
 
@@ -279,7 +298,7 @@ class SpikeDecoder:
         """Take the news that what comes next does not follow what came."""
         self._last = None
 
-    def feed(self, samples: Floats, stamps: Floats) -> None:
+    def feed(self, samples: Samples, stamps: Floats) -> None:
         """Take samples (n, 1) or (n, 2) float64, unit and number, and their times (n,), s."""
         if not len(stamps):
             return
@@ -290,7 +309,7 @@ class SpikeDecoder:
         where = np.where(np.isfinite(stamps), stamps, told.known_to)[~good]
         told.lose_each(where, where, "a unit that is not in the table, or has no time")
         if samples.shape[1] == 2:
-            self._count(samples[:, 1], stamps)
+            self._count(samples[:, 1].astype(np.float64), stamps)
         spikes = good & (units >= 0)
         times = stamps[spikes]
         told.add(times, units[spikes].astype(np.int64), np.ones(len(times)))
