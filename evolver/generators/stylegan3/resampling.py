@@ -368,6 +368,10 @@ def _columns(x: torch.Tensor, band: Band, out: torch.Tensor, *, add: bool) -> No
         target = out[:, start : start + band.rows]
         first = b * band.hop + band.offset
         low, high = max(first, 0), min(first + band.window, x.shape[1])
+        if high <= low:  # wholly on the zeros outside
+            if not add:
+                target.zero_()
+            continue
         matrix = band.matrix[: target.shape[1], low - first : high - first].T
         if add:
             torch.addmm(target, x[:, low:high], matrix, out=target)
