@@ -214,6 +214,9 @@ def test_a_missing_pygame_is_an_error(monkeypatch):
         (("--resolution", "huge"), "1920x1080"),
         (("--size-deg", "60"), "must lie on the screen"),
         (("--out", "flips.txt"), ".csv or a .json"),
+        (("--refresh-hz", "nan"), "must be numbers"),
+        (("--seconds", "nan"), "must be numbers"),
+        (("--x", "nan"), "within 80 degrees"),
     ],
 )
 def test_mistakes_are_named(wrong, said):
