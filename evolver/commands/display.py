@@ -80,10 +80,6 @@ def check(
 
     if out is not None and out.suffix not in {".csv", ".json"}:
         raise ConfigError(f"--out must name a .csv or a .json file; got {out}")
-    if not all(map(math.isfinite, (seconds, on_ms, off_ms))):
-        raise ConfigError(
-            f"--seconds, --on-ms and --off-ms must be numbers; got {seconds}, {on_ms}, {off_ms}"
-        )
     stop = Stop()
     with stop.on_signals():
         screen, display = open_window(

@@ -5,7 +5,6 @@ Composition: joins what the command line says to `rig_bridge.rigs.display`.
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Callable
@@ -34,9 +33,7 @@ DistanceCm = Annotated[
 RefreshHz = Annotated[float, typer.Option(min=1, max=1000, help="what the monitor is set to")]
 Resolution = Annotated[
     str,
-    typer.Option(
-        metavar="WxH", help="pixels; by default the desktop's if fullscreen, else 1024x768"
-    ),
+    typer.Option(metavar="WxH", help="pixels; else the desktop's if --fullscreen, or 1024x768"),
 ]
 Fullscreen = Annotated[bool, typer.Option("--fullscreen", help="instead of a window")]
 Grey = Annotated[int, typer.Option(min=0, max=255, help="of the background")]
@@ -116,11 +113,6 @@ def open_window(
     from rig_bridge.rigs.display import Look, StimulusDisplay
     from rig_bridge.rigs.screen import Screen
 
-    if not all(map(math.isfinite, (width_cm, distance_cm, refresh_hz, fixation_deg))):
-        raise ConfigError(
-            "--width-cm, --distance-cm, --refresh-hz and --fixation-deg must be numbers; "
-            f"got {width_cm}, {distance_cm}, {refresh_hz}, {fixation_deg}"
-        )
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     width, height = _pixels(resolution, fullscreen=fullscreen)
     screen = Screen(width, height, width_cm, distance_cm, refresh_hz)
