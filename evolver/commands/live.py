@@ -58,12 +58,15 @@ def serve(
     is closed ends nothing: 'evolver ctl' reaches the session from any other.
     """
     from evolver import config
-    from evolver.daemon.job import SYSTEM_CLOCK, Job
+    from evolver.daemon.children import check_in_child
+    from evolver.daemon.folders import new_folder
+    from evolver.daemon.job import SYSTEM_CLOCK
 
     settings, text = config.load(session_file)
     with console.status("loading the generators …"):
         # Mistakes in the file are said here, before a folder is made.
-        folder = Job(settings, text, mode="live", clock=SYSTEM_CLOCK).new_folder()
+        check_in_child(session_file)
+    folder = new_folder(settings, text, SYSTEM_CLOCK.time_ns())
     _supervise(settings, folder, yes=yes, page=None if no_page else page)
 
 

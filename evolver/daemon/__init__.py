@@ -8,10 +8,10 @@
 `supervisor` runs a live session as processes that outlive one another; `engine` is one of them.
 """
 
+from evolver.daemon.children import fold_in_child
 from evolver.daemon.job import (
     Ended,
     Watcher,
-    fold_in_child,
     resume_simulated,
     run_live,
     run_simulated,

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -31,8 +29,10 @@ from evolver.compose import (
     versions,
 )
 from evolver.config import Config, parse
+from evolver.daemon.children import fold_in_child
+from evolver.daemon.folders import new_folder
 from evolver.errors import RecordingError, RigError
-from evolver.layout import JOURNAL, RECORDING, SESSION_FILE
+from evolver.layout import JOURNAL, RECORDING
 from evolver.loop import Loop, event_record
 from evolver.ports import Clock, Command, Commands, Progress, Recorder, RigPort, Watch
 from evolver.recording import records
@@ -128,7 +128,7 @@ class Job:
     ) -> None:
         self.config, self.restored = config, restored
         self.session_id = uuid.uuid4().hex if restored is None else restored.session_id
-        self._text, self._mode, self._clock = text, mode, clock
+        self.text, self._mode, self._clock = text, mode, clock
         # Before anything is shown or written, so that a mistake costs nothing.
         self.generators = build_generators(config)
         if restored is not None:
@@ -136,14 +136,6 @@ class Job:
         self.references = build_references(config.references, seed=config.session.seed)
         if restored is not None:
             self.references = restored.references(self.references)
-
-    def new_folder(self) -> Path:
-        """Make the session's folder, with its session file in it."""
-        session = self.config.session
-        now = datetime.fromtimestamp(self._clock.time_ns() / 1e9, tz=UTC)
-        folder = _new_folder(Path(session.folder).expanduser(), session.name, now)
-        (folder / SESSION_FILE).write_text(self._text, encoding="utf-8")
-        return folder
 
     def check_units(self, hello: Hello) -> int:
         """Return the presentations of one generation of every thread and the references.
@@ -216,7 +208,7 @@ class Job:
             now = datetime.fromtimestamp(clock.time_ns() / 1e9, tz=UTC)
             first = run_start(
                 config,
-                self._text,
+                self.text,
                 self.generators,
                 session,
                 session_id=self.session_id,
@@ -286,7 +278,14 @@ def run_live(
         hello = await_rig(server, watcher.commands)
         watcher.on_wait("")
         try:
-            ended = _record(job, server, hello, watcher, job.new_folder(), clock)
+            ended = _record(
+                job,
+                server,
+                hello,
+                watcher,
+                new_folder(job.config, job.text, clock.time_ns()),
+                clock,
+            )
         except BaseException:
             server.end("the session failed")
             raise
@@ -356,7 +355,7 @@ def _record(
     resumed = folder is not None and (folder / JOURNAL).is_dir()
     job.check_units(hello)
     if folder is None:
-        folder = job.new_folder()
+        folder = new_folder(job.config, job.text, clock.time_ns())
     watcher.on_start(folder)
     journal = JournalWriter(folder / JOURNAL, resume=resumed)
     with JournalRecorder(journal, clock=clock.monotonic) as recorder:
@@ -404,44 +403,6 @@ def _fold(ended: Ended, watcher: Watcher) -> Ended:
     fold_in_child(ended.folder / JOURNAL, ended.recording)
     watcher.on_wait("")
     return ended
-
-
-def fold_in_child(journal: Path, recording: Path) -> None:
-    """Fold a journal in a process of its own: what HDF5 does to it cannot reach this one.
-
-    Raises
-    ------
-    RecordingError
-        Folding failed; the journal is untouched.
-    """
-    command = [sys.executable, "-m", "evolver", "fold", str(journal), "--out", str(recording)]
-    done = subprocess.run(
-        [*command, "--overwrite"], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        said = (done.stderr or done.stdout).strip()
-        raise RecordingError(
-            f"the journal must fold into {recording}; it did not: {said}\n"
-            f"Nothing is lost: mend the cause and run  evolver fold {journal}"
-        )
-
-
-def _new_folder(parent: Path, name: str, now: datetime) -> Path:
-    """Make a folder that did not exist: name, date, time, and a number if need be."""
-    stem = f"{name}-{now:%Y%m%d-%H%M%S}"
-    for attempt in range(1000):
-        folder = parent / (stem if attempt == 0 else f"{stem}-{attempt + 1}")
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        except OSError as exc:
-            raise RecordingError(
-                f"session.folder: must be a folder that can be written to; {folder} cannot be "
-                f"made: {exc.strerror}"
-            ) from exc
-        return folder
-    raise RecordingError(f"{parent} has a thousand recordings called {stem}; use another name")
 
 
 def joined_record(hello: Hello, time_ns: int) -> records.RigJoined:

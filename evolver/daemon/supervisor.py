@@ -26,6 +26,7 @@ from types import FrameType
 import zmq
 
 from evolver.daemon import talk
+from evolver.daemon.children import fold_in_child
 from evolver.daemon.control import (
     ChildStatus,
     ControlServer,
@@ -34,7 +35,6 @@ from evolver.daemon.control import (
     Status,
     runtime_folder,
 )
-from evolver.daemon.job import fold_in_child
 from evolver.errors import DataError
 from evolver.layout import JOURNAL, RECORDING
 from evolver.ports import CommandName, Progress

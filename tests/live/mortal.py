@@ -6,7 +6,7 @@ import torch
 
 from evolver import config
 from evolver.daemon import Watcher, resume_simulated, run_simulated
-from evolver.daemon.job import fold_in_child
+from evolver.daemon.children import fold_in_child
 from evolver.recording.history import has_begun, read_history
 
 
