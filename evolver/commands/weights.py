@@ -46,10 +46,8 @@ def list_files() -> None:
             where = (
                 f"{escape(str(found.path))} ({found.source})\n  sha256 {hub.digest(found.path)}"
             )
-        console.print(
-            f"[bold]{wanted.generator}[/]  {wanted.filename}, {said}; {escape(wanted.licence)}\n"
-            f"  {where}"
-        )
+        console.print(f"[bold]{wanted.generator}[/]  {wanted.filename}, {said}")
+        console.print(f"  licence: {escape(wanted.licence)}\n  {where}")
     console.print(f"\nfiles may be put by hand into  {escape(str(hub.folder()))}")
 
 
@@ -64,7 +62,12 @@ def fetch(names: Names, revision: Revision = None) -> None:
 
     columns = (TextColumn("{task.description}"), DownloadColumn(), TransferSpeedColumn())
     for wanted in _named(names):
-        with Progress(*columns, console=error_console, transient=True) as bar:
+        with Progress(
+            *columns,
+            console=error_console,
+            transient=True,
+            disable=not error_console.is_terminal,
+        ) as bar:
             task = bar.add_task(wanted.filename, total=None)
             if wanted.generator.startswith("biggan-"):
                 from evolver.generators import biggan

@@ -137,7 +137,7 @@ def _from_hub(
 ) -> Found:
     try:
         from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import HfHubHTTPError
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
     except ImportError as error:
         raise missing(
             wanted, f"the package huggingface_hub is needed to look for it ({error})"
@@ -145,18 +145,27 @@ def _from_hub(
     # A broken connection is an error of the client's own transport, which is not always the
     # same library; the Hub's error is a child of that library's.
     broken: Any = (OSError, ValueError, *HfHubHTTPError.__mro__[1:-3])
-    try:
-        path = Path(
+
+    def fetched(*, ask: bool) -> Path:
+        return Path(
             hf_hub_download(
                 str(wanted.repo),
                 wanted.filename,
                 revision=revision,
-                local_files_only=not fetch,
+                local_files_only=not ask,
                 tqdm_class=_bar(progress),
             )
         )
+
+    try:
+        try:  # a copy that is here is used: no session waits for a server it has no need of
+            path = fetched(ask=False)
+        except LocalEntryNotFoundError:
+            if not fetch:
+                raise
+            path = fetched(ask=True)
     except broken as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise missing(wanted, f"the Hub's client says: {reason}") from error
     # The cache names a file by what the Hub called it: for large files, their digest.
     blob = path.resolve().name
