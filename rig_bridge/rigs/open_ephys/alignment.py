@@ -22,6 +22,7 @@ from rig_bridge.clocks import ClockFit, EarliestArrival
 _MS = 1_000_000
 _EARLY_NS = 20 * _MS  # a flip's time may be told late by so much
 _MOST_EDGES = 100_000
+_STEP_MS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class Alignment:
         self.fit = ClockFit(step_s=min(0.010, match_ms / 1000), alarm_s=alarm_ms / 1000)
         self.arrivals = EarliestArrival()
         self._edges: list[tuple[int, int]] = []  # (sample, arrived), rising
-        self._used: set[int] = set()  # samples of edges that belong to an image
+        self._passed: list[tuple[int, int]] = []  # (sample, when it was first heard of)
         self._onsets: deque[int] = deque(maxlen=1000)
         self._misses = 0
         self.matched = self.missed = self.given_up = 0
@@ -77,6 +78,11 @@ class Alignment:
         insort(self._edges, (sample, arrived_ns))
         if len(self._edges) > _MOST_EDGES:
             del self._edges[: _MOST_EDGES // 2]
+
+    def passed(self, sample: int, arrived_ns: int) -> None:
+        """Take the news that samples up to this one have been recorded."""
+        if not self._passed or sample - self._passed[-1][0] >= self.samples(_STEP_MS):
+            self._passed.append((sample, arrived_ns))
 
     def onset(self, onset_ns: int) -> None:
         """Take the news of an image's onset, by the display."""
@@ -110,17 +116,25 @@ class Alignment:
             return None
         found = self._find(expected, onset_ns)
         if found is None:
-            self.missed += 1
-            self._misses += 1
-            if self._misses >= self._give_up_after:
-                self.forget()
-                self.given_up += 1
+            self._miss()
             return None
         self._misses = 0
         self.matched += 1
-        self._used.add(found.sample)
         self.fit.add(self.time_ns(found.sample), onset_ns)
         return found
+
+    def trusts(self, onset_ns: int) -> bool:
+        """Return whether an image's sample, by the messages' arrivals alone, may be believed.
+
+        It was heard of when the image was on the screen: the samples have not stood still.
+        """
+        expected = self.expected(onset_ns)
+        place = 0 if expected is None else bisect_left(self._passed, (expected, 0))
+        if place < len(self._passed) and self._in_time(self._passed[place][1], onset_ns):
+            self._misses = 0
+            return True
+        self._miss()
+        return False
 
     def forget(self) -> None:
         """Give up what is known of the clocks' relation; edges are kept."""
@@ -132,12 +146,22 @@ class Alignment:
         """Take the news that samples are counted from anew."""
         self.forget()
         self._edges.clear()
-        self._used.clear()
+        self._passed.clear()
 
     def prune(self, before: int) -> None:
         """Forget edges before a sample."""
         del self._edges[: bisect_left(self._edges, (before, 0))]
-        self._used = {sample for sample in self._used if sample >= before}
+        del self._passed[: bisect_left(self._passed, (before, 0))]
+
+    def _miss(self) -> None:
+        self.missed += 1
+        self._misses += 1
+        if self._misses >= self._give_up_after:
+            self.forget()
+            self.given_up += 1
+
+    def _in_time(self, arrived_ns: int, onset_ns: int) -> bool:
+        return -_EARLY_NS <= arrived_ns - onset_ns <= self._late_ns
 
     def _find(self, expected: int, onset_ns: int) -> Edge | None:
         spacing = min(
@@ -153,8 +177,7 @@ class Alignment:
         near = [
             edge
             for edge in self._onset_edges(low, high)
-            if edge.sample not in self._used
-            and -_EARLY_NS <= edge.arrived_ns - onset_ns <= self._late_ns
+            if self._in_time(edge.arrived_ns, onset_ns)
         ]
         if self.fit.line is None and len(near) > 1:
             return None  # nothing tells yet which

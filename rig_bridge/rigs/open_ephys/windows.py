@@ -224,6 +224,7 @@ class Windows:
             self._first = high + align.samples(self._timing.settle_ms)
             self._progress = high
         self._progress = max(self._progress, high)
+        align.passed(self._progress, arrived_ns)
         self._prune(self._progress - align.samples(self._timing.keep_s * 1000))
 
     def _take_spike(self, spike: Spike) -> None:
@@ -309,7 +310,9 @@ class Windows:
         if self._progress < expected + align.samples(settled):
             return self._stalled(one, now_s)
         if self._timing.photodiode_line is None:
-            return self._judge(shown, expected, None)
+            if align.trusts(shown.onset_ns):
+                return self._judge(shown, expected, None)
+            return self._cut(shown, expected, "loss: samples came at another time than images")
         edge = align.match(shown.onset_ns)
         if edge is None:
             reason = self._hole(first, expected + align.samples(asked.window_ms[1]))
