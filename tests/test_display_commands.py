@@ -2,6 +2,7 @@
 
 import csv
 import importlib.util
+import itertools
 import json
 import os
 import re
@@ -146,13 +147,22 @@ def test_a_driver_that_waits_is_told_from_one_that_does_not(monkeypatch, hz):
     monkeypatch.setattr("rig_bridge.rigs.timing.time", time)
 
     def waits():
-        time.now = (np.floor(time.now * hz) + 1) / hz
+        time.now = (np.floor(time.now * hz + 1e-6) + 1) / hz
 
     def returns_at_once():
         time.now += 0.004
 
+    uneven = itertools.cycle([0.02, 0.05, 0.035])
+
+    def server_is_slow():
+        time.now = max(time.now, server_is_slow.free)
+        server_is_slow.free = time.now + next(uneven)
+
+    server_is_slow.free = 0.0
+
     assert refresh_rate(waits, frame_s=1 / 60) == pytest.approx(hz)
     assert refresh_rate(returns_at_once, frame_s=1 / 60) is None
+    assert refresh_rate(server_is_slow, frame_s=1 / 60) is None
 
 
 @pytest.mark.parametrize("suffix", ["csv", "json"])

@@ -24,6 +24,9 @@ from rig_bridge.trials import Presentation
 _IMAGES = 40
 _PROBES = 60  # flips with and without work before them
 _WORK = 0.3  # of a frame
+_UNEVEN = (
+    0.2  # spread of what should be a screen's pace: 10th to 90th percentile, of its median
+)
 _REFRESH_TOLERANCE = 0.01  # of the refresh rate that the display was told
 EDGES = (0.0, 0.5, 0.9, 0.98, 1.02, 1.1, 1.5, 2.5, 3.5, float("inf"))
 """Of the histogram of intervals, in frames."""
@@ -75,8 +78,8 @@ class Timing:
         if self.dropped:
             found.append(
                 f"{self.dropped} frames were dropped, so that images were too long on the "
-                "screen: use --fullscreen, turn the desktop's compositor off, close other "
-                "programs, give the display a computer or a core of its own"
+                "screen: use --fullscreen and a graphics card's driver, turn the desktop's "
+                "compositor off, close other programs, or take fewer pixels"
             )
         return tuple(found)
 
@@ -135,7 +138,8 @@ def refresh_rate(flip: Callable[[], object], *, frame_s: float) -> float | None:
     """Return the rate at which `flip` returns, per second; None where it does not wait.
 
     A driver that waits for the vertical blank returns at the same pace whether or not there
-    was work before the flip; one that does not takes the work's time longer.
+    was work before the flip; one that does not takes the work's time longer, or is uneven, as
+    where a server draws slowly meanwhile.
 
     Parameters
     ----------
@@ -145,6 +149,7 @@ def refresh_rate(flip: Callable[[], object], *, frame_s: float) -> float | None:
     for _ in range(5):  # what the driver queues
         flip()
     medians: list[float] = []
+    spreads: list[float] = []
     for work_s in (0.0, _WORK * frame_s):
         times = [time.perf_counter()]
         for _ in range(_PROBES):
@@ -152,9 +157,12 @@ def refresh_rate(flip: Callable[[], object], *, frame_s: float) -> float | None:
                 time.sleep(work_s)
             flip()
             times.append(time.perf_counter())
-        medians.append(float(np.median(np.diff(times))))
+        low, middle, high = np.percentile(np.diff(times), [10, 50, 90])
+        medians.append(float(middle))
+        spreads.append(float((high - low) / middle))
     idle, busy = medians
-    return 1 / idle if busy - idle < _WORK / 3 * frame_s else None
+    waits = busy - idle < _WORK / 3 * frame_s and max(spreads) < _UNEVEN
+    return 1 / idle if waits else None
 
 
 def measure(
