@@ -200,6 +200,7 @@ WatchdogName: TypeAlias = Literal[
     "drift",
     "pace",
     "idle",
+    "clock",
     "disk",
 ]
 
@@ -239,6 +240,10 @@ class WatchdogsTable(Struct, frozen=True, forbid_unknown_fields=True):
     idle_s: Annotated[
         float, Meta(ge=0, le=3600, description="the rig has nothing to show, seconds")
     ] = 1.0
+    clock_s: Annotated[
+        float,
+        Meta(gt=0, le=3600, description="the rig's clock jumps against the engine's, seconds"),
+    ] = 0.5
     disk_minutes: Annotated[
         tuple[
             Annotated[float, Meta(ge=0, le=100_000)], Annotated[float, Meta(ge=0, le=100_000)]

@@ -99,6 +99,12 @@ class Loop:
 
     def run(self) -> End:
         """Run to the end; return why it ended."""
+        reason = self._run()
+        for text in () if self._watch is None else self._watch.summary():
+            self._event("info", "summary", text)
+        return reason
+
+    def _run(self) -> End:
         self._started = self._clock.monotonic()
         with ThreadPoolExecutor(len(self._generators), "render") as self._painters:
             try:
@@ -374,7 +380,7 @@ class Loop:
             self._idle_since = one.answered_at
         self._report(one)
         if self._watch is not None:
-            self._heed(self._watch.answered(one.block, trials))
+            self._heed(self._watch.answered(one.block, trials, self._clock.time_ns()))
 
     def _heed(self, said: Sequence[Command | str]) -> None:
         for one in said:

@@ -130,12 +130,18 @@ class Progress:
 class Watch(Protocol):
     """Looks at what passes and says when something is wrong; never waits, never raises."""
 
-    def answered(self, block: Block, trials: Sequence[TrialResult]) -> Sequence[Command | str]:
-        """Take results; return warnings, or commands by rule of the session file."""
+    def answered(
+        self, block: Block, trials: Sequence[TrialResult], time_ns: int
+    ) -> Sequence[Command | str]:
+        """Take results and when they came, ns; return warnings, or commands by rule."""
         ...
 
     def committed(
         self, block: Block, outcome: Outcome, budget: records.TimeBudget
     ) -> Sequence[Command | str]:
         """Take a scored block; return the same."""
+        ...
+
+    def summary(self) -> Sequence[str]:
+        """Return what is worth keeping of the whole session."""
         ...

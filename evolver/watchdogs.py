@@ -19,8 +19,11 @@ from evolver.config import Config, WatchdogsTable
 from evolver.ports import Command
 from evolver.recording import records
 from evolver.session import Block, Outcome
+from rig_bridge.clocks import ClockFit
 from rig_bridge.messages import Hello
 from rig_bridge.trials import TrialResult
+
+_CLOCKED_EVERY_NS = 1_000_000_000
 
 Bark: TypeAlias = list[Command | str]
 
@@ -78,6 +81,12 @@ class Watchdogs:
     _baseline: _Normal = field(default_factory=_Normal)
     _references: dict[int, _Normal] = field(default_factory=dict[int, _Normal])
     _barked: set[str] = field(default_factory=set[str])
+    _clock: ClockFit = field(init=False)
+    _clocked_ns: int = -_CLOCKED_EVERY_NS  # when it was last handed a pair of times
+
+    def __post_init__(self) -> None:
+        """Have a clock's fit with this session's threshold."""
+        self._clock = ClockFit(span_s=3600.0, step_s=self.table.clock_s, alarm_s=3600.0)
 
     @classmethod
     def of(cls, config: Config, hello: Hello) -> Watchdogs:
@@ -94,9 +103,9 @@ class Watchdogs:
             config.rig.window_ms,
         )
 
-    def answered(self, block: Block, trials: Sequence[TrialResult]) -> Bark:  # noqa: ARG002  as `Watch`
-        """Take results; return warnings, or commands by rule of the session file."""
-        said: Bark = []
+    def answered(self, block: Block, trials: Sequence[TrialResult], time_ns: int) -> Bark:  # noqa: ARG002  as `Watch`
+        """Take results and when they came, ns; return warnings, or commands by rule."""
+        said = self._clocks(trials, time_ns)
         for trial in trials:
             ok = trial.status == "ok"
             self._valid.append(ok)
@@ -126,7 +135,35 @@ class Watchdogs:
         )
         return [*said, *self._drift_of_baseline(), *self._drift_of_references(outcome)]
 
+    def summary(self) -> list[str]:
+        """Return what is worth keeping of the whole session: how the two clocks went."""
+        line, left = self._clock.line, self._clock.residual
+        if line is None:
+            return []
+        text = (
+            f"the rig's clock against the engine's: rate {(1 / line.rate - 1) * 1e6:+.1f} "
+            f"millionths, {self._clock.steps} jumps; residual of the last {left.pairs} answers "
+            f"{left.rms_s * 1e3:.1f} ms rms, {left.max_s * 1e3:.1f} ms at most, network and "
+            "grouping of answers included"
+        )
+        return [text]
+
     # ------------------------------------------------------------------ the single dogs
+
+    def _clocks(self, trials: Sequence[TrialResult], time_ns: int) -> Bark:
+        # The last showing is the one that waited least. A simulated clock keeps its own time.
+        last = max((t.offset_ns for t in trials if t.onset_source != "simulated"), default=0)
+        if not last or time_ns - self._clocked_ns < _CLOCKED_EVERY_NS:
+            return []
+        self._clocked_ns = time_ns
+        line = self._clock.line
+        off = 0.0 if line is None else (time_ns - line.at(last)) / 1e9
+        jumped = self._clock.add(last, time_ns)
+        text = (
+            f"the rig's clock jumped by {-off:+.3f} s against the engine's, or its answers "
+            "come with another delay: set no clock during a session, and look at the network"
+        )
+        return self._judge("clock", jumped, text)
 
     def _aborts(self) -> Bark:
         n = len(self._valid)
