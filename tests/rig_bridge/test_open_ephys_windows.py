@@ -298,6 +298,21 @@ def test_a_stall_aborts_by_itself_after_a_while():
     assert all(r.reason.startswith("loss: it stalled") for r in given_up)
 
 
+def test_what_was_held_back_for_too_long_is_not_believed():
+    """All of it comes in the end, in one piece; nobody knows what happened meanwhile."""
+    made = world(18, 6)
+    stop_s = made.shown[5][0]
+    arrivals = [
+        Arrival(a.time_s if a.time_s <= stop_s else max(a.time_s, stop_s + 1.5), a.frames)
+        for a in made.arrivals
+    ]
+    found = check(made, run(made, arrivals, timing=Timing(stall_s=1.0))[0])
+    assert found[5].reason.startswith("loss: the acquisition stalled for 1.5")
+    assert found[2].status == "ok"
+    found = check(made, run(made, arrivals, timing=Timing(stall_s=1.6))[0])
+    assert found[5].status == "ok"
+
+
 def test_nothing_at_all_is_a_loss_too():
     windows = Windows(UnitTable.electrodes(6), Timing(stall_s=1.0))
     windows.expect(show(0, 1.0), 1.2)
