@@ -46,9 +46,10 @@ def load(
 
     Parameters
     ----------
-    name : a key of `BUILTIN`, or one that an installed distribution adds through the
+    name : a key of `BUILTIN`; or one that an installed distribution adds through the
         entry-point group ``evolver.generators``: a factory that takes `weights`, `device` and
-        options of its own
+        options of its own; or ``module:attr``, where Python finds a torch module that draws
+        images from codes (see `evolver.generators.user`)
     weights : a file to use instead of the shipped one, of the same architecture
     device : a torch device, "cpu" or "cuda:0"
     **options : what the generator takes besides, by the names in its factory's signature
@@ -58,7 +59,12 @@ def load(
     ConfigError : the name, an option or the device does not exist
     WeightsError : the weight file is missing, or is not the one shipped with this version
     """
-    factory = Registry("generator", BUILTIN).find(name)
+    if ":" in name:
+        from evolver.generators.user import factory as factory_of
+
+        factory = factory_of(name)
+    else:
+        factory = Registry("generator", BUILTIN).find(name)
     _check_options(name, factory, options)
     return factory(weights=weights, device=device, **options)
 

@@ -25,6 +25,7 @@ from safetensors import SafetensorError
 from evolver.errors import WeightsError
 from evolver.generators.safe_network import Array, Module, read_network, tensors
 from evolver.generators.stylegan3.config import Config, config_from, expected
+from evolver.generators.weights import read_bytes
 
 FORMAT = "stylegan3-1"
 """What the header of a converted file says it is."""
@@ -88,12 +89,7 @@ def read_converted(path: Path) -> tuple[Config, dict[str, torch.Tensor], str]:
     ------
     WeightsError : the file is missing, or is no converted generator
     """
-    try:
-        content = path.read_bytes()  # once: what is hashed is what is parsed
-    except OSError as error:
-        raise WeightsError(
-            f"weights must be a file that can be read; {path}: {error}"
-        ) from error
+    content = read_bytes(path)  # once: what is hashed is what is parsed
     if content[:2] in {b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"}:
         raise WeightsError(
             f"{path} is a pickle, which is not run from: convert it once, by "
@@ -108,7 +104,7 @@ def read_converted(path: Path) -> tuple[Config, dict[str, torch.Tensor], str]:
     config = config_from(about.get("config"))
     try:
         found = safetensors.torch.load(content)
-    except SafetensorError as error:
+    except (SafetensorError, KeyError) as error:  # a dtype torch lacks is a KeyError
         raise WeightsError(f"weights must be a safetensors file; {path}: {error}") from error
     _check(config, {k: v.numpy() for k, v in found.items()}, path)
     return config, found, hashlib.sha256(content).hexdigest()
