@@ -8,7 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from multiprocessing import get_context
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from benchmarks.optimizers.plan import Due, Plan
+    from benchmarks.optimizers.run import Group
     from benchmarks.optimizers.store import Outcome, Store
 
 
@@ -66,10 +67,24 @@ def pool(workers: int, *, fresh: bool = False) -> Generator[ProcessPoolExecutor]
         executor.shutdown(cancel_futures=True)
 
 
+@contextmanager
+def _finished(todo: list[Group], workers: int) -> Generator[Iterator[list[Outcome]]]:
+    """Play groups; hand each out when it is finished."""
+    if workers == 1:
+        yield map(play, todo)
+        return
+    with pool(workers) as executor:
+        waiting = [executor.submit(play, group) for group in todo]
+        yield (future.result() for future in as_completed(waiting))
+
+
 def run(
     due: Due, store: Store, *, device: str, workers: int, console: Console
 ) -> list[Outcome]:
-    """Run what the store does not have; return every run of the plan, in its order."""
+    """Run what the store does not have; return every run of the plan, in its order.
+
+    One worker is this process.
+    """
     missing = [(spec, who) for spec, who in due.runs if spec.key not in store.outcomes]
     bar = Progress(
         TextColumn("{task.description}"),
@@ -83,13 +98,12 @@ def run(
         console=console,
     )
     if missing:
-        with bar, pool(workers) as executor:
+        todo = groups(missing, device=device)
+        with bar, _finished(todo, workers) as finished:
             task = bar.add_task(
                 "evolving", total=len(due.runs), completed=len(due.runs) - len(missing)
             )
-            waiting = [executor.submit(play, group) for group in groups(missing, device=device)]
-            for future in as_completed(waiting):
-                outcomes = future.result()
+            for outcomes in finished:
                 store.append(outcomes)
                 last = outcomes[-1].spec
                 words = f"{last.world} {last.unit} {last.noise}"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from benchmarks.optimizers.contestants import BASELINE
 from benchmarks.optimizers.noise import Noise
@@ -154,6 +155,10 @@ def mean_curve(
     return grid, np.mean(lines, axis=0) if lines else np.full(len(grid), np.nan)
 
 
+def _plain(value: float, _: int) -> str:
+    return f"{value:g}"
+
+
 @styled
 def cost(
     scores: Mapping[str, Scores], costs: Sequence[Cost], d: int, look: Look
@@ -171,6 +176,9 @@ def cost(
     figure = new_figure(9.5, 4.6)
     axes = inches(figure, 0.9, 0.75, 6.6, 3.6)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(_plain))
     for label, (x, y) in points.items():
         axes.plot(x, y, "o", ms=8, color=look[label]["color"], zorder=3)
     axes.axhline(1, color=QUIET, lw=1, zorder=1)

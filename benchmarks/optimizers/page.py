@@ -105,7 +105,7 @@ NOTES = (
     (
         "Ratio: of means over units, each unit in parts of the largest clean score that any "
         "optimizer, seed and noise reached on it. In brackets, the 95 % bootstrap interval "
-        "over units, paired; with few units it is rough, and with one there is none."
+        "over units, paired; there is none with fewer than five units."
     ),
     (
         "Of the best: that mean itself, the published form. A newcomer that does better moves "

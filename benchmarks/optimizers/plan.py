@@ -55,9 +55,9 @@ def preset(name: str, *, unit_set: str, device: str) -> Plan:
     """
     narrow = upconv_world(8 if device == "cpu" else 1)
     if name == "quick":
-        labels = (BASELINE, "sphere-exp", "genetic", "sep", "random", "pycma-diagonal", "snes")
-        units = worlds.draw_units(unit_set, 1, layers=("conv3", "logits"))
-        noises, seeds, generations = ("0", "0.2", "poisson-20"), 1, 20
+        labels = (BASELINE, "sphere-exp", "genetic", "sep", "pycma-diagonal", "snes")
+        units = worlds.draw_units(unit_set, 1, layers=worlds.LAYERS[1:])
+        noises, seeds, generations = ("0", "0.2", "poisson-20"), 1, 12
         chosen: tuple[World, ...] = (MINI, narrow)
     elif name == "standard":
         labels = tuple(c.label for c in FIELD)

@@ -22,11 +22,13 @@ MEASURES = ("best", "mean_image", "best_matched", "mean_matched")
 """Attributes of an outcome: of the best and of the final mean image, as found and rescaled."""
 
 RESAMPLES, LEVEL = 10_000, 0.95
+FEWEST = 5
+"""Units under which no interval is given: it would be the range of a few numbers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A number and where it lies with 95 % confidence; all NaN where it is undefined."""
+    """A number and where it lies with 95 % confidence; NaN where that cannot be said."""
 
     value: float
     low: float
@@ -74,14 +76,18 @@ class Scores:
             for label, row in zip(self.labels, values, strict=True)
         }
 
-    def leaders(self, measure: str) -> tuple[str, list[str]]:
+    def leaders(self, measure: str) -> tuple[str, list[str] | None]:
         """Return the optimizer with the largest mean, and those not told apart from it.
+
+        None stands for those where there are too few units to tell.
 
         The others are those whose ratio to it has an interval that reaches 1. It was picked
         for being first, which flatters it: those beside it are as good a choice.
         """
         means = self.values[measure].mean(axis=1)
         first = self.labels[int(np.argmax(means))]
+        if len(self.units) < FEWEST:
+            return first, None
         ratios = self.ratios(measure, to=first)
         beside = [name for name, r in ratios.items() if name != first and r.high >= 1]
         return first, sorted(beside, key=lambda name: -ratios[name].value)
@@ -114,11 +120,11 @@ def bootstrap(
 
     Returns
     -------
-    Interval; its ends are NaN for fewer than two units, and where any resample is undefined
+    Interval; its ends are NaN for fewer than `FEWEST` units, and where a resample is undefined
     """
     units = values.shape[1]
     value = float(statistic(values.mean(axis=1, keepdims=True))[0])
-    if units < 2:
+    if units < FEWEST:
         return Interval(value, np.nan, np.nan)
     drawn = np.random.default_rng(seed).integers(0, units, (resamples, units))
     found = statistic(values[:, drawn].mean(axis=2))

@@ -33,10 +33,13 @@ def interval(found: Interval | None) -> str:
     if found is None or found.value != found.value:
         return NONE
     if found.low != found.low:
-        return f"{found.value:.2f}"
-    return f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})".replace(
-        "-", "\N{MINUS SIGN}"
-    )
+        return fixed(found.value, 2)
+    return f"{fixed(found.value, 2)} ({fixed(found.low, 2)} to {fixed(found.high, 2)})"
+
+
+def fixed(value: float, digits: int) -> str:
+    """Write a number with so many digits after the point, and no minus before a zero."""
+    return f"{value:z.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -57,7 +60,7 @@ def trust(scores: dict[str, Scores]) -> list[list[str]]:
             Noise.parse(noise).words,
             first,
             interval(ratio),
-            joined(beside) or "none",
+            "too few units to tell" if beside is None else joined(beside) or "none",
         ])
     return rows
 
@@ -83,7 +86,7 @@ def quality(scores: dict[str, Scores], measure: str) -> tuple[list[str], list[li
             of_best = normalised.get(label)
             row += [
                 interval(ratios.get(label)),
-                NONE if of_best is None else f"{of_best.value:.3f}",
+                NONE if of_best is None else fixed(of_best.value, 3),
             ]
         rows.append(row)
     return head, rows

@@ -83,8 +83,8 @@ def width_of(name: str) -> int | None:
     if found is None:
         return None
     width = int(found[1])
-    if width not in {1, 2, 4, 8, 16, 32}:
-        raise ConfigError(f"upconv's width must be 1, 2, 4, 8, 16 or 32; got {width}")
+    if width not in {1, 2, 4, 8, 16}:
+        raise ConfigError(f"upconv's width must be 1, 2, 4, 8 or 16; got {width}")
     return width
 
 

@@ -1,0 +1,109 @@
+"""Outcomes made up for the tests of what is said of them, and optimizers to run."""
+
+from typing import ClassVar
+
+import numpy as np
+
+from benchmarks.optimizers.store import Curve, Outcome, Spec
+
+SPEC = {
+    "world": "w",
+    "generator": "mini-texture",
+    "norm": 150.0,
+    "unit": "mini:fc5:3",
+    "networks": "n",
+    "noise": "0",
+    "seed": 1,
+    "optimizer": "cholesky",
+    "target": "cholesky",
+    "options": {"sigma": 3.0},
+    "code": "c",
+    "generations": 2,
+    "popsize": 4,
+    "start": "drawn",
+    "at_norm": False,
+    "device": "cpu",
+}
+
+
+def outcome(best, *, failed="", mean_image=0.5, **changes):
+    spec = Spec(**{**SPEC, **changes})
+    curve = Curve(
+        evaluations=[4, 8],
+        best=[best / 2, best],
+        generation_best=[best / 2, best],
+        generation_mean=[0.0, 0.1],
+        mean_image=[0.0, mean_image],
+        norm=[10.0, 11.0],
+        mean_norm=[9.0, 10.0],
+        seconds=[0.001, 0.002],
+    )
+    numbers = {} if failed else {"best_matched": best, "mean_matched": mean_image}
+    return Outcome(spec.key, spec, failed, curve, **numbers)
+
+
+class Fixed:
+    """Asks for the same codes again and again, and keeps what it is told."""
+
+    told: ClassVar = []
+
+    def __init__(self, d, *, rng, popsize=None, initial=None, extra=0, scale=1.0):
+        del rng, initial
+        self.codes = scale * np.random.default_rng(0).standard_normal((popsize + extra, d))
+
+    def ask(self):
+        return self.codes
+
+    def tell(self, codes, scores):
+        Fixed.told.append((codes, scores))
+
+
+class Breaks(Fixed):
+    """Raises when it is told for the second time."""
+
+    def __init__(self, d, **options):
+        super().__init__(d, **options)
+        self.times = 0
+
+    def tell(self, codes, scores):
+        del codes, scores
+        self.times += 1
+        if self.times == 2:
+            raise ArithmeticError("lost")
+
+
+class Nothing(Fixed):
+    """Asks for codes that are no numbers."""
+
+    def ask(self):
+        return np.full_like(self.codes, np.nan)
+
+
+class Keeps(Fixed):
+    """Keeps what it was made with."""
+
+    def __init__(self, d, *, rng, popsize, initial, **options):
+        del d, rng, popsize, initial
+        self.options = options
+
+
+class Flat:
+    """A generator that paints the whole image in one colour."""
+
+    name, d, image_size, sha256 = "flat", 2, 64, "0" * 64
+
+    def render(self, codes):
+        grey = np.clip(128 + 40 * codes.sum(axis=1), 0, 255).astype(np.uint8)
+        return np.broadcast_to(grey[:, None, None, None], (len(codes), 64, 64, 3)).copy()
+
+    def synthesize(self, z):
+        grey = ((128 + 40 * z.sum(dim=1)) / 255).clamp(0, 1)
+        return grey[:, None, None, None].expand(-1, 3, 64, 64)
+
+    def initial_codes(self, n, *, rng):
+        return rng.standard_normal((n, 2))
+
+
+def flat(*, device):
+    assert device == "cpu"
+    return Flat()

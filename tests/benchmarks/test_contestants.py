@@ -1,0 +1,127 @@
+"""Who takes part, and why somebody does not."""
+
+import importlib
+import linecache
+import sys
+
+import numpy as np
+import pytest
+
+from benchmarks.optimizers import contestants
+from benchmarks.optimizers.contestants import Contestant, find, parse, refuse_twins
+from evolver.errors import ConfigError
+from evolver.optimizers import CholeskyCMA
+
+SEARCH = '''"""A search."""
+
+from a_lab.helper import half
+
+
+class Mine:
+    """Mine."""
+
+    def __init__(self, d, *, rng, popsize=None, initial=None):
+        self.step = half(2)
+'''
+HELPER = """def half(x):
+    return x / 2
+"""
+
+
+def test_an_optimizer_is_read_as_a_user_adds_it():
+    found = parse("mine=my_lab.search:Mine sigma=2.5 n=3 fast=true mode=wide name='\"a b\"'")
+    assert (found.label, found.target) == ("mine", "my_lab.search:Mine")
+    assert dict(found.options) == {
+        "sigma": 2.5,
+        "n": 3,
+        "fast": True,
+        "mode": "wide",
+        "name": "a b",
+    }
+    assert parse("my_lab.search:Mine").label == "Mine"
+    assert parse("cholesky sigma=2.0").label == "cholesky"
+
+
+@pytest.mark.parametrize("text", ["", "  ", "a:b c", "a:b 2=3", "a:b 'unclosed"])
+def test_another_text_is_refused(text):
+    with pytest.raises(ConfigError, match="an optimizer is added as"):
+        parse(text)
+
+
+def test_settings_that_depend_on_the_world_are_filled_in():
+    options = (("r", "$norm"), ("s", "$spread"), ("g", "$generations"), ("word", "norm"))
+    found = Contestant("k", "tests.benchmarks.made:Keeps", options).make(
+        100,
+        rng=np.random.default_rng(0),
+        popsize=4,
+        initial=None,
+        norm=150.0,
+        generations=75,
+    )
+    assert found.options == {"r": 150.0, "s": 15.0, "g": 75, "word": "norm"}
+
+
+def test_who_is_not_there_is_said_with_the_reason():
+    absent = Contestant("a", "cholesky", library="no-such-distribution")
+    assert absent.why_not(8) == (
+        "no-such-distribution is not installed: pip install no-such-distribution"
+    )
+    assert "must be one of" in Contestant("b", "no-such-name").why_not(8)
+    assert "importable" in Contestant("c", "no_such_module:Mine").why_not(8)
+    slow = Contestant("d", "cholesky", most_d=256)
+    assert slow.why_not(256) == ""
+    assert "too slow beyond 256" in slow.why_not(257)
+
+
+def test_everyone_in_the_field_has_a_label_of_their_own():
+    refuse_twins(contestants.FIELD)
+    with pytest.raises(ConfigError, match="sep comes twice"):
+        refuse_twins([*find(["sep"]), *find(["sep"])])
+    with pytest.raises(ConfigError, match="must be one of cholesky"):
+        find(["no-such-label"])
+
+
+def test_own_optimizers_of_the_field_do_a_generation():
+    for contestant in contestants.FIELD:
+        if contestant.library or contestant.why_not(32):
+            continue
+        optimizer = contestant.make(
+            32,
+            rng=np.random.default_rng(0),
+            popsize=12,
+            initial=np.ones(32),
+            norm=150.0,
+            generations=5,
+        )
+        for _ in range(2):
+            codes = optimizer.ask()
+            assert codes.shape[1] == 32
+            assert np.isfinite(codes).all()
+            optimizer.tell(codes, codes[:, 0])
+
+
+def test_the_digest_follows_what_the_code_does(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    package = tmp_path / "a_lab"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+
+    def digest(search, helper):
+        (package / "search.py").write_text(search)
+        (package / "helper.py").write_text(helper)
+        for name in [name for name in sys.modules if name.partition(".")[0] == "a_lab"]:
+            del sys.modules[name]
+        importlib.invalidate_caches()
+        linecache.clearcache()
+        return Contestant("mine", "a_lab.search:Mine").digest
+
+    first = digest(SEARCH, HELPER)
+    assert digest("# A comment.\n" + SEARCH.replace("A search", "Search"), HELPER) == first
+    assert digest(SEARCH.replace("(2)", "(3)"), HELPER) != first
+    assert digest(SEARCH, HELPER.replace("/ 2", "/ 3")) != first
+    assert digest(SEARCH, HELPER) == first
+
+
+def test_what_is_registered_is_found():
+    assert find(["cholesky"])[0].factory() is CholeskyCMA

@@ -1,0 +1,30 @@
+"""Cost: seconds beside Cholesky's, and memory, of anybody's optimizer."""
+
+import numpy as np
+
+from benchmarks.optimizers.contestants import Contestant
+from benchmarks.optimizers.cost import GENERATIONS, WARM_UP, measure
+from tests.benchmarks.made import Fixed
+
+
+class Slow(Fixed):
+    """Holds memory, and works for it."""
+
+    def ask(self):
+        self.held = np.ones(4_000_000)
+        return super().ask()
+
+
+def test_what_is_slow_and_large_is_seen():
+    slow = Contestant("slow", f"{__name__}:Slow")
+    found = measure(slow, 16, 8, 4.0)
+    assert found.failed == ""
+    assert found.median_ratio > 1
+    if found.peak_bytes is not None:
+        assert 30e6 < found.peak_bytes < 100e6  # 32 MB, twice while it is replaced
+    assert len(Fixed.told) >= GENERATIONS + WARM_UP
+
+
+def test_who_fails_is_said():
+    found = measure(Contestant("breaks", "tests.benchmarks.made:Breaks"), 16, 8, 4.0)
+    assert found.failed == "ArithmeticError: lost"

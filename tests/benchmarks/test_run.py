@@ -1,0 +1,135 @@
+"""Runs: paired, indifferent to company, within their budget; who breaks, breaks alone."""
+
+import numpy as np
+import pytest
+
+from benchmarks.optimizers.contestants import Contestant
+from benchmarks.optimizers.noise import Noise
+from benchmarks.optimizers.run import Group, groups, play
+from benchmarks.optimizers.store import Spec
+from benchmarks.optimizers.worlds import MINI, Stage, at_norm
+from evolver import seeds
+from evolver.optimizers import CholeskyCMA
+from tests.benchmarks.made import SPEC, Fixed
+
+UNIT = "mini:fc5:3"
+CHOLESKY = Contestant("cholesky", "cholesky", (("sigma", 3.0),))
+FIXED = Contestant("fixed", "tests.benchmarks.made:Fixed")
+BREAKS = Contestant("breaks", "tests.benchmarks.made:Breaks")
+
+
+def spec(contestant, **changes):
+    return Spec(**{
+        **SPEC,
+        "world": MINI.name,
+        "unit": UNIT,
+        "optimizer": contestant.label,
+        "options": dict(contestant.options),
+        "generations": 3,
+        **changes,
+    })
+
+
+def together(*pairs):
+    specs, contestants = zip(*pairs, strict=True)
+    return play(Group(specs, contestants, "cpu"))
+
+
+def told(contestant, **changes):
+    Fixed.told.clear()
+    together((spec(contestant, **changes), contestant))
+    return [scores for _, scores in Fixed.told]
+
+
+def test_a_run_is_the_loop_it_says_it_is():
+    (found,) = together((spec(CHOLESKY, noise="0.5"), CHOLESKY))
+    stage = Stage(MINI, UNIT, device="cpu")
+    rng = seeds.stream(1, "optimizer", MINI.name, UNIT)
+    optimizer = CholeskyCMA(256, rng=rng, popsize=4, sigma=3.0, initial=stage.start(1))
+    best, means = [], []
+    for generation in range(3):
+        codes = optimizer.ask()
+        clean = stage.clean(codes)
+        draws = seeds.stream(1, "noise", MINI.name, UNIT, generation).standard_normal(4)
+        optimizer.tell(codes, Noise.parse("0.5").spoil(clean, draws))
+        best.append(float(clean.max()))
+        means.append(float(stage.clean(codes.mean(axis=0)[None])[0]))
+    curve = found.curve
+    assert curve.generation_best == best
+    assert curve.best == [best[0], max(best[:2]), max(best)]
+    assert curve.mean_image == means
+    assert curve.evaluations == [4, 8, 12]
+    assert curve.mean_norm[-1] == pytest.approx(np.linalg.norm(codes.mean(axis=0)))
+    mean = at_norm(codes.mean(axis=0)[None], 150.0)
+    assert found.mean_matched == stage.clean(mean)[0]
+    assert found.failed == ""
+
+
+def test_what_a_run_finds_does_not_depend_on_who_is_beside_it():
+    (alone,) = together((spec(CHOLESKY), CHOLESKY))
+    pairs = [(spec(c, noise=n), c) for c in (FIXED, CHOLESKY, BREAKS) for n in ("0.5", "0")]
+    among = together(*pairs)
+    found = next(o for o in among if o.key == alone.key)
+    assert found.curve.generation_best == alone.curve.generation_best
+    assert found.best_matched == alone.best_matched
+
+
+def test_equal_codes_get_equal_noise_whoever_asks():
+    twin = Contestant("twin", "tests.benchmarks.made:Fixed")
+    np.testing.assert_array_equal(told(FIXED, noise="0.5"), told(twin, noise="0.5"))
+    first, second = told(FIXED, noise="0.5")[:2]
+    assert (first != second).any()  # and other noise in the next generation
+    assert (told(FIXED, noise="0.5", seed=2)[0] != first).any()
+
+
+def test_the_same_draws_serve_every_noise():
+    clean = told(FIXED, noise="0")[0]
+    draws = seeds.stream(1, "noise", MINI.name, UNIT, 0).standard_normal(4)
+    for noise in ("0.2", "0.5", "poisson-100"):
+        expected = Noise.parse(noise).spoil(clean, draws)
+        np.testing.assert_array_equal(told(FIXED, noise=noise)[0], expected)
+
+
+def test_all_see_the_same_number_of_images():
+    greedy = Contestant("greedy", "tests.benchmarks.made:Fixed", (("extra", 1),))
+    Fixed.told.clear()
+    (found,) = together((spec(greedy), greedy))
+    assert found.curve.evaluations == [5, 10, 12]
+    assert len(Fixed.told) == 2  # two codes of five would be no generation to learn from
+
+
+def test_who_breaks_breaks_alone():
+    nothing = Contestant("nothing", "tests.benchmarks.made:Nothing")
+    wrong = Contestant("wrong", "cholesky", (("sigma", -1.0),))
+    runs = [(spec(c), c) for c in (BREAKS, nothing, wrong, CHOLESKY)]
+    breaks, nan, made, fine = together(*runs)
+    assert breaks.failed == "tell(), generation 1: ArithmeticError: lost"
+    assert "codes must be finite" in nan.failed
+    assert made.failed.startswith("being made, generation 0: ConfigError: sigma must be")
+    assert fine.failed == ""
+    assert len(fine.curve.best) == 3
+
+
+def test_at_one_norm_the_length_of_codes_does_not_count():
+    large = Contestant("large", "tests.benchmarks.made:Fixed", (("scale", 7.0),))
+    (a,) = together((spec(FIXED, at_norm=True), FIXED))
+    (b,) = together((spec(large, at_norm=True), large))
+    assert b.curve.best == pytest.approx(a.curve.best, abs=1e-5)
+    (c,) = together((spec(large), large))
+    assert c.curve.best != pytest.approx(a.curve.best, abs=1e-3)
+
+
+def test_groups_hold_what_is_paired():
+    due = [
+        (spec(c, noise=noise, unit=unit, seed=seed), c)
+        for unit in (UNIT, "mini:fc5:4")
+        for seed in (1, 2)
+        for noise in ("0", "0.5")
+        for c in (CHOLESKY, FIXED)
+    ]
+    on_cpu, on_gpu = groups(due, device="cpu"), groups(due, device="cuda")
+    assert [len(g.specs) for g in on_cpu] == [2] * 8
+    assert [len(g.specs) for g in on_gpu] == [4] * 4
+    for group in (*on_cpu, *on_gpu):
+        assert len({(s.unit, s.seed) for s in group.specs}) == 1
+    assert sorted(s.key for g in on_gpu for s in g.specs) == sorted(s.key for s, _ in due)

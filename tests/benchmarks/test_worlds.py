@@ -1,0 +1,105 @@
+"""What is searched: units in two sets, a generator that is the same everywhere."""
+
+import numpy as np
+import pytest
+import torch
+
+import scorers
+from benchmarks.optimizers import upconv
+from benchmarks.optimizers.worlds import (
+    HELD_APART,
+    LAYERS,
+    MINI,
+    TRAINING,
+    Stage,
+    at_norm,
+    draw_units,
+    layer_of,
+    own_world,
+    upconv_world,
+)
+from evolver import generators
+from evolver.errors import ConfigError
+
+
+def test_the_two_sets_share_no_unit_and_split_every_layer():
+    a, b = draw_units(TRAINING, 31), draw_units(HELD_APART, 31)
+    assert not set(a) & set(b)
+    assert [layer_of(unit) for unit in a] == [layer for layer in LAYERS for _ in range(31)]
+    logits = {unit for unit in (*a, *b) if layer_of(unit) == "logits"}
+    assert len(logits) == scorers.load("mini:fc6:0").layers["logits"].channels
+
+
+def test_more_units_are_the_same_and_others():
+    few, many = draw_units(HELD_APART, 1), draw_units(HELD_APART, 3)
+    assert few == many[::3]
+    assert draw_units(HELD_APART, 1, layers=("conv3",)) == [few[LAYERS.index("conv3")]]
+
+
+def test_what_there_is_not_is_refused():
+    with pytest.raises(ConfigError, match="at most 31 of logits"):
+        draw_units(TRAINING, 32)
+    with pytest.raises(ConfigError, match="training or held-apart"):
+        draw_units("both", 1)
+    with pytest.raises(ConfigError, match="width must be"):
+        upconv.width_of("upconv/3")
+    with pytest.raises(ConfigError, match="one unit"):
+        Stage(MINI, "mini:fc5:0-3", device="cpu")
+
+
+def test_clean_scores_are_the_units_own_in_units_of_its_references():
+    stage = Stage(MINI, "mini:conv3:5", device="cpu")
+    codes = 3 * np.random.default_rng(0).standard_normal((5, stage.d))
+    scorer = scorers.load("mini:conv3:5")
+    raw = scorer.score(generators.load("mini-texture").render(codes))[:, 0]
+    q = scorer.reference_quantiles
+    expected = (raw - q["p50"][0]) / (q["p99"][0] - q["p50"][0])
+    np.testing.assert_allclose(stage.clean(codes), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("world", [MINI, upconv_world(16)], ids=lambda world: world.name)
+def test_a_score_is_the_same_in_any_company(world):
+    stage = Stage(world, "mini:fc6:3", device="cpu")
+    codes = np.random.default_rng(1).standard_normal((11, stage.d)) * 3
+    together = stage.clean(codes)
+    np.testing.assert_array_equal(stage.clean(codes[4:6]), together[4:6])
+    assert len(stage.clean(codes[:0])) == 0
+    assert np.ptp(together) > 0.01
+
+
+def test_a_network_of_ones_own_needs_only_the_protocols():
+    world = own_world("tests.benchmarks.made:flat", norm=2.0)
+    stage = Stage(world, "mini:fc6:3", device="cpu")
+    assert (world.name, stage.d) == ("flat", 2)
+    a, b, c = stage.clean(np.array([[0.0, 0.0], [1.0, 1.0], [0.0, 0.0]]))
+    assert a == c != b
+
+
+def test_a_start_is_one_codes_for_all_and_another_for_other_units_and_seeds():
+    stage, other = (Stage(MINI, f"mini:fc6:{k}", device="cpu") for k in (3, 4))
+    np.testing.assert_array_equal(
+        stage.start(1), Stage(MINI, "mini:fc6:3", device="cpu").start(1)
+    )
+    assert (stage.start(1) != stage.start(2)).any()
+    assert (stage.start(1) != other.start(1)).any()
+
+
+def test_the_seeded_generator_is_deepsims_in_shape_and_always_the_same():
+    net = upconv.Net(1)
+    # The published network's parameters, counted from its description.
+    assert sum(p.numel() for p in net.parameters()) == 56_097_891
+    one, two = upconv.load(16, device="cpu"), upconv.load(16, device="cpu")
+    assert one.sha256 == two.sha256 != upconv.load(8, device="cpu").sha256
+    codes = at_norm(np.random.default_rng(0).standard_normal((16, 4096)), 300.0)
+    with torch.inference_mode():
+        images = one.synthesize(torch.from_numpy(codes.astype(np.float32)))
+    assert images.shape == (16, 3, 256, 256)
+    contrast = 255 * float(images.std())
+    assert 30 < contrast < 60  # 50 before clipping, over other codes
+    clipped = float(((images == 0) | (images == 1)).float().mean())
+    assert clipped < 0.15
+
+
+def test_codes_are_brought_to_one_norm_and_zeros_stay():
+    codes = np.array([[3.0, 4.0], [0.0, 0.0], [0.0, 1e-3]])
+    np.testing.assert_allclose(at_norm(codes, 10.0), [[6, 8], [0, 0], [0, 10]])
