@@ -1,0 +1,314 @@
+"""Optimizers of other libraries as a thread's optimizer: pycma, cmaes, nevergrad, evosax.
+
+In a session file: `optimizer = "pycma"`, `"cmaes"`, `"nevergrad"` or `"evosax"`, and in
+`optimizer_options` the step size, `algorithm` (of the last three), and what else each takes.
+The libraries are extras of this package, imported when one is made.
+
+Resuming. What these libraries hold between generations cannot be written as plain arrays, and
+nothing is pickled here: the state is the seed and the history of all that was told (rows and
+scores, some kilobytes; the codes follow from them), and `from_state` replays it. That is the
+same bit for bit, on the same machine with the same versions, and takes as long as the library
+took for all the generations before. Where a version draws otherwise, `adopt` puts the recorded
+codes in the place of the generation that is due, and the session is marked.
+
+Knows arrays, and the random generator handed to it, from which it draws one seed when made.
+Knows nothing of images, units, files or clocks.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from evolver.errors import ConfigError, DataError
+from evolver.optimizers._engines import (
+    CmaesEngine,
+    Engine,
+    EvosaxEngine,
+    NevergradEngine,
+    PyCMAEngine,
+)
+from evolver.optimizers._settings import (
+    check_arrays,
+    check_numbers,
+    rows_of,
+    start,
+    step,
+    whole,
+)
+from evolver.optimizers._shell import Shell
+from evolver.optimizers._state import array_of_text, text_of_array
+from evolver.optimizers._strategy import default_popsize, rank_weights
+from evolver.types import Codes, Scores, Vector
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import ArrayLike, NDArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReplayState:
+    """The seed, and all that was told since: what a search is replayed from."""
+
+    popsize: int  # n, codes drawn a generation
+    seed: int  # of the library's random stream
+    sigma: float  # > 0, first step size, latent units
+    settings: Vector  # what else the library was given, JSON as numbers
+    given: Codes  # (m, d) the caller's first population while it is due, (0, d) after
+    begin: Vector  # (d,) where the library starts
+    counts: Vector  # (g,) codes told, in each generation that the library drew
+    rows: Vector  # (sum of counts,) which codes, by their row in what was asked for
+    scores: Vector  # (sum of counts,) their scores, larger is better
+    adopted_in: Vector  # (a,) generations whose codes were adopted
+    adopted: Codes  # (a n, d) those codes
+
+
+class _Replayed(Shell[ReplayState]):
+    """What the optimizers of this file share; `_engine` says what they drive."""
+
+    state_type: ClassVar = ReplayState
+    _engine: ClassVar[type[Engine]]
+
+    def _make(
+        self,
+        d: int,
+        rng: np.random.Generator,
+        popsize: int | None,
+        sigma: float,
+        initial: ArrayLike | None,
+        settings: Mapping[str, Any],
+    ) -> None:
+        d = whole("d", d, at_least=2)
+        n = default_popsize(d) if popsize is None else popsize
+        begin, given = start(d, initial)
+        try:
+            text = json.dumps(dict(settings), sort_keys=True)
+        except TypeError as exc:
+            raise ConfigError(
+                f"options must be numbers, texts and lists of them: {exc}"
+            ) from exc
+        state = ReplayState(
+            popsize=whole("popsize", n, at_least=4),
+            seed=int(rng.integers(2**31)),
+            sigma=step(sigma),
+            settings=array_of_text(text),
+            given=given,
+            begin=begin,
+            counts=np.zeros(0),
+            rows=np.zeros(0),
+            scores=np.zeros(0),
+            adopted_in=np.zeros(0),
+            adopted=np.zeros((0, d)),
+        )
+        self._begin(state, rng)
+        self._start_engine()
+
+    def _begin(self, state: ReplayState, rng: np.random.Generator) -> None:
+        super()._begin(state, rng)
+        self._live: Engine | None = None
+        self._were_adopted = False
+
+    def _start_engine(self) -> Engine:
+        """Make the library's object, and bring it to where the state says it stood."""
+        s = self._state
+        engine = self._engine(
+            s.begin,
+            sigma=s.sigma,
+            popsize=s.popsize,
+            seed=s.seed,
+            settings=json.loads(text_of_array(s.settings)),
+        )
+        ends = np.cumsum(s.counts, dtype=np.int64)
+        adopted = {int(g): i for i, g in enumerate(s.adopted_in)}
+        for g, (end, count) in enumerate(zip(ends, s.counts, strict=True)):
+            codes = engine.ask()
+            if g in adopted:
+                codes = s.adopted[adopted[g] * s.popsize :][: s.popsize]
+            told = slice(end - int(count), end)
+            engine.tell(codes, s.rows[told].astype(np.intp), s.scores[told])
+        self._live = engine
+        return engine
+
+    def _next(self) -> tuple[Codes, Codes]:
+        s = self._state
+        self._were_adopted = False
+        if len(s.given):
+            return s.given, s.given.copy()
+        codes = (self._live or self._start_engine()).ask()
+        if not np.isfinite(codes).all():
+            raise DataError(
+                f"{type(self).__name__} has drawn codes that are not finite: the search has "
+                "diverged. Start again, with a smaller sigma"
+            )
+        return codes, codes.copy()
+
+    def adopt(self, codes: ArrayLike) -> None:
+        """Take `codes` for what the last `ask` returned; as `Shell.adopt`."""
+        super().adopt(codes)
+        self._were_adopted = True
+
+    def _learn(self, codes: Codes, scores: Scores, rows: NDArray[np.intp]) -> ReplayState:
+        s, asked = self._state, self._asked
+        if len(s.given):
+            self._live = None  # it is to start elsewhere than it was made
+            begin = rank_weights(scores) @ codes
+            return replace(s, given=s.given[:0], begin=begin)
+        if asked is None or self._live is None:
+            raise DataError("tell() without ask()")
+        self._live.tell(asked, rows, scores)
+        if self._were_adopted:
+            s = replace(
+                s,
+                adopted_in=np.append(s.adopted_in, float(len(s.counts))),
+                adopted=np.concatenate([s.adopted, asked]),
+            )
+        return replace(
+            s,
+            counts=np.append(s.counts, float(len(rows))),
+            rows=np.append(s.rows, rows.astype(np.float64)),
+            scores=np.append(s.scores, scores),
+        )
+
+    @classmethod
+    def _check(cls, state: ReplayState) -> None:
+        d, told = rows_of(state.begin), rows_of(state.rows)
+        adopted = rows_of(state.adopted_in)
+        check_arrays(
+            state,
+            {
+                "begin": (d,),
+                "given": (rows_of(state.given), d),
+                "settings": (rows_of(state.settings),),
+                "counts": (rows_of(state.counts),),
+                "rows": (told,),
+                "scores": (told,),
+                "adopted_in": (adopted,),
+                "adopted": (adopted * state.popsize, d),
+            },
+        )
+        bounds = {"popsize": (4, np.inf), "seed": (0, 2**31), "sigma": (1e-150, 1e150)}
+        check_numbers(state, bounds)
+        whole_numbers = np.concatenate([state.counts, state.rows])
+        if state.counts.sum() != told or (whole_numbers % 1).any() or (whole_numbers < 0).any():
+            raise DataError(
+                f"counts of the state must add up to its {told} rows, and both be whole "
+                "numbers >= 0. Pass a state as it was saved"
+            )
+
+
+class PyCMA(_Replayed):
+    """pycma's `CMAEvolutionStrategy`, the reference implementation of CMA-ES.
+
+    Only the ranks of scores reach it. A population from which codes were lost is told with
+    repeats of those that were scored in their place.
+
+    Parameters
+    ----------
+    d : int >= 2, latent dimensions
+    rng : numpy.random.Generator, of which one seed is drawn, here
+    popsize : int >= 4, codes a generation; 4 + floor(3 log2 d) by default
+    sigma : float > 0, first step size, latent units
+    initial : where the search starts, latent units. None: at zero. Shape (d,): at this code.
+        Shape (m, d): these codes are the first population; the library starts from their
+        mean, weighted by rank
+    diagonal : a diagonal covariance: at 4096 dimensions a generation costs milliseconds, and
+        with a full one there are eigendecompositions of many seconds
+    options : further options of `cma.CMAOptions`
+
+    Raises
+    ------
+    ConfigError
+        A setting is out of its range or unknown, or cma is not installed (extra `pycma`).
+    DataError
+        `initial` has the wrong shape or is not finite.
+    """
+
+    _engine = PyCMAEngine
+
+    def __init__(
+        self,
+        d: int,
+        *,
+        rng: np.random.Generator,
+        popsize: int | None = None,
+        sigma: float = 2.0,
+        initial: ArrayLike | None = None,
+        diagonal: bool = False,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        settings = {"CMA_diagonal": bool(diagonal)} | dict(options or {})
+        self._make(d, rng, popsize, sigma, initial, settings)
+
+
+class Cmaes(_Replayed):
+    """An optimizer of the library cmaes: 'CMA', 'SepCMA', 'XNES'.
+
+    Only the ranks of scores reach it, and lost codes are made up for, as in `PyCMA`; so are
+    the parameters, but for `algorithm`. Extra `cmaes`.
+    """
+
+    _engine = CmaesEngine
+
+    def __init__(
+        self,
+        d: int,
+        *,
+        rng: np.random.Generator,
+        popsize: int | None = None,
+        sigma: float = 2.0,
+        initial: ArrayLike | None = None,
+        algorithm: str = "SepCMA",
+    ) -> None:
+        self._make(d, rng, popsize, sigma, initial, {"algorithm": algorithm})
+
+
+class Nevergrad(_Replayed):
+    """An optimizer of nevergrad, by its name in `nevergrad.optimizers.registry`.
+
+    The scores themselves reach it, of the codes that were scored and of no others. Parameters
+    as `PyCMA`, but for `algorithm` and `budget`, codes of the whole run, after which some of
+    its optimizers schedule themselves. Extra `nevergrad`.
+    """
+
+    _engine = NevergradEngine
+
+    def __init__(
+        self,
+        d: int,
+        *,
+        rng: np.random.Generator,
+        popsize: int | None = None,
+        sigma: float = 2.0,
+        initial: ArrayLike | None = None,
+        algorithm: str = "DiagonalCMA",
+        budget: int = 3000,
+    ) -> None:
+        settings = {"algorithm": algorithm, "budget": whole("budget", budget, at_least=1)}
+        self._make(d, rng, popsize, sigma, initial, settings)
+
+
+class Evosax(_Replayed):
+    """A distribution-based algorithm of evosax, by its name there; float32, on jax.
+
+    The scores themselves reach it, as float32, and lost codes are made up for as in `PyCMA`;
+    so are the parameters, but for `algorithm`; `sigma` is its `std_init`, where it has one.
+    Extra `evosax`.
+    """
+
+    _engine = EvosaxEngine
+
+    def __init__(
+        self,
+        d: int,
+        *,
+        rng: np.random.Generator,
+        popsize: int | None = None,
+        sigma: float = 2.0,
+        initial: ArrayLike | None = None,
+        algorithm: str = "Sep_CMA_ES",
+    ) -> None:
+        self._make(d, rng, popsize, sigma, initial, {"algorithm": algorithm})
