@@ -45,7 +45,7 @@ class TestLine:
     @given(
         st.integers(0, 2**32), st.integers(3, 60), st.floats(-2e-4, 2e-4), st.floats(0, 3e-3)
     )
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=8, deadline=None)
     def test_as_a_general_optimizer_would(self, seed, n, drift, noise):
         rng = np.random.default_rng(seed)
         x, y = seen(rng, n, rate=1 + drift, noise_s=noise, every_s=1.0)
@@ -130,7 +130,7 @@ class TestClockFit:
 
     def test_a_rate_that_changes_slowly_is_followed(self):
         """A crystal that warms up: 20 millionths in an hour; a line over all would miss it."""
-        x = np.arange(0, 3600, 0.5)
+        x = np.arange(0, 3600, 2.0)
         y = x + 20e-6 / 3600 * x**2 / 2
         fit = ClockFit(span_s=120.0)
         for a, b in zip(

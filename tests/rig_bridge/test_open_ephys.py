@@ -213,7 +213,7 @@ def test_what_comes_twice_or_out_of_order_is_put_right(setup, fault):
 def test_a_stall_aborts_what_was_shown_and_is_got_over(setup):
     s = setup()
     s.show(3)
-    ask_fault(HOST, s.emulator.port, "stall", 1500)
+    ask_fault(HOST, s.emulator.port, "stall", 1200)
     s.show(3)
     s.until(lambda: s.tally.stalls == 1)
     s.show(8)
