@@ -9,7 +9,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types contracts pytest soak soak-full bench format clean
+.PHONY: help demo test lint types contracts audit pytest soak soak-full bench format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -17,7 +17,7 @@ help:  ## list the targets
 demo: $(VENV)/installed  ## evolve images for a simulated neuron, and write the report
 	$(BIN)/evolver demo
 
-test: lint types contracts pytest  ## everything that must hold: style, types, import contracts, tests
+test: lint types contracts audit pytest  ## everything that must hold: style, types, contracts, dependencies, tests
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check
@@ -28,6 +28,9 @@ types: $(VENV)/installed-dev
 
 contracts: $(VENV)/installed-dev
 	$(BIN)/lint-imports
+
+audit: $(VENV)/installed-dev  ## known vulnerabilities of what is installed, where advisories can be reached
+	$(BIN)/python -m tests.audit
 
 pytest: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadgroup

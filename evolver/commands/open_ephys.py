@@ -183,7 +183,7 @@ def emulator(
         ),
     ] = "",
 ) -> None:
-    """Be Open Ephys' ZMQ Interface with simulated neurons, for a rig with --emulated.
+    """Be Open Ephys' ZMQ Interface with simulated neurons, to try a rig without one.
 
     The neurons see what the rig shows through linear receptive fields of coarse colours.
     """
