@@ -18,7 +18,7 @@ import zmq
 from rig_bridge import codec
 from rig_bridge.auth import RigKey
 from rig_bridge.errors import EndpointError, ProtocolError, RefusedError
-from rig_bridge.messages import Hello
+from rig_bridge.messages import Hello, Level
 from rig_bridge.rig_link import Prepare, RigAction, RigLink, SendToEngine, Stop
 from rig_bridge.sockets import Monitor, set_options
 from rig_bridge.trials import Image, Presentation, TrialResult
@@ -60,6 +60,15 @@ class LatePresenter(Presenter, Protocol):
         was presented for, within seconds of its window's end; an aborted one where the
         recording failed.
         """
+        ...
+
+
+@runtime_checkable
+class Reporting(Protocol):
+    """A presenter, or half of one, that has something to say now and then."""
+
+    def notices(self) -> Sequence[tuple[Level, str]]:
+        """Return what people at the engine should read, each once; it goes on record."""
         ...
 
 
@@ -213,7 +222,10 @@ class RigClient:
             poller.poll(math.ceil(wake_s * 1000))
 
     def _collect(self, socket: zmq.Socket[bytes], link: RigLink) -> None:
-        """Ask the presenter for results that came later."""
+        """Ask the presenter for results that came later, and for what it has to say."""
+        if link.welcomed and isinstance(self._presenter, Reporting):
+            for level, text in self._presenter.notices():
+                self._do(socket, link.notice(level, text))
         if link.is_awaiting and self._late is not None:
             for block, result in self._late.collect():
                 self._do(socket, link.collected(block, result))

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rig_bridge.client import Reporting
 from rig_bridge.errors import RequestError
-from rig_bridge.messages import Hello
+from rig_bridge.messages import Hello, Level
 from rig_bridge.rigs.parts import Acquisition, ImageDisplay, Recorded
 from rig_bridge.trials import Image, Presentation, TrialResult, aborted
 
@@ -70,6 +71,11 @@ class CombinedRig:
         return [
             (one.shown.presentation.block, _result(one)) for one in self._acquisition.collect()
         ]
+
+    def notices(self) -> Sequence[tuple[Level, str]]:
+        """Return what either half has to say."""
+        halves = (self._display, self._acquisition)
+        return [one for half in halves if isinstance(half, Reporting) for one in half.notices()]
 
     def blank(self) -> None:
         """Clear the screen."""

@@ -152,3 +152,21 @@ def test_over_the_wire_results_come_while_others_are_shown(behind):
     assert sorted(t.presentation for t in got) == list(range(9))
     assert {(t.status, t.onset_source) for t in got} == {("ok", "photodiode")}
     assert display.calls[-1] == "blank"
+
+
+class Anxious(FakeAcquisition):
+    """Has something to say with the first window."""
+
+    def __init__(self):
+        super().__init__()
+        self.said = [("warning", "the clocks do not go together")]
+
+    def notices(self):
+        said, self.said = (self.said, []) if self.asked else ([], self.said)
+        return said
+
+
+def test_what_a_half_has_to_say_reaches_the_engine_once():
+    _, events = serve(CombinedRig(FakeDisplay(), Anxious()), [request()])
+    said = [(e.level, e.text) for e in events if isinstance(e, m.Notice)]
+    assert said == [("warning", "the clocks do not go together")]

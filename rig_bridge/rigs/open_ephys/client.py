@@ -12,13 +12,14 @@ import logging
 import secrets
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import zmq
 
 from rig_bridge.errors import EndpointError, ProtocolError
-from rig_bridge.messages import Form, Unit
+from rig_bridge.messages import Form, Level, Unit
 from rig_bridge.rigs.open_ephys.format import (
     DATA_PORT,
     HEARTBEAT_S,
@@ -37,6 +38,7 @@ _DEAD_S = 5.0
 _SOCKET_QUEUE = 4096
 """Messages that wait for the thread; beyond it they are dropped, and the gap is seen."""
 _WAKE_MS = 50
+_REPORT_EVERY = 500  # images with an edge of the photodiode
 _LAST_PORT = 65_534  # the listening port is the next one
 
 
@@ -84,8 +86,9 @@ class OpenEphys:
             raise EndpointError(f"Open Ephys' port must be 1 to {_LAST_PORT}; got {port}")
         self._units, self._windows = units, Windows(units, timing or Timing())
         self._clock = clock
-        self._alarmed = False
+        self._alarmed, self._reported = False, 0
         self._warned: set[str] = set()
+        self._notices: deque[tuple[Level, str]] = deque(maxlen=100)
         self._lock = threading.Lock()
         self._receiver = _Receiver(host, port, application, clock, display_clock, self._take)
         self._receiver.start()
@@ -138,6 +141,12 @@ class OpenEphys:
         with self._lock:
             self._windows.take(message, header, arrived_ns, now_s)
 
+    def notices(self) -> Sequence[tuple[Level, str]]:
+        """Return what is wrong, and every 500 images how the clocks go; each once."""
+        said = list(self._notices)
+        self._notices.clear()
+        return said
+
     def close(self) -> None:
         """Stop listening."""
         self._receiver.close()
@@ -147,12 +156,22 @@ class OpenEphys:
         clocks, tally = health.clocks, health.tally
         if clocks.alarmed != self._alarmed:
             self._alarmed = clocks.alarmed
-            _log.warning(
-                "the clocks of display and acquisition %s: residual %.2f ms rms, %.2f ms max",
-                "do not go together" if clocks.alarmed else "go together again",
-                clocks.residual.rms_s * 1000,
-                clocks.residual.max_s * 1000,
+            left = clocks.residual
+            self._say(
+                "warning" if clocks.alarmed else "info",
+                f"the clocks of display and acquisition "
+                f"{'do not go together' if clocks.alarmed else 'go together again'}: residual "
+                f"{left.rms_s * 1000:.2f} ms rms, {left.max_s * 1000:.2f} ms at most",
             )
+        if clocks.matched >= self._reported + _REPORT_EVERY:
+            self._reported = clocks.matched
+            left = clocks.residual
+            text = (
+                f"clocks of display and acquisition: {clocks.matched} images with an edge, "
+                f"residual {left.rms_s * 1000:.2f} ms rms, {left.max_s * 1000:.2f} ms at most, "
+                f"{clocks.steps} steps"
+            )
+            self._say("info", text)
         if clocks.given_up and tally.edges == 0 and tally.other_lines:
             self._warn_once(
                 f"no photodiode: edges came on lines {sorted(tally.other_lines)} only"
@@ -165,7 +184,11 @@ class OpenEphys:
     def _warn_once(self, text: str) -> None:
         if text not in self._warned and len(self._warned) < 20:
             self._warned.add(text)
-            _log.warning("%s", text)
+            self._say("warning", text)
+
+    def _say(self, level: Level, text: str) -> None:
+        _log.log(logging.WARNING if level == "warning" else logging.INFO, "%s", text)
+        self._notices.append((level, text))
 
 
 class _Receiver(threading.Thread):
