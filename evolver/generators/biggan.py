@@ -271,7 +271,7 @@ def fetch(wanted: KnownFile) -> Path:
     if (path := here(wanted)) is not None:
         return path
     if hub.offline():
-        raise hub.missing(wanted, "and HF_HUB_OFFLINE says to ask nobody")
+        raise hub.missing(wanted, "HF_HUB_OFFLINE says to ask nobody for it")
     import requests
 
     url = str(wanted.page)

@@ -2,6 +2,9 @@
 
 Knows tensors, pixels and how many images to draw at once. Knows nothing of architectures,
 weight files, scores or seeds: the same codes on the same device always give the same images.
+
+Arithmetic is float32 throughout. Half the width is no faster on a processor, and moves pixels
+of DeePSim's fc6 by up to 13 grey levels (bfloat16, codes four times standard normal).
 """
 # pyright: basic, reportCallIssue=false
 # torch types the result of calling a Module as Any or Tensor, whatever the Module says.

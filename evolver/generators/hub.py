@@ -165,7 +165,9 @@ def _from_hub(
                 raise
             path = fetched(ask=True)
     except broken as error:
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        if offline():
+            raise missing(wanted, "HF_HUB_OFFLINE says to ask nobody for it") from error
+        reason = " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
         raise missing(wanted, f"the Hub's client says: {reason}") from error
     # The cache names a file by what the Hub called it: for large files, their digest.
     blob = path.resolve().name
