@@ -225,7 +225,7 @@ class OptimizerConformance:
             optimizer.adopt(np.zeros((4, self.d)))
         self.run(optimizer, done)
         codes = optimizer.ask()
-        other = codes * (1 + 1e-9)
+        other = codes * (1 + 1e-9) + 1e-9
         for wrong in (other[1:], other * np.nan):
             with pytest.raises(DataError, match="finite and of shape"):
                 optimizer.adopt(wrong)
