@@ -8,7 +8,8 @@ inside its storage and take no more room than it, a storage must be as long as i
 must be plain numbers. Arrays are views of the file's bytes until `tensors` copies them.
 """
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
-# A pattern that captures from an object says nothing of what is inside; the checks do.
+# A pattern that captures from an object says nothing of what is inside; the checks do. They ask
+# for a value's type before they compare it: an array's answer to == is another array.
 
 from __future__ import annotations
 
@@ -88,7 +89,12 @@ class NumpyType:
     def build(self, state: object) -> None:
         """Take the byte order; refuse fields, shapes and metadata."""
         match state:
-            case (3, "<" | ">" | "|" | "=" as order, None, None, None, *_):
+            case (int(version), str(order), None, None, None, *_) if version == 3 and order in {
+                "<",
+                ">",
+                "|",
+                "=",
+            }:
                 self.order = order
             case _:
                 raise PickleError("a dtype must be one of plain numbers")
@@ -108,7 +114,9 @@ class NumpyArray:
     def build(self, state: object) -> None:
         """Take shape, dtype and bytes, which must agree."""
         match state:
-            case (1, shape, NumpyType() as kind, bool(fortran), memoryview()):
+            case (int(version), shape, NumpyType() as kind, bool(fortran), memoryview()) if (
+                version == 1
+            ):
                 raw = cast("memoryview", state[4])
             case _:
                 raise PickleError("the state of an array must be shape, dtype, order and bytes")
@@ -244,12 +252,12 @@ def _module(args: tuple[object, ...]) -> Module:
     match args:
         case (
             {
-                "type": "class",
-                "version": 6,
+                "type": str(kind),
+                "version": int(version),
                 "class_name": str(class_name),
                 "state": dict(state),
             },
-        ):
+        ) if kind == "class" and version == 6:
             return Module(class_name, cast("dict[str, object]", state))
         case _:
             raise PickleError("must describe a class, in version 6, with its state")
@@ -297,7 +305,9 @@ def _storage(args: tuple[object, ...], budget: Budget) -> Storage:
 
     def persistent(key: object) -> object:
         match key:
-            case ("storage", Name(text=kind), str(label), str(), int(count), None):
+            case (str(role), Name(text=kind), str(label), str(), int(count), None) if (
+                role == "storage"
+            ):
                 found.append((_STORAGES[kind], label, count))
             case _:
                 raise PickleError("must be the description of a storage")
@@ -338,7 +348,7 @@ def _numpy_type(args: tuple[object, ...]) -> NumpyType:
 
 def _numpy_array(args: tuple[object, ...]) -> NumpyArray:
     match args:
-        case (Name(text="numpy.ndarray"), (0,), memoryview()):
+        case (Name(text="numpy.ndarray"), tuple(), memoryview()):
             return NumpyArray()
         case _:
             raise PickleError("must make a numpy.ndarray")

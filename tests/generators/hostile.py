@@ -242,6 +242,30 @@ ATTACKS = {
     ),
     # Modules
     "another version": (module(version=5), "in version 6"),
+    # Arrays where a number or a text is compared: their == is no answer
+    "array for a type": (
+        call(
+            "torch_utils.persistence",
+            "_reconstruct_persistent_obj",
+            table(type=tensor(), version=tensor(), class_name=text("a"), state=b"}"),
+        ),
+        "version 6",
+    ),
+    "array for an order": (
+        dtype(state=group(number(3), tensor(), b"N", b"N", b"N")),
+        "plain numbers",
+    ),
+    "array for a version": (
+        dtype(state=group(tensor(), text("<"), b"N", b"N", b"N")),
+        "plain numbers",
+    ),
+    "array for letters": (call("numpy", "dtype", tensor()), "plain numbers"),
+    "array for a size": (
+        call("numpy._core.multiarray", "_reconstruct", tensor(), tensor(), tensor()),
+        "must make a numpy.ndarray",
+    ),
+    "array for a name": (tensor() + tensor() + b"\x93", "two texts"),
+    "array for a key": (b"}" + tensor() + b"Ns", "must be texts"),
     "no state": (
         call("torch_utils.persistence", "_reconstruct_persistent_obj", b"}"),
         "version 6",

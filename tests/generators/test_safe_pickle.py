@@ -285,6 +285,12 @@ def test_what_cannot_be_converted_leaves_no_file(tmp_path):
         (whole(table(G_ema=module("Discriminator"))), "Generator called G_ema"),
         (whole(table(G_ema=module())), "settings by name"),
         (whole(table(G_ema=module(_init_args=b")"))), "settings"),
+        (whole(table(G_ema=module(_init_args=tensor()))), "settings by name"),
+        (whole(table(G_ema=module(_init_args=b")", _init_kwargs=tensor()))), "settings"),
+        (
+            whole(table(G_ema=module(_init_args=b")", _init_kwargs=table(z_dim=tensor())))),
+            "settings",
+        ),
         (whole(table(G_ema=module(**good))), "by name and shape"),
         (whole(table(G_ema=module(**good, _modules=table(a=b"]")))), "must be a module"),
         (whole(table(G_ema=module(**good, _parameters=table(a=b"]")))), "must be a tensor"),

@@ -57,7 +57,7 @@ def convert(path: str | Path, out: str | Path) -> str:
     generator = value.get("G_ema") if isinstance(value, dict) else None
     if not isinstance(generator, Module) or generator.class_name != "Generator":
         raise WeightsError(f"{path} must hold a Generator called G_ema, as StyleGAN3's do")
-    if generator.state.get("_init_args") != ():
+    if not isinstance(given := generator.state.get("_init_args"), tuple) or given:
         raise WeightsError(f"{path} must hold its settings by name")
     config = config_from(generator.state.get("_init_kwargs"))
     found = tensors(generator, at_most=len(content))
