@@ -104,7 +104,12 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("preset", nargs="?", default="quick", help="quick (default), standard or published")
     add("--units", choices=(TRAINING, HELD_APART), default=HELD_APART, help="set of units")
-    add("--unit", action="append", metavar="NAME", help="these units instead, as mini:fc5:3")
+    add(
+        "--unit",
+        action="append",
+        metavar="NAME",
+        help="this unit instead; may be repeated: mini:fc5:3, or module:factory@ARGUMENT",
+    )
     add("--only", metavar="LABELS", help="these optimizers only, with commas; and cholesky")
     add(
         "--add",

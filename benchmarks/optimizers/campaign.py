@@ -106,7 +106,7 @@ def run(
             for outcomes in finished:
                 store.append(outcomes)
                 last = outcomes[-1].spec
-                words = f"{last.world} {last.unit} {last.noise}"
+                words = f"{last.unit}, {last.noise}"
                 bar.update(task, advance=len(outcomes), description=words)
     return [store.outcomes[spec.key] for spec, _ in due.runs]
 

@@ -35,8 +35,9 @@ if TYPE_CHECKING:
     from evolver.types import Codes, Scores, Vector
 
 Value: TypeAlias = bool | int | float | str | list[float]
-NORM, SPREAD, GENERATIONS = "$norm", "$spread", "$generations"
-"""Options with these values get the world's norm R, R / sqrt(d), and the plan's generations."""
+NORM, SPREAD = "$norm", "$spread"
+GENERATIONS, IMAGES = "$generations", "$images"
+"""Options with these values get the world's norm R, R / sqrt(d), and a run's length in both."""
 BASELINE = "cholesky"
 """The label all ratios are to."""
 
@@ -100,7 +101,12 @@ class Contestant:
         generations: int,
     ) -> AskTell:
         """Return a new optimizer."""
-        given = {NORM: norm, SPREAD: norm / d**0.5, GENERATIONS: generations}
+        given = {
+            NORM: norm,
+            SPREAD: norm / d**0.5,
+            GENERATIONS: generations,
+            IMAGES: generations * popsize,
+        }
         options = {
             name: given.get(value, value) if isinstance(value, str) else value
             for name, value in self.options
@@ -152,6 +158,14 @@ def _own(label: str, target: str, **options: Value) -> Contestant:
     return Contestant(label, target, tuple(options.items()))
 
 
+def _peer(
+    label: str, target: str, library: str, *, most_d: int | None = None, **options: Value
+) -> Contestant:
+    return Contestant(label, target, tuple(options.items()), library, most_d)
+
+
+_FULL = 1024  # dimensions up to which a full covariance is quick enough
+
 FIELD: tuple[Contestant, ...] = (
     # The published comparison's settings (Wang & Ponce, GECCO 2022).
     _own(BASELINE, "cholesky", sigma=3.0, update_every=10),
@@ -160,6 +174,21 @@ FIELD: tuple[Contestant, ...] = (
     _own("genetic", "genetic"),
     _own("sep", "sep", sigma=3.0),
     _own("random", "random", sigma=SPREAD),
+    _peer("pycma", "pycma", "cma", most_d=_FULL, sigma=2.0),
+    _peer("pycma-diagonal", "pycma", "cma", sigma=2.0, diagonal=True),
+    _peer("cmaes-sep", "cmaes", "cmaes", sigma=3.0, algorithm="SepCMA"),
+    _peer(
+        "nevergrad-cma",
+        "nevergrad",
+        "nevergrad",
+        most_d=_FULL,
+        sigma=3.0,
+        algorithm="CMA",
+        budget=IMAGES,
+    ),
+    _peer("ngopt", "nevergrad", "nevergrad", sigma=3.0, algorithm="NGOpt", budget=IMAGES),
+    _peer("cr-fm-nes", "evosax", "evosax", sigma=3.0, algorithm="CR_FM_NES"),
+    _peer("snes", "evosax", "evosax", sigma=3.0, algorithm="SNES"),
 )
 """Everyone there is, in the order of tables."""
 

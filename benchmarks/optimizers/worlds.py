@@ -89,8 +89,8 @@ def draw_units(set_name: str, per_layer: int, *, layers: tuple[str, ...] = LAYER
 
 
 def layer_of(unit: str) -> str:
-    """Return the layer in a unit's name."""
-    return unit.split(":")[1]
+    """Return the layer in a unit's name, the factory of a unit of one's own."""
+    return unit.partition("@")[0].split(":")[1]
 
 
 @lru_cache(maxsize=4)
@@ -108,6 +108,23 @@ def generator_of(name: str, device: str) -> Generator:
     if ":" in name:
         return attribute(name)(device=device)
     return generators.load(name, device=device)
+
+
+def scorer_of(unit: str, device: str) -> Scorer:
+    """Load one unit: a name that `scorers.load` knows, or ``module:factory@ARGUMENT``.
+
+    Raises
+    ------
+    ConfigError
+        There is no such unit, or the name stands for several.
+    """
+    path, own, argument = unit.partition("@")
+    found = (
+        attribute(path)(argument, device=device) if own else scorers.load(unit, device=device)
+    )
+    if len(found.unit_names) != 1:
+        raise ConfigError(f"a unit must be one unit; {unit!r} names {len(found.unit_names)}")
+    return found
 
 
 class Stage:
@@ -128,9 +145,7 @@ class Stage:
     def __init__(self, world: World, unit: str, *, device: str) -> None:
         self.world, self.unit = world, unit
         self._generator = generator_of(world.generator, device)
-        self._scorer: Scorer = scorers.load(unit, device=device)
-        if len(self._scorer.unit_names) != 1:
-            raise ConfigError(f"a unit must be one unit; {unit!r} names several")
+        self._scorer = scorer_of(unit, device)
         self._device = torch.device(device)
         self._chunk = _CHUNK_CPU if self._device.type == "cpu" else _CHUNK_GPU
         quantiles = getattr(self._scorer, "reference_quantiles", None)

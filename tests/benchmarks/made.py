@@ -107,3 +107,23 @@ class Flat:
 def flat(*, device):
     assert device == "cpu"
     return Flat()
+
+
+class Brightness:
+    """A unit that likes one colour."""
+
+    sha256 = "1" * 64
+    reference_quantiles: ClassVar = {"p50": np.array([100.0]), "p99": np.array([150.0])}
+
+    def __init__(self, channel):
+        self.channel = channel
+        self.unit_names = (f"brightness of {channel}",)
+
+    def score(self, images):
+        channel = ("red", "green", "blue").index(self.channel)
+        return images[..., channel].mean(axis=(1, 2))[:, None]
+
+
+def brightness(argument, *, device):
+    assert device == "cpu"
+    return Brightness(argument)

@@ -49,7 +49,13 @@ def test_another_text_is_refused(text):
 
 
 def test_settings_that_depend_on_the_world_are_filled_in():
-    options = (("r", "$norm"), ("s", "$spread"), ("g", "$generations"), ("word", "norm"))
+    options = (
+        ("r", "$norm"),
+        ("s", "$spread"),
+        ("g", "$generations"),
+        ("word", "norm"),
+        ("n", "$images"),
+    )
     found = Contestant("k", "tests.benchmarks.made:Keeps", options).make(
         100,
         rng=np.random.default_rng(0),
@@ -58,7 +64,7 @@ def test_settings_that_depend_on_the_world_are_filled_in():
         norm=150.0,
         generations=75,
     )
-    assert found.options == {"r": 150.0, "s": 15.0, "g": 75, "word": "norm"}
+    assert found.options == {"r": 150.0, "s": 15.0, "g": 75, "word": "norm", "n": 300}
 
 
 def test_who_is_not_there_is_said_with_the_reason():

@@ -75,6 +75,15 @@ def test_a_network_of_ones_own_needs_only_the_protocols():
     assert a == c != b
 
 
+def test_a_unit_of_ones_own_is_made_by_a_factory():
+    stage = Stage(MINI, "tests.benchmarks.made:brightness@red", device="cpu")
+    images = generators.load("mini-texture").render(np.ones((2, 256)))
+    np.testing.assert_allclose(
+        stage.clean(np.ones((2, 256))), (images[..., 0].mean(axis=(1, 2)) - 100) / 50
+    )
+    assert layer_of("tests.benchmarks.made:brightness@red") == "brightness"
+
+
 def test_a_start_is_one_codes_for_all_and_another_for_other_units_and_seeds():
     stage, other = (Stage(MINI, f"mini:fc6:{k}", device="cpu") for k in (3, 4))
     np.testing.assert_array_equal(
