@@ -93,7 +93,7 @@ def read_converted(path: Path) -> tuple[Config, dict[str, torch.Tensor], str]:
     if content[:2] in {b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"}:
         raise WeightsError(
             f"{path} is a pickle, which is not run from: convert it once, by "
-            "evolver.generators.stylegan3.convert(path, out)"
+            "'evolver weights convert FILE OUT.safetensors --as stylegan3'"
         )
     about = _about(content, path)
     if about.get("format") != FORMAT:

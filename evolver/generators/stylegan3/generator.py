@@ -165,7 +165,7 @@ def stylegan3(
     if weights is None:
         raise ConfigError(
             "stylegan3 must be given weights: an official pickle, converted once by "
-            "evolver.generators.stylegan3.convert(path, out)"
+            "'evolver weights convert FILE OUT.safetensors --as stylegan3'"
         )
     net, sha256 = load_network(
         weights,
