@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +18,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
@@ -28,21 +27,22 @@ import zmq
 from evolver.daemon import talk
 from evolver.daemon.children import fold_in_child
 from evolver.daemon.control import (
-    ChildStatus,
     ControlServer,
     Reply,
     Request,
     Status,
     runtime_folder,
 )
-from evolver.errors import DataError
+from evolver.daemon.processes import KEPT_STARTS, Child
+from evolver.errors import DataError, RecordingError
 from evolver.layout import JOURNAL, RECORDING
 from evolver.ports import CommandName, Progress
+from evolver.recording.link import RecorderStatus, recorder_status
 
 logger = logging.getLogger(__name__)
 
 _POLL_MS = 200
-_RESTARTS, _WITHIN_S = 5, 600.0
+_WITHIN_S = 600.0
 _BACKOFF_S = (0.0, 1.0, 2.0, 5.0, 10.0)
 _END_PATIENCE_S = 60.0
 _DISK_EVERY_S = 5.0
@@ -91,33 +91,6 @@ class Console:
     on_event: Callable[[str], None]
 
 
-@dataclass(slots=True, eq=False)
-class _Child:
-    """One process, and what there is to know of it."""
-
-    name: str
-    command: list[str]
-    log: Path
-    process: subprocess.Popen[bytes] | None = None
-    reader: talk.Reader | None = None
-    restarts: int = 0
-    recent: deque[float] = field(default_factory=lambda: deque[float](maxlen=_RESTARTS))
-    start_at: float = 0.0  # seconds, monotonic; not before then
-    wanted: bool = True  # to be running
-
-    @property
-    def running(self) -> bool:
-        """Whether it runs."""
-        return self.process is not None and self.process.poll() is None
-
-    def status(self) -> ChildStatus:
-        """Return what an operator may want to know."""
-        down = "restarting" if self.wanted else "ended"
-        state = "running" if self.running else down
-        pid = self.process.pid if self.process is not None else 0
-        return ChildStatus(self.name, pid, state, self.restarts, _memory_mb(pid))
-
-
 class Supervisor:
     """Runs one session to its end.
 
@@ -141,34 +114,34 @@ class Supervisor:
         self._ended_at: float | None = None
         self._signals = self._asked = 0
         self._orphan_read, self._orphan_write = os.pipe()  # closed by our death
-        self._disk = _Disk(self._folder)
-        self._disk_said = 0
-        address = runtime_folder() / f"{self._id[:12]}.rec"
+        self._recorder_status: RecorderStatus | None = None
+        self._disk_asked, self._disk_said = 0.0, 0
+        self._address = address = str(runtime_folder() / f"{self._id[:12]}.rec")
         logs = self._folder / "logs"
         logs.mkdir(exist_ok=True)
         python = [sys.executable, "-m"]
-        self._recorder = _Child(
+        self._recorder = Child(
             "recorder",
             [
                 *python,
                 "evolver.recording.process",
                 str(self._folder / JOURNAL),
-                str(address),
+                address,
                 "--parent",
                 str(self._orphan_read),
             ],
             logs / "recorder.log",
         )
-        self._engine = _Child(
+        self._engine = Child(
             "engine",
-            [*python, "evolver.daemon.engine", str(self._folder), str(address)],
+            [*python, "evolver.daemon.engine", str(self._folder), address],
             logs / "engine.log",
         )
-        self._pages: list[_Child] = []
+        self._pages: list[Child] = []
         if settings.page_port is not None:
             command = [*python, "evolver", "monitor", str(self._folder)]
             command += ["--port", str(settings.page_port)]
-            self._pages = [_Child("page", command, logs / "page.log")]
+            self._pages = [Child("page", command, logs / "page.log")]
 
     def run(self) -> str:
         """Run until the session is over and folded; return why it ended.
@@ -221,7 +194,7 @@ class Supervisor:
         self._look_at_disk(now)
         self._obey_signals()
 
-    def _keep(self, child: _Child, now: float) -> None:
+    def _keep(self, child: Child, now: float) -> None:
         """Start a child that is to run and does not."""
         if child.running or not child.wanted:
             return
@@ -235,7 +208,7 @@ class Supervisor:
         if now >= child.start_at:
             self._start(child)
 
-    def _start(self, child: _Child) -> None:
+    def _start(self, child: Child) -> None:
         command = list(child.command)
         talks = child is self._engine
         if talks and self._confirmed:
@@ -256,7 +229,7 @@ class Supervisor:
         if child.name == "page":
             self._page = self._read_address(child)
 
-    def _read_address(self, child: _Child) -> str:
+    def _read_address(self, child: Child) -> str:
         """Return the address that the page says on its first line."""
         stdout = child.process.stdout if child.process is not None else None
         if stdout is None:
@@ -269,7 +242,7 @@ class Supervisor:
             self._note(f"live page: {address}")
         return address
 
-    def _fallen(self, child: _Child, now: float) -> None:
+    def _fallen(self, child: Child, now: float) -> None:
         """Decide when a child that ended is started again, if it is."""
         status = child.process.returncode if child.process is not None else 0
         if child is self._engine and status in {0, talk.CANNOT_GO_ON}:
@@ -279,10 +252,12 @@ class Supervisor:
             return
         how = f"signal {-status}" if status < 0 else f"status {status}"
         child.recent.append(now)
-        many = len(child.recent) == _RESTARTS and now - child.recent[0] < _WITHIN_S
+        many = len(child.recent) == KEPT_STARTS and now - child.recent[0] < _WITHIN_S
         if many:
             child.wanted = False
-            text = f"the {child.name} ended {_RESTARTS} times, last with {how}; see {child.log}"
+            text = (
+                f"the {child.name} ended {KEPT_STARTS} times, last with {how}; see {child.log}"
+            )
             self._note(text)
             if child.name != "page":
                 self._failed = text
@@ -390,7 +365,7 @@ class Supervisor:
 
     def status(self) -> Status:
         """Return where the session stands."""
-        p = self._progress
+        p, recorder = self._progress, self._recorder_status
         state = self._waiting or ("running" if p is None else p.state)
         return Status(
             name=self._settings.name,
@@ -405,7 +380,7 @@ class Supervisor:
             waiting=self._waiting,
             rig_endpoint=self._endpoint,
             page=self._page,
-            disk_minutes=self._disk.minutes_left,
+            disk_minutes=None if recorder is None else recorder.minutes_left,
             children=tuple(c.status() for c in (self._recorder, self._engine, *self._pages)),
             events=tuple(self._events),
         )
@@ -435,9 +410,15 @@ class Supervisor:
         self._console.on_event(text)
 
     def _look_at_disk(self, now: float) -> None:
-        if not self._disk.look(now):
+        if now - self._disk_asked < _DISK_EVERY_S or not self._recorder.running:
             return
-        left = self._disk.minutes_left
+        self._disk_asked = now
+        try:
+            self._recorder_status = recorder_status(self._address, timeout_s=1.0)
+        except RecordingError as exc:
+            logger.info("%s", exc)  # it is starting
+            return
+        left = self._recorder_status.minutes_left
         warn, pause = self._settings.disk_minutes
         level = 0 if left is None or left >= warn else 1 if left >= pause else 2
         if level > self._disk_said:
@@ -510,37 +491,3 @@ _DONE: dict[CommandName, str] = {
     "reference-only": "only references from here on; 'resume' goes back to the evolution",
     "note": "noted",
 }
-
-
-class _Disk:
-    """How long the disk's room will do, from how fast it goes."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._looked = 0.0
-        self._seen: deque[tuple[float, int]] = deque(maxlen=120)
-        self.minutes_left: float | None = None
-
-    def look(self, now: float) -> bool:
-        """Look, now and then; return whether it did."""
-        if now - self._looked < _DISK_EVERY_S:
-            return False
-        self._looked = now
-        try:
-            free = shutil.disk_usage(self._folder).free
-            used = sum(p.stat().st_blocks * 512 for p in (self._folder / JOURNAL).glob("*.evj"))
-        except OSError:
-            return False
-        self._seen.append((now, used))
-        (then, before), (at, after) = self._seen[0], self._seen[-1]
-        pace = (after - before) / (at - then) if at > then else 0.0
-        self.minutes_left = free / pace / 60 if pace > 0 else None
-        return True
-
-
-def _memory_mb(pid: int) -> float:
-    try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
-    except (OSError, ValueError, IndexError):
-        return 0.0
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
