@@ -12,6 +12,7 @@ os.environ.setdefault(
 )
 
 import argparse
+import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -44,7 +45,9 @@ def main(arguments: list[str] | None = None) -> int:
             due, store, device=chosen.device, workers=workers, console=console
         )
         costs = [] if options.no_cost else campaign.costs(chosen, due, console=console)
-        text = page.write(chosen, due, outcomes, costs, options.out)
+        text = page.write(
+            chosen, due, outcomes, costs, options.out, command=_command(arguments)
+        )
     except EvolverError as error:
         console.print(str(error), style="red", markup=False)
         return 2
@@ -53,6 +56,16 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     print(text)
     return 0
+
+
+def _command(arguments: list[str] | None) -> str:
+    """Return the command line, without the place results go to."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if "--out" in words:
+        place = words.index("--out")
+        del words[place : place + 2]
+    words = [word for word in words if not word.startswith("--out=")]
+    return shlex.join(["python", "-m", "benchmarks.optimizers", *words])
 
 
 def _workers(device: str) -> int:

@@ -52,15 +52,28 @@ class _Shown:
 @dataclass(frozen=True, slots=True)
 class _Section:
     title: str
-    trust: _Table
+    trust: list[_Table]
     figures: list[_Shown]
     tables: list[_Table]
 
 
 def write(
-    plan: Plan, due: Due, outcomes: Sequence[Outcome], costs: Sequence[Cost], folder: Path
+    plan: Plan,
+    due: Due,
+    outcomes: Sequence[Outcome],
+    costs: Sequence[Cost],
+    folder: Path,
+    *,
+    command: str,
 ) -> str:
-    """Write the CSVs, tables.md, page.html and figures into `folder`; return the Markdown."""
+    """Write the CSVs, tables.md, page.html and figures into `folder`; return the Markdown.
+
+    Parameters
+    ----------
+    plan, due, outcomes, costs : what was run, and what came of it
+    folder : where to
+    command : what gives this result again
+    """
     tables.write_csv(outcomes, folder)
     scores = statistics.tabulate(outcomes)
     look = figures.looks([c.label for c in plan.contestants])
@@ -74,7 +87,7 @@ def write(
         for world in plan.worlds
     ]
     out = tables.apart(due.skipped, outcomes)
-    text = "\n".join(_markdown(plan, due, sections, out)) + "\n"
+    text = "\n".join(_markdown(plan, due, sections, out, command)) + "\n"
     (folder / "tables.md").write_text(text, encoding="utf-8")
     template = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -85,6 +98,7 @@ def write(
     page = template.render(
         title="Which optimizer to trust at which noise",
         byline=byline(plan),
+        command=command,
         lead=lead(plan, due),
         sections=sections,
         out=out,
@@ -136,7 +150,7 @@ def byline(plan: Plan) -> str:
     """Say when and where."""
     machine = torch.cuda.get_device_name() if plan.device.startswith("cuda") else "CPU"
     name = platform.processor() or platform.machine()
-    return f"{datetime.now().date()}, {name}, {machine}; preset {plan.preset}"
+    return f"{datetime.now().date()}, {name}, {machine}"
 
 
 def lead(plan: Plan, due: Due) -> str:
@@ -165,13 +179,24 @@ def _settings(plan: Plan) -> list[list[str]]:
     ]
 
 
-def _trust(scores: dict[str, Scores]) -> _Table:
-    return _Table(
-        "What to trust",
-        "By the clean score of the best image.",
-        tables.TRUST_HEAD,
-        tables.trust(scores),
-    )
+def _trust(scores: dict[str, Scores]) -> list[_Table]:
+    return [
+        _Table(
+            f"What to trust, {words}", note, tables.TRUST_HEAD, tables.trust(scores, measure)
+        )
+        for measure, words, note in (
+            (
+                "best",
+                "by the best image",
+                "The largest clean score of all codes evaluated; noise hides which one it is.",
+            ),
+            (
+                "mean_image",
+                "by the final mean image",
+                "What is left in hand when a run ends.",
+            ),
+        )
+    ]
 
 
 def _tables(
@@ -235,19 +260,23 @@ def _figures(
 
 
 def _markdown(
-    plan: Plan, due: Due, sections: list[_Section], out: list[tuple[str, str]]
+    plan: Plan,
+    due: Due,
+    sections: list[_Section],
+    out: list[tuple[str, str]],
+    command: str,
 ) -> list[str]:
     lines = [
         "## Optimizers: which to trust at which noise",
         "",
-        f"`python -m benchmarks.optimizers {plan.preset}`, {byline(plan)}.",
+        f"`{command}`, {byline(plan)}.",
         lead(plan, due),
         "",
         *(f"{note}\n" for note in NOTES),
     ]
     for section in sections:
         lines += [f"### {section.title}", ""]
-        for table in (section.trust, *section.tables):
+        for table in (*section.trust, *section.tables):
             lines += [f"**{table.title}.** {table.note}".rstrip(), ""]
             lines += [*tables.markdown(table.head, table.rows), ""]
     if out:

@@ -48,14 +48,14 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(line)} |" for line in lines]
 
 
-def trust(scores: dict[str, Scores]) -> list[list[str]]:
-    """Return one row a noise: what leads by best image, and what is as good."""
+def trust(scores: dict[str, Scores], measure: str) -> list[list[str]]:
+    """Return one row a noise: what leads by a measure, and what is as good."""
     rows: list[list[str]] = []
     for noise, found in scores.items():
         if not found.labels or not found.units:
             continue
-        first, beside = found.leaders("best")
-        ratio = found.ratios("best", to=BASELINE).get(first)
+        first, beside = found.leaders(measure)
+        ratio = found.ratios(measure, to=BASELINE).get(first)
         rows.append([
             Noise.parse(noise).words,
             first,

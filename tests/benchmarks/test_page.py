@@ -46,7 +46,7 @@ COSTS = [
 
 def test_everything_is_written_and_agrees(made, tmp_path):
     chosen, due, outcomes = made
-    text = page.write(chosen, due, outcomes, COSTS, tmp_path)
+    text = page.write(chosen, due, outcomes, COSTS, tmp_path, command="do <it>")
     assert text == (tmp_path / "tables.md").read_text(encoding="utf-8")
     assert "| no noise | sep | 1.50 (1.50 to 1.50) | none |" in text
     assert "| sep | 1.50 (1.50 to 1.50) | 1.000 | 1.50 (1.50 to 1.50) | 1.000 |" in text
@@ -54,8 +54,10 @@ def test_everything_is_written_and_agrees(made, tmp_path):
     assert "| sep | 2.00 | 2.00 | 3.00 | \N{EN DASH} |" in text
     assert "- snes: mini-texture: evosax is not installed" in text
     assert "- random: 1 run failed, the first on mini:fc5:0, noise 0: lost <b>" in text
+    assert "`do <it>`" in text
     html = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "lost &lt;b&gt;" in html
+    assert "<code>do &lt;it&gt;</code>" in html
     assert "<script" not in html
     assert not re.findall(r"(?:src|href)=\"(?!data:)", html)
     assert html.count("<img ") == 3
@@ -90,7 +92,7 @@ def test_few_units_give_no_verdict():
     ]
     from benchmarks.optimizers.statistics import tabulate
 
-    rows = tables.trust(tabulate(outcomes)["w"])
+    rows = tables.trust(tabulate(outcomes)["w"], "best")
     assert rows == [["no noise", "sep", "1.50", "too few units to tell"]]
 
 
