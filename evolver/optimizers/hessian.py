@@ -75,8 +75,9 @@ class HessianCMA(Shell[HessianState]):
     ----------
     d : int >= 1, latent dimensions
     rng : numpy.random.Generator
-    basis : path of an npz file in one of the public layouts (`read_basis` lists them), or the
-        pair (eigenvalues (m,), eigenvectors (d, m), one a column), in any order
+    basis : path of a metric's file, which 'evolver geometry compute' writes (`evolver.metric`
+        lists the public layouts, which are read too), or the pair (eigenvalues (m,),
+        eigenvectors (d, m), one a column), in any order
     basis_part : 'nois' or 'clas', the half of BigGAN's code that the basis is of
     popsize : int >= 2, codes a generation; 4 + floor(3 log2 d) by default
     sigma : float > 0, first step size. In use: 0.2 for BigGAN (k = 256, p = 1/2.5), 0.8 for
