@@ -64,7 +64,7 @@ def whole(tmp_path_factory):
     return ended.recording, list(disk.calls)
 
 
-def check(whole, places, tmp_path, monkeypatch):
+def check(whole, places, tmp_path, monkeypatch, caplog):
     """Fail the calls at these places, one session each; return how many had to wait."""
     reference, calls = whole
     waited = 0
@@ -73,6 +73,7 @@ def check(whole, places, tmp_path, monkeypatch):
             if how in {"short", "torn"} and calls[at] != "pwrite":
                 continue
             folder = tmp_path / f"{at}-{how}"
+            caplog.clear()  # an error that is kept keeps its session, with its generators
             try:
                 ended, slept = run(folder, FaultyDisk([at], how), monkeypatch)
             except RecordingError:
@@ -83,15 +84,17 @@ def check(whole, places, tmp_path, monkeypatch):
     return waited
 
 
-def test_storage_calls_may_fail_anywhere_in_a_session(whole, tmp_path, monkeypatch):
+def test_storage_calls_may_fail_anywhere_in_a_session(whole, tmp_path, monkeypatch, caplog):
     _, calls = whole
     first = {calls.index(name) for name in set(calls)}
-    check(whole, sorted(first | {len(calls) // 2, len(calls) - 1}), tmp_path, monkeypatch)
+    check(
+        whole, sorted(first | {len(calls) // 2, len(calls) - 1}), tmp_path, monkeypatch, caplog
+    )
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
-def test_every_storage_call_of_ten_generations_may_fail(whole, tmp_path, monkeypatch):
+def test_every_storage_call_of_ten_generations_may_fail(whole, tmp_path, monkeypatch, caplog):
     _, calls = whole
     step = share(1, 6)
-    assert check(whole, range(0, len(calls), step), tmp_path, monkeypatch) > 10
+    assert check(whole, range(0, len(calls), step), tmp_path, monkeypatch, caplog) > 10
