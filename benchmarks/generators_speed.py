@@ -96,6 +96,7 @@ def _net(name: str) -> tuple[nn.Module, int, int]:
     for module in model.modules():
         if hasattr(module, "weight_orig"):
             nn.utils.remove_spectral_norm(module)
+            nn.init.normal_(module.weight, std=0.01)  # or it would draw no numbers
     return BigGanNet(model, 0.7), 256, 256
 
 

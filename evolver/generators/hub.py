@@ -218,13 +218,19 @@ def missing(wanted: KnownFile, reason: str) -> WeightsError:
         about.insert(0, f"from {wanted.url}")
     if wanted.size is not None:
         about.append(f"about {wanted.size / 1e6:.0f} MB")
-    fetched = (
-        f"'evolver weights fetch {wanted.generator}' fetches it; or " if wanted.repo else ""
-    )
+    if wanted.pickled:
+        then = (
+            "Then 'evolver weights convert' writes it as safetensors; name what it wrote by "
+            "weights="
+        )
+    else:
+        command = f"'evolver weights fetch {wanted.generator}'"
+        first = f"{command} fetches it; or put" if wanted.repo else "Put"
+        by_hand = folder() / wanted.local_name
+        then = f"{first} it by hand as {by_hand}, or name its place by weights="
     return WeightsError(
         f"{wanted.generator} needs the file {wanted.filename} ({', '.join(about)}), which is "
-        f"not on this machine: {reason}. {fetched}put it by hand as "
-        f"{folder() / wanted.local_name}, or name its place by weights="
+        f"not on this machine: {reason}. {then}"
     )
 
 

@@ -196,7 +196,7 @@ class TestByName:
     def test_what_is_wanted_and_where_it_may_be_put(self, tmp_path):
         with pytest.raises(WeightsError, match=r"config\.json") as caught:
             biggan.deep_256()
-        for part in ("biggan-deep-256", "s3.amazonaws.com", "OFFLINE", "by hand"):
+        for part in ("biggan-deep-256", "s3.amazonaws.com", "OFFLINE", "Put it by hand"):
             assert part in str(caught.value)
         assert str(tmp_path / "data" / "weights" / "biggan-deep-256") in str(caught.value)
 
