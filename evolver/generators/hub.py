@@ -206,8 +206,10 @@ def digest(path: Path) -> str:
 
 def offline() -> bool:
     """Return whether the environment says that the Hub must not be asked."""
-    from huggingface_hub import constants
-
+    try:
+        from huggingface_hub import constants
+    except ImportError:  # then there is no Hub to ask, and others may be
+        return False
     return bool(constants.HF_HUB_OFFLINE)
 
 

@@ -1,6 +1,7 @@
 """Fetching weights from a server that speaks as the Hub does, and without one."""
 
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -137,3 +138,12 @@ def test_the_catalogue_names_every_built_in_generator_and_the_pinned_digests():
         found = hub.find(name)
         assert hub.check_digest(found) == digest
         assert found.path.stat().st_size == entry.size
+
+
+def test_without_the_hubs_client_the_message_says_so(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    monkeypatch.setattr(hub, "user_data_path", lambda name: tmp_path / name)
+    with pytest.raises(WeightsError, match="the package huggingface_hub is needed"):
+        hub.find("deepsim-norm1")
+    assert not hub.offline()
+    assert hub.find("mini-object").path.is_file()
