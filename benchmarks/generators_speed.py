@@ -15,7 +15,7 @@ Method
 Repeats
     (1) 7 rounds, medians. (2) One run each.
 Cost
-    About 5 minutes on two cores, most of it BigGAN and PGGAN; ``--quick`` leaves them out.
+    About 10 minutes, most of it BigGAN and PGGAN; ``--quick`` leaves them out.
 Outputs
     A Markdown section for RESULTS.md on standard output.
 

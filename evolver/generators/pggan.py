@@ -98,7 +98,7 @@ def load_pggan(
     weights : a file of HYPER's (`.params`), of the Hub's layout (`.bin`, `.safetensors`), or
         ``repo:file`` on the Hub; faces of 1024 pixels (CelebA-HQ) when None
     device : a torch device, "cpu" or "cuda:0"
-    chunk : images drawn at once; one of 1024 pixels takes about 0.4 GB
+    chunk : images drawn at once; one of 1024 pixels takes about 0.5 GB
     revision : commit, tag or branch on the Hub
     sha256 : the digest the file must have
 
