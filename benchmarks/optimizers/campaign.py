@@ -48,13 +48,14 @@ def _die_with_parent() -> None:
 
 @contextmanager
 def pool(workers: int, *, fresh: bool = False) -> Generator[ProcessPoolExecutor]:
-    """Worker processes that share nothing; what is not begun is dropped on the way out.
+    """Worker processes that share nothing; an error or Ctrl-C ends them at once.
 
     Parameters
     ----------
     workers : how many
     fresh : a new process for every task
     """
+    others = multiprocessing.active_children()
     executor = ProcessPoolExecutor(
         workers,
         mp_context=get_context("spawn"),
@@ -63,6 +64,11 @@ def pool(workers: int, *, fresh: bool = False) -> Generator[ProcessPoolExecutor]
     )
     try:
         yield executor
+    except BaseException:
+        for child in multiprocessing.active_children():
+            if child not in others:
+                child.terminate()
+        raise
     finally:
         executor.shutdown(cancel_futures=True)
 

@@ -228,6 +228,8 @@ def _figures(
     look: figures.Look,
     folder: Path,
 ) -> list[_Shown]:
+    if not any(found.labels and found.units for found in scores.values()):
+        return []
     drawn: list[tuple[str, str, str, Figure | None]] = [
         (
             "ratios",

@@ -65,17 +65,6 @@ class Scores:
             for label, row in zip(self.labels, values, strict=True)
         }
 
-    def won(self, measure: str, *, over: str) -> dict[str, float]:
-        """Return the share of units on which each scores more than `over`."""
-        if over not in self.labels:
-            return {}
-        values = self.values[measure]
-        base = values[self.labels.index(over)]
-        return {
-            label: float((row > base).mean())
-            for label, row in zip(self.labels, values, strict=True)
-        }
-
     def leaders(self, measure: str) -> tuple[str, list[str] | None]:
         """Return the optimizer with the largest mean, and those not told apart from it.
 

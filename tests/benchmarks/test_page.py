@@ -100,3 +100,14 @@ def test_looks_differ_for_two_dozen_optimizers():
     names = ["cholesky", *(f"o{k}" for k in range(23))]
     found = figures.looks(names)
     assert len({(look["color"], str(look["ls"])) for look in found.values()}) == 24
+
+
+def test_a_page_is_written_where_nothing_succeeded(made, tmp_path):
+    chosen, due, outcomes = made
+    failed = [outcome(1.0, world=MINI.name, failed="lost", seed=k) for k in range(3)]
+    text = page.write(chosen, due, failed, [], tmp_path, command="again")
+    assert "- cholesky: 3 runs failed" in text
+    assert "<img" not in (tmp_path / "page.html").read_text(encoding="utf-8")
+    only_sep = [o for o in outcomes if o.spec.optimizer == "sep"]
+    text = page.write(chosen, due, only_sep, [], tmp_path, command="again")
+    assert "| no noise | sep | \N{EN DASH} | none |" in text

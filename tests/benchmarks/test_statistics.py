@@ -105,12 +105,6 @@ def test_leaders_are_those_that_cannot_be_told_apart():
     })
     first, beside = scores.leaders("best")
     assert {first, *beside} == {"sep", "snes"}
-    assert scores.won("best", over="cholesky") == {
-        "cholesky": 0.0,
-        "sep": 1.0,
-        "snes": 1.0,
-        "genetic": 0.0,
-    }
 
 
 def test_an_optimizer_that_failed_once_is_not_compared():
