@@ -187,12 +187,12 @@ def read(
     """
     provenance = None
     try:
-        file: Any = np.load(path, allow_pickle=False)
-        if not isinstance(file, np.lib.npyio.NpzFile):
-            raise ConfigError(
-                f"basis must be an npz file of named arrays; {path} holds a single array"
-            )
-        with file:
+        with Path(path).open("rb") as handle:  # numpy leaves a damaged file open
+            file: Any = np.load(handle, allow_pickle=False)
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise ConfigError(
+                    f"basis must be an npz file of named arrays; {path} holds a single array"
+                )
             held = set(file.files)
             if "schema_version" in held:
                 names = _OWN

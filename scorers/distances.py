@@ -1,0 +1,109 @@
+"""How far two images are apart, in pixels or to a network, by name.
+
+Every one is the squared distance of two embeddings, which `evolver.generators.geometry` asks
+for. Knows tensors and networks. Knows nothing of generators or codes.
+"""
+# pyright: basic, reportCallIssue=false, reportArgumentType=false
+# torch types the children of a Module as Tensor or Module: every call of one would be an error.
+
+from __future__ import annotations
+
+import hashlib
+from functools import partial
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+import scorers
+from evolver.errors import ConfigError
+from evolver.generators.geometry import PIXELS, Distance
+from evolver.generators.weights import chosen_device
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_LPIPS = ("squeeze", "alex", "vgg")
+_FORMS = f"mse, NETWORK:LAYER as mini:conv3, or lpips-{{{','.join(_LPIPS)}}}"
+
+
+def load(name: str, *, weights: str | Path | None = None, device: str = "cpu") -> Distance:
+    """Return a distance of images by its name.
+
+    Parameters
+    ----------
+    name : ``mse``, of pixels; ``mini:conv3``, a network and a layer of it, the mean over the
+        layer's numbers of the squared difference; ``lpips-squeeze``, ``lpips-alex`` or
+        ``lpips-vgg`` (Zhang et al. 2018, CVPR), which need the package lpips, and its networks'
+        weights from torchvision
+    weights : a weight file of the network instead of the shipped one
+    device : a torch device
+
+    Raises
+    ------
+    ConfigError : there is no such distance, network or layer; or lpips is not installed
+    WeightsError : the weight file is missing, or of another network
+    """
+    if name == PIXELS.name:
+        return PIXELS
+    if name.startswith("lpips-"):
+        return _lpips(name, device)
+    network, colon, layer = name.partition(":")
+    if not (network and colon and layer) or ":" in layer:
+        raise ConfigError(f"distance must be {_FORMS}; got {name!r}")
+    found = scorers.load(f"{network}:{layer}:0", weights=weights, device=device)
+    return Distance(name, found.sha256, partial(_layer, found, layer))
+
+
+def _layer(network: scorers.CNNScorer, layer: str, images: torch.Tensor) -> torch.Tensor:
+    features = network.features(images, layer).flatten(1)
+    return features / features.shape[1] ** 0.5
+
+
+def _lpips(name: str, device: str) -> Distance:
+    trunk = name.removeprefix("lpips-")
+    if trunk not in _LPIPS:
+        raise ConfigError(f"distance must be {_FORMS}; got {name!r}")
+    try:
+        package = import_module("lpips")
+    except (
+        ImportError,
+        RuntimeError,
+    ) as error:  # torchvision without its operators: the latter
+        raise ConfigError(
+            f"distance {name!r} needs the packages lpips and torchvision, which must be "
+            f"importable; they are not: {error}. Install them: pip install lpips torchvision"
+        ) from error
+    model = package.LPIPS(net=trunk, verbose=False).eval().requires_grad_(False)
+    return lpips_distance(name, model.to(chosen_device(device)), package.normalize_tensor)
+
+
+def lpips_distance(name: str, model: Any, unit_length: Any) -> Distance:  # noqa: ANN401
+    """Return the distance of an `lpips.LPIPS`, written as one of embeddings.
+
+    LPIPS is, summed over layers, the mean over places of the sum over channels of
+    w (a - b)^2, with a and b of unit length over channels and w >= 0: so each layer's part of
+    the embedding is sqrt(w / places) a.
+
+    Parameters
+    ----------
+    name : what files say of it
+    model : lpips.LPIPS, on its device
+    unit_length : lpips.normalize_tensor
+    """
+
+    def embed(images: torch.Tensor) -> torch.Tensor:
+        outputs = model.net.forward(model.scaling_layer(2 * images - 1))
+        parts = []
+        for features, head in zip(outputs, model.lins, strict=True):
+            root = (
+                head.model[-1].weight / features[0, 0].numel()
+            ).sqrt()  # (1, channels, 1, 1)
+            parts.append((unit_length(features) * root).flatten(1))
+        return torch.cat(parts, dim=1)
+
+    digest = hashlib.sha256()
+    for key, value in sorted(model.state_dict().items()):
+        digest.update(f"{key} {tuple(value.shape)}\n".encode())
+        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return Distance(name, digest.hexdigest(), embed)

@@ -1,0 +1,446 @@
+"""The metric of a latent space: products, directions, averages; against independent oracles."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from evolver import generators, metric
+from evolver.errors import ConfigError, DataError
+from evolver.generators import average as average_room
+from evolver.generators import geometry
+from evolver.generators.average import average
+from evolver.generators.frozen import FrozenGenerator
+from scorers import distances
+
+D = 256
+# torch's own, the first time anything is differentiated forward.
+FORWARD = pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")
+
+
+@pytest.fixture(scope="module")
+def texture():
+    return generators.load("mini-texture")
+
+
+@pytest.fixture(scope="module")
+def code():
+    return np.random.default_rng(3).standard_normal(D)
+
+
+class Linear(nn.Module):
+    """Pixels that are a matrix times the code."""
+
+    def __init__(self, matrix, size):
+        super().__init__()
+        self.register_buffer("matrix", torch.from_numpy(matrix.astype(np.float32)))
+        self.size = size
+
+    def forward(self, z):
+        return (z @ self.matrix.T + 0.5).reshape(-1, 3, self.size, self.size)
+
+
+def linear(matrix, size=4, **options):
+    return FrozenGenerator(
+        "linear",
+        Linear(matrix, size),
+        d=matrix.shape[1],
+        image_size=size,
+        sha256="0" * 64,
+        device=torch.device("cpu"),
+        **options,
+    )
+
+
+def drawn_matrix(d=40, rank=None, size=4):
+    rng = np.random.default_rng(1)
+    pixels = 3 * size * size
+    rank = rank or min(pixels, d)
+    left = np.linalg.qr(rng.standard_normal((pixels, rank)))[0]
+    right = np.linalg.qr(rng.standard_normal((d, rank)))[0]
+    return (left * np.geomspace(2, 0.02, rank)) @ right.T
+
+
+def squared_distance(generator, code, distance):
+    """Return D(G(z0), G(z)) as a function of z, by autograd's own means."""
+    with torch.no_grad():
+        origin = distance.embed(generator.synthesize(torch.tensor(code[None]).float()))
+
+    def apart(z):
+        return ((distance.embed(generator.synthesize(z[None])) - origin) ** 2).sum()
+
+    return apart
+
+
+@pytest.mark.parametrize("k", [5, 12, 30, 40])
+def test_a_linear_generator_has_the_metric_of_its_matrix(k):
+    w = drawn_matrix()
+    expected = 2 / len(w) * w.T @ w  # of the mean over pixels of the squared difference
+    values, vectors = geometry.directions(linear(w), np.full(40, 0.3), k=k)
+    known, axes = np.linalg.eigh(expected)
+    np.testing.assert_allclose(values, known[::-1][:k], rtol=1e-4, atol=1e-7 * known[-1])
+    kept = axes[:, ::-1][:, :k]
+    np.testing.assert_allclose(
+        (vectors * values) @ vectors.T, (kept * known[::-1][:k]) @ kept.T, atol=1e-6
+    )
+    np.testing.assert_allclose(vectors.T @ vectors, np.eye(k), atol=1e-6)
+    np.testing.assert_allclose(
+        geometry.dense(linear(w), np.zeros(40)), expected, atol=1e-6 * known[-1]
+    )
+
+
+def test_fewer_directions_than_asked_for_have_a_slope():
+    w = drawn_matrix(rank=4)
+    values, _ = geometry.directions(linear(w), np.zeros(40), k=8)
+    np.testing.assert_allclose(
+        values[:4], 2 / len(w) * np.geomspace(2, 0.02, 4) ** 2, rtol=1e-3
+    )
+    np.testing.assert_allclose(values[4:], 0, atol=1e-6 * values[0])
+    assert (values >= 0).all()
+
+
+@pytest.mark.parametrize("name", ["mse", "mini:conv3", "mini:fc6"])
+def test_a_product_is_the_second_derivative_of_the_squared_distance(texture, code, name):
+    distance = distances.load(name)
+    apart = squared_distance(texture, code, distance)
+    times = geometry.product(texture, code, distance=distance)
+    z0 = torch.tensor(code).float().requires_grad_()
+    (slope,) = torch.autograd.grad(apart(z0), z0, create_graph=True)
+    assert not slope.detach().any()
+    for v in torch.randn((3, D), generator=torch.Generator().manual_seed(0)):
+        (expected,) = torch.autograd.grad(slope @ v, z0, retain_graph=True)
+        got = times(v)
+        assert float((got - expected).norm() / expected.norm()) < 1e-4
+
+
+@FORWARD
+def test_a_product_is_one_pass_forward_and_one_back(texture, code):
+    """By forward-mode differentiation, which the product does without."""
+
+    def embedded(z):
+        return geometry.PIXELS.embed(texture.synthesize(z[None]))[0]
+
+    z0, v = torch.tensor(code).float(), torch.ones(D)
+    _, along = torch.func.jvp(embedded, (z0,), (v,))
+    _, back = torch.func.vjp(embedded, z0)
+    expected = 2 * back(along)[0]
+    got = geometry.product(texture, code)(v)
+    assert float((got - expected).norm() / expected.norm()) < 1e-4
+
+
+@FORWARD
+def test_lanczos_finds_the_leading_eigenvalues_of_the_dense_hessian(texture, code):
+    apart = squared_distance(texture, code, geometry.PIXELS)
+    hessian = torch.func.hessian(apart)(torch.tensor(code).float()).double().numpy()
+    known = np.linalg.eigvalsh(hessian)[::-1]
+    values, vectors = geometry.directions(texture, code, k=32)
+    np.testing.assert_allclose(values, known[:32], rtol=1e-3)
+    np.testing.assert_allclose(np.sum(vectors * (hessian @ vectors), axis=0), values, rtol=1e-3)
+    assert vectors.shape == (D, 32)
+
+
+def test_the_distance_of_two_images_is_what_the_metric_says_of_near_codes(texture, code):
+    distance = distances.load("mini:conv3")
+    values, vectors = geometry.directions(texture, code, k=3, distance=distance)
+    apart = squared_distance(texture, code, distance)
+    for value, axis in zip(values, vectors.T, strict=True):
+        step = 0.03
+        moved = float(apart(torch.tensor(code + step * axis).float()))
+        assert moved == pytest.approx(value * step**2 / 2, rel=0.1)
+
+
+def test_images_of_another_size_are_compared_by_a_network_too():
+    w = drawn_matrix(d=6, size=80)
+    distance = distances.load("mini:conv1")
+    apart = squared_distance(linear(w, 80), np.zeros(6), distance)
+    expected = torch.autograd.functional.hessian(apart, torch.zeros(6))
+    got = geometry.dense(linear(w, 80), np.zeros(6), distance=distance)
+    np.testing.assert_allclose(got, expected, atol=1e-4 * got.max())
+
+
+def test_a_part_of_the_code_has_the_metric_s_block():
+    w = drawn_matrix(d=20)
+    made = linear(w, parts={"class": (0, 6), "noise": (6, 20)})
+    found = average(made, np.zeros((1, 20)), k=4, part="noise")
+    whole = geometry.dense(made, np.zeros(20))
+    np.testing.assert_allclose(
+        found.eigenvalues, np.linalg.eigvalsh(whole[6:, 6:])[::-1][:4], rtol=1e-3
+    )
+    assert found.d == 14
+    assert (found.provenance.first, found.provenance.last) == (6, 20)
+    with pytest.raises(ConfigError, match=r"one of \(class, noise\); got 'hue'"):
+        average(made, np.zeros((1, 20)), k=4, part="hue")
+
+
+class Bent(nn.Module):
+    """Pixels that saturate: every code has a metric of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = Linear(4 * drawn_matrix(d=30), 4)
+
+    def forward(self, z):
+        return torch.sigmoid(self.linear(z))
+
+
+def bent(sha256="1" * 64):
+    device = torch.device("cpu")
+    return FrozenGenerator("bent", Bent(), d=30, image_size=4, sha256=sha256, device=device)
+
+
+def points(n=4):
+    return np.random.default_rng(5).standard_normal((n, 30))
+
+
+def test_an_average_is_that_of_the_points():
+    found = average(bent(), points(), k=30)  # all there is: nothing is cut off
+    mean = np.mean([geometry.dense(bent(), p) for p in points()], axis=0)
+    np.testing.assert_allclose(found.eigenvalues, np.linalg.eigvalsh(mean)[::-1], atol=1e-8)
+    np.testing.assert_allclose(
+        (found.eigenvectors * found.eigenvalues) @ found.eigenvectors.T, mean, atol=1e-8
+    )
+    assert found.provenance.solver == "dense"
+    lanczos = average(bent(), points(), k=10)
+    assert lanczos.provenance.solver == "lanczos"
+    np.testing.assert_allclose(lanczos.eigenvalues[:5], found.eigenvalues[:5], rtol=0.02)
+
+
+class Interrupted(Exception):  # noqa: N818  it is none
+    pass
+
+
+def test_interrupted_and_resumed_is_as_uninterrupted(tmp_path, monkeypatch):
+    whole = average(bent(), points(), k=10)
+    computed = []
+
+    def counted(*args, **options):
+        computed.append(1)
+        return geometry.directions(*args, **options)
+
+    def stop(done, n):
+        assert n == 4
+        if done == 2:
+            raise Interrupted
+
+    monkeypatch.setattr(average_room, "directions", counted)
+    with pytest.raises(Interrupted):
+        average(bent(), points(), k=10, folder=tmp_path, progress=stop)
+    assert len(computed) == 2
+    (tmp_path / "point-00002.npz.123.partial").write_bytes(b"half a file")
+    news = []
+    resumed = average(
+        bent(), points(), k=10, folder=tmp_path, progress=lambda done, _: news.append(done)
+    )
+    assert (len(computed), news) == (4, [0, 1, 2, 3, 4])
+    np.testing.assert_array_equal(resumed.eigenvalues, whole.eigenvalues)
+    np.testing.assert_array_equal(resumed.eigenvectors, whole.eigenvectors)
+    assert resumed.provenance == whole.provenance
+    more = average(bent(), points(6), k=10, folder=tmp_path)
+    assert (len(computed), more.provenance.points) == (6, 6)
+
+
+@pytest.mark.parametrize("other", ["generator", "code", "k", "distance"])
+def test_points_of_something_else_are_never_taken(tmp_path, other):
+    average(bent(), points(), k=5, folder=tmp_path)
+    made = bent("2" * 64) if other == "generator" else bent()
+    codes = points() + (0.5 if other == "code" else 0)
+    distance = geometry.PIXELS
+    if other == "distance":
+        distance = geometry.Distance("twice", "", lambda x: 2 * x.flatten(1))
+    with pytest.raises(ConfigError, match="must be a point of this computation"):
+        average(made, codes, k=6 if other == "k" else 5, folder=tmp_path, distance=distance)
+
+
+class Constant(nn.Module):
+    def __init__(self, value):
+        super().__init__()
+        self.value = value
+
+    def forward(self, z):
+        return (self.value + 0 * z[:, :1, None, None]).expand(-1, 3, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [(0.5, "must change with its code"), (float("nan"), "must draw finite pixels")],
+)
+@pytest.mark.parametrize("k", [2, 8])
+def test_an_image_without_a_slope_is_refused(value, message, k):
+    net, device = Constant(value), torch.device("cpu")
+    made = FrozenGenerator("still", net, d=8, image_size=4, sha256="0" * 64, device=device)
+    with pytest.raises(DataError, match=message):
+        geometry.directions(made, np.zeros(8), k=k)
+
+
+def test_what_is_out_of_range_is_named(texture, code):
+    with pytest.raises(ConfigError, match="k must be a number of directions, 1 to 256; got 0"):
+        geometry.directions(texture, code, k=0)
+    with pytest.raises(ConfigError, match="1 to 256; got 257"):
+        average(texture, code[None], k=257)
+    with pytest.raises(ConfigError, match="dimensions must lie between 0 and 256"):
+        geometry.product(texture, code, dimensions=(3, 300))
+    with pytest.raises(ConfigError, match="at least one code"):
+        average(texture, np.zeros((0, D)), k=2)
+    with pytest.raises(DataError, match="codes must be finite"):
+        geometry.directions(texture, code * np.nan, k=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("ssim", "distance must be mse, NETWORK:LAYER"),
+        ("mini:conv3:4", "distance must be mse, NETWORK:LAYER"),
+        ("mini:conv9", "layer must be one of conv1"),
+        ("lpips-deep", r"lpips-\{squeeze,alex,vgg\}"),
+    ],
+)
+def test_a_distance_that_there_is_not_is_refused(name, message):
+    with pytest.raises(ConfigError, match=message):
+        distances.load(name)
+
+
+def test_a_distance_whose_package_is_missing_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "lpips", None)
+    with pytest.raises(ConfigError, match="pip install lpips torchvision"):
+        distances.load("lpips-squeeze")
+
+
+class Head:
+    def __init__(self, channels, seed):
+        weight = torch.rand((1, channels, 1, 1), generator=torch.Generator().manual_seed(seed))
+        self.model = [nn.Identity(), type("Conv", (), {"weight": weight})]
+
+
+class Perceptual:
+    """As `lpips.LPIPS` is laid out, with a trunk of two layers."""
+
+    def __init__(self):
+        self.convolutions = [nn.Conv2d(3, 5, 3), nn.Conv2d(5, 7, 3, 2)]
+        self.lins = [Head(5, 0), Head(7, 1)]
+        self.net = self
+
+    @staticmethod
+    def scaling_layer(x):
+        return (x - 0.1) / 0.5
+
+    def forward(self, x):
+        first = self.convolutions[0](x).relu()
+        return [first, self.convolutions[1](first).relu()]
+
+    def state_dict(self):
+        return {"a": self.convolutions[0].weight}
+
+
+def unit_length(x):
+    return x / (x.pow(2).sum(1, keepdim=True).sqrt() + 1e-10)
+
+
+def test_lpips_is_a_distance_of_embeddings():
+    torch.manual_seed(0)
+    model = Perceptual()
+    with torch.no_grad():
+        a, b = torch.rand(2, 1, 3, 12, 12)
+        expected = 0.0
+        outputs = zip(
+            model.forward(model.scaling_layer(2 * a - 1)),
+            model.forward(model.scaling_layer(2 * b - 1)),
+            model.lins,
+            strict=True,
+        )
+        for x, y, head in outputs:
+            apart = (unit_length(x) - unit_length(y)) ** 2 * head.model[-1].weight
+            expected += float(apart.sum(1).mean())
+        embed = distances.lpips_distance("lpips-two", model, unit_length).embed
+        assert float(((embed(a) - embed(b)) ** 2).sum()) == pytest.approx(expected, rel=1e-5)
+
+
+def test_lpips_itself_is_a_distance_of_embeddings():
+    lpips = pytest.importorskip("lpips", reason="LPIPS is optional", exc_type=ImportError)
+    pytest.importorskip("torchvision", reason="LPIPS needs its networks", exc_type=ImportError)
+    torch.manual_seed(0)
+    model = lpips.LPIPS(net="squeeze", pnet_rand=True, verbose=False).eval()
+    with torch.no_grad():
+        a, b = torch.rand(2, 1, 3, 64, 64)
+        embed = distances.lpips_distance("l", model, lpips.normalize_tensor).embed
+        expected = float(model(a, b, normalize=True))
+        assert float(((embed(a) - embed(b)) ** 2).sum()) == pytest.approx(expected, rel=1e-4)
+
+
+def made_metric():
+    return average(bent(), points(2), k=6, seed=4, norm=2.0, options={"chunk": 3})
+
+
+def test_a_metric_is_read_as_it_was_written(tmp_path):
+    found = made_metric()
+    metric.write(found, tmp_path / "a.npz")
+    metric.write(found, tmp_path / "b.npz")
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+    again = metric.read(tmp_path / "a.npz", d=30)
+    np.testing.assert_array_equal(again.eigenvalues, found.eigenvalues)
+    np.testing.assert_array_equal(again.eigenvectors, found.eigenvectors)
+    assert again.provenance == found.provenance
+    assert again.provenance.options == {"chunk": 3}
+    with np.load(tmp_path / "a.npz") as plain:  # nothing but numpy is needed
+        assert int(plain["schema_version"]) == 1
+        assert (np.diff(plain["eigenvalues"]) <= 0).all()
+        assert plain["eigenvectors"].shape == (30, 6)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.npz", "b.npz"]
+
+
+def test_a_metric_says_where_it_comes_from(tmp_path):
+    with pytest.raises(DataError, match="must say where it comes from"):
+        metric.write(metric.make_metric(np.ones(2), np.eye(2)), tmp_path / "a.npz")
+    with pytest.raises(ConfigError, match="cannot be written"):
+        metric.write(made_metric(), tmp_path / "nowhere" / "a.npz")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"schema_version": 2}, "must be of schema version 1; it is of 2"),
+        ({"schema_version": "one"}, "must be of schema version 1; it is of one"),
+        ({"provenance": "{}"}, "must say where its metric comes from"),
+        ({"provenance": None}, "must be whole; it lacks provenance"),
+        ({"eigenvalues": None}, "must be whole; it lacks eigenvalues"),
+        ({"eigenvalues": "text"}, "must be real numbers"),
+        ({"eigenvectors": np.ones((30, 2))}, "eigenvectors"),
+    ],
+)
+def test_a_file_that_was_tampered_with_is_refused(tmp_path, change, message):
+    metric.write(made_metric(), tmp_path / "a.npz")
+    with np.load(tmp_path / "a.npz") as plain:
+        arrays = dict(plain)
+    kept = {key: value for key, value in (arrays | change).items() if value is not None}
+    np.savez(tmp_path / "a.npz", **kept)
+    with pytest.raises((ConfigError, DataError), match=message):
+        metric.read(tmp_path / "a.npz")
+
+
+def test_damaged_bytes_are_refused_or_harmless(tmp_path):
+    metric.write(made_metric(), tmp_path / "a.npz")
+    whole = (tmp_path / "a.npz").read_bytes()
+    known = metric.read(tmp_path / "a.npz")
+    rng = np.random.default_rng(0)
+    refused = 0
+    for trial in range(150):
+        torn = bytearray(whole)
+        if trial % 3 == 0:
+            torn = torn[: rng.integers(len(whole))]
+        else:
+            at = rng.integers(len(whole) - 500 if trial % 3 == 1 else 0, len(whole), 4)
+            for place in at:
+                torn[place] ^= 1 << rng.integers(8)
+        (tmp_path / "a.npz").write_bytes(torn)
+        try:
+            got = metric.read(tmp_path / "a.npz")
+        except (ConfigError, DataError):
+            refused += 1
+        else:
+            np.testing.assert_array_equal(got.eigenvectors, known.eigenvectors)
+    assert refused > 100
+
+
+def test_negative_eigenvalues_become_zero():
+    made = metric.make_metric([-0.5, 2.0, 1.0], np.eye(3))
+    assert made.eigenvalues.tolist() == [2.0, 1.0, 0.0]
+    assert made.eigenvectors[:, 0].tolist() == [0, 1, 0]
