@@ -137,7 +137,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="a generator's name, upconv/WIDTH or module:factory instead of the preset's",
     )
-    add("--norm", type=float, default=300.0, help="common code norm of --generator (300)")
+    add("--norm", type=float, help="common code norm of --generator")
     add("--noise", metavar="LEVELS", help="with commas: 0,0.2,poisson-20")
     add("--seeds", type=_positive, help="runs of every unit, noise and optimizer")
     add("--generations", type=_positive, help="populations a run")

@@ -201,6 +201,6 @@ def cost(
             annotation_clip=False,
             arrowprops={"arrowstyle": "-", "color": GRID, "lw": 0.9},
         )
-    axes.set_xlabel(f"time of ask + tell, mean, ratio to {BASELINE}", fontsize=11.5)
+    axes.set_xlabel(f"CPU time of ask + tell, mean, ratio to {BASELINE}", fontsize=11.5)
     axes.set_ylabel(f"best image, ratio to {BASELINE},\nmean over noises", fontsize=11.5)
     return figure

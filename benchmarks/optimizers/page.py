@@ -214,7 +214,7 @@ def _tables(
     found.append(_Table("Code norms", "Best code / final mean code, mean over runs.", *norms))
     d, n = due.sizes[world.name]
     if rows := tables.costs(costs, d):
-        note = f"ask + tell of one generation, {d} dimensions, {n} images, one thread."
+        note = f"ask + tell of one generation, {d} dimensions, {n} images; CPU time."
         found.append(_Table("Cost", note, tables.COST_HEAD, rows))
     return found
 

@@ -57,7 +57,7 @@ def preset(name: str, *, unit_set: str, device: str) -> Plan:
     if name == "quick":
         labels = (BASELINE, "sphere-exp", "genetic", "sep", "pycma-diagonal", "snes")
         units = worlds.draw_units(unit_set, 1, layers=worlds.LAYERS[1:])
-        noises, seeds, generations = ("0", "0.2", "poisson-20"), 1, 12
+        noises, seeds, generations = ("0", "0.2", "poisson-20"), 1, 8
         chosen: tuple[World, ...] = (MINI, narrow)
     elif name == "standard":
         labels = tuple(c.label for c in FIELD)

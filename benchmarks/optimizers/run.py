@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from time import perf_counter
+from time import process_time
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -102,9 +102,9 @@ class _Run:
     def ask(self) -> Codes:
         """Return what is to be scored: a generation's codes and their mean; none on failure."""
         try:
-            start = perf_counter()
+            start = process_time()
             asked = self._optimizer.ask() if self._optimizer is not None else np.zeros((0, 0))
-            self._seconds = perf_counter() - start
+            self._seconds = process_time() - start
             codes = np.asarray(asked, dtype=np.float64)
             check_codes(codes, d=self.stage.d)
             if not len(codes):
@@ -134,10 +134,10 @@ class _Run:
             draws = seeds.stream(spec.seed, "noise", spec.world, spec.unit, generation)
             noisy = Noise.parse(spec.noise).spoil(scores, draws.standard_normal(n))
             try:
-                start = perf_counter()
+                start = process_time()
                 if self._optimizer is not None:
                     self._optimizer.tell(self._codes.copy(), noisy)
-                self._seconds += perf_counter() - start
+                self._seconds += process_time() - start
             except Exception as error:  # noqa: BLE001  anybody's code
                 self._fail("tell()", error)
         curve.evaluations.append(spec.generations * spec.popsize - self.left)

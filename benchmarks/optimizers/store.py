@@ -64,7 +64,9 @@ class Curve(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         default_factory=list[float]
     )  # mean over the generation's codes, latent units
     mean_norm: list[float] = msgspec.field(default_factory=list[float])  # of its mean code
-    seconds: list[float] = msgspec.field(default_factory=list[float])  # ask + tell
+    seconds: list[float] = msgspec.field(
+        default_factory=list[float]
+    )  # CPU seconds of ask + tell
 
 
 class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

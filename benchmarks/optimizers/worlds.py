@@ -8,7 +8,7 @@ Knows generators, scorers and the device they run on. Knows nothing of optimizer
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -56,9 +56,19 @@ def upconv_world(width: int) -> World:
     return World(f"upconv-4096/{width}", f"upconv/{width}", norm=300.0)
 
 
-def own_world(generator: str, *, norm: float) -> World:
-    """Return the world of a generator named on the command line."""
-    return World(generator.rpartition(":")[2], generator, norm)
+def own_world(generator: str, *, norm: float | None = None) -> World:
+    """Return the world of a generator named on the command line.
+
+    Without a norm it is that of the presets' world, and 300 of a generator of one's own.
+    """
+    width = upconv.width_of(generator)
+    if width is not None:
+        known = upconv_world(width)
+    elif generator == MINI.generator:
+        known = MINI
+    else:
+        known = World(generator.rpartition(":")[2], generator, norm=300.0)
+    return known if norm is None else replace(known, norm=norm)
 
 
 def draw_units(set_name: str, per_layer: int, *, layers: tuple[str, ...] = LAYERS) -> list[str]:

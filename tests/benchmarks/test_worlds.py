@@ -75,6 +75,13 @@ def test_a_network_of_ones_own_needs_only_the_protocols():
     assert a == c != b
 
 
+def test_a_generator_by_name_is_the_presets_world():
+    assert own_world("mini-texture") == MINI
+    assert own_world("upconv/8") == upconv_world(8)
+    assert own_world("upconv/8", norm=100.0).norm == 100.0
+    assert own_world("my_lab:factory").norm == 300.0
+
+
 def test_a_unit_of_ones_own_is_made_by_a_factory():
     stage = Stage(MINI, "tests.benchmarks.made:brightness@red", device="cpu")
     images = generators.load("mini-texture").render(np.ones((2, 256)))
