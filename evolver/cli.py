@@ -16,7 +16,7 @@ import typer
 from rich.markup import escape
 
 from evolver import __version__
-from evolver.commands import display, keys, live, monitor, open_ephys, rigs, weights
+from evolver.commands import display, geometry, keys, live, monitor, open_ephys, rigs, weights
 from evolver.commands.terminal import Stop, after, console, error_console, make_report, watching
 from evolver.errors import ConfigError, EvolverError
 from evolver.layout import JOURNAL, RECORDING, REPORT
@@ -48,6 +48,7 @@ app.add_typer(live.ctl, name="ctl")
 app.add_typer(keys.app, name="keys")
 app.add_typer(weights.app, name="weights")
 app.add_typer(display.app, name="display")
+app.add_typer(geometry.app, name="geometry")
 
 SessionFile = Annotated[
     Path, typer.Argument(metavar="SESSION.toml", help="session file; see 'evolver config new'")
