@@ -89,8 +89,10 @@ def _alternate(
     pair = [_make(c, d, popsize, norm) for c in (contestant, *find([BASELINE]))]
     rngs = [np.random.default_rng(1) for _ in pair]
     seconds: tuple[list[float], list[float]] = ([], [])
-    for _ in range(WARM_UP + GENERATIONS):
-        for optimizer, rng, taken in zip(pair, rngs, seconds, strict=True):
+    for generation in range(WARM_UP + GENERATIONS):
+        turns = list(zip(pair, rngs, seconds, strict=True))
+        # In turn the first: whoever comes second finds the processor warm.
+        for optimizer, rng, taken in turns if generation % 2 else reversed(turns):
             taken.append(_step(optimizer, rng))
     return seconds[0][WARM_UP:], seconds[1][WARM_UP:]
 
