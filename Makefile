@@ -42,7 +42,7 @@ soak-full: $(VENV)/installed-dev  ## all of them: thousands of kills; an hour or
 	EVOLVER_SOAK=full $(BIN)/python -m pytest -m soak -n 2 --timeout 7200
 
 bench: $(VENV)/installed-dev  ## the benchmarks behind benchmarks/RESULTS.md
-	$(BIN)/python -m benchmarks.cholesky_speed
+	$(BIN)/python -m benchmarks.optimizer_speed
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.journal
 	$(BIN)/python -m benchmarks.schedule

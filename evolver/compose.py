@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -27,7 +28,7 @@ from evolver.fitness import Fitness
 from evolver.optimizers import default_popsize
 from evolver.recording import records
 from evolver.session import Position, Schedule, Session, Thread
-from evolver.types import Generator, Images, Optimizer
+from evolver.types import Codes, Generator, Images, Optimizer, Vector
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -131,32 +132,57 @@ def build_optimizers(config: Config, made: Sequence[Generator]) -> tuple[Optimiz
     seed = config.session.seed
     return tuple(
         _build_optimizer(
-            i, table, generator, seed=seed, rng=seeds.stream(seed, "optimizer", table.name)
+            i,
+            table,
+            generator,
+            seed=seed,
+            generations=config.session.generations,
+            rng=seeds.stream(seed, "optimizer", table.name),
         )
         for i, (table, generator) in enumerate(zip(config.threads, made, strict=True))
     )
 
 
 def _build_optimizer(
-    i: int, table: ThreadTable, generator: Generator, *, seed: int, rng: np.random.Generator
+    i: int,
+    table: ThreadTable,
+    generator: Generator,
+    *,
+    seed: int,
+    generations: int,
+    rng: np.random.Generator,
 ) -> Optimizer:
     # Streams are named by the thread, so that adding one changes no other's random numbers.
-    initial = None
-    if table.initial == "generator":
-        n = table.popsize or default_popsize(generator.d)
-        start = seeds.stream(seed, "initial", table.name)
-        initial = generator.initial_codes(n, rng=start)
+    n = table.popsize or default_popsize(generator.d)
     try:
+        initial = _initial_codes(
+            table.initial, generator, n, rng=seeds.stream(seed, "initial", table.name)
+        )
+        options = table.optimizer_options
+        if "generations" in signature(optimizers.find(table.optimizer)).parameters:
+            options = {"generations": generations, **options}  # a schedule over the session
         return optimizers.load(
             table.optimizer,
             generator.d,
             rng=rng,
             popsize=table.popsize,
             initial=initial,
-            **table.optimizer_options,
+            **options,
         )
-    except ConfigError as exc:
+    except (ConfigError, DataError) as exc:
         raise ConfigError(f"threads[{i}] ({table.name!r}): {exc}") from exc
+
+
+def _initial_codes(
+    text: str, generator: Generator, n: int, *, rng: np.random.Generator
+) -> Codes | Vector | None:
+    """Return the first population, (n, d), or the one code to begin at, (d,); None: zero."""
+    if text == "zeros":
+        return None
+    from evolver.generators.initial import start
+
+    codes = start(text, generator, n, rng=rng)
+    return codes[0] if (codes == codes[0]).all() else codes
 
 
 def fresh(index: int, thread: Thread) -> Thread:  # noqa: ARG001  others put it elsewhere
@@ -197,7 +223,14 @@ def build_session(
         key = "fitness" if table.fitness is None else f"threads[{i}].fitness"
         fitness = Fitness.resolve(config.fitness_of(i), labels, key=key)
         rng = seeds.stream(seed, "optimizer", table.name)
-        optimizer = _build_optimizer(i, table, generator, seed=seed, rng=rng)
+        optimizer = _build_optimizer(
+            i,
+            table,
+            generator,
+            seed=seed,
+            generations=config.session.generations,
+            rng=rng,
+        )
         threads.append(restore(i, Thread(table.name, optimizer, fitness, rng)))
     return Session(
         threads,

@@ -133,18 +133,34 @@ class ThreadTable(Struct, frozen=True, forbid_unknown_fields=True):
 
     name: Annotated[Name, Meta(description="its name in the recording")]
     generator: Annotated[
-        str, Meta(min_length=1, description="built in: 'mini-texture', 'mini-object'")
+        str,
+        Meta(
+            min_length=1,
+            description="'mini-texture', 'mini-object'; 'deepsim-fc6', 'biggan-deep-256', "
+            "'stylegan3', 'pggan', ... (`evolver weights list`); or 'module:attr', a torch "
+            "module of your own",
+        ),
     ]
-    optimizer: Annotated[str, Meta(min_length=1, description="built in: 'cholesky'")] = (
-        "cholesky"
-    )
+    optimizer: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="'cholesky', 'sphere', 'sep', 'hessian', 'genetic', 'random', "
+            "'composite'; or of a library: 'pycma', 'cmaes', 'nevergrad', 'evosax'",
+        ),
+    ] = "cholesky"
     popsize: Annotated[
         Popsize | None,
         Meta(description="images a generation; without it 4 + floor(3 log2 d)"),
     ] = None
     initial: Annotated[
-        Literal["generator", "zeros"],
-        Meta(description="where it starts: as the generator's users do, or from zeros"),
+        str,
+        Meta(
+            min_length=1,
+            description="where it starts: 'generator', as its users do; 'zeros'; "
+            "'normal:SCALE'; 'shell:NORM'; 'class:207,36', beside class embeddings; "
+            "'file:codes.npz'",
+        ),
     ] = "generator"
     device: Annotated[
         str, Meta(min_length=1, description="where the generator runs: 'cpu', 'cuda', 'cuda:1'")

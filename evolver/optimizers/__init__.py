@@ -18,7 +18,7 @@ This room knows arrays and the random generators handed to it. It knows nothing 
 units or clocks, nor of what a score means.
 """
 
-from evolver.optimizers._loading import BUILTIN, load
+from evolver.optimizers._loading import BUILTIN, find, load
 from evolver.optimizers._state import state_from_dict, state_to_dict
 from evolver.optimizers._strategy import default_popsize
 from evolver.optimizers.batched import batched
@@ -41,6 +41,7 @@ __all__ = [
     "SphereCMA",
     "batched",
     "default_popsize",
+    "find",
     "load",
     "state_from_dict",
     "state_to_dict",

@@ -141,7 +141,7 @@ class CholeskyCMA(Shell[CholeskyState]):
         the first population is drawn around it. Shape (m, d): these codes are the first
         population, as they are and in this order (m need not be popsize; the draw is made and
         left unused); their mean, weighted by rank, is where the search goes on from
-    update_every : int >= 1, generations from one covariance update to the next, or None for
+    update_every : int >= 1, generations from one covariance update to the next; None or 0 for
         an isotropic search whose covariance never changes
 
     Raises
@@ -206,8 +206,8 @@ def new_fields(
     """
     popsize = default_popsize(d) if popsize is None else popsize
     popsize = whole("popsize", popsize, at_least=2)
-    if update_every is not None:
-        never = " or None (never)"
+    if update_every:
+        never = " or 0 (never)"
         update_every = whole("update_every", update_every, at_least=1, otherwise=never)
     a = Factored.identity(d)
     return {

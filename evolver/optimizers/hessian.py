@@ -88,7 +88,7 @@ class HessianCMA(Shell[HessianState]):
         the first population is drawn around it. Shape (m, d): these codes are the first
         population, as they are and in this order; from their mean, weighted by rank, the
         search goes on along the basis
-    update_every : int >= 1, generations from one covariance update to the next, or None for
+    update_every : int >= 1, generations from one covariance update to the next; None or 0 for
         a search whose covariance stays that of the basis
 
     Raises

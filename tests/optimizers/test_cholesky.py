@@ -309,7 +309,7 @@ def test_memory_at_full_size():
         ({"sigma": 0}, "sigma must be a number > 0"),
         ({"sigma": np.inf}, "sigma must be a number > 0"),
         ({"sigma": "3"}, "sigma must be a number > 0"),
-        ({"update_every": 0}, r"update_every must be a whole number >= 1 or None \(never\)"),
+        ({"update_every": -1}, r"update_every must be a whole number >= 1 or 0 \(never\)"),
     ],
 )
 def test_settings_out_of_range_are_named(options, message):

@@ -23,6 +23,7 @@ def test_public_names():
         "SphereCMA",
         "batched",
         "default_popsize",
+        "find",
         "load",
         "state_from_dict",
         "state_to_dict",
