@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from evolver.analysis.style import (
     GRID,
@@ -125,6 +125,7 @@ def _spectrum(
     )
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(numticks=8))
+    axes.yaxis.set_major_formatter(FuncFormatter(_plain))
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.xaxis.set_major_locator(whole_ticks(7))
     pad = 0.02 * len(eigenvalues) + 0.5
@@ -132,3 +133,7 @@ def _spectrum(
     axes.grid(axis="y", color=GRID, lw=0.8)
     axes.set_xlabel("rank of the axis")
     axes.set_ylabel("eigenvalue")
+
+
+def _plain(value: float, _place: float | None) -> str:
+    return f"{value:g}"
