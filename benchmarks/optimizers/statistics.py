@@ -70,16 +70,21 @@ class Scores:
 
         None stands for those where there are too few units to tell.
 
-        The others are those whose ratio to it has an interval that reaches 1. It was picked
-        for being first, which flatters it: those beside it are as good a choice.
+        The others are those whose difference from it has an interval that reaches 0. It was
+        picked for being first, which flatters it: those beside it are as good a choice.
         """
-        means = self.values[measure].mean(axis=1)
-        first = self.labels[int(np.argmax(means))]
+        values = self.values[measure]
+        leader = values[int(np.argmax(values.mean(axis=1)))]
+        first = self.labels[int(np.argmax(values.mean(axis=1)))]
         if len(self.units) < FEWEST:
             return first, None
-        ratios = self.ratios(measure, to=first)
-        beside = [name for name, r in ratios.items() if name != first and r.high >= 1]
-        return first, sorted(beside, key=lambda name: -ratios[name].value)
+        behind = {
+            label: bootstrap((leader - row)[None], _first)
+            for label, row in zip(self.labels, values, strict=True)
+            if label != first
+        }
+        beside = [label for label, found in behind.items() if found.low <= 0]
+        return first, sorted(beside, key=lambda label: behind[label].value)
 
 
 def _first(means: Floats) -> Floats:

@@ -107,6 +107,15 @@ def test_leaders_are_those_that_cannot_be_told_apart():
     assert {first, *beside} == {"sep", "snes"}
 
 
+def test_a_leader_that_may_be_worth_nothing_is_told_apart_from_nobody_like_it():
+    a = np.array([2.0, -0.4, -0.3, -0.4, -0.3, -0.2])
+    flat = Scores(("cholesky", "sep"), tuple(UNITS), {"best": np.stack([a, a[::-1]])})
+    assert np.isnan(flat.ratios("best", to="cholesky")["sep"].high)
+    assert flat.leaders("best")[1] == ["sep"]
+    clear = Scores(("cholesky", "sep"), tuple(UNITS), {"best": np.stack([a, a - 1.0])})
+    assert clear.leaders("best") == ("cholesky", [])
+
+
 def test_an_optimizer_that_failed_once_is_not_compared():
     outcomes = [outcome(1.0, optimizer="cholesky", unit=unit) for unit in UNITS] + [
         outcome(1.0, optimizer="sep", unit=unit, failed="lost" if unit == UNITS[2] else "")
