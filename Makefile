@@ -49,6 +49,9 @@ bench: $(VENV)/installed-dev  ## the benchmarks behind benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.wire
 	$(BIN)/python -m benchmarks.monitor
 	$(BIN)/python -m benchmarks.superstimuli
+	$(BIN)/python -m benchmarks.optimizers quick
+	$(BIN)/python -m benchmarks.generators_speed --quick
+	$(BIN)/python -m benchmarks.stylegan3_speed
 
 format: $(VENV)/installed-dev  ## put the code in the house's format
 	$(BIN)/ruff format
