@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 BUILTIN = {
     "cholesky": "evolver.optimizers.cholesky:CholeskyCMA",
     "sphere": "evolver.optimizers.sphere:SphereCMA",
+    "rank-sphere": "evolver.optimizers.rank_sphere:RankSphere",
     "sep": "evolver.optimizers.sep:SepCMA",
     "hessian": "evolver.optimizers.hessian:HessianCMA",
     "genetic": "evolver.optimizers.genetic:Genetic",

@@ -1,0 +1,286 @@
+"""A search on a shell of codes of one norm that learns from the ranks of a whole population.
+
+Of a linear unit, a population's ranks hold 37.5 of 40 images' worth of information if every
+rank weighs, the worst ones negatively (zero-sum normal scores), and half of it if only the
+better half does. So each population gives an estimate of the direction in which scores rise,
+and the base is, brought to the shell, the sum of all estimates so far: the step to the next
+base falls as 1 / sqrt(t), with no schedule that must know how long the run will be. Samples
+lie around the base at an angle in proportion to the step, and the ratio of the two follows
+the share of samples that score above their base: rarely, under little noise, so the samples
+draw closer; often, under much, so they spread out until they differ by more than the noise.
+Scores are maximised, and only their ranks matter.
+
+Normal scores as weights are locally most powerful for shifts of a normal variable (Hajek &
+Sidak 1967); the rule of success is in the manner of Rechenberg's (1973), for an angle.
+
+Knows arrays, and the random generator handed to it. Knows nothing of images, units, files or
+clocks. `sample` and `update` are pure, written against the array API and free of branches on
+array values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from math import sqrt
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from array_api_compat import array_namespace
+
+from evolver.errors import DataError
+from evolver.optimizers._settings import (
+    SMALLEST,
+    between,
+    check_arrays,
+    check_numbers,
+    rows_of,
+    start,
+    whole,
+)
+from evolver.optimizers._shell import Shell, Stream
+from evolver.optimizers._strategy import default_popsize, rank_weights
+from evolver.types import Codes, Scores, Vector
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+_RADIUS = 7.0  # of the shell, in units of sqrt(d): 448 at 4096 dimensions
+_SLOWING = 0.3  # of the step, by what a population without noise would tell
+_SHARE = 0.12  # samples above their base, at which the angle stays
+_PACE, _MOST = 0.15, 3.0  # of the reach: as a log, for no such sample; and the most, in these
+_NEAREST = 2.5  # distance of samples from the base, in steps of the base
+_NEVER = 1e-12  # a direction shorter than this, of the shell's radius, points nowhere
+_TIED = 1e-6  # weights smaller than this, together, are rounding errors
+_BASE = 0.1  # a code nearer to the base than this, of the samples' distance, is the base
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RankSphereState:
+    """All there is to know between generations; `RankSphere.from_state` goes on from it."""
+
+    generation: int  # generations learnt from
+    age: int  # t, directions the base is the sum of; 0 while there is no base
+    popsize: int  # n, codes drawn a generation, the base among them
+    radius: float  # R, latent units
+    reach: float  # distance of samples from the base over its next step, tangents of angles
+    given: Codes  # (m, d) the caller's first population while it is due, (0, d) after
+    base: Vector  # (d,) x, of norm R; not yet used while age is 0
+
+
+def gain(s: RankSphereState) -> float:
+    """Return k, the tangent of the angle by which the base will turn.
+
+    The sum of t unit directions, each at right angles to the sum before it, grows as sqrt(t):
+    k = 1 / sqrt(t). Those without noise have a part in common, whose squared length is n / d,
+    and their sum grows faster.
+    """
+    t = s.age
+    return 1 / sqrt(t + _SLOWING * t * t * s.popsize / s.base.shape[-1])
+
+
+def farthest(d: int) -> float:
+    """Return the largest `reach`: 8 at 256 dimensions, 16 at 4096."""
+    return max(5.0, 2 * d**0.25)
+
+
+def sample(s: RankSphereState, z: Codes) -> Codes:
+    """Turn standard normal draws, (n, d), into codes of norm R, (n, d). Pure.
+
+    Uniform on the shell before there is a base. Then the base itself, and n - 1 samples at
+    one angle from it, in the directions of the draws at right angles to it.
+    """
+    xp = array_namespace(z, s.base)
+    if not s.age:
+        return z * (s.radius / _at_least(xp.sqrt(_squared(z)), SMALLEST))[:, None]
+    axis = s.base / s.radius
+    along = z @ axis
+    # Of the part at right angles, |u|^2 = |z|^2 - (z.x)^2: u itself need not be formed.
+    lengths = xp.sqrt(_at_least(_squared(z) - along * along, 0.0))
+    tangent = s.reach * gain(s)
+    cosine = 1 / (1 + tangent * tangent) ** 0.5
+    is_base = xp.arange(z.shape[0], device=z.device) == 0
+    out = xp.where(is_base, 0.0, s.radius * tangent * cosine / _at_least(lengths, SMALLEST))
+    codes = z * out[:, None]
+    codes += (xp.where(is_base, s.radius, s.radius * cosine) - out * along)[:, None] * axis
+    return codes
+
+
+def update(s: RankSphereState, codes: Codes, scores: Scores) -> RankSphereState:
+    """Return the state one generation on. Pure: no draw, no I/O, arguments untouched.
+
+    With u_i the direction from the base x to sample i, of length 1, and w_i the zero-sum
+    normal score of its rank, g = sum w_i u_i / sqrt(sum w_i^2) and x <- x + k g, brought to
+    the shell. The first base is the direction of sum w_i x_i; of the caller's population,
+    whose codes are no draws, that of its mean as CMA-ES weighs it.
+
+    Parameters
+    ----------
+    s : the state the codes were drawn from
+    codes : array of float64, shape (n, d), latent units; any rows of `sample`, in any order,
+        with the base among them or not: without it, the angle stays
+    scores : array of float64, shape (n,), finite, larger is better
+    """
+    xp = array_namespace(s.base, codes, scores)
+    after = replace(s, generation=s.generation + 1, age=s.age + 1, given=s.given[:0])
+    if not s.age:
+        weights = rank_weights(scores) if s.given.shape[0] else normal_scores(scores)
+        toward = weights @ codes
+        far = xp.sqrt(xp.sum(toward * toward)) > _NEVER * s.radius
+        toward = xp.where(far, toward, codes[xp.argmax(scores), ...])
+        return replace(after, base=_projected(toward, s.radius))
+
+    axis, k = s.base / s.radius, gain(s)
+    across = codes - (codes @ axis)[:, None] * axis
+    lengths = xp.sqrt(_squared(across))
+    tangent = s.reach * k
+    sampled = lengths > _BASE * s.radius * tangent / (1 + tangent * tangent) ** 0.5
+    among = xp.astype(sampled, scores.dtype)
+    count = _at_least(xp.sum(among), 1.0)
+
+    weights = normal_scores(scores) * among
+    weights = weights - among * (xp.sum(weights) / count)
+    size = xp.sqrt(xp.sum(weights * weights))
+    shares = weights / xp.where(sampled, lengths, s.radius) / _at_least(size, _TIED)
+    ahead = shares @ across
+
+    of_base = xp.max(xp.where(sampled, -xp.inf, scores))
+    above = xp.astype(scores > of_base, among.dtype) + xp.astype(scores >= of_base, among.dtype)
+    share = xp.sum(above * among) / (2 * count)
+    told = xp.any(~sampled)
+    change = xp.where(told, _PACE * xp.clip(share / _SHARE - 1, max=_MOST), 0.0)
+    reach = xp.clip(s.reach * xp.exp(change), _NEAREST, farthest(codes.shape[1]))
+    return replace(after, base=_projected(axis + k * ahead, s.radius), reach=reach)
+
+
+@lru_cache(maxsize=256)
+def _summed_normal_scores(n: int) -> Vector:
+    """Return the sums of the worst 0, 1, ... n normal scores, shape (n + 1,)."""
+    normal = NormalDist()
+    scores = np.array([normal.inv_cdf((i + 0.5) / n) for i in range(n)])
+    summed = np.concatenate([np.zeros(1), np.cumsum(scores)])
+    # Equal read from either end, and 0 at both, to the last bit.
+    return (summed + summed[::-1]) / 2 - summed[-1] / 2
+
+
+def normal_scores(scores: Scores) -> Vector:
+    """Return what a normal variable of these ranks would be on average, (n,), of sum 0.
+
+    The quantile (rank - 1/2) / n; equal scores share the mean of the ranks they hold.
+    """
+    xp = array_namespace(scores)
+    n = int(scores.shape[0])
+    summed = xp.asarray(_summed_normal_scores(n), dtype=scores.dtype, device=scores.device)
+    ascending = xp.sort(scores)
+    worse = xp.searchsorted(ascending, scores, side="left")
+    not_better = xp.searchsorted(ascending, scores, side="right")
+    return (xp.take(summed, not_better) - xp.take(summed, worse)) / (not_better - worse)
+
+
+def _projected(x: Vector, radius: float) -> Vector:
+    return x * (radius / array_namespace(x).sqrt((x * x).sum()))
+
+
+def _squared(z: Codes) -> Vector:
+    """Return the squared length of each row, (n,), with no (n, d) array in between."""
+    return (z[:, None, :] @ z[:, :, None])[:, 0, 0]
+
+
+def _at_least(x: Any, least: float) -> Any:  # noqa: ANN401  any array library's
+    return array_namespace(x).clip(x, min=least)
+
+
+class RankSphere(Shell[RankSphereState]):
+    """Ask/tell shell around `sample` and `update`; owns the random generator.
+
+    `ask` and `tell` take turns. Each `ask` draws once, by ``rng.standard_normal((n, d))`` and
+    nothing else, so the position of the random stream follows from the number of generations.
+    The first population is n points at random on the shell; from then on it is the base, in
+    its first row, and n - 1 samples around it. The base is the search's best guess: where the
+    noise is large, take it, and not the code that happened to score most.
+
+    Nothing needs to be set but, for a generator whose codes have other norms, `radius`.
+
+    Parameters
+    ----------
+    d : int >= 2, latent dimensions
+    rng : numpy.random.Generator
+    popsize : int >= 3, codes a generation, the base among them; 4 + floor(3 log2 d) by default
+    initial : where the search starts, latent units. None: anywhere on the shell. Shape (d,):
+        in the direction of this code. Shape (m, d): these codes are the first population, as
+        they are and in this order; their mean, weighted by rank and brought to the shell, is
+        the first base
+    radius : float > 0, norm of the codes, latent units; 448 at 4096 dimensions, and in
+        proportion to sqrt(d) by default
+
+    Raises
+    ------
+    ConfigError
+        `d`, `popsize` or `radius` is out of its range.
+    DataError
+        `initial` has the wrong shape, is not finite, or has a code of norm zero.
+    """
+
+    state_type: ClassVar = RankSphereState
+
+    def __init__(
+        self,
+        d: int,
+        *,
+        rng: np.random.Generator,
+        popsize: int | None = None,
+        initial: ArrayLike | None = None,
+        radius: float | None = None,
+    ) -> None:
+        d = whole("d", d, at_least=2)
+        popsize = default_popsize(d) if popsize is None else popsize
+        radius = _RADIUS * sqrt(d) if radius is None else radius
+        radius = between("radius", radius, 1e-100, 1e100, what="a number > 0, latent units,")
+        first, given = start(d, initial)
+        if initial is not None and not np.atleast_2d(initial).any(axis=1).all():
+            raise DataError("codes of initial must not be zero: a shell has no centre to show")
+        around = initial is not None and not len(given)
+        state = RankSphereState(
+            generation=0,
+            age=int(around),
+            popsize=whole("popsize", popsize, at_least=3),
+            radius=radius,
+            reach=0.75 * farthest(d),
+            given=given,
+            base=_projected(first, radius) if around else radius * np.eye(1, d)[0],
+        )
+        super().__init__(state, rng=rng)
+
+    def draws(self, s: RankSphereState, rng: Stream) -> tuple[Codes]:
+        """Draw z, standard normal, (n, d); the base has no use for its row."""
+        return (rng.standard_normal((s.popsize, s.given.shape[1])),)
+
+    def sample(self, s: RankSphereState, *draws: Codes) -> Codes:
+        """Turn draws into codes, (n, d). Pure."""
+        return sample(s, *draws)
+
+    def update(self, s: RankSphereState, codes: Codes, scores: Scores) -> RankSphereState:
+        """Return the state one generation on. Pure."""
+        return update(s, codes, scores)
+
+    @classmethod
+    def _check(cls, state: RankSphereState) -> None:
+        d = rows_of(state.base)
+        check_arrays(state, {"base": (d,), "given": (rows_of(state.given), d)})
+        check_numbers(
+            state,
+            {
+                "generation": (0, np.inf),
+                "age": (0, np.inf),
+                "popsize": (3, np.inf),
+                "radius": (1e-100, 1e100),
+                "reach": (_NEAREST, farthest(d)),
+            },
+        )
+        norm = float(np.linalg.norm(state.base))
+        if not abs(norm - state.radius) <= 1e-6 * state.radius:
+            raise DataError(
+                f"base of the state must have the norm of its shell, {state.radius:g}; got "
+                f"{norm:g}. Pass a state as it was saved"
+            )
