@@ -15,6 +15,7 @@ images (`scorers.distances`), averages (`average`), or what the metric is for.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -72,9 +73,8 @@ def product(
 ) -> Product:
     """Return the function v -> H v at a code.
 
-    J v is had from J' u, which is linear in u, and whose own transpose is J: so the pass
-    through the generator is made once and serves every product, and no operator needs a
-    forward derivative, which some lack.
+    One derivative forward, J v, and one back, of that. The pass that the second goes back
+    along is made once and serves every product.
 
     Parameters
     ----------
@@ -85,8 +85,7 @@ def product(
 
     Returns
     -------
-    callable of a tensor (k,) float32 on the generator's device, to the same; `torch.vmap` makes
-    several at once
+    callable of a tensor (k,) float32 on the generator's device, to the same
 
     Raises
     ------
@@ -102,11 +101,23 @@ def product(
         z = torch.cat([z0[:first], x, z0[last:]])
         return distance.embed(generator.synthesize(z[None]))[0]
 
-    there, pull = torch.func.vjp(embedded, z0[first:last])
+    x0 = z0[first:last]
+    there, pull = torch.func.vjp(embedded, x0)
     if not bool(torch.isfinite(there).all()):
         raise DataError(f"{generator.name} must draw finite pixels; at this code it does not")
-    _, push = torch.func.vjp(lambda u: pull(u)[0], torch.zeros_like(there))
-    return lambda v: 2 * pull(push(v)[0])[0]
+
+    def along(v: torch.Tensor) -> torch.Tensor:
+        return torch.func.jvp(embedded, (x0,), (v,))[1]
+
+    _load_forward_rules()
+    try:
+        along(torch.zeros_like(x0))
+    except NotImplementedError:
+        # An operator without a forward derivative, as grid_sample is. J'u is linear in u, and
+        # what it goes back along is J.
+        _, push = torch.func.vjp(lambda u: pull(u)[0], torch.zeros_like(there))
+        return lambda v: 2 * pull(push(v)[0])[0]
+    return lambda v: 2 * pull(along(v))[0]
 
 
 def dense(
@@ -123,7 +134,12 @@ def dense(
     times = product(generator, code, distance=distance, dimensions=dimensions)
     first, last = _checked(dimensions, generator.d)
     units = torch.eye(last - first, device=_device(generator))
-    rows = [torch.vmap(times)(part) for part in units.split(_TOGETHER)]
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "There is a performance drop")
+            rows = [torch.vmap(times)(part) for part in units.split(_TOGETHER)]
+    except RuntimeError:  # an operator of the generator's own that makes one at a time
+        rows = [torch.stack([times(unit) for unit in units])]
     found = torch.cat(rows).double().cpu().numpy()
     return (found + found.T) / 2
 
@@ -208,6 +224,13 @@ def _check_slope(generator: Generator, found: Vector | Matrix) -> None:
             f"the image of {generator.name} must change with its code; at this one it does "
             "not. Take a shorter one: its pixels may all be black or white"
         )
+
+
+def _load_forward_rules() -> None:
+    """Have torch load what it does the first time, and warns of a decorator of its own by."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.func.jvp(torch.sin, (torch.zeros(1),), (torch.zeros(1),))
 
 
 def _device(generator: Generator) -> torch.device:

@@ -1,5 +1,8 @@
 """The metric of a latent space: products, directions, averages; against independent oracles."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -11,8 +14,10 @@ from evolver.generators import average as average_room
 from evolver.generators import geometry
 from evolver.generators.average import average
 from evolver.generators.frozen import FrozenGenerator
+from evolver.generators.stylegan3.convert import convert
 from scorers import distances
 
+GOLDEN = Path(__file__).parents[1] / "golden" / "generators"
 D = 256
 # torch's own, the first time anything is differentiated forward.
 FORWARD = pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")
@@ -113,19 +118,46 @@ def test_a_product_is_the_second_derivative_of_the_squared_distance(texture, cod
         assert float((got - expected).norm() / expected.norm()) < 1e-4
 
 
-@FORWARD
-def test_a_product_is_one_pass_forward_and_one_back(texture, code):
-    """By forward-mode differentiation, which the product does without."""
+def stylegan3(folder):
+    out = folder / "face.safetensors"
+    convert(GOLDEN / "stylegan3-r-tiny.pkl", out)
+    return generators.load("stylegan3", weights=out)
 
-    def embedded(z):
-        return geometry.PIXELS.embed(texture.synthesize(z[None]))[0]
 
-    z0, v = torch.tensor(code).float(), torch.ones(D)
-    _, along = torch.func.jvp(embedded, (z0,), (v,))
-    _, back = torch.func.vjp(embedded, z0)
-    expected = 2 * back(along)[0]
-    got = geometry.product(texture, code)(v)
-    assert float((got - expected).norm() / expected.norm()) < 1e-4
+def biggan(folder):
+    pytest.importorskip("pytorch_pretrained_biggan")
+    shutil.copy(GOLDEN / "biggan_tiny_config.json", folder / "config.json")
+    shutil.copy(GOLDEN / "biggan_tiny.safetensors", folder / "model.safetensors")
+    return generators.load("biggan-deep-256", weights=folder)
+
+
+def mini_object(_folder):
+    return generators.load("mini-object")  # its operators have no forward derivative
+
+
+@pytest.mark.parametrize(
+    "load", [stylegan3, biggan, mini_object], ids=lambda load: load.__name__
+)
+def test_networks_of_every_kind_have_a_metric(tmp_path, load):
+    """By finite differences: v'Hv is twice the squared speed of the image along v."""
+    generator = load(tmp_path)
+    rng = np.random.default_rng(0)
+    code = generator.initial_codes(1, rng=rng)[0]
+    some = (2, 14)
+    h = geometry.dense(generator, code, dimensions=some)
+    times = geometry.product(generator, code, dimensions=some)
+    v = rng.standard_normal(12)
+    v /= np.linalg.norm(v)
+    product = times(torch.tensor(v).float()).numpy()
+    assert np.linalg.norm(h @ v - product) < 1e-3 * np.linalg.norm(product)
+    step = 1e-2
+    with torch.no_grad():
+        ends = np.stack([code, code])
+        ends[:, 2:14] += np.outer([-step, step], v)
+        drawn = generator.synthesize(torch.tensor(ends).float())
+        before, after = geometry.PIXELS.embed(drawn).double()
+    speed = float((after - before).norm()) / (2 * step)
+    assert v @ product == pytest.approx(2 * speed**2, rel=0.03)
 
 
 @FORWARD
