@@ -53,7 +53,6 @@ _PACE, _MOST = 0.15, 3.0  # of the reach: as a log, for no such sample; and the 
 _NEAREST = 2.5  # distance of samples from the base, in steps of the base
 _NEVER = 1e-12  # a direction shorter than this, of the shell's radius, points nowhere
 _TIED = 1e-6  # weights smaller than this, together, are rounding errors
-_BASE = 0.1  # a code nearer to the base than this, of the samples' distance, is the base
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,8 +101,8 @@ def sample(s: RankSphereState, z: Codes) -> Codes:
     cosine = 1 / (1 + tangent * tangent) ** 0.5
     is_base = xp.arange(z.shape[0], device=z.device) == 0
     out = xp.where(is_base, 0.0, s.radius * tangent * cosine / _at_least(lengths, SMALLEST))
-    codes = z * out[:, None]
-    codes += (xp.where(is_base, s.radius, s.radius * cosine) - out * along)[:, None] * axis
+    codes = (xp.where(is_base, s.radius, s.radius * cosine) - out * along)[:, None] * axis
+    codes += z * out[:, None]
     return codes
 
 
@@ -132,18 +131,19 @@ def update(s: RankSphereState, codes: Codes, scores: Scores) -> RankSphereState:
         return replace(after, base=_projected(toward, s.radius))
 
     axis, k = s.base / s.radius, gain(s)
-    across = codes - (codes @ axis)[:, None] * axis
-    lengths = xp.sqrt(_squared(across))
     tangent = s.reach * k
-    sampled = lengths > _BASE * s.radius * tangent / (1 + tangent * tangent) ** 0.5
+    cosine = 1 / (1 + tangent * tangent) ** 0.5
+    along = codes @ axis
+    sampled = along < s.radius * (1 + cosine) / 2  # half way to the base
     among = xp.astype(sampled, scores.dtype)
     count = _at_least(xp.sum(among), 1.0)
 
     weights = normal_scores(scores) * among
     weights = weights - among * (xp.sum(weights) / count)
-    size = xp.sqrt(xp.sum(weights * weights))
-    shares = weights / xp.where(sampled, lengths, s.radius) / _at_least(size, _TIED)
-    ahead = shares @ across
+    size = _at_least(xp.sqrt(xp.sum(weights * weights)), _TIED)
+    # All samples are as far from the axis: R sin, of which their directions are made.
+    shares = weights / size / (s.radius * tangent * cosine)
+    ahead = shares @ codes - (shares @ along) * axis
 
     of_base = xp.max(xp.where(sampled, -xp.inf, scores))
     above = xp.astype(scores > of_base, among.dtype) + xp.astype(scores >= of_base, among.dtype)
