@@ -1,8 +1,9 @@
 """What the live page knows of a session: fed with records, asked for arrays.
 
-No browser, no clock, no files. Memory grows with generations and units, not with presentations:
-counts are summed as they come, pixels are kept of what can still be shown, and spikes of the
-last few hundred showings only.
+No browser, no clock, no files. Memory is bounded, however long the session: counts are summed as
+they come, pixels are kept of what can still be shown, spikes of the last few hundred showings.
+Of more than a few hundred generations, older ones are thinned out: their scores stay, pictures
+and counts of every other one go.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ _EVENTS = 200
 _BUDGETS = 400
 _PACE = 60
 _UNITS_IN_FULL = 256
+_GENERATIONS_IN_FULL, _LATEST_IN_FULL = 240, 60
 THUMBNAIL = 64
 """Pixels a side of the images that are kept."""
 
@@ -56,6 +58,12 @@ class Generation:
         default_factory=list["NDArray[np.uint8] | None"]
     )  # best first
     scored: bool = False
+    in_full: bool = True  # pictures and counts are still here
+
+    def thin(self) -> None:
+        """Let pictures and counts go."""
+        self.in_full, self.pictures, self.digests = False, [], ()
+        self.counts = np.zeros((0, self.counts.shape[1]), np.uint32)
 
 
 @dataclass(slots=True, eq=False)
@@ -72,6 +80,20 @@ class ThreadView:
     def scored(self) -> list[Generation]:
         """Generations with scores, in order."""
         return [g for _, g in sorted(self.generations.items()) if g.scored]
+
+    def at(self, number: int) -> Generation | None:
+        """Return the scored generation of this number in full, or the last before it."""
+        found = [
+            g for n, g in self.generations.items() if n <= number and g.scored and g.in_full
+        ]
+        return max(found, key=lambda g: g.number, default=None)
+
+    def thin(self) -> None:
+        """Keep the first generation, the latest ones, and every other one between in full."""
+        full = sorted(n for n, g in self.generations.items() if g.scored and g.in_full)
+        if len(full) > _GENERATIONS_IN_FULL:
+            for number in full[1:-_LATEST_IN_FULL:2]:
+                self.generations[number].thin()
 
 
 @dataclass(slots=True, eq=False)
@@ -275,6 +297,8 @@ class SessionModel:
             earlier.pictures = earlier.pictures[:4]  # what playback shows
         for sha256 in generation.digests:
             self._pictures.pop(sha256, None)
+        generation.digests = ()
+        view.thin()
 
     # ------------------------------------------------------------------ asked
 
@@ -323,7 +347,7 @@ class SessionModel:
     def all_units(self, thread: int, number: int) -> NDArray[np.float64]:
         """Return every unit's PSTH in a generation, (u, t) spikes/s."""
         generation = self.threads[thread].generations.get(number)
-        if generation is None or not generation.shown:
+        if generation is None or not generation.shown or not generation.in_full:
             return np.zeros((len(self.unit_labels), len(self.edges_ms) - 1))
         return generation.counts / (np.diff(self.edges_ms) / 1000) / generation.shown
 

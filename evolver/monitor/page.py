@@ -34,7 +34,7 @@ from bokeh.palettes import Magma256
 from bokeh.plotting import figure
 
 from evolver.analysis.style import thread_colour
-from evolver.monitor.model import THUMBNAIL, Generation, SessionModel
+from evolver.monitor.model import THUMBNAIL, SessionModel
 
 _REFRESH_MS = 200
 _PLAY_MS = 400
@@ -423,8 +423,7 @@ class Page:
         centres = (model.edges_ms[:-1] + model.edges_ms[1:]) / 2
         most = 1.0
         for k, view in enumerate(model.threads):
-            generation = _at(view.scored, number)
-            first = _at(view.scored, 0)
+            generation, first = view.at(number), view.at(0)
             for data, shown in zip(
                 self._psth_data[2 * k : 2 * k + 2], (generation, first), strict=True
             ):
@@ -524,12 +523,6 @@ class Page:
             '<div style="font-size:13px;line-height:1.5;height:160px;overflow:auto">'
             f"{said}</div>"
         )
-
-
-def _at(scored: list[Generation], number: int) -> Generation | None:
-    """Return the generation with this number, or the last before it."""
-    before = [g for g in scored if g.number <= number]
-    return before[-1] if before else None
 
 
 def _mosaic(pictures: list) -> np.ndarray:

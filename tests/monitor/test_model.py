@@ -128,13 +128,28 @@ def test_six_hours_fit():
     model = SessionModel()
     model.feed([start, r.RigJoined(0, "rig", "", units, "{}")])
     tracemalloc.start()
+    used = []
     for number in range(1000):
         model.feed(block(number))
-    used, _ = tracemalloc.get_traced_memory()
+        if number in {499, 999}:
+            used.append(tracemalloc.get_traced_memory()[0])
     tracemalloc.stop()
     assert model.presentations == 60_000
-    assert len(model.threads[0].scored) == 1000
-    assert used < 150e6
+    view = model.threads[0]
+    assert len(view.scored) == 1000
+    assert used[1] < 40e6
+    assert used[1] - used[0] < 3e6  # scores, not pictures
+    assert view.at(0).number == 0
+    assert view.at(999).number == 999
+    assert view.at(950).number == 950
+    old = view.at(500)
+    assert 480 < old.number <= 500
+    assert old.pictures[0] is not None
+    assert model.all_units(0, old.number).max() > 0
+    thinned = next(g for g in view.scored if not g.in_full)
+    assert np.isfinite(thinned.mean)
+    assert not model.all_units(0, thinned.number).any()
+    assert np.isnan(model.rates(thinned, 3)).all()
 
 
 @pytest.mark.parametrize(
