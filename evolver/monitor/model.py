@@ -1,7 +1,7 @@
 """What the live page knows of a session: fed with records, asked for arrays.
 
-No browser, no clock, no files. Memory is bounded, however long the session: counts are summed as
-they come, pixels are kept of what can still be shown, spikes of the last few hundred showings.
+No browser, no clock, no files. Memory is bounded, however long the session: counts are summed
+as they come, pixels are kept of what can still be shown, spikes of the last few hundred showings.
 Of more than a few hundred generations, older ones are thinned out: their scores stay, pictures
 and counts of every other one go.
 """
@@ -83,10 +83,8 @@ class ThreadView:
 
     def at(self, number: int) -> Generation | None:
         """Return the scored generation of this number in full, or the last before it."""
-        found = [
-            g for n, g in self.generations.items() if n <= number and g.scored and g.in_full
-        ]
-        return max(found, key=lambda g: g.number, default=None)
+        found = [g for g in self.scored if g.number <= number and g.in_full]
+        return found[-1] if found else None
 
     def thin(self) -> None:
         """Keep the first generation, the latest ones, and every other one between in full."""
