@@ -1,6 +1,7 @@
 """The metric of a latent space: products, directions, averages; against independent oracles."""
 
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -407,6 +408,8 @@ def test_a_metric_is_read_as_it_was_written(tmp_path):
     metric.write(found, tmp_path / "a.npz")
     metric.write(found, tmp_path / "b.npz")
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+    with zipfile.ZipFile(tmp_path / "a.npz") as archive:  # nor does it tell the time
+        assert {entry.date_time[0] for entry in archive.infolist()} == {1980}
     again = metric.read(tmp_path / "a.npz", d=30)
     np.testing.assert_array_equal(again.eigenvalues, found.eigenvalues)
     np.testing.assert_array_equal(again.eigenvectors, found.eigenvectors)
