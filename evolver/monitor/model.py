@@ -1,9 +1,9 @@
 """What the live page knows of a session: fed with records, asked for arrays.
 
 No browser, no clock, no files. Memory is bounded, however long the session: counts are summed
-as they come, pixels are kept of what can still be shown, spikes of the last few hundred showings.
-Of more than a few hundred generations, older ones are thinned out: their scores stay, pictures
-and counts of every other one go.
+as they come, pixels are kept of what can still be shown, and spikes of the last few hundred
+showings. Of more than a few hundred generations, older ones are thinned out: their scores stay,
+pictures and counts of every other one go.
 """
 
 from __future__ import annotations
