@@ -90,7 +90,7 @@ def product(
     Raises
     ------
     DataError : the code is not (d,) and finite, or its image is not finite
-    ConfigError : there are no such dimensions
+    ConfigError : there are no such dimensions, or an operator lacks the derivatives
     """
     check_codes(code[None], d=generator.d)
     first, last = _checked(dimensions, generator.d)
@@ -114,8 +114,19 @@ def product(
         along(torch.zeros_like(x0))
     except NotImplementedError:
         # An operator without a forward derivative, as grid_sample is. J'u is linear in u, and
-        # what it goes back along is J.
+        # what it goes back along is J, unless an operator goes back only once, and not all of
+        # those say so: |Jv|^2 = v'J'Jv tells.
         _, push = torch.func.vjp(lambda u: pull(u)[0], torch.zeros_like(there))
+        v = torch.cos(torch.arange(len(x0), device=device, dtype=x0.dtype))
+        moved = push(v)[0]
+        square = moved.square().sum()
+        off = float((pull(moved)[0] @ v - square).abs())
+        cut = not moved.any() and bool(pull(torch.ones_like(there))[0].any())
+        if cut or off > 0.01 * float(square):
+            raise ConfigError(
+                f"the operators of {generator.name} must have a derivative forward, or one "
+                "that can be gone back along twice; one of them has neither"
+            ) from None
         return lambda v: 2 * pull(push(v)[0])[0]
     return lambda v: 2 * pull(along(v))[0]
 

@@ -161,6 +161,37 @@ def test_networks_of_every_kind_have_a_metric(tmp_path, load):
     assert v @ product == pytest.approx(2 * speed**2, rel=0.03)
 
 
+class Once(torch.autograd.Function):
+    """A sine without a forward derivative, whose backward one forgets what it was made of."""
+
+    forgotten = 0
+
+    @staticmethod
+    def forward(x):
+        return x.sin()
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):  # noqa: ARG004
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx, slope):
+        (x,) = ctx.saved_tensors
+        back, k = slope * x.cos(), Once.forgotten
+        return torch.cat([back[:, :k].detach(), back[:, k:]], dim=1)
+
+
+@pytest.mark.parametrize("forgotten", [6, 12])
+def test_a_network_whose_products_would_be_wrong_is_refused(monkeypatch, forgotten):
+    made = linear(drawn_matrix(d=12))
+    draws = made.synthesize
+    monkeypatch.setattr(made, "synthesize", lambda z: draws(Once.apply(z)))
+    geometry.product(made, np.full(12, 0.4))
+    monkeypatch.setattr(Once, "forgotten", forgotten)
+    with pytest.raises(ConfigError, match="must have a derivative forward"):
+        geometry.product(made, np.full(12, 0.4))
+
+
 @FORWARD
 def test_lanczos_finds_the_leading_eigenvalues_of_the_dense_hessian(texture, code):
     apart = squared_distance(texture, code, geometry.PIXELS)
