@@ -1,10 +1,10 @@
 """A generator's metric: what Lanczos saves, and what a search along it gains.
 
 Question
-    (1) How much CPU time does Lanczos take for the k leading directions of mini-texture's metric, as a
-    ratio to forming all of it, and how far are its eigenvalues off? (2) Does Hessian-aware
-    CMA-ES, with the metric of `evolver geometry compute`, find images that drive units harder
-    than Cholesky CMA-ES does?
+    (1) How much CPU time does Lanczos take for the k leading directions of mini-texture's
+    metric, as a ratio to forming all of it, and how far are its eigenvalues off? (2) Does
+    Hessian-aware CMA-ES, with the metric of `evolver geometry compute`, find images that drive
+    units harder than Cholesky CMA-ES does?
 Method
     (1) One point, pixel distance; the dense route makes its 256 products some at a time, which
     a batch makes cheaper a product. Both routes alternate. (2) `benchmarks.optimizers` on
@@ -73,9 +73,7 @@ def cost() -> None:
     """Print the table of question (1)."""
     generator = generators.load("mini-texture")
     code = draw(generator, 1, seed=0, norm=None)[0]
-    print(
-        "| k | Lanczos, CPU s | dense, CPU s | ratio | largest relative error of an eigenvalue |"
-    )
+    print("| k | Lanczos, CPU s | dense, CPU s | ratio | largest relative error of a value |")
     print("|---|---|---|---|---|")
     for k in (8, 16, 32, 64):
         rounds: list[tuple[float, float]] = []
