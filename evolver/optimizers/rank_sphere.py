@@ -50,7 +50,7 @@ _RADIUS = 7.0  # of the shell, in units of sqrt(d): 448 at 4096 dimensions
 _SLOWING = 0.3  # of the step, by what a population without noise would tell
 _SHARE = 0.12  # samples above their base, at which the angle stays
 _PACE, _MOST = 0.15, 3.0  # of the reach: as a log, for no such sample; and the most, in these
-_NEAREST = 2.5  # distance of samples from the base, in steps of the base
+_NEAREST, _START, _FARTHEST = 2.5, 4.5, 6.0  # samples' distances, in steps of the base
 _NEVER = 1e-12  # a direction shorter than this, of the shell's radius, points nowhere
 _TIED = 1e-6  # weights smaller than this, together, are rounding errors
 
@@ -77,11 +77,6 @@ def gain(s: RankSphereState) -> float:
     """
     t = s.age
     return 1 / sqrt(t + _SLOWING * t * t * s.popsize / s.base.shape[-1])
-
-
-def farthest(d: int) -> float:
-    """Return the largest `reach`: 8 at 256 dimensions, 16 at 4096."""
-    return max(5.0, 2 * d**0.25)
 
 
 def sample(s: RankSphereState, z: Codes) -> Codes:
@@ -150,7 +145,7 @@ def update(s: RankSphereState, codes: Codes, scores: Scores) -> RankSphereState:
     share = xp.sum(above * among) / (2 * count)
     told = xp.any(~sampled)
     change = xp.where(told, _PACE * xp.clip(share / _SHARE - 1, max=_MOST), 0.0)
-    reach = xp.clip(s.reach * xp.exp(change), _NEAREST, farthest(codes.shape[1]))
+    reach = xp.clip(s.reach * xp.exp(change), _NEAREST, _FARTHEST)
     return replace(after, base=_projected(axis + k * ahead, s.radius), reach=reach)
 
 
@@ -246,7 +241,7 @@ class RankSphere(Shell[RankSphereState]):
             age=int(around),
             popsize=whole("popsize", popsize, at_least=3),
             radius=radius,
-            reach=0.75 * farthest(d),
+            reach=_START,
             given=given,
             base=_projected(first, radius) if around else radius * np.eye(1, d)[0],
         )
@@ -275,7 +270,7 @@ class RankSphere(Shell[RankSphereState]):
                 "age": (0, np.inf),
                 "popsize": (3, np.inf),
                 "radius": (1e-100, 1e100),
-                "reach": (_NEAREST, farthest(d)),
+                "reach": (_NEAREST, _FARTHEST),
             },
         )
         norm = float(np.linalg.norm(state.base))

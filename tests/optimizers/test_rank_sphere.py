@@ -13,7 +13,6 @@ from evolver.optimizers import batched, load, state_from_dict, state_to_dict
 from evolver.optimizers.rank_sphere import (
     RankSphere,
     RankSphereState,
-    farthest,
     gain,
     normal_scores,
     sample,
@@ -48,8 +47,7 @@ def quantiles(scores):
 def recursion(d, n, rng, score, *, radius, start=None, first=None):
     """Yield populations by the equations, one vector at a time; the base in the first row."""
     base = None if start is None else start / np.linalg.norm(start)
-    most = max(5, 2 * d**0.25)
-    t, reach = int(start is not None), 0.75 * most
+    t, reach = int(start is not None), 4.5
     while True:
         z = rng.standard_normal((n, d))
         if base is None:
@@ -79,7 +77,7 @@ def recursion(d, n, rng, score, *, radius, start=None, first=None):
         base /= np.linalg.norm(base)
         above = (np.mean(scores[1:] > scores[0]) + np.mean(scores[1:] >= scores[0])) / 2
         reach *= np.exp(0.15 * min(3, above / 0.12 - 1))
-        reach = min(max(reach, 2.5), most)
+        reach = min(max(reach, 2.5), 6)
         t += 1
 
 
@@ -153,11 +151,11 @@ def test_samples_spread_as_often_as_they_beat_their_base():
     few.tell(codes, hill(codes))
     codes = few.ask()
     few.tell(codes, [1.0, 2, 2, 1, 1, *np.zeros(21)])
-    np.testing.assert_allclose(few.state.reach, 12 * np.exp(0.15 * (3 / 25 / 0.12 - 1)))
+    np.testing.assert_allclose(few.state.reach, 4.5 * np.exp(0.15 * (3 / 25 / 0.12 - 1)))
 
 
 def test_reach_has_bounds():
-    for score, bound in ((1.0, 2.5), (-1.0, farthest(300))):
+    for score, bound in ((1.0, 2.5), (-1.0, 6.0)):
         optimizer = RankSphere(300, rng=np.random.default_rng(0), popsize=8)
         for _ in range(30):
             codes = optimizer.ask()
@@ -172,8 +170,8 @@ def test_the_base_alone_steers_the_angle_and_not_the_direction():
     b.ask()
     a.tell(codes, hill(codes))
     b.tell(codes[1:], hill(codes[1:]))
-    assert b.state.reach == 3.75  # nobody knows how the base would have scored
-    assert a.state.reach != 3.75
+    assert b.state.reach == 4.5  # nobody knows how the base would have scored
+    assert a.state.reach != 4.5
     # The base holds one of the ranks; without it the others move a little.
     cosine = a.state.base @ b.state.base / a.state.radius**2
     assert cosine > 0.99
