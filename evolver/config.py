@@ -146,7 +146,8 @@ class ThreadTable(Struct, frozen=True, forbid_unknown_fields=True):
         Meta(
             min_length=1,
             description="'cholesky', 'sphere', 'sep', 'hessian', 'genetic', 'random', "
-            "'composite'; or of a library: 'pycma', 'cmaes', 'nevergrad', 'evosax'",
+            "'rank-sphere', 'composite'; or of a library: 'pycma', 'cmaes', 'nevergrad', "
+            "'evosax'",
         ),
     ] = "cholesky"
     popsize: Annotated[

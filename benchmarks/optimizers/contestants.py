@@ -173,6 +173,7 @@ FIELD: tuple[Contestant, ...] = (
     _own("sphere-inv", "sphere", schedule="inv", radius=NORM),
     _own("genetic", "genetic"),
     _own("sep", "sep", sigma=3.0),
+    _own("rank-sphere", "rank-sphere", radius=NORM),
     _own("random", "random", sigma=SPREAD),
     _peer("pycma", "pycma", "cma", most_d=_FULL, sigma=2.0),
     _peer("pycma-diagonal", "pycma", "cma", sigma=2.0, diagonal=True),

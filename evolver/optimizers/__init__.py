@@ -5,6 +5,7 @@
     SphereCMA     a search on a shell of codes of one norm
     SepCMA        separable CMA-ES, a diagonal covariance
     HessianCMA    Cholesky CMA-ES along the directions that change images
+    RankSphere    our own: every rank weighs, and the angle follows the noise
     Genetic       XDream's genetic algorithm
     RandomSearch  the control
     Composite     optimizers on parts of the code, or parts held fixed
@@ -27,6 +28,7 @@ from evolver.optimizers.composite import Composite
 from evolver.optimizers.genetic import Genetic
 from evolver.optimizers.hessian import HessianCMA
 from evolver.optimizers.random_search import RandomSearch
+from evolver.optimizers.rank_sphere import RankSphere
 from evolver.optimizers.sep import SepCMA
 from evolver.optimizers.sphere import SphereCMA
 
@@ -37,6 +39,7 @@ __all__ = [
     "Genetic",
     "HessianCMA",
     "RandomSearch",
+    "RankSphere",
     "SepCMA",
     "SphereCMA",
     "batched",

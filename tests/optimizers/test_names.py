@@ -19,6 +19,7 @@ def test_public_names():
         "Genetic",
         "HessianCMA",
         "RandomSearch",
+        "RankSphere",
         "SepCMA",
         "SphereCMA",
         "batched",
