@@ -11,7 +11,7 @@ class Slow(Fixed):
     """Holds memory, and works for it."""
 
     def ask(self):
-        self.held = np.ones(4_000_000)
+        self.held = np.ones(6_000_000)  # 48 MB: never out of memory that was freed before
         return super().ask()
 
 
@@ -21,7 +21,7 @@ def test_what_is_slow_and_large_is_seen():
     assert found.failed == ""
     assert found.median_ratio > 1
     if found.peak_bytes is not None:
-        assert 30e6 < found.peak_bytes < 100e6  # 32 MB, twice while it is replaced
+        assert 45e6 < found.peak_bytes < 150e6  # twice while it is replaced
     assert len(Fixed.told) >= GENERATIONS + WARM_UP
 
 
