@@ -8,46 +8,64 @@ over nothing new can come.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 BLOCKS_KEPT = 32
+
+
+@dataclass(slots=True, eq=False)
+class _Block:
+    attempt: int = 0  # the last used
+    delivered: dict[int, int] = field(default_factory=dict[int, int])  # presentation -> attempt
+    safe: dict[int, int] = field(default_factory=dict[int, int])
+
+    @property
+    def is_safe(self) -> bool:
+        return self.delivered == self.safe
 
 
 class Answers:
     """The answers of one session, by block and presentation."""
 
     def __init__(self) -> None:
-        self._attempts: dict[int, int] = {}  # block -> last attempt used
-        self._delivered: dict[tuple[int, int], int] = {}  # (block, presentation) -> attempt
-        self._acked: dict[tuple[int, int], int] = {}
-        self._begin = 0  # blocks below are over and forgotten
+        self._blocks: dict[int, _Block] = {}
+        self._late: set[int] = set()  # blocks that would be forgotten, were they safe
+        self._begin = 0  # other blocks below are over and forgotten
 
     def last_attempt(self, block: int) -> int:
         """Return the last attempt number used for a block; 0: it was never asked for."""
-        return self._attempts.get(block, 0)
+        known = self._blocks.get(block)
+        return 0 if known is None else known.attempt
 
     def use(self, block: int, attempt: int) -> None:
         """Take the news that an attempt number is used; lower ones change nothing."""
-        self._attempts[block] = max(attempt, self._attempts.get(block, 0))
+        known = self._blocks.setdefault(block, _Block())
+        known.attempt = max(attempt, known.attempt)
 
     def deliver(self, block: int, presentation: int, attempt: int) -> None:
         """Take the news that a result was handed up."""
-        self._delivered[block, presentation] = attempt
+        self._blocks.setdefault(block, _Block()).delivered[presentation] = attempt
 
     def delivered(self, block: int, presentation: int) -> int:
         """Return the attempt of the last result handed up; 0: none."""
-        return self._delivered.get((block, presentation), 0)
+        known = self._blocks.get(block)
+        return 0 if known is None else known.delivered.get(presentation, 0)
 
     def acknowledge(self, block: int, presentation: int) -> int:
         """Take the news that the last result handed up is safe; return its attempt."""
-        attempt = self._delivered[block, presentation]
-        self._acked[block, presentation] = attempt
+        known = self._blocks[block]
+        attempt = known.safe[presentation] = known.delivered[presentation]
+        if block in self._late and known.is_safe:
+            self._late.discard(block)
+            del self._blocks[block]
         return attempt
 
     def is_safe(self, block: int, presentation: int, attempt: int) -> bool:
         """Whether a result need not be kept by the rig: it is safe, or its block long over."""
-        if block < self._begin and (block, presentation) not in self._delivered:
-            return True
-        return attempt <= self._acked.get((block, presentation), 0)
+        known = self._blocks.get(block)
+        if known is None:
+            return block < self._begin
+        return attempt <= known.safe.get(presentation, 0)
 
     def forget(self, newest: int, still_open: Iterable[int]) -> None:
         """Forget what is safe of blocks long before the newest, but not of open ones.
@@ -61,8 +79,8 @@ class Answers:
         if begin <= self._begin:
             return
         self._begin = begin
-        for key in [k for k in self._delivered if k[0] < begin]:
-            if self._acked.get(key) == self._delivered[key]:
-                del self._delivered[key], self._acked[key]
-        for block in [b for b in self._attempts if b < begin]:
-            del self._attempts[block]
+        for block in [b for b in self._blocks if b < begin and b not in self._late]:
+            if self._blocks[block].is_safe:
+                del self._blocks[block]
+            else:
+                self._late.add(block)

@@ -120,6 +120,7 @@ class RigClient:
         self.endpoint, self._identity = endpoint, name + b"/" + secrets.token_hex(8).encode()
         self._hello, self._presenter = hello, presenter
         self._late = presenter if isinstance(presenter, LatePresenter) else None
+        self._reporting = presenter if isinstance(presenter, Reporting) else None
         self._clock, self._group_s = clock, group_s
         self._outbox: deque[list[codec.Frame]] = deque()
         self._stopped: Stop | None = None
@@ -223,8 +224,8 @@ class RigClient:
 
     def _collect(self, socket: zmq.Socket[bytes], link: RigLink) -> None:
         """Ask the presenter for results that came later, and for what it has to say."""
-        if link.welcomed and isinstance(self._presenter, Reporting):
-            for level, text in self._presenter.notices():
+        if link.welcomed and self._reporting is not None:
+            for level, text in self._reporting.notices():
                 self._do(socket, link.notice(level, text))
         if link.is_awaiting and self._late is not None:
             for block, result in self._late.collect():
