@@ -23,6 +23,7 @@ from evolver.generators.stylegan3 import convert
 from tests.generators import mutants
 from tests.generators.hostile import (
     ATTACKS,
+from tests.soak import share
     array,
     call,
     dtype,
@@ -273,7 +274,7 @@ def test_damaged_official_files_are_read_or_refused():
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 def test_ten_thousand_damaged_official_files_are_read_or_refused():
-    _mutants(10_000, seed=2)
+    _mutants(share(10_000, 1_500), seed=2)
 
 
 def test_what_cannot_be_converted_leaves_no_file(tmp_path):
