@@ -23,7 +23,6 @@ from evolver.generators.stylegan3 import convert
 from tests.generators import mutants
 from tests.generators.hostile import (
     ATTACKS,
-from tests.soak import share
     array,
     call,
     dtype,
@@ -37,6 +36,7 @@ from tests.soak import share
     text,
     whole,
 )
+from tests.soak import share
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "generators"
 OFFICIAL = GOLDEN / "stylegan3-t-tiny.pkl"
