@@ -10,8 +10,6 @@ of the generation that its slider stands at, or of the latest while it follows.
 
 from __future__ import annotations
 
-import html
-from datetime import UTC, datetime
 from typing import Protocol
 
 import numpy as np
@@ -35,13 +33,13 @@ from bokeh.plotting import figure
 
 from evolver.analysis.style import thread_colour
 from evolver.monitor.model import THUMBNAIL, SessionModel
+from evolver.monitor.words import REFERENCE, events, head
 
 _REFRESH_MS = 200
 _PLAY_MS = 400
 _COLUMNS, _ROWS = 4, 2
 _DARK = {"paper": "#14181d", "ink": "#e6e9ec", "quiet": "#8b949e", "grid": "#2a3138"}
 _LIGHT = {"paper": "#ffffff", "ink": "#1f2328", "quiet": "#6b7177", "grid": "#e6e8eb"}
-_REFERENCE = "#9aa0a6"
 
 TEMPLATE = """
 {% block preamble %}
@@ -168,7 +166,7 @@ class Page:
         self._version = model.version
         if len(model.threads) != self._threads:
             self._lay_out()
-        self._header.text = self._head()
+        self._header.text = head(self._model, self._colours, trouble=bool(self._source.trouble))
         if not self._threads:
             return  # nothing to draw yet
         if model.scored_version != self._scored:
@@ -181,7 +179,7 @@ class Page:
             self._draw_budget()
             self._redraw()
         self._draw_raster()
-        self._draw_events()
+        self._events.text = events(self._model, self._colours)
 
     def _lay_out(self) -> None:
         """Make the figures, once it is known how many threads there are."""
@@ -241,8 +239,8 @@ class Page:
                 legend.label_text_color = c["ink"]
         if self._threads:
             self._dots.glyph.fill_color = self._dots.glyph.line_color = c["ink"]
-        self._header.text = self._head()
-        self._draw_events()
+        self._header.text = head(self._model, self._colours, trouble=bool(self._source.trouble))
+        self._events.text = events(self._model, self._colours)
 
     # ------------------------------------------------------------------ the figures
 
@@ -269,13 +267,13 @@ class Page:
             )
             self._lines.append(data)
         self._reference_line = ColumnDataSource({"x": [], "y": [], "low": [], "high": []})
-        options = {"source": self._reference_line, "color": _REFERENCE}
+        options = {"source": self._reference_line, "color": REFERENCE}
         self._scores.varea("x", "low", "high", alpha=0.2, **options)
         self._scores.line("x", "y", line_width=2, legend_label="references", **options)
         self._scores.legend.location = "top_left"
         self._scores.legend.background_fill_alpha = 0.6
         self._cursor = ColumnDataSource({"x": [0, 0], "y": [0, 0]})
-        self._scores.line("x", "y", source=self._cursor, color=_REFERENCE, line_dash="dotted")
+        self._scores.line("x", "y", source=self._cursor, color=REFERENCE, line_dash="dotted")
 
     def _draw_scores(self) -> None:
         model = self._model
@@ -410,6 +408,10 @@ class Page:
             "render": [one.render for one in b],
         }
 
+    @property
+    def _colours(self) -> dict[str, str]:
+        return _DARK if self._theme.active else _LIGHT
+
     def _redraw(self) -> None:
         """Draw what depends on the generation and the unit that are chosen."""
         if not self._body.children:
@@ -457,72 +459,6 @@ class Page:
             ys.append(np.full(len(mine), i))
         if xs:
             self._raster_data.data = {"x": np.concatenate(xs), "y": np.concatenate(ys)}
-
-    # ------------------------------------------------------------------ the words
-
-    def _state(self) -> tuple[str, str]:
-        model = self._model
-        if self._source.trouble:
-            return "cannot be read", "#CC3311"
-        if model.ended is not None:
-            return model.ended, "#6b7177"
-        if model.start is None:
-            return "waiting for the first image", "#b58900"
-        return ("PAUSED", "#CC3311") if model.paused else ("running", "#009E73")
-
-    def _head(self) -> str:
-        model = self._model
-        c = _DARK if self._theme.active else _LIGHT
-        state, colour = self._state()
-        big = [(f"{model.done}<small> / {model.generations}</small>", "generation", c["ink"])]
-        for k, view in enumerate(model.threads):
-            scored = view.scored
-            text = f"{scored[-1].mean:.1f}" if scored else "…"
-            big.append((text, html.escape(view.name), thread_colour(k)))
-        if model.references:
-            big.append((f"{model.references[-1][1][0]:.1f}", "references", _REFERENCE))
-        left = model.minutes_left
-        share = model.aborted / model.presentations if model.presentations else 0.0
-        facts = [
-            f"{model.presentations} presentations",
-            f"{share:.0%} aborted",
-            f"{model.pace:.1f} a second" if np.isfinite(model.pace) else "",
-            f"rig idle {model.idle_share:.1%}",
-            f"{model.minutes:.0f} min",
-            f"{left:.0f} min left" if np.isfinite(left) and model.ended is None else "",
-        ]
-        cells = "".join(
-            f'<div style="margin-right:38px"><div class="value" style="font-size:44px;'
-            f'font-weight:650;line-height:1;color:{shade}">{text}</div>'
-            f'<div style="font-size:14px;color:{c["quiet"]};margin-top:4px">{name}</div></div>'
-            for text, name, shade in big
-        )
-        return (
-            f'<div style="color:{c["ink"]}"><div style="font-size:20px;margin-bottom:10px">'
-            f"<b>{html.escape(model.name) or 'evolver'}</b> "
-            f'<span class="state" style="color:{colour};margin-left:12px">'
-            f"{html.escape(state)}</span></div>"
-            f'<div style="display:flex;flex-wrap:wrap;align-items:flex-end">{cells}'
-            f'<div style="font-size:14px;color:{c["quiet"]};line-height:1.5;max-width:340px">'
-            f"{' · '.join(fact for fact in facts if fact)}</div></div></div>"
-        )
-
-    def _draw_events(self) -> None:
-        c = _DARK if self._theme.active else _LIGHT
-        colours = {"warning": "#b58900", "error": "#CC3311"}
-        lines = []
-        for time_ns, level, name, text in list(self._model.events)[-60:][::-1]:
-            at = datetime.fromtimestamp(time_ns / 1e9, tz=UTC).astimezone()
-            lines.append(
-                f'<div style="color:{colours.get(level, c["quiet"])}">'
-                f"{at:%H:%M:%S} {html.escape(name)}: {html.escape(text)}</div>"
-            )
-        said = "".join(lines) or f'<div style="color:{c["quiet"]}">nothing yet</div>'
-        self._events.text = (
-            f'<div style="color:{c["ink"]};font-weight:600;font-size:15px">events</div>'
-            '<div style="font-size:13px;line-height:1.5;height:160px;overflow:auto">'
-            f"{said}</div>"
-        )
 
 
 def _mosaic(pictures: list) -> np.ndarray:
