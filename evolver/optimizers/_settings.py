@@ -12,6 +12,7 @@ import numpy as np
 
 from evolver.checks import check_codes
 from evolver.errors import ConfigError, DataError
+from evolver.optimizers._strategy import default_popsize
 from evolver.types import Codes, Vector
 
 if TYPE_CHECKING:
@@ -29,6 +30,13 @@ def whole(name: str, value: object, *, at_least: int, otherwise: str = "") -> in
         if number >= at_least:
             return number
     raise ConfigError(f"{name} must be a whole number >= {at_least}{otherwise}; got {value!r}")
+
+
+def population(d: int, popsize: object, *, at_least: int = 2) -> int:
+    """Return `popsize`, or that of `d` dimensions for None; else raise `ConfigError`."""
+    return whole(
+        "popsize", default_popsize(d) if popsize is None else popsize, at_least=at_least
+    )
 
 
 def step(sigma: object) -> float:

@@ -63,7 +63,8 @@ class Functions(Generic[S]):
 class Shell(Generic[S]):
     """`ask` and `tell` in turns around pure functions; owns the random generator.
 
-    A subclass says what `draws`, `sample` and `update` are, `d`, and what `_check`s a state
+    A subclass says what `sample` and `update` are, `draws` and `d` where they are not those of
+    a population of normal draws in all dimensions, and what `_check`s a state
     that it is to go on from.
     """
 
@@ -95,8 +96,11 @@ class Shell(Generic[S]):
         return self
 
     def draws(self, s: S, rng: Stream) -> tuple[Any, ...]:
-        """Draw what the next population is made of: the same numbers whatever was scored."""
-        raise NotImplementedError
+        """Draw what the next population is made of: the same numbers whatever was scored.
+
+        Here z, standard normal, (n, d); a subclass may want another shape, or more.
+        """
+        return (rng.standard_normal((s.popsize, s.given.shape[1])),)
 
     def sample(self, s: S, *draws: Any) -> Codes:  # noqa: ANN401  any array library
         """Turn draws into codes, (n, d). Pure; no branch on array values."""

@@ -34,6 +34,7 @@ from evolver.optimizers._engines import (
 from evolver.optimizers._settings import (
     check_arrays,
     check_numbers,
+    population,
     rows_of,
     start,
     step,
@@ -41,7 +42,7 @@ from evolver.optimizers._settings import (
 )
 from evolver.optimizers._shell import Shell
 from evolver.optimizers._state import array_of_text, text_of_array
-from evolver.optimizers._strategy import default_popsize, rank_weights
+from evolver.optimizers._strategy import rank_weights
 from evolver.types import Codes, Scores, Vector
 
 if TYPE_CHECKING:
@@ -83,7 +84,6 @@ class _Replayed(Shell[ReplayState]):
         settings: Mapping[str, Any],
     ) -> None:
         d = whole("d", d, at_least=2)
-        n = default_popsize(d) if popsize is None else popsize
         begin, given = start(d, initial)
         try:
             text = json.dumps(dict(settings), sort_keys=True)
@@ -92,7 +92,7 @@ class _Replayed(Shell[ReplayState]):
                 f"options must be numbers, texts and lists of them: {exc}"
             ) from exc
         state = ReplayState(
-            popsize=whole("popsize", n, at_least=4),
+            popsize=population(d, popsize, at_least=4),
             seed=int(rng.integers(2**31)),
             sigma=step(sigma),
             settings=array_of_text(text),

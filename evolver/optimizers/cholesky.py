@@ -28,13 +28,14 @@ from evolver.optimizers._settings import (
     SMALLEST,
     check_arrays,
     check_numbers,
+    population,
     rows_of,
     start,
     step,
     whole,
 )
-from evolver.optimizers._shell import Shell, Stream
-from evolver.optimizers._strategy import Strategy, default_popsize, rank_weights
+from evolver.optimizers._shell import Shell
+from evolver.optimizers._strategy import Strategy, rank_weights
 from evolver.types import Codes, Matrix, Scores, Vector
 
 if TYPE_CHECKING:
@@ -169,10 +170,6 @@ class CholeskyCMA(Shell[CholeskyState]):
         fields = new_fields(d, mean, popsize=popsize, sigma=sigma, update_every=update_every)
         super().__init__(CholeskyState(given=given, **fields), rng=rng)
 
-    def draws(self, s: CholeskyState, rng: Stream) -> tuple[Codes]:
-        """Draw z, standard normal, (n, d)."""
-        return (rng.standard_normal((s.popsize, s.given.shape[1])),)
-
     def sample(self, s: CholeskyState, *draws: Codes) -> Codes:
         """Turn draws into codes, (n, d). Pure."""
         return sample(s, *draws)
@@ -204,8 +201,7 @@ def new_fields(
     ConfigError
         `popsize`, `sigma` or `update_every` is out of its range.
     """
-    popsize = default_popsize(d) if popsize is None else popsize
-    popsize = whole("popsize", popsize, at_least=2)
+    popsize = population(d, popsize)
     if update_every:
         never = " or 0 (never)"
         update_every = whole("update_every", update_every, at_least=1, otherwise=never)

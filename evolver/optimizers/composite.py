@@ -19,7 +19,10 @@ import numpy as np
 from evolver.checks import check_codes
 from evolver.errors import ConfigError, DataError
 from evolver.optimizers._loading import COMMON, find, load
-from evolver.optimizers._settings import whole
+from evolver.optimizers._settings import (
+    population,
+    whole,
+)
 from evolver.optimizers._shell import Shell
 from evolver.optimizers._state import (
     StateDict,
@@ -28,7 +31,6 @@ from evolver.optimizers._state import (
     state_to_dict,
     text_of_array,
 )
-from evolver.optimizers._strategy import default_popsize
 from evolver.types import Codes, Optimizer, Scores, Vector
 
 if TYPE_CHECKING:
@@ -151,8 +153,7 @@ class Composite(Shell[Any]):
         parts: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         d = whole("d", d, at_least=1)
-        n = default_popsize(d) if popsize is None else popsize
-        n = whole("popsize", n, at_least=2)
+        n = population(d, popsize)
         stops = _layout(parts, d)
         begin = None if initial is None else np.array(initial, dtype=np.float64)
         if begin is not None:

@@ -21,10 +21,17 @@ import numpy as np
 from evolver.errors import ConfigError, DataError
 from evolver.optimizers import cholesky
 from evolver.optimizers._basis import Basis, make_basis, read_basis
-from evolver.optimizers._settings import between, check_arrays, rows_of, start, whole
+from evolver.optimizers._settings import (
+    between,
+    check_arrays,
+    population,
+    rows_of,
+    start,
+    whole,
+)
 from evolver.optimizers._shell import Functions, Shell, Stream
 from evolver.optimizers._state import array_of_text, text_of_array
-from evolver.optimizers._strategy import Strategy, default_popsize, rank_weights
+from evolver.optimizers._strategy import Strategy, rank_weights
 from evolver.types import Codes, Matrix, Scores, Vector
 
 if TYPE_CHECKING:
@@ -132,7 +139,7 @@ class HessianCMA(Shell[HessianState]):
                 f"eigenvectors); got {'nothing' if basis is None else type(basis).__name__}"
             )
         k = len(loaded.values)
-        popsize = default_popsize(d) if popsize is None else popsize
+        popsize = population(d, popsize)
         fields = cholesky.new_fields(
             k, np.zeros(k), popsize=popsize, sigma=sigma, update_every=update_every
         )

@@ -17,13 +17,13 @@ from evolver.optimizers._settings import (
     SMALLEST,
     check_arrays,
     check_numbers,
+    population,
     rows_of,
     start,
     step,
     whole,
 )
-from evolver.optimizers._shell import Shell, Stream
-from evolver.optimizers._strategy import default_popsize
+from evolver.optimizers._shell import Shell
 from evolver.types import Codes, Scores, Vector
 
 if TYPE_CHECKING:
@@ -97,11 +97,10 @@ class RandomSearch(Shell[RandomState]):
         initial: ArrayLike | None = None,
     ) -> None:
         d = whole("d", d, at_least=1)
-        popsize = default_popsize(d) if popsize is None else popsize
         center, given = start(d, initial)
         state = RandomState(
             generation=0,
-            popsize=whole("popsize", popsize, at_least=2),
+            popsize=population(d, popsize),
             given=given,
             center=center,
             sigma=step(sigma),
@@ -109,10 +108,6 @@ class RandomSearch(Shell[RandomState]):
             best_score=float(np.finfo(np.float64).min),
         )
         super().__init__(state, rng=rng)
-
-    def draws(self, s: RandomState, rng: Stream) -> tuple[Codes]:
-        """Draw z, standard normal, (n, d)."""
-        return (rng.standard_normal((s.popsize, s.given.shape[1])),)
 
     def sample(self, s: RandomState, *draws: Codes) -> Codes:
         """Turn draws into codes, (n, d). Pure."""

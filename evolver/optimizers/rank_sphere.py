@@ -24,23 +24,27 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import sqrt
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from array_api_compat import array_namespace
 
-from evolver.errors import DataError
+from evolver.optimizers._on_shell import (
+    NEVER,
+    at_least,
+    check_on_shell,
+    projected,
+    squared,
+    start_on_shell,
+)
 from evolver.optimizers._settings import (
     SMALLEST,
-    between,
-    check_arrays,
     check_numbers,
-    rows_of,
-    start,
+    population,
     whole,
 )
-from evolver.optimizers._shell import Shell, Stream
-from evolver.optimizers._strategy import default_popsize, rank_weights
+from evolver.optimizers._shell import Shell
+from evolver.optimizers._strategy import rank_weights
 from evolver.types import Codes, Scores, Vector
 
 if TYPE_CHECKING:
@@ -51,7 +55,6 @@ _SLOWING = 0.3  # of the step, by what a population without noise would tell
 _SHARE = 0.12  # samples above their base, at which the angle stays
 _PACE, _MOST = 0.15, 3.0  # of the reach: as a log, for no such sample; and the most, in these
 _NEAREST, _START, _FARTHEST = 2.5, 4.5, 6.0  # samples' distances, in steps of the base
-_NEVER = 1e-12  # a direction shorter than this, of the shell's radius, points nowhere
 _TIED = 1e-6  # weights smaller than this, together, are rounding errors
 
 
@@ -87,15 +90,15 @@ def sample(s: RankSphereState, z: Codes) -> Codes:
     """
     xp = array_namespace(z, s.base)
     if not s.age:
-        return z * (s.radius / _at_least(xp.sqrt(_squared(z)), SMALLEST))[:, None]
+        return z * (s.radius / at_least(xp.sqrt(squared(z)), SMALLEST))[:, None]
     axis = s.base / s.radius
     along = z @ axis
     # Of the part at right angles, |u|^2 = |z|^2 - (z.x)^2: u itself need not be formed.
-    lengths = xp.sqrt(_at_least(_squared(z) - along * along, 0.0))
+    lengths = xp.sqrt(at_least(squared(z) - along * along, 0.0))
     tangent = s.reach * gain(s)
     cosine = 1 / (1 + tangent * tangent) ** 0.5
     is_base = xp.arange(z.shape[0], device=z.device) == 0
-    out = xp.where(is_base, 0.0, s.radius * tangent * cosine / _at_least(lengths, SMALLEST))
+    out = xp.where(is_base, 0.0, s.radius * tangent * cosine / at_least(lengths, SMALLEST))
     codes = (xp.where(is_base, s.radius, s.radius * cosine) - out * along)[:, None] * axis
     codes += z * out[:, None]
     return codes
@@ -121,9 +124,9 @@ def update(s: RankSphereState, codes: Codes, scores: Scores) -> RankSphereState:
     if not s.age:
         weights = rank_weights(scores) if s.given.shape[0] else normal_scores(scores)
         toward = weights @ codes
-        far = xp.sqrt(xp.sum(toward * toward)) > _NEVER * s.radius
+        far = xp.sqrt(xp.sum(toward * toward)) > NEVER * s.radius
         toward = xp.where(far, toward, codes[xp.argmax(scores), ...])
-        return replace(after, base=_projected(toward, s.radius))
+        return replace(after, base=projected(toward, s.radius))
 
     axis, k = s.base / s.radius, gain(s)
     tangent = s.reach * k
@@ -131,11 +134,11 @@ def update(s: RankSphereState, codes: Codes, scores: Scores) -> RankSphereState:
     along = codes @ axis
     sampled = along < s.radius * (1 + cosine) / 2  # half way to the base
     among = xp.astype(sampled, scores.dtype)
-    count = _at_least(xp.sum(among), 1.0)
+    count = at_least(xp.sum(among), 1.0)
 
     weights = normal_scores(scores) * among
     weights = weights - among * (xp.sum(weights) / count)
-    size = _at_least(xp.sqrt(xp.sum(weights * weights)), _TIED)
+    size = at_least(xp.sqrt(xp.sum(weights * weights)), _TIED)
     # All samples are as far from the axis: R sin, of which their directions are made.
     shares = weights / size / (s.radius * tangent * cosine)
     ahead = shares @ codes - (shares @ along) * axis
@@ -146,7 +149,7 @@ def update(s: RankSphereState, codes: Codes, scores: Scores) -> RankSphereState:
     told = xp.any(~sampled)
     change = xp.where(told, _PACE * xp.clip(share / _SHARE - 1, max=_MOST), 0.0)
     reach = xp.clip(s.reach * xp.exp(change), _NEAREST, _FARTHEST)
-    return replace(after, base=_projected(axis + k * ahead, s.radius), reach=reach)
+    return replace(after, base=projected(axis + k * ahead, s.radius), reach=reach)
 
 
 @lru_cache(maxsize=256)
@@ -171,19 +174,6 @@ def normal_scores(scores: Scores) -> Vector:
     worse = xp.searchsorted(ascending, scores, side="left")
     not_better = xp.searchsorted(ascending, scores, side="right")
     return (xp.take(summed, not_better) - xp.take(summed, worse)) / (not_better - worse)
-
-
-def _projected(x: Vector, radius: float) -> Vector:
-    return x * (radius / array_namespace(x).sqrt((x * x).sum()))
-
-
-def _squared(z: Codes) -> Vector:
-    """Return the squared length of each row, (n,), with no (n, d) array in between."""
-    return (z[:, None, :] @ z[:, :, None])[:, 0, 0]
-
-
-def _at_least(x: Any, least: float) -> Any:  # noqa: ANN401  any array library's
-    return array_namespace(x).clip(x, min=least)
 
 
 class RankSphere(Shell[RankSphereState]):
@@ -229,27 +219,17 @@ class RankSphere(Shell[RankSphereState]):
         radius: float | None = None,
     ) -> None:
         d = whole("d", d, at_least=2)
-        popsize = default_popsize(d) if popsize is None else popsize
-        radius = _RADIUS * sqrt(d) if radius is None else radius
-        radius = between("radius", radius, 1e-100, 1e100, what="a number > 0, latent units,")
-        first, given = start(d, initial)
-        if initial is not None and not np.atleast_2d(initial).any(axis=1).all():
-            raise DataError("codes of initial must not be zero: a shell has no centre to show")
-        around = initial is not None and not len(given)
+        radius, where, given, around = start_on_shell(d, initial, radius, default=_RADIUS)
         state = RankSphereState(
             generation=0,
             age=int(around),
-            popsize=whole("popsize", popsize, at_least=3),
+            popsize=population(d, popsize, at_least=3),
             radius=radius,
             reach=_START,
             given=given,
-            base=_projected(first, radius) if around else radius * np.eye(1, d)[0],
+            base=where,
         )
         super().__init__(state, rng=rng)
-
-    def draws(self, s: RankSphereState, rng: Stream) -> tuple[Codes]:
-        """Draw z, standard normal, (n, d); the base has no use for its row."""
-        return (rng.standard_normal((s.popsize, s.given.shape[1])),)
 
     def sample(self, s: RankSphereState, *draws: Codes) -> Codes:
         """Turn draws into codes, (n, d). Pure."""
@@ -261,8 +241,6 @@ class RankSphere(Shell[RankSphereState]):
 
     @classmethod
     def _check(cls, state: RankSphereState) -> None:
-        d = rows_of(state.base)
-        check_arrays(state, {"base": (d,), "given": (rows_of(state.given), d)})
         check_numbers(
             state,
             {
@@ -273,9 +251,4 @@ class RankSphere(Shell[RankSphereState]):
                 "reach": (_NEAREST, _FARTHEST),
             },
         )
-        norm = float(np.linalg.norm(state.base))
-        if not abs(norm - state.radius) <= 1e-6 * state.radius:
-            raise DataError(
-                f"base of the state must have the norm of its shell, {state.radius:g}; got "
-                f"{norm:g}. Pass a state as it was saved"
-            )
+        check_on_shell(state)

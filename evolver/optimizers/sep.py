@@ -24,13 +24,14 @@ from evolver.optimizers._settings import (
     SMALLEST,
     check_arrays,
     check_numbers,
+    population,
     rows_of,
     start,
     step,
     whole,
 )
-from evolver.optimizers._shell import Shell, Stream
-from evolver.optimizers._strategy import Strategy, default_popsize, rank_weights
+from evolver.optimizers._shell import Shell
+from evolver.optimizers._strategy import Strategy, rank_weights
 from evolver.types import Codes, Scores, Vector
 
 if TYPE_CHECKING:
@@ -145,8 +146,7 @@ class SepCMA(Shell[SepState]):
         initial: ArrayLike | None = None,
     ) -> None:
         d = whole("d", d, at_least=1)
-        popsize = default_popsize(d) if popsize is None else popsize
-        popsize = whole("popsize", popsize, at_least=2)
+        popsize = population(d, popsize)
         sigma = step(sigma)
         mean, given = start(d, initial)
         state = SepState(
@@ -161,10 +161,6 @@ class SepCMA(Shell[SepState]):
             path_c=np.zeros(d),
         )
         super().__init__(state, rng=rng)
-
-    def draws(self, s: SepState, rng: Stream) -> tuple[Codes]:
-        """Draw z, standard normal, (n, d)."""
-        return (rng.standard_normal((s.popsize, s.given.shape[1])),)
 
     def sample(self, s: SepState, *draws: Codes) -> Codes:
         """Turn draws into codes, (n, d). Pure."""

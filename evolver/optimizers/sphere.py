@@ -19,25 +19,30 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 from array_api_compat import array_namespace
 
-from evolver.errors import ConfigError, DataError
+from evolver.errors import ConfigError
+from evolver.optimizers._on_shell import (
+    NEVER,
+    at_least,
+    check_on_shell,
+    projected,
+    squared,
+    start_on_shell,
+)
 from evolver.optimizers._settings import (
     SMALLEST,
     between,
-    check_arrays,
     check_numbers,
-    rows_of,
-    start,
+    population,
     whole,
 )
-from evolver.optimizers._shell import Shell, Stream
-from evolver.optimizers._strategy import default_popsize, rank_weights
+from evolver.optimizers._shell import Shell
+from evolver.optimizers._strategy import rank_weights
 from evolver.types import Codes, Scores, Vector
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 _RADIUS = 300 / 64  # of the shell, in units of sqrt(d): 300 at 4096 dimensions
-_NEVER = 1e-12  # a mean shorter than this, of the shell's radius, points nowhere
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,14 +80,14 @@ def sample(s: SphereState, z: Codes) -> Codes:
     """
     xp = array_namespace(z, s.base)
     if not s.age:
-        lengths = xp.sqrt(_squared(z))
-        return z * (s.radius / _at_least(lengths, SMALLEST))[:, None]
+        lengths = xp.sqrt(squared(z))
+        return z * (s.radius / at_least(lengths, SMALLEST))[:, None]
     axis = s.base / s.radius
     along = z @ axis
     # |U|^2 = |z|^2 - (z.x)^2, so that U itself need not be formed
-    lengths = xp.sqrt(_at_least(_squared(z) - along * along, 0.0))
+    lengths = xp.sqrt(at_least(squared(z) - along * along, 0.0))
     turned = lengths * (angle(s) * pi / 180 / sqrt(z.shape[1]))
-    out = s.radius * xp.sin(turned) / _at_least(lengths, SMALLEST)
+    out = s.radius * xp.sin(turned) / at_least(lengths, SMALLEST)
     codes = z * out[:, None]
     codes += (s.radius * xp.cos(turned) - out * along)[:, None] * axis
     return codes
@@ -108,8 +113,8 @@ def update(s: SphereState, codes: Codes, scores: Scores) -> SphereState:
     parents = max(1, s.parents * n // s.popsize) if s.parents else None
     mean = rank_weights(scores, parents) @ codes
     best = codes[xp.argmax(scores), ...]
-    far = xp.sqrt(xp.sum(mean * mean)) > _NEVER * s.radius
-    mean = _projected(xp.where(far, mean, best), s.radius)
+    far = xp.sqrt(xp.sum(mean * mean)) > NEVER * s.radius
+    mean = projected(xp.where(far, mean, best), s.radius)
     if s.age:
         axis = s.base / s.radius
         toward = mean / s.radius
@@ -117,25 +122,11 @@ def update(s: SphereState, codes: Codes, scores: Scores) -> SphereState:
         across = toward - cosine * axis
         sine = xp.sqrt(xp.sum(across * across))
         turned = s.turn * xp.atan2(sine, cosine)
-        ahead = across / _at_least(sine, SMALLEST)
-        moved = _projected(xp.cos(turned) * axis + xp.sin(turned) * ahead, s.radius)
+        ahead = across / at_least(sine, SMALLEST)
+        moved = projected(xp.cos(turned) * axis + xp.sin(turned) * ahead, s.radius)
     else:
         moved = mean
     return replace(s, generation=s.generation + 1, age=s.age + 1, given=s.given[:0], base=moved)
-
-
-def _projected(x: Vector, radius: float) -> Vector:
-    xp = array_namespace(x)
-    return x * (radius / xp.sqrt(xp.sum(x * x)))
-
-
-def _squared(z: Codes) -> Vector:
-    """Return the squared length of each row, (n,), with no (n, d) array in between."""
-    return (z[:, None, :] @ z[:, :, None])[:, 0, 0]
-
-
-def _at_least(x: Vector, least: float) -> Vector:
-    return array_namespace(x).clip(x, min=least)
 
 
 class SphereCMA(Shell[SphereState]):
@@ -193,24 +184,18 @@ class SphereCMA(Shell[SphereState]):
         base: bool = True,
     ) -> None:
         d = whole("d", d, at_least=2)
-        popsize = default_popsize(d) if popsize is None else popsize
         if schedule not in {"exp", "inv"}:
             raise ConfigError(f"schedule must be 'exp' or 'inv'; got {schedule!r}")
         if np.shape(angles) != (2,):
             raise ConfigError(f"angles must be two, widest and narrowest; got {angles!r}")
         if base not in (True, False):
             raise ConfigError(f"base must be true or false; got {base!r}")
-        radius = _RADIUS * sqrt(d) if radius is None else radius
-        radius = between("radius", radius, 1e-100, 1e100, what="a number > 0, latent units,")
+        radius, where, given, around = start_on_shell(d, initial, radius, default=_RADIUS)
         degrees = "degrees > 0,"
-        first, given = start(d, initial)
-        if initial is not None and not np.atleast_2d(initial).any(axis=1).all():
-            raise DataError("codes of initial must not be zero: a shell has no centre to show")
-        around = initial is not None and not len(given)
         state = SphereState(
             generation=0,
             age=int(around),
-            popsize=whole("popsize", popsize, at_least=2),
+            popsize=population(d, popsize),
             planned=whole("generations", generations, at_least=1),
             parents=0 if parents is None else whole("parents", parents, at_least=1),
             inverse=int(schedule == "inv"),
@@ -220,13 +205,9 @@ class SphereCMA(Shell[SphereState]):
             turn=between("turn", turn, 1e-3, 100, what="a number > 0,"),
             radius=radius,
             given=given,
-            base=_projected(first, radius) if around else radius * np.eye(1, d)[0],
+            base=where,
         )
         super().__init__(state, rng=rng)
-
-    def draws(self, s: SphereState, rng: Stream) -> tuple[Codes]:
-        """Draw z, standard normal, (n, d)."""
-        return (rng.standard_normal((s.popsize, s.given.shape[1])),)
 
     def sample(self, s: SphereState, *draws: Codes) -> Codes:
         """Turn draws into codes, (n, d), without the base. Pure."""
@@ -250,8 +231,6 @@ class SphereCMA(Shell[SphereState]):
 
     @classmethod
     def _check(cls, state: SphereState) -> None:
-        d = rows_of(state.base)
-        check_arrays(state, {"base": (d,), "given": (rows_of(state.given), d)})
         check_numbers(
             state,
             {
@@ -268,9 +247,4 @@ class SphereCMA(Shell[SphereState]):
                 "radius": (1e-100, 1e100),
             },
         )
-        norm = float(np.linalg.norm(state.base))
-        if not abs(norm - state.radius) <= 1e-6 * state.radius:
-            raise DataError(
-                f"base of the state must have the norm of its shell, {state.radius:g}; got "
-                f"{norm:g}. Pass a state as it was saved"
-            )
+        check_on_shell(state)
