@@ -84,9 +84,10 @@ def resume(
     from evolver import config
     from evolver.daemon import fold_in_child
     from evolver.daemon.resume import Restored
-    from evolver.recording.history import has_begun, read_history
+    from evolver.recording.history import find_history
 
-    if not has_begun(folder / JOURNAL):
+    history = find_history(folder / JOURNAL)
+    if history is None:
         if (folder / SESSION_FILE).is_file():
             settings, _ = config.load(folder / SESSION_FILE)
             _supervise(settings, folder, yes=yes, page=None if no_page else page)
@@ -94,7 +95,6 @@ def resume(
         raise RecordingError(
             f"{folder} must be a session's folder, with its journal; it is not"
         )
-    history = read_history(folder / JOURNAL)
     if history.ended == "finished" and not (folder / RECORDING).exists():
         fold_in_child(folder / JOURNAL, folder / RECORDING)
         console.print("the session had finished; its recording was not made yet, and is now:")

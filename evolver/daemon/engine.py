@@ -25,7 +25,7 @@ from evolver.daemon.resume import Restored
 from evolver.errors import ConfigError, EvolverError, MissingResponseError, RigError
 from evolver.layout import JOURNAL, SESSION_FILE
 from evolver.ports import Command, Progress
-from evolver.recording.history import has_begun, read_history
+from evolver.recording.history import find_history
 from evolver.recording.remote import RemoteRecorder
 from evolver.watchdogs import Watchdogs
 from rig_bridge.errors import RigBridgeError
@@ -143,8 +143,8 @@ def _run_recorded(
     folder: Path, recorder: RemoteRecorder, endpoint: str, mouth: _Mouth, ears: _Ears
 ) -> str:
     clock = SYSTEM_CLOCK
-    begun = has_begun(folder / JOURNAL)
-    restored = Restored.of(read_history(folder / JOURNAL)) if begun else None
+    history = find_history(folder / JOURNAL)
+    restored = None if history is None else Restored.of(history)
     path = folder / SESSION_FILE
     text = path.read_text(encoding="utf-8") if restored is None else restored.config_text
     config = parse(text, source=str(path))

@@ -222,7 +222,7 @@ class Page:
         return made
 
     def _recolour(self) -> None:
-        c = _DARK if self._theme.active else _LIGHT
+        c = self._colours
         self._theme.label = "light" if self._theme.active else "dark"
         for made in self._figures:
             made.background_fill_color = made.border_fill_color = c["paper"]

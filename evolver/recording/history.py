@@ -105,12 +105,9 @@ class History:
         return record.pixels.numpy().astype(np.uint8, copy=False)
 
 
-def has_begun(journal: Path) -> bool:
-    """Whether a journal holds the start of a session."""
-    if not segment_paths(journal):
-        return False
-    _, first = next(iter(JournalIndex(journal)), (-1, None))
-    return isinstance(first, RunStart)
+def find_history(journal: Path) -> History | None:
+    """Do as `read_history`; None where no session has begun, or there is no journal."""
+    return _history(JournalIndex(journal)) if segment_paths(journal) else None
 
 
 def read_history(journal: Path) -> History:
@@ -126,14 +123,20 @@ def read_history(journal: Path) -> History:
     RecordingError
         There is no journal, or it does not begin with the start of a session.
     """
-    index = JournalIndex(journal)
-    records = iter(index)
-    _, start = next(records, (-1, None))
-    if not isinstance(start, RunStart):
+    history = _history(JournalIndex(journal))
+    if history is None:
         raise RecordingError(
             f"a journal must begin with the start of a session; {journal} does not. Nothing "
             "was shown in it: begin a new session"
         )
+    return history
+
+
+def _history(index: JournalIndex) -> History | None:
+    records = iter(index)
+    _, start = next(records, (-1, None))
+    if not isinstance(start, RunStart):
+        return None
     history = History(start, index, threads=[None] * len(start.threads))
     blocks: dict[int, Unfinished] = {}
     told: dict[tuple[int, int], CommittedThread] = {}

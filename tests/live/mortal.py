@@ -7,7 +7,7 @@ import torch
 from evolver import config
 from evolver.daemon import Watcher, resume_simulated, run_simulated
 from evolver.daemon.children import fold_in_child
-from evolver.recording.history import has_begun, read_history
+from evolver.recording.history import find_history
 
 
 def go_on(file: Path, folder: Path, progress) -> None:
@@ -22,12 +22,13 @@ def go_on(file: Path, folder: Path, progress) -> None:
         on_start=lambda _: None,
         on_progress=lambda _: progress.send(1),
     )
-    begun = [one for one in folder.glob("*") if has_begun(one / "journal")]
-    if begun and read_history(begun[0] / "journal").ended:
+    found = [(one, find_history(one / "journal")) for one in folder.glob("*")]
+    begun = [(one, history) for one, history in found if history is not None]
+    if begun and begun[0][1].ended:
         progress.close()
-        fold_in_child(begun[0] / "journal", begun[0] / "session.h5")
+        fold_in_child(begun[0][0] / "journal", begun[0][0] / "session.h5")
     elif begun:
-        resume_simulated(begun[0], watcher)
+        resume_simulated(begun[0][0], watcher)
     else:
         text = file.read_text(encoding="utf-8")
         run_simulated(config.parse(text), text, watcher)

@@ -6,7 +6,7 @@ import pytest
 from evolver import config, recording
 from evolver.daemon import resume_simulated, run_simulated
 from evolver.errors import ConfigError, RecordingError
-from evolver.recording.history import has_begun, read_history
+from evolver.recording.history import find_history, read_history
 from evolver.recording.journal import JournalWriter, read_journal
 from evolver.recording.records import Array, Committed, Proposed, Result, Resumed, RunEnd
 from tests import children
@@ -203,7 +203,7 @@ def check_kills(tmp_path, wanted, rng):
         before = kills
         while run_and_kill(file, tmp_path / str(seed), rng):
             kills += 1
-        (folder,) = [f for f in (tmp_path / str(seed)).iterdir() if has_begun(f / "journal")]
+        (folder,) = [f for f in (tmp_path / str(seed)).iterdir() if find_history(f / "journal")]
         offline = small(tmp_path / f"whole-{seed}", session=session)
         whole = run_simulated(offline, config.commented(offline), Watching().watcher)
         resumed, identical = same(whole.recording, folder / "session.h5")
