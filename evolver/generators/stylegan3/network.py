@@ -19,6 +19,7 @@ from torch.nn import functional as F  # noqa: N812  the name every torch user kn
 
 from evolver.generators.stylegan3.config import Config, Layer, schedule
 from evolver.generators.stylegan3.resampling import Activation, filtered_activation
+from evolver.generators.winograd import Convolution3x3
 
 Tensors = Mapping[str, torch.Tensor]
 _EPSILON = 1e-8
@@ -139,7 +140,11 @@ class _Layer:
             return
         weight = weight * weight.square().mean((1, 2, 3), keepdim=True).rsqrt()
         self._power = weight.square().sum((2, 3)).T.contiguous()
-        self._weight = weight
+        self._convolve = (
+            Convolution3x3(weight, padding=2)
+            if plan.kernel == 3
+            else lambda x: F.conv2d(x, weight)
+        )
         self._activation = Activation.make(
             tensors[f"{key}up_filter"].cpu().numpy() if plan.up_taps > 1 else None,
             tensors[f"{key}down_filter"].cpu().numpy() if plan.down_taps > 1 else None,
@@ -160,7 +165,7 @@ class _Layer:
             return x.clamp(-self._clamp, self._clamp)
         style = style * style.square().mean(1, keepdim=True).rsqrt()
         after = self._gain * (style.square() @ self._power + _EPSILON).rsqrt()
-        y = F.conv2d(x * style[:, :, None, None], self._weight, padding=self.plan.kernel - 1)
+        y = self._convolve(x * style[:, :, None, None])
         y = torch.addcmul(self._bias[:, None, None], y, after[:, :, None, None])
         return filtered_activation(y, self._activation)
 

@@ -1,0 +1,130 @@
+"""A 3 x 3 convolution in a quarter of its multiplications, on a processor.
+
+Knows tensors. Knows nothing of networks or images.
+
+Tiles of 4 x 4 outputs are made from 6 x 6 inputs, each turned, as a polynomial is, into its
+values at points, where convolution is a product: 36 instead of 144 for each pair of channels
+(Winograd 1980; Lavin & Gray 2016, F(4 x 4, 3 x 3)). The points are 0, infinity and plus and
+minus sqrt(1/2) and sqrt(2), for which rounding is four times smaller than for the customary 1
+and 2: at most 1e-5 of the output's standard deviation, of 512 channels. All three steps are
+matrix products, a few rows of tiles at a time, so that what is between them is small.
+"""
+# pyright: basic
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F  # noqa: N812  the name every torch user knows it by
+
+Matrix = NDArray[np.float64]
+
+_OUT, _TAPS = 4, 3
+_IN = _OUT + _TAPS - 1
+_POINTS = (0.0, 0.5**0.5, -(0.5**0.5), 2**0.5, -(2**0.5))  # and infinity
+_TILES = 256  # made at once; measured
+_FEWEST = 96  # channels in and out, below which `conv2d` is as fast; measured
+
+
+class Convolution3x3:
+    """A convolution (as networks have it: a correlation) with frozen weights.
+
+    Parameters
+    ----------
+    weight : (c', c, 3, 3) float32
+    padding : zeros around the input, pixels
+    """
+
+    def __init__(self, weight: torch.Tensor, *, padding: int) -> None:
+        self.weight, self.padding = weight, padding
+        self.out_channels, self.in_channels = weight.shape[:2]
+        self._by_points = pays(weight)
+        if not self._by_points:
+            return
+        out, taps, into = (m.astype(np.float32) for m in transforms())
+        turned = np.kron(taps, taps) @ weight.numpy().reshape(-1, _TAPS * _TAPS).T
+        shape = (_IN * _IN, self.out_channels, self.in_channels)
+        self._spectrum = torch.from_numpy(turned.reshape(shape))
+        self._into = torch.from_numpy(np.kron(into, into))
+        self._out = torch.from_numpy(np.kron(out, out))
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Return (n, c', h', w') from x, (n, c, h, w) float32. Differentiable once."""
+        if not self._by_points:
+            return F.conv2d(x, self.weight, padding=self.padding)
+        return _Product.apply(x, self)  # pyright: ignore[reportReturnType]
+
+    def product(self, x: torch.Tensor) -> torch.Tensor:
+        """Return what `__call__` does, by way of the points."""
+        p = self.padding
+        height, width = x.shape[2] + 2 * p - _TAPS + 1, x.shape[3] + 2 * p - _TAPS + 1
+        down, across = -(-height // _OUT), -(-width // _OUT)
+        filled = (down * _OUT + _TAPS - 1, across * _OUT + _TAPS - 1)
+        x = F.pad(
+            x, (p, filled[1] - p - x.shape[3], p, filled[0] - p - x.shape[2])
+        ).contiguous()
+        out = x.new_empty(len(x), self.out_channels, down * _OUT, across * _OUT)
+        step = max(1, _TILES // across)
+        for image, made in zip(x, out, strict=True):
+            for first in range(0, down, step):
+                rows = min(step, down - first)
+                self._strip(image[:, first * _OUT :], made[:, first * _OUT :], rows, across)
+        return out[:, :, :height, :width]
+
+    def _strip(self, x: torch.Tensor, out: torch.Tensor, rows: int, across: int) -> None:
+        """Fill the first `rows` rows of tiles of out, (c', h', w'), from x, (c, h, w)."""
+        plane, line, _ = x.stride()
+        shape = (_IN, _IN, self.in_channels, rows, across)
+        strides = (line, 1, plane, _OUT * line, _OUT)
+        tiles = x.as_strided(shape, strides).reshape(_IN * _IN, -1)
+        there = (self._into @ tiles).view(_IN * _IN, self.in_channels, -1)
+        made = self._out @ torch.bmm(self._spectrum, there).view(_IN * _IN, -1)
+        made = made.view(_OUT, _OUT, self.out_channels, rows, across).permute(2, 3, 0, 4, 1)
+        where = out[:, : rows * _OUT].unflatten(2, (across, _OUT))
+        where.unflatten(1, (rows, _OUT)).copy_(made)
+
+
+def pays(weight: torch.Tensor) -> bool:
+    """Return whether a 3 x 3 convolution with this weight is faster this way."""
+    few = min(weight.shape[:2]) < _FEWEST
+    return weight.device.type == "cpu" and weight.dtype == torch.float32 and not few
+
+
+def transforms() -> tuple[Matrix, Matrix, Matrix]:
+    """Return A, (4, 6), G, (6, 3), and B, (6, 6): correlation is A ((G g) * (B d)).
+
+    A and G are values of polynomials at the points; B, the transposed interpolation (Cook and
+    Toom, transposed), its rows brought to a largest entry of 1.
+    """
+
+    def values(terms: int) -> Matrix:
+        at = np.vander(_POINTS, terms, increasing=True)
+        return np.vstack([at, np.eye(terms)[-1]])  # at infinity, the last coefficient
+
+    into = np.linalg.inv(values(_IN)).T
+    size = np.abs(into).max(1, keepdims=True)
+    return values(_OUT).T, values(_TAPS) * size, into / size
+
+
+class _Product(torch.autograd.Function):
+    @staticmethod
+    def forward(x: torch.Tensor, convolution: Convolution3x3) -> torch.Tensor:
+        return convolution.product(x)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:  # noqa: ANN401, ARG004
+        ctx.convolution = inputs[1]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None]:  # noqa: ANN401
+        own: Convolution3x3 = ctx.convolution
+        return F.conv_transpose2d(grads[0], own.weight, padding=own.padding), None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> torch.Tensor:  # noqa: ANN401
+        return ctx.convolution.product(tangents[0])
