@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -21,7 +21,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from evolver import generators, optimizers, seeds
+from evolver import generators, metric, optimizers, seeds
 from evolver.config import Config, FitnessTable, ReferencesTable, ThreadTable, parse
 from evolver.errors import ConfigError, DataError
 from evolver.fitness import Fitness
@@ -159,6 +159,14 @@ def _build_optimizer(
             table.initial, generator, n, rng=seeds.stream(seed, "initial", table.name)
         )
         options = table.optimizer_options
+        for basis in _bases(options):
+            metric.check_generator(
+                metric.read_provenance(basis),
+                basis,
+                generator=generator.name,
+                sha256=generator.sha256,
+                remedy="Compute its own: 'evolver geometry compute'",
+            )
         if "generations" in signature(optimizers.find(table.optimizer)).parameters:
             options = {"generations": generations, **options}  # a schedule over the session
         return optimizers.load(
@@ -171,6 +179,19 @@ def _build_optimizer(
         )
     except (ConfigError, DataError) as exc:
         raise ConfigError(f"threads[{i}] ({table.name!r}): {exc}") from exc
+
+
+def _bases(options: object) -> Iterator[str]:
+    """Return the metric files that optimizer options name, those of a composite's parts too."""
+    if isinstance(options, dict):
+        for name, value in cast("dict[str, object]", options).items():
+            if name == "basis" and isinstance(value, str):
+                yield value
+            else:
+                yield from _bases(value)
+    elif isinstance(options, list):
+        for value in cast("list[object]", options):
+            yield from _bases(value)
 
 
 def _initial_codes(

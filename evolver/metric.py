@@ -23,6 +23,8 @@ import os
 import struct
 import zipfile
 import zlib
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -186,30 +188,42 @@ def read(
         As `make_metric`.
     """
     provenance = None
-    try:
-        with Path(path).open("rb") as handle:  # numpy leaves a damaged file open
-            file: Any = np.load(handle, allow_pickle=False)
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise ConfigError(
-                    f"basis must be an npz file of named arrays; {path} holds a single array"
-                )
-            held = set(file.files)
-            if "schema_version" in held:
-                names = _OWN
-                provenance = _provenance(path, file, held, part)
-            else:
-                names = _choose(path, held, part)
-            arrays: list[Any] = [file[name] for name in names]
-    except FileNotFoundError as exc:
-        raise ConfigError(
-            f"basis must name an npz file; there is none at {path}. Compute it ('evolver "
-            "geometry compute') or fetch it first"
-        ) from exc
-    except _UNREADABLE as exc:
-        raise ConfigError(
-            f"basis must be an npz file of plain arrays; {path} cannot be read as one: {exc}"
-        ) from exc
+    with _opened(path) as file:
+        held = set(file.files)
+        if "schema_version" in held:
+            if part is not None:
+                raise ConfigError(f"{path} holds one metric; leave out basis_part, {part!r}")
+            names = _OWN
+            provenance = _provenance(path, file, held)
+        else:
+            names = _choose(path, held, part)
+        arrays: list[Any] = [file[name] for name in names]
     return make_metric(*arrays, d=d, leading=leading, provenance=provenance, source=str(path))
+
+
+def read_provenance(path: str | Path) -> Provenance | None:
+    """Return where a file's metric comes from; None where it does not say, as those of others.
+
+    Raises
+    ------
+    ConfigError
+        As `read`.
+    """
+    with _opened(path) as file:
+        held = set(file.files)
+        return _provenance(path, file, held) if "schema_version" in held else None
+
+
+def check_generator(
+    said: Provenance | None, path: str | Path, *, generator: str, sha256: str, remedy: str
+) -> None:
+    """Raise `ConfigError` where a metric is of another generator, or of other weights."""
+    if said is not None and (said.generator, said.weights_sha256) != (generator, sha256):
+        raise ConfigError(
+            f"{path} must be of the generator that draws; it is of {said.generator} with "
+            f"weights of sha256 {said.weights_sha256}, and this is {generator} with {sha256}. "
+            f"{remedy}"
+        )
 
 
 def write(metric: Metric, path: Path) -> None:
@@ -249,7 +263,29 @@ def write(metric: Metric, path: Path) -> None:
         raise ConfigError(f"{path} cannot be written: {error}") from error
 
 
-def _provenance(path: str | Path, file: Any, held: set[str], part: str | None) -> Provenance:  # noqa: ANN401
+@contextmanager
+def _opened(path: str | Path) -> Generator[Any]:
+    """Open an npz file of plain arrays; raise `ConfigError` where it is none, or is damaged."""
+    try:
+        with Path(path).open("rb") as handle:  # numpy leaves a damaged file open
+            file: Any = np.load(handle, allow_pickle=False)
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise ConfigError(
+                    f"basis must be an npz file of named arrays; {path} holds a single array"
+                )
+            yield file
+    except FileNotFoundError as exc:
+        raise ConfigError(
+            f"basis must name an npz file; there is none at {path}. Compute it ('evolver "
+            "geometry compute') or fetch it first"
+        ) from exc
+    except _UNREADABLE as exc:
+        raise ConfigError(
+            f"basis must be an npz file of plain arrays; {path} cannot be read as one: {exc}"
+        ) from exc
+
+
+def _provenance(path: str | Path, file: Any, held: set[str]) -> Provenance:  # noqa: ANN401
     """Return what one of our own files says of itself."""
     found = file["schema_version"]
     if found.shape != () or found.dtype.kind not in "iu" or int(found) != SCHEMA_VERSION:
@@ -260,8 +296,6 @@ def _provenance(path: str | Path, file: Any, held: set[str], part: str | None) -
     missing = sorted({*_OWN, "provenance"} - held)
     if missing:
         raise ConfigError(f"the metric in {path} must be whole; it lacks {', '.join(missing)}")
-    if part is not None:
-        raise ConfigError(f"{path} holds one metric; leave out basis_part, {part!r}")
     try:
         return msgspec.json.decode(str(file["provenance"]), type=Provenance)
     except msgspec.DecodeError as exc:

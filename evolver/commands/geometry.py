@@ -164,12 +164,8 @@ def plot(
         raise ConfigError(f"{file} does not say which generator it is of; add --generator")
     settings = _options(option) or (said.options if said else {})
     made = generators.load(name, weights=weights, device=device, **settings)
-    if said and (said.generator, said.weights_sha256) != (name, made.sha256):
-        raise ConfigError(
-            f"{file} must be of the generator that draws; it is of {said.generator} with "
-            f"weights of sha256 {said.weights_sha256}, and this is {name} with {made.sha256}. "
-            "Name its --weights"
-        )
+    remedy = "Name its --weights"
+    metric.check_generator(said, file, generator=made.name, sha256=made.sha256, remedy=remedy)
     first, last = (said.first, said.last) if said else (0, made.d)
     if found.d != last - first or last > made.d:
         raise ConfigError(

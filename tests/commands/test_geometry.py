@@ -200,11 +200,11 @@ def test_a_session_searches_along_a_metric(run, folder, texture):
 
 
 @pytest.mark.usefixtures("texture")
-def test_a_session_whose_metric_is_missing_or_of_another_size_says_so(run, folder):
+def test_a_session_whose_metric_is_missing_or_of_another_generator_says_so(run, folder):
     for change, message in (
         (('"texture.npz"', '"gone.npz"'), "there is none at gone.npz"),
         (("cutoff = 4", "cutoff = 7"), f"at most the {K} directions"),
-        (("mini-texture", "mini-object"), "of 128 dimensions"),
+        (("mini-texture", "mini-object"), "of the generator that draws; it is of mini-texture"),
     ):
         (folder / "wrong.toml").write_text(SESSION.replace(*change))
         assert message in run("config", "check", "wrong.toml", expect=2)
@@ -219,3 +219,19 @@ def test_codes_at_zero_have_no_length_to_scale():
 
     with pytest.raises(ConfigError, match="still starts at zero"):
         geometry.draw(Still(), 2, seed=0, norm=1.0)
+
+
+@pytest.mark.usefixtures("texture")
+def test_a_composite_refuses_the_metric_of_another_generator_too(run, folder):
+    composite = """optimizer = "composite"
+optimizer_options.parts.noise = { optimizer = "hessian", basis = "texture.npz", cutoff = 4 }
+optimizer_options.parts.class = { optimizer = "cholesky" }
+"""
+    lines = SESSION.replace("mini-texture", "mini-object").splitlines(keepends=True)
+    kept = [line for line in lines if not line.startswith("optimizer")]
+    at = next(i for i, line in enumerate(kept) if line.startswith("generator"))
+    (folder / "parts.toml").write_text("".join([*kept[: at + 1], composite, *kept[at + 1 :]]))
+
+    said = " ".join(run("simulate", "parts.toml", expect=2).split())
+
+    assert "texture.npz must be of the generator that draws" in said
