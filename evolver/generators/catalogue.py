@@ -56,6 +56,7 @@ _DEEPSIM_SIZES = {  # parameters
     "norm2": 1_661_315,
 }
 _BIGGAN = "as its source says; the package is Apache-2.0"
+_BIGGAN_SIZES = {128: 50_400_000, 256: 55_880_000, 512: 56_200_000}  # parameters
 _BUCKET = "https://s3.amazonaws.com/models.huggingface.co/biggan"
 
 KNOWN: tuple[KnownFile, ...] = (
@@ -91,10 +92,10 @@ KNOWN: tuple[KnownFile, ...] = (
             file,
             _BIGGAN,
             page=f"{_BUCKET}/biggan-deep-{size}-{file}",
-            size=4 * 55_880_000 if (size, file) == (256, "pytorch_model.bin") else None,
+            size=4 * parameters if file == "pytorch_model.bin" else None,
             local_as=f"biggan-deep-{size}/{file}",
         )
-        for size in (128, 256, 512)
+        for size, parameters in _BIGGAN_SIZES.items()
         for file in ("pytorch_model.bin", "config.json")
     ),
     KnownFile(

@@ -5,13 +5,15 @@ rank weighs, the worst ones negatively (zero-sum normal scores), and half of it 
 better half does. So each population gives an estimate of the direction in which scores rise,
 and the base is, brought to the shell, the sum of all estimates so far: the step to the next
 base falls as 1 / sqrt(t), with no schedule that must know how long the run will be. Samples
-lie around the base at an angle in proportion to the step, and the ratio of the two follows
-the share of samples that score above their base: rarely, under little noise, so the samples
-draw closer; often, under much, so they spread out until they differ by more than the noise.
-Scores are maximised, and only their ranks matter.
+come in pairs, across the base from each other, so that what falls off on either side of it
+cancels. They lie at an angle in proportion to the step, and the ratio of the two follows the
+share of samples that score above their base: rarely, under little noise, so the samples draw
+closer; often, under much, so they spread out until they differ by more than the noise. Scores
+are maximised, and only their ranks matter.
 
-Normal scores as weights are locally most powerful for shifts of a normal variable (Hajek &
-Sidak 1967); the rule of success is in the manner of Rechenberg's (1973), for an angle.
+Samples in pairs are Brockhoff et al.'s (2010). Normal scores as weights are locally most
+powerful for shifts of a normal variable (Hajek & Sidak 1967); the rule of success is in the
+manner of Rechenberg's (1973), for an angle.
 
 Knows arrays, and the random generator handed to it. Knows nothing of images, units, files or
 clocks. `sample` and `update` are pure, written against the array API and free of branches on
@@ -24,7 +26,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import sqrt
 from statistics import NormalDist
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from array_api_compat import array_namespace
@@ -43,7 +45,7 @@ from evolver.optimizers._settings import (
     population,
     whole,
 )
-from evolver.optimizers._shell import Shell
+from evolver.optimizers._shell import Shell, Stream
 from evolver.optimizers._strategy import rank_weights
 from evolver.types import Codes, Scores, Vector
 
@@ -83,25 +85,28 @@ def gain(s: RankSphereState) -> float:
 
 
 def sample(s: RankSphereState, z: Codes) -> Codes:
-    """Turn standard normal draws, (n, d), into codes of norm R, (n, d). Pure.
+    """Turn standard normal draws, ((n + 1) // 2, d), into codes of norm R, (n, d). Pure.
 
-    Uniform on the shell before there is a base. Then the base itself, and n - 1 samples at
-    one angle from it, in the directions of the draws at right angles to it.
+    Uniform on the shell before there is a base, every point and the one across from it. Then
+    the base itself, and samples at one angle from it, in the directions of the draws at right
+    angles to it and in the opposite ones. The last of them is alone where n is even.
     """
     xp = array_namespace(z, s.base)
     if not s.age:
-        return z * (s.radius / at_least(xp.sqrt(squared(z)), SMALLEST))[:, None]
+        there = z * (s.radius / at_least(xp.sqrt(squared(z)), SMALLEST))[:, None]
+        return xp.concat([there, -there])[: s.popsize, :]
+    z = z[: s.popsize // 2, :]
     axis = s.base / s.radius
     along = z @ axis
     # Of the part at right angles, |u|^2 = |z|^2 - (z.x)^2: u itself need not be formed.
     lengths = xp.sqrt(at_least(squared(z) - along * along, 0.0))
     tangent = s.reach * gain(s)
     cosine = 1 / (1 + tangent * tangent) ** 0.5
-    is_base = xp.arange(z.shape[0], device=z.device) == 0
-    out = xp.where(is_base, 0.0, s.radius * tangent * cosine / at_least(lengths, SMALLEST))
-    codes = (xp.where(is_base, s.radius, s.radius * cosine) - out * along)[:, None] * axis
-    codes += z * out[:, None]
-    return codes
+    out = s.radius * tangent * cosine / at_least(lengths, SMALLEST)
+    aside = z * out[:, None]
+    aside -= (out * along)[:, None] * axis
+    middle = s.radius * cosine * axis
+    return xp.concat([s.base[None, :], middle + aside, middle - aside])[: s.popsize, :]
 
 
 def update(s: RankSphereState, codes: Codes, scores: Scores) -> RankSphereState:
@@ -179,10 +184,11 @@ def normal_scores(scores: Scores) -> Vector:
 class RankSphere(Shell[RankSphereState]):
     """Ask/tell shell around `sample` and `update`; owns the random generator.
 
-    `ask` and `tell` take turns. Each `ask` draws once, by ``rng.standard_normal((n, d))`` and
-    nothing else, so the position of the random stream follows from the number of generations.
-    The first population is n points at random on the shell; from then on it is the base, in
-    its first row, and n - 1 samples around it. The base is the search's best guess: where the
+    `ask` and `tell` take turns. Each `ask` draws once, by ``rng.standard_normal((m, d))``, m
+    half of n rounded up, and nothing else, so the position of the random stream follows from
+    the number of generations. The first population is n points at random on the shell, in
+    pairs across its centre; from then on it is the base, in its first row, and n - 1 samples
+    around it. The base is the search's best guess: where the
     noise is large, take it, and not the code that happened to score most.
 
     Nothing needs to be set but, for a generator whose codes have other norms, `radius`.
@@ -230,6 +236,10 @@ class RankSphere(Shell[RankSphereState]):
             base=where,
         )
         super().__init__(state, rng=rng)
+
+    def draws(self, s: RankSphereState, rng: Stream) -> tuple[Any, ...]:
+        """Draw z, ((n + 1) // 2, d): the other half of the samples are across from these."""
+        return (rng.standard_normal(((s.popsize + 1) // 2, s.base.shape[-1])),)
 
     def sample(self, s: RankSphereState, *draws: Codes) -> Codes:
         """Turn draws into codes, (n, d). Pure."""

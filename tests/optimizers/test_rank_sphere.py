@@ -49,9 +49,9 @@ def recursion(d, n, rng, score, *, radius, start=None, first=None):
     base = None if start is None else start / np.linalg.norm(start)
     t, reach = int(start is not None), 4.5
     while True:
-        z = rng.standard_normal((n, d))
+        z = rng.standard_normal((-(-n // 2), d))
         if base is None:
-            codes = [radius * row / np.linalg.norm(row) for row in z]
+            codes = [radius * row / np.linalg.norm(row) for row in [*z, *-z][:n]]
             codes = np.array(codes if first is None else first)
             yield codes
             if first is None:
@@ -65,8 +65,9 @@ def recursion(d, n, rng, score, *, radius, start=None, first=None):
             continue
         k = 1 / sqrt(t + 0.3 * t**2 * n / d)
         angle = np.arctan(reach * k)
-        ahead = [row - (row @ base) * base for row in z[1:]]
+        ahead = [row - (row @ base) * base for row in z[: n // 2]]
         ahead = [row / np.linalg.norm(row) for row in ahead]
+        ahead = [*ahead, *(-row for row in ahead)][: n - 1]
         codes = [np.cos(angle) * base + np.sin(angle) * row for row in ahead]
         codes = radius * np.array([base, *codes])
         yield codes
@@ -131,6 +132,19 @@ def test_every_code_is_on_the_shell_and_the_base_is_first():
         if generation:
             np.testing.assert_allclose(codes[0], optimizer.state.base, rtol=1e-12)
         optimizer.tell(codes, hill(codes))
+
+
+@pytest.mark.parametrize("n", [12, 13])
+def test_samples_come_in_pairs_across_their_base(n):
+    optimizer = RankSphere(50, rng=np.random.default_rng(0), popsize=n)
+    first = optimizer.ask()
+    np.testing.assert_allclose(first[: n // 2], -first[-(-n // 2) :], rtol=1e-12)
+    optimizer.tell(first, hill(first))
+
+    samples, base = optimizer.ask()[1:], optimizer.state.base
+    aside = samples - np.outer(samples @ base, base) / (base @ base)
+    one, other = aside[: (n - 1) // 2], aside[n // 2 :]
+    np.testing.assert_allclose(one, -other, atol=1e-9)
 
 
 def base_scores(optimizer, score):
