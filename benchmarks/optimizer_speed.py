@@ -221,6 +221,7 @@ OURS: dict[str, dict[str, Any]] = {
     "cholesky": {"sigma": SIGMA, "update_every": EVERY},
     "sphere": {"base": False},
     "sep": {"sigma": SIGMA},
+    "rank-sphere": {},
     "random": {"sigma": SIGMA},
     "genetic": {},
     "hessian": {"cutoff": CUTOFF},

@@ -75,7 +75,12 @@ def _workers(device: str) -> int:
 
 def _plan(options: argparse.Namespace) -> plan.Plan:
     """Return the preset's plan with what the command line says otherwise."""
-    chosen = plan.preset(options.preset, unit_set=options.units, device=options.device)
+    chosen = plan.preset(
+        options.preset,
+        unit_set=options.units,
+        device=options.device,
+        per_layer=options.per_layer,
+    )
     if options.only:
         chosen = plan.only(chosen, tuple(options.only.split(",")))
     added = [contestants.parse(text) for text in options.add]
@@ -117,6 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("preset", nargs="?", default="quick", help="quick (default), standard or published")
     add("--units", choices=(TRAINING, HELD_APART), default=HELD_APART, help="set of units")
+    add("--per-layer", type=_positive, metavar="N", help="units of each layer")
     add(
         "--unit",
         action="append",

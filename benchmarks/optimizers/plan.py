@@ -45,28 +45,28 @@ class Due:
     sizes: dict[str, tuple[int, int]]  # world -> dimensions, images a generation
 
 
-def preset(name: str, *, unit_set: str, device: str) -> Plan:
-    """Return a preset's plan.
+def preset(name: str, *, unit_set: str, device: str, per_layer: int | None = None) -> Plan:
+    """Return a preset's plan; `per_layer` units of each layer in place of its own number.
 
     Raises
     ------
     ConfigError
-        There is no such preset.
+        There is no such preset, or a layer has too few units.
     """
     narrow = upconv_world(8 if device == "cpu" else 1)
     if name == "quick":
         labels = (BASELINE, "sphere-exp", "genetic", "sep", "pycma-diagonal", "snes")
-        units = worlds.draw_units(unit_set, 1, layers=worlds.LAYERS[1:])
+        units = worlds.draw_units(unit_set, per_layer or 1, layers=worlds.LAYERS[1:])
         noises, seeds, generations = ("0", "0.2", "poisson-20"), 1, 8
         chosen: tuple[World, ...] = (MINI, narrow)
     elif name == "standard":
         labels = tuple(c.label for c in FIELD)
-        units = worlds.draw_units(unit_set, 2)
+        units = worlds.draw_units(unit_set, per_layer or 2)
         noises, seeds, generations = ("0", "0.2", "0.5", "poisson-20", "poisson-100"), 1, 75
         chosen = (MINI, narrow)
     elif name == "published":
         labels = PUBLISHED
-        units = worlds.draw_units(unit_set, 1)
+        units = worlds.draw_units(unit_set, per_layer or 1)
         noises, seeds, generations = ("0", "0.2", "0.5"), 5, 75
         chosen = (narrow,)
     else:

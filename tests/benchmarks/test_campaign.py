@@ -120,6 +120,9 @@ def test_presets_are_what_they_say():
     quick = plan.preset("quick", unit_set="training", device="cpu")
     assert [w.generator for w in quick.worlds] == ["mini-texture", "upconv/8"]
     assert not set(quick.units) & set(published.units)
+    few = plan.preset("standard", unit_set="training", device="cpu", per_layer=1)
+    assert set(few.units) < set(standard.units)
+    assert len(standard.units) == 2 * len(few.units)
     for one in (published, standard, quick):
         assert one.contestants[0].label == contestants.BASELINE
 
