@@ -8,8 +8,8 @@ base falls as 1 / sqrt(t), with no schedule that must know how long the run will
 come in pairs, across the base from each other, so that what falls off on either side of it
 cancels. They lie at an angle in proportion to the step, and the ratio of the two follows the
 share of samples that score above their base: rarely, under little noise, so the samples draw
-closer; often, under much, so they spread out until they differ by more than the noise. Scores
-are maximised, and only their ranks matter.
+closer; often, under much, so they spread out until they differ by more than the noise, and
+steps grow with them. Scores are maximised, and only their ranks matter.
 
 Samples in pairs are Brockhoff et al.'s (2010). Normal scores as weights are locally most
 powerful for shifts of a normal variable (Hajek & Sidak 1967); the rule of success is in the
@@ -78,10 +78,13 @@ def gain(s: RankSphereState) -> float:
 
     The sum of t unit directions, each at right angles to the sum before it, grows as sqrt(t):
     k = 1 / sqrt(t). Those without noise have a part in common, whose squared length is n / d,
-    and their sum grows faster.
+    and their sum grows faster. Where samples are far out, noise is large and early directions
+    were poor ones: later steps are longer, as the reach is.
     """
     t = s.age
-    return 1 / sqrt(t + _SLOWING * t * t * s.popsize / s.base.shape[-1])
+    out = s.reach / _START
+    longer = (out + 1 + abs(out - 1)) / 2  # the larger of 1 and out, of floats and of tensors
+    return longer / sqrt(t + _SLOWING * t * t * s.popsize / s.base.shape[-1])
 
 
 def sample(s: RankSphereState, z: Codes) -> Codes:

@@ -63,7 +63,7 @@ def recursion(d, n, rng, score, *, radius, start=None, first=None):
             base /= np.linalg.norm(base)
             t = 1
             continue
-        k = 1 / sqrt(t + 0.3 * t**2 * n / d)
+        k = max(1, reach / 4.5) / sqrt(t + 0.3 * t**2 * n / d)
         angle = np.arctan(reach * k)
         ahead = [row - (row @ base) * base for row in z[: n // 2]]
         ahead = [row / np.linalg.norm(row) for row in ahead]
