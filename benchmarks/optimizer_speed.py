@@ -21,7 +21,8 @@ Repeats
     each of 3 rounds; times of all rounds together.
 Cost
     About a minute and 0.7 GB (the dense recursion's) on one core. Peers take part where they
-    are installed.
+    are installed. With ``--full`` a few generations of those that keep a full covariance, too:
+    some minutes and 2 GB.
 Outputs
     A Markdown section for RESULTS.md on standard output.
 
@@ -126,11 +127,11 @@ class Dense:
 
 
 class PeerCmaes:
-    """SepCMA of cmaes."""
+    """SepCMA or CMA of cmaes."""
 
-    def __init__(self) -> None:
+    def __init__(self, algorithm: str = "SepCMA") -> None:
         library: Any = import_module("cmaes")
-        self.es = library.SepCMA(np.zeros(D), SIGMA, population_size=N, seed=1)
+        self.es = getattr(library, algorithm)(np.zeros(D), SIGMA, population_size=N, seed=1)
 
     def ask(self) -> Codes:
         """Draw one by one, as its users do."""
@@ -142,11 +143,11 @@ class PeerCmaes:
 
 
 class PeerPycma:
-    """pycma with a diagonal covariance."""
+    """pycma with a diagonal covariance, or a full one."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, diagonal: bool = True) -> None:
         library: Any = import_module("cma")
-        options = {"popsize": N, "seed": 1, "verbose": -9, "CMA_diagonal": True}
+        options = {"popsize": N, "seed": 1, "verbose": -9, "CMA_diagonal": diagonal}
         self.es = library.CMAEvolutionStrategy(np.zeros(D), SIGMA, options)
 
     def ask(self) -> Codes:
@@ -234,6 +235,13 @@ PEERS: dict[str, tuple[str, Callable[[], Contestant]]] = {
     "evosax SNES": ("evosax", lambda: PeerEvosax("SNES")),
 }
 
+FULL: dict[str, tuple[str, Callable[[], Contestant], int]] = {  # and generations
+    "pycma, full": ("cma", lambda: PeerPycma(diagonal=False), 12),
+    "evosax CMA_ES": ("evosax", lambda: PeerEvosax("CMA_ES"), 2),
+    "cmaes CMA": ("cmaes", lambda: PeerCmaes("CMA"), 1),
+}
+"""Peers that keep a full covariance: minutes, so a few generations each."""
+
 
 def contestants() -> dict[str, Callable[[], Contestant]]:
     """Return everyone who can take part here, by name."""
@@ -245,21 +253,24 @@ def contestants() -> dict[str, Callable[[], Contestant]]:
         if name == "hessian":
             options = options | {"basis": basis()}
         found[name] = lambda name=name, options=options: ours(name, **options)
-    for name, (module, make) in PEERS.items():
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                import_module(module)
-        except ImportError:
-            continue
-        found[name] = make
-    return found
+    return found | {n: make for n, (module, make) in PEERS.items() if installed(module)}
 
 
-def evolution(one: Contestant, generations: int) -> list[float]:
+def installed(module: str) -> bool:
+    """Return whether a peer can be imported."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import_module(module)
+    except ImportError:
+        return False
+    return True
+
+
+def evolution(one: Contestant, generations: int, *, warm_up: int = WARM_UP) -> list[float]:
     """Return the seconds that ask + tell took in each generation."""
     noise, seconds = np.random.default_rng(2), list[float]()
-    for _ in range(WARM_UP + generations):
+    for _ in range(warm_up + generations):
         jitter = noise.standard_normal(N)
         start = process_time()
         codes = one.ask()
@@ -268,7 +279,29 @@ def evolution(one: Contestant, generations: int) -> list[float]:
         start = process_time()
         one.tell(codes, scores)
         seconds.append(asked + process_time() - start)
-    return seconds[WARM_UP:]
+    return seconds[warm_up:]
+
+
+def full(generations: int) -> None:
+    """Print what peers with a full covariance take, beside CholeskyCMA in the same process."""
+    everyone = {"**cholesky**": evolution(ours("cholesky", **OURS["cholesky"]), generations)}
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        for name, (module, make, few) in FULL.items():
+            if installed(module):
+                everyone[name] = evolution(make(), few, warm_up=1)
+    print(
+        "\n| with a full covariance | generations | median, ms | mean, ms | of ours | means |"
+    )
+    print("|---|---|---|---|---|---|")
+    own = everyone["**cholesky**"]
+    for name, taken in everyone.items():
+        middle, mean = float(np.median(taken)), float(np.mean(taken))
+        ratios = middle / float(np.median(own)), mean / float(np.mean(own))
+        print(
+            f"| {name} | {len(taken)} | {1e3 * middle:.1f} | {1e3 * mean:.1f} "
+            f"| {ratios[0]:.0f} | {ratios[1]:.0f} |"
+        )
 
 
 def timed(generations: int) -> dict[str, list[float]]:
@@ -323,7 +356,9 @@ def main() -> None:
     """Measure, and print the section."""
     parser = argparse.ArgumentParser(description="Speed of the optimizers at d = 4096, n = 40.")
     parser.add_argument("--generations", type=int, default=75, help="at least 30")
-    generations = max(30, parser.parse_args().generations)
+    parser.add_argument("--full", action="store_true", help="peers with a full covariance too")
+    options = parser.parse_args()
+    generations = max(30, options.generations)
     seconds = timed(generations)
     median = {name: float(np.median(taken)) for name, taken in seconds.items()}
     mean = {name: float(np.mean(taken)) for name, taken in seconds.items()}
@@ -355,6 +390,8 @@ def main() -> None:
         "and its inverse;"
     )
     print("the Hessian basis, 33 MB, is no part of the state.")
+    if options.full:
+        full(generations)
 
 
 if __name__ == "__main__":
