@@ -282,9 +282,9 @@ def evolution(one: Contestant, generations: int, *, warm_up: int = WARM_UP) -> l
     return seconds[warm_up:]
 
 
-def full(generations: int) -> None:
-    """Print what peers with a full covariance take, beside CholeskyCMA in the same process."""
-    everyone = {"**cholesky**": evolution(ours("cholesky", **OURS["cholesky"]), generations)}
+def full(own: list[float]) -> None:
+    """Print what peers with a full covariance take, beside CholeskyCMA's seconds, `own`."""
+    everyone = {"**cholesky**": own}
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         for name, (module, make, few) in FULL.items():
@@ -294,7 +294,6 @@ def full(generations: int) -> None:
         "\n| with a full covariance | generations | median, ms | mean, ms | of ours | means |"
     )
     print("|---|---|---|---|---|---|")
-    own = everyone["**cholesky**"]
     for name, taken in everyone.items():
         middle, mean = float(np.median(taken)), float(np.mean(taken))
         ratios = middle / float(np.median(own)), mean / float(np.mean(own))
@@ -391,7 +390,7 @@ def main() -> None:
     )
     print("the Hessian basis, 33 MB, is no part of the state.")
     if options.full:
-        full(generations)
+        full(seconds["cholesky"])
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ matrix products, a few rows of tiles at a time, so that what is between them is 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,21 +32,39 @@ _TILES = 256  # made at once; measured
 _FEWEST = 96  # channels in and out, below which `conv2d` is as fast; measured
 
 
-class Convolution3x3:
-    """A convolution (as networks have it: a correlation) with frozen weights.
+def convolution(
+    weight: torch.Tensor, *, padding: int
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return a convolution (as networks have it: a correlation) with frozen weights.
+
+    By way of the points where that pays, and the library's otherwise.
 
     Parameters
     ----------
-    weight : (c', c, 3, 3) float32
+    weight : (c', c, k, k)
+    padding : zeros around the input, pixels
+
+    Returns
+    -------
+    callable of x, (n, c, h, w) -> (n, c', h', w'), differentiable once at least
+    """
+    if pays(weight):
+        return Convolution3x3(weight, padding=padding)
+    return partial(F.conv2d, weight=weight, padding=padding)
+
+
+class Convolution3x3:
+    """A 3 x 3 convolution by way of the points.
+
+    Parameters
+    ----------
+    weight : (c', c, 3, 3) float32, on a processor
     padding : zeros around the input, pixels
     """
 
     def __init__(self, weight: torch.Tensor, *, padding: int) -> None:
         self.weight, self.padding = weight, padding
         self.out_channels, self.in_channels = weight.shape[:2]
-        self._by_points = pays(weight)
-        if not self._by_points:
-            return
         out, taps, into = (m.astype(np.float32) for m in transforms())
         turned = np.kron(taps, taps) @ weight.numpy().reshape(-1, _TAPS * _TAPS).T
         shape = (_IN * _IN, self.out_channels, self.in_channels)
@@ -54,8 +74,6 @@ class Convolution3x3:
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Return (n, c', h', w') from x, (n, c, h, w) float32. Differentiable once."""
-        if not self._by_points:
-            return F.conv2d(x, self.weight, padding=self.padding)
         return _Product.apply(x, self)  # pyright: ignore[reportReturnType]
 
     def product(self, x: torch.Tensor) -> torch.Tensor:
@@ -89,9 +107,9 @@ class Convolution3x3:
 
 
 def pays(weight: torch.Tensor) -> bool:
-    """Return whether a 3 x 3 convolution with this weight is faster this way."""
-    few = min(weight.shape[:2]) < _FEWEST
-    return weight.device.type == "cpu" and weight.dtype == torch.float32 and not few
+    """Return whether a convolution with this weight is 3 x 3, and faster this way."""
+    many = min(weight.shape[:2]) >= _FEWEST and tuple(weight.shape[2:]) == (_TAPS, _TAPS)
+    return many and weight.device.type == "cpu" and weight.dtype == torch.float32
 
 
 def transforms() -> tuple[Matrix, Matrix, Matrix]:

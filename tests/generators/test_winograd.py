@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F  # noqa: N812  the name every torch user knows it by
 
-from evolver.generators.winograd import Convolution3x3, pays, transforms
+from evolver.generators.winograd import convolution, pays, transforms
 
 WIDE = 128
 
@@ -43,7 +43,7 @@ def test_it_is_the_convolution(n, channels, size, padding, seed):
     x = drawn(n, channels[1], *size, seed=seed + 10)
     assert pays(weight)
 
-    found = Convolution3x3(weight, padding=padding)(x)
+    found = convolution(weight, padding=padding)(x)
 
     expected = plainly(x, weight, padding)
     assert found.shape == expected.shape
@@ -51,7 +51,7 @@ def test_it_is_the_convolution(n, channels, size, padding, seed):
 
 
 def test_images_do_not_depend_on_their_company():
-    convolve = Convolution3x3(drawn(WIDE, WIDE, 3, 3), padding=2)
+    convolve = convolution(drawn(WIDE, WIDE, 3, 3), padding=2)
     x = drawn(3, WIDE, 37, 29, seed=1)
 
     together = convolve(x)
@@ -60,7 +60,7 @@ def test_images_do_not_depend_on_their_company():
 
 
 def test_memory_that_is_not_in_a_row_is_read_all_the_same():
-    convolve = Convolution3x3(drawn(WIDE, WIDE, 3, 3), padding=1)
+    convolve = convolution(drawn(WIDE, WIDE, 3, 3), padding=1)
     x = drawn(1, WIDE, 20, 24, seed=1)
 
     turned = convolve(x.contiguous(memory_format=torch.channels_last))
@@ -72,7 +72,7 @@ def test_memory_that_is_not_in_a_row_is_read_all_the_same():
 def test_slopes_in_both_directions_are_those_of_the_convolution():
     weight, x = drawn(WIDE, WIDE + 2, 3, 3), drawn(1, WIDE + 2, 13, 10, seed=1)
     change, slope = drawn(*x.shape, seed=2), drawn(1, WIDE, 13, 10, seed=3)
-    convolve = Convolution3x3(weight, padding=1)
+    convolve = convolution(weight, padding=1)
 
     along = torch.func.jvp(convolve, (x,), (change,))[1]
     back = torch.func.vjp(convolve, x)[1](slope)[0]
@@ -88,4 +88,4 @@ def test_few_channels_are_left_to_the_library(channels):
     x = drawn(2, channels[1], 9, 9, seed=1)
 
     assert not pays(weight)
-    assert torch.equal(Convolution3x3(weight, padding=1)(x), F.conv2d(x, weight, padding=1))
+    assert torch.equal(convolution(weight, padding=1)(x), F.conv2d(x, weight, padding=1))

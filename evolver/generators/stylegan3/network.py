@@ -19,7 +19,7 @@ from torch.nn import functional as F  # noqa: N812  the name every torch user kn
 
 from evolver.generators.stylegan3.config import Config, Layer, schedule
 from evolver.generators.stylegan3.resampling import Activation, filtered_activation
-from evolver.generators.winograd import Convolution3x3
+from evolver.generators.winograd import convolution
 
 Tensors = Mapping[str, torch.Tensor]
 _EPSILON = 1e-8
@@ -140,11 +140,7 @@ class _Layer:
             return
         weight = weight * weight.square().mean((1, 2, 3), keepdim=True).rsqrt()
         self._power = weight.square().sum((2, 3)).T.contiguous()
-        self._convolve = (
-            Convolution3x3(weight, padding=2)
-            if plan.kernel == 3
-            else lambda x: F.conv2d(x, weight)
-        )
+        self._convolve = convolution(weight, padding=plan.kernel - 1)
         self._activation = Activation.make(
             tensors[f"{key}up_filter"].cpu().numpy() if plan.up_taps > 1 else None,
             tensors[f"{key}down_filter"].cpu().numpy() if plan.down_taps > 1 else None,
