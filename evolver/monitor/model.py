@@ -8,9 +8,11 @@ pictures and counts of every other one go.
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -277,7 +279,8 @@ class SessionModel:
         both = [_mean_sem(np.asarray(one, dtype=np.float64)) for one in scores]
         if both and any(np.isfinite(mean) for mean, _ in both):
             means, sems = (np.array(column) for column in zip(*both, strict=True))
-            self.references.append((at, means, sems))
+            # In order: of two blocks on their way at once, either may end first.
+            insort(self.references, (at, means, sems), key=itemgetter(0))
 
     def take_times(self, first_ns: int, last_ns: int) -> None:
         """Say when the first and the last result came."""
