@@ -26,8 +26,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from rig_bridge.rigs.display import StimulusDisplay
-from rig_bridge.rigs.screen import Screen
+from rig_bridge.rigs.display.screen import Screen
+from rig_bridge.rigs.display.stimulus_display import StimulusDisplay
 from rig_bridge.trials import Presentation
 
 _N, _ON, _OFF = 2000, 2, 1

@@ -39,7 +39,8 @@ import numpy as np
 import psutil
 from playwright.sync_api import Page, sync_playwright
 
-from evolver import config, presets, recording
+from evolver import config, recording
+from evolver.config import presets
 
 _UNITS, _EVERY_S = 64, 2.0
 _FRAMES = """
@@ -55,8 +56,8 @@ _FRAMES = """
 }
 """
 _NAMES = {
-    "engine": "evolver.daemon.engine",
-    "recorder": "evolver.recording.process",
+    "engine": "evolver.live.engine",
+    "recorder": "evolver.journal.recorder_process",
     "page": "monitor",
 }
 

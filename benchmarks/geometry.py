@@ -50,9 +50,9 @@ from benchmarks.optimizers.statistics import Interval, tabulate
 from benchmarks.optimizers.store import Store
 from benchmarks.optimizers.worlds import HELD_APART, MINI, TRAINING, draw_units
 from evolver import generators, metric
-from evolver.commands.geometry import draw, matching_sigma
-from evolver.generators import geometry
-from evolver.generators.average import average
+from evolver.cli.metric import draw, matching_sigma
+from evolver.metric import products
+from evolver.metric.average import average
 from scorers import distances
 
 if TYPE_CHECKING:
@@ -80,9 +80,9 @@ def cost() -> None:
         off = 0.0
         for _ in range(_ROUNDS):
             begun = process_time()
-            values: Vector = geometry.directions(generator, code, k=k)[0]
+            values: Vector = products.directions(generator, code, k=k)[0]
             between = process_time()
-            h: Matrix = geometry.dense(generator, code)
+            h: Matrix = products.dense(generator, code)
             known = np.linalg.eigvalsh(h)[::-1][:k]
             rounds.append((between - begun, process_time() - between))
             off = float(np.abs(values / known - 1).max())

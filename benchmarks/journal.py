@@ -48,13 +48,14 @@ from pathlib import Path
 
 import numpy as np
 
-from evolver import config, presets, recording
-from evolver.daemon import Watcher, run_live
-from evolver.recording import frames
-from evolver.recording.index import JournalIndex
-from evolver.recording.journal import JournalWriter
-from evolver.recording.records import Committed, encode
-from evolver.recording.storage import OsFileSystem
+from evolver import config, recording
+from evolver.config import presets
+from evolver.journal import frames
+from evolver.journal.reader import JournalIndex
+from evolver.journal.records import Committed, encode
+from evolver.journal.storage import OsFileSystem
+from evolver.journal.writer import JournalWriter
+from evolver.live import Watcher, run_live
 
 _SPEED = 25.0
 

@@ -37,8 +37,8 @@ import numpy as np
 import psutil
 from playwright.sync_api import sync_playwright
 
-from evolver.recording import records as r
-from evolver.recording.journal import JournalWriter
+from evolver.journal import records as r
+from evolver.journal.writer import JournalWriter
 
 _BLOCKS, _IMAGES, _SHOWN, _UNITS = 400, 30, 60, 64
 _RESULTS, _EVERY_S = 300, 0.15

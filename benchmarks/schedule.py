@@ -37,7 +37,7 @@ from typing import Any
 import numpy as np
 
 from evolver import config, generators, recording
-from evolver.daemon import Watcher, job, run_live
+from evolver.live import Watcher, run, run_live
 from evolver.types import Codes, Generator, Images
 
 _ON_MS, _OFF_MS = 40.0, 60.0
@@ -101,11 +101,11 @@ def _run(folder: Path, schedule: str) -> tuple[float, float, float]:
         children.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
 
     watcher = Watcher(lambda: False, lambda _: None, lambda _: None, lambda _: None)
-    fast, job.build_generators = job.build_generators, slow
+    fast, run.build_generators = run.build_generators, slow
     try:
         ended = run_live(settings, text, watcher, on_endpoint=start_rig)
     finally:
-        job.build_generators = fast
+        run.build_generators = fast
         for child in children:
             child.terminate()
             child.wait()

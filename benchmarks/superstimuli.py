@@ -8,9 +8,10 @@ Question
 Method
     Units are drawn by a fixed seed, an equal number from each named layer (of a convolution,
     the centre of the map). CholeskyCMA at its default settings (sigma 3, from zeros, n = 28),
-    driven by `evolver.session.Session`, rendered to uint8 as for a screen. Clean scores are the
-    unit's own activation. Reference images are those of the built-in world, the same 5,000 for
-    all. Ratios between evolved and reference are of activations above the references' median:
+    driven by `evolver.session.schedule.Session`, rendered to uint8 as for a screen. Clean
+    scores are the unit's own activation. Reference images are those of the built-in world,
+    the same 5,000 for all. Ratios between evolved and reference are of activations above the
+    references' median:
     (best evolved - median) / (best reference - median). Spikes: 60 spikes/s at the references'
     99th percentile, baseline 2 to 10, gain noise 0.3, counted 50 to 200 ms less 0 to 45 ms.
 Repeats
@@ -47,10 +48,10 @@ from numpy.typing import NDArray
 
 import scorers
 from evolver import generators, seeds
-from evolver.config import FitnessTable
-from evolver.fitness import Fitness
+from evolver.config.tables import FitnessTable
 from evolver.optimizers import CholeskyCMA
-from evolver.session import Block, Response, Session, Thread
+from evolver.session.fitness import Fitness
+from evolver.session.schedule import Block, Response, Session, Thread
 from scorers import mini
 from scorers.neuron import NeuronConfig, SpikingPopulation
 

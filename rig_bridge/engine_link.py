@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from rig_bridge import codec
-from rig_bridge.answers import Answers
+from rig_bridge.delivery import Answers
 from rig_bridge.errors import ProtocolError, RequestError, VersionError
 from rig_bridge.events import BlockDone, Resent, Responded, RigEvent, RigJoined, RigLost
 from rig_bridge.messages import (

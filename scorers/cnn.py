@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from evolver.errors import ConfigError, DataError
-from evolver.generators.weights import chosen_device, fill, read_weights, shipped
+from evolver.weights.read import chosen_device, fill, read_weights, shipped
 from scorers.mini import SHIPPED, calibration
 from scorers.mini.network import INPUT_SIZE, Layer, MiniCNN
 from scorers.preprocess import resized

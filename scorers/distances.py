@@ -1,6 +1,6 @@
 """How far two images are apart, in pixels or to a network, by name.
 
-Every one is the squared distance of two embeddings, which `evolver.generators.geometry` asks
+Every one is the squared distance of two embeddings, which `evolver.metric.products` asks
 for. Knows tensors and networks. Knows nothing of generators or codes.
 """
 # pyright: basic, reportCallIssue=false, reportArgumentType=false
@@ -17,8 +17,8 @@ import torch
 
 import scorers
 from evolver.errors import ConfigError
-from evolver.generators.geometry import PIXELS, Distance
-from evolver.generators.weights import chosen_device
+from evolver.metric.products import PIXELS, Distance
+from evolver.weights.read import chosen_device
 
 if TYPE_CHECKING:
     from pathlib import Path

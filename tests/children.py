@@ -8,8 +8,8 @@ import signal
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload([
-    "evolver.daemon.job",
-    "evolver.daemon.resume",
+    "evolver.live.run",
+    "evolver.setup.resume",
     "evolver.generators.mini",
     "scorers.cnn",
 ])

@@ -17,7 +17,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from benchmarks.optimizers.contestants import BASELINE
 from benchmarks.optimizers.noise import Noise
-from evolver.analysis.style import (
+from evolver.report.style import (
     GRID,
     INK,
     QUIET,

@@ -19,8 +19,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from benchmarks.optimizers import figures, statistics, tables
 from benchmarks.optimizers.noise import Noise
 from evolver import __version__
-from evolver.analysis.style import save
-from evolver.analysis.words import count, joined
+from evolver.report.style import save
+from evolver.report.words import count, joined
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

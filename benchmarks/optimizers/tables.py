@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from benchmarks.optimizers.contestants import BASELINE
 from benchmarks.optimizers.noise import Noise
 from benchmarks.optimizers.worlds import layer_of
-from evolver.analysis.words import NONE, count, joined
+from evolver.report.words import NONE, count, joined
 
 if TYPE_CHECKING:
     from benchmarks.optimizers.cost import Cost

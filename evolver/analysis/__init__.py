@@ -1,8 +1,6 @@
-"""Array functions over recordings, and the report.
+"""Array functions over responses, scores and codes, anybody's: arrays in, values out.
 
-`trajectories` computes from plain arrays, anybody's; `evolution` gathers what one session's
-figures show; `figures` and `pictures` draw it, in the `style` of the house; `report` writes the
-page, `inspect` says in tables what a recording holds, and `words` writes numbers for people.
+    trajectories   a score's course over generations, and whether it climbed
 
-Only `figures`, `pictures`, `style` and `report` load matplotlib, and nothing here loads torch.
+Nothing here opens a file, draws, or loads torch.
 """

@@ -30,15 +30,15 @@ from msgspec import Meta
 from torch import nn
 
 from evolver.errors import ConfigError, WeightsError
-from evolver.generators import hub
 from evolver.generators.frozen import FrozenGenerator
-from evolver.generators.weights import chosen_device, fill, read_bytes, read_weights
+from evolver.weights import hub
+from evolver.weights.read import chosen_device, fill, read_bytes, read_weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from evolver.generators.catalogue import KnownFile
     from evolver.types import Codes, Matrix
+    from evolver.weights.catalogue import KnownFile
 
 NOISE = 0.7  # standard deviation of the noise that codes start with
 _CONFIG = "config.json"

@@ -17,8 +17,8 @@ import torch
 
 from evolver.errors import ConfigError, WeightsError
 from evolver.generators import deepsim, pggan
-from evolver.generators.torch_files import ROW
-from evolver.generators.weights import fill, read_weights
+from evolver.weights.read import fill, read_weights
+from evolver.weights.torch_files import ROW
 
 _PICKLE = b"\x80"
 

@@ -20,7 +20,7 @@ import numpy as np
 from evolver.generators.frozen import FrozenGenerator
 from evolver.generators.mini_object import ObjectNet
 from evolver.generators.mini_texture import TextureNet
-from evolver.generators.weights import chosen_device, fill, read_weights, shipped
+from evolver.weights.read import chosen_device, fill, read_weights, shipped
 
 if TYPE_CHECKING:
     from evolver.types import Codes, Matrix
@@ -36,7 +36,7 @@ SHIPPED = {
     ),
 }
 """File and sha256 of the weights of each; `python -m scorers.mini.train` makes them again."""
-_PACKAGE = "evolver.generators"
+_PACKAGE = "evolver.weights"
 
 IMAGE_SIZE = 64
 """Height and width of the images, pixels."""
@@ -47,7 +47,7 @@ def load_mini(
 ) -> FrozenGenerator:
     """Load ``mini-texture`` or ``mini-object``; see `evolver.generators.load`."""
     filename, pinned = SHIPPED[name]
-    path = shipped(_PACKAGE, f"weights_mini/{filename}") if weights is None else Path(weights)
+    path = shipped(_PACKAGE, f"mini/{filename}") if weights is None else Path(weights)
     tensors, sha256 = read_weights(path, sha256=pinned if weights is None else None)
     if name == "mini-texture":
         net = TextureNet()

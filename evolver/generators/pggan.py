@@ -22,9 +22,9 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812  the name every torch user knows it by
 
 from evolver.errors import WeightsError
-from evolver.generators import hub
 from evolver.generators.frozen import FrozenGenerator
-from evolver.generators.weights import chosen_device, fill, read_weights
+from evolver.weights import hub
+from evolver.weights.read import chosen_device, fill, read_weights
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

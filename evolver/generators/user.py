@@ -22,7 +22,7 @@ import torch
 
 from evolver.errors import ConfigError
 from evolver.generators.frozen import FrozenGenerator
-from evolver.generators.weights import chosen_device, fill, read_weights
+from evolver.weights.read import chosen_device, fill, read_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

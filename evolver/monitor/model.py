@@ -19,8 +19,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from evolver.analysis.evolution import Watched
-from evolver.recording.records import (
+from evolver.journal.records import (
     AnyRecord,
     Committed,
     Event,
@@ -32,7 +31,8 @@ from evolver.recording.records import (
     RunEnd,
     RunStart,
 )
-from evolver.recording.responses import psth_counts, psth_edges
+from evolver.report.evolution import Watched
+from evolver.responses import psth_counts, psth_edges
 
 _BIN_MS = 10.0
 _RASTER = 300
@@ -377,7 +377,7 @@ def _mean_sem(values: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def _generations(text: str) -> int:
-    from evolver.config import parse
+    from evolver.config.tables import parse
     from evolver.errors import ConfigError
 
     try:

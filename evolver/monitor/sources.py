@@ -13,11 +13,11 @@ import numpy as np
 
 from evolver import recording
 from evolver.errors import RecordingError
-from evolver.layout import JOURNAL
+from evolver.journal.follower import Follower
+from evolver.journal.records import AnyRecord, RunStart
 from evolver.monitor.model import Budget, Generation, SessionModel, ThreadView, thumbnail
-from evolver.recording.follow import Follower
 from evolver.recording.reader import Recording
-from evolver.recording.records import AnyRecord, RunStart
+from evolver.session_folder import JOURNAL
 
 _LOOK_EVERY_S = 0.1
 _BYTES_A_LOOK = 16 << 20

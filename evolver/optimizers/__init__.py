@@ -19,18 +19,18 @@ This room knows arrays and the random generators handed to it. It knows nothing 
 units or clocks, nor of what a score means.
 """
 
-from evolver.optimizers._loading import BUILTIN, find, load
-from evolver.optimizers._state import state_from_dict, state_to_dict
-from evolver.optimizers._strategy import default_popsize
 from evolver.optimizers.batched import batched
+from evolver.optimizers.by_name import BUILTIN, find, load
 from evolver.optimizers.cholesky import CholeskyCMA
 from evolver.optimizers.composite import Composite
 from evolver.optimizers.genetic import Genetic
 from evolver.optimizers.hessian import HessianCMA
 from evolver.optimizers.random_search import RandomSearch
 from evolver.optimizers.rank_sphere import RankSphere
+from evolver.optimizers.ranks import default_popsize
 from evolver.optimizers.sep import SepCMA
 from evolver.optimizers.sphere import SphereCMA
+from evolver.optimizers.states import state_from_dict, state_to_dict
 
 __all__ = [
     "BUILTIN",

@@ -1,6 +1,6 @@
 """The directions a Hessian-aware search goes along: a metric's leading ones, none of them flat.
 
-Knows arrays, and asks `evolver.metric` for files. Knows no optimizer.
+Knows arrays, and asks `evolver.metric.file` for files. Knows no optimizer.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def make_basis(values: ArrayLike, vectors: ArrayLike, *, d: int, cutoff: int | N
     Raises
     ------
     DataError, ConfigError
-        As `evolver.metric.make_metric`.
+        As `evolver.metric.file.make_metric`.
     """
     return _basis(metric.make_metric(values, vectors, d=d, leading=cutoff))
 

@@ -31,7 +31,7 @@ from evolver.optimizers._engines import (
     NevergradEngine,
     PyCMAEngine,
 )
-from evolver.optimizers._settings import (
+from evolver.optimizers.arguments import (
     check_arrays,
     check_numbers,
     population,
@@ -40,9 +40,9 @@ from evolver.optimizers._settings import (
     step,
     whole,
 )
-from evolver.optimizers._shell import Shell
-from evolver.optimizers._state import array_of_text, text_of_array
-from evolver.optimizers._strategy import rank_weights
+from evolver.optimizers.ask_tell import Shell
+from evolver.optimizers.ranks import rank_weights
+from evolver.optimizers.states import array_of_text, text_of_array
 from evolver.types import Codes, Scores, Vector
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 import numpy as np
 
 from evolver.errors import ConfigError, DataError, OrderError
-from evolver.optimizers._loading import load
-from evolver.optimizers._shell import Functions, Shell
+from evolver.optimizers.ask_tell import Functions, Shell
+from evolver.optimizers.by_name import load
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -18,13 +18,13 @@ import numpy as np
 
 from evolver.checks import check_codes
 from evolver.errors import ConfigError, DataError
-from evolver.optimizers._loading import COMMON, find, load
-from evolver.optimizers._settings import (
+from evolver.optimizers.arguments import (
     population,
     whole,
 )
-from evolver.optimizers._shell import Shell
-from evolver.optimizers._state import (
+from evolver.optimizers.ask_tell import Shell
+from evolver.optimizers.by_name import COMMON, find, load
+from evolver.optimizers.states import (
     StateDict,
     array_of_text,
     state_from_dict,

@@ -19,7 +19,7 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from evolver.errors import ConfigError
-from evolver.optimizers._settings import (
+from evolver.optimizers.arguments import (
     LARGEST,
     between,
     check_arrays,
@@ -29,7 +29,7 @@ from evolver.optimizers._settings import (
     step,
     whole,
 )
-from evolver.optimizers._shell import Shell, Stream
+from evolver.optimizers.ask_tell import Shell, Stream
 from evolver.types import Codes, Matrix, Scores, Vector
 
 if TYPE_CHECKING:

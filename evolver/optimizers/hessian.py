@@ -21,7 +21,7 @@ import numpy as np
 from evolver.errors import ConfigError, DataError
 from evolver.optimizers import cholesky
 from evolver.optimizers._basis import Basis, make_basis, read_basis
-from evolver.optimizers._settings import (
+from evolver.optimizers.arguments import (
     between,
     check_arrays,
     population,
@@ -29,9 +29,9 @@ from evolver.optimizers._settings import (
     start,
     whole,
 )
-from evolver.optimizers._shell import Functions, Shell, Stream
-from evolver.optimizers._state import array_of_text, text_of_array
-from evolver.optimizers._strategy import Strategy, rank_weights
+from evolver.optimizers.ask_tell import Functions, Shell, Stream
+from evolver.optimizers.ranks import Strategy, rank_weights
+from evolver.optimizers.states import array_of_text, text_of_array
 from evolver.types import Codes, Matrix, Scores, Vector
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from array_api_compat import array_namespace
 
-from evolver.optimizers._settings import (
+from evolver.optimizers.arguments import (
     LARGEST,
     SMALLEST,
     check_arrays,
@@ -23,7 +23,7 @@ from evolver.optimizers._settings import (
     step,
     whole,
 )
-from evolver.optimizers._shell import Shell
+from evolver.optimizers.ask_tell import Shell
 from evolver.types import Codes, Scores, Vector
 
 if TYPE_CHECKING:

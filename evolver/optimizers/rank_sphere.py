@@ -31,7 +31,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from array_api_compat import array_namespace
 
-from evolver.optimizers._on_shell import (
+from evolver.optimizers.arguments import (
+    SMALLEST,
+    check_numbers,
+    population,
+    whole,
+)
+from evolver.optimizers.ask_tell import Shell, Stream
+from evolver.optimizers.ranks import rank_weights
+from evolver.optimizers.sphere_geometry import (
     NEVER,
     at_least,
     check_on_shell,
@@ -39,14 +47,6 @@ from evolver.optimizers._on_shell import (
     squared,
     start_on_shell,
 )
-from evolver.optimizers._settings import (
-    SMALLEST,
-    check_numbers,
-    population,
-    whole,
-)
-from evolver.optimizers._shell import Shell, Stream
-from evolver.optimizers._strategy import rank_weights
 from evolver.types import Codes, Scores, Vector
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from evolver.errors import DataError
-from evolver.optimizers._settings import (
+from evolver.optimizers.arguments import (
     LARGEST,
     SMALLEST,
     check_arrays,
@@ -30,8 +30,8 @@ from evolver.optimizers._settings import (
     step,
     whole,
 )
-from evolver.optimizers._shell import Shell
-from evolver.optimizers._strategy import Strategy, rank_weights
+from evolver.optimizers.ask_tell import Shell
+from evolver.optimizers.ranks import Strategy, rank_weights
 from evolver.types import Codes, Scores, Vector
 
 if TYPE_CHECKING:

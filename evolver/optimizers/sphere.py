@@ -20,7 +20,16 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from evolver.errors import ConfigError
-from evolver.optimizers._on_shell import (
+from evolver.optimizers.arguments import (
+    SMALLEST,
+    between,
+    check_numbers,
+    population,
+    whole,
+)
+from evolver.optimizers.ask_tell import Shell
+from evolver.optimizers.ranks import rank_weights
+from evolver.optimizers.sphere_geometry import (
     NEVER,
     at_least,
     check_on_shell,
@@ -28,15 +37,6 @@ from evolver.optimizers._on_shell import (
     squared,
     start_on_shell,
 )
-from evolver.optimizers._settings import (
-    SMALLEST,
-    between,
-    check_numbers,
-    population,
-    whole,
-)
-from evolver.optimizers._shell import Shell
-from evolver.optimizers._strategy import rank_weights
 from evolver.types import Codes, Scores, Vector
 
 if TYPE_CHECKING:

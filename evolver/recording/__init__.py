@@ -1,8 +1,9 @@
-"""The record: an append-only journal first, then the HDF5 file folded from it.
+"""The recording: the HDF5 file that is folded from a journal, and its reader.
 
-`records` says what is kept, `frames`, `storage`, `journal` and `recorder` put it on the disk,
-`index` reads it back. `schema`, `fold` and `verify` make the HDF5 file, and `reader` hands out
-its arrays by name; `responses` counts spikes for the loop and for the reader alike.
+    read      a recording's arrays, by name
+    schema    every name in the file
+    fold      a journal to the file
+    verify    a file against its journal
 
 Importing this loads neither h5py nor Pillow; the names below are loaded when they are used.
 """
@@ -11,34 +12,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from evolver.recording.index import JournalIndex, read_journal
-    from evolver.recording.journal import JournalWriter
-    from evolver.recording.reader import Recording, ThreadData, read
-    from evolver.recording.recorder import Recorder
+    from evolver.recording.reader import Recording, read
+    from evolver.recording.thread_data import ThreadData
 
-_HOMES = {
-    "JournalIndex": "index",
-    "JournalWriter": "journal",
-    "Recorder": "recorder",
-    "Recording": "reader",
-    "ThreadData": "reader",
-    "read": "reader",
-    "read_journal": "index",
-}
+_MODULES = {"Recording": "reader", "ThreadData": "thread_data", "read": "reader"}
 
-__all__ = [
-    "JournalIndex",
-    "JournalWriter",
-    "Recorder",
-    "Recording",
-    "ThreadData",
-    "read",
-    "read_journal",
-]
+__all__ = ["Recording", "ThreadData", "read"]
 
 
 def __getattr__(name: str) -> object:
     """Load a public name from its module, at its first use."""
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

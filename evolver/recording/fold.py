@@ -25,6 +25,15 @@ from PIL import Image
 
 from evolver import __version__
 from evolver.errors import RecordingError
+from evolver.journal.reader import JournalIndex, JournalSummary
+from evolver.journal.records import (
+    Committed,
+    ImagePixels,
+    Proposed,
+    ProposedThread,
+    Result,
+)
+from evolver.journal.survey import Answer, Plan, Survey, survey
 from evolver.recording import schema as s
 from evolver.recording.fold_responses import ResponseWriter
 from evolver.recording.hdf5 import (
@@ -38,15 +47,6 @@ from evolver.recording.hdf5 import (
     write_text,
     write_texts,
 )
-from evolver.recording.index import JournalIndex, JournalSummary
-from evolver.recording.records import (
-    Committed,
-    ImagePixels,
-    Proposed,
-    ProposedThread,
-    Result,
-)
-from evolver.recording.survey import Answer, Plan, Survey, survey
 from evolver.recording.verify import verify
 
 _R = TypeVar("_R")

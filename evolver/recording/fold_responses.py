@@ -10,11 +10,11 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from evolver.journal.records import Result
+from evolver.journal.survey import Answer, Survey, response_units
 from evolver.recording import schema as s
 from evolver.recording.hdf5 import Growing, new_group, write_array
-from evolver.recording.records import Result
-from evolver.recording.responses import Arrays, psth_counts
-from evolver.recording.survey import Answer, Survey, response_units
+from evolver.responses import Arrays, psth_counts
 
 
 class ResponseWriter:

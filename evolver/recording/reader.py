@@ -29,8 +29,8 @@ from evolver.recording.hdf5 import (
     text_at,
     texts_at,
 )
-from evolver.recording.parts import ImageTable, ThreadData, read_thread
-from evolver.recording.responses import Window, check_window, rates_in_window, spike_rates
+from evolver.recording.thread_data import ImageTable, ThreadData, read_thread
+from evolver.responses import Window, check_window, rates_in_window, spike_rates
 
 
 def read(path: str | Path) -> Recording:

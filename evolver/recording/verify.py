@@ -14,10 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from evolver.errors import RecordingError
-from evolver.recording.hdf5 import clean
-from evolver.recording.index import JournalIndex
-from evolver.recording.reader import Recording, read
-from evolver.recording.records import (
+from evolver.journal.reader import JournalIndex
+from evolver.journal.records import (
     AnyRecord,
     Array,
     Committed,
@@ -34,6 +32,8 @@ from evolver.recording.records import (
     RunStart,
     Sent,
 )
+from evolver.recording.hdf5 import clean
+from evolver.recording.reader import Recording, read
 
 _SHOWN = 5  # differences named in the error
 _RESULT_FIELDS = (

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from rig_bridge.client import Reporting
 from rig_bridge.errors import RequestError
 from rig_bridge.messages import Hello, Level
-from rig_bridge.rigs.parts import Acquisition, ImageDisplay, Recorded
+from rig_bridge.rigs.protocols import Acquisition, ImageDisplay, Recorded
 from rig_bridge.trials import Image, Presentation, TrialResult, aborted
 
 

@@ -12,7 +12,8 @@ import torch
 
 import evolver.generators
 from evolver.errors import ConfigError, WeightsError
-from evolver.generators import biggan, hub
+from evolver.generators import biggan
+from evolver.weights import hub
 from tests.generators.recipe import GOLDEN
 
 package = pytest.importorskip("pytorch_pretrained_biggan")

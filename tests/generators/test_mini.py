@@ -14,7 +14,7 @@ import torch
 
 import evolver.generators
 from evolver.errors import ConfigError, DataError, WeightsError
-from evolver.generators.weights import read_weights
+from evolver.weights.read import read_weights
 
 NAMES = ("mini-texture", "mini-object")
 
@@ -141,7 +141,7 @@ def test_unknown_names_options_and_devices_are_refused():
 
 def _shipped(name):
     filename = {"mini-texture": "texture", "mini-object": "object"}[name] + ".safetensors"
-    return Path(str(resources.files("evolver.generators") / "weights_mini" / filename))
+    return Path(str(resources.files("evolver.weights") / "mini" / filename))
 
 
 def test_the_digest_is_that_of_the_file(generator):

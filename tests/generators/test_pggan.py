@@ -11,7 +11,7 @@ from torch.nn import functional as F  # noqa: N812
 import evolver.generators
 from evolver.errors import WeightsError
 from evolver.generators import pggan
-from evolver.generators.weights import read_weights
+from evolver.weights.read import read_weights
 from tests.generators.recipe import GOLDEN
 
 PARAMS = GOLDEN / "pggan_hyper_tiny.params"

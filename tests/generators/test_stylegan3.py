@@ -21,12 +21,12 @@ from hypothesis import strategies as st
 import evolver.generators
 from benchmarks import stylegan3_reference as reference
 from evolver.errors import ConfigError, DataError, WeightsError
-from evolver.generators.safe_network import read_network
 from evolver.generators.stylegan3 import Config, StyleGAN3, convert, load_network
 from evolver.generators.stylegan3.config import config_from, schedule
 from evolver.generators.stylegan3.filters import lowpass
 from evolver.generators.stylegan3.network import SynthesisNetwork
 from evolver.generators.stylegan3.resampling import Activation, filtered_activation
+from evolver.weights.safe_network import read_network
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "generators"
 TOLERANCE = 1e-5  # what was asked is 1e-4

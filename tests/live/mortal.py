@@ -5,9 +5,9 @@ from pathlib import Path
 import torch
 
 from evolver import config
-from evolver.daemon import Watcher, resume_simulated, run_simulated
-from evolver.daemon.children import fold_in_child
-from evolver.recording.history import find_history
+from evolver.journal.history import find_history
+from evolver.live import Watcher, resume_simulated, run_simulated
+from evolver.live.children import fold_in_child
 
 
 def go_on(file: Path, folder: Path, progress) -> None:

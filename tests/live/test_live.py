@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from evolver import config, recording
-from evolver.daemon import run_simulated
+from evolver.live import run_simulated
 from tests.soak import share
 
 from .sessions import small, write
@@ -190,7 +190,7 @@ def kill_and_fold(tmp_path, start, monkeypatch, delay_s: float) -> tuple[int, in
     """
     import threading
 
-    from evolver.simulation import build_population, build_rig
+    from evolver.setup.simulated_rig import build_population, build_rig
     from rig_bridge import client, codec
     from rig_bridge.messages import Ack
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from evolver import config, recording
-from evolver.daemon import resume_simulated, run_simulated
 from evolver.errors import ConfigError, RecordingError
-from evolver.recording.history import find_history, read_history
-from evolver.recording.journal import JournalWriter, read_journal
-from evolver.recording.records import Array, Committed, Proposed, Result, Resumed, RunEnd
+from evolver.journal.history import find_history, read_history
+from evolver.journal.records import Array, Committed, Proposed, Result, Resumed, RunEnd
+from evolver.journal.writer import JournalWriter, read_journal
+from evolver.live import resume_simulated, run_simulated
 from tests import children
 from tests.soak import share
 

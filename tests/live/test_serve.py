@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from evolver import config, recording
-from evolver.daemon import run_simulated
-from evolver.recording.journal import read_journal
-from evolver.recording.records import Committed, Event, Resumed
+from evolver.journal.records import Committed, Event, Resumed
+from evolver.journal.writer import read_journal
+from evolver.live import run_simulated
 from tests.soak import share
 
 from .sessions import small, write

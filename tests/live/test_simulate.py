@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from evolver import config, generators, recording, seeds
-from evolver.compose import build_references
-from evolver.daemon import Watcher, run_simulated
 from evolver.errors import ConfigError, MissingResponseError
+from evolver.journal.records import Committed, Proposed, Result, RunEnd, Sent
+from evolver.journal.writer import read_journal
+from evolver.live import Watcher, run_simulated
 from evolver.optimizers import CholeskyCMA
-from evolver.ports import Progress
-from evolver.recording.journal import read_journal
-from evolver.recording.records import Committed, Proposed, Result, RunEnd, Sent
+from evolver.session.ports import Progress
+from evolver.setup.build import build_references
 
 from .sessions import small
 

@@ -5,11 +5,12 @@ from functools import partial
 import pytest
 
 from evolver import config
-from evolver.daemon import job, run_simulated
 from evolver.errors import RecordingError
+from evolver.journal.writer import JournalWriter
+from evolver.live import run as room
+from evolver.live import run_simulated
 from evolver.recording.fold import fold
-from evolver.recording.journal import JournalWriter
-from tests.recording.disks import Disk, FaultyDisk
+from tests.journal.disks import Disk, FaultyDisk
 from tests.soak import share
 
 from .sessions import small
@@ -20,7 +21,7 @@ HOWS = ("EIO", "ENOSPC", "short", "torn")
 BEFORE_THE_FIRST_IMAGE = {"make_folder", "lock"}
 
 
-class Impatient(job.SystemClock):
+class Impatient(room.SystemClock):
     """A clock that does not wait for a person to make room on the disk."""
 
     def __init__(self):
@@ -47,8 +48,8 @@ def ten_generations(folder):
 
 def run(folder, disk, monkeypatch):
     """Run the session on a disk; return how it ended, and the seconds it waited."""
-    monkeypatch.setattr(job, "JournalWriter", partial(JournalWriter, files=disk))
-    monkeypatch.setattr(job, "fold_in_child", OneFold())
+    monkeypatch.setattr(room, "JournalWriter", partial(JournalWriter, files=disk))
+    monkeypatch.setattr(room, "fold_in_child", OneFold())
     settings, clock = ten_generations(folder), Impatient()
     ended = run_simulated(settings, config.commented(settings), Watching().watcher, clock=clock)
     return ended, clock.slept

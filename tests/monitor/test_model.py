@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from evolver import config, recording
-from evolver.daemon import run_simulated
+from evolver.journal import records as r
+from evolver.journal.writer import read_journal
+from evolver.live import run_simulated
 from evolver.monitor.model import SessionModel, thumbnail
-from evolver.recording import records as r
-from evolver.recording.journal import read_journal
 from tests.live.sessions import small
 from tests.live.test_simulate import Watching
 

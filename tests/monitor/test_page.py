@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from evolver import config, recording
-from evolver.daemon import Watcher, run_simulated
 from evolver.errors import ControlError
+from evolver.live import Watcher, run_simulated
 from tests.live.sessions import small
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

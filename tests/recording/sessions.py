@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from evolver.recording import JournalWriter
-from evolver.recording.records import (
+from evolver.journal import JournalWriter
+from evolver.journal.records import (
     JOURNAL_VERSION,
     Array,
     Committed,
@@ -33,7 +33,7 @@ from evolver.recording.records import (
     UnitInfo,
     WeightFile,
 )
-from evolver.recording.responses import rates_in_window
+from evolver.responses import rates_in_window
 
 WINDOW_MS = (-100.0, 300.0)
 SCORE_WINDOW_MS = (50.0, 250.0)

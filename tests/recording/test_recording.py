@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 
 from evolver.errors import DataError, RecordingError
-from evolver.recording import JournalWriter, frames, read
-from evolver.recording.fold import fold
-from evolver.recording.records import (
+from evolver.journal import JournalWriter, frames
+from evolver.journal.records import (
     Array,
     Committed,
     ImagePixels,
@@ -26,8 +25,10 @@ from evolver.recording.records import (
     UnitInfo,
     encode,
 )
-from evolver.recording.responses import rates_in_window
+from evolver.recording import read
+from evolver.recording.fold import fold
 from evolver.recording.verify import verify
+from evolver.responses import rates_in_window
 from tests.recording.sessions import (
     MISSING,
     REFERENCES,
@@ -515,7 +516,7 @@ def test_a_recording_that_lost_a_part_says_which(made):
 
 def test_importing_the_room_loads_neither_h5py_nor_pillow():
     code = (
-        "import sys, evolver.recording, evolver.recording.records, evolver.recording.recorder\n"
+        "import sys, evolver.recording, evolver.journal.records, evolver.journal.recorder\n"
         "assert not {'h5py', 'PIL', 'torch'} & set(sys.modules), 'loaded'\n"
         "evolver.recording.read\n"
         "assert 'h5py' in sys.modules and 'torch' not in sys.modules\n"

@@ -200,7 +200,7 @@ def test_it_tells_classes_apart_that_it_never_saw():
 def test_all_that_is_shipped_is_under_ten_megabytes():
     folders = [
         resources.files("scorers.mini") / "weights",
-        resources.files("evolver.generators") / "weights_mini",
+        resources.files("evolver.weights") / "mini",
     ]
     sizes = [Path(str(f)).stat().st_size for folder in folders for f in folder.iterdir()]
     assert len(sizes) == 4

@@ -23,9 +23,9 @@ import torch
 from safetensors import SafetensorError
 
 from evolver.errors import WeightsError
-from evolver.generators.safe_network import Array, Module, read_network, tensors
 from evolver.generators.stylegan3.config import Config, config_from, expected
-from evolver.generators.weights import read_bytes
+from evolver.weights.read import read_bytes
+from evolver.weights.safe_network import Array, Module, read_network, tensors
 
 FORMAT = "stylegan3-1"
 """What the header of a converted file says it is."""
@@ -36,7 +36,7 @@ _LONGEST_HEADER = 1 << 20
 def convert(path: str | Path, out: str | Path) -> str:
     """Convert the moving-average generator in an official StyleGAN3 pickle.
 
-    Nothing in the pickle is run; see `evolver.generators.safe_pickle`.
+    Nothing in the pickle is run; see `evolver.weights.safe_pickle`.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ from evolver.errors import ConfigError, DataError
 from evolver.generators.frozen import FrozenGenerator
 from evolver.generators.stylegan3.convert import read_converted
 from evolver.generators.stylegan3.network import MappingNetwork, SynthesisNetwork
-from evolver.generators.weights import chosen_device
+from evolver.weights.read import chosen_device
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

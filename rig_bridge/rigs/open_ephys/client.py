@@ -30,7 +30,7 @@ from rig_bridge.rigs.open_ephys.format import (
 )
 from rig_bridge.rigs.open_ephys.units import UnitTable
 from rig_bridge.rigs.open_ephys.windows import ClockState, Tally, Timing, Windows
-from rig_bridge.rigs.parts import Recorded, Shown
+from rig_bridge.rigs.protocols import Recorded, Shown
 
 _log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from rig_bridge.errors import EndpointError
 from rig_bridge.messages import Display
 from rig_bridge.rigs.open_ephys.emulator import Fault
 from rig_bridge.rigs.open_ephys.format import TTL
-from rig_bridge.rigs.parts import ImageDisplay, Shown
+from rig_bridge.rigs.protocols import ImageDisplay, Shown
 from rig_bridge.trials import Image, Presentation
 
 _GRID = 8

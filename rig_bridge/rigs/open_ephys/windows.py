@@ -22,11 +22,11 @@ import numpy as np
 
 from rig_bridge.clocks import Residual
 from rig_bridge.messages import Status
-from rig_bridge.rigs.open_ephys.alignment import Alignment
 from rig_bridge.rigs.open_ephys.format import Data, Message, Other, Spike, Ttl
 from rig_bridge.rigs.open_ephys.sequence import Sequence
 from rig_bridge.rigs.open_ephys.units import UnitTable
-from rig_bridge.rigs.parts import Recorded, Shown
+from rig_bridge.rigs.protocols import Recorded, Shown
+from rig_bridge.rigs.sampled.alignment import Alignment
 from rig_bridge.trials import Array
 
 _MS = 1_000_000

@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 
-from evolver.generators.weights import fill, read_weights
+from evolver.weights.read import fill, read_weights
 from scorers.mini import scenes
 from scorers.mini.network import MiniCNN
 from scorers.mini.train import cnn, data, figures, objects, texture

@@ -1,0 +1,367 @@
+"""The command line: ``evolver --help``.
+
+Composition: the only place that prints, handles signals and sets up logging. What takes long to
+import is imported by the command that needs it.
+"""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from evolver import __version__
+from evolver.cli import keys, live, metric, monitor, open_ephys, rigs, stimulus_display, weights
+from evolver.cli.terminal import Stop, after, console, error_console, make_report, watching
+from evolver.errors import ConfigError, EvolverError
+from evolver.session_folder import JOURNAL, RECORDING, REPORT
+from rig_bridge.errors import RigBridgeError
+
+if TYPE_CHECKING:
+    from evolver.config.tables import Config
+    from evolver.live import Ended
+
+app = typer.Typer(
+    name="evolver",
+    help="The closed loop that lets a neuron draw what it wants to see.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+config_app = typer.Typer(
+    help="Write a session file to start from, or check one.", no_args_is_help=True
+)
+app.add_typer(config_app, name="config")
+app.command()(live.serve)
+app.command()(live.resume)
+app.command()(rigs.xdream)
+app.command("open-ephys")(open_ephys.open_ephys)
+app.command("open-ephys-emulator")(open_ephys.emulator)
+app.command()(monitor.monitor)
+app.add_typer(live.ctl, name="ctl")
+app.add_typer(keys.app, name="keys")
+app.add_typer(weights.app, name="weights")
+app.add_typer(stimulus_display.app, name="display")
+app.add_typer(metric.app, name="geometry")
+
+SessionFile = Annotated[
+    Path, typer.Argument(metavar="SESSION.toml", help="session file; see 'evolver config new'")
+]
+RecordingFile = Annotated[Path, typer.Argument(metavar="FILE", help="recording (.h5)")]
+
+
+def main() -> None:
+    """Run the command line; a mistake of the user's is a message, not a traceback."""
+    try:
+        app()
+    except (EvolverError, RigBridgeError) as exc:
+        error_console.print(f"[bold red]error:[/] {escape(str(exc))}")
+        sys.exit(2)
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="print the version")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="log what happens to the terminal's stderr")
+    ] = False,
+) -> None:
+    if version:
+        console.print(f"evolver {__version__}")
+        raise typer.Exit
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.CRITICAL,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option(help="where the recording goes")] = Path("demo"),
+    generations: Annotated[int, typer.Option(min=1, help="generations a thread")] = 30,
+    speed: Annotated[float, typer.Option(help="how many times faster than real time")] = 25.0,
+    unit: Annotated[str, typer.Option(help="the simulated neuron")] = "",
+    seed: Annotated[int, typer.Option(min=0, help="of every random number")] = 1,
+) -> None:
+    """Evolve images for a simulated neuron: two threads, a real socket, a recording, a report.
+
+    Starts a simulated rig in a process of its own, runs a session against it over TCP, folds
+    the recording and writes the report.
+    """
+    from evolver import config
+    from evolver.config import presets
+
+    settings = presets.demo(
+        folder=folder, generations=generations, speed=speed, unit=unit or None, seed=seed
+    )
+    text = config.commented(settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "demo.toml"
+    path.write_text(text, encoding="utf-8")
+    console.print(f"session file: {path}")
+    ended = _run_with_rig(settings, text, path)
+    after(ended)
+
+
+@app.command()
+def run(
+    session_file: SessionFile,
+    report_too: Annotated[
+        bool, typer.Option("--report/--no-report", help="write the report at the end")
+    ] = True,
+) -> None:
+    """Run a session against a rig, which connects over the network.
+
+    Ctrl-C ends it after the presentation under way, and keeps everything; a second Ctrl-C ends
+    it at once, and 'evolver fold' makes the recording from the journal.
+    """
+    from evolver import config
+    from evolver.live import run_live
+
+    settings, text = config.load(session_file)
+    with watching(settings, f"{settings.session.name}: live session") as watcher:
+        ended = run_live(settings, text, watcher)
+    after(ended, report_too=report_too)
+
+
+@app.command()
+def simulate(
+    session_file: SessionFile,
+    report_too: Annotated[
+        bool, typer.Option("--report/--no-report", help="write the report at the end")
+    ] = True,
+) -> None:
+    """Run a session against the simulated rig of its file: no sockets, no waiting."""
+    from evolver import config
+    from evolver.live import run_simulated
+
+    settings, text = config.load(session_file)
+    with watching(settings, f"{settings.session.name}: simulation") as watcher:
+        ended = run_simulated(settings, text, watcher)
+    after(ended, report_too=report_too)
+
+
+@app.command()
+def rig(
+    session_file: Annotated[
+        Path | None,
+        typer.Argument(metavar="[SESSION.toml]", help="its [simulation] and [rig] tables"),
+    ] = None,
+    endpoint: Annotated[str, typer.Option(help="the engine's address, instead")] = "",
+    unit: Annotated[
+        list[str] | None, typer.Option(help="a neuron, instead; several allowed")
+    ] = None,
+    speed: Annotated[float | None, typer.Option(help="instead; 1 is real time")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="of the neurons, instead")] = None,
+    abort_rate: Annotated[
+        float | None,
+        typer.Option(min=0, max=0.95, help="share of showings broken off, instead"),
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option(help="key file, for an engine that has keys")
+    ] = None,
+) -> None:
+    """Be a simulated rig: units of the built-in network as spiking neurons, in real time.
+
+    Connects to an engine ('evolver run') and answers until its session ends. Started before
+    the engine, it waits for it; Ctrl-C ends it.
+    """
+    import msgspec
+
+    from evolver import config
+    from evolver.config import presets
+    from evolver.setup.simulated_rig import run_rig
+    from rig_bridge.auth import RigKey
+
+    settings = presets.rig() if session_file is None else config.load(session_file)[0]
+    table = settings.simulation
+    changes = {
+        "units": tuple(unit) if unit else None,
+        "speed": speed,
+        "seed": seed,
+        "abort_rate": abort_rate,
+    }
+    table = msgspec.structs.replace(
+        table, **{k: v for k, v in changes.items() if v is not None}
+    )
+    settings = msgspec.structs.replace(settings, simulation=table)
+    settings = config.parse(config.commented(settings), source="the rig's options")
+    stop = Stop()
+    with stop.on_signals():
+        where = endpoint or settings.rig.endpoint
+        console.print(
+            f"simulated rig of {escape(', '.join(table.units))} at speed {table.speed:g}; "
+            f"connecting to {where} …"
+        )
+        reason = run_rig(
+            settings,
+            endpoint=where,
+            stop=stop,
+            key=None if key is None else RigKey.load(key),
+        )
+    console.print(f"the session is over: {escape(reason)}")
+
+
+@app.command()
+def inspect(file: RecordingFile) -> None:
+    """Say what is in a recording."""
+    from rich.table import Table
+
+    from evolver import recording
+    from evolver.report.tables import describe
+
+    with recording.read(file) as opened:
+        for section in describe(opened):
+            table = Table(
+                title=escape(section.title),
+                title_justify="left",
+                title_style="bold",
+                box=None,
+                padding=(0, 2),
+                header_style="dim",
+                show_header=any(section.columns),
+            )
+            for column in section.columns:
+                table.add_column(escape(column))
+            for row in section.rows:
+                table.add_row(*(escape(str(cell)) for cell in row))
+            console.print(table)
+            console.print()
+
+
+@app.command()
+def report(
+    file: RecordingFile,
+    out: Annotated[
+        Path | None, typer.Option(help="folder; by default 'report' beside the recording")
+    ] = None,
+) -> None:
+    """Write the report of a recording: one HTML page, and its figures as PNG files."""
+    page = make_report(file, out or file.resolve().parent / REPORT)
+    console.print(f"report: {page}")
+
+
+@app.command()
+def fold(
+    journal: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="journal, or the session's folder")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="file to write; by default session.h5 beside the journal"),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="replace a file that is there")] = False,
+) -> None:
+    """Make the recording from a journal, complete or cut short."""
+    from evolver.recording.fold import fold as fold_journal
+
+    folder = journal / JOURNAL if (journal / JOURNAL).is_dir() else journal
+    target = out or folder.resolve().parent / RECORDING
+    done = fold_journal(folder, target, overwrite=overwrite)
+    ended = done.end_reason if done.complete else "cut short: no end was recorded"
+    console.print(
+        f"{done.shown} presentations ({done.missing} planned and never shown), "
+        f"{done.images} images, {done.spikes} spikes; session: {escape(ended)}"
+    )
+    for warning in done.warnings:
+        console.print(f"[yellow]warning:[/] {escape(warning)}")
+    console.print(f"recording: {target}")
+
+
+@config_app.command("new")
+def config_new(
+    file: Annotated[Path, typer.Argument(metavar="SESSION.toml")],
+    overwrite: Annotated[bool, typer.Option(help="replace a file that is there")] = False,
+) -> None:
+    """Write a session file with every key, its default, and what it means."""
+    from evolver import config
+    from evolver.config import presets
+
+    if file.exists() and not overwrite:
+        raise ConfigError(f"{file} exists already; name another file, or add --overwrite")
+    try:
+        file.write_text(config.commented(presets.new()), encoding="utf-8")
+    except OSError as exc:
+        raise ConfigError(f"{file} cannot be written: {exc.strerror}") from exc
+    console.print(f"wrote {file}; check it with  evolver config check {file}")
+
+
+@config_app.command("check")
+def config_check(session_file: SessionFile) -> None:
+    """Name every mistake in a session file: its key, what was found, what is allowed."""
+    from evolver import config
+    from evolver.setup.build import (
+        build_generators,
+        build_optimizers,
+        build_references,
+        build_session,
+    )
+    from evolver.setup.simulated_rig import build_population
+
+    settings, _ = config.load(session_file)
+    made = build_generators(settings)
+    build_optimizers(settings, made)
+    references = build_references(settings.references, seed=settings.session.seed)
+    population = build_population(settings)
+    console.print(
+        f"{session_file}: {len(made)} thread(s), {len(references.images)} reference(s)"
+    )
+    try:
+        session = build_session(
+            settings,
+            made,
+            labels=population.labels,
+            references=len(references.images),
+            schedule="together",
+        )
+    except ConfigError as exc:
+        error_console.print(
+            f"[yellow]note:[/] with the simulated rig it would not run: {escape(str(exc))}"
+        )
+        return
+    n = len(session.propose().presentations)
+    seconds = n * (settings.presentation.on_ms + settings.presentation.off_ms) / 1000
+    minutes = seconds * settings.session.generations / 60
+    console.print(
+        f"a generation of every thread, with the references, is {n} presentations, "
+        f"{seconds:.0f} s of showing; {settings.session.generations} of them are "
+        f"{minutes:.0f} min"
+    )
+    console.print("[green]good[/]")
+
+
+def _run_with_rig(settings: Config, text: str, path: Path) -> Ended:
+    """Run a session with a simulated rig that is started, and ended, with it."""
+    from evolver.live import run_live
+
+    children: list[subprocess.Popen[bytes]] = []
+    title = (
+        f"{settings.session.name}: two threads evolve images for {settings.simulation.units[0]}"
+    )
+    with watching(settings, title) as watcher:
+
+        def on_endpoint(endpoint: str) -> None:
+            command = [
+                sys.executable,
+                "-m",
+                "evolver",
+                "rig",
+                str(path),
+                "--endpoint",
+                endpoint,
+            ]
+            children.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
+
+        try:
+            return run_live(settings, text, watcher, on_endpoint=on_endpoint)
+        finally:
+            for child in children:
+                child.terminate()
+                child.wait(timeout=10)

@@ -1,0 +1,176 @@
+"""`evolver weights`: which weight files there are, where they lie, and how they come here.
+
+Composition: prints, and draws progress; torch is loaded only by the commands that need it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from evolver.cli.terminal import console, error_console
+from evolver.errors import ConfigError, EvolverError
+from evolver.weights import hub
+from evolver.weights.catalogue import KNOWN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from evolver.weights.catalogue import KnownFile
+
+app = typer.Typer(
+    help="Weight files of the generators: what is here, fetched, converted, verified.",
+    no_args_is_help=True,
+)
+
+Names = Annotated[list[str], typer.Argument(metavar="GENERATOR...", help="as deepsim-fc6")]
+Revision = Annotated[
+    str | None, typer.Option(help="commit, tag or branch on the Hub; main by default")
+]
+_PACKAGE_CACHE = ".pytorch_pretrained_biggan"
+
+
+@app.command("list")
+def list_files() -> None:
+    """Say of each file its licence, its size, and where it lies, or where it comes from."""
+    for wanted in KNOWN:
+        found = _here(wanted)
+        size = wanted.size if found is None else found.path.stat().st_size
+        said = "size unknown" if size is None else f"{size / 1e6:.1f} MB"
+        if found is None:
+            where = f"[dim]not here; from {escape(str(wanted.url))}[/]"
+        else:
+            where = (
+                f"{escape(str(found.path))} ({found.source})\n  sha256 {hub.digest(found.path)}"
+            )
+        console.print(f"[bold]{wanted.generator}[/]  {wanted.filename}, {said}")
+        console.print(f"  licence: {escape(wanted.licence)}\n  {where}")
+    console.print(f"\nfiles may be put by hand into  {escape(str(hub.folder()))}")
+
+
+@app.command()
+def fetch(names: Names, revision: Revision = None) -> None:
+    """Fetch weights, and compare their digest with what the Hub says.
+
+    What was fetched before is kept, and a connection that breaks is taken up again where it
+    broke. HF_HUB_OFFLINE=1 asks nobody; HF_HOME says where files are kept.
+    """
+    from rich.progress import DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    columns = (TextColumn("{task.description}"), DownloadColumn(), TransferSpeedColumn())
+    for wanted in _named(names):
+        with Progress(
+            *columns,
+            console=error_console,
+            transient=True,
+            disable=not error_console.is_terminal,
+        ) as bar:
+            task = bar.add_task(wanted.filename, total=None)
+            if wanted.generator.startswith("biggan-"):
+                from evolver.generators import biggan
+
+                found = hub.Found(biggan.fetch(wanted), None, "its package")
+            else:
+                found = hub.find_file(
+                    wanted,
+                    revision=revision,
+                    progress=lambda done, total: bar.update(task, completed=done, total=total),  # noqa: B023
+                )
+        digest = hub.check_digest(found)
+        said = "as the Hub says" if found.sha256 else "no digest is known to compare it with"
+        console.print(
+            f"{wanted.generator}: {escape(str(found.path))}\n  sha256 {digest}, {said}\n"
+            f"  licence: {escape(wanted.licence)}"
+        )
+
+
+@app.command()
+def convert(
+    source: Annotated[
+        Path, typer.Argument(metavar="FILE", help=".pt, .bin, .params, or StyleGAN3's .pkl")
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT.safetensors", help="file to write")],
+    generator: Annotated[
+        str, typer.Option("--as", metavar="GENERATOR", help="what the weights are for")
+    ],
+) -> None:
+    """Write a weight file as safetensors, which holds numbers and nothing that could run."""
+    from evolver.generators.conversion import convert as convert_file
+
+    digest = convert_file(source, out, generator=generator)
+    console.print(f"{escape(str(out))}\n  sha256 {digest}")
+
+
+@app.command()
+def verify(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[GENERATOR...]", help="by default all whose files are here"),
+    ] = None,
+) -> None:
+    """Compare digests with what is known of them, and load each generator from its files."""
+    bad = 0
+    wanted_here = [(w, _here(w)) for w in (_named(names) if names else KNOWN)]
+    for wanted, found in wanted_here:
+        if found is None:
+            if names:
+                raise hub.missing(wanted, "nothing to verify")
+            continue
+        try:
+            digest = hub.check_digest(found)
+        except EvolverError as exc:
+            bad += 1
+            console.print(f"[red]bad[/]   {wanted.generator}: {escape(str(exc))}")
+            continue
+        known = "as it must be" if found.sha256 else "no digest is known to compare it with"
+        console.print(
+            f"[green]good[/]  {wanted.generator}: {escape(str(found.path))}\n"
+            f"      sha256 {digest}, {known}"
+        )
+    there = {w.generator for w, found in wanted_here if found is not None and not w.pickled}
+    bad += _load(sorted(there))
+    if bad:
+        raise ConfigError(f"{bad} of what was verified is bad; see above")
+
+
+def _load(names: Iterable[str]) -> int:
+    """Load each generator; return how many could not be."""
+    from evolver import generators
+
+    bad = 0
+    for name in names:
+        try:
+            generator = generators.load(name)
+        except EvolverError as exc:
+            bad += 1
+            console.print(f"[red]bad[/]   {name} cannot be loaded: {escape(str(exc))}")
+        else:
+            drawn = f"{generator.d} dimensions, {generator.image_size} pixels"
+            console.print(f"[green]good[/]  {name} loads: {drawn}")
+    return bad
+
+
+def _named(names: Iterable[str]) -> list[KnownFile]:
+    wanted: list[KnownFile] = []
+    for name in names:
+        entries = hub.known(name)
+        if not entries:
+            there = ", ".join(dict.fromkeys(entry.generator for entry in KNOWN))
+            raise ConfigError(f"generator must be one of {there}; found {name!r}")
+        wanted.extend(entries)
+    return wanted
+
+
+def _here(wanted: KnownFile) -> hub.Found | None:
+    found = hub.here(wanted)
+    if found is None and wanted.generator.startswith("biggan-"):
+        if not (Path.home() / _PACKAGE_CACHE).is_dir():
+            return None  # the package takes seconds to import, and has fetched nothing yet
+        from evolver.generators import biggan
+
+        path = biggan.here(wanted)
+        return None if path is None else hub.Found(path, None, "its package's cache")
+    return found

@@ -1,0 +1,153 @@
+"""The stimulus display's window as the commands open it: its options, its keys, its errors.
+
+Composition: joins what the command line says to `rig_bridge.rigs.display.stimulus_display`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from evolver.cli.terminal import Stop
+from evolver.errors import ConfigError
+from rig_bridge.errors import EndpointError
+
+if TYPE_CHECKING:
+    from rig_bridge.rigs.display.screen import Screen
+    from rig_bridge.rigs.display.stimulus_display import StimulusDisplay
+
+_SCREENLESS = ("dummy", "offscreen")
+_CLOSED = "the operator closed the display"
+
+WidthCm = Annotated[
+    float, typer.Option(min=1, max=1000, help="of the picture on the monitor, by ruler")
+]
+DistanceCm = Annotated[
+    float, typer.Option(min=1, max=1000, help="from the eye to the middle of the screen")
+]
+RefreshHz = Annotated[float, typer.Option(min=1, max=1000, help="what the monitor is set to")]
+Resolution = Annotated[
+    str,
+    typer.Option(metavar="WxH", help="pixels; else the desktop's if --fullscreen, or 1024x768"),
+]
+Fullscreen = Annotated[bool, typer.Option("--fullscreen", help="instead of a window")]
+Grey = Annotated[int, typer.Option(min=0, max=255, help="of the background")]
+FixationDeg = Annotated[
+    float, typer.Option(min=0, max=10, help="diameter of the fixation point; 0: none")
+]
+PhotodiodePx = Annotated[
+    int, typer.Option(min=0, max=1000, help="side of the photodiode's square; 0: none")
+]
+SizeDeg = Annotated[float, typer.Option(min=0.01, max=160, help="width of the image")]
+XDeg = Annotated[float, typer.Option("--x", min=-80, max=80, help="right of fixation, degrees")]
+YDeg = Annotated[float, typer.Option("--y", min=-80, max=80, help="above fixation, degrees")]
+
+
+class Keys:
+    """What the operator presses, asked every frame: a reason to break off, or ''.
+
+    Parameters
+    ----------
+    stop : a signal came
+    any_key : whether every key breaks off, or only Escape
+    also : another reason to go on to the next image
+    """
+
+    def __init__(
+        self,
+        stop: Stop,
+        *,
+        any_key: bool = True,
+        also: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._stop, self._any_key, self._also = stop, any_key, also
+        self.ended = False
+        self.screenshot: Path | None = None
+
+    def __call__(self) -> str:
+        """Return a reason to break off, or ''."""
+        import pygame
+
+        if self.screenshot is not None:
+            pygame.image.save(pygame.display.get_surface(), self.screenshot)
+            self.screenshot = None
+        pressed = False
+        for event in pygame.event.get((pygame.KEYDOWN, pygame.QUIT)):
+            pressed = True
+            if event.type == pygame.QUIT or event.key == pygame.K_ESCAPE:
+                self.ended = True
+        self.ended = self.ended or self._stop()
+        if self.ended:
+            return _CLOSED
+        return "next" if (pressed and self._any_key) or self._also() else ""
+
+    def asked_to_stop(self) -> bool:
+        """Return whether the operator wants an end; also between presentations."""
+        return bool(self() and self.ended)
+
+
+def open_window(
+    width_cm: float,
+    distance_cm: float,
+    refresh_hz: float,
+    resolution: str,
+    fullscreen: bool,
+    *,
+    grey: int = 128,
+    fixation_deg: float = 0.2,
+    photodiode_px: int = 60,
+    breaks_off: Callable[[], str] = lambda: "",
+) -> tuple[Screen, StimulusDisplay]:
+    """Return the screen and an open window on it.
+
+    Raises
+    ------
+    EndpointError
+        pygame is not installed, or there is no display to open a window on.
+    """
+    from rig_bridge.rigs.display.screen import Screen
+    from rig_bridge.rigs.display.stimulus_display import Look, StimulusDisplay
+
+    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+    width, height = _pixels(resolution, fullscreen=fullscreen)
+    screen = Screen(width, height, width_cm, distance_cm, refresh_hz)
+    look = Look(grey, fixation_deg, photodiode_px=photodiode_px, fullscreen=fullscreen)
+    display = StimulusDisplay(screen, look, breaks_off=breaks_off)
+    if driver() in _SCREENLESS and os.environ.get("SDL_VIDEODRIVER") != driver():
+        display.close()
+        raise EndpointError(
+            "there must be a display to open a window on; none was found (set DISPLAY, or run "
+            "this at the machine itself; SDL_VIDEODRIVER=dummy does without)"
+        )
+    return screen, display
+
+
+def _pixels(resolution: str, *, fullscreen: bool) -> tuple[int, int]:
+    if resolution:
+        found = re.fullmatch(r"(\d{2,4})x(\d{2,4})", resolution)
+        if found is None:
+            raise ConfigError(f"--resolution must be like 1920x1080; got {resolution!r}")
+        return int(found[1]), int(found[2])
+    if not fullscreen:
+        return 1024, 768
+    try:
+        import pygame
+    except ImportError:
+        return 1024, 768  # the display says what is missing
+    try:
+        pygame.display.init()
+        return pygame.display.get_desktop_sizes()[0]
+    except pygame.error as exc:
+        raise EndpointError(f"no window can be opened: {exc}") from exc
+
+
+def driver() -> str:
+    """Return what SDL draws with."""
+    import pygame
+
+    return pygame.display.get_driver()

@@ -1,1 +1,0 @@
-"""Groups of sub-commands, a file each; `evolver.cli` mounts them."""

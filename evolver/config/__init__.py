@@ -1,0 +1,41 @@
+"""Session files: the values in them, their defaults, and all that may be wrong with one.
+
+    Config      a whole session file; its tables are in `tables`
+    parse       the values in a text
+    load        the values in a file, and its text
+    commented   a session file to read and change, of any values
+    presets     session files to start from
+
+`validation` finds every mistake of a file at once. This room knows values only: nothing of
+files but the session file itself, nothing of what the names in it stand for.
+"""
+
+from evolver.config.tables import (
+    Config,
+    FitnessTable,
+    PresentationTable,
+    ReferencesTable,
+    RigTable,
+    SessionTable,
+    SimulationTable,
+    ThreadTable,
+    WatchdogsTable,
+    commented,
+    load,
+    parse,
+)
+
+__all__ = [
+    "Config",
+    "FitnessTable",
+    "PresentationTable",
+    "ReferencesTable",
+    "RigTable",
+    "SessionTable",
+    "SimulationTable",
+    "ThreadTable",
+    "WatchdogsTable",
+    "commented",
+    "load",
+    "parse",
+]

@@ -1,0 +1,446 @@
+"""A session file (TOML) turned into frozen, validated values; unknown keys are refused.
+
+Knows the keys, their types and their bounds, and how to say all that is wrong with a file at
+once. Knows nothing of what the names in it stand for: whether a generator exists, or a rig
+answers, is found out by those who build them. One description of every key serves three ends:
+checking, the error text, and the commented file that `commented` writes.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from evolver.config.validation import collect, commented_fields
+from evolver.errors import ConfigError
+
+Name: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$",
+        title="letters, digits, - and _, at most 64 of them",
+    ),
+]
+Millis: TypeAlias = Annotated[float, Meta(ge=-10_000, le=10_000)]
+Degrees: TypeAlias = Annotated[float, Meta(ge=-180, le=180)]
+Weight: TypeAlias = Annotated[float, Meta(ge=-1e6, le=1e6)]
+Window: TypeAlias = tuple[Millis, Millis]
+Popsize: TypeAlias = Annotated[int, Meta(ge=2, le=10_000)]
+Seed: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+
+
+_FASTEST = 10_000.0
+
+
+class SessionTable(Struct, frozen=True, forbid_unknown_fields=True):
+    """What this session is."""
+
+    name: Annotated[Name, Meta(description="names the recording's folder")]
+    seed: Annotated[
+        Seed, Meta(description="every random number of the session follows from it")
+    ] = 1
+    generations: Annotated[
+        int, Meta(ge=1, le=100_000, description="the session ends after so many a thread")
+    ] = 40
+    folder: Annotated[
+        str, Meta(min_length=1, description="recordings go to a folder of their own in here")
+    ] = "recordings"
+
+
+class PresentationTable(Struct, frozen=True, forbid_unknown_fields=True):
+    """How one image is shown. Labs differ: on_ms and off_ms have no default."""
+
+    on_ms: Annotated[float, Meta(gt=0, le=10_000, description="image on the screen")]
+    off_ms: Annotated[float, Meta(ge=0, le=10_000, description="blank after it")]
+    repeats: Annotated[
+        int, Meta(ge=1, le=100, description="showings of each image in a block")
+    ] = 1
+    schedule: Annotated[
+        Literal["references", "alternate", "together"],
+        Meta(
+            description=(
+                "what is shown while the next generation is computed: the 'references', as a "
+                "block of their own; the other thread, as the threads 'alternate'; or nothing, "
+                "all being one block, 'together'"
+            )
+        ),
+    ] = "references"
+    size_deg: Annotated[
+        float, Meta(gt=0, le=180, description="width of the image, degrees of visual angle")
+    ] = 3.0
+    position_deg: Annotated[
+        tuple[Degrees, Degrees],
+        Meta(description="its centre: right of and above fixation, degrees"),
+    ] = (0.0, 0.0)
+    mapped: Annotated[
+        date | None,
+        Meta(description="the day the receptive field was mapped; not today: warns"),
+    ] = None
+
+
+class ReferencesTable(Struct, frozen=True, forbid_unknown_fields=True):
+    """Images shown in every block beside the evolving ones: a yardstick, and a drift alarm."""
+
+    count: Annotated[int, Meta(ge=0, le=500, description="images a block; 0 for none")] = 10
+    source: Annotated[
+        str,
+        Meta(
+            min_length=1, description="'builtin' (rendered), or a folder of PNG or JPEG files"
+        ),
+    ] = "builtin"
+
+
+class FitnessTable(Struct, frozen=True, forbid_unknown_fields=True):
+    """From the units' responses to an image's score: sum of weight * (response - baseline)."""
+
+    units: Annotated[
+        tuple[int | str, ...],
+        Meta(min_length=1, description="index in the rig's unit table, or the unit's label"),
+    ] = (0,)
+    weights: Annotated[
+        tuple[Weight, ...] | None,
+        Meta(description="one a unit; without it the units are averaged"),
+    ] = None
+    response_ms: Annotated[
+        Window, Meta(description="spikes counted for the response, from image onset")
+    ] = (50.0, 200.0)
+    baseline_ms: Annotated[
+        Window | None, Meta(description="rate subtracted from it; without it nothing is")
+    ] = None
+    missing: Annotated[
+        Literal["reshow", "drop", "fail"],
+        Meta(
+            description=(
+                "an aborted showing: 'reshow' it, 'drop' it (its image is scored by its other "
+                "showings, or left out and the rest re-weighted), or 'fail'"
+            )
+        ),
+    ] = "reshow"
+    max_attempts: Annotated[
+        int,
+        Meta(ge=1, le=100, description="'reshow' gives up and drops after so many showings"),
+    ] = 3
+
+
+class ThreadTable(Struct, frozen=True, forbid_unknown_fields=True):
+    """One optimizer driving one generator. Write as many [[threads]] as the session has."""
+
+    name: Annotated[Name, Meta(description="its name in the recording")]
+    generator: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="'mini-texture', 'mini-object'; 'deepsim-fc6', 'biggan-deep-256', "
+            "'stylegan3', 'pggan', ... (`evolver weights list`); or 'module:attr', a torch "
+            "module of your own",
+        ),
+    ]
+    optimizer: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="'cholesky', 'sphere', 'sep', 'hessian', 'genetic', 'random', "
+            "'rank-sphere', 'composite'; or of a library: 'pycma', 'cmaes', 'nevergrad', "
+            "'evosax'",
+        ),
+    ] = "cholesky"
+    popsize: Annotated[
+        Popsize | None,
+        Meta(description="images a generation; without it 4 + floor(3 log2 d)"),
+    ] = None
+    initial: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="where it starts: 'generator', as its users do; 'zeros'; "
+            "'normal:SCALE'; 'shell:NORM'; 'class:207,36', beside class embeddings; "
+            "'file:codes.npz'",
+        ),
+    ] = "generator"
+    device: Annotated[
+        str, Meta(min_length=1, description="where the generator runs: 'cpu', 'cuda', 'cuda:1'")
+    ] = "cpu"
+    weights: Annotated[
+        str | None, Meta(description="weight file; without it the one that comes along")
+    ] = None
+    optimizer_options: Annotated[
+        dict[str, Any], Meta(description="handed to the optimizer, e.g. { sigma = 3.0 }")
+    ] = field(default_factory=dict[str, Any])
+    generator_options: Annotated[
+        dict[str, Any], Meta(description="handed to the generator")
+    ] = field(default_factory=dict[str, Any])
+    fitness: Annotated[
+        FitnessTable | None,
+        Meta(description="the thread's own fitness, instead of the session's"),
+    ] = None
+
+
+class RigTable(Struct, frozen=True, forbid_unknown_fields=True):
+    """How the rig is reached."""
+
+    endpoint: Annotated[
+        str,
+        Meta(
+            pattern=r"^tcp://[^\s:]+:(\d{1,5}|\*)$",
+            title="tcp://ADDRESS:PORT",
+            description="where the engine listens; the rig connects to it",
+        ),
+    ] = "tcp://127.0.0.1:5571"
+    keys: Annotated[
+        str | None,
+        Meta(
+            description="folder of keys ('evolver keys new'); an address other machines can "
+            "reach needs one",
+        ),
+    ] = None
+    answer_timeout_s: Annotated[
+        float,
+        Meta(gt=0, le=3600, description="silence after which a request is sent again"),
+    ] = 30.0
+    window_ms: Annotated[
+        Window, Meta(description="spikes are recorded in this window around onset")
+    ] = (-100.0, 300.0)
+
+
+WatchdogName: TypeAlias = Literal[
+    "aborts",
+    "spike loss",
+    "dead unit",
+    "noisy unit",
+    "baseline",
+    "drift",
+    "pace",
+    "idle",
+    "clock",
+    "disk",
+]
+
+
+class WatchdogsTable(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a session warns of, and what it pauses for. What is normal, the first blocks say."""
+
+    pause_on: Annotated[
+        tuple[WatchdogName, ...],
+        Meta(description="pause on these, and only warn of the others"),
+    ] = ("disk",)
+    aborts_in_a_row: Annotated[
+        int, Meta(ge=1, le=10_000, description="aborted showings, one after the other")
+    ] = 20
+    abort_share: Annotated[
+        float, Meta(gt=0, le=1, description="aborted, of the last 200 showings")
+    ] = 0.5
+    silent_showings: Annotated[
+        int, Meta(ge=1, le=100_000, description="showings without a spike of a scored unit")
+    ] = 150
+    noisy_hz: Annotated[
+        float, Meta(gt=0, le=10_000, description="mean rate of a scored unit, spikes/s")
+    ] = 300.0
+    drift_sd: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=100,
+            description="baseline, or the references' response, away from the first blocks, "
+            "standard deviations",
+        ),
+    ] = 5.0
+    slow_block: Annotated[
+        float,
+        Meta(ge=1, le=100, description="a block's time on the rig, as planned times this"),
+    ] = 2.0
+    idle_s: Annotated[
+        float, Meta(ge=0, le=3600, description="the rig has nothing to show, seconds")
+    ] = 1.0
+    clock_s: Annotated[
+        float,
+        Meta(gt=0, le=3600, description="the rig's clock jumps against the engine's, seconds"),
+    ] = 0.5
+    disk_minutes: Annotated[
+        tuple[
+            Annotated[float, Meta(ge=0, le=100_000)], Annotated[float, Meta(ge=0, le=100_000)]
+        ],
+        Meta(
+            description="left at the present pace: warn below the first, pause below the second"
+        ),
+    ] = (30.0, 5.0)
+
+
+class SimulationTable(Struct, frozen=True, forbid_unknown_fields=True):
+    """The simulated rig: CNN units turned into spiking neurons."""
+
+    units: Annotated[
+        tuple[str, ...],
+        Meta(
+            min_length=1,
+            description="mini:LAYER:CHANNEL, or mini:LAYER:CHANNEL:ROW:COLUMN, one a neuron",
+        ),
+    ] = ("mini:fc6:0",)
+    spikes: Annotated[
+        Literal["poisson", "none"],
+        Meta(description="'poisson' spike trains, or 'none': noise-free rates"),
+    ] = "poisson"
+    peak_hz: Annotated[
+        float,
+        Meta(gt=0, le=1000, description="response to the best hundredth of the references"),
+    ] = 60.0
+    baseline_hz: Annotated[float, Meta(ge=0, le=500, description="rate without an image")] = 5.0
+    gain_noise: Annotated[
+        float, Meta(ge=0, le=3, description="standard deviation of the gain between trials")
+    ] = 0.3
+    abort_rate: Annotated[
+        float, Meta(ge=0, le=0.95, description="share of showings broken off")
+    ] = 0.02
+    speed: Annotated[
+        float,
+        Meta(gt=0, description="1 is real time; at most 10000, or inf: waits for nothing"),
+    ] = 1.0
+    seed: Annotated[
+        Seed | None, Meta(description="of the neurons; without it the session's seed")
+    ] = None
+
+
+class Config(Struct, frozen=True, forbid_unknown_fields=True):
+    """A whole session file."""
+
+    session: SessionTable
+    presentation: PresentationTable
+    threads: Annotated[tuple[ThreadTable, ...], Meta(min_length=1, max_length=64)]
+    fitness: FitnessTable = FitnessTable()
+    references: ReferencesTable = ReferencesTable()
+    rig: RigTable = RigTable()
+    watchdogs: WatchdogsTable = WatchdogsTable()
+    simulation: SimulationTable = SimulationTable()
+
+    def fitness_of(self, thread: int) -> FitnessTable:
+        """Return the fitness of thread number `thread`: its own, or the session's."""
+        own = self.threads[thread].fitness
+        return self.fitness if own is None else own
+
+
+def parse(text: str, *, source: str = "the session file") -> Config:
+    """Return the values in a session file's `text`.
+
+    Raises
+    ------
+    ConfigError
+        naming every mistake in the file: its key, what was found, what is allowed
+    """
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        raise ConfigError(f"{source} is not valid TOML: {exc}") from exc
+    problems: list[str] = []
+    collect(raw, Config, "", problems)
+    config = None
+    if not problems:
+        config = msgspec.convert(raw, Config)
+        problems = list(_contradictions(config))
+    if config is None or problems:
+        lines = "\n".join(f"  {problem}" for problem in problems)
+        count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
+        raise ConfigError(f"{source} has {count}:\n{lines}")
+    return config
+
+
+def load(path: Path) -> tuple[Config, str]:
+    """Return the values in the session file at `path`, and its text.
+
+    Raises
+    ------
+    ConfigError
+        if the file cannot be read, or has mistakes: see `parse`
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"{path} must be a text file in UTF-8: {exc}") from exc
+    except OSError as exc:
+        hint = ""
+        if isinstance(exc, FileNotFoundError) and path.parent.is_dir():
+            there = sorted(p.name for p in path.parent.glob("*.toml"))
+            near = difflib.get_close_matches(path.name, there, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            hint += " 'evolver config new FILE' writes one to start from"
+        raise ConfigError(
+            f"the session file {path} cannot be read: {exc.strerror}{hint}"
+        ) from exc
+    return parse(text, source=str(path)), text
+
+
+def _contradictions(config: Config) -> list[str]:
+    """Return what no single key shows to be wrong."""
+    problems: list[str] = []
+    names = [thread.name for thread in config.threads]
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            problems.append(
+                f"threads[{i}].name: must differ from every other thread's; "
+                f"found {name!r} again (first in threads[{names.index(name)}])"
+            )
+    for i, thread in enumerate(config.threads):
+        if thread.fitness is not None:
+            problems += _fitness_contradictions(
+                thread.fitness, config.rig.window_ms, f"threads[{i}].fitness"
+            )
+    problems += _fitness_contradictions(config.fitness, config.rig.window_ms, "fitness")
+    speed = config.simulation.speed
+    if _FASTEST < speed < float("inf"):  # its clock would run out of nanoseconds
+        problems.append(
+            f"simulation.speed: must be at most {_FASTEST:g}, or inf; found {speed:g}"
+        )
+    if not config.rig.window_ms[0] < config.rig.window_ms[1]:
+        problems.append(
+            f"rig.window_ms: must start before it ends; found {list(config.rig.window_ms)}"
+        )
+    return problems
+
+
+def _fitness_contradictions(fitness: FitnessTable, window: Window, key: str) -> list[str]:
+    problems: list[str] = []
+    if fitness.weights is not None:
+        if len(fitness.weights) != len(fitness.units):
+            problems.append(
+                f"{key}.weights: must have one number a unit, {len(fitness.units)}; "
+                f"found {len(fitness.weights)}"
+            )
+        if not any(fitness.weights):
+            problems.append(f"{key}.weights: must not all be 0; found {list(fitness.weights)}")
+    for name, value in (
+        ("response_ms", fitness.response_ms),
+        ("baseline_ms", fitness.baseline_ms),
+    ):
+        if value is None:
+            continue
+        if not value[0] < value[1]:
+            problems.append(f"{key}.{name}: must start before it ends; found {list(value)}")
+        elif not (window[0] <= value[0] and value[1] <= window[1]):
+            problems.append(
+                f"{key}.{name}: must lie inside rig.window_ms, {list(window)}, the spikes that "
+                f"are recorded; found {list(value)}"
+            )
+    if len(set(fitness.units)) != len(fitness.units):
+        problems.append(f"{key}.units: must name each unit once; found {list(fitness.units)}")
+    problems.extend(
+        f"{key}.units: an index must be at least 0; found {unit}"
+        for unit in fitness.units
+        if isinstance(unit, int) and unit < 0
+    )
+    return problems
+
+
+def commented(config: Config) -> str:
+    """Return the text of a session file with `config`'s values and every key explained.
+
+    Keys that stand at their default are written too, behind a ``#`` where they have no value.
+    """
+    head = (
+        "# A session file of evolver. Every key is here; one with a default may be left out.\n"
+        "# Times are in milliseconds, angles in degrees of visual angle, rates in spikes/s.\n"
+    )
+    return head + commented_fields(config)

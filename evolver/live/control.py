@@ -1,0 +1,235 @@
+"""How an operator reaches a live session: a socket of its own, apart from the rig's.
+
+Knows the control socket's messages, where sessions of this user are listed, and ZeroMQ; knows
+nothing of what a command does. The socket is a file in a folder that only its user can enter:
+who may write there may command. Nothing listens on the network.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self, TypeAlias
+
+import msgspec
+import zmq
+from msgspec import Struct
+
+from evolver.errors import ConfigError, ControlError
+from evolver.session.ports import CommandName
+
+MAX_BYTES = 64 << 10
+_LONGEST_SOCKET_PATH = 100  # of the 107 bytes a socket's address has
+
+RequestName: TypeAlias = CommandName | Literal["status", "confirm"]
+
+
+class Request(Struct, frozen=True, forbid_unknown_fields=True):
+    """What an operator asks for."""
+
+    name: RequestName
+    text: str = ""
+
+
+class ChildStatus(Struct, frozen=True):
+    """One of the session's processes."""
+
+    name: str
+    pid: int
+    state: str  # "running", "restarting", "ended"
+    restarts: int
+    memory_mb: float
+
+
+class Status(Struct, frozen=True):
+    """Where a session stands."""
+
+    name: str
+    folder: str
+    state: str  # "starting", "waiting", "to be confirmed", "running", "paused", …
+    generation: int
+    generations: int
+    presentations: int
+    aborted: int
+    elapsed_s: float
+    idle_s: float
+    waiting: str
+    rig_endpoint: str
+    page: str
+    disk_minutes: float | None
+    children: tuple[ChildStatus, ...]
+    events: tuple[str, ...]  # the last ones
+
+
+class Reply(Struct, frozen=True, forbid_unknown_fields=True):
+    """What the session answers."""
+
+    ok: bool
+    text: str
+    status: Status | None = None
+
+
+class Listed(Struct, frozen=True):
+    """A live session, as the list of this user's sessions has it."""
+
+    pid: int
+    name: str
+    folder: str
+    control: str
+
+
+def runtime_folder() -> Path:
+    """Return the folder of this user's control sockets, made so that nobody else can enter.
+
+    Raises
+    ------
+    ControlError
+        It belongs to someone else, or others may enter it.
+    """
+    folder = Path(os.environ.get("EVOLVER_RUNTIME", "") or _default_runtime())
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.stat()
+    if found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o077:
+        raise ControlError(
+            f"{folder} must belong to you alone (mode 0700), for who can enter it commands "
+            f"your sessions; it has mode {stat.S_IMODE(found.st_mode):04o} and owner "
+            f"{found.st_uid}. Mend it with  chmod 700 {folder}"
+        )
+    return folder
+
+
+def _default_runtime() -> Path:
+    run = os.environ.get("XDG_RUNTIME_DIR", "")
+    if run:
+        return Path(run) / "evolver"
+    return Path(tempfile.gettempdir()) / f"evolver-{os.getuid()}"
+
+
+class ControlServer:
+    """Answers operators; a context manager.
+
+    Parameters
+    ----------
+    session_id, name, folder : of the session, for its place in the list
+    """
+
+    def __init__(self, *, session_id: str, name: str, folder: Path) -> None:
+        where = runtime_folder()
+        self._path = where / f"{session_id[:12]}.sock"
+        self._listing = where / f"{session_id[:12]}.json"
+        if len(os.fsencode(self._path)) > _LONGEST_SOCKET_PATH:
+            raise ControlError(
+                f"the control socket's path must be at most {_LONGEST_SOCKET_PATH} bytes; "
+                f"{self._path} is longer. Set EVOLVER_RUNTIME to a shorter folder"
+            )
+        self._path.unlink(missing_ok=True)
+        self._context = zmq.Context()
+        self.socket = self._context.socket(zmq.ROUTER)
+        self.socket.setsockopt(zmq.LINGER, 0)
+        self.socket.setsockopt(zmq.MAXMSGSIZE, MAX_BYTES)
+        self.socket.setsockopt(zmq.RCVHWM, 16)
+        self.socket.bind(f"ipc://{self._path}")
+        self._path.chmod(0o600)
+        listed = Listed(os.getpid(), name, str(folder), str(self._path))
+        self._listing.write_bytes(msgspec.json.encode(listed))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def answer(self, act: Callable[[Request], Reply]) -> None:
+        """Answer every request that has come; malformed ones are told what is wrong."""
+        while self.socket.poll(0):
+            peer, *frames = self.socket.recv_multipart(zmq.NOBLOCK)
+            if len(frames) != 1:
+                continue
+            try:
+                request = msgspec.msgpack.decode(frames[0], type=Request)
+            except msgspec.MsgspecError as exc:
+                reply = Reply(ok=False, text=f"not a request: {exc}")
+            else:
+                reply = act(request)
+            self.socket.send_multipart([peer, msgspec.msgpack.encode(reply)], zmq.NOBLOCK)
+
+    def close(self) -> None:
+        """Close the socket and leave the list."""
+        if not self.socket.closed:
+            self.socket.close(linger=0)
+            self._context.term()
+            self._listing.unlink(missing_ok=True)
+            self._path.unlink(missing_ok=True)
+
+
+def sessions() -> list[Listed]:
+    """Return this user's live sessions; those whose process is gone are taken off the list."""
+    found: list[Listed] = []
+    for path in sorted(runtime_folder().glob("*.json")):
+        try:
+            listed = msgspec.json.decode(path.read_bytes(), type=Listed)
+            os.kill(listed.pid, 0)
+        except (OSError, msgspec.MsgspecError):
+            path.unlink(missing_ok=True)
+            continue
+        found.append(listed)
+    return found
+
+
+def find(folder: Path | None) -> Listed:
+    """Return the live session in `folder`, or the only one there is.
+
+    Raises
+    ------
+    ConfigError
+        There is none, or several and `folder` does not say which.
+    """
+    there = sessions()
+    if folder is not None:
+        there = [one for one in there if Path(one.folder).resolve() == folder.resolve()]
+    if len(there) == 1:
+        return there[0]
+    if not there:
+        where = "" if folder is None else f" in {folder}"
+        raise ConfigError(f"no live session{where}; 'evolver serve SESSION.toml' starts one")
+    names = "\n".join(f"  {one.folder}" for one in there)
+    raise ConfigError(f"{len(there)} sessions are live; say which with --session:\n{names}")
+
+
+def ask(listed: Listed, request: Request, *, timeout_s: float = 5.0) -> Reply:
+    """Ask a live session; return its answer.
+
+    Raises
+    ------
+    ControlError
+        It does not answer in time.
+    """
+    context = zmq.Context()
+    socket = context.socket(zmq.DEALER)
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.MAXMSGSIZE, 1 << 20)
+    try:
+        socket.connect(f"ipc://{listed.control}")
+        socket.send(msgspec.msgpack.encode(request))
+        deadline = time.monotonic() + timeout_s
+        while not socket.poll(max(0, round((deadline - time.monotonic()) * 1000))):
+            if time.monotonic() >= deadline:
+                raise ControlError(
+                    f"the session in {listed.folder} (process {listed.pid}) must answer within "
+                    f"{timeout_s:g} s and does not. If it hangs, end it with  kill {listed.pid}"
+                    f"  and go on with  evolver resume {listed.folder}"
+                )
+        return msgspec.msgpack.decode(socket.recv(), type=Reply)
+    finally:
+        socket.close(linger=0)
+        context.term()

@@ -1,0 +1,493 @@
+"""Runs a live session as processes that outlive one another: `evolver serve`.
+
+The recorder owns the journal and outlives everything else; the engine runs the loop and may
+crash and be started again, going on where the journal stands; the page may be lost at no cost.
+The supervisor starts them, starts them again, hears the operator, and folds the recording at
+the end. It does no arithmetic and touches no image: there is little in it that can fail.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import zmq
+
+from evolver.errors import DataError, RecordingError
+from evolver.journal.recorder_protocol import RecorderStatus, recorder_status
+from evolver.live import pipe
+from evolver.live.child_process import KEPT_STARTS, Child
+from evolver.live.children import fold_in_child
+from evolver.live.control import (
+    ControlServer,
+    Reply,
+    Request,
+    Status,
+    runtime_folder,
+)
+from evolver.session.ports import CommandName, Progress
+from evolver.session_folder import JOURNAL, RECORDING
+
+logger = logging.getLogger(__name__)
+
+_POLL_MS = 200
+_WITHIN_S = 600.0
+_BACKOFF_S = (0.0, 1.0, 2.0, 5.0, 10.0)
+_END_PATIENCE_S = 60.0
+_DISK_EVERY_S = 5.0
+_EVENTS_KEPT = 20
+
+
+@dataclass(slots=True, eq=False)
+class Settings:
+    """What the supervisor needs to know of a session.
+
+    Parameters
+    ----------
+    folder : the session's, with its session file in it
+    name : the session's
+    confirmed : go on after the pre-flight checks without asking
+    page_port : where the live page listens; 0: any port; None: no page
+    terminal : file descriptor on which a person may answer the checks; None: nobody is there
+    disk_minutes : warn, and pause, below so many minutes of disk
+    pause_on_disk : whether the second of them pauses, or only warns
+    """
+
+    folder: Path
+    name: str
+    confirmed: bool
+    page_port: int | None
+    terminal: int | None = None
+    disk_minutes: tuple[float, float] = (30.0, 5.0)
+    pause_on_disk: bool = True
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Console:
+    """Whoever sits at the terminal, if anybody does.
+
+    Parameters
+    ----------
+    on_wait : told what the session waits for; '' when it goes on
+    on_checks : shown the pre-flight checks, and whether they are to be confirmed
+    on_progress : told how it goes
+    on_event : told what happened to the session's processes
+    """
+
+    on_wait: Callable[[str], None]
+    on_checks: Callable[[Sequence[pipe.Check], bool], None]
+    on_progress: Callable[[Progress], None]
+    on_event: Callable[[str], None]
+
+
+class Supervisor:
+    """Runs one session to its end.
+
+    Parameters
+    ----------
+    settings : Settings
+    console : Console
+    """
+
+    def __init__(self, settings: Settings, console: Console) -> None:
+        self._settings, self._console = settings, console
+        self._folder = settings.folder
+        self._id = uuid.uuid4().hex  # of this run; the session's own is the engine's business
+        self._confirmed = settings.confirmed
+        self._progress: pipe.Told | None = None
+        self._waiting, self._endpoint, self._page = "starting", "", ""
+        self._to_confirm = False
+        self._events: deque[str] = deque(maxlen=_EVENTS_KEPT)
+        self._over: str | None = None  # why the session came to its end
+        self._failed: str | None = None
+        self._ended_at: float | None = None
+        self._signals = self._asked = 0
+        self._orphan_read, self._orphan_write = os.pipe()  # closed by our death
+        self._recorder_status: RecorderStatus | None = None
+        self._disk_asked, self._disk_said = 0.0, 0
+        self._address = address = str(runtime_folder() / f"{self._id[:12]}.rec")
+        logs = self._folder / "logs"
+        logs.mkdir(exist_ok=True)
+        python = [sys.executable, "-m"]
+        self._recorder = Child(
+            "recorder",
+            [
+                *python,
+                "evolver.journal.recorder_process",
+                str(self._folder / JOURNAL),
+                address,
+                "--parent",
+                str(self._orphan_read),
+            ],
+            logs / "recorder.log",
+        )
+        self._engine = Child(
+            "engine",
+            [*python, "evolver.live.engine", str(self._folder), address],
+            logs / "engine.log",
+        )
+        self._pages: list[Child] = []
+        if settings.page_port is not None:
+            command = [*python, "evolver", "monitor", str(self._folder)]
+            command += ["--port", str(settings.page_port)]
+            self._pages = [Child("page", command, logs / "page.log")]
+
+    def run(self) -> str:
+        """Run until the session is over and folded; return why it ended.
+
+        Raises
+        ------
+        RecordingError
+            The recording could not be folded from the journal, which is complete.
+        """
+        before = {
+            s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        }
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal that goes ends no session
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on_signal)
+        try:
+            with ControlServer(
+                session_id=self._id, name=self._settings.name, folder=self._folder
+            ) as control:
+                while self._over is None and self._failed is None:
+                    self._turn(control)
+                self._end(control)
+        finally:
+            self._stop_all()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        return self._finish()
+
+    # ------------------------------------------------------------------ one turn
+
+    def _turn(self, control: ControlServer) -> None:
+        now = time.monotonic()
+        for child in (self._recorder, self._engine, *self._pages):
+            self._keep(child, now)
+        poller = zmq.Poller()
+        poller.register(control.socket, zmq.POLLIN)
+        reader = self._engine.reader
+        if reader is not None:
+            poller.register(reader.fd, zmq.POLLIN)
+        asking = self._to_confirm and self._settings.terminal is not None
+        if asking:
+            poller.register(self._settings.terminal, zmq.POLLIN)
+        ready = dict(poller.poll(_POLL_MS))
+        if asking and self._settings.terminal in ready:
+            self._hear_terminal()
+        if control.socket in ready:
+            control.answer(self._answer)
+        if reader is not None and reader.fd in ready:
+            self._hear(reader)
+        self._look_at_disk(now)
+        self._obey_signals()
+
+    def _keep(self, child: Child, now: float) -> None:
+        """Start a child that is to run and does not."""
+        if child.running or not child.wanted:
+            return
+        if child.process is not None and child.reader is not None:
+            return  # its last words are read first
+        if child.process is not None:
+            self._fallen(child, now)
+            if not child.wanted:
+                return
+            child.process = None
+        if now >= child.start_at:
+            self._start(child)
+
+    def _start(self, child: Child) -> None:
+        command = list(child.command)
+        talks = child is self._engine
+        if talks and self._confirmed:
+            command.append("--confirmed")
+        if talks and self._endpoint:
+            command += ["--endpoint", self._endpoint]  # where the rig looks for it
+        with child.log.open("ab") as log:
+            child.process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE if talks else subprocess.DEVNULL,
+                stdout=subprocess.PIPE if talks or child.name == "page" else log,
+                stderr=log,
+                start_new_session=True,  # a Ctrl-C is the supervisor's to understand
+                pass_fds=(self._orphan_read,) if child is self._recorder else (),
+            )
+        if talks and child.process.stdout is not None:
+            child.reader = pipe.Reader(child.process.stdout.fileno())
+        if child.name == "page":
+            self._page = self._read_address(child)
+
+    def _read_address(self, child: Child) -> str:
+        """Return the address that the page says on its first line."""
+        stdout = child.process.stdout if child.process is not None else None
+        if stdout is None:
+            return ""
+        poller = zmq.Poller()
+        poller.register(stdout.fileno(), zmq.POLLIN)
+        line = stdout.readline().decode("utf-8", "replace") if poller.poll(20_000) else ""
+        address = line.partition("live page:")[2].strip()
+        if address:
+            self._note(f"live page: {address}")
+        return address
+
+    def _fallen(self, child: Child, now: float) -> None:
+        """Decide when a child that ended is started again, if it is."""
+        status = child.process.returncode if child.process is not None else 0
+        if child is self._engine and status in {0, pipe.CANNOT_GO_ON}:
+            child.wanted = False
+            if self._over is None and self._failed is None:
+                self._failed = f"the engine ended with status {status}; see {child.log}"
+            return
+        how = f"signal {-status}" if status < 0 else f"status {status}"
+        child.recent.append(now)
+        many = len(child.recent) == KEPT_STARTS and now - child.recent[0] < _WITHIN_S
+        if many:
+            child.wanted = False
+            text = (
+                f"the {child.name} ended {KEPT_STARTS} times, last with {how}; see {child.log}"
+            )
+            self._note(text)
+            if child.name != "page":
+                self._failed = text
+            return
+        wait = _BACKOFF_S[min(len(child.recent) - 1, len(_BACKOFF_S) - 1)]
+        child.start_at = now + wait
+        child.restarts += 1
+        self._note(f"the {child.name} ended with {how}; it is started again")
+
+    def _hear(self, reader: pipe.Reader) -> None:
+        try:
+            for message in reader.read():
+                self._take(message)
+        except (OSError, DataError) as exc:
+            logger.warning("the engine cannot be understood: %s", exc)
+            reader.closed = True
+        if reader.closed:
+            process = self._engine.process
+            self._engine.reader = None
+            if process is not None:
+                for end in (process.stdin, process.stdout):
+                    if end is not None:
+                        with contextlib.suppress(OSError):
+                            end.close()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(10)
+                if process.poll() is None:
+                    process.kill()
+                    process.wait()
+
+    def _take(self, message: pipe.Message) -> None:
+        match message:
+            case pipe.Told():
+                self._progress = message
+                if message.event:
+                    self._events.append(message.event)
+                self._console.on_progress(message.progress())
+            case pipe.Waiting(text, endpoint):
+                self._waiting = text
+                self._endpoint = endpoint or self._endpoint
+                where = f"{text}: {endpoint}" if text and endpoint else text
+                self._console.on_wait(where)
+            case pipe.Preflight(checks, needs):
+                self._to_confirm = needs
+                self._waiting = "waiting for the operator to confirm" if needs else ""
+                self._console.on_checks(checks, needs)
+                self._events.extend(
+                    f"{c.name}: {c.text}" for c in checks if c.verdict != "good"
+                )
+            case pipe.Over(reason):
+                self._over = reason
+            case pipe.Failed(text):
+                self._failed = text
+            case _:
+                logger.warning("not for a supervisor: %s", message)
+
+    # ------------------------------------------------------------------ the operator
+
+    def command(self, name: CommandName, text: str, by: str) -> bool:
+        """Hand a command to the engine; return whether there is one to hear it."""
+        process = self._engine.process
+        if process is None or process.stdin is None or not self._engine.running:
+            return False
+        try:
+            pipe.send(process.stdin.fileno(), pipe.Order(name, text, by))
+        except OSError:
+            return False
+        return True
+
+    def confirm(self) -> bool:
+        """Say that the operator has seen the checks."""
+        process = self._engine.process
+        if not self._to_confirm or process is None or process.stdin is None:
+            return False
+        try:
+            pipe.send(process.stdin.fileno(), pipe.Confirm())
+        except OSError:
+            return False
+        self._to_confirm, self._confirmed = False, True
+        return True
+
+    def _hear_terminal(self) -> None:
+        said = os.read(self._settings.terminal or 0, 1024).decode("utf-8", "replace").strip()
+        if said.lower() in {"y", "yes"}:
+            self.confirm()
+        elif said.lower() in {"n", "no"}:
+            self.command("stop", "the checks were not confirmed", "operator")
+        else:
+            self._console.on_event("answer yes or no")
+
+    def _answer(self, request: Request) -> Reply:
+        match request.name:
+            case "status":
+                return Reply(ok=True, text="", status=self.status())
+            case "confirm":
+                if self.confirm():
+                    return Reply(ok=True, text="confirmed: the first image follows")
+                return Reply(ok=False, text="there is nothing to confirm now")
+            case _:
+                if request.name == "note" and not request.text:
+                    return Reply(ok=False, text="a note must say something")
+                if self.command(request.name, request.text, "operator"):
+                    return Reply(ok=True, text=_DONE[request.name])
+                return Reply(ok=False, text="the engine is starting; ask again in a moment")
+
+    def status(self) -> Status:
+        """Return where the session stands."""
+        p, recorder = self._progress, self._recorder_status
+        state = self._waiting or ("running" if p is None else p.state)
+        return Status(
+            name=self._settings.name,
+            folder=str(self._folder),
+            state=state,
+            generation=0 if p is None else p.generation,
+            generations=0 if p is None else p.generations,
+            presentations=0 if p is None else p.presentations,
+            aborted=0 if p is None else p.aborted,
+            elapsed_s=0.0 if p is None else p.elapsed_s,
+            idle_s=0.0 if p is None else p.idle_s,
+            waiting=self._waiting,
+            rig_endpoint=self._endpoint,
+            page=self._page,
+            disk_minutes=None if recorder is None else recorder.minutes_left,
+            children=tuple(c.status() for c in (self._recorder, self._engine, *self._pages)),
+            events=tuple(self._events),
+        )
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        self._signals += 1
+
+    def _obey_signals(self) -> None:
+        """Stop the session at the first signal, abort it at the second, end it at the third."""
+        if not self._signals:
+            return
+        count, self._signals = self._signals, 0
+        self._asked += count
+        if self._asked == 1 and self.command("stop", "interrupted", "a signal"):
+            self._note("stopping after the presentation under way")
+        elif self._asked == 2 and self.command("abort", "interrupted twice", "a signal"):
+            self._note("aborting")
+        elif self._engine.process is not None:
+            self._failed = "ended by a signal before the engine could end it"
+            self._engine.process.kill()
+        else:
+            self._failed = "ended by a signal before the engine was there"
+
+    def _note(self, text: str) -> None:
+        logger.info("%s", text)
+        self._events.append(text)
+        self._console.on_event(text)
+
+    def _look_at_disk(self, now: float) -> None:
+        if now - self._disk_asked < _DISK_EVERY_S or not self._recorder.running:
+            return
+        self._disk_asked = now
+        try:
+            self._recorder_status = recorder_status(self._address, timeout_s=1.0)
+        except RecordingError as exc:
+            logger.info("%s", exc)  # it is starting
+            return
+        left = self._recorder_status.minutes_left
+        warn, pause = self._settings.disk_minutes
+        level = 0 if left is None or left >= warn else 1 if left >= pause else 2
+        if level > self._disk_said:
+            text = f"the disk has room for {left:.0f} minutes more at this pace"
+            self._note(text)
+            if level == 2 and self._settings.pause_on_disk:
+                self.command("pause", text, "the watchdog 'disk'")
+            else:
+                self.command("note", text, "the watchdog 'disk'")
+        self._disk_said = level
+
+    # ------------------------------------------------------------------ the end
+
+    def _end(self, control: ControlServer) -> None:
+        """Let the engine and the recorder finish, still answering operators."""
+        deadline = time.monotonic() + _END_PATIENCE_S
+        process = self._engine.process
+        while process is not None and process.poll() is None and time.monotonic() < deadline:
+            if self._engine.reader is not None:
+                poller = zmq.Poller()
+                poller.register(self._engine.reader.fd, zmq.POLLIN)
+                if poller.poll(_POLL_MS):
+                    self._hear(self._engine.reader)
+            else:
+                time.sleep(0.01)
+            control.answer(self._answer)
+
+    def _stop_all(self) -> None:
+        engine = self._engine.process
+        if engine is not None and engine.poll() is None:
+            engine.kill()
+            engine.wait()
+        for child in (self._recorder, *self._pages):
+            if child.process is not None and child.process.poll() is None:
+                child.process.terminate()
+        for child in (self._recorder, *self._pages):
+            if child.process is not None:
+                try:
+                    child.process.wait(_END_PATIENCE_S)
+                except subprocess.TimeoutExpired:
+                    child.process.kill()
+                    child.process.wait()
+                if child.process.stdout is not None:
+                    child.process.stdout.close()
+        for end in (engine.stdin, engine.stdout) if engine is not None else ():
+            if end is not None:
+                with contextlib.suppress(OSError):
+                    end.close()
+        os.close(self._orphan_read)
+        os.close(self._orphan_write)
+
+    def _finish(self) -> str:
+        if (self._folder / JOURNAL).is_dir() and any((self._folder / JOURNAL).glob("*.evj")):
+            self._console.on_wait("folding the journal into one file …")
+            fold_in_child(self._folder / JOURNAL, self._folder / RECORDING)
+            self._console.on_wait("")
+        return self._over if self._over is not None else f"failed: {self._failed}"
+
+    @property
+    def failed(self) -> str | None:
+        """Why the session could not go on; None: it came to its end."""
+        return self._failed if self._over is None else None
+
+
+_DONE: dict[CommandName, str] = {
+    "pause": "paused: nothing is shown after the presentation under way",
+    "resume": "going on",
+    "stop": "ending after the presentation under way; everything is kept",
+    "abort": "ending at once; what was recorded is kept",
+    "reference-only": "only references from here on; 'resume' goes back to the evolution",
+    "note": "noted",
+}

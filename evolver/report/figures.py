@@ -1,0 +1,382 @@
+"""Figures of curves and maps: scores over generations, PSTHs over generations, time budget.
+
+Knows an `Evolution` and matplotlib's objects; computes nothing but positions and averages over
+neighbouring generations. `draw_…` fills axes that somebody placed, for one figure or for the
+summary; the others return whole figures.
+"""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# matplotlib's annotations leave keyword arguments open.
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.colors import Normalize
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import ScaledTranslation
+
+from evolver.analysis.trajectories import smooth
+from evolver.report.style import (
+    GRID,
+    INK,
+    QUIET,
+    RATES,
+    REFERENCE,
+    SLIDE,
+    inches,
+    new_figure,
+    spread,
+    styled,
+    thread_colour,
+    tint,
+    whole_ticks,
+)
+from evolver.report.words import shorten, span
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.figure import Figure
+
+    from evolver.analysis.trajectories import Floats, Trajectory
+    from evolver.report.evolution import Evolution, ThreadEvolution
+
+SMOOTH_MS = 10.0
+"""Standard deviation of the Gaussian over PSTH lines; heat maps are as binned."""
+LINES = 6
+"""PSTH lines in one panel: averages over so many runs of neighbouring generations."""
+
+_DASHED = (0, (4, 3))
+
+# What the engine waits for, in grey, and what it does itself, in colour.
+_BUDGET = {
+    "wait": "#c9cdd2",
+    "idle": "#CC3311",
+    "propose": "#0072B2",
+    "render": "#D55E00",
+    "encode": "#E69F00",
+    "send": "#56B4E9",
+    "score": "#009E73",
+    "blocked": "#AA4499",
+}
+_BUDGET_WORDS = {
+    "wait": "on screen",
+    "idle": "rig idle",
+    "blocked": "wait for the disk",
+}
+
+
+def draw_scores(axes: Axes, evolution: Evolution, *, size: float = 12) -> None:
+    """Draw mean ± sem of each thread and of the references against the generation."""
+    ends: list[tuple[float, str, str]] = []
+    for k, thread in enumerate(evolution.threads):
+        colour = thread_colour(k)
+        best = thread.best_references[:1]
+        if evolution.one_fitness and k == 0:
+            label = "references, mean"
+            x, line = evolution.generation, thread.references
+            _line(axes, x, line, REFERENCE, "-", ends, label, bridge=True)
+            ends += [(b.score, "best reference", REFERENCE) for b in best]
+        elif not evolution.one_fitness:
+            _line(axes, evolution.generation, thread.references, colour, ":", bridge=True)
+        if k == 0 or not evolution.one_fitness:
+            shade = REFERENCE if evolution.one_fitness else colour
+            for b in best:
+                axes.axhline(b.score, color=shade, lw=1.2, ls=_DASHED, zorder=1)
+        _line(
+            axes,
+            np.arange(len(thread.block)),
+            thread.scores,
+            colour,
+            "-",
+            ends,
+            shorten(thread.name, 18),
+        )
+    if axes.get_ylim()[0] > 0:
+        axes.set_ylim(bottom=0)
+    _label_ends(axes, ends, size)
+    if not evolution.one_fitness and any(t.best_references for t in evolution.threads):
+        handles = [
+            Line2D([], [], color=QUIET, ls=":", lw=2.2, label="references, mean"),
+            Line2D([], [], color=QUIET, ls=_DASHED, lw=1.2, label="best reference"),
+        ]
+        axes.legend(
+            handles=handles, loc="lower left", bbox_to_anchor=(1, -0.04), fontsize=size - 2
+        )
+    last = max((len(t.block) - 1 for t in evolution.threads), default=0)
+    pad = 0.5 if last == 0 else 0.1 if last < 3 else 0
+    axes.set_xlim(-pad, last + pad)
+    axes.xaxis.set_major_locator(whole_ticks(7))
+    axes.grid(axis="y", color=GRID, lw=0.8)
+    axes.set_xlabel("generation", fontsize=size)
+    axes.set_ylabel("score (spikes/s), mean ± sem", fontsize=size)
+
+
+def _label_ends(axes: Axes, ends: list[tuple[float, str, str]], size: float) -> None:
+    """Write (score, label, colour) beside the right end of the lines, without overlaps."""
+    low, high = axes.get_ylim()
+    height = axes.get_window_extent().height / axes.figure.dpi  # inches
+    gap = (high - low) * 1.35 * size / 72 / height
+    at = spread((y for y, _, _ in ends), gap=gap)
+    for y, (_, label, colour) in zip(at, ends, strict=True):
+        axes.annotate(
+            label,
+            (1, y),
+            xycoords=("axes fraction", "data"),
+            xytext=(8, 0),
+            textcoords="offset points",
+            color=colour,
+            va="center",
+            fontsize=size,
+            fontweight="bold",
+            annotation_clip=False,
+        )
+
+
+def _line(
+    axes: Axes,
+    x: np.ndarray,
+    values: Trajectory,
+    colour: str,
+    style: str,
+    ends: list[tuple[float, str, str]] | None = None,
+    label: str = "",
+    *,
+    bridge: bool = False,
+) -> None:
+    """Draw one trajectory, and append its last value, label and colour to `ends`.
+
+    A gap is shown, unless `bridge` says that nothing was meant to be there.
+    """
+    filled = values.filled
+    if not len(filled):
+        return
+    lone = len(filled) < 3  # a line of one point is invisible
+    mean, sem = values.mean, values.sem
+    if bridge:
+        x, mean, sem = x[filled], mean[filled], sem[filled]
+    axes.plot(x, mean, color=colour, lw=2.2, ls=style, marker="o" if lone else None, zorder=3)
+    if lone:
+        axes.errorbar(x, mean, yerr=sem, color=colour, fmt="none", capsize=4, zorder=3)
+    else:
+        low, high = mean - sem, mean + sem
+        axes.fill_between(x, low, high, color=colour, alpha=0.22, lw=0, zorder=2)
+    if ends is not None:
+        ends.append((float(values.mean[filled[-1]]), label, colour))
+
+
+@styled
+def scores(evolution: Evolution) -> Figure:
+    """Scores over generations: each thread's images, and the reference images beside them."""
+    figure = new_figure(11, 5.6)
+    axes = inches(figure, 0.95, 0.75, 7.7, 4.6)
+    draw_scores(axes, evolution, size=13)
+    return figure
+
+
+def rate_scale(evolution: Evolution) -> Normalize:
+    """Return the colour scale all threads' heat maps share, spikes/s."""
+    maps = [t.psth for t in evolution.threads if t.psth is not None]
+    values = np.concatenate([m[np.isfinite(m)] for m in maps]) if maps else np.zeros(0)
+    low, high = (
+        (float(min(values.min(), 0)), float(values.max())) if values.size else (0.0, 0.0)
+    )
+    return Normalize(low, high if high > low else low + 1)
+
+
+def draw_heat(
+    axes: Axes, evolution: Evolution, thread: ThreadEvolution, scale: Normalize
+) -> ScalarMappable:
+    """Draw a thread's PSTHs as a map, generation against time."""
+    psth = (
+        thread.psth if thread.psth is not None else np.zeros((0, len(evolution.edges_ms) - 1))
+    )
+    rows = np.arange(len(psth) + 1) - 0.5
+    mesh = axes.pcolormesh(
+        evolution.edges_ms, rows, np.ma.masked_invalid(psth), cmap=RATES, norm=scale
+    )
+    axes.set_facecolor("#d5d8dc")  # generations that were not measured
+    axes.yaxis.set_major_locator(whole_ticks(6))
+    _time_axis(axes, evolution, label=True)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    return mesh
+
+
+def draw_psth_lines(axes: Axes, evolution: Evolution, index: int) -> None:
+    """Draw a thread's PSTHs as lines from early (pale) to late (full colour)."""
+    thread, colour = evolution.threads[index], thread_colour(index)
+    edges = evolution.edges_ms
+    centres = (edges[1:] + edges[:-1]) / 2
+    if thread.response_ms is not None:
+        axes.axvspan(*thread.response_ms, color="#f0f1f3", lw=0, zorder=0)
+    if thread.baseline_ms is not None:
+        axes.axvspan(*thread.baseline_ms, color="#f7f7f8", lw=0, zorder=0)
+    groups: list[np.ndarray] = []
+    if thread.psth is not None:
+        shown = np.flatnonzero(np.isfinite(thread.psth).all(axis=1))
+        groups = [g for g in np.array_split(shown, min(LINES, max(len(shown), 1))) if len(g)]
+        for k, group in enumerate(groups):
+            share = 1.0 if len(groups) == 1 else 0.25 + 0.75 * k / (len(groups) - 1)
+            line = smooth(thread.psth[group].mean(axis=0), edges_ms=edges, sigma_ms=SMOOTH_MS)
+            axes.plot(
+                centres,
+                line,
+                color=tint(colour, share),
+                lw=1.6 + 0.8 * share,
+                label=span(int(group[0]), int(group[-1])),
+                zorder=2 + share,
+            )
+    if thread.reference_psth is not None:
+        line = smooth(thread.reference_psth, edges_ms=edges, sigma_ms=SMOOTH_MS)
+        axes.plot(centres, line, color=REFERENCE, lw=1.6, ls=_DASHED, label="references")
+    handles, labels = axes.get_legend_handles_labels()
+    if len(evolution.threads) > 2 and len(groups) > 2:  # narrow panels: the ends tell
+        ends = [0, *range(len(groups) - 1, len(handles))]
+        handles, labels = [handles[i] for i in ends], [labels[i] for i in ends]
+    if handles:
+        axes.legend(
+            handles,
+            labels,
+            fontsize=9.5,
+            loc="best",
+            handlelength=1.3,
+            labelspacing=0.25,
+            borderaxespad=0.2,
+            title="generations",
+            title_fontsize=9.5,
+            alignment="left",
+        )
+    axes.grid(axis="y", color=GRID, lw=0.8)
+    axes.set_xlim(edges[0], edges[-1])
+    _time_axis(axes, evolution)
+
+
+def _time_axis(axes: Axes, evolution: Evolution, *, label: bool = False) -> None:
+    """Put the time axis' limits, and above the axes a bar for as long as the image was on."""
+    axes.set_xlim(evolution.edges_ms[0], evolution.edges_ms[-1])
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
+    if np.isfinite(evolution.on_ms):
+        off = min(evolution.on_ms, float(evolution.edges_ms[-1]))
+        above = ScaledTranslation(0, 6 / 72, axes.figure.dpi_scale_trans)
+        axes.plot(
+            [0, off],
+            [1, 1],
+            transform=axes.get_xaxis_transform() + above,
+            color=INK,
+            lw=4,
+            solid_capstyle="butt",
+            clip_on=False,
+        )
+        room = 0.7 * evolution.edges_ms[-1] + 0.3 * evolution.edges_ms[0]
+        if label and off < room:
+            axes.annotate(
+                "image on",
+                (off, 1),
+                xycoords=axes.get_xaxis_transform(),
+                xytext=(6, 6),
+                textcoords="offset points",
+                fontsize=10,
+                va="center",
+                annotation_clip=False,
+            )
+
+
+def has_psth(evolution: Evolution) -> bool:
+    """Whether any thread has PSTHs to draw."""
+    return any(t.psth is not None and np.isfinite(t.psth).any() for t in evolution.threads)
+
+
+@styled
+def psth(evolution: Evolution) -> Figure:
+    """PSTHs over generations: a heat map each thread, and lines from early to late below it."""
+    figure = new_figure(*SLIDE)
+    n = max(len(evolution.threads), 1)
+    left, right, gap = 0.95, 1.35, 0.45
+    width = (SLIDE[0] - left - right - gap * (n - 1)) / n
+    scale = rate_scale(evolution)
+    below: list[Axes] = []
+    for k, thread in enumerate(evolution.threads):
+        x = left + k * (width + gap)
+        heat = inches(figure, x, 4.05, width, 2.7)
+        mesh = draw_heat(heat, evolution, thread, scale)
+        heat.set_title(shorten(thread.name, 24), color=thread_colour(k), pad=14)
+        heat.tick_params(labelbottom=False)
+        lines = inches(figure, x, 0.75, width, 2.9)
+        draw_psth_lines(lines, evolution, k)
+        lines.set_xlabel("time after image onset (ms)")
+        below.append(lines)
+        if k == 0:
+            heat.set_ylabel("generation")
+            lines.set_ylabel("response (spikes/s)")
+        if k == len(evolution.threads) - 1:
+            bar = inches(figure, x + width + 0.2, 4.05, 0.16, 2.7)
+            figure.colorbar(mesh, cax=bar, label="response (spikes/s)")
+            bar.spines["outline"].set_visible(False)
+    low = min((a.get_ylim()[0] for a in below), default=0)
+    high = max((a.get_ylim()[1] for a in below), default=1)
+    for axes in below:
+        axes.set_ylim(min(low, 0), high)
+    return figure
+
+
+@styled
+def budget(evolution: Evolution) -> Figure:
+    """Where each block's time went: with the rig, and, beside it, with the engine."""
+    figure = new_figure(11, 3.6)
+    parts = _budget_parts(evolution)
+    whole = inches(figure, 0.95, 0.7, 3.6, 2.35)
+    _stack(whole, evolution.blocks, {k: parts[k] for k in ("wait", "idle") if k in parts}, 1.0)
+    whole.set_title("the rig", pad=10)
+    whole.set_ylabel("time (s)")
+    own = inches(figure, 5.55, 0.7, 3.6, 2.35)
+    shown = {int(block) for thread in evolution.threads for block in thread.block}
+    new = np.array([int(block) in shown for block in evolution.blocks], dtype=np.bool_)
+    ours = {k: v[new] for k, v in parts.items() if k not in {"wait", "idle"}}
+    _stack(own, np.arange(int(new.sum())), ours, 1000.0)
+    own.set_title("the engine, meanwhile", pad=10)
+    own.set_ylabel("time (ms)")
+    whole.set_xlabel("block")
+    own.set_xlabel("block with new images")
+    # Top of the stack first, as the eye meets it.
+    keys = [axes.get_legend_handles_labels() for axes in (whole, own)]
+    handles = [handle for key in keys for handle in key[0]]
+    labels = [str(label) for key in keys for label in key[1]]
+    figure.legend(
+        handles[::-1],
+        labels[::-1],
+        loc="center left",
+        bbox_to_anchor=(0.845, 0.52),
+        fontsize=10,
+    )
+    return figure
+
+
+def _budget_parts(evolution: Evolution) -> dict[str, Floats]:
+    """Return the parts of each block's time in the order they are stacked, seconds.
+
+    `journal` ran beside the rest, so only `blocked`, the part the loop waited for, is in it.
+    """
+    parts = {name: evolution.budget[name] for name in _BUDGET if name in evolution.budget}
+    return {name: np.nan_to_num(parts[name]) for name in _BUDGET if name in parts}
+
+
+def _stack(axes: Axes, blocks: np.ndarray, parts: dict[str, Floats], scale: float) -> None:
+    axes.set_ylim(bottom=0)
+    if not len(blocks):
+        axes.text(0.5, 0.5, "no block was finished", color=QUIET, ha="center")
+        return
+    base = np.zeros(len(blocks))
+    edges = np.arange(len(base) + 1) - 0.5 + blocks[0]
+    for name, values in parts.items():
+        top = base + values * scale
+        label = _BUDGET_WORDS.get(name, name)
+        axes.stairs(top, edges, baseline=base, fill=True, color=_BUDGET[name], label=label)
+        base = top
+    axes.set_xlim(edges[0], max(edges[-1], edges[0] + 1))
+    axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_locator(whole_ticks(6))
+    axes.grid(axis="y", color=GRID, lw=0.8)

@@ -1,0 +1,292 @@
+"""The report: one HTML page that holds everything it shows, and its figures as PNG beside it.
+
+Knows the recording's reader, the figures and the template. Knows nothing of generators: who
+calls hands in what renders mean codes. The page loads nothing and runs no script.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from evolver import __version__
+from evolver.report import evolution as evolutions
+from evolver.report import figures, pictures, tables, words
+from evolver.report.style import save, thread_colour
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from evolver.recording import Recording
+    from evolver.report.evolution import Evolution, Render, ThreadEvolution
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """One figure on the page."""
+
+    title: str
+    caption: str
+    alt: str
+    base64: str
+    width: int
+    height: int
+
+
+def write_report(
+    recording: Recording, out_folder: Path, *, render: Render | None = None
+) -> Path:
+    """Write ``report.html`` and the figures it holds into `out_folder`; return the page's path.
+
+    Parameters
+    ----------
+    recording : an open recording; complete or not
+    out_folder : made where it is missing; files of the same names are replaced
+    render : turns the mean codes of a thread into images. Without one, or where it raises
+        `EvolverError`, the page says so and shows the best images only
+
+    Raises
+    ------
+    RecordingError
+        Where the file's tables contradict each other.
+    OSError
+        Where `out_folder` cannot be written.
+    """
+    evolution = evolutions.load(recording, render=render)
+    out_folder.mkdir(parents=True, exist_ok=True)
+    page = (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            title=recording.name,
+            byline=_byline(recording),
+            banner=_banner(recording),
+            lead=_lead(recording, evolution),
+            outcomes=[
+                (thread.name, thread_colour(k), _outcome(thread))
+                for k, thread in enumerate(evolution.threads)
+            ],
+            tiles=_tiles(recording),
+            figures=_figures(evolution, out_folder),
+            sections=tables.describe(recording),
+            config=recording.config,
+            session_id=recording.session_id,
+            version=__version__,
+        )
+    )
+    path = out_folder / "report.html"
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("evolver.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+    )
+
+
+def _byline(recording: Recording) -> str:
+    mode = tables.mode(recording)
+    return f"{tables.when(recording.created)}, {mode}, seed {recording.seed}"
+
+
+def _banner(recording: Recording) -> str:
+    if recording.complete:
+        return ""
+    reason = recording.end_reason or "its journal ends without an end record"
+    return (
+        f"This session was interrupted: {reason}. Everything acknowledged before that is in "
+        "the recording, and in this report."
+    )
+
+
+def _lead(recording: Recording, evolution: Evolution) -> str:
+    """Say in plain words what was done."""
+    counts = tables.counts(recording)
+    committed = int((recording.blocks["committed_ns"] > 0).sum())
+    threads = words.joined([t.name for t in evolution.threads])
+    watched = words.joined(sorted({t.unit_label for t in evolution.threads}))
+    took = words.duration(tables.elapsed_s(recording))
+    return (
+        f"In {words.count(committed, 'block')} and {took}, the "
+        f"{'thread' if len(evolution.threads) == 1 else 'threads'} {threads} evolved images "
+        f"for {watched}: {words.count(len(recording.images), 'image')} in "
+        f"{words.count(sum(counts.values()), 'presentation')}, of which {counts['ok']:,} were "
+        f"valid, {counts['aborted']:,} aborted and {counts['missing']:,} without a result."
+    )
+
+
+def _outcome(thread: ThreadEvolution) -> str:
+    """Say what came of one thread, after its name."""
+    last = thread.last
+    if last is None:
+        return "has no scored image."
+    scores = thread.scores
+    first = int(scores.filled[0])
+    a, b = (words.with_sem(float(scores.mean[g]), float(scores.sem[g])) for g in (first, last))
+    if first == last:
+        text = f"has one scored generation, with a mean of {a} spikes/s"
+    else:
+        verb = "rose" if scores.mean[last] > scores.mean[first] else "did not rise, but went"
+        text = f"{verb} from {a} to {b} spikes/s"
+    if thread.gain is not None:
+        text += f", {words.number(thread.gain)} times the best reference"
+    change = thread.change
+    if change is None:
+        return f"{text}."
+    verdict = "a success" if change.success else "no success"
+    return (
+        f"{text}: {verdict} by the field's test of late against early generations, "
+        f"t({change.dof}) = {words.number(change.t)}, {words.p_value(change.p)}."
+    )
+
+
+def _tiles(recording: Recording) -> list[tuple[str, str]]:
+    counts = tables.counts(recording)
+    committed = int((recording.blocks["committed_ns"] > 0).sum())
+    return [
+        (f"{committed:,}", "blocks"),
+        (f"{len(recording.images):,}", "images"),
+        (f"{counts['ok']:,}", "valid presentations"),
+        (f"{counts['aborted'] + counts['missing']:,}", "aborted or missing"),
+        (words.duration(tables.elapsed_s(recording)), "from first block to last answer"),
+    ]
+
+
+def _figures(evolution: Evolution, out_folder: Path) -> list[_Shown]:
+    """Draw every figure that has something to show, write it, and read it back for the page."""
+    drawn: list[tuple[str, str, str, Figure]] = [
+        (
+            "summary",
+            "At a glance",
+            "Scores, final images and responses on one slide; each is explained below.",
+            pictures.summary(evolution, subtitle=_subtitle(evolution)),
+        ),
+        ("scores", "Scores", _scores_caption(evolution), figures.scores(evolution)),
+    ]
+    if any(len(t.film) for t in evolution.threads):
+        drawn += [
+            (
+                "film",
+                "Images over generations",
+                _film_caption(evolution),
+                pictures.film(evolution),
+            ),
+            (
+                "finals",
+                "Final images and best references",
+                _finals_caption(evolution),
+                pictures.finals(evolution),
+            ),
+        ]
+    if figures.has_psth(evolution):
+        drawn.append((
+            "psth",
+            "Responses in time",
+            _psth_caption(evolution),
+            figures.psth(evolution),
+        ))
+    if len(evolution.blocks):
+        drawn.append(("budget", "Time budget", _BUDGET_CAPTION, figures.budget(evolution)))
+    shown: list[_Shown] = []
+    for name, title, caption, figure in drawn:
+        path = save(figure, out_folder / f"{name}.png")
+        width, height = (round(inch * figure.dpi) for inch in figure.get_size_inches())
+        data = base64.b64encode(path.read_bytes()).decode("ascii")
+        shown.append(_Shown(title, caption, f"{title}: {caption}", data, width, height))
+    return shown
+
+
+def _subtitle(evolution: Evolution) -> str:
+    gains = [
+        f"{t.name} {words.number(t.gain)}\N{MULTIPLICATION SIGN}"
+        for t in evolution.threads
+        if t.gain is not None
+    ]
+    watched = words.joined(sorted({t.unit_label for t in evolution.threads}))
+    if not gains:
+        return watched
+    return f"{watched}: last generation's mean, {words.joined(gains)} the best reference"
+
+
+_BUDGET_CAPTION = (
+    "Where each block's time went. Left, the rig's: while it shows one block, the engine makes "
+    "the next, and red is time in which it was idle. Right, what the engine did "
+    "meanwhile. The journal is written beside the rest: only what the loop had to wait for it "
+    "counts."
+)
+
+
+def _scores_caption(evolution: Evolution) -> str:
+    text = (
+        "Mean score of each generation's images; the band is the standard error over images. "
+        "The score is the response in the fitness's window, weighted over its units"
+    )
+    if any(t.baseline_ms is not None for t in evolution.threads):
+        text += ", less the baseline"
+    text += "."
+    if not any(t.best_references for t in evolution.threads):
+        return f"{text} No reference image was scored."
+    if evolution.one_fitness:
+        return (
+            f"{text} Grey: the same reference images in every block, mean ± sem over them; "
+            "dashed, the reference with the highest mean over blocks."
+        )
+    return (
+        f"{text} The threads have fitnesses of their own; dotted, the reference images by "
+        "each thread's; dashed, the reference with the highest mean over blocks."
+    )
+
+
+def _film_caption(evolution: Evolution) -> str:
+    text = (
+        "For up to 12 generations, evenly spaced and always with the last, the image with the "
+        "highest score, its score in spikes/s below it and as the colour of its frame. The "
+        "best of many noisy scores is flattered by the noise."
+    )
+    if any(t.means for t in evolution.threads):
+        text += (
+            " The mean code's image is not: it is rendered from the mean of all the "
+            "generation's codes, and was itself not shown."
+        )
+    return text + "".join(
+        f" No mean-code images of {t.name}: {t.no_means}."
+        for t in evolution.threads
+        if t.no_means
+    )
+
+
+def _finals_caption(evolution: Evolution) -> str:
+    text = (
+        "The images with the highest scores of each thread's last scored generation, with "
+        "their scores in spikes/s (± sem over showings, where an image was shown repeatedly)."
+    )
+    if any(t.best_references for t in evolution.threads):
+        text += (
+            " Below, the reference images with the highest scores, mean ± sem over blocks. "
+            "An evolved image's score was picked as the largest of its generation; the mean "
+            "of all its images, at the left, is what compares fairly with a reference."
+        )
+    return text
+
+
+def _psth_caption(evolution: Evolution) -> str:
+    baseline = any(t.baseline_ms is not None for t in evolution.threads)
+    paler = ", paler its baseline" if baseline else ""
+    width = float(np.diff(evolution.edges_ms).mean())
+    return (
+        f"Spikes/s in bins of {width:g} ms after image onset, mean over each generation's "
+        "valid presentations, weighted over units as the fitness does. Above, every "
+        "generation, not smoothed, one colour scale for all threads; the bar is the time the "
+        f"image was on. Below, averages over up to {figures.LINES} runs of generations from "
+        f"early (pale) to late, smoothed by a Gaussian of {figures.SMOOTH_MS:g} ms standard "
+        f"deviation; dashed, all references; shaded, the window that is scored{paler}."
+    )

@@ -1,0 +1,270 @@
+"""Figures with images in them: the film strip, the final images, and the summary slide.
+
+Knows an `Evolution` and matplotlib's objects; computes nothing but positions. Everything is
+laid out in inches on one sheet, so that images are square, aligned and few artists.
+"""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# matplotlib's annotations leave keyword arguments open.
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import PatchCollection
+from matplotlib.colors import Normalize
+from matplotlib.patches import Rectangle
+
+from evolver.report import figures
+from evolver.report.style import (
+    QUIET,
+    REFERENCE,
+    SCORES,
+    SLIDE,
+    Canvas,
+    inches,
+    new_figure,
+    styled,
+    thread_colour,
+)
+from evolver.report.words import count, number, shorten, with_sem
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.figure import Figure
+
+    from evolver.report.evolution import Evolution, Picture, Pixels
+
+FRAME = 0.045
+"""Width of a frame's coloured border, inches."""
+
+
+def score_scale(evolution: Evolution) -> Normalize:
+    """Return the colour scale of the film strip's frames, shared by all threads."""
+    values = np.array([p.score for t in evolution.threads for p in t.best])
+    values = values[np.isfinite(values)]
+    low, high = (values.min(), values.max()) if values.size else (0.0, 0.0)
+    return Normalize(float(low), float(high) if high > low else float(low) + 1)
+
+
+@styled
+def film(evolution: Evolution) -> Figure:
+    """Film strip: for some generations of each thread, the best image and the mean code's."""
+    columns = max((len(t.film) for t in evolution.threads), default=1)
+    left, right, top, bottom = 1.75, 1.15, 0.15, 0.1
+    pitch = min((SLIDE[0] - left - right) / max(columns, 1), 1.6)
+    cell = pitch - 0.12
+    heights = [
+        0.3 + pitch + 0.12 + (pitch if t.means else 0.0) + 0.15 for t in evolution.threads
+    ]
+    width = max(left + columns * pitch + right, 5.0)
+    figure = new_figure(width, max(top + bottom + sum(heights), 1.6))
+    sheet = Canvas(figure)
+    scale = score_scale(evolution)
+    colours = ScalarMappable(norm=scale, cmap=SCORES)
+    frames: list[Rectangle] = []
+    edges: list[tuple[float, float, float, float]] = []
+    y = sheet.height - top
+    for k, (thread, height) in enumerate(zip(evolution.threads, heights, strict=True)):
+        row = y - 0.27 - cell
+        below = row - 0.27 - cell
+        sheet.write(
+            0.2,
+            row + cell / 2 + 0.06,
+            shorten(thread.name, 15),
+            size=14,
+            colour=thread_colour(k),
+            bold=True,
+            align="left",
+        )
+        sheet.write(0.2, row + cell / 2 - 0.14, "best image", colour=QUIET, align="left")
+        if thread.means:
+            sheet.write(0.2, below + cell / 2, "mean code", colour=QUIET, align="left")
+        for i, (generation, best) in enumerate(zip(thread.film, thread.best, strict=True)):
+            x = left + i * pitch
+            sheet.write(x + cell / 2, row + cell + 0.1, str(generation), size=10, colour=QUIET)
+            sheet.picture(best.pixels, x, row, cell)
+            sheet.write(x + cell / 2, row - 0.2, number(best.score), size=11, bold=True)
+            frames.append(_frame(x, row, cell))
+            edges.append(colours.to_rgba(best.score))  # pyright: ignore[reportArgumentType]
+            if thread.means:
+                sheet.picture(thread.means[i], x, below, cell)
+        y -= height
+    sheet.axes.add_collection(
+        PatchCollection(
+            frames, facecolor="none", edgecolor=edges, linewidth=FRAME * 72, joinstyle="miter"
+        )
+    )
+    if len(frames) > 1:
+        tall = min(2.4, sheet.height - 0.4)
+        bar = inches(figure, width - 0.95, (sheet.height - tall) / 2, 0.15, tall)
+        label = "score of best image (spikes/s)" if tall > 2.2 else "score"
+        figure.colorbar(colours, cax=bar, label=label)
+        bar.spines["outline"].set_visible(False)
+    if evolution.threads:
+        sheet.write(
+            left - 0.12,
+            sheet.height - top - 0.17,
+            "generation",
+            size=10,
+            colour=QUIET,
+            align="right",
+        )
+    return figure
+
+
+def _frame(x: float, y: float, size: float) -> Rectangle:
+    """Return the border just outside a picture's square."""
+    d = FRAME / 2 - 0.01  # a hair inside, so that no gap shows
+    return Rectangle((x - d, y - d), size + 2 * d, size + 2 * d)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Row:
+    """One row of the final images: what stands left of it, and its pictures."""
+
+    title: str
+    note: str
+    colour: str
+    mean: Pixels | None
+    pictures: Sequence[Picture]
+
+
+@styled
+def finals(evolution: Evolution) -> Figure:
+    """Best images of each thread's last generation, and below them the best references."""
+    rows = _final_rows(evolution)
+    left, pitch, words = 2.6, 1.75, 0.62
+    cell = pitch - 0.15
+    columns = max((len(r.pictures) + (r.mean is not None) for r in rows), default=1)
+    figure = new_figure(
+        left + pitch * max(columns, 3) + 0.1, max(0.25 + len(rows) * (cell + words), 2.2)
+    )
+    sheet = Canvas(figure)
+    for r, row in enumerate(rows):
+        y = sheet.height - 0.15 - cell - r * (cell + words)
+        middle = y + cell / 2
+        sheet.write(
+            0.2, middle + 0.1, row.title, size=14, colour=row.colour, bold=True, align="left"
+        )
+        sheet.write(
+            0.2, middle - 0.02, row.note, size=10, colour=QUIET, align="left", base="top"
+        )
+        x = left
+        if row.mean is not None:
+            sheet.picture(row.mean, x, y, cell)
+            sheet.write(x + cell / 2, y - 0.2, "mean code", size=11, colour=QUIET)
+            x += pitch
+        for picture in row.pictures:
+            centre = x + cell / 2
+            sheet.picture(picture.pixels, x, y, cell)
+            score = with_sem(picture.score, picture.sem)
+            sheet.write(centre, y - 0.2, score, size=11.5, bold=True)
+            label = shorten(picture.label, 20)
+            sheet.write(centre, y - 0.37, label, size=9, colour=QUIET)
+            x += pitch
+    return figure
+
+
+def _final_rows(evolution: Evolution) -> list[_Row]:
+    rows: list[_Row] = []
+    for k, thread in enumerate(evolution.threads):
+        last = thread.last
+        note = (
+            "nothing was scored"
+            if last is None
+            else f"best of generation {last}\nall its images: "
+            + with_sem(float(thread.scores.mean[last]), float(thread.scores.sem[last]))
+        )
+        mean = thread.means[-1] if thread.means else None
+        rows.append(_Row(shorten(thread.name, 16), note, thread_colour(k), mean, thread.top))
+    for k, thread in enumerate(
+        evolution.threads[:1] if evolution.one_fitness else evolution.threads
+    ):
+        if not thread.best_references:
+            continue
+        note, colour = "best, mean over blocks", REFERENCE
+        if not evolution.one_fitness:
+            note += f"\nby {shorten(thread.name, 18)}'s score"
+            colour = thread_colour(k)
+        rows.append(_Row("references", note, colour, None, thread.best_references))
+    return rows
+
+
+@styled
+def summary(evolution: Evolution, *, subtitle: str = "") -> Figure:
+    """One slide: the scores, the final images beside the best reference, the PSTHs."""
+    figure = new_figure(*SLIDE)
+    sheet = Canvas(figure)
+    sheet.write(0.45, 6.93, shorten(evolution.name, 60), size=20, bold=True, align="left")
+    sheet.write(0.45, 6.6, shorten(subtitle, 130), size=12, colour=QUIET, align="left")
+    with_psth = figures.has_psth(evolution)
+    bottom = 3.45 if with_psth else 0.8
+    axes = inches(figure, 0.95, bottom, 5.1, 6.3 - bottom)
+    figures.draw_scores(axes, evolution, size=12)
+    _summary_pictures(sheet, evolution, x=8.15, width=4.95, top=6.3)
+    if not with_psth:
+        return figure
+    n = len(evolution.threads)
+    scale = figures.rate_scale(evolution)
+    left, right, gap = 0.95, 1.2, 0.55
+    width = (SLIDE[0] - left - right - gap * (n - 1)) / n
+    for k, thread in enumerate(evolution.threads):
+        x = left + k * (width + gap)
+        heat = inches(figure, x, 0.7, width, 1.6)
+        mesh = figures.draw_heat(heat, evolution, thread, scale)
+        heat.set_title(shorten(thread.name, 24), color=thread_colour(k), pad=12)
+        heat.set_xlabel("time after image onset (ms)")
+        if k == 0:
+            heat.set_ylabel("generation")
+        if k == n - 1:
+            bar = inches(figure, x + width + 0.15, 0.7, 0.13, 1.6)
+            figure.colorbar(mesh, cax=bar, label="spikes/s")
+            bar.spines["outline"].set_visible(False)
+    return figure
+
+
+def _summary_pictures(
+    sheet: Canvas, evolution: Evolution, *, x: float, width: float, top: float
+) -> None:
+    """Lay the best final image of each thread and the best reference side by side."""
+    shown = [
+        (
+            shorten(thread.name, 14),
+            thread_colour(k),
+            thread.top[0],
+            f"generation {thread.last}",
+            thread.means[-1] if thread.means else None,
+        )
+        for k, thread in enumerate(evolution.threads)
+        if thread.top
+    ]
+    if evolution.threads and evolution.threads[0].best_references:
+        best = evolution.threads[0].best_references[0]
+        note = f"over {count(best.n, 'block')}"
+        if not evolution.one_fitness:
+            note = f"by {shorten(evolution.threads[0].name, 10)}'s score"
+        shown.append(("best reference", REFERENCE, best, note, None))
+    if not shown:
+        sheet.write(x + width / 2, top - 1.5, "nothing was scored", colour=QUIET)
+        return
+    pitch = min(width / len(shown), 1.65)
+    cell = pitch - 0.25
+    x += (width - pitch * len(shown)) / 2
+    small = 9.0 if pitch > 1.3 else 7.0
+    for i, (name, colour, picture, note, mean) in enumerate(shown):
+        at = x + i * pitch
+        centre = at + cell / 2
+        y = top - 0.1 - cell
+        sheet.write(centre, top, name, size=small + 2.5, colour=colour, bold=True)
+        sheet.picture(picture.pixels, at, y, cell)
+        score = with_sem(picture.score, picture.sem)
+        sheet.write(centre, y - 0.2, score, size=small + 2.5, bold=True)
+        sheet.write(centre, y - 0.36, note, size=small - 0.5, colour=QUIET)
+        if mean is not None:
+            sheet.picture(mean, at, y - 0.5 - cell, cell)
+            sheet.write(centre, y - 0.66 - cell, "mean code", size=small - 0.5, colour=QUIET)

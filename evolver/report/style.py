@@ -1,0 +1,191 @@
+"""How every figure looks: colours, type, the canvas pictures are laid out on, and saving.
+
+Knows matplotlib's objects. Knows nothing of sessions. Never pyplot, whose figures are global
+state: a report may be drawn in a server, or in somebody's notebook.
+"""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# matplotlib's annotations leave keyword arguments open.
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.ticker import MaxNLocator
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from matplotlib.text import Text
+
+    from evolver.report.evolution import Pixels
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+DPI = 200
+SLIDE = (13.333, 7.5)
+"""Width and height of a 16:9 slide, inches."""
+
+# Okabe & Ito's palette: told apart under the common forms of colour blindness. The first four
+# are a session's usual threads; yellow is left out, as it is too pale for a line.
+_THREADS = ("#0072B2", "#D55E00", "#009E73", "#AA4499", "#56B4E9", "#E69F00")
+REFERENCE = "#666666"
+INK = "#1f2328"
+QUIET = "#6b7177"
+GRID = "#e6e8eb"
+SCORES = "viridis"
+RATES = "magma"
+
+_RC: dict[Any, Any] = {
+    "font.family": ["DejaVu Sans"],  # comes with matplotlib, so looks the same everywhere
+    "font.size": 12,
+    "text.color": INK,
+    "text.parse_math": False,  # names are names, also with a dollar in them
+    "axes.labelcolor": INK,
+    "axes.edgecolor": QUIET,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 13,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.axisbelow": True,
+    "axes.unicode_minus": True,
+    "xtick.color": QUIET,
+    "ytick.color": QUIET,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "legend.frameon": False,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+}
+
+
+def styled(draw: Callable[P, R]) -> Callable[P, R]:
+    """Run `draw` with the house's settings, and leave the caller's as they were."""
+
+    @wraps(draw)
+    def inner(*args: P.args, **kwargs: P.kwargs) -> R:
+        with mpl.rc_context(_RC):
+            return draw(*args, **kwargs)
+
+    return inner
+
+
+def thread_colour(index: int) -> str:
+    """Return the colour of a thread, the same in every figure."""
+    return _THREADS[index % len(_THREADS)]
+
+
+def tint(colour: str, share: float) -> tuple[float, float, float]:
+    """Mix `colour` with white; share 1 is the colour itself."""
+    red, green, blue = (1 - share * (1 - c) for c in to_rgb(colour))
+    return red, green, blue
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure, inches, drawn by Agg."""
+    figure = Figure(figsize=(width, height), dpi=DPI)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def inches(figure: Figure, x: float, y: float, width: float, height: float) -> Axes:
+    """Add axes whose lower left corner and size are given in inches."""
+    w, h = figure.get_size_inches()
+    return figure.add_axes((x / w, y / h, width / w, height / h))
+
+
+def whole_ticks(most: int) -> MaxNLocator:
+    """Return a locator of at most `most` round whole numbers, also where there is but one."""
+    return MaxNLocator(nbins=most, integer=True, steps=[1, 2, 5, 10], min_n_ticks=1)
+
+
+class Canvas:
+    """A whole figure as a sheet in inches, y upward, to lay pictures and words on."""
+
+    def __init__(self, figure: Figure) -> None:
+        self.width, self.height = (float(v) for v in figure.get_size_inches())
+        self.axes = figure.add_axes((0, 0, 1, 1))
+        self.axes.set_axis_off()
+        self.axes.set_xlim(0, self.width)
+        self.axes.set_ylim(0, self.height)
+
+    def picture(self, pixels: Pixels, x: float, y: float, size: float) -> None:
+        """Put an image into the square of side `size` whose lower left corner is (x, y)."""
+        height, width = pixels.shape[:2]
+        side = size / max(height, width)
+        w, h = width * side, height * side
+        x, y = x + (size - w) / 2, y + (size - h) / 2
+        enlarged = size * DPI > max(height, width)
+        image = AxesImage(
+            self.axes,
+            extent=(x, x + w, y, y + h),
+            origin="upper",
+            interpolation="bicubic" if enlarged else "hanning",
+        )
+        image.set_data(pixels)
+        self.axes.add_image(image)
+
+    def write(
+        self,
+        x: float,
+        y: float,
+        text: str,
+        *,
+        size: float = 11,
+        colour: str = INK,
+        bold: bool = False,
+        align: str = "center",
+        base: str = "baseline",
+    ) -> Text:
+        """Write `text` at (x, y)."""
+        return self.axes.text(
+            x,
+            y,
+            text,
+            fontsize=size,
+            color=colour,
+            fontweight="bold" if bold else "normal",
+            ha=align,
+            va=base,
+        )
+
+
+def spread(wanted: Iterable[float], *, gap: float) -> list[float]:
+    """Move positions apart by at least `gap`, as little as that takes; order is kept."""
+    values = list(wanted)
+    order = sorted(range(len(values)), key=values.__getitem__)
+    groups: list[tuple[float, list[int]]] = []  # centre, members
+    for i in order:
+        centre, members = values[i], [i]
+        while groups:
+            before, others = groups[-1]
+            if centre - before >= gap * (len(members) + len(others)) / 2:
+                break
+            groups.pop()
+            total = len(members) + len(others)
+            members = others + members
+            centre = (before * len(others) + centre * (total - len(others))) / total
+        groups.append((centre, members))
+    placed = [0.0] * len(values)
+    for centre, members in groups:
+        for k, i in enumerate(members):
+            placed[i] = centre + (k - (len(members) - 1) / 2) * gap
+    return placed
+
+
+@styled
+def save(figure: Figure, path: Path) -> Path:
+    """Write a PNG at slide resolution; the same figure gives the same bytes."""
+    figure.savefig(path, format="png", dpi=DPI, metadata={"Software": None})
+    return path

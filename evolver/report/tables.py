@@ -1,0 +1,266 @@
+"""What is in a recording, as tables of words: for the terminal and for the report.
+
+Knows the recording's reader. Prints nothing, and loads neither matplotlib nor any generator.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from evolver.analysis.trajectories import trajectory
+from evolver.recording.schema import BUDGET_NAMES
+from evolver.report import words
+from evolver.report.evolution import best_references, fitness_of, one_fitness, unit_label
+
+if TYPE_CHECKING:
+    from evolver.recording import Recording, ThreadData
+
+MOST_UNITS = 24
+"""Units listed one by one; arrays of hundreds are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A table: every cell is text, as it should be read."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def describe(recording: Recording) -> list[Section]:
+    """Say what `recording` holds, most important first.
+
+    Raises
+    ------
+    RecordingError
+        Where the file's tables contradict each other.
+    """
+    sections = [
+        _session(recording),
+        _threads(recording),
+        _scores(recording),
+        _fitness(recording),
+        _references(recording),
+        _presentations(recording),
+        _units(recording),
+        _budget(recording),
+        _events(recording),
+        _weights(recording),
+        Section("Rigs", ("name", "software", "joined (UTC)", "units"), _rigs(recording)),
+        Section("Machine", ("what", "value"), tuple(sorted(recording.machine.items()))),
+        Section("Versions", ("package", "version"), tuple(sorted(recording.versions.items()))),
+    ]
+    if recording.warnings:
+        warnings = tuple((text,) for text in recording.warnings)
+        sections.insert(1, Section("Warnings of the fold", ("what",), warnings))
+    return sections
+
+
+def state(recording: Recording) -> str:
+    """Say whether the session came to its end: 'complete: finished', 'interrupted: …'."""
+    if recording.complete:
+        return f"complete: {recording.end_reason or 'finished'}"
+    reason = recording.end_reason or "the journal ends without an end record"
+    return f"interrupted: {reason}"
+
+
+def elapsed_s(recording: Recording) -> float:
+    """Seconds from the first block's proposal to the last thing heard; NaN without blocks."""
+    blocks, shown = recording.blocks, recording.presentations
+    if not len(blocks):
+        return float("nan")
+    last = max(int(blocks["committed_ns"].max()), int(shown["received_ns"].max(initial=0)))
+    return max(last - int(blocks["time_ns"].min()), 0) / 1e9
+
+
+def mode(recording: Recording) -> str:
+    """Say who showed the images: 'live, shown by NAME', 'simulated in one process'."""
+    if recording.mode == "simulate":
+        return "simulated in one process"
+    rigs = sorted({str(rig["name"]) for rig in recording.rigs})
+    return f"{recording.mode}, shown by {words.joined(rigs)}" if rigs else recording.mode
+
+
+def when(created: str) -> str:
+    """Write an ISO 8601 time, UTC, for people; as it stands where it is not one."""
+    try:
+        time = datetime.fromisoformat(created)
+    except ValueError:
+        return created
+    return f"{time:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def counts(recording: Recording) -> dict[str, int]:
+    """Count the rows of the presentation table by status: ok, aborted, missing."""
+    status = recording.presentations["status"]
+    return {name: int((status == name).sum()) for name in ("ok", "aborted", "missing")}
+
+
+def _session(recording: Recording) -> Section:
+    rows = (
+        ("name", recording.name),
+        ("state", state(recording)),
+        ("created", when(recording.created)),
+        ("took", words.duration(elapsed_s(recording))),
+        ("mode", mode(recording)),
+        ("seed", str(recording.seed)),
+        ("blocks", _blocks(recording)),
+        ("images", f"{len(recording.images):,}"),
+        ("presentations", f"{len(recording.presentations):,}"),
+        ("units", str(len(recording.units))),
+        ("spikes recorded", words.window(recording.window_ms)),
+        ("shown", _pace(recording)),
+        ("session id", recording.session_id),
+    )
+    return Section("Session", ("what", "value"), rows)
+
+
+def _blocks(recording: Recording) -> str:
+    committed = int((recording.blocks["committed_ns"] > 0).sum())
+    begun = len(recording.blocks) - committed
+    return f"{committed} committed" + (f", {begun} begun" if begun else "")
+
+
+def _pace(recording: Recording) -> str:
+    shown = recording.presentations
+    times = np.unique(shown[["on_ms", "off_ms"]][shown["on_ms"] > 0])
+    if len(times) != 1:
+        return "at varying times" if len(times) else words.NONE
+    return f"{times[0]['on_ms']:g} ms on, {times[0]['off_ms']:g} ms off"
+
+
+def _threads(recording: Recording) -> Section:
+    columns = ("thread", "optimizer", "generator", "d", "images", "generations")
+    rows = tuple(
+        (t.name, t.optimizer, t.generator, str(t.d), str(t.popsize), str(t.generations))
+        for t in recording.threads
+    )
+    return Section("Threads (images a generation)", columns, rows)
+
+
+def _scores(recording: Recording) -> Section:
+    columns = ("thread", "first mean", "last mean", "best image", "in generation")
+    rows = tuple((t.name, *_first_last_best(t)) for t in recording.threads)
+    return Section("Scores (spikes/s)", columns, rows)
+
+
+def _first_last_best(thread: ThreadData) -> tuple[str, str, str, str]:
+    scores = np.asarray(thread.score, dtype=np.float64)
+    generation = np.asarray(thread.generation, dtype=np.int64)
+    means = trajectory(scores, generation, groups=int(generation.max(initial=-1)) + 1)
+    filled = means.filled
+    if not len(filled):
+        return words.NONE, words.NONE, words.NONE, words.NONE
+    first, last = (
+        words.with_sem(float(means.mean[g]), float(means.sem[g]))
+        for g in (filled[0], filled[-1])
+    )
+    row = int(np.nanargmax(scores))
+    return first, last, words.number(float(scores[row])), str(generation[row])
+
+
+def _fitness(recording: Recording) -> Section:
+    rows: list[tuple[str, ...]] = []
+    for thread in recording.threads:
+        fitness = fitness_of(thread)
+        rows.append((
+            thread.name,
+            unit_label(fitness, recording.units),
+            words.window(fitness.response_ms),
+            words.window(fitness.baseline_ms),
+            str(thread.fitness.get("missing", words.NONE)),
+        ))
+    columns = ("thread", "watches", "response window", "baseline window", "missing trials")
+    return Section("Fitness", columns, tuple(rows))
+
+
+def _references(recording: Recording) -> Section:
+    rows: list[tuple[str, ...]] = []
+    threads = recording.threads
+    alike = one_fitness(threads)
+    for k, thread in enumerate(threads[:1] if alike else threads):
+        by = "all" if alike and len(threads) > 1 else thread.name
+        for r in best_references(recording, k):
+            name = r.label or f"image {r.image_id}"
+            rows.append((by, name, words.with_sem(r.score, r.sem), str(r.n)))
+    return Section("Best references", ("by thread", "image", "mean", "blocks"), tuple(rows))
+
+
+def _presentations(recording: Recording) -> Section:
+    shown = recording.presentations
+    rows: list[tuple[str, ...]] = []
+    names = [(k, t.name) for k, t in enumerate(recording.threads)] + [(-1, "references")]
+    for k, name in names:
+        status = shown["status"][shown["thread"] == k]
+        by = [int((status == s).sum()) for s in ("ok", "aborted", "missing")]
+        rows.append((name, *(f"{n:,}" for n in by), f"{len(status):,}"))
+    total = counts(recording)
+    rows.append(("all", *(f"{n:,}" for n in total.values()), f"{len(shown):,}"))
+    return Section("Presentations", ("of", "ok", "aborted", "missing", "all"), tuple(rows))
+
+
+def _units(recording: Recording) -> Section:
+    units = recording.units
+    rows = [
+        (str(i), str(u["channel"]), str(u["unit"]), str(u["area"]), str(u["label"]))
+        for i, u in enumerate(units[:MOST_UNITS])
+    ]
+    if len(units) > MOST_UNITS:
+        rows.append((
+            "\N{HORIZONTAL ELLIPSIS}",
+            "",
+            "",
+            "",
+            f"and {len(units) - MOST_UNITS} more",
+        ))
+    return Section("Units", ("index", "channel", "unit", "area", "label"), tuple(rows))
+
+
+def _budget(recording: Recording) -> Section:
+    blocks = recording.blocks
+    done = blocks[blocks["committed_ns"] > 0]
+    total = float(done["total"].sum())
+    notes = {
+        "wait": "while the rig shows it",
+        "journal": "beside the rest",
+        "idle": "the rig has nothing to show",
+        "blocked": "waiting for the journal",
+    }
+    rows: list[tuple[str, ...]] = []
+    for name in BUDGET_NAMES:
+        seconds = float(done[name].sum())
+        share = f"{seconds / total:.1%}" if total > 0 else words.NONE
+        part = f"{name} ({notes[name]})" if name in notes else name
+        each = words.duration(seconds / len(done)) if len(done) else words.NONE
+        rows.append((part, words.duration(seconds), each, share))
+    title = "Time budget (blocks overlap, so the parts need not add up)"
+    return Section(title, ("part", "all blocks", "a block", "share"), tuple(rows))
+
+
+def _events(recording: Recording) -> Section:
+    rows = tuple(
+        (_time(int(e["time_ns"])), str(e["level"]), str(e["name"]), str(e["text"]))
+        for e in recording.events
+    )
+    return Section("Events", ("time (UTC)", "level", "event", "what happened"), rows)
+
+
+def _weights(recording: Recording) -> Section:
+    rows = tuple((w["role"], w["name"], w["sha256"]) for w in recording.weights)
+    return Section("Weights", ("role", "name", "sha256"), rows)
+
+
+def _rigs(recording: Recording) -> tuple[tuple[str, ...], ...]:
+    return tuple(
+        (str(r["name"]), str(r["software"]), _time(r["time_ns"]), str(len(r["units"])))
+        for r in recording.rigs
+    )
+
+
+def _time(ns: int) -> str:
+    return f"{datetime.fromtimestamp(ns / 1e9, UTC):%Y-%m-%d %H:%M:%S}" if ns else words.NONE

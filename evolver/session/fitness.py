@@ -1,0 +1,128 @@
+"""From responses to one score an image: declarative, and pure.
+
+Knows what a session file says of fitness, and the arrays a rig answers with. Knows nothing of
+optimizers, images, files or clocks. A score is the weighted sum over units of the response rate
+less the baseline rate, averaged over the image's valid showings; larger is better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evolver.config.tables import FitnessTable
+from evolver.errors import ConfigError
+from evolver.responses import Form, rates_in_window
+from evolver.types import Scores, Vector
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fitness:
+    """A session file's fitness, its units found in the rig's table."""
+
+    units: NDArray[np.intp]  # (k,) rows of the rig's unit table
+    weights: Vector  # (k,)
+    n_units: int  # rows of that table
+    response_ms: tuple[float, float]
+    baseline_ms: tuple[float, float] | None
+    missing: Literal["reshow", "drop", "fail"]
+    max_attempts: int
+
+    @classmethod
+    def resolve(cls, table: FitnessTable, labels: Sequence[str], *, key: str) -> Fitness:
+        """Return the fitness of `table` for a rig whose units are called `labels`.
+
+        Parameters
+        ----------
+        table : what the session file says
+        labels : one a unit, in the order of the rig's table
+        key : the table's place in the session file, for messages, as "threads[1].fitness"
+
+        Raises
+        ------
+        ConfigError
+            A unit is not in the rig's table; the message says what is.
+        """
+        units: list[int] = []
+        for unit in table.units:
+            if isinstance(unit, str):
+                places = [i for i, label in enumerate(labels) if label == unit]
+                if len(places) != 1:
+                    what = "several units" if places else "no unit"
+                    raise ConfigError(
+                        f"{key}.units: must name one of the rig's {len(labels)} units, by "
+                        f"index or label; found {unit!r}, which names {what}. "
+                        f"Its labels are {_short(labels)}"
+                    )
+                units.append(places[0])
+            elif 0 <= unit < len(labels):
+                units.append(unit)
+            else:
+                raise ConfigError(
+                    f"{key}.units: must be 0 to {len(labels) - 1}, rows of the rig's unit "
+                    f"table; found {unit}. Its labels are {_short(labels)}"
+                )
+        if len(set(units)) != len(units):
+            raise ConfigError(
+                f"{key}.units: must name each unit once; found {list(table.units)}, which are "
+                f"the rows {units} of the rig's unit table"
+            )
+        k = len(units)
+        weights = [1.0 / k] * k if table.weights is None else list(table.weights)
+        return cls(
+            units=np.array(units, dtype=np.intp),
+            weights=np.array(weights, dtype=np.float64),
+            n_units=len(labels),
+            response_ms=table.response_ms,
+            baseline_ms=table.baseline_ms,
+            missing=table.missing,
+            max_attempts=table.max_attempts,
+        )
+
+    def score(self, form: Form, arrays: Mapping[str, NDArray[Any]]) -> float:
+        """Return the score of one showing.
+
+        Parameters
+        ----------
+        form, arrays : as `evolver.responses` lists them. Rates have no time in them:
+            the windows have no effect, and nothing is subtracted
+
+        Raises
+        ------
+        DataError
+            The arrays are not a response of the rig's units.
+        """
+        rates = rates_in_window(form, arrays, self.n_units, self.response_ms)
+        if self.baseline_ms is not None and form != "rates":
+            rates = rates - rates_in_window(form, arrays, self.n_units, self.baseline_ms)
+        return float(rates[self.units] @ self.weights)
+
+
+def mean_and_sem(values: Sequence[Sequence[float]]) -> tuple[Scores, Scores]:
+    """Return mean and standard error over each image's showings.
+
+    Parameters
+    ----------
+    values : one sequence of scores an image; empty where no showing was valid
+
+    Returns
+    -------
+    mean, sem : two ndarrays of float64, shape (n,). The mean is NaN for an image without a
+        valid showing, and its sem for one with fewer than two
+    """
+    mean, sem = np.full(len(values), np.nan), np.full(len(values), np.nan)
+    for i, showings in enumerate(values):
+        if len(showings) > 0:
+            mean[i] = np.mean(showings)
+        if len(showings) > 1:
+            sem[i] = np.std(showings, ddof=1) / np.sqrt(len(showings))
+    return mean, sem
+
+
+def _short(labels: Sequence[str]) -> str:
+    shown = ", ".join(repr(label) for label in labels[:8])
+    return shown if len(labels) <= 8 else f"{shown} and {len(labels) - 8} more"

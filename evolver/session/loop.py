@@ -1,0 +1,475 @@
+"""Runs a session: render, record, show, gather, commit, block after block.
+
+The one place where the loop's logic meets generators, the record and a rig. Knows the order in
+which things must happen for nothing to be lost: a block is on disk before it is sent, a result
+is on disk before it is acknowledged and before an optimizer learns from it. And for no time to
+be wasted: images are rendered on workers of their own, and the next block is with the rig
+before the last one is over, wherever the session's schedule allows it. Knows nothing of sockets
+(a `RigPort` answers, be it a rig across the network or a simulation in this process), of
+signals, or of printing; the clock is handed in.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import partial
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evolver.config.tables import Config
+from evolver.errors import RecordingError
+from evolver.journal import records
+from evolver.journal.records import Array
+from evolver.session.block import Picture, Rendered, Running, result_record
+from evolver.session.ports import Clock, Command, Commands, Progress, Recorder, RigPort, Watch
+from evolver.session.schedule import Outcome, Proposal, Session
+from evolver.types import Generator
+from rig_bridge.events import Resent, Responded, RigEvent, RigJoined, RigLost
+from rig_bridge.messages import Notice
+from rig_bridge.trials import TrialResult
+
+logger = logging.getLogger(__name__)
+
+_BLOCKS_AT_ONCE = 3  # on screen, waiting behind it, being rendered
+_IMAGES_REMEMBERED = 4096  # digests; an image that comes later is recorded again
+_RETRY_S = 2.0
+_POLL_S = 0.05  # the longest an acknowledgement waits once its result is on disk
+_POLL_RENDERING_S = 0.002  # the longest a rendered block waits
+
+End = Literal["finished", "stopped by operator", "aborted by operator"]
+
+
+class Loop:
+    """One session, from the first block, or where it was interrupted, to the last.
+
+    Parameters
+    ----------
+    config : the session file's values
+    session : the loop's logic
+    generators : one a thread
+    references : images, each (h, w, 3) uint8; their labels beside them
+    rig : RigPort, already joined
+    recorder : Recorder, RunStart and RigJoined already submitted
+    clock : Clock
+    commands : asked often for what an operator wants
+    on_progress : called after every change
+    watch : looks at what passes; None: nobody does
+    running : blocks that were interrupted, `session.pending`, with what is known of them
+    recorded_images : digests of the pixels that are in the journal already
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        session: Session,
+        *,
+        generators: Sequence[Generator],
+        references: Sequence[NDArray[np.uint8]],
+        reference_labels: Sequence[str],
+        rig: RigPort,
+        recorder: Recorder,
+        clock: Clock,
+        commands: Commands,
+        on_progress: Callable[[Progress], None],
+        watch: Watch | None = None,
+        running: Sequence[Running] = (),
+        recorded_images: Sequence[str] = (),
+    ) -> None:
+        self._config, self._session = config, session
+        self._generators = generators
+        self._references = [Picture.of(image) for image in references]
+        self._reference_labels = tuple(reference_labels)
+        self._rig, self._recorder, self._clock = rig, recorder, clock
+        self._commands, self._on_progress, self._watch = commands, on_progress, watch
+        self._running = {one.block.index: one for one in running}
+        self._recorded_images = dict.fromkeys(recorded_images[-_IMAGES_REMEMBERED:])
+        self._durable: deque[tuple[int, int]] = deque()  # filled by the recorder's worker
+        self._ending: End | None = None
+        self._paused = self._references_only = False
+        self._aborted = self._answered = 0
+        self._blocked_s = self._idle_s = 0.0
+        self._idle_since: float | None = None  # the rig has nothing to show since
+        self._started = clock.monotonic()
+        self._painters: ThreadPoolExecutor | None = None
+
+    def run(self) -> End:
+        """Run to the end; return why it ended."""
+        reason = self._run()
+        for text in () if self._watch is None else self._watch.summary():
+            self._event("info", "summary", text)
+        return reason
+
+    def _run(self) -> End:
+        self._started = self._clock.monotonic()
+        with ThreadPoolExecutor(len(self._generators), "render") as self._painters:
+            try:
+                while True:
+                    self._obey()
+                    if self._ending is not None:
+                        return self._ending
+                    if not self._paused:
+                        self._advance()
+                    if self._session.finished and not self._references_only:
+                        return "finished"
+                    self._listen()
+            finally:
+                for one in self._running.values():
+                    for future in one.rendering:
+                        future.cancel()
+
+    def store(self, *wanted: records.AnyRecord) -> None:
+        """Return once these records are on disk, however long the disk refuses.
+
+        Raises
+        ------
+        RecordingError
+            The disk refuses, and the operator wants to end.
+        """
+        for record in wanted:
+            self._submit(record)
+        self._barrier()
+
+    # ------------------------------------------------------------------ commands
+
+    def _obey(self) -> None:
+        for command in self._commands():
+            self._do(command)
+
+    def _do(self, command: Command) -> None:
+        said = f"{command.name} by {command.by}" + (f": {command.text}" if command.text else "")
+        match command.name:
+            case "note":
+                said = command.text
+            case "pause":
+                self._hold(True)
+            case "resume":
+                self._references_only = False
+                self._hold(False)
+            case "reference-only":
+                if not self._references:
+                    said += "; refused, the session has no reference images"
+                else:
+                    self._references_only = True
+            case "stop" | "abort":
+                self._ending = (
+                    "stopped by operator" if command.name == "stop" else "aborted by operator"
+                )
+        name = command.name.replace("-", "_")
+        self._event("info" if command.by == "operator" else "warning", name, said)
+        if self._ending == "stopped by operator":
+            self._hold(True)
+            self._settle()
+
+    def _hold(self, on: bool) -> None:  # noqa: FBT001  as the port's
+        if on != self._paused:
+            self._paused = on
+            self._rig.hold(on)
+            self._idle_since = None if on or self._busy else self._clock.monotonic()
+
+    def _settle(self) -> None:
+        """Wait for what the rig says of the presentation under way, and put it on disk."""
+        show, window = self._config.presentation, self._config.rig.window_ms
+        patience = (show.on_ms + show.off_ms + window[1]) / 1000 + 0.1
+        until = self._clock.monotonic() + patience
+        while self._busy and self._clock.monotonic() < until:
+            for event in self._rig.poll(_POLL_S):
+                self._hear(event)
+        self._barrier()
+        self._acknowledge()
+
+    # ------------------------------------------------------------------ forward
+
+    @property
+    def _busy(self) -> bool:
+        return any(one.in_flight for one in self._running.values())
+
+    def _advance(self) -> None:
+        """Do all that can be done without waiting, the earliest block first."""
+        for index in sorted(self._running):
+            one = self._running[index]
+            if one.shown_once and not one.in_flight:
+                pending = self._session.still_to_show(index, one.responses)
+                if pending:
+                    self._show(one, pending)
+                else:
+                    self._commit(one)
+        while len(self._running) < _BLOCKS_AT_ONCE and self._propose():
+            pass
+        for index in sorted(self._running):
+            one = self._running[index]
+            if one.shown_once:
+                continue
+            if not one.rendered:
+                break  # blocks are shown in their order
+            one.take_pictures()
+            self._show(one, self._session.still_to_show(index, one.responses))
+
+    def _propose(self) -> bool:
+        """Propose what is due and have it rendered; return whether anything was."""
+        before = self._clock.monotonic()
+        if self._references_only:
+            if len(self._running) > 1:
+                return False
+            block = self._session.propose_references()
+        elif self._session.can_propose:
+            block = self._session.propose()
+        else:
+            return False
+        now = self._clock.monotonic()
+        futures = [self._paint(proposal) for proposal in block.proposals]
+        self._running[block.index] = Running(block, futures, before, now - before)
+        return True
+
+    def _paint(self, proposal: Proposal) -> Future[Rendered]:
+        def paint() -> Rendered:
+            started = self._clock.monotonic()
+            images = self._generators[proposal.thread].render(proposal.codes)
+            pictures = tuple(Picture.of(image) for image in images)
+            return Rendered(proposal.thread, pictures, self._clock.monotonic() - started)
+
+        if self._painters is None:
+            raise RuntimeError("images are rendered inside run()")
+        return self._painters.submit(paint)
+
+    def _show(self, one: Running, pending: Sequence[int]) -> None:
+        """Put what is to be shown on disk, then ask the rig for it."""
+        block, show = one.block, self._config.presentation
+        blocked = self._blocked_s
+        if not one.recorded:
+            self._record_block(one)
+        parts = one.parts(pending, self._rig.next_attempt(block.index))
+        if again := len(one.known.keys() & {number for _, part in parts for number in part}):
+            self._event("info", "reshow", f"block {block.index}: {again} again")
+        one.shown_once = True
+        for number, part in parts:
+            self._sent(block.index, number, part)
+        self._barrier()
+        one.blocked_s += self._blocked_s - blocked
+        now, encode, send = (
+            self._clock.monotonic(),
+            self._rig.encode_seconds,
+            self._rig.send_seconds,
+        )
+        if self._idle_since is not None and pending:
+            one.idle_s += now - self._idle_since
+            self._idle_s += now - self._idle_since
+            self._idle_since = None
+        for number, part in parts:
+            self._rig.show(one.request(part, number, self._references, show))
+        one.in_flight.update(*(part for _, part in parts))
+        one.encode_s += self._rig.encode_seconds - encode
+        one.send_s += self._rig.send_seconds - send
+        if one.sent_at is None:
+            one.sent_at = self._clock.monotonic()
+
+    def _record_block(self, one: Running) -> None:
+        pictures = [p for row in one.pictures.values() for p in row]
+        if one.block.references:
+            pictures = [*self._references, *pictures]
+        for picture in pictures:
+            known = self._recorded_images.pop(picture.sha256, False) is None
+            self._recorded_images[picture.sha256] = None  # the last one seen is the last to go
+            if not known:
+                self._submit(records.ImagePixels(picture.sha256, Array.of(picture.pixels)))
+        while len(self._recorded_images) > _IMAGES_REMEMBERED:
+            del self._recorded_images[next(iter(self._recorded_images))]
+        self._submit(
+            one.proposed(
+                self._references,
+                self._reference_labels,
+                self._config.presentation,
+                time_ns=self._clock.time_ns(),
+            )
+        )
+        one.recorded = True
+
+    def _commit(self, one: Running) -> None:
+        """Let the optimizers learn, from what is on disk only."""
+        blocked = self._blocked_s
+        self._barrier()
+        self._acknowledge()
+        one.blocked_s += self._blocked_s - blocked
+        started = self._clock.monotonic()
+        outcome = self._session.commit(one.block.index, one.responses)
+        now = self._clock.monotonic()
+        del self._running[one.block.index]
+        budget = self._budget(one, score=now - started, now=now)
+        self._submit(
+            records.Committed(
+                block=one.block.index,
+                time_ns=self._clock.time_ns(),
+                threads=tuple(
+                    records.CommittedThread(
+                        t.thread, t.generation, Array.of(t.scores), Array.of(t.sem)
+                    )
+                    for t in outcome.threads
+                ),
+                reference_scores=tuple(Array.of(s) for s in outcome.reference_scores),
+                budget=budget,
+            )
+        )
+        self._report(one, outcome=outcome, budget=budget)
+        if self._watch is not None:
+            self._heed(self._watch.committed(one.block, outcome, budget))
+
+    def _budget(self, one: Running, *, score: float, now: float) -> records.TimeBudget:
+        sent_at = now if one.sent_at is None else one.sent_at
+        answered_at = now if one.answered_at is None else one.answered_at
+        return records.TimeBudget(
+            propose=one.propose_s,
+            render=one.render_s,
+            encode=one.encode_s,
+            send=one.send_s,
+            wait=max(0.0, answered_at - sent_at),
+            score=score,
+            journal=self._recorder.take_busy_seconds(),
+            blocked=one.blocked_s,
+            idle=one.idle_s,
+            total=now - one.proposed_at,
+        )
+
+    # ------------------------------------------------------------------ what comes back
+
+    def _listen(self) -> None:
+        futures = [f for one in self._running.values() for f in one.rendering if not f.done()]
+        if futures and not self._busy:
+            wait(futures, timeout=_POLL_S, return_when=FIRST_COMPLETED)
+            events = self._rig.poll(0.0)
+        else:
+            events = self._rig.poll(_POLL_RENDERING_S if futures else _POLL_S)
+        for event in events:
+            self._hear(event)
+        self._acknowledge()
+
+    def _hear(self, event: RigEvent) -> None:
+        match event:
+            case Responded(block, trials):
+                self._take(block, trials)
+            case Resent(block, attempt, presentations):
+                self._sent(block, attempt, presentations)
+                self._event("warning", "resent", f"block {block} sent again")
+            case RigJoined(hello):
+                self._event("info", "rig_joined", f"{hello.name} is back")
+            case RigLost(reason):
+                self._event("warning", "rig_lost", reason)
+            case Notice(level, text):
+                self._event(level, "rig_notice", text)
+            case _:
+                pass
+
+    def _take(self, block: int, trials: Sequence[TrialResult]) -> None:
+        one = self._running.get(block)
+        if one is None:
+            self._event("warning", "late_result", f"of block {block}, which is over: dropped")
+            return
+        for trial in trials:
+            key = (block, trial.presentation)
+            self._submit(
+                result_record(block, trial, self._clock.time_ns()),
+                lambda key=key: self._durable.append(key),
+            )
+            self._aborted += not one.take(trial).ok
+            self._answered += 1
+        one.answered_at = self._clock.monotonic()
+        if not self._busy and not self._paused:
+            self._idle_since = one.answered_at
+        self._report(one)
+        if self._watch is not None:
+            self._heed(self._watch.answered(one.block, trials, self._clock.time_ns()))
+
+    def _heed(self, said: Sequence[Command | str]) -> None:
+        for one in said:
+            if isinstance(one, Command):
+                self._do(one)
+            else:
+                self._event("warning", "watchdog", one)
+
+    def _acknowledge(self) -> None:
+        blocks: dict[int, list[int]] = {}
+        while self._durable:
+            block, number = self._durable.popleft()
+            blocks.setdefault(block, []).append(number)
+        for block, numbers in blocks.items():
+            self._rig.ack(block, numbers)
+
+    # ------------------------------------------------------------------ the record
+
+    def _sent(self, block: int, attempt: int, presentations: Sequence[int]) -> None:
+        self._submit(records.Sent(block, attempt, tuple(presentations), self._clock.time_ns()))
+
+    def _event(self, level: str, name: str, text: str) -> None:
+        logger.log(logging.getLevelNamesMapping()[level.upper()], "%s: %s", name, text)
+        self._submit(event_record(self._clock.time_ns(), level, name, text))
+        self._report(None, event=text)
+
+    def _submit(
+        self, record: records.AnyRecord, on_durable: Callable[[], None] | None = None
+    ) -> None:
+        self._until_stored(partial(self._recorder.submit, record, on_durable))
+
+    def _barrier(self) -> None:
+        started = self._clock.monotonic()
+        self._until_stored(self._recorder.barrier)
+        self._blocked_s += self._clock.monotonic() - started
+
+    def _until_stored(self, act: Callable[[], None]) -> None:
+        """Do `act`; while the disk refuses, say so and try again: nothing is shown meanwhile.
+
+        A full disk is made room on by a person, in minutes; what was measured waits in memory,
+        and with the rig, which forgets no result before it is acknowledged.
+        """
+        while True:
+            try:
+                act()
+            except RecordingError as exc:
+                if any(command.name in {"stop", "abort"} for command in self._commands()):
+                    raise
+                logger.error("%s", exc)  # noqa: TRY400  the place is known; the message says all
+                text = f"paused, the disk refuses: {exc}. Trying again every {_RETRY_S:.0f} s"
+                self._report(None, event=text)
+                self._clock.sleep(_RETRY_S)
+                self._recorder.retry()
+            else:
+                return
+
+    def _report(
+        self,
+        one: Running | None,
+        *,
+        outcome: Outcome | None = None,
+        budget: records.TimeBudget | None = None,
+        event: str = "",
+    ) -> None:
+        state = "paused" if self._paused else "running"
+        if self._references_only and not self._paused:
+            state = "reference-only"
+        self._on_progress(
+            Progress(
+                generation=min(self._session.generations_done),
+                generations=self._session.generations,
+                shown=0 if one is None else one.valid,
+                planned=0 if one is None else len(one.block.presentations),
+                aborted=self._aborted,
+                presentations=self._answered,
+                elapsed_s=self._clock.monotonic() - self._started,
+                idle_s=self._idle_s,
+                state=state,
+                outcome=outcome,
+                budget=budget,
+                event=event,
+            )
+        )
+
+
+def event_record(time_ns: int, level: str, name: str, text: str) -> records.Event:
+    """Return an event's record; an unknown level counts as a warning."""
+    match level:
+        case "info" | "error":
+            return records.Event(time_ns, level, name, text)
+        case _:
+            return records.Event(time_ns, "warning", name, text)

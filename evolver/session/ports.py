@@ -1,0 +1,147 @@
+"""What the loop needs of the world: a rig, a recorder, a clock, commands, somebody who watches.
+
+Protocols and values only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias
+
+from evolver.journal import records
+from evolver.session.schedule import Block, Outcome
+from rig_bridge.events import RigEvent
+from rig_bridge.trials import ShowRequest, TrialResult
+
+
+class RigPort(Protocol):
+    """What shows images and answers with responses."""
+
+    @property
+    def encode_seconds(self) -> float:
+        """Time spent turning requests into frames since the beginning."""
+        ...
+
+    @property
+    def send_seconds(self) -> float:
+        """Time spent handing frames over since the beginning."""
+        ...
+
+    def next_attempt(self, block: int) -> int:
+        """Return the attempt number that the next `show` of this block must have."""
+        ...
+
+    def show(self, request: ShowRequest) -> None:
+        """Ask for presentations; returns at once."""
+        ...
+
+    def hold(self, on: bool) -> None:  # noqa: FBT001  it is the state that is wanted
+        """Show nothing more after the presentation under way, until told to go on."""
+        ...
+
+    def poll(self, timeout_s: float) -> list[RigEvent]:
+        """Return what happened; wait at most `timeout_s` for it."""
+        ...
+
+    def ack(self, block: int, presentations: Sequence[int]) -> None:
+        """Say that these results are on disk, so that the rig may forget them."""
+        ...
+
+
+class Recorder(Protocol):
+    """Where records go."""
+
+    def submit(
+        self, record: records.AnyRecord, on_durable: Callable[[], None] | None = None
+    ) -> None:
+        """Take a record; returns at once. `on_durable` is called from another OS thread."""
+        ...
+
+    def barrier(self) -> None:
+        """Return when everything submitted is on disk."""
+        ...
+
+    def retry(self) -> None:
+        """Forget a storage error and write again what it held up."""
+        ...
+
+    def take_busy_seconds(self) -> float:
+        """Return the time spent writing and syncing since this was last asked."""
+        ...
+
+
+class Clock(Protocol):
+    """Time, handed in."""
+
+    def time_ns(self) -> int:
+        """Return ns since the unix epoch."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Return after so long."""
+        ...
+
+
+CommandName: TypeAlias = Literal["pause", "resume", "stop", "abort", "reference-only", "note"]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What an operator, or a rule of the session file, wants of a session.
+
+    pause: show nothing more after the presentation under way. resume: go on; also after
+    reference-only. stop: end after the presentation under way. abort: end at once.
+    reference-only: nothing but reference images after the blocks that are on their way.
+    note: keep a text in the record.
+    """
+
+    name: CommandName
+    text: str = ""  # the note; why
+    by: str = "operator"
+
+
+Commands: TypeAlias = Callable[[], Sequence[Command]]
+"""Asked often; returns what was commanded since it was last asked."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Progress:
+    """What a person watching wants to know."""
+
+    generation: int  # committed by every thread
+    generations: int
+    shown: int  # presentations answered in the block under way
+    planned: int  # presentations in it
+    aborted: int  # in the session
+    presentations: int  # answered in the session
+    elapsed_s: float  # since the first block, pauses included
+    idle_s: float  # the rig had nothing to show, for want of the engine; pauses not included
+    state: str  # "running", "paused", "reference-only"
+    outcome: Outcome | None  # of a block just committed; None between
+    budget: records.TimeBudget | None
+    event: str  # what happened besides; empty mostly
+
+
+class Watch(Protocol):
+    """Looks at what passes and says when something is wrong; never waits, never raises."""
+
+    def answered(
+        self, block: Block, trials: Sequence[TrialResult], time_ns: int
+    ) -> Sequence[Command | str]:
+        """Take results and when they came, ns; return warnings, or commands by rule."""
+        ...
+
+    def committed(
+        self, block: Block, outcome: Outcome, budget: records.TimeBudget
+    ) -> Sequence[Command | str]:
+        """Take a scored block; return the same."""
+        ...
+
+    def summary(self) -> Sequence[str]:
+        """Return what is worth keeping of the whole session."""
+        ...

@@ -1,0 +1,409 @@
+"""The loop's logic: propose a block, see what came back, say what is still to show, commit.
+
+Values only: no sockets, no files, no clock, no pixels. Whoever runs it renders the codes, shows
+the images and hands in what came back; the same calls with the same values give the same
+session, whether an animal, a simulation or a replayed journal answers.
+
+A block is what is presented between two updates, in a seeded balanced order: one generation of
+every thread that is due, reference images, or both, by the session's schedule. Blocks may
+overlap, so that a rig has something to show while the next generation is computed: a block can
+be proposed as soon as none of its threads waits for the scores of an earlier one. Whatever the
+timing, the blocks are the same. Between `propose` and `commit`, `still_to_show` applies the
+missing-trial policy.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evolver.errors import MissingResponseError, OrderError
+from evolver.responses import Form
+from evolver.session.fitness import Fitness, mean_and_sem
+from evolver.types import Codes, Optimizer, Scores
+
+REFERENCE = -1
+"""Thread number of a reference image's presentation."""
+
+Schedule: TypeAlias = Literal["together", "references", "alternate"]
+"""Which threads and references share a block.
+
+together: every thread and the references; nothing can be shown while the next is computed.
+references: every thread, then the references as a block of their own, and so on.
+alternate: threads take turns, each with the references.
+"""
+
+_LEAST_TO_LEARN_FROM = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Thread:
+    """One optimizer and the fitness it climbs; which generator renders it is not known here."""
+
+    name: str
+    optimizer: Optimizer
+    fitness: Fitness
+    rng: np.random.Generator  # the optimizer's own, read for the record and never drawn from
+
+
+@dataclass(frozen=True, slots=True)
+class Presentation:
+    """One showing of one image."""
+
+    presentation: int  # unique in the session, in the order of showing
+    thread: int  # index, or REFERENCE
+    row: int  # of the thread's codes, or of the reference images
+    repeat: int  # from 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Proposal:
+    """One thread's generation inside a block."""
+
+    thread: int
+    generation: int  # from 0
+    codes: Codes  # (n, d)
+    state: Any  # the optimizer's, before it was asked
+    rng_state: str  # JSON of the random stream's state, before it was asked
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """What is presented between two updates."""
+
+    index: int
+    proposals: tuple[Proposal, ...]  # of the threads that are due; none: references only
+    references: int  # reference images in it
+    presentations: tuple[Presentation, ...]
+
+    def proposal_of(self, thread: int) -> Proposal:
+        """Return what thread number `thread` proposed in this block; it must be in it."""
+        return next(p for p in self.proposals if p.thread == thread)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Response:
+    """What came back for one showing; of an aborted one only that it was."""
+
+    presentation: int
+    ok: bool
+    form: Form
+    arrays: Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ThreadOutcome:
+    """What one thread's optimizer was told."""
+
+    thread: int
+    generation: int
+    scores: Scores  # (n,) NaN where an image has no valid showing
+    sem: Scores  # (n,) NaN where it has fewer than two
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """A block, scored and learnt from."""
+
+    block: int
+    threads: tuple[ThreadOutcome, ...]
+    reference_scores: tuple[Scores, ...]  # a thread each, by its fitness: (references,)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Position:
+    """Where a session stands, for one that goes on after an interruption."""
+
+    next_block: int
+    next_presentation: int
+    generations: tuple[int, ...]  # proposed so far, a thread each
+    last_was_threads: bool  # whether the last block proposed had any thread in it
+    pending: tuple[Block, ...]  # proposed, not committed
+
+
+class Session:
+    """Any number of threads, evolved block by block.
+
+    Parameters
+    ----------
+    threads : at least one; where `position` is given, asked for what is pending in it
+    references : int >= 0, reference images a block that has any
+    repeats : int >= 1, showings of each image in a block
+    generations : int >= 1, the session is finished after so many a thread
+    order : block index -> the random generator of that block's order; a stream a block, so
+        that an order depends on nothing that happened before
+    schedule : which threads and references share a block
+    position : where an interrupted session stood; None: at its beginning
+    """
+
+    def __init__(
+        self,
+        threads: Sequence[Thread],
+        *,
+        references: int,
+        repeats: int,
+        generations: int,
+        order: Callable[[int], np.random.Generator],
+        schedule: Schedule = "together",
+        position: Position | None = None,
+    ) -> None:
+        self.threads = tuple(threads)
+        self.references = references
+        self.generations = generations
+        self._repeats = repeats
+        self._order = order
+        self._schedule: Schedule = schedule
+        start = position or Position(0, 0, (0,) * len(self.threads), False, ())
+        self._next_block = start.next_block
+        self._next_presentation = start.next_presentation
+        self._proposed = list(start.generations)
+        self._last_was_threads = start.last_was_threads
+        self._pending = {block.index: block for block in start.pending}
+
+    @property
+    def generations_done(self) -> tuple[int, ...]:
+        """Generations committed, a thread each."""
+        waiting = self._waiting()
+        return tuple(n - (k in waiting) for k, n in enumerate(self._proposed))
+
+    @property
+    def pending(self) -> tuple[Block, ...]:
+        """Blocks proposed and not committed, in order."""
+        return tuple(self._pending[index] for index in sorted(self._pending))
+
+    @property
+    def finished(self) -> bool:
+        """Whether every block of the schedule has been committed."""
+        return not self._pending and self._due() is None
+
+    @property
+    def can_propose(self) -> bool:
+        """Whether the next block of the schedule waits for nothing."""
+        due = self._due()
+        return due is not None and self._waiting().isdisjoint(due[0])
+
+    def propose(self) -> Block:
+        """Return the next block of the schedule.
+
+        Raises
+        ------
+        OrderError
+            One of its threads has a block that is not committed, or there is no next block.
+        """
+        due = self._due()
+        if due is None:
+            raise OrderError(f"the session is finished after {self.generations} generations")
+        if late := self._waiting().intersection(due[0]):
+            waiting = next(
+                b.index for b in self.pending if any(p.thread in late for p in b.proposals)
+            )
+            raise OrderError(
+                f"a thread learns before it proposes: commit block {waiting} first"
+            )
+        return self._propose(*due)
+
+    def propose_references(self) -> Block:
+        """Return a block of reference images only, whatever the schedule.
+
+        Raises
+        ------
+        OrderError
+            The session has no reference images.
+        """
+        if not self.references:
+            raise OrderError("a session without reference images has none to show")
+        return self._propose((), self.references)
+
+    def _due(self) -> tuple[tuple[int, ...], int] | None:
+        """Return the threads and the number of references of the next block; None: finished."""
+        if self._schedule == "references" and self._last_was_threads and self.references:
+            return (), self.references
+        left = [k for k, n in enumerate(self._proposed) if n < self.generations]
+        if not left:
+            return None
+        if self._schedule == "alternate":
+            return (min(left, key=lambda k: self._proposed[k]),), self.references
+        return tuple(left), self.references if self._schedule == "together" else 0
+
+    def _waiting(self) -> set[int]:
+        """Return the threads whose last generation is not committed."""
+        return {p.thread for block in self._pending.values() for p in block.proposals}
+
+    def _propose(self, threads: Sequence[int], references: int) -> Block:
+        proposals: list[Proposal] = []
+        for index in threads:
+            thread = self.threads[index]
+            state = thread.optimizer.state
+            rng_state = json.dumps(thread.rng.bit_generator.state)
+            codes = thread.optimizer.ask()
+            proposals.append(Proposal(index, self._proposed[index], codes, state, rng_state))
+        groups = [len(p.codes) for p in proposals] + [references]
+        presentations: list[Presentation] = []
+        rng = self._order(self._next_block)
+        for repeat in range(self._repeats):
+            for group, row in balanced_order(groups, rng):
+                thread = proposals[group].thread if group < len(proposals) else REFERENCE
+                number = self._next_presentation + len(presentations)
+                presentations.append(Presentation(number, thread, row, repeat))
+        block = Block(self._next_block, tuple(proposals), references, tuple(presentations))
+        self._next_presentation += len(presentations)
+        self._next_block += 1
+        for index in threads:
+            self._proposed[index] += 1
+        self._last_was_threads = bool(threads)
+        self._pending[block.index] = block
+        return block
+
+    def still_to_show(self, index: int, responses: Sequence[Response]) -> tuple[int, ...]:
+        """Return the presentations of a pending block that must be shown (again), in order.
+
+        An aborted showing of a thread that re-shows comes back until it succeeds or was shown
+        `max_attempts` times; a reference image comes back if any thread re-shows, so that the
+        yardstick is as complete as what it measures. One without any response yet always
+        comes back. So does, whatever the policy, every aborted one of a thread that has fewer
+        than two scored images: there is no learning from such a generation, and going on
+        without the animal would waste it.
+
+        Parameters
+        ----------
+        index : the block's
+        responses : all that came for this block so far, several for one presentation allowed
+
+        Raises
+        ------
+        MissingResponseError
+            A presentation was aborted where the policy is to fail.
+        OrderError
+            The block is not pending.
+        """
+        block = self._pending_block(index)
+        valid = {r.presentation for r in responses if r.ok}
+        tries: dict[int, int] = {}
+        for response in responses:
+            tries[response.presentation] = tries.get(response.presentation, 0) + 1
+        scored: dict[int, set[int]] = {p.thread: set() for p in block.proposals}
+        for p in block.presentations:
+            if p.presentation in valid and p.thread != REFERENCE:
+                scored[p.thread].add(p.row)
+        again: list[int] = []
+        for p in block.presentations:
+            if p.presentation in valid:
+                continue
+            tried = tries.get(p.presentation, 0)
+            if tried and p.thread != REFERENCE:
+                self._fail_if_so_decided(block, p)
+            if tried < self._attempts(p) or (
+                p.thread != REFERENCE and len(scored[p.thread]) < _LEAST_TO_LEARN_FROM
+            ):
+                again.append(p.presentation)
+        return tuple(again)
+
+    def commit(self, index: int, responses: Sequence[Response]) -> Outcome:
+        """Score a pending block and let the optimizers of its threads learn from it.
+
+        An image whose showings were all aborted is left out, and its weight goes to the others.
+
+        Parameters
+        ----------
+        index : the block's
+        responses : all that came for it; aborted ones are not counted
+
+        Raises
+        ------
+        DataError
+            A response's arrays are not what they must be; nothing was learnt.
+        OrderError
+            The block is not pending, or a thread has fewer than two scored images
+            (`still_to_show` names what to show first); nothing was learnt.
+        """
+        block = self._pending_block(index)
+        place = {p.presentation: p for p in block.presentations}
+        valid = [r for r in responses if r.ok and r.presentation in place]
+        scored: dict[int, list[list[float]]] = {
+            p.thread: [[] for _ in p.codes] for p in block.proposals
+        }
+        reference: list[list[list[float]]] = [
+            [[] for _ in range(block.references)] for _ in self.threads
+        ]
+        for response in valid:
+            p = place[response.presentation]
+            if p.thread == REFERENCE:
+                for thread, rows in zip(self.threads, reference, strict=True):
+                    rows[p.row].append(thread.fitness.score(response.form, response.arrays))
+            else:
+                fitness = self.threads[p.thread].fitness
+                scored[p.thread][p.row].append(fitness.score(response.form, response.arrays))
+
+        outcomes: list[ThreadOutcome] = []
+        for proposal in block.proposals:
+            mean, sem = mean_and_sem(scored[proposal.thread])
+            count = int(np.isfinite(mean).sum())
+            if count < _LEAST_TO_LEARN_FROM:
+                raise OrderError(
+                    f"a generation needs {_LEAST_TO_LEARN_FROM} scored images to learn from; "
+                    f"thread {self.threads[proposal.thread].name!r} has {count} in block "
+                    f"{block.index}. Show what still_to_show() names first"
+                )
+            outcomes.append(ThreadOutcome(proposal.thread, proposal.generation, mean, sem))
+        for proposal, outcome in zip(block.proposals, outcomes, strict=True):
+            shown = np.flatnonzero(np.isfinite(outcome.scores))
+            optimizer = self.threads[proposal.thread].optimizer
+            optimizer.tell(proposal.codes[shown], outcome.scores[shown])
+        del self._pending[index]
+        return Outcome(
+            block.index,
+            tuple(outcomes),
+            tuple(mean_and_sem(rows)[0] for rows in reference),
+        )
+
+    def _attempts(self, p: Presentation) -> int:
+        """Return how often `p` is shown at most, by its thread's policy."""
+        watching = self.threads if p.thread == REFERENCE else (self.threads[p.thread],)
+        policies = [thread.fitness for thread in watching]
+        return max((f.max_attempts for f in policies if f.missing == "reshow"), default=1)
+
+    def _fail_if_so_decided(self, block: Block, p: Presentation) -> None:
+        thread = self.threads[p.thread]
+        if thread.fitness.missing == "fail":
+            raise MissingResponseError(
+                f"every showing must be valid (missing = 'fail'); presentation "
+                f"{p.presentation} of thread {thread.name!r} in block {block.index} was "
+                "aborted. With missing = 'reshow' or 'drop' the session goes on"
+            )
+
+    def _pending_block(self, index: int) -> Block:
+        if index not in self._pending:
+            raise OrderError(
+                f"block {index} must be proposed and not committed yet; pending are "
+                f"{sorted(self._pending) or 'none'}"
+            )
+        return self._pending[index]
+
+
+def balanced_order(groups: Sequence[int], rng: np.random.Generator) -> list[tuple[int, int]]:
+    """Return a random order in which every group is spread evenly over the whole.
+
+    Group g's m members, in random order, are placed one in each of m equal parts of the
+    block, at a random place within the part. So at any moment each group has had its share of
+    the showings to within one, and slow drift of the recording falls on all groups alike.
+
+    Parameters
+    ----------
+    groups : members of each group
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    list of (group, member), every member once
+    """
+    places: list[tuple[float, int, int]] = []
+    for group, m in enumerate(groups):
+        members = rng.permutation(m)
+        at = (np.arange(m) + rng.random(m)) / max(m, 1)
+        places += [(float(t), group, int(i)) for t, i in zip(at, members, strict=True)]
+    return [(group, member) for _, group, member in sorted(places)]

@@ -1,0 +1,257 @@
+"""Looks at what passes in a session and says when something is wrong, or pauses by rule.
+
+Values in, words and commands out: no clock, no I/O. Each watchdog is something labs have lost
+sessions to. One that barked is silent until what it watches was good again, so that a warning
+is said once and not with every block.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evolver.config.tables import Config, WatchdogsTable
+from evolver.journal import records
+from evolver.session.ports import Command
+from evolver.session.schedule import Block, Outcome
+from rig_bridge.clocks import ClockFit
+from rig_bridge.messages import Hello
+from rig_bridge.trials import TrialResult
+
+_CLOCKED_EVERY_NS = 1_000_000_000
+
+Bark: TypeAlias = list[Command | str]
+
+_NORMAL_BLOCKS = 5
+"""Blocks at the beginning that say what is normal."""
+_RECENT = 200
+"""Showings that say how a recording is doing."""
+_ENOUGH = 40
+"""Showings before a share of them is believed."""
+
+
+@dataclass(slots=True, eq=False)
+class _Normal:
+    """A number a block, compared with its first blocks."""
+
+    first: list[float] = field(default_factory=list[float])
+
+    def distance(self, mean: float, error: float) -> float | None:
+        """Return how far `mean` is from normal, in standard deviations, once known."""
+        if len(self.first) < _NORMAL_BLOCKS:
+            self.first.append(mean)
+            return None
+        spread = float(np.std(self.first, ddof=1))
+        return abs(mean - self.mean) / max(float(np.hypot(spread, error)), 1e-9)
+
+    @property
+    def mean(self) -> float:
+        """What is normal."""
+        return float(np.mean(self.first))
+
+
+@dataclass(slots=True, eq=False)
+class Watchdogs:
+    """All the watchdogs of one session; a `Watch`.
+
+    Parameters
+    ----------
+    table : the session file's [watchdogs]
+    units : rows of the rig's unit table that scores are made of, and their labels
+    n_units : rows of that table
+    presentation_s : what one showing takes as planned, seconds
+    window_ms : in which spikes are recorded, from onset
+    """
+
+    table: WatchdogsTable
+    units: Mapping[int, str]
+    n_units: int
+    presentation_s: float
+    window_ms: tuple[float, float]
+    _valid: deque[bool] = field(default_factory=lambda: deque[bool](maxlen=_RECENT))
+    _in_a_row: int = 0
+    _silent: dict[int, int] = field(default_factory=dict[int, int])  # showings without a spike
+    _rates: dict[int, deque[float]] = field(default_factory=dict[int, "deque[float]"])
+    _before: list[float] = field(default_factory=list[float])  # spikes before onset, a showing
+    _baseline: _Normal = field(default_factory=_Normal)
+    _references: dict[int, _Normal] = field(default_factory=dict[int, _Normal])
+    _barked: set[str] = field(default_factory=set[str])
+    _clock: ClockFit = field(init=False)
+    _clocked_ns: int = -_CLOCKED_EVERY_NS  # when it was last handed a pair of times
+
+    def __post_init__(self) -> None:
+        """Have a clock's fit with this session's threshold."""
+        self._clock = ClockFit(span_s=3600.0, step_s=self.table.clock_s, alarm_s=3600.0)
+
+    @classmethod
+    def of(cls, config: Config, hello: Hello) -> Watchdogs:
+        """Return the watchdogs of a session file, for a rig that has its units."""
+        labels = [unit.label for unit in hello.units]
+        wanted = {u for k in range(len(config.threads)) for u in config.fitness_of(k).units}
+        rows = {u if isinstance(u, int) else labels.index(u) for u in wanted}
+        show = config.presentation
+        return cls(
+            config.watchdogs,
+            {row: labels[row] for row in sorted(rows)},
+            len(labels),
+            (show.on_ms + show.off_ms) / 1000,
+            config.rig.window_ms,
+        )
+
+    def answered(self, block: Block, trials: Sequence[TrialResult], time_ns: int) -> Bark:  # noqa: ARG002  as `Watch`
+        """Take results and when they came, ns; return warnings, or commands by rule."""
+        said = self._clocks(trials, time_ns)
+        for trial in trials:
+            ok = trial.status == "ok"
+            self._valid.append(ok)
+            self._in_a_row = 0 if ok else self._in_a_row + 1
+            if not ok and "loss" in trial.reason:
+                said += self._bark("spike loss", f"spikes were lost: {trial.reason}")
+            elif ok and trial.form == "spikes":
+                self._good("spike loss")
+                self._count(trial.arrays)
+        return [*said, *self._aborts(), *self._units()]
+
+    def committed(self, block: Block, outcome: Outcome, budget: records.TimeBudget) -> Bark:
+        """Take a scored block; return the same."""
+        planned = len(block.presentations) * self.presentation_s
+        slow = budget.wait > planned * self.table.slow_block + 1.0
+        said = self._judge(
+            "pace",
+            slow,
+            f"block {block.index} took {budget.wait:.0f} s on the rig instead of "
+            f"{planned:.0f} s",
+        )
+        said += self._judge(
+            "idle",
+            budget.idle > self.table.idle_s,
+            f"the rig had nothing to show for {budget.idle:.1f} s before block {block.index}, "
+            f"whose images took {budget.render:.1f} s to render",
+        )
+        return [*said, *self._drift_of_baseline(), *self._drift_of_references(outcome)]
+
+    def summary(self) -> list[str]:
+        """Return what is worth keeping of the whole session: how the two clocks went."""
+        line, left = self._clock.line, self._clock.residual
+        if line is None:
+            return []
+        text = (
+            f"the rig's clock against the engine's: rate {(1 / line.rate - 1) * 1e6:+.1f} "
+            f"millionths, {self._clock.steps} jumps; residual of the last {left.pairs} answers "
+            f"{left.rms_s * 1e3:.1f} ms rms, {left.max_s * 1e3:.1f} ms at most, network and "
+            "grouping of answers included"
+        )
+        return [text]
+
+    # ------------------------------------------------------------------ the single dogs
+
+    def _clocks(self, trials: Sequence[TrialResult], time_ns: int) -> Bark:
+        # The last showing is the one that waited least. A simulated clock keeps its own time.
+        last = max((t.offset_ns for t in trials if t.onset_source != "simulated"), default=0)
+        if not last or time_ns - self._clocked_ns < _CLOCKED_EVERY_NS:
+            return []
+        self._clocked_ns = time_ns
+        line = self._clock.line
+        off = 0.0 if line is None else (time_ns - line.at(last)) / 1e9
+        jumped = self._clock.add(last, time_ns)
+        text = (
+            f"the rig's clock jumped by {-off:+.3f} s against the engine's, or its answers "
+            "come with another delay: set no clock during a session, and look at the network"
+        )
+        return self._judge("clock", jumped, text)
+
+    def _aborts(self) -> Bark:
+        n = len(self._valid)
+        share = 1 - sum(self._valid) / n if n else 0.0
+        if self._in_a_row >= self.table.aborts_in_a_row:
+            return self._bark("aborts", f"the last {self._in_a_row} showings were aborted")
+        many = n >= _ENOUGH and share > self.table.abort_share
+        return self._judge("aborts", many, f"{share:.0%} of the last {n} showings were aborted")
+
+    def _count(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        rows = arrays["units"].astype(np.int64)
+        counts = np.bincount(rows, minlength=self.n_units)
+        seconds = (self.window_ms[1] - self.window_ms[0]) / 1000
+        early = np.bincount(rows[arrays["times_ms"] < 0], minlength=self.n_units)
+        self._before.append(float(sum(early[row] for row in self.units)))
+        for row in self.units:
+            fired = float(counts[row])
+            self._silent[row] = 0 if fired else self._silent.get(row, 0) + 1
+            self._rates.setdefault(row, deque(maxlen=_ENOUGH)).append(fired / seconds)
+
+    def _units(self) -> Bark:
+        said: Bark = []
+        for row, label in self.units.items():
+            silent = self._silent.get(row, 0)
+            said += self._judge(
+                "dead unit",
+                silent >= self.table.silent_showings,
+                f"unit {row} ({label}) fired no spike in {silent} showings",
+                which=row,
+            )
+            rates = self._rates.get(row, ())
+            mean = float(np.mean(rates)) if len(rates) == _ENOUGH else 0.0
+            said += self._judge(
+                "noisy unit",
+                mean > self.table.noisy_hz,
+                f"unit {row} ({label}) fires {mean:.0f} spikes/s, more than a neuron does",
+                which=row,
+            )
+        return said
+
+    def _drift_of_baseline(self) -> Bark:
+        if self.window_ms[0] >= 0 or len(self._before) < 2:
+            return []
+        before, self._before = np.array(self._before), []
+        seconds = -self.window_ms[0] / 1000 * len(self.units)
+        rate = float(before.mean()) / seconds
+        error = float(before.std(ddof=1)) / np.sqrt(len(before)) / seconds
+        away = self._baseline.distance(rate, float(error))
+        if away is None:
+            return []
+        text = f"the baseline is {rate:.1f} spikes/s; it was {self._baseline.mean:.1f} at first"
+        return self._judge("baseline", away > self.table.drift_sd, text)
+
+    def _drift_of_references(self, outcome: Outcome) -> Bark:
+        said: Bark = []
+        for k, scores in enumerate(outcome.reference_scores):
+            valid = scores[np.isfinite(scores)]
+            if len(valid) < 2:
+                continue
+            normal = self._references.setdefault(k, _Normal())
+            mean = float(valid.mean())
+            away = normal.distance(mean, float(valid.std(ddof=1)) / float(np.sqrt(len(valid))))
+            if away is not None:
+                said += self._judge(
+                    "drift",
+                    away > self.table.drift_sd,
+                    f"the references score {mean:.1f} by thread {k}'s fitness; at first they "
+                    f"scored {normal.mean:.1f}",
+                    which=k,
+                )
+        return said
+
+    # ------------------------------------------------------------------ barking
+
+    def _judge(self, name: str, bad: bool, text: str, *, which: int = 0) -> Bark:  # noqa: FBT001  the verdict
+        if bad:
+            return self._bark(name, text, which=which)
+        self._good(name, which=which)
+        return []
+
+    def _bark(self, name: str, text: str, *, which: int = 0) -> Bark:
+        key = f"{name} {which}"
+        if key in self._barked:
+            return []
+        self._barked.add(key)
+        if name in self.table.pause_on:
+            return [Command("pause", text, by=f"the watchdog '{name}'")]
+        return [f"{name}: {text}"]
+
+    def _good(self, name: str, *, which: int = 0) -> None:
+        self._barked.discard(f"{name} {which}")

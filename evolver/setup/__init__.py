@@ -1,0 +1,7 @@
+"""From a session file to the parts of a session, once; what is checked before the first image.
+
+build           generators, optimizers, references, and the session they make
+simulated_rig   CNN units as spiking neurons, here or across a socket
+preflight       what is checked before the first image is shown
+resume          from a journal to a session that goes on
+"""

@@ -1,0 +1,204 @@
+"""What is checked before the first image is shown.
+
+Knows the parts of a session and the machine they run on; says what it found, in words, and
+leaves it to others to go on or not. Each check is a thing that labs have lost sessions to.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from msgspec import Struct
+
+from evolver.config.tables import Config
+from evolver.setup.build import References
+from evolver.types import Generator
+from rig_bridge.messages import Hello
+
+_MINUTES_LEFT = 30.0
+_SPIKE_BYTES = 8  # a time and a unit
+_RECORD_BYTES = 400  # of one result, beside its spikes
+_SPIKES_A_SECOND = 30.0  # of one unit, generously
+_OLDEST_YEAR = 2025
+
+
+class Check(Struct, frozen=True, forbid_unknown_fields=True):
+    """One pre-flight check."""
+
+    name: str
+    verdict: str  # "good", "warning", "bad"
+    text: str
+
+
+def before_the_rig(
+    config: Config,
+    generators: Sequence[Generator],
+    references: References,
+    folder: Path,
+    *,
+    time_ns: int,
+    monotonic: Callable[[], float],
+) -> tuple[Check, ...]:
+    """Check what can be checked without a rig: weights, memory and speed, disk, clock, screen.
+
+    Parameters
+    ----------
+    config, generators, references : the session's parts
+    folder : its recording's
+    time_ns : ns since the unix epoch
+    monotonic : seconds
+    """
+    return (
+        *_weights(config, generators),
+        *_render(config, generators, monotonic),
+        _clock(folder, time_ns),
+        _receptive_field(config, time_ns),
+        _references(references),
+    )
+
+
+def with_the_rig(
+    config: Config, generators: Sequence[Generator], hello: Hello, folder: Path, *, n: int
+) -> tuple[Check, ...]:
+    """Check what the rig said: the units that scores are made of, its screen, the disk's room.
+
+    Parameters
+    ----------
+    hello : what the rig said
+    n : presentations a generation of all threads
+    """
+    labels = [unit.label for unit in hello.units]
+    checks = [Check("rig", "good", f"{hello.name} ({hello.software}), {len(labels)} units")]
+    for thread, table in enumerate(config.threads):
+        for wanted in config.fitness_of(thread).units:
+            index = wanted if isinstance(wanted, int) else labels.index(wanted)
+            unit = hello.units[index]
+            text = (
+                f"{table.name} climbs unit {index}: channel {unit.channel}, unit {unit.unit}"
+                f"{', ' + unit.area if unit.area else ''}, {unit.label!r}"
+            )
+            checks.append(Check("unit", "good", text))
+    checks += [_screen(config, hello), _disk(config, generators, hello, folder, n)]
+    return tuple(checks)
+
+
+def _weights(config: Config, generators: Sequence[Generator]) -> Iterator[Check]:
+    for table, generator in zip(config.threads, generators, strict=True):
+        text = f"{table.name}: {generator.name}, sha256 {generator.sha256[:12]}…"
+        yield Check("weights", "good", text)
+
+
+def _render(
+    config: Config, generators: Sequence[Generator], monotonic: Callable[[], float]
+) -> Iterator[Check]:
+    """Render a whole generation, as the first block will: what memory lacks is missed now."""
+    show = config.presentation
+    for table, generator in zip(config.threads, generators, strict=True):
+        n = table.popsize or 4 + int(3 * np.log2(generator.d))
+        began = monotonic()
+        try:
+            generator.render(np.zeros((n, generator.d)))
+        except (RuntimeError, MemoryError) as exc:  # torch raises RuntimeError without memory
+            said = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
+            yield Check("render", "bad", f"{table.name}: {n} images cannot be rendered: {said}")
+            continue
+        seconds = monotonic() - began
+        hidden = config.references.count * (show.on_ms + show.off_ms) / 1000 * show.repeats
+        text = f"{table.name}: {n} images in {seconds:.2f} s"
+        late = config.presentation.schedule == "references" and seconds > hidden
+        if late:
+            text += (
+                f", longer than the {hidden:.1f} s in which the references are shown: the rig "
+                "will wait. More references, or schedule = 'alternate', would hide it"
+            )
+        yield Check("render", "warning" if late else "good", text)
+
+
+def _clock(folder: Path, time_ns: int) -> Check:
+    now = datetime.fromtimestamp(time_ns / 1e9, tz=UTC)
+    text = f"{now:%Y-%m-%d %H:%M:%S} UTC"
+    if now.year < _OLDEST_YEAR:
+        return Check("clock", "bad", f"it is said to be {text}: set the clock")
+    newest = max(
+        (path.stat().st_mtime for path in folder.parent.iterdir() if path != folder),
+        default=0.0,
+    )
+    if newest > time_ns / 1e9 + 60:
+        return Check(
+            "clock",
+            "warning",
+            f"{text} is before the last recording in {folder.parent} was made",
+        )
+    return Check("clock", "good", text)
+
+
+def _receptive_field(config: Config, time_ns: int) -> Check:
+    show = config.presentation
+    x, y = show.position_deg
+    text = f"image {show.size_deg:g}° wide, {x:+g}° right and {y:+g}° up of fixation"
+    if show.mapped is None:
+        return Check(
+            "receptive field",
+            "warning",
+            f"{text}; presentation.mapped does not say when it was mapped",
+        )
+    today = datetime.fromtimestamp(time_ns / 1e9).astimezone().date()
+    if show.mapped != today:
+        return Check(
+            "receptive field", "warning", f"{text}; mapped on {show.mapped}, today is {today}"
+        )
+    return Check("receptive field", "good", f"{text}; mapped today")
+
+
+def _references(references: References) -> Check:
+    if not references.images:
+        return Check(
+            "references",
+            "warning",
+            "none: drift of the recording cannot be told from evolution",
+        )
+    return Check("references", "good", f"{len(references.images)} images")
+
+
+def _screen(config: Config, hello: Hello) -> Check:
+    screen, show = hello.display, config.presentation
+    half = show.size_deg / 2
+    outside = any(
+        (abs(at) + half) * screen.px_per_deg > pixels / 2
+        for at, pixels in zip(
+            show.position_deg, (screen.width_px, screen.height_px), strict=True
+        )
+    )
+    text = (
+        f"{screen.width_px} x {screen.height_px} at {screen.refresh_hz:g} Hz, "
+        f"{screen.px_per_deg:.1f} px/°: an image is {show.size_deg * screen.px_per_deg:.0f} px"
+    )
+    if outside:
+        return Check("screen", "bad", f"{text}, part of it outside the screen")
+    return Check("screen", "good", text)
+
+
+def _disk(
+    config: Config, generators: Sequence[Generator], hello: Hello, folder: Path, n: int
+) -> Check:
+    show = config.presentation
+    pixels = sum(
+        (table.popsize or 4 + int(3 * np.log2(generator.d))) * generator.image_size**2 * 3
+        for table, generator in zip(config.threads, generators, strict=True)
+    )
+    seconds = (config.rig.window_ms[1] - config.rig.window_ms[0]) / 1000
+    spikes = len(hello.units) * _SPIKES_A_SECOND * seconds * _SPIKE_BYTES
+    need = config.session.generations * (pixels + n * (spikes + _RECORD_BYTES))
+    free = shutil.disk_usage(folder).free
+    minutes = config.session.generations * n * (show.on_ms + show.off_ms) / 60_000
+    left = free / need * minutes if need else float("inf")
+    text = f"{free / 1e9:.1f} GB free, the session takes about {need / 1e6:.0f} MB"
+    if free < need:
+        return Check("disk", "bad", f"{text}: it is full after {left:.0f} of {minutes:.0f} min")
+    if left - minutes < _MINUTES_LEFT:
+        return Check("disk", "warning", f"{text}: {left - minutes:.0f} min more than needed")
+    return Check("disk", "good", text)

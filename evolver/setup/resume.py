@@ -1,0 +1,207 @@
+"""From a journal to a session that goes on where it was interrupted.
+
+Every thread is put back to where it stood before its last generation was asked for, and that
+generation is asked for again: on the same machine the codes come out the same bit for bit, and
+so does everything after them. Where they do not (another processor, another library), the
+recorded codes and images are what counts, the search goes on from them, and the session is
+marked: nothing is rendered again and taken for what was shown.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from evolver.errors import ConfigError, RecordingError
+from evolver.journal import records
+from evolver.journal.history import History, Unfinished
+from evolver.optimizers import state_from_dict
+from evolver.session.block import Picture, Running
+from evolver.session.schedule import (
+    REFERENCE,
+    Block,
+    Position,
+    Presentation,
+    Proposal,
+    Response,
+    Thread,
+)
+from evolver.setup.build import References
+from evolver.types import Generator
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class Restored:
+    """A session as its journal has it."""
+
+    history: History
+    running: tuple[Running, ...]
+    differing: list[str] = field(default_factory=list[str])  # threads whose codes came out new
+
+    @classmethod
+    def of(cls, history: History) -> Restored:
+        """Take what a journal says.
+
+        Raises
+        ------
+        RecordingError
+            The session is finished: there is nothing to go on with.
+        """
+        if history.ended == "finished":
+            raise RecordingError(
+                f"the session {history.run_start.name!r} must have been interrupted to go on; "
+                "it is finished. Begin another one"
+            )
+        blocks = tuple(_running(history, one) for one in history.unfinished)
+        return cls(history, blocks)
+
+    @property
+    def session_id(self) -> str:
+        """The session keeps it, so that a rig hands over what it has kept."""
+        return self.history.run_start.session_id
+
+    @property
+    def mode(self) -> str:
+        """Return "live" or "simulate"."""
+        return self.history.run_start.mode
+
+    @property
+    def config_text(self) -> str:
+        """The session file as it was when the session began."""
+        return self.history.run_start.config
+
+    @property
+    def position(self) -> Position:
+        """Where the session stands."""
+        h = self.history
+        return Position(
+            next_block=h.next_block,
+            next_presentation=h.next_presentation,
+            generations=tuple(0 if last is None else last.generation + 1 for last in h.threads),
+            last_was_threads=h.last_was_threads,
+            pending=tuple(one.block for one in self.running),
+        )
+
+    @property
+    def recorded_images(self) -> Sequence[str]:
+        """Digests of the pixels that the journal has already."""
+        return tuple(self.history.images)
+
+    def check_weights(self, generators: Sequence[Generator]) -> None:
+        """Raise `ConfigError` unless the generators run on the weights they ran on before."""
+        for info, generator in zip(self.history.run_start.threads, generators, strict=True):
+            if generator.sha256 != info.weights_sha256:
+                raise ConfigError(
+                    f"thread {info.name!r} must go on with the weights it began with, sha256 "
+                    f"{info.weights_sha256}; {info.generator} now has {generator.sha256}. "
+                    "Bring the old file back"
+                )
+
+    def references(self, now: References) -> References:
+        """Return the reference images as they were shown; `now` where none were yet."""
+        shown = self.history.references
+        if not shown:
+            return now
+        pixels = tuple(np.asarray(self.history.pixels(sha256)) for sha256 in shown)
+        return References(pixels, tuple(self.history.reference_labels))
+
+    def thread(self, index: int, fresh: Thread) -> Thread:
+        """Return thread number `index`, put where it stood; `fresh` if it was never asked."""
+        last = self.history.threads[index]
+        if last is None:
+            return fresh
+        kind = type(fresh.optimizer)
+        fresh.rng.bit_generator.state = json.loads(last.rng_state)
+        state: Any = state_from_dict(kind.state_type, _numpy(last.optimizer_state))
+        optimizer = kind.from_state(state, rng=fresh.rng)
+        codes = np.asarray(last.codes.numpy(), dtype=np.float64)
+        if not np.array_equal(optimizer.ask(), codes):
+            self.differing.append(fresh.name)
+            optimizer.adopt(codes)
+        if last.committed is not None:
+            scores = np.asarray(last.committed.scores.numpy(), dtype=np.float64)
+            scored = np.flatnonzero(np.isfinite(scores))
+            optimizer.tell(codes[scored], scores[scored])
+        return Thread(fresh.name, optimizer, fresh.fitness, fresh.rng)
+
+    def record(
+        self, time_ns: int, *, machine: Mapping[str, str], versions: Mapping[str, str]
+    ) -> records.Resumed:
+        """Return the record that says how the session went on; after `thread` of each."""
+        changed = [
+            f"{name} was {old!r}, is {new.get(name, 'missing')!r}"
+            for old_values, new in (
+                (self.history.run_start.machine, machine),
+                (self.history.run_start.versions, versions),
+            )
+            for name, old in old_values.items()
+            if new.get(name) != old
+        ]
+        parts = [f"codes of {name} came out otherwise" for name in self.differing] + changed
+        for part in parts:
+            logger.warning("resumed: %s", part)
+        return records.Resumed(
+            time_ns=time_ns,
+            bit_identical=not self.differing,
+            reason="; ".join(parts),
+            machine=dict(machine),
+            versions=dict(versions),
+        )
+
+
+def _running(history: History, one: Unfinished) -> Running:
+    """Return a block that was interrupted, with every answer that had come."""
+    plan = one.proposed
+    proposals = tuple(
+        Proposal(
+            thread=p.thread,
+            generation=p.generation,
+            codes=np.asarray(p.codes.numpy(), dtype=np.float64),
+            state=None,
+            rng_state=p.rng_state,
+        )
+        for p in plan.threads
+    )
+    presentations = tuple(
+        Presentation(p.presentation, p.thread, p.row, p.repeat) for p in plan.presentations
+    )
+    shown = {p.row for p in presentations if p.thread == REFERENCE}
+    block = Block(plan.block, proposals, len(plan.references) if shown else 0, presentations)
+    running = Running(block, [], proposed_at=0.0, propose_s=0.0)
+    running.pictures = {
+        p.thread: tuple(
+            Picture(np.asarray(history.pixels(sha256)), sha256) for sha256 in p.images
+        )
+        for p in plan.threads
+    }
+    running.recorded = True
+    running.last_attempt = one.last_attempt
+    running.unanswered = one.unanswered
+    running.same_attempts = history.run_start.mode == "simulate"
+    for result in one.results:
+        running.responses.append(
+            Response(
+                result.presentation,
+                result.status == "ok",
+                result.form,
+                {name: array.numpy() for name, array in result.arrays.items()},
+            )
+        )
+        running.known[result.presentation] = max(
+            result.attempt, running.known.get(result.presentation, 0)
+        )
+    return running
+
+
+def _numpy(state: Mapping[str, records.Array | int | float]) -> dict[str, Any]:
+    return {
+        name: value.numpy() if isinstance(value, records.Array) else value
+        for name, value in state.items()
+    }

@@ -1,0 +1,188 @@
+"""The simulated rig of a session file: CNN units as spiking neurons, here or across a socket.
+
+Composition: joins `scorers` (what a unit sees, how a neuron fires) to `rig_bridge` (how a rig
+presents). `LocalRig` answers inside this process and waits for nothing; `run_rig` connects to
+an engine, as a rig in the next room does. Both give the same spikes for the same session file.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+import scorers
+from evolver import __version__, seeds
+from evolver.config.tables import Config
+from evolver.errors import ConfigError
+from evolver.session.ports import Clock
+from rig_bridge.auth import RigKey
+from rig_bridge.client import RigClient
+from rig_bridge.events import Responded, RigEvent
+from rig_bridge.messages import Hello
+from rig_bridge.rigs.simulated import SimulatedRig
+from rig_bridge.trials import Presentation, ShowRequest
+from scorers.neuron import NeuronConfig, SpikingPopulation
+
+if TYPE_CHECKING:
+    from scorers.cnn import CNNScorer
+
+_BASELINE_SPREAD = (0.5, 1.5)  # of the session file's baseline_hz, from unit to unit
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Population:
+    """What the simulated animal is made of."""
+
+    scorer: CNNScorer  # images to drives
+    neurons: SpikingPopulation  # drives to spikes
+    seed: int
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """One a unit: the name of the CNN's unit."""
+        return self.scorer.unit_names
+
+    def respond(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
+        """Return the drives of images of any sizes, each (h, w, 3) uint8: (n, u) float64."""
+        drives = np.empty((len(images), len(self.labels)))
+        for shape in {image.shape for image in images}:
+            rows = [i for i, image in enumerate(images) if image.shape == shape]
+            drives[rows] = self.scorer.score(np.stack([images[i] for i in rows]))
+        return drives
+
+
+def build_population(config: Config) -> Population:
+    """Return the neurons of a session file's [simulation] table.
+
+    Raises
+    ------
+    ConfigError
+        A unit does not exist, or a number is out of its range; the message names the key.
+    """
+    table = config.simulation
+    seed = config.session.seed if table.seed is None else table.seed
+    low, high = _BASELINE_SPREAD
+    try:
+        scorer = scorers.load(list(table.units))
+        neurons = SpikingPopulation(
+            scorer.reference_quantiles,
+            NeuronConfig(
+                peak_hz=table.peak_hz,
+                baseline_hz=(low * table.baseline_hz, high * table.baseline_hz),
+                gain_sd=table.gain_noise,
+            ),
+            partial(seeds.stream, seed, "simulation"),
+        )
+    except ConfigError as exc:
+        raise ConfigError(f"simulation: {exc}") from exc
+    return Population(scorer, neurons, seed)
+
+
+def build_rig(population: Population, config: Config, *, speed: float) -> SimulatedRig:
+    """Return a presenter whose screen is seen by `population`."""
+    table = config.simulation
+    quiet = table.spikes == "none"
+    return SimulatedRig(
+        population.respond,
+        population.neurons,
+        labels=population.labels,
+        stream=partial(seeds.stream, population.seed, "simulation"),
+        speed=speed,
+        abort_rate=table.abort_rate,
+        form="rates" if quiet else "spikes",
+        rate_window_ms=config.fitness.response_ms,
+        expected_rates=population.neurons.expected_rates if quiet else None,
+    )
+
+
+class LocalRig:
+    """A `RigPort` that is answered in this process, at once.
+
+    Parameters
+    ----------
+    population : Population
+    config : the session file's values
+    clock : for the time budget
+    """
+
+    def __init__(self, population: Population, config: Config, *, clock: Clock) -> None:
+        self._rig = build_rig(population, config, speed=math.inf)
+        self._window_ms = config.rig.window_ms
+        self._clock = clock
+        self._events: list[RigEvent] = []
+        self._attempts: dict[int, int] = {}
+        self.hello = _hello(self._rig)
+        self.encode_seconds = self.send_seconds = 0.0
+
+    def next_attempt(self, block: int) -> int:
+        """Return the attempt number that the next `show` of this block must have."""
+        return self._attempts.get(block, 0) + 1
+
+    def hold(self, on: bool) -> None:  # noqa: FBT001  as the port's
+        """Do nothing: all is over before anyone could ask."""
+
+    def show(self, request: ShowRequest) -> None:
+        """Present everything asked for; `poll` returns what came of it."""
+        self._attempts[request.block] = request.attempt
+        images = dict(zip(request.sha256, request.images, strict=True))
+        self._rig.prepare(images)
+        trials = tuple(
+            self._rig.present(
+                request.images[p.image],
+                Presentation(
+                    block=request.block,
+                    attempt=request.attempt,
+                    presentation=p.presentation,
+                    sha256=request.sha256[p.image],
+                    on_ms=p.on_ms,
+                    off_ms=p.off_ms,
+                    size_deg=request.size_deg,
+                    position_deg=request.position_deg,
+                    window_ms=self._window_ms,
+                ),
+            )
+            for p in request.presentations
+        )
+        self._events.append(Responded(request.block, trials))
+
+    def poll(self, timeout_s: float) -> list[RigEvent]:  # noqa: ARG002  nothing to wait for
+        """Return what came of the last `show`, once."""
+        events, self._events = self._events, []
+        return events
+
+    def ack(self, block: int, presentations: Sequence[int]) -> None:
+        """Nothing is kept here, so nothing is forgotten."""
+
+
+def run_rig(
+    config: Config, *, endpoint: str, stop: Callable[[], bool], key: RigKey | None = None
+) -> str:
+    """Be a rig until the engine's session ends; return why it did.
+
+    Parameters
+    ----------
+    config : of which [simulation], [rig] and the session's seed count
+    endpoint : the engine's address
+    stop : asked between presentations; True leaves
+    key : for an engine that has keys
+
+    Raises
+    ------
+    RefusedError
+        The engine does not want this rig.
+    """
+    rig = build_rig(build_population(config), config, speed=config.simulation.speed)
+    identity = f"simulated-rig-{os.getpid()}"
+    client = RigClient(endpoint, hello=_hello(rig), presenter=rig, identity=identity, key=key)
+    return client.run(stop=stop)
+
+
+def _hello(rig: SimulatedRig) -> Hello:
+    return rig.hello("simulated rig", software=f"evolver {__version__}")

@@ -1,0 +1,274 @@
+"""Where weight files lie, and how those that do not come to this machine.
+
+Knows the files that the generators want, their licences, the folder where a person may put
+them, and the Hugging Face Hub. Knows nothing of what is in a file, and loads no torch.
+
+A file is looked for in this order: the place that was named; the folder; the Hub's cache; the
+Hub. The Hub's client keeps what it fetched, goes on where a connection broke, and asks nobody
+where the environment says HF_HUB_OFFLINE=1.
+"""
+
+# pyright: basic, reportArgumentType=false, reportCallIssue=false
+# The Hub's client is typed in part only, and wants a class of tqdm's where any bar does.
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from platformdirs import user_data_path
+
+from evolver.errors import ConfigError, WeightsError
+from evolver.weights.catalogue import KNOWN, KnownFile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Progress = Callable[[int, int | None], None]
+    """Told bytes so far, and of how many (None: the Hub did not say)."""
+
+_ON_HUB = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+):(?P<file>[\w./-]+)")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A weight file on this machine."""
+
+    path: Path
+    sha256: str | None
+    """What its digest must be, where the Hub said so; 64 hexadecimal digits."""
+    source: str
+    """Where it was found or came from, for people."""
+
+
+def folder() -> Path:
+    """Return the folder where a person may put weight files, whether or not it is there."""
+    return user_data_path("evolver") / "weights"
+
+
+def known(generator: str) -> tuple[KnownFile, ...]:
+    """Return the files that a generator wants; none for one that is not of this package."""
+    return tuple(entry for entry in KNOWN if entry.generator == generator)
+
+
+def find(
+    generator: str,
+    weights: str | Path | None = None,
+    *,
+    revision: str | None = None,
+    fetch: bool = True,
+    progress: Progress | None = None,
+) -> Found:
+    """Return where the (first) weight file of a generator lies, fetching it if need be.
+
+    Parameters
+    ----------
+    generator : its name
+    weights : a path, or ``repo:file`` on the Hub; the generator's own file when None
+    revision : commit, tag or branch on the Hub; its main branch when None
+    fetch : whether the Hub may be asked for what is not here
+    progress : told bytes so far, and of how many (None: the Hub did not say)
+
+    Raises
+    ------
+    ConfigError : `weights` or `revision` is no text
+    WeightsError : the file is not here and cannot be fetched; says which, from where, and where
+        to put it by hand
+    """
+    _check_text("revision", revision)
+    entries = known(generator)
+    if weights is None:
+        if not entries:
+            raise WeightsError(
+                f"{generator} has no weights of its own; name a file by weights="
+            )
+        return find_file(entries[0], revision=revision, fetch=fetch, progress=progress)
+    if not isinstance(weights, Path):
+        _check_text("weights", weights)
+    path = Path(weights).expanduser()
+    if path.exists():
+        return Found(path, None, "named")
+    on_hub = _ON_HUB.fullmatch(str(weights))
+    if on_hub is None:
+        raise WeightsError(
+            f"weights of {generator} must be a file on this machine, or 'repo:file' on the "
+            f"Hub; {str(weights)!r} is neither"
+        )
+    wanted = KnownFile(generator, on_hub["file"], repo=on_hub["repo"])
+    return _from_hub(wanted, revision=revision, fetch=fetch, progress=progress)
+
+
+def find_file(
+    wanted: KnownFile,
+    *,
+    revision: str | None = None,
+    fetch: bool = True,
+    progress: Progress | None = None,
+) -> Found:
+    """Return where a known file lies, fetching it if need be; see `find`."""
+    if wanted.shipped:
+        return Found(Path(__file__).parent / wanted.shipped, wanted.sha256, "comes along")
+    by_hand = folder() / wanted.local_name
+    if by_hand.is_file():
+        return Found(by_hand, wanted.sha256, "put there by hand")
+    if wanted.repo is None:
+        raise missing(wanted, "it has to be fetched by hand")
+    return _from_hub(wanted, revision=revision, fetch=fetch, progress=progress)
+
+
+def here(wanted: KnownFile, *, revision: str | None = None) -> Found | None:
+    """Return where a known file lies on this machine, or None; asks nobody."""
+    try:
+        return find_file(wanted, revision=revision, fetch=False)
+    except WeightsError:
+        return None
+
+
+def _from_hub(
+    wanted: KnownFile,
+    *,
+    revision: str | None,
+    fetch: bool,
+    progress: Progress | None,
+) -> Found:
+    try:
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    except ImportError as error:
+        raise missing(
+            wanted, f"the package huggingface_hub is needed to look for it ({error})"
+        ) from error
+    # A broken connection is an error of the client's own transport, which is not always the
+    # same library; the Hub's error is a child of that library's.
+    broken: Any = (OSError, ValueError, *HfHubHTTPError.__mro__[1:-3])
+
+    def fetched(*, ask: bool) -> Path:
+        return Path(
+            hf_hub_download(
+                str(wanted.repo),
+                wanted.filename,
+                revision=revision,
+                local_files_only=not ask,
+                tqdm_class=_bar(progress),
+            )
+        )
+
+    try:
+        try:  # a copy that is here is used: no session waits for a server it has no need of
+            path = fetched(ask=False)
+        except LocalEntryNotFoundError:
+            if not fetch:
+                raise
+            path = fetched(ask=True)
+    except broken as error:
+        if offline():
+            raise missing(wanted, "HF_HUB_OFFLINE says to ask nobody for it") from error
+        reason = " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
+        raise missing(wanted, f"the Hub's client says: {reason}") from error
+    # The cache names a file by what the Hub called it: for large files, their digest.
+    blob = path.resolve().name
+    said = blob if _SHA256.fullmatch(blob) else None
+    return Found(path, wanted.sha256 or said, f"Hub {wanted.repo}")
+
+
+def check_digest(found: Found) -> str:
+    """Return a file's sha256; raise `WeightsError` if it must be another.
+
+    A copy in the Hub's cache that was damaged is removed, so that it can be fetched again.
+    """
+    has = digest(found.path)
+    if found.sha256 is not None and has != found.sha256:
+        cached = found.source.startswith("Hub ")
+        if cached:
+            found.path.resolve().unlink(missing_ok=True)
+            found.path.unlink(missing_ok=True)
+        raise WeightsError(
+            f"{found.path} must have sha256 {found.sha256}; it has {has}. "
+            + ("It was removed: fetch it again" if cached else "Put the right file there")
+        )
+    return has
+
+
+def digest(path: Path) -> str:
+    """Return a file's sha256, 64 hexadecimal digits; `WeightsError` if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise WeightsError(
+            f"weights must be a file that can be read; {path}: {error}"
+        ) from error
+
+
+def offline() -> bool:
+    """Return whether the environment says that the Hub must not be asked."""
+    try:
+        from huggingface_hub import constants
+    except ImportError:  # then there is no Hub to ask, and others may be
+        return False
+    return bool(constants.HF_HUB_OFFLINE)
+
+
+def missing(wanted: KnownFile, reason: str) -> WeightsError:
+    """Return the error that says which file, from where, and where to put it by hand."""
+    about = [wanted.licence]
+    if wanted.url:
+        about.insert(0, f"from {wanted.url}")
+    if wanted.size is not None:
+        about.append(f"about {wanted.size / 1e6:.0f} MB")
+    if wanted.pickled:
+        then = (
+            "Then 'evolver weights convert' writes it as safetensors; name what it wrote by "
+            "weights="
+        )
+    else:
+        command = f"'evolver weights fetch {wanted.generator}'"
+        first = f"{command} fetches it; or put" if wanted.repo else "Put"
+        by_hand = folder() / wanted.local_name
+        then = f"{first} it by hand as {by_hand}, or name its place by weights="
+    return WeightsError(
+        f"{wanted.generator} needs the file {wanted.filename} ({', '.join(about)}), which is "
+        f"not on this machine: {reason}. {then}"
+    )
+
+
+def _check_text(name: str, value: object) -> None:
+    if value is not None and (not isinstance(value, str) or not value):
+        raise ConfigError(f"{name} must be text; got {value!r}")
+
+
+def _bar(progress: Progress | None) -> type[_Bar]:
+    """Return a class for the Hub's client to show its progress with."""
+    return type("Bar", (_Bar,), {"progress": staticmethod(progress) if progress else None})
+
+
+class _Bar:
+    """What the Hub's client does with a progress bar; draws nothing, but tells `progress`."""
+
+    progress: Progress | None = None
+
+    def __init__(self, *, total: int | None = None, initial: int = 0, **_: object) -> None:
+        self.n, self.total = initial, total
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def update(self, n: float = 1) -> None:
+        """Note `n` bytes more."""
+        self.n += int(n)
+        if self.progress is not None:
+            self.progress(self.n, self.total)
+
+    def close(self, *_: object, **__: object) -> None:
+        """Do nothing: the last `update` said all."""
+
+    # What the client also says to a bar, in one of its ways of fetching or another.
+    refresh = set_description = set_postfix_str = close
+    update_transfer = set_transfer_postfix_str = close

@@ -1,0 +1,1 @@
+"""Lab Streaming Layer: markers out, responses in, all on one clock."""

@@ -1,0 +1,235 @@
+"""The command line, as a person meets it: what it says, what it writes, how it ends."""
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+
+import pytest
+from typer.testing import CliRunner
+
+from evolver import config, recording
+from evolver.cli import app
+from evolver.live import run_simulated
+from tests.live.sessions import small, write
+from tests.live.test_simulate import Watching
+
+COMMANDS = [
+    [],
+    ["demo"],
+    ["run"],
+    ["simulate"],
+    ["rig"],
+    ["inspect"],
+    ["report"],
+    ["fold"],
+    ["config"],
+    ["config", "new"],
+    ["config", "check"],
+    ["serve"],
+    ["resume"],
+    ["monitor"],
+    ["xdream"],
+    ["display"],
+    *(["display", name] for name in ("check", "show", "rig")),
+    ["open-ephys"],
+    ["open-ephys-emulator"],
+    ["weights"],
+    *(["weights", name] for name in ("list", "fetch", "convert", "verify")),
+    ["ctl"],
+    *(["ctl", name] for name in ("status", "confirm", "pause", "resume", "stop", "abort")),
+    *(["ctl", name] for name in ("reference-only", "note")),
+    ["keys"],
+    *(["keys", name] for name in ("new", "list", "revoke")),
+]
+
+
+def run(*arguments, expect=0):
+    """Run a command in a process of its own; return all it printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "evolver", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    said = done.stdout + done.stderr
+    assert done.returncode == expect, said
+    assert "Traceback" not in said
+    return said
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory):
+    settings = small(tmp_path_factory.mktemp("cli"))
+    return run_simulated(settings, config.commented(settings), Watching().watcher)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_says_what_it_does_and_what_its_options_are(command):
+    said = CliRunner().invoke(app.app, [*command, "--help"]).output
+    assert "Usage:" in said
+    lines = said.splitlines()
+    for number, line in enumerate(lines):
+        if found := re.match(r"\s+(--?[a-z-]+)", line):
+            text = line + (lines[number + 1] if number + 1 < len(lines) else "")
+            assert re.search(r"  \S.*[a-z]{3}", text[found.end() :]), f"no help: {line!r}"
+
+
+def test_version():
+    assert re.fullmatch(r"evolver \d+\.\d+\.\d+\n", run("--version"))
+
+
+@pytest.mark.parametrize("what", ["import evolver", "from evolver import cli"])
+def test_importing_loads_no_torch(what):
+    code = f"{what}; import sys; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+class TestConfig:
+    def test_new_writes_a_file_that_passes_check(self, tmp_path):
+        file = tmp_path / "session.toml"
+        assert "evolver config check" in run("config", "new", file)
+        said = run("config", "check", file)
+        assert "2 thread(s), 10 reference(s)" in said
+        assert "good" in said
+
+    def test_new_replaces_nothing_unless_told(self, tmp_path):
+        file = tmp_path / "session.toml"
+        file.write_text("mine")
+        assert "exists already" in run("config", "new", file, expect=2)
+        assert file.read_text() == "mine"
+        run("config", "new", file, "--overwrite")
+        tomllib.loads(file.read_text())
+
+    def test_check_names_every_mistake_with_what_was_found_and_what_is_allowed(self, tmp_path):
+        file = tmp_path / "session.toml"
+        run("config", "new", file)
+        text = file.read_text()
+        text = text.replace("seed = 1\n", "seed = -3\n", 1)
+        text = text.replace('missing = "reshow"', 'missing = "maybe"', 1)
+        file.write_text(text.replace("on_ms =", "onn_ms =", 1))
+        said = run("config", "check", file, expect=2)
+        assert "4 mistakes" in said
+        assert "session.seed: must be a whole number at least 0" in said
+        assert "found -3" in said
+        assert "one of 'drop', 'fail', 'reshow'; found 'maybe'" in said
+        assert "presentation.onn_ms: is not a key here (did you mean on_ms?)" in said
+        assert "presentation.on_ms: is missing" in said
+
+    @pytest.mark.parametrize(
+        ("key", "value", "said"),
+        [
+            ("generator", '"mini-textur"', "did you mean 'mini-texture'?"),
+            ("optimizer", '"cma"', "optimizer must be one of"),
+            ("optimizer_options", "{ sgima = 3.0 }", "takes the options"),
+        ],
+    )
+    def test_check_finds_names_that_do_not_exist(self, tmp_path, key, value, said):
+        file = tmp_path / "session.toml"
+        run("config", "new", file)
+        text = re.sub(rf"(?m)^{key} = .*$", f"{key} = {value}", file.read_text(), count=1)
+        file.write_text(text)
+        found = run("config", "check", file, expect=2)
+        assert "threads[0] ('texture')" in found
+        assert said in found
+
+    def test_a_file_that_is_not_there_or_not_toml(self, tmp_path):
+        assert "cannot be read" in run("config", "check", tmp_path / "no.toml", expect=2)
+        (tmp_path / "bad.toml").write_text("[session\n")
+        assert "is not valid TOML" in run("config", "check", tmp_path / "bad.toml", expect=2)
+
+
+class TestRecordings:
+    def test_simulate_records_and_reports(self, tmp_path):
+        file = write(small(tmp_path / "out", session={"generations": 2}), tmp_path / "s.toml")
+        said = run("simulate", file)
+        assert "generation    2/2" in said
+        (folder,) = (tmp_path / "out").iterdir()
+        page = (folder / "report" / "report.html").read_text()
+        assert "<html" in page
+        assert (folder / "report" / "scores.png").stat().st_size > 1000
+        with recording.read(folder / "session.h5") as opened:
+            assert opened.complete
+
+    def test_inspect(self, ended):
+        said = run("inspect", ended.recording)
+        for word in ("texture", "mini-object", "Time budget", "finished", "mini:fc6:3"):
+            assert word in said
+
+    def test_inspect_of_what_is_no_recording(self, tmp_path, ended):
+        assert "no.h5" in run("inspect", tmp_path / "no.h5", expect=2)
+        (tmp_path / "text.h5").write_text("hello")
+        assert "text.h5" in run("inspect", tmp_path / "text.h5", expect=2)
+        assert "a recording is one HDF5 file" in run("inspect", ended.folder, expect=2)
+
+    def test_report_goes_where_it_is_told(self, ended, tmp_path):
+        said = run("report", ended.recording, "--out", tmp_path / "here")
+        assert str(tmp_path / "here" / "report.html") in said.replace("\n", "")
+        assert (tmp_path / "here" / "summary.png").is_file()
+
+    def test_fold_makes_the_recording_again(self, ended, tmp_path):
+        copy = tmp_path / "session"
+        shutil.copytree(ended.folder, copy)
+        assert "exists" in run("fold", copy, expect=2)
+        (copy / "session.h5").unlink()
+        assert "session: finished" in run("fold", copy)
+        with recording.read(ended.recording) as a, recording.read(copy / "session.h5") as b:
+            assert a.attrs["journal_sha256"] == b.attrs["journal_sha256"]
+
+    def test_fold_of_what_holds_no_journal(self, tmp_path):
+        assert "must hold files named" in run("fold", tmp_path, expect=2)
+        assert "does not exist" in run("fold", tmp_path / "none", expect=2)
+
+
+class TestRig:
+    def test_a_mistake_in_an_option_names_its_key(self):
+        said = run("rig", "--unit", "mini:fc9:1", expect=2)
+        assert "simulation: " in said
+        assert "fc9" in said
+
+    def test_a_speed_that_cannot_be(self):
+        assert "simulation.speed" in run("rig", "--speed", "-1", expect=2)
+
+
+class TestKeys:
+    def test_new_list_revoke(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        assert "setup-1.key goes to the rig" in run("keys", "new", "setup-1").replace("\n", " ")
+        assert (tmp_path / "setup-1.key").stat().st_mode & 0o777 == 0o600
+        assert "setup-1: " in run("keys", "list")
+        run("keys", "revoke", "setup-1")
+        assert "setup-1" not in run("keys", "list")
+        assert "none; got 'setup-1'" in run("keys", "revoke", "setup-1", expect=2)
+
+    def test_an_address_that_others_can_reach_needs_keys(self, tmp_path):
+        settings = small(tmp_path / "out", rig={"endpoint": "tcp://0.0.0.0:*"})
+        said = run("run", write(settings, tmp_path / "s.toml"), expect=2)
+        assert "evolver keys new" in said
+        assert not (tmp_path / "out").exists()
+
+
+class TestResume:
+    def test_a_folder_that_is_none(self, tmp_path):
+        said = run("resume", tmp_path, expect=2)
+        assert "must be a session's folder, with its journal" in said.replace("\n", " ")
+
+    def test_a_simulation_goes_on(self, ended, tmp_path):
+        from evolver.journal.writer import JournalWriter, read_journal
+
+        records = [r for _, r in read_journal(ended.folder / "journal")]
+        with JournalWriter(tmp_path / "s" / "journal") as journal:
+            for record in records[: len(records) // 2]:
+                journal.append(record)
+        said = run("resume", tmp_path / "s")
+        assert "finished" in said
+        with recording.read(tmp_path / "s" / "session.h5") as opened:
+            assert opened.complete
+            assert opened.resumed == 1
+
+    def test_ctl_without_a_session(self, tmp_path, monkeypatch):
+        (tmp_path / "run").mkdir(mode=0o700)
+        monkeypatch.setenv("EVOLVER_RUNTIME", str(tmp_path / "run"))
+        assert "no live session" in run("ctl", "status", expect=2)
+        (tmp_path / "run").chmod(0o755)
+        assert "must belong to you alone" in run("ctl", "status", expect=2)

@@ -1,0 +1,223 @@
+"""Session files: what is accepted, what is refused, and in which words."""
+
+import re
+import string
+import tomllib
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evolver import config
+from evolver.errors import ConfigError
+from evolver.setup.build import build_generators, build_optimizers
+
+LEAST = """
+[session]
+name = "monday"
+[presentation]
+on_ms = 100
+off_ms = 150
+[[threads]]
+name = "texture"
+generator = "mini-texture"
+"""
+
+
+def mistakes(text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        config.parse(text)
+    head, *lines = str(caught.value).splitlines()
+    assert head == (
+        "the session file has 1 mistake:"
+        if len(lines) == 1
+        else f"the session file has {len(lines)} mistakes:"
+    )
+    return [line.strip() for line in lines]
+
+
+def test_the_least_file_has_sane_defaults():
+    c = config.parse(LEAST)
+    assert c.session.seed == 1
+    assert c.presentation.on_ms == 100.0
+    assert c.threads[0].optimizer == "cholesky"
+    assert c.fitness.response_ms == (50.0, 200.0)
+    assert c.fitness_of(0) is c.fitness
+    assert c.rig.endpoint == "tcp://127.0.0.1:5571"
+
+
+def test_a_threads_own_fitness_replaces_the_sessions():
+    c = config.parse(LEAST + '[threads.fitness]\nunits = ["ch20"]\n')
+    assert c.fitness_of(0).units == ("ch20",)
+    assert c.fitness.units == (0,)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ('name = "monday"', "session.name: is missing; must be a text"),
+        ("on_ms = 100", "presentation.on_ms: is missing; must be a number above 0"),
+        ('generator = "mini-texture"', "threads[0].generator: is missing; must be a text"),
+    ],
+)
+def test_a_missing_key_is_named(change, said):
+    assert mistakes(LEAST.replace(change, ""))[0].startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("[session]\nsead = 3", "session.sead: is not a key here (did you mean seed?)"),
+        ("[sesion]", "sesion: is not a key here (did you mean session?)"),
+        ("[fitness]\nmissing = 'skip'", "one of 'drop', 'fail', 'reshow'; found 'skip'"),
+        ("[fitness]\nunits = []", "fitness.units: must be a list of at least 1"),
+        ("[fitness]\nunits = [-1]", "an index must be at least 0; found -1"),
+        ("[fitness]\nunits = [3, 3]", "must name each unit once; found [3, 3]"),
+        ("[fitness]\nunits = [true]", "fitness.units: must be a list of"),
+        ("[fitness]\nweights = [1.0, 2.0]", "must have one number a unit, 1; found 2"),
+        ("[fitness]\nweights = [0.0]", "must not all be 0"),
+        ("[fitness]\nresponse_ms = [200, 50]", "must start before it ends"),
+        ("[fitness]\nresponse_ms = [50, 900]", "must lie inside rig.window_ms"),
+        ("[fitness]\nbaseline_ms = [-500, 0]", "must lie inside rig.window_ms"),
+        ("[rig]\nendpoint = 'udp://x:1'", "must be a text: tcp://ADDRESS:PORT"),
+        ("[rig]\nwindow_ms = [5, 5]", "rig.window_ms: must start before it ends"),
+        ("[references]\ncount = 2.5", "must be a whole number at least 0 and at most 500"),
+        ("[simulation]\nspeed = nan", "simulation.speed: must be a number above 0; found nan"),
+        ("[simulation]\nspeed = 0", "simulation.speed: must be a number above 0; found 0"),
+        ("[simulation]\nunits = 'mini:fc6:0'", "simulation.units: must be a list"),
+        ("rig = 3", "rig: must be a table; found 3"),
+        ("threads = 3", "threads: must be"),
+        ("[presentation]\non_ms = inf", "presentation.on_ms: must be a number above 0"),
+        ("[presentation]\non_ms = true", "presentation.on_ms: must be a number above 0"),
+        ("[presentation]\nposition_deg = [1]", "must be a list of 2"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_allowed(line, said):
+    base = tomllib.loads(LEAST)
+    for key, value in tomllib.loads(line).items():
+        both_tables = isinstance(value, dict) and isinstance(base.get(key), dict)
+        base[key] = base[key] | value if both_tables else value
+    problems: list[str] = []
+    config.collect(base, config.Config, "", problems)
+    if not problems:
+        problems = config._contradictions(msgspec.convert(base, config.Config))
+    assert any(said in problem for problem in problems), problems
+
+
+def test_every_mistake_is_named_at_once():
+    text = LEAST.replace("100", "-1").replace('"monday"', '"a b"').replace("150", "'x'")
+    assert [line.partition(":")[0] for line in mistakes(text)] == [
+        "session.name",
+        "presentation.on_ms",
+        "presentation.off_ms",
+    ]
+
+
+def test_two_threads_must_not_share_a_name():
+    twice = LEAST + '[[threads]]\nname = "texture"\ngenerator = "mini-object"\n'
+    assert "must differ from every other thread's" in mistakes(twice)[0]
+
+
+def test_speed_may_be_infinite():
+    assert config.parse(LEAST + "[simulation]\nspeed = inf\n").simulation.speed == float("inf")
+
+
+def test_not_toml_says_where():
+    with pytest.raises(ConfigError, match=r"not valid TOML.*line 1"):
+        config.parse("name = = 3")
+
+
+def test_a_missing_file_suggests_its_neighbour(tmp_path):
+    (tmp_path / "session.toml").write_text(LEAST)
+    with pytest.raises(ConfigError, match=r"did you mean session\.toml\?"):
+        config.load(tmp_path / "sesion.toml")
+
+
+def test_a_file_that_is_not_text_is_refused(tmp_path):
+    (tmp_path / "x.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="UTF-8"):
+        config.load(tmp_path / "x.toml")
+
+
+def test_the_commented_file_reads_back_and_explains_every_key():
+    c = config.Config(
+        config.SessionTable("monday", seed=7),
+        config.PresentationTable(83.5, 150),
+        (
+            config.ThreadTable("a", "mini-texture", optimizer_options={"sigma": 3.0}),
+            config.ThreadTable("b", "mini-object", fitness=config.FitnessTable(("ch1",))),
+        ),
+        simulation=config.SimulationTable(speed=float("inf")),
+    )
+    text = config.commented(c)
+    assert config.parse(text) == c
+    lines = text.splitlines()
+    for i, line in enumerate(lines):
+        if " =" in line and not line.startswith("#"):
+            assert lines[i - 1].startswith("#"), f"no comment above {line!r}"
+    for struct in (config.SessionTable, config.ThreadTable, config.SimulationTable):
+        for name in struct.__struct_fields__:
+            assert f"{name} =" in text or f"[threads.{name}]" in text
+
+
+@given(
+    name=st.text(string.ascii_letters + string.digits, min_size=1, max_size=64),
+    seed=st.integers(0, 2**63 - 1),
+    on_ms=st.floats(1e-3, 10_000),
+    source=st.text(min_size=1, max_size=20).filter(lambda s: "\x7f" not in s),
+    weights=st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=2).filter(any),
+)
+def test_every_valid_file_survives_being_written_and_read(name, seed, on_ms, source, weights):
+    c = config.Config(
+        config.SessionTable(name, seed=seed),
+        config.PresentationTable(on_ms, 0.0),
+        (config.ThreadTable(name, "mini-texture"),),
+        fitness=config.FitnessTable((0, "ü"), tuple(weights)),
+        references=config.ReferencesTable(source=source),
+    )
+    assert config.parse(config.commented(c)) == c
+
+
+def thread_of(**changes):
+    """Return the optimizer that a session file with one thread builds."""
+    settings = config.Config(
+        session=config.SessionTable("s", seed=1, generations=17),
+        presentation=config.PresentationTable(on_ms=100.0, off_ms=50.0),
+        threads=(config.ThreadTable("t", "mini-object", **changes),),
+    )
+    settings = config.parse(config.commented(settings))
+    (optimizer,) = build_optimizers(settings, build_generators(settings))
+    return optimizer
+
+
+class TestThreads:
+    def test_a_schedule_is_over_the_sessions_generations(self):
+        assert thread_of(optimizer="sphere").state.planned == 17
+        own = {"generations": 5}
+        assert thread_of(optimizer="sphere", optimizer_options=own).state.planned == 5
+
+    def test_a_search_without_adaptation_can_be_said_in_toml(self):
+        assert thread_of(optimizer_options={"update_every": 0}).state.update_every == 0
+
+    def test_it_starts_where_the_file_says(self, tmp_path):
+        shell = thread_of(initial="shell:7.5").ask()
+        np.testing.assert_allclose(np.linalg.norm(shell, axis=1), 7.5)
+        np.testing.assert_array_equal(thread_of(initial="zeros").state.mean, np.zeros(128))
+        code = np.linspace(-1, 1, 128)
+        np.savez(tmp_path / "one.npz", code[None])
+        start = thread_of(initial=f"file:{tmp_path / 'one.npz'}").state.mean
+        np.testing.assert_array_equal(start, code)
+
+    @pytest.mark.parametrize(
+        ("initial", "said"),
+        [
+            ("nowhere", "must be 'generator', 'zeros'"),
+            ("shell:", "a number must follow 'shell'"),
+            ("file:/does/not/exist.npz", "exist.npz"),
+        ],
+    )
+    def test_a_start_that_does_not_exist_is_named_with_its_thread(self, initial, said):
+        with pytest.raises(ConfigError, match=rf"threads\[0\] \('t'\).*{re.escape(said)}"):
+            thread_of(initial=initial)

@@ -1,0 +1,137 @@
+"""Figures: drawn for every odd session, not blank, and without touching anybody's settings."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from evolver.report import figures, pictures
+from evolver.report.style import DPI, save, spread, thread_colour
+from tests.report.synthetic import evolution
+
+DRAW = {
+    "scores": figures.scores,
+    "psth": figures.psth,
+    "budget": figures.budget,
+    "film": pictures.film,
+    "finals": pictures.finals,
+    "summary": pictures.summary,
+}
+ODD = {
+    "usual": {},
+    "one generation, one thread, no references": {
+        "threads": 1,
+        "generations": 1,
+        "references": 0,
+        "means": False,
+    },
+    "four threads": {"threads": 4, "generations": 5},
+    "silent": {"silent": True, "generations": 3},
+    "dropped scores, own fitnesses": {"dropped": True, "one_fitness": False, "generations": 7},
+    "no spikes": {"spikes": False, "generations": 2},
+    "large images": {"size": 256, "generations": 2},
+}
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Draw at a quarter of the resolution: what is tested does not depend on it."""
+    monkeypatch.setattr("evolver.report.style.DPI", DPI // 4)
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_every_figure_of_every_odd_session_shows_something(tmp_path, case):
+    made = evolution(**ODD[case])
+    for name, draw in DRAW.items():
+        if name == "psth" and not figures.has_psth(made):
+            continue
+        path = save(draw(made), tmp_path / f"{name}.png")
+        with Image.open(path) as image:
+            pixels = np.asarray(image.convert("L"), dtype=float)
+        assert pixels.std() > 5, name
+        # Nothing runs over the figure's edge: the outermost pixels are paper.
+        border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+        assert (border == 255).all(), name
+
+
+def test_an_image_is_in_the_strip_as_it_was_shown(tmp_path):
+    made = evolution(threads=1, generations=1, means=False)
+    red = np.zeros((8, 8, 3), dtype=np.uint8)
+    red[..., 0] = 200
+    red[:4] = (0, 0, 250)  # blue above: upside down would show
+    object.__setattr__(made.threads[0].best[0], "pixels", red)
+    with Image.open(save(pictures.film(made), tmp_path / "film.png")) as image:
+        pixels = np.asarray(image.convert("RGB"))
+    blue = np.argwhere((pixels == (0, 0, 250)).all(axis=2))
+    rest = np.argwhere((pixels == (200, 0, 0)).all(axis=2))
+    assert len(blue) > 200
+    assert len(rest) > 200
+    assert blue[:, 0].max() < rest[:, 0].min()
+
+
+def test_the_same_evolution_gives_the_same_bytes(tmp_path):
+    made = [
+        save(figures.scores(evolution(generations=4)), tmp_path / f"{i}.png").read_bytes()
+        for i in range(2)
+    ]
+    assert made[0] == made[1]
+
+
+def test_settings_of_matplotlib_are_left_as_they_were(tmp_path):
+    before = dict(mpl.rcParams)
+    save(pictures.summary(evolution(generations=2)), tmp_path / "summary.png")
+    assert dict(mpl.rcParams) == before
+
+
+def test_pyplot_is_never_loaded_and_torch_neither():
+    code = (
+        "import sys, evolver.report.page; "
+        "bad = {'matplotlib.pyplot', 'torch'} & set(sys.modules); "
+        "sys.exit(str(bad) if bad else 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_inspect_loads_no_matplotlib():
+    code = (
+        "import sys, evolver.report.tables; "
+        "sys.exit('loaded' if 'matplotlib' in sys.modules else 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_score_axis_reaches_zero_and_the_heat_maps_share_their_scale():
+    made = evolution(generations=4)
+    low, high = figures.scores(made).axes[0].get_ylim()
+    assert low <= 0 < high
+    drawn = [
+        m
+        for a in figures.psth(made).axes
+        for m in a.collections
+        if m.get_cmap().name == "magma"
+    ]
+    scales = {(m.norm.vmin, m.norm.vmax) for m in drawn if m.get_array().size > 100}
+    assert scales == {(0.0, max(float(t.psth.max()) for t in made.threads))}
+
+
+def test_colours_of_threads_differ():
+    assert len({thread_colour(k) for k in range(6)}) == 6
+
+
+@given(
+    wanted=st.lists(st.floats(-100, 100), max_size=8),
+    gap=st.floats(0.1, 20),
+)
+def test_spread_keeps_the_order_and_the_gap(wanted, gap):
+    placed = spread(wanted, gap=gap)
+    order = np.argsort(wanted, kind="stable")
+    assert (np.diff(np.array(placed)[order]) >= gap * (1 - 1e-6)).all()
+    if (np.diff(np.sort(wanted)) >= gap * 1.001).all():
+        assert placed == pytest.approx(wanted)

@@ -1,0 +1,211 @@
+"""The page: whole, self-contained, safe, and saying what was computed."""
+
+from __future__ import annotations
+
+import base64
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from evolver.recording import read
+from evolver.report.page import write_report
+from evolver.report.tables import Section, describe
+from tests.report import sessions
+
+VOID = {"meta", "img", "br", "hr", "link", "input"}
+FIGURES = ["summary", "scores", "film", "finals", "psth", "budget"]
+
+
+class Page(HTMLParser):
+    """Collects tags, attributes and text, and insists that tags close in order."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.attributes, self.words = [], [], [], []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value) for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    @property
+    def text(self):
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+
+def report(folder, *, render=None, **options):
+    truth = sessions.write(folder, **{"image_size": 8} | options)
+    with read(truth.path) as recording:
+        path = write_report(recording, folder / "out" / "report", render=render)
+        return truth, path, Page(path.read_text(encoding="utf-8")), describe(recording)
+
+
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory):
+    return report(
+        tmp_path_factory.mktemp("usual"),
+        name="monday",
+        config="[session]\nname = 'monday'\n",
+        events=[("warning", "reshow", "two again")],
+        render=lambda _, codes: np.full((len(codes), 8, 8, 3), 90, dtype=np.uint8),
+    )
+
+
+def test_the_page_says_what_was_computed(usual):
+    truth, _, page, _ = usual
+    ok = sum(s.ok for s in truth.showings)
+    assert f"{ok} were valid, {len(truth.showings) - ok} aborted and 0 without" in page.text
+    for k, name in enumerate(("texture", "object")):
+        first, last = (sessions.mean([s for s in truth.scores[k, g] if s == s]) for g in (0, 5))
+        said = re.search(rf"{name} rose from ([\d.]+)[^t]* to ([\d.]+)", page.text)
+        assert said is not None
+        assert float(said[1]) == pytest.approx(first, rel=0.02)
+        assert float(said[2]) == pytest.approx(last, rel=0.02)
+    assert "success by the field's test" in page.text
+    assert "times the best reference" in page.text
+    assert "two again" in page.text
+    assert "name = 'monday'" in page.text
+    assert "0" * 64 in page.text  # the digest of the first thread's weights
+    assert "Not complete" not in page.text
+    assert "No mean-code images" not in page.text
+
+
+def test_the_page_holds_every_figure_and_needs_nothing_else(usual):
+    _, path, page, _ = usual
+    sources = [value for tag, name, value in page.attributes if (tag, name) == ("img", "src")]
+    assert len(sources) == len(FIGURES)
+    for name, source in zip(FIGURES, sources, strict=True):
+        data = base64.b64decode(source.removeprefix("data:image/png;base64,"))
+        assert data == (path.parent / f"{name}.png").read_bytes()
+        assert data.startswith(b"\x89PNG")
+    assert not {"script", "link", "iframe", "object"} & set(page.tags)
+    assert not [a for a in page.attributes if a[1].startswith("on")]
+    without_images = re.sub(r'"data:image/png[^"]*"', "", path.read_text(encoding="utf-8"))
+    assert "://" not in without_images
+    assert "@import" not in without_images
+    assert "url(" not in without_images
+
+
+def test_every_image_has_its_size_and_words_for_those_who_cannot_see_it(usual):
+    _, _, page, _ = usual
+    for name in ("alt", "width", "height"):
+        values = [v for tag, key, v in page.attributes if (tag, key) == ("img", name)]
+        assert len(values) == len(FIGURES)
+        assert all(values)
+
+
+def test_hostile_names_are_text(tmp_path):
+    bad = "<script>alert('$x^2$')</script>&amp;\"'"
+    _, path, page, _ = report(
+        tmp_path,
+        generations=2,
+        name=bad,
+        thread_names=(bad, bad + "2"),
+        config=f"# {bad}",
+        events=[("error", bad, bad)],
+    )
+    assert "script" not in page.tags
+    assert bad in page.text
+    assert "<script" not in path.read_text(encoding="utf-8")
+    assert all(value is None or name != "onerror" for _, name, value in page.attributes)
+
+
+def test_an_interrupted_session_is_announced(tmp_path):
+    _, _, page, _ = report(tmp_path, interrupted=True, generations=3)
+    assert "Not complete." in page.text
+    assert "ends without an end record" in page.text
+    assert "No mean-code images of texture: no generator was at hand" in page.text
+
+
+@pytest.mark.parametrize(
+    ("options", "missing"),
+    [
+        ({"form": "rates", "generations": 2}, {"psth"}),
+        ({"generations": 1, "interrupted": True}, {"film", "finals"}),
+        ({"generations": 0}, {"film", "finals", "psth", "budget"}),
+        ({"references": 0, "popsizes": (4,), "generations": 2}, set()),
+        ({"peak_hz": 0.0, "generations": 5}, set()),
+        ({"abort": 1.0, "generations": 2}, {"film", "finals", "psth"}),
+        ({"units": 96, "popsizes": (2,) * 4, "generations": 2}, set()),
+    ],
+    ids=["rates", "cut off at once", "nothing", "no references", "silent", "aborted", "many"],
+)
+def test_odd_sessions_have_a_report_of_what_there_is(tmp_path, options, missing):
+    _, path, page, _ = report(tmp_path, **options)
+    written = {p.stem for p in path.parent.glob("*.png")}
+    assert set(FIGURES) - written == missing
+    assert page.tags.count("img") == len(written)
+    if "popsizes" not in options:
+        assert "object" in page.text
+
+
+def test_a_report_replaces_the_one_before(tmp_path):
+    truth = sessions.write(tmp_path, generations=1, image_size=8)
+    with read(truth.path) as recording:
+        first = write_report(recording, tmp_path / "report").read_bytes()
+        assert write_report(recording, tmp_path / "report").read_bytes() == first
+
+
+def section(sections, title) -> Section:
+    return next(s for s in sections if s.title == title)
+
+
+def test_inspect_says_what_is_in_the_file(usual):
+    truth, _, _, sections = usual
+    session = dict(section(sections, "Session").rows)
+    assert session["name"] == "monday"
+    assert session["state"] == "complete: finished"
+    assert session["blocks"] == "6 committed"
+    assert session["presentations"] == str(len(truth.showings))
+    assert session["shown"] == "100 ms on, 50 ms off"
+    assert session["took"] == "17.5 s"
+    threads = section(sections, "Threads (images a generation)").rows
+    assert [row[0] for row in threads] == ["texture", "object"]
+    assert [row[4:] for row in threads] == [("8", "6"), ("6", "6")]
+    for k, row in enumerate(section(sections, "Scores (spikes/s)").rows):
+        found = {(s, g) for g in range(6) for s in truth.scores[k, g] if s == s}
+        best = max(s for s, _ in found)
+        assert float(row[3]) == pytest.approx(best, rel=0.02)
+        assert int(row[4]) == min(g for s, g in found if s == best)
+    counted = {row[0]: row[1:] for row in section(sections, "Presentations").rows}
+    for k, name in ((0, "texture"), (1, "object"), (-1, "references")):
+        mine = [s for s in truth.showings if s.thread == k]
+        ok = sum(s.ok for s in mine)
+        assert counted[name] == (str(ok), str(len(mine) - ok), "0", str(len(mine)))
+    wait = next(
+        r
+        for r in section(
+            sections, "Time budget (blocks overlap, so the parts need not add up)"
+        ).rows
+        if r[0].startswith("wait")
+    )
+    assert wait[1:] == ("15.0 s", "2.5 s", "98.2%")
+    assert section(sections, "Events").rows[0][1:] == ("warning", "reshow", "two again")
+    assert {row[0] for row in section(sections, "Best references").rows} == {"all"}
+
+
+def test_every_row_of_every_section_has_a_cell_for_every_column(usual):
+    _, _, _, sections = usual
+    for s in sections:
+        assert all(len(row) == len(s.columns) for row in s.rows), s.title
+        assert all(isinstance(cell, str) for row in s.rows for cell in row), s.title
+
+
+def test_many_units_are_counted_not_listed(tmp_path):
+    truth = sessions.write(tmp_path, units=30, generations=1, popsizes=(2,), image_size=8)
+    with read(truth.path) as recording:
+        rows = section(describe(recording), "Units").rows
+    assert len(rows) == 25
+    assert rows[-1][-1] == "and 6 more"

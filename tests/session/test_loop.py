@@ -1,0 +1,371 @@
+"""The loop alone: a rig, a recorder and a clock made of plain values."""
+
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+import pytest
+
+from evolver import seeds
+from evolver.config.tables import FitnessTable
+from evolver.errors import MissingResponseError, RecordingError
+from evolver.journal.records import Committed, Event, Proposed, Result, Sent
+from evolver.optimizers import CholeskyCMA
+from evolver.session.fitness import Fitness
+from evolver.session.loop import Loop
+from evolver.session.ports import Command
+from evolver.session.schedule import Session, Thread
+from rig_bridge.events import Responded
+from rig_bridge.trials import TrialResult
+from tests.live.sessions import small
+
+
+class Clock:
+    """Time that passes only when somebody waits for it."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def time_ns(self):
+        return int(self.now * 1e9)
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+class Paint:
+    """A generator whose images are its codes."""
+
+    name, d, image_size, sha256 = "paint", 4, 2, "0" * 64
+
+    def render(self, codes):
+        return (np.resize(codes, (len(codes), 2, 2, 3)) * 10 % 256).astype(np.uint8)
+
+    def initial_codes(self, n, *, rng):
+        return rng.standard_normal((n, self.d))
+
+
+@dataclass
+class Rig:
+    """Answers a request with the next poll; `aborts` are (presentation, attempt)."""
+
+    clock: Clock
+    aborts: set = field(default_factory=set)
+    shown: list = field(default_factory=list)
+    acked: list = field(default_factory=list)
+    holds: list = field(default_factory=list)
+    encode_seconds: float = 0.0
+    send_seconds: float = 0.0
+    waiting: list = field(default_factory=list)
+    attempts: dict = field(default_factory=dict)
+
+    def next_attempt(self, block):
+        return self.attempts.get(block, 0) + 1
+
+    def show(self, request):
+        assert request.attempt == self.next_attempt(request.block)
+        self.attempts[request.block] = request.attempt
+        self.shown.append(request)
+        self.waiting.append(request)
+
+    def hold(self, on):
+        self.holds.append(on)
+
+    def poll(self, timeout_s):
+        self.clock.now += timeout_s
+        if self.holds and self.holds[-1]:
+            return []
+        requests, self.waiting = self.waiting, []
+        return [
+            Responded(r.block, tuple(self.answer(r, p) for p in r.presentations))
+            for r in requests
+        ]
+
+    def answer(self, request, p):
+        key = (p.presentation, request.attempt)
+        aborted = key in self.aborts or (p.presentation, "always") in self.aborts
+        return TrialResult(
+            p.presentation,
+            request.attempt,
+            "aborted" if aborted else "ok",
+            "fixation" if aborted else "",
+            0,
+            0,
+            0,
+            "simulated",
+            "rates",
+            {"rates": np.array([float(p.presentation % 7)])},
+        )
+
+    def ack(self, block, presentations):
+        self.acked += [(block, number) for number in presentations]
+
+
+@dataclass
+class Disk:
+    """Keeps records; refuses as often as `full` says, whatever it is asked then."""
+
+    clock: Clock
+    full: int = 0
+    full_at: type | None = None  # begin to refuse at the first record of this type
+    records: list = field(default_factory=list)
+    pending: list = field(default_factory=list)
+    refused: int = 0
+
+    def submit(self, record, on_durable=None):
+        if self.full and (self.full_at is None or isinstance(record, self.full_at)):
+            self.full_at = None
+            self.refuse()
+        self.records.append(record)
+        if on_durable is not None:
+            self.pending.append(on_durable)
+
+    def refuse(self):
+        if self.full:
+            self.full -= 1
+            self.refused += 1
+            raise RecordingError("no space left on device")
+
+    def barrier(self):
+        if self.full_at is None:
+            self.refuse()
+        pending, self.pending = self.pending, []
+        for tell in pending:
+            tell()
+
+    def retry(self):
+        pass
+
+    def take_busy_seconds(self):
+        return 0.0
+
+
+def build(
+    *,
+    popsize=6,
+    generations=3,
+    references=3,
+    schedule="references",
+    commands=None,
+    aborts=(),
+    **fitness,
+):
+    """Return a loop and all it is made of."""
+    clock = Clock()
+    rng = seeds.stream(1, "optimizer", "a")
+    table = FitnessTable((0,), **fitness)
+    thread = Thread(
+        "a",
+        CholeskyCMA(4, rng=rng, popsize=popsize),
+        Fitness.resolve(table, ("u",), key="fitness"),
+        rng,
+    )
+    session = Session(
+        [thread],
+        references=references,
+        repeats=1,
+        generations=generations,
+        order=partial(seeds.stream, 1, "order"),
+        schedule=schedule,
+    )
+    rig, disk, news = Rig(clock, set(aborts)), Disk(clock), []
+    loop = Loop(
+        small("unused"),
+        session,
+        generators=[Paint()],
+        references=[np.full((2, 2, 3), i, np.uint8) for i in range(references)],
+        reference_labels=[f"r{i}" for i in range(references)],
+        rig=rig,
+        recorder=disk,
+        clock=clock,
+        commands=commands or (lambda: ()),
+        on_progress=news.append,
+    )
+    return loop, session, rig, disk, news
+
+
+def of(disk, kind):
+    return [record for record in disk.records if isinstance(record, kind)]
+
+
+@pytest.mark.parametrize("schedule", ["references", "together", "alternate"])
+def test_every_block_is_committed_once_and_every_result_acknowledged(schedule):
+    loop, session, rig, disk, _ = build(schedule=schedule)
+    assert loop.run() == "finished"
+    blocks = [record.block for record in of(disk, Committed)]
+    assert sorted(blocks) == sorted(set(blocks)) == [p.block for p in of(disk, Proposed)]
+    assert sorted(n for _, n in rig.acked) == sorted(r.presentation for r in of(disk, Result))
+    assert session.finished
+
+
+def test_references_are_with_the_rig_before_the_generation_is_answered():
+    loop, _, rig, _, _ = build()
+    loop.run()
+    assert [r.block for r in rig.shown][:2] == [0, 1]
+
+
+class TestFullDisk:
+    @pytest.mark.parametrize("at", [None, Proposed, Sent, Result, Committed, Event])
+    @pytest.mark.parametrize("times", [1, 5])
+    def test_it_waits_and_goes_on_and_nothing_is_lost(self, at, times):
+        loop, _, rig, disk, news = build(aborts={(2, 1)})
+        disk.full, disk.full_at = times, at
+        assert loop.run() == "finished"
+        assert disk.refused == times
+        whole, _, _, untroubled, _ = build(aborts={(2, 1)})
+        whole.run()
+        assert [type(r) for r in disk.records] == [type(r) for r in untroubled.records]
+        told = [n.event for n in news if "the disk refuses" in n.event]
+        assert len(told) == times
+        assert "no space left on device" in told[0]
+        assert rig.clock.now >= 2.0 * times
+
+    def test_nothing_is_acknowledged_or_learnt_from_before_it_is_stored(self):
+        loop, session, rig, disk, _ = build()
+        seen = []
+        sleep = rig.clock.sleep
+
+        def watching(seconds):
+            seen.append((len(rig.acked), session.generations_done))
+            sleep(seconds)
+
+        rig.clock.sleep = watching
+        disk.full, disk.full_at = 3, Result
+        loop.run()
+        assert seen == [(0, (0,))] * 3
+
+    def test_an_operator_can_end_it(self):
+        stop = iter([[], []])
+        loop, _, _, disk, _ = build(commands=lambda: next(stop, [Command("stop")]))
+        disk.full = 10**6
+        with pytest.raises(RecordingError, match="no space left"):
+            loop.run()
+
+
+def test_a_block_of_more_than_256_presentations_is_asked_for_in_parts_and_committed_once():
+    loop, _, rig, disk, _ = build(popsize=600, generations=1, references=0, aborts={(9, 1)})
+    loop.run()
+    sizes = [(r.attempt, len(r.presentations)) for r in rig.shown]
+    assert sizes == [(1, 256), (2, 256), (3, 88), (4, 1)]
+    assert len(of(disk, Committed)) == 1
+    assert np.isfinite(of(disk, Committed)[0].threads[0].scores.numpy()).all()
+
+
+class TestMissing:
+    def test_reshow(self):
+        loop, _, rig, disk, _ = build(aborts={(1, 1), (3, 1), (3, 2)}, max_attempts=3)
+        loop.run()
+        first = [[p.presentation for p in r.presentations] for r in rig.shown if r.block == 0]
+        assert first == [[0, 1, 2, 3, 4, 5], [1, 3], [3]]
+        assert all(
+            np.isfinite(c.threads[0].scores.numpy()).all()
+            for c in of(disk, Committed)
+            if c.threads
+        )
+
+    def test_drop(self):
+        loop, _, rig, disk, _ = build(aborts={(1, 1)}, missing="drop")
+        loop.run()
+        assert len([r for r in rig.shown if r.block == 0]) == 1
+        assert np.isnan(of(disk, Committed)[0].threads[0].scores.numpy()).sum() == 1
+
+    def test_fail(self):
+        loop, _, _, disk, _ = build(aborts={(1, 1)}, missing="fail")
+        with pytest.raises(MissingResponseError):
+            loop.run()
+        assert of(disk, Result)
+        assert not of(disk, Committed)
+
+
+class TestCommands:
+    def run(self, *script, **options):
+        """Run with commands that come at given calls: (call, Command)."""
+        calls = iter(range(10**9))
+        due = dict(script)
+
+        def commands():
+            call = next(calls)
+            return [due.pop(call)] if call in due else []
+
+        built = build(commands=commands, generations=options.pop("generations", 30), **options)
+        return built[0].run(), *built[1:]
+
+    def test_pause_shows_nothing_until_resume(self):
+        reason, _, rig, disk, news = self.run((5, Command("pause")), (40, Command("resume")))
+        assert reason == "finished"
+        assert rig.holds == [True, False]
+        assert {n.state for n in news} == {"running", "paused"}
+        assert [e.name for e in of(disk, Event)] == ["pause", "resume"]
+        whole, _, _, untroubled, _ = build(generations=30)
+        whole.run()
+        assert len(of(untroubled, Result)) == len(of(disk, Result))
+
+    def test_stop_keeps_what_came(self):
+        reason, session, rig, disk, _ = self.run((12, Command("stop", "lunch")))
+        assert reason == "stopped by operator"
+        assert not session.finished
+        assert of(disk, Event)[-1].text == "stop by operator: lunch"
+        assert rig.holds == [True]
+        assert sorted(n for _, n in rig.acked) == sorted(
+            r.presentation for r in of(disk, Result)
+        )
+
+    def test_abort_ends_at_once(self):
+        reason, _, rig, _, _ = self.run((12, Command("abort")))
+        assert reason == "aborted by operator"
+        assert rig.holds == []
+
+    def test_a_note_is_kept(self):
+        _, _, _, disk, _ = self.run((3, Command("note", "the animal sleeps")), generations=3)
+        (event,) = of(disk, Event)
+        assert (event.name, event.text, event.level) == ("note", "the animal sleeps", "info")
+
+    def test_reference_only_shows_references_until_resume(self):
+        reason, session, _, disk, _ = self.run(
+            (4, Command("reference-only")), (60, Command("resume")), generations=4
+        )
+        assert reason == "finished"
+        plain, _, _, untroubled, _ = build(generations=4)
+        plain.run()
+        more = len(of(disk, Proposed)) - len(of(untroubled, Proposed))
+        assert more > 5
+        empty = [p for p in of(disk, Proposed) if not p.threads]
+        assert all(p.references for p in empty)
+        assert session.generations_done == (4,)
+
+    def test_reference_only_without_references_says_so(self):
+        _, _, _, disk, _ = self.run((2, Command("reference-only")), references=0, generations=3)
+        (event,) = of(disk, Event)
+        assert "has no reference images" in event.text
+
+
+def test_the_time_the_rig_is_idle_is_counted():
+    loop, _, rig, disk, news = build(schedule="together", generations=3)
+    render = Paint.render
+
+    class Slow(Paint):
+        def render(self, codes):
+            rig.clock.now += 7.0
+            return render(self, codes)
+
+    loop._generators = [Slow()]
+    loop.run()
+    idle = [c.budget.idle for c in of(disk, Committed)]
+    assert idle[0] == 0.0  # nothing was on the screen yet
+    assert all(7.0 <= seconds < 8.0 for seconds in idle[1:])
+    assert news[-1].idle_s == pytest.approx(sum(idle))
+
+
+def test_a_generator_that_fails_ends_the_session_with_its_error():
+    loop, *_ = build()
+
+    class Broken(Paint):
+        def render(self, codes):
+            raise RuntimeError(f"out of memory for {len(codes)} images")
+
+    loop._generators = [Broken()]
+    with pytest.raises(RuntimeError, match="out of memory"):
+        loop.run()
