@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evolver import config
+from evolver.config import tables as config
 from evolver.errors import ConfigError
 from evolver.setup.build import build_generators, build_optimizers
 
