@@ -1,0 +1,142 @@
+"""The house keeps its promises: public names, one definition a name, rooms that exist."""
+
+import ast
+import importlib
+import re
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("evolver", "rig_bridge", "scorers")
+SOURCES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+
+PUBLIC = {
+    "evolver": {"__version__"},
+    "evolver.generators": {"BUILTIN", "load"},
+    "evolver.optimizers": {
+        "BUILTIN",
+        "CholeskyCMA",
+        "Composite",
+        "Genetic",
+        "HessianCMA",
+        "RandomSearch",
+        "RankSphere",
+        "SepCMA",
+        "SphereCMA",
+        "batched",
+        "default_popsize",
+        "find",
+        "load",
+        "state_from_dict",
+        "state_to_dict",
+    },
+    "evolver.recording": {"Recording", "ThreadData", "read"},
+    "scorers": {"BUILTIN", "UnitSpec", "load", "parse_units"},
+}
+"""What others may build on, by module. A name that goes from here breaks somebody's script."""
+
+RIG_MODULES = {
+    "rig_bridge.auth": {"EngineKeys", "RigKey"},
+    "rig_bridge.client": {"Presenter", "RigClient"},
+    "rig_bridge.clocks": {"ClockFit"},
+    "rig_bridge.server": {"EngineServer"},
+    "rig_bridge.rigs.combined": {"CombinedRig"},
+    "rig_bridge.rigs.protocols": {"Acquisition", "ImageDisplay"},
+    "rig_bridge.rigs.simulated": {"SimulatedRig"},
+}
+"""What a rig of one's own is written against, beside the wire's messages."""
+
+
+@pytest.mark.parametrize("module", sorted(PUBLIC))
+def test_public_names_are_these(module):
+    """Exactly these: a new one is a decision, and is written down here."""
+    room = importlib.import_module(module)
+    names = getattr(room, "__all__", None)
+    if names is None:
+        names = [
+            name for name in vars(room) if not name.startswith("_") or name in PUBLIC[module]
+        ]
+        modules = {name for name in names if type(getattr(room, name)).__name__ == "module"}
+        names = set(names) - modules
+    assert set(names) == PUBLIC[module]
+    for name in names:
+        getattr(room, name)
+
+
+@pytest.mark.parametrize("module", sorted(RIG_MODULES))
+def test_what_rigs_are_written_against_stays(module):
+    for name in RIG_MODULES[module]:
+        assert hasattr(importlib.import_module(module), name)
+
+
+def definitions(path):
+    """Yield the public classes, functions and type aliases that a file defines."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        match node:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                yield name
+            case ast.ClassDef(name=name):
+                yield name
+            case ast.AnnAssign(target=ast.Name(id=name), annotation=kind):
+                if ast.unparse(kind).endswith("TypeAlias"):
+                    yield name
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(func=maker)):
+                if ast.unparse(maker).endswith("TypeVar"):
+                    yield name
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Subscript()):
+                if not name.isupper():  # an alias without its annotation
+                    yield name
+            case _:
+                pass
+
+
+def classes(path):
+    """Return which of a file's public names are classes."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
+
+
+def room_of(path):
+    """Return the room of a file: the package, and the folder in it if there is one."""
+    parts = path.relative_to(ROOT).parts[:-1]
+    return "/".join(parts[:2])
+
+
+def test_one_definition_a_public_name():
+    """A name is defined in one place: whoever reads it knows which thing is meant.
+
+    Functions of one room may repeat a role's name (`update` of each algorithm). `main` is each
+    program's own.
+    """
+    rooms = defaultdict(set)
+    for path in SOURCES:
+        types = classes(path)
+        for name in definitions(path):
+            if not name.startswith("_") and name != "main":
+                where = path.relative_to(ROOT).as_posix() if name in types else room_of(path)
+                rooms[name].add(where)
+    twice = {name: sorted(where) for name, where in rooms.items() if len(where) > 1}
+    assert not twice, f"name one of each otherwise: {twice}"
+
+
+def test_architecture_tells_of_every_room():
+    text = (ROOT / "docs" / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    rooms = {
+        f"{package}/{path.parent.name}/" if path.parent.name != package else f"{package}/"
+        for package in PACKAGES
+        for path in (ROOT / package).glob("*/__init__.py")
+    }
+    missing = sorted(room for room in rooms if f"`{room}`" not in text)
+    assert not missing, "the table of rooms must name each: " + ", ".join(missing)
+
+
+def test_architecture_names_only_what_exists():
+    text = (ROOT / "docs" / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    paths = set(
+        re.findall(r"`((?:evolver|rig_bridge|scorers|tests|benchmarks)/[\w/.]*)`", text)
+    )
+    missing = sorted(path for path in paths if not (ROOT / path).exists())
+    assert paths
+    assert not missing, "these do not exist: " + ", ".join(missing)
