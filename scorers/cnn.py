@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from evolver.errors import ConfigError, DataError
+from evolver.row_products import row_by_row
 from evolver.weights.read import chosen_device, fill, read_weights, shipped
 from scorers.mini import SHIPPED, calibration
 from scorers.mini.network import INPUT_SIZE, Layer, MiniCNN
@@ -84,9 +85,10 @@ class CNNScorer:
     def score(self, images: Images) -> Responses:
         """Turn images, (n, h, w, 3) uint8 of any size, into responses, (n, u) float64.
 
-        Every pass has exactly the same number of images, the last filled up with black: matrix
-        products of different heights may round differently, and an image must give the same
-        response alone and among others.
+        An image must give the same response alone and among others. So every pass has exactly
+        the same number of images, the last filled up with black, for products of different
+        heights may round differently; and on a processor, where the rows of one product may,
+        each is multiplied by itself.
 
         Raises
         ------
@@ -101,7 +103,7 @@ class CNNScorer:
             part = images[start : start + _CHUNK]
             x = torch.zeros((_CHUNK, *part.shape[1:]), dtype=torch.uint8)
             x[: len(part)] = torch.from_numpy(np.ascontiguousarray(part))
-            with torch.inference_mode():
+            with torch.inference_mode(), row_by_row(self._device, _CHUNK):
                 responses = self.responses(x.to(self._device).permute(0, 3, 1, 2).float() / 255)
             found[start : start + len(part)] = responses.cpu().numpy()[: len(part)]
         return found

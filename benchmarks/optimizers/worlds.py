@@ -20,6 +20,7 @@ from benchmarks.optimizers import upconv
 from benchmarks.optimizers.named import attribute
 from evolver import generators, seeds
 from evolver.errors import ConfigError
+from evolver.row_products import row_by_row
 
 if TYPE_CHECKING:
     from evolver.types import Codes, Generator, Scorer, Vector
@@ -206,8 +207,9 @@ class Stage:
             part = codes[first : first + self._chunk]
             z = torch.zeros((self._chunk, self.d))
             z[: len(part)] = torch.from_numpy(part.astype(np.float32))
-            images = self._generator.synthesize(z.to(self._device))
-            answers = scorer.responses(images.mul(255).round_().div_(255))[:, 0]
+            with row_by_row(self._device, self._chunk):
+                images = self._generator.synthesize(z.to(self._device))
+                answers = scorer.responses(images.mul(255).round_().div_(255))[:, 0]
             found[first : first + len(part)] = answers.cpu().numpy()[: len(part)]
         return found
 

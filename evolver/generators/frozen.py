@@ -18,6 +18,7 @@ import torch
 
 from evolver.checks import check_codes
 from evolver.errors import ConfigError, DataError
+from evolver.row_products import row_by_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -87,9 +88,10 @@ class FrozenGenerator:
     def render(self, codes: Codes) -> Images:
         """Turn codes, (n, d) latent units, into images, (n, h, w, 3) uint8 sRGB.
 
-        Every pass has exactly `chunk` rows, the last filled up with zeros: matrix products of
-        different heights may round differently, and a code must give the same bytes alone and
-        among others. This is the one place where pixels are rounded, half to even.
+        A code must give the same bytes alone and among others. So every pass has exactly
+        `chunk` rows, the last filled up with zeros, for products of different heights may round
+        differently; and on a processor, where the rows of one product may, each is multiplied
+        by itself. This is the one place where pixels are rounded, half to even.
 
         Raises
         ------
@@ -102,7 +104,8 @@ class FrozenGenerator:
             part = codes[start : start + self._chunk]
             z = torch.zeros((self._chunk, self.d))
             z[: len(part)] = torch.from_numpy(part.astype(np.float32))
-            pixels = self._net(z.to(self._device))[: len(part)]
+            with row_by_row(self._device, self._chunk):
+                pixels = self._net(z.to(self._device))[: len(part)]
             if not bool(torch.isfinite(pixels).all()):
                 raise DataError(
                     f"{self.name} must draw finite pixels; for these codes, whose largest "

@@ -39,8 +39,8 @@ SHIPPED = {
 def reference_images(n: int, *, seed: int) -> Images:
     """Draw n scenes, the classes as balanced as n allows, (n, 64, 64, 3) uint8.
 
-    The same for the same n and seed, on every machine of one processor family: a fixed set to
-    compare what a neuron draws with, and the references of a session that brings none.
+    The same for the same n and seed, on every processor: a fixed set to compare what a neuron
+    draws with, and the references of a session that brings none.
     """
     return scenes.sample(n, rng=stream(seed, "reference images"))[0]
 

@@ -41,7 +41,8 @@ def render(class_index: int, factors: NDArray[np.float64]) -> Images:
 
     Returns
     -------
-    ndarray of uint8, (n, 64, 64, 3), sRGB; equal for equal arguments, one at a time or together
+    ndarray of uint8, (n, 64, 64, 3), sRGB; equal for equal arguments, one at a time or
+    together, on every processor (see `portable`)
 
     Raises
     ------

@@ -14,7 +14,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
+
+from scorers.mini.scenes.portable import cos, exp, normal_share, sin, tanh
 
 Field: TypeAlias = NDArray[np.floating[Any]]
 """(n, 64, 64) over pixels, or (n, 1, 1) one number an image, unless said otherwise.
@@ -42,22 +43,18 @@ FACTORS: tuple[str, ...] = (
 _COLUMN = {name: k for k, name in enumerate(FACTORS)}
 
 _AXIS = ((np.arange(SIZE, dtype=np.float32) + 0.5) / (SIZE / 2) - 1).astype(np.float32)
-PIXEL_Y, PIXEL_X = (a[None] for a in np.meshgrid(_AXIS, _AXIS, indexing="ij"))
-"""(1, 64, 64) pixel centres, -1 (top, left) to 1 (bottom, right)."""
+PIXEL_Y, PIXEL_X = _AXIS[None, :, None], _AXIS[None, None, :]
+"""Pixel centres, -1 (top, left) to 1 (bottom, right): (1, 64, 1) and (1, 1, 64)."""
 
-
-def _field_basis() -> Field:
-    """Return (16, 4096): products of cosines, the smoothest 16 after the constant."""
-    pairs = sorted(
-        ((i, j) for i in range(6) for j in range(6) if i + j),
-        key=lambda p: (p[0] ** 2 + p[1] ** 2, p),
-    )[:16]
-    phase = (_AXIS + 1) * np.pi / 2
-    basis = [np.outer(np.cos(i * phase), np.cos(j * phase)) / np.hypot(i, j) for i, j in pairs]
-    return np.stack(basis).reshape(16, -1).astype(np.float32)
-
-
-_FIELD_BASIS = _field_basis()
+# The smooth field: products of cosines, (down, across), the smoothest 16 after the constant.
+_WAVES = sorted(
+    ((i, j) for i in range(6) for j in range(6) if i + j),
+    key=lambda p: (p[0] ** 2 + p[1] ** 2, p),
+)[:16]
+# Libraries' float64 cosines differ by 1e-16; none of these is that near to a change in float32.
+_COSINES = [
+    np.cos(k * (_AXIS.astype(np.float64) + 1) * np.pi / 2).astype(np.float32) for k in range(6)
+]
 
 
 class Factors:
@@ -66,6 +63,7 @@ class Factors:
     def __init__(self, values: NDArray[np.float64]) -> None:
         self.values = values
         self._columns = values.astype(np.float32)
+        self._shares = normal_share(self._columns)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -76,7 +74,7 @@ class Factors:
 
     def between(self, name: str, low: float, high: float) -> Field:
         """Return the factor mapped from standard normal to uniform over low to high."""
-        share = ndtr(self.raw(name)).astype(np.float32)
+        share = self._shares[:, _COLUMN[name], None, None]
         return np.float32(low) + np.float32(high - low) * share
 
     def colour(self, name: str, *, dark: float = 0.12, bright: float = 0.92) -> Colour:
@@ -100,18 +98,14 @@ def frame(f: Factors, *, least: float = 0.5, most: float = 0.92) -> tuple[Field,
     x = (PIXEL_X - f.between("x", -0.25, 0.25)) / size
     y = (PIXEL_Y - f.between("y", -0.25, 0.25)) / size
     w = [0.05 * np.clip(f.raw(f"warp_{k}"), -2.5, 2.5) for k in range(8)]
-    bent_x = (
-        x + w[0] * np.sin(2 * y) + w[1] * np.cos(2 * y) + w[2] * np.sin(4 * y) + w[3] * x * y
-    )
-    bent_y = (
-        y + w[4] * np.sin(2 * x) + w[5] * np.cos(2 * x) + w[6] * np.sin(4 * x) + w[7] * x * y
-    )
+    bent_x = x + w[0] * sin(2 * y) + w[1] * cos(2 * y) + w[2] * sin(4 * y) + w[3] * x * y
+    bent_y = y + w[4] * sin(2 * x) + w[5] * cos(2 * x) + w[6] * sin(4 * x) + w[7] * x * y
     return bent_x, bent_y, size
 
 
 def turn(x: Field, y: Field, angle: Field) -> tuple[Field, Field]:
     """Rotate coordinates by an angle, radians."""
-    c, s = np.cos(angle), np.sin(angle)
+    c, s = cos(angle), sin(angle)
     return c * x + s * y, c * y - s * x
 
 
@@ -127,32 +121,38 @@ def mix(a: Colour, b: Colour, share: Field) -> Colour:
 
 def ground(f: Factors) -> Colour:
     """Return the background: two colours blended by a slope and a smooth random field."""
-    coefficients = np.concatenate([f.raw(f"field_{k}")[:, :, 0] for k in range(16)], axis=1)
-    smooth = (coefficients @ _FIELD_BASIS).reshape(-1, SIZE, SIZE)
+    # Row by row of waves and in this order, never as a matrix product, which adds in another
+    # order on another processor and for another number of scenes.
+    across = [np.zeros((len(f), 1, SIZE), np.float32) for _ in _COSINES]
+    for k, (i, j) in enumerate(_WAVES):
+        across[i] += f.raw(f"field_{k}") * (_COSINES[j] / np.float32(np.sqrt(i * i + j * j)))
+    smooth = sum(wave[:, None] * row for wave, row in zip(_COSINES, across, strict=True))
     slope = f.raw("slope_x") * PIXEL_X + f.raw("slope_y") * PIXEL_Y
-    share = 0.5 + 0.5 * np.tanh(0.8 * slope + 0.6 * smooth)
+    share = 0.5 + 0.5 * tanh(0.8 * slope + 0.6 * smooth)
     return mix(f.colour("ground"), f.colour("far"), share)
 
 
 def grain(f: Factors, x: Field, y: Field) -> Field:
     """Return the share of second colour that a striped surface shows, (n, 64, 64)."""
     angle = f.between("stripe_angle", 0, np.pi)
-    across = np.cos(angle) * x + np.sin(angle) * y
-    wave = np.cos(f.between("stripe_pitch", 6, 16) * across + 2 * f.raw("stripe_phase"))
-    wave = np.tanh(2.5 * wave) * 0.5 + 0.5
+    across = cos(angle) * x + sin(angle) * y
+    wave = cos(f.between("stripe_pitch", 6, 16) * across + 2 * f.raw("stripe_phase"))
+    wave = tanh(2.5 * wave) * 0.5 + 0.5
     return np.clip(f.between("stripe", -1.2, 0.9), 0, 1) * wave
 
 
 def lit(f: Factors, albedo: Colour, normal: tuple[Field, Field, Field]) -> Colour:
     """Shade a surface, given its unit normals (x right, y down, z towards the viewer)."""
-    lx, ly = 0.9 * np.tanh(f.raw("light_x")), 0.7 * np.tanh(f.raw("light_y")) - 0.35
+    lx, ly = 0.9 * tanh(f.raw("light_x")), 0.7 * tanh(f.raw("light_y")) - 0.35
     scale = 1 / np.sqrt(lx * lx + ly * ly + 0.6)
     lx, ly, lz = lx * scale, ly * scale, np.sqrt(np.float32(0.6)) * scale
     nx, ny, nz = normal
     facing = nx * lx + ny * ly + nz * lz
     ambient = f.between("ambient", 0.12, 0.55)
     shade = ambient + (1 - ambient) * np.clip(facing, 0, 1)
-    mirror = np.clip(2 * facing * nz - lz, 0, 1) ** 12  # reflection of the light at the viewer
+    mirror = np.clip(2 * facing * nz - lz, 0, 1)  # reflection of the light at the viewer
+    mirror = mirror**2 * mirror  # a library's 12th power is not the same everywhere
+    mirror = (mirror**2) ** 2
     shine = np.clip(f.between("gloss", -0.4, 0.8), 0, 1) * mirror
     light = albedo**2 * shade[..., None] * 1.15 + shine[..., None]
     return np.sqrt(np.clip(light, 0, 1))
@@ -169,7 +169,7 @@ def relief(distance: Field, bevel: Field, size: Field) -> tuple[Field, Field, Fi
 
 def place(f: Factors, surface: Colour, distance: Field, size: Field) -> Colour:
     """Put a surface on its background, with a soft dark halo that sets it off."""
-    dim = f.between("halo", 0, 0.6) * np.exp(-np.clip(distance, 0, 4) / 0.22)
+    dim = f.between("halo", 0, 0.6) * exp(-np.clip(distance, 0, 4) / 0.22)
     return mix(ground(f) * (1 - dim[..., None]), surface, cover(distance, size))
 
 

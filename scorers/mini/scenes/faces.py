@@ -23,6 +23,7 @@ from scorers.mini.scenes.canvas import (
     turn,
 )
 from scorers.mini.scenes.outlines import ellipse, stroke
+from scorers.mini.scenes.portable import arctan2, cos, exp, hypot, sin
 
 Painted: TypeAlias = tuple[Colour, Field, tuple[Field, Field, Field]]
 """Albedo, signed distance of the outline, unit normals."""
@@ -40,7 +41,7 @@ def _blend(f: Factors, own: Colour, name: str, share: float) -> Colour:
 def _dome(x: Field, y: Field, rx: float, ry: float) -> tuple[Field, Field, Field]:
     """Return the normals of an ellipsoid seen from the front."""
     a, b = x / rx, y / ry
-    r = np.hypot(a, b)
+    r = hypot(a, b)
     k = np.minimum(1, 0.97 / (r + 1e-6)) * 0.9
     a, b = a * k, b * k
     return a, b, np.sqrt(np.clip(1 - a * a - b * b, 0.02, 1))
@@ -65,7 +66,7 @@ def _eyes(
         white = ellipse(ex, ey, size, size * f.between("form_5", 0.45, 0.85))
         ball = cover(white, _per(x))
         albedo = mix(albedo, _colour(0.97, 0.96, 0.94) + 0 * albedo, ball)
-        pupil = np.hypot(ex - gaze_x, ey - gaze_y)
+        pupil = hypot(ex - gaze_x, ey - gaze_y)
         albedo = mix(albedo, iris + 0 * albedo, ball * cover(pupil - 0.62 * size, _per(x)))
         albedo = mix(albedo, 0.03 + 0 * albedo, ball * cover(pupil - 0.33 * size, _per(x)))
         albedo = mix(albedo, 0.1 * albedo, 0.8 * cover(np.abs(white) - 0.02, _per(x)))
@@ -90,11 +91,9 @@ def _human(f: Factors, x: Field, y: Field) -> Painted:
     albedo = skin + np.zeros((*x.shape, 3), np.float32)
     u, v = _looking(f, x, y)
     # Nose and cheeks as shading, then brows, eyes, mouth, and hair over all.
-    nose = np.exp(
-        -((u - 0.07) ** 2 / 0.004 + np.clip(np.abs(v - 0.12) - 0.1, 0, 1) ** 2 / 0.006)
-    )
+    nose = exp(-((u - 0.07) ** 2 / 0.004 + np.clip(np.abs(v - 0.12) - 0.1, 0, 1) ** 2 / 0.006))
     albedo = albedo * (1 - 0.3 * nose)[..., None]
-    nostrils = np.minimum(np.hypot(u - 0.08, v - 0.3), np.hypot(u + 0.08, v - 0.3))
+    nostrils = np.minimum(hypot(u - 0.08, v - 0.3), hypot(u + 0.08, v - 0.3))
     albedo = albedo * (1 - 0.55 * cover(nostrils - 0.045, per))[..., None]
     tilt, brow_y = f.between("form_2", -0.09, 0.09), f.between("form_3", -0.36, -0.26)
     for side in (-1, 1):
@@ -134,8 +133,7 @@ def _monkey(f: Factors, x: Field, y: Field) -> Painted:
     ears = ellipse(np.abs(x) - 0.76, y + 0.1, f.between("form_1", 0.15, 0.26), 0.24)
     albedo = fur + np.zeros((*x.shape, 3), np.float32)
     albedo = (
-        albedo
-        * (1 + 0.12 * np.sin(26 * np.arctan2(y, x)) * np.clip(np.hypot(x, y), 0, 1))[..., None]
+        albedo * (1 + 0.12 * sin(26 * arctan2(y, x)) * np.clip(hypot(x, y), 0, 1))[..., None]
     )
     inner = ellipse(np.abs(x) - 0.76, y + 0.1, 0.1, 0.14)
     albedo = mix(albedo, 0.8 * skin + 0 * albedo, cover(inner, per) * (1 - cover(head, per)))
@@ -144,9 +142,7 @@ def _monkey(f: Factors, x: Field, y: Field) -> Painted:
     muzzle = ellipse(u, v - 0.36, f.between("form_3", 0.36, 0.5), 0.36)
     face = np.minimum(discs, muzzle)
     albedo = mix(albedo, skin + 0 * albedo, cover(face, per))
-    albedo = (
-        albedo * (1 - 0.25 * np.exp(-(np.clip(np.abs(muzzle), 0, 1) ** 2) / 0.003))[..., None]
-    )
+    albedo = albedo * (1 - 0.25 * exp(-(np.clip(np.abs(muzzle), 0, 1) ** 2) / 0.003))[..., None]
     nostrils = ellipse(np.abs(u) - 0.08, v - 0.2, 0.045, 0.06)
     albedo = mix(albedo, 0.15 * albedo, cover(nostrils, per))
     bent = v - 0.47 + f.between("form_0", -0.6, 0.6) * u * u
@@ -165,7 +161,7 @@ def _monkey(f: Factors, x: Field, y: Field) -> Painted:
 
 def _smiley(f: Factors, x: Field, y: Field) -> Painted:
     per = _per(x)
-    disc = np.hypot(x, y) - 0.85
+    disc = hypot(x, y) - 0.85
     albedo = _blend(f, _colour(0.98, 0.85, 0.2), "ink", 0.4) + np.zeros(
         (*x.shape, 3), np.float32
     )
@@ -176,7 +172,7 @@ def _smiley(f: Factors, x: Field, y: Field) -> Painted:
         f.between("form_2", 0.08, 0.2),
     )
     curve = f.between("form_0", -1.2, 1.4)
-    arc = np.abs(y - 0.35 + curve * (x * x - 0.12)) / np.hypot(1, 2 * curve * x)
+    arc = np.abs(y - 0.35 + curve * (x * x - 0.12)) / hypot(np.ones_like(curve), 2 * curve * x)
     arc = arc - f.between("form_3", 0.04, 0.09) + 5 * np.clip(np.abs(x) - 0.48, 0, 1)
     rim = np.abs(disc + 0.04) - 0.035
     marks = np.minimum(np.minimum(dots, arc), rim)
@@ -187,22 +183,22 @@ def _eye(f: Factors, x: Field, y: Field) -> Painted:
     per = _per(x)
     lid = f.between("form_0", 0.38, 0.62)
     radius = (0.9 + lid * lid) / (2 * lid)
-    opening = np.hypot(x, np.abs(y) + radius - lid) - radius
+    opening = hypot(x, np.abs(y) + radius - lid) - radius
     albedo = _colour(0.96, 0.94, 0.92) + np.zeros((*x.shape, 3), np.float32)
     gx, gy = f.between("form_6", -0.3, 0.3), f.between("form_7", -0.12, 0.12)
-    r, turned = np.hypot(x - gx, y - gy), np.arctan2(y - gy, x - gx)
+    r, turned = hypot(x - gx, y - gy), arctan2(y - gy, x - gx)
     wide = f.between("form_1", 0.3, 0.44)
     iris = f.colour("second", dark=0.25)
-    streaks = 1 + 0.22 * np.sin(17 * turned) * np.clip(r / wide, 0, 1)
+    streaks = 1 + 0.22 * sin(17 * turned) * np.clip(r / wide, 0, 1)
     albedo = mix(albedo, iris * streaks[..., None], cover(r - wide, per))
     albedo = mix(albedo, 0.3 * albedo, cover(np.abs(r - wide) - 0.03, per))
     albedo = mix(
         albedo, 0.02 + 0 * albedo, cover(r - wide * f.between("form_2", 0.3, 0.65), per)
     )
-    glint = np.hypot(x - gx + 0.12, y - gy + 0.13) - 0.07
+    glint = hypot(x - gx + 0.12, y - gy + 0.13) - 0.07
     albedo = mix(albedo, 1 + 0 * albedo, cover(glint, per))
     skin = _blend(f, _colour(0.88, 0.66, 0.54), "ink", 0.4)
-    shaded = skin * (1 - 0.5 * np.exp(-np.clip(opening, 0, 1) / 0.12))[..., None]
+    shaded = skin * (1 - 0.5 * exp(-np.clip(opening, 0, 1) / 0.12))[..., None]
     albedo = mix(shaded, albedo, cover(opening, per))
     lashes = np.abs(opening) - 0.04 + 3 * np.clip(y - 0.05, 0, 1)
     albedo = mix(albedo, 0.08 + 0 * albedo, cover(lashes, per))
@@ -218,18 +214,16 @@ def _owl(f: Factors, x: Field, y: Field) -> Painted:
     per = _per(x)
     fur = _blend(f, _colour(0.5, 0.4, 0.3), "ink", 0.6)
     albedo = fur + np.zeros((*x.shape, 3), np.float32)
-    albedo = (
-        albedo * (1 + 0.25 * np.sin(14 * x + 3 * f.raw("form_0")) * np.sin(12 * y))[..., None]
-    )
+    albedo = albedo * (1 + 0.25 * sin(14 * x + 3 * f.raw("form_0")) * sin(12 * y))[..., None]
     u, v = _looking(f, x, y)
     apart = f.between("form_1", 0.3, 0.38)
-    discs = np.hypot(np.abs(u) - apart, v + 0.15) - 0.4
+    discs = hypot(np.abs(u) - apart, v + 0.15) - 0.4
     pale = _blend(f, _colour(0.9, 0.84, 0.72), "second", 0.3)
-    rings = 1 + 0.15 * np.cos(40 * (discs + 0.4))
+    rings = 1 + 0.15 * cos(40 * (discs + 0.4))
     albedo = mix(albedo, pale * rings[..., None], cover(discs, per))
     size = f.between("form_5", 0.16, 0.26)
     iris = _blend(f, _colour(0.98, 0.7, 0.1), "second", 0.25)
-    r = np.hypot(np.abs(u) - apart * 0.95, v + 0.13)
+    r = hypot(np.abs(u) - apart * 0.95, v + 0.13)
     albedo = mix(albedo, iris + 0 * albedo, cover(r - size, per))
     albedo = mix(
         albedo, 0.03 + 0 * albedo, cover(r - size * f.between("form_2", 0.4, 0.8), per)

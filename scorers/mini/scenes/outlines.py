@@ -5,6 +5,7 @@ Knows signed distances in the plane and the canvas. Knows nothing of networks or
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -22,6 +23,7 @@ from scorers.mini.scenes.canvas import (
     relief,
     turn,
 )
+from scorers.mini.scenes.portable import arctan2, cos, hypot, sin
 
 Outline: TypeAlias = Callable[[Factors, Field, Field], Field]
 """(factors, x, y) to signed distance, negative inside, object units of about 1."""
@@ -49,13 +51,13 @@ def stroke(
     x0, y0, x1, y1 = ends
     dx, dy = x1 - x0, y1 - y0
     t = np.clip(((x - x0) * dx + (y - y0) * dy) / (dx * dx + dy * dy + 1e-9), 0, 1)
-    return np.hypot(x - x0 - t * dx, y - y0 - t * dy)
+    return hypot(x - x0 - t * dx, y - y0 - t * dy)
 
 
 def ellipse(x: Field, y: Field, rx: float | Field, ry: float | Field) -> Field:
     """Return nearly the distance to an ellipse about the origin (exact in sign)."""
-    k = np.hypot(x / rx, y / ry)
-    steep = np.hypot(x / (rx * rx), y / (ry * ry))
+    k = hypot(x / rx, y / ry)
+    steep = hypot(x / (rx * rx), y / (ry * ry))
     return k * (k - 1) / (steep + 1e-6)
 
 
@@ -73,14 +75,17 @@ def _letter(name: str) -> Outline:
 
 def _star(f: Factors, x: Field, y: Field) -> Field:
     wedge = np.pi / 5
-    angle = np.arctan2(x, -y)
+    angle = arctan2(x, -y)
     angle = np.abs((angle + wedge) % (2 * wedge) - wedge)
-    radius = np.hypot(x, y)
-    px, py = radius * np.sin(angle), radius * np.cos(angle)
+    radius = hypot(x, y)
+    px, py = radius * sin(angle), radius * cos(angle)
     inner = f.between("form_0", 0.34, 0.55)
-    ax, ay = inner * np.sin(wedge), inner * np.cos(wedge)  # edge from the tip (0, 0.95) to here
+    ax, ay = (
+        inner * math.sin(wedge),
+        inner * math.cos(wedge),
+    )  # edge from the tip (0, 0.95) to here
     ex, ey = ax, ay - 0.95
-    side = (px * -ey + (py - 0.95) * ex) / np.hypot(ex, ey)
+    side = (px * -ey + (py - 0.95) * ex) / hypot(ex, ey)
     return side - 0.03
 
 
@@ -100,16 +105,16 @@ def _cross(f: Factors, x: Field, y: Field) -> Field:
 def _heart(f: Factors, x: Field, y: Field) -> Field:
     # A square standing on its corner, with a half disc on each upper side.
     a, b = np.abs(x) * f.between("form_0", 0.9, 1.15) / 1.55, (0.9 - y) / 1.55
-    lobe = np.hypot(a - 0.25, b - 0.75) - 0.3536
+    lobe = hypot(a - 0.25, b - 0.75) - 0.3536
     along = 0.5 * np.clip(a + b, 0, None)
-    side = np.hypot(a - along, b - along) * np.sign(a - b)
-    side = np.where(side > 0, side, -np.minimum(-side, np.hypot(a, b - 1)))
+    side = hypot(a - along, b - along) * np.sign(a - b)
+    side = np.where(side > 0, side, -np.minimum(-side, hypot(a, b - 1)))
     return np.where(a + b > 1, lobe, side) * 1.55
 
 
 def _crescent(f: Factors, x: Field, y: Field) -> Field:
-    bite = np.hypot(x - f.between("form_0", 0.3, 0.5), y) - 0.68
-    return np.maximum(np.hypot(x, y) - 0.85, -bite)
+    bite = hypot(x - f.between("form_0", 0.3, 0.5), y) - 0.68
+    return np.maximum(hypot(x, y) - 0.85, -bite)
 
 
 def _arrow(f: Factors, x: Field, y: Field) -> Field:
@@ -124,13 +129,13 @@ def _leaf(f: Factors, x: Field, y: Field) -> Field:
     radius = (0.81 + bulge * bulge) / (
         2 * bulge
     )  # two arcs through the leaf's tips at y = ±0.9
-    blade = np.hypot(np.abs(x) + radius - bulge, y) - radius
+    blade = hypot(np.abs(x) + radius - bulge, y) - radius
     return np.minimum(blade, stroke(x, y, (0, 0.8, 0, 1.05)) - 0.045)
 
 
 def _flower(f: Factors, x: Field, y: Field) -> Field:
-    petals = np.cos(5 * np.arctan2(y, x) + 0.6 * f.raw("form_2"))
-    return (np.hypot(x, y) - 0.64 - f.between("form_0", 0.12, 0.28) * petals) * 0.75
+    petals = cos(5 * arctan2(y, x) + 0.6 * f.raw("form_2"))
+    return (hypot(x, y) - 0.64 - f.between("form_0", 0.12, 0.28) * petals) * 0.75
 
 
 def _hand(f: Factors, x: Field, y: Field) -> Field:
@@ -166,12 +171,10 @@ def _plant(f: Factors, x: Field, y: Field) -> Field:
     for level in range(4):
         grown: list[tuple[Field, Field, Field, Field]] = []
         for x0, y0, angle, reach in tips:
-            x1, y1 = x0 + reach * np.sin(angle), y0 - reach * np.cos(angle)
+            x1, y1 = x0 + reach * sin(angle), y0 - reach * cos(angle)
             best = np.minimum(best, stroke(x, y, (x0, y0, x1, y1)) - thick)
             if level == 3:
-                best = np.minimum(
-                    best, np.hypot(x - x1, y - y1) - f.between("form_3", 0.05, 0.15)
-                )
+                best = np.minimum(best, hypot(x - x1, y - y1) - f.between("form_3", 0.05, 0.15))
             else:
                 skew = 0.1 * np.clip(f.raw(f"form_{4 + level}"), -2, 2)
                 grown += [(x1, y1, angle + s * spread + skew, reach * shrink) for s in (-1, 1)]
@@ -215,12 +218,12 @@ def draw(name: str, f: Factors) -> Colour:
         ink = 0.45 * ink + 0.55 * np.array(_WARM[name], np.float32)
     albedo = mix(ink, f.colour("second"), share)
     if name == "flower":
-        albedo = mix(albedo, f.colour("second"), np.clip((0.28 - np.hypot(x, y)) * 14, 0, 1))
+        albedo = mix(albedo, f.colour("second"), np.clip((0.28 - hypot(x, y)) * 14, 0, 1))
     elif name == "leaf":
         veins = np.minimum(np.abs(x), np.abs((y + np.abs(x) * 0.9) % 0.3 - 0.15) + 0.02)
         albedo = albedo * (1 - 0.45 * np.clip(1 - veins / 0.05, 0, 1))[..., None]
     elif name == "fish":
-        eye = np.hypot(x + 0.58, y + 0.1)
+        eye = hypot(x + 0.58, y + 0.1)
         albedo = mix(albedo, np.float32(0.97) + 0 * albedo, np.clip((0.12 - eye) * 20, 0, 1))
         albedo = albedo * np.clip((eye - 0.05) * 20, 0.05, 1)[..., None]
     normal = relief(distance, f.between("relief", 0.12, 0.4), size)

@@ -23,6 +23,7 @@ from scorers.mini.scenes.canvas import (
     mix,
     place,
 )
+from scorers.mini.scenes.portable import cos, sin
 
 Solid: TypeAlias = Callable[[Factors, Field, Field, Field], Field]
 """(factors, x, y, z) to signed distance, negative inside, object units of about 1."""
@@ -88,7 +89,7 @@ def _gem(f: Factors, x: Field, y: Field, z: Field) -> Field:
 
 def _capsule(f: Factors, x: Field, y: Field, z: Field) -> Field:
     half = f.between("form_0", 0.4, 0.65)
-    waist = f.between("form_1", 0.0, 0.16) * np.cos(3.2 * y)  # a dumbbell, when large
+    waist = f.between("form_1", 0.0, 0.16) * cos(3.2 * y)  # a dumbbell, when large
     return (_norm(x, y - np.clip(y, -half, half), z) - 0.3 + waist) * 0.8
 
 
@@ -103,9 +104,9 @@ def _jack(f: Factors, x: Field, y: Field, z: Field) -> Field:
 
 def _knob(f: Factors, x: Field, y: Field, z: Field) -> Field:
     waves = (
-        np.sin(4 * x + f.raw("form_0"))
-        * np.sin(4 * y + f.raw("form_1"))
-        * np.sin(4 * z + f.raw("form_2"))
+        sin(4 * x + f.raw("form_0"))
+        * sin(4 * y + f.raw("form_1"))
+        * sin(4 * z + f.raw("form_2"))
     )
     return (_norm(x, y, z) - 0.68 - 0.2 * waves) * 0.65
 
@@ -150,7 +151,7 @@ def draw(name: str, f: Factors) -> Colour:
         f.between("pitch", -0.25, 1.0),
         f.between("yaw", -1.0, 1.0),
     )
-    (cr, cp, cy), (sr, sp, sw) = [np.cos(a) for a in angles], [np.sin(a) for a in angles]
+    (cr, cp, cy), (sr, sp, sw) = [cos(a) for a in angles], [sin(a) for a in angles]
     # Rows of the rotation: object axes in view coordinates (x right, y down, z to the viewer).
     rows = (
         (cr * cy - sr * sp * sw, sr * cy + cr * sp * sw, -cp * sw),
