@@ -192,7 +192,7 @@ def test_importing_the_package_loads_no_torch():
 
 def test_objects_are_recognised_by_the_network():
     """A class's embedding draws that class; the network, which saw scenes alone, is judge."""
-    scorers = pytest.importorskip("scorers")
+    import scorers
     from scorers.mini import scenes
 
     generator = evolver.generators.load("mini-object")

@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ import pytest
 
 from evolver import config, recording
 from evolver.daemon import run_simulated
+from tests.limits import PATIENCE_S, wait_until
 from tests.soak import share
 
 from .sessions import small, write
@@ -48,14 +48,14 @@ class Evolver:
         assert self.process.stdout is not None
         self.lines += self.process.stdout
         self.process.stdout.close()
-        return self.process.wait(timeout=60), "".join(self.lines)
+        return self.process.wait(timeout=PATIENCE_S), "".join(self.lines)
 
     def kill(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
         if self.process.stdout is not None:
             self.process.stdout.close()
-        self.process.wait(timeout=60)
+        self.process.wait(timeout=PATIENCE_S)
 
 
 @pytest.fixture
@@ -220,14 +220,12 @@ def kill_and_fold(tmp_path, start, monkeypatch, delay_s: float) -> tuple[int, in
     thread.start()
     try:
         engine.until("→")
-        deadline = time.monotonic() + 60
-        while not acknowledged and time.monotonic() < deadline:
-            gone.wait(0.005)
+        wait_until(lambda: acknowledged)
         gone.wait(delay_s)
         engine.process.send_signal(signal.SIGKILL)
     finally:
         gone.set()
-        thread.join(30)
+        thread.join(PATIENCE_S)
         engine.kill()
     (session,) = folder.iterdir()
     status, said = start("fold", session / "journal").end()

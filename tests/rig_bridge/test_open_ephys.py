@@ -19,11 +19,11 @@ from rig_bridge.rigs.open_ephys.units import UnitTable
 from rig_bridge.rigs.open_ephys.windows import Timing
 from rig_bridge.rigs.parts import Shown
 from rig_bridge.trials import Presentation
+from tests.limits import PATIENCE_MS, wait_until
 
 WINDOW = (-50.0, 150.0)
 HOST = "127.0.0.1"
 ELECTRODES = 4
-GIVE_UP_S = 30.0
 PIXELS = np.full((16, 16, 3), 200, np.uint8)
 
 
@@ -104,10 +104,7 @@ class Setup:
         self.until(lambda: emulation.sample > begin + 0.2 * rate)
 
     def until(self, condition):
-        deadline = time.monotonic() + GIVE_UP_S
-        while not condition():
-            assert time.monotonic() < deadline, f"it never came: {self.acquisition.health}"
-            time.sleep(0.005)
+        wait_until(condition, or_say=lambda: self.acquisition.health)
 
     def show(self, n=1):
         for _ in range(n):
@@ -265,9 +262,7 @@ def test_nobody_there_is_a_loss_that_says_so():
         now = time.time_ns()
         acquisition.expect(Shown(asked, "ok", "", now, now, now, "flip"))
         found = []
-        deadline = time.monotonic() + GIVE_UP_S
-        while not found and time.monotonic() < deadline:
-            found += acquisition.collect()
+        wait_until(lambda: found, step=lambda: found.extend(acquisition.collect()))
         assert found[0].reason.startswith("loss: nothing came of the acquisition")
         assert not acquisition.health.answers
         acquisition.close()
@@ -278,15 +273,16 @@ def test_hostile_bytes_are_counted_and_harm_nothing():
     with zmq.Context() as context, context.socket(zmq.PUB) as socket:
         port = socket.bind_to_random_port(f"tcp://{HOST}")
         acquisition = OpenEphys(HOST, port, units=UnitTable.electrodes(2))
-        deadline = time.monotonic() + GIVE_UP_S
-        while acquisition.health.malformed < 500 and time.monotonic() < deadline:
+
+        def send():
             for _ in range(100):
                 frames = [
                     rng.bytes(int(rng.integers(0, 50))) for _ in range(rng.integers(1, 6))
                 ]
                 socket.send_multipart(frames)
             acquisition.collect()
-        assert acquisition.health.malformed >= 500
+
+        wait_until(lambda: acquisition.health.malformed >= 500, step=send)
         acquisition.close()
 
 
@@ -312,10 +308,7 @@ def test_heartbeats_go_on_while_an_image_is_on_the_screen():
             units=UnitTable.electrodes(1),
             clock=lambda: time.monotonic() * 20,
         )
-        begin = time.monotonic()
-        while emulator.heartbeats < 5 and time.monotonic() < begin + GIVE_UP_S:
-            time.sleep(0.01)  # the rig's thread does nothing
-        assert emulator.heartbeats >= 5
+        wait_until(lambda: emulator.heartbeats >= 5)  # the rig's thread does nothing
         assert acquisition.health.answers
         acquisition.close()
 
@@ -326,7 +319,7 @@ class TestEmulator:
             socket.setsockopt(zmq.LINGER, 0)
             socket.connect(f"tcp://{HOST}:{port + 1}")
             socket.send(text)
-            assert socket.poll(10_000)
+            assert socket.poll(PATIENCE_MS)
             return socket.recv()
 
     def test_it_answers_whatever_it_is_told(self):
