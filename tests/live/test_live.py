@@ -3,8 +3,6 @@
 import os
 import re
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +10,7 @@ import pytest
 
 from evolver import config, recording
 from evolver.daemon import run_simulated
+from tests import children
 from tests.limits import PATIENCE_S, wait_until
 from tests.soak import share
 
@@ -25,18 +24,11 @@ class Evolver:
     """A command of the command line in a process of its own, its output read line by line."""
 
     def __init__(self, *arguments: str | Path) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "evolver", *map(str, arguments)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=ENVIRONMENT,
-        )
+        self.process = children.Command(arguments, ENVIRONMENT)
         self.lines: list[str] = []
 
     def until(self, pattern: str) -> re.Match[str]:
         """Return the first match in a line to come; fail if the process ends before."""
-        assert self.process.stdout is not None
         for line in self.process.stdout:
             self.lines.append(line)
             if found := re.search(pattern, line):
@@ -45,7 +37,6 @@ class Evolver:
 
     def end(self) -> tuple[int, str]:
         """Wait for the end; return the exit status and all output."""
-        assert self.process.stdout is not None
         self.lines += self.process.stdout
         self.process.stdout.close()
         return self.process.wait(timeout=PATIENCE_S), "".join(self.lines)
@@ -53,8 +44,7 @@ class Evolver:
     def kill(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
-        if self.process.stdout is not None:
-            self.process.stdout.close()
+        self.process.stdout.close()
         self.process.wait(timeout=PATIENCE_S)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from evolver import config, recording
-from evolver.daemon import resume_simulated, run_simulated
+from evolver.daemon import job, resume_simulated, run_simulated
 from evolver.errors import ConfigError, RecordingError
 from evolver.recording.history import find_history, read_history
 from evolver.recording.journal import JournalWriter, read_journal
@@ -15,6 +15,12 @@ from tests.soak import share
 from . import mortal
 from .sessions import small, write
 from .test_simulate import Watching
+
+
+@pytest.fixture(autouse=True)
+def quick_fold(monkeypatch):
+    """Folds begin at once: there are dozens of them, and none is the subject."""
+    monkeypatch.setattr(job, "fold_in_child", children.fold)
 
 
 def tiny(folder, schedule):
