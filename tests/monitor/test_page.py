@@ -160,16 +160,15 @@ def test_a_session_that_has_not_begun(tmp_path, monitor, page):
 def test_playback_changes_what_is_shown(ended, monitor, page):
     page.goto(monitor(ended.recording).url)
     until(page, "5 / 5")
-    before = page.screenshot()
     page.get_by_role("button", name="▶ play").click()
     page.get_by_role("button", name="▶ play").wait_for()  # it has come to the end
-    page.wait_for_timeout(400)
     slider = page.locator(".noUi-handle").first
     slider.focus()
+    wait_until(lambda: page.screenshot() == page.screenshot())  # all of it is drawn
+    before = page.screenshot()
     for _ in range(4):
         page.keyboard.press("ArrowLeft")
-    page.wait_for_timeout(800)
-    assert page.screenshot() != before
+    wait_until(lambda: page.screenshot() != before)
 
 
 def test_dark_and_light(ended, monitor, browser):
