@@ -16,7 +16,7 @@ from playwright.sync_api import sync_playwright
 from evolver import config, recording
 from evolver.daemon import Watcher, run_simulated
 from evolver.errors import ControlError
-from tests.limits import PATIENCE_MS, PATIENCE_S
+from tests.limits import PATIENCE_MS, PATIENCE_S, wait_until
 from tests.live.sessions import small
 from tests.skips import NO_CHROMIUM
 
