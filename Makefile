@@ -9,7 +9,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types contracts audit pytest soak soak-full bench format clean
+.PHONY: help demo test lint types contracts audit system pytest coverage soak soak-full bench format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -32,14 +32,26 @@ contracts: $(VENV)/installed-dev
 audit: $(VENV)/installed-dev  ## known vulnerabilities of what is installed, where advisories can be reached
 	$(BIN)/python -m tests.audit
 
-pytest: $(VENV)/installed-dev
+system: $(VENV)/python  ## a virtual screen and a browser for the tests, where they can be installed
+	@$(BIN)/python -m tests.system
+
+pytest: $(VENV)/installed-dev system
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
-soak: $(VENV)/installed-dev  ## ten minutes of kills, faults and damaged messages
-	$(BIN)/python -m pytest -m soak -n 2 --timeout 900
+coverage: $(VENV)/installed-dev system  ## which lines and branches the tests run, by room
+	rm -rf build/coverage
+	mkdir -p build/coverage
+	$(BIN)/python -m coverage run -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage json --quiet
+	$(BIN)/python -m tests.coverage
 
-soak-full: $(VENV)/installed-dev  ## all of them: thousands of kills; an hour or two
+soak: $(VENV)/installed-dev system  ## ten minutes of kills, faults and damaged messages
+	$(BIN)/python -m pytest -m soak -n 2 --timeout 3600
+
+soak-full: $(VENV)/installed-dev system  ## all of them, and new examples for what is tested by examples; hours
 	EVOLVER_SOAK=full $(BIN)/python -m pytest -m soak -n 2 --timeout 7200
+	$(BIN)/python -m pytest -m hypothesis -n 2 --dist loadgroup --hypothesis-profile new
 
 bench: $(VENV)/installed-dev  ## the benchmarks behind benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.optimizer_speed

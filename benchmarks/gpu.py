@@ -10,9 +10,10 @@ Method
     values. `FrozenGenerator.render` of 40 codes in passes of 40 (StyleGAN3: 8, PGGAN: 4)
     against the same call on the processor in passes of its default size, in one process; GPU
     work is waited for before a clock is read. Floor: as in `generators_speed`, one product
-    a layer. (2) Shares of bytes that differ between processor and GPU, and the largest difference in
-    grey levels, of the built-in generators (trained weights), with torch's own setting for
-    convolutions (TF32) and without. (3) `mini-texture` with units of the built-in network.
+    a layer. (2) Shares of bytes that differ between processor and GPU, and the largest
+    difference in grey levels, of the built-in generators (trained weights), with torch's own
+    setting for convolutions (TF32) and without. (3) `mini-texture` with units of the built-in
+    network.
 Repeats
     5 rounds after one that is not counted; medians.
 Cost

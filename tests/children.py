@@ -4,10 +4,14 @@ A server that has imported everything forks them; nothing of the test's own proc
 """
 
 import multiprocessing
+import os
 import signal
+import subprocess
+import sys
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload([
+    "evolver.cli.app",
     "evolver.live.run",
     "evolver.setup.resume",
     "evolver.generators.mini",
@@ -32,3 +36,65 @@ def kill(process):
     process.kill()
     process.join()
     return process.exitcode == -signal.SIGKILL
+
+
+def fold(journal, recording):
+    """Fold a journal in a process of its own, as `evolver fold` does, but in no time."""
+    process = child(_fold, journal, recording)
+    process.join()
+    assert process.exitcode == 0
+
+
+def _fold(journal, recording):
+    from evolver.recording.fold import fold as fold_here
+
+    fold_here(journal, recording, overwrite=True)
+
+
+class Command:
+    """`evolver ARGUMENTS` in a process of its own, with the face of `subprocess.Popen`.
+
+    It is what `python -m evolver` runs, without the seconds of importing; the guides' tests run
+    the command line itself. What it prints, and its errors, are in `stdout`.
+    """
+
+    def __init__(self, arguments, environment):
+        receive, send = pipe()
+        words = [str(one) for one in arguments]
+        self._process = child(_evolver, words, dict(environment), send)
+        send.close()
+        self.stdout = os.fdopen(os.dup(receive.fileno()), encoding="utf-8")
+        receive.close()
+        self.pid = self._process.pid
+
+    def poll(self):
+        return self._process.exitcode
+
+    def wait(self, timeout):
+        self._process.join(timeout)
+        if self.poll() is None:
+            raise subprocess.TimeoutExpired("evolver", timeout)
+        return self.poll()
+
+    def send_signal(self, number):
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self):
+        self.send_signal(signal.SIGKILL)
+
+
+def _evolver(words, environment, output):
+    for stream in (1, 2):
+        os.dup2(output.fileno(), stream)
+    output.close()
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.stdout.reconfigure(line_buffering=True)
+    sys.argv = ["evolver", *words]
+    import torch
+
+    from evolver.cli import main
+
+    torch.set_num_threads(1)
+    main()

@@ -16,7 +16,6 @@ from rig_bridge.errors import RigBridgeError
 from tests.live.sessions import small, write
 from tests.live.test_live import ENVIRONMENT, Evolver, recorded
 
-pytest.importorskip("pygame", reason="pygame is not installed")
 SCREEN = ("--width-cm", "40", "--distance-cm", "57.3", "--resolution", "800x600")
 
 

@@ -27,10 +27,11 @@ from rig_bridge.rigs.display.stimulus_display import FrameRecord
 from rig_bridge.rigs.display.timing import Timing, refresh_rate
 from rig_bridge.rigs.lsl.clock import loopback_config
 from rig_bridge.trials import Presentation
+from tests.limits import PATIENCE_S
 from tests.live.sessions import UNIT, small, write
 from tests.live.test_live import ENVIRONMENT, Evolver, recorded
+from tests.skips import NO_XVFB
 
-pytest.importorskip("pygame", reason="pygame is not installed")
 XVFB = shutil.which("Xvfb")
 SCREEN = Screen(800, 600, 40.0, 57.3, 60.0)
 FRAME = 16_666_667
@@ -46,7 +47,7 @@ def dummy(monkeypatch):
 @pytest.fixture
 def xvfb(monkeypatch):
     if XVFB is None:
-        pytest.skip("no Xvfb on this machine")
+        pytest.skip(NO_XVFB)
     server = subprocess.Popen(
         [XVFB, "-displayfd", "1", "-screen", "0", "800x600x24", "-nolisten", "tcp"],
         stdout=subprocess.PIPE,
@@ -56,7 +57,7 @@ def xvfb(monkeypatch):
     monkeypatch.setenv("SDL_VIDEODRIVER", "x11")
     yield
     server.terminate()
-    server.wait(10)
+    server.wait(PATIENCE_S)
     server.stdout.close()
 
 

@@ -15,7 +15,6 @@ from evolver.weights.read import read_weights
 from tests.generators import recipe
 from tests.weights.hub_server import ask, serving
 
-pytest.importorskip("huggingface_hub")
 REPO, FILE = "binxu/DeePSim_DosovitskiyBrox2016", "upconvGAN_norm1.pt"
 
 

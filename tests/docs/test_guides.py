@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.limits import PATIENCE_S
+
 ROOT = Path(__file__).parents[2]
 GUIDES = sorted(ROOT.glob("docs/guide-*.md"))
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
@@ -99,7 +101,7 @@ def test_the_commands_of_a_guide_run(page, tmp_path):
             quick(tmp_path)
             while running and "rig" in block.text:
                 process = running.pop()
-                said, _ = process.communicate(timeout=60)
+                said, _ = process.communicate(timeout=PATIENCE_S)
                 assert process.returncode == 0, said
     finally:
         for process in running:

@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+import pytorch_pretrained_biggan as package
 import safetensors.torch
 import torch
 
@@ -15,8 +16,6 @@ from evolver.errors import ConfigError, WeightsError
 from evolver.generators import biggan
 from evolver.weights import hub
 from tests.generators.recipe import GOLDEN
-
-package = pytest.importorskip("pytorch_pretrained_biggan")
 
 
 @pytest.fixture(scope="module")

@@ -123,7 +123,7 @@ GOOD = io.BytesIO()
 np.savez_compressed(GOOD, codes=np.ones((3, 4)))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_damaged_files_are_refused_or_read_whole(tmp_path_factory, data):
     content = bytearray(GOOD.getvalue())

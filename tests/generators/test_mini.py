@@ -14,6 +14,7 @@ import torch
 
 import evolver.generators
 from evolver.errors import ConfigError, DataError, WeightsError
+from evolver.row_products import row_by_row
 from evolver.weights.read import read_weights
 
 NAMES = ("mini-texture", "mini-object")
@@ -65,7 +66,7 @@ def test_no_codes_give_no_images(generator):
 
 def test_pixels_are_rounded_half_to_even_from_what_synthesize_draws(generator):
     codes = _codes(generator, 8, 2.0)
-    with torch.inference_mode():
+    with torch.inference_mode(), row_by_row(torch.device("cpu"), 8):
         drawn = (
             generator.synthesize(torch.from_numpy(codes).float()).permute(0, 2, 3, 1).numpy()
         )
@@ -192,7 +193,7 @@ def test_importing_the_package_loads_no_torch():
 
 def test_objects_are_recognised_by_the_network():
     """A class's embedding draws that class; the network, which saw scenes alone, is judge."""
-    scorers = pytest.importorskip("scorers")
+    import scorers
     from scorers.mini import scenes
 
     generator = evolver.generators.load("mini-object")

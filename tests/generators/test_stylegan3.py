@@ -217,7 +217,7 @@ def _plainly(x, up_filter, down_filter, up, down, before, out, clamp):
     return fine.view(n, c, out, out)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(layouts)
 def test_the_activation_is_its_definition_and_so_are_its_slopes(layout):
     up, down, taps, before, size, out, radial, seed = layout

@@ -30,7 +30,7 @@ def test_transforms_make_a_correlation():
     assert found == pytest.approx(np.correlate(signal, filter_, "valid"), abs=1e-13)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     n=st.integers(1, 3),
     channels=st.tuples(st.integers(96, 130), st.integers(96, 130)),

@@ -44,7 +44,7 @@ def test_a_record_longer_than_a_read(tmp_path):
     assert kinds == [Event, ImagePixels, Event]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.data())
 def test_a_tail_that_grows_byte_by_byte(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("j")

@@ -8,6 +8,7 @@ from evolver.errors import OrderError, RecordingError
 from evolver.journal import JournalIndex, JournalWriter, Recorder, frames, read_journal
 from evolver.journal.records import Event
 from tests.journal.disks import Disk, FaultyDisk
+from tests.limits import PATIENCE_S
 
 HOUR = 3600.0
 
@@ -58,7 +59,7 @@ def test_a_record_is_durable_when_its_callback_comes(tmp_path):
 
     with Recorder(JournalWriter(tmp_path, files=Disk())) as recorder:
         recorder.submit(note(0), told)  # no barrier: the worker syncs by itself
-        assert done.wait(60)
+        assert done.wait(PATIENCE_S)
     assert seen == [1]
 
 
@@ -92,7 +93,7 @@ def test_a_storage_error_is_kept_until_retry_and_nothing_is_lost(tmp_path):
         recorder.submit(note(2))
         recorder.barrier()
         assert recorder.error is None
-        assert told.wait(60)
+        assert told.wait(PATIENCE_S)
     assert texts(tmp_path) == [0, 1, 2]
 
 
@@ -143,14 +144,14 @@ class Gate(Disk):
     def before(self, name, _args):
         if name == "fdatasync":
             self.reached.set()
-            assert self.open.wait(60)
+            assert self.open.wait(PATIENCE_S)
 
 
 def test_submitting_goes_on_while_the_disk_works_until_the_queue_is_full(tmp_path):
     gate = Gate()
     with Recorder(JournalWriter(tmp_path, files=gate), queue_bytes=1000) as recorder:
         recorder.submit(note(0))
-        assert gate.reached.wait(60)
+        assert gate.reached.wait(PATIENCE_S)
         recorder.submit(note(1))  # returns: the worker alone waits for the disk
         finished = threading.Event()
 
@@ -163,7 +164,7 @@ def test_submitting_goes_on_while_the_disk_works_until_the_queue_is_full(tmp_pat
         flooding.start()
         assert not finished.is_set()  # 98 records do not fit, and the disk does not move
         gate.open.set()
-        flooding.join(60)
+        flooding.join(PATIENCE_S)
         assert finished.is_set()
         recorder.barrier()
     assert texts(tmp_path) == list(range(100))
@@ -182,7 +183,7 @@ def test_records_of_many_threads_are_all_kept_in_each_ones_order(tmp_path):
         for worker in workers:
             worker.start()
         for worker in workers:
-            worker.join(60)
+            worker.join(PATIENCE_S)
     found = texts(tmp_path)
     assert len(found) == 400
     for k in range(4):
@@ -208,7 +209,7 @@ def test_a_callback_that_raises_is_heard_of(tmp_path):
             raise ValueError("told badly")
 
         recorder.submit(note(0), bad)
-        assert done.wait(60)
+        assert done.wait(PATIENCE_S)
 
         def go_on():
             while True:

@@ -16,6 +16,7 @@ from evolver.journal.recorder_process import RecorderProcess
 from evolver.journal.recorder_protocol import recorder_status
 from evolver.journal.records import Array, Event, ImagePixels
 from evolver.journal.writer import read_journal
+from tests.limits import PATIENCE_S, wait_until
 
 
 @pytest.fixture
@@ -32,6 +33,11 @@ def numbers(journal):
     return [
         r.time_ns for _, r in read_journal(journal) if isinstance(r, Event) and r.name == "e"
     ]
+
+
+def connect(address, **options):
+    """Return an engine's end, which waits for a recorder as long as a test may."""
+    return RemoteRecorder(address, **{"patience_s": PATIENCE_S, **options})
 
 
 class Process:
@@ -53,7 +59,7 @@ class Process:
 
     def end(self, number=signal.SIGTERM):
         self.process.send_signal(number)
-        return self.process.wait(30)
+        return self.process.wait(PATIENCE_S)
 
 
 @pytest.fixture
@@ -73,7 +79,7 @@ def start(tmp_path, address):
 def test_what_is_handed_over_is_in_the_journal_in_order(tmp_path, address, start):
     process = start()
     told = []
-    recorder = RemoteRecorder(address)
+    recorder = connect(address)
     for number in range(200):
         recorder.submit(event(number), lambda number=number: told.append(number))
     recorder.barrier()
@@ -91,7 +97,7 @@ def test_what_is_handed_over_is_in_the_journal_in_order(tmp_path, address, start
 
 def test_large_records_pass(tmp_path, address, start):
     start()
-    recorder = RemoteRecorder(address)
+    recorder = connect(address)
     pixels = np.random.default_rng(1).integers(0, 256, (1024, 1024, 3), np.uint8)
     for number in range(5):
         recorder.submit(ImagePixels(f"{number:064}", Array.of(pixels)))
@@ -103,7 +109,7 @@ def test_large_records_pass(tmp_path, address, start):
 
 
 def test_an_engine_may_come_before_its_recorder(tmp_path, address, start):
-    recorder = RemoteRecorder(address)
+    recorder = connect(address)
     recorder.submit(event(0))
     start()
     recorder.barrier()
@@ -116,7 +122,7 @@ def test_a_recorder_that_is_killed_again_and_again_loses_and_doubles_nothing(
     tmp_path, address, start, seed
 ):
     rng = np.random.default_rng(seed)
-    recorder = RemoteRecorder(address)
+    recorder = connect(address)
     acknowledged = []
     number = 0
     for _ in range(4):
@@ -159,7 +165,7 @@ def test_an_engine_that_dies_leaves_all_it_handed_over_and_the_next_goes_on(
 ):
     process = start()
     hand_over_and_die(address, 50)
-    second = RemoteRecorder(address)
+    second = connect(address)
     second.submit(event(1000))
     second.barrier()
     second.close()
@@ -175,7 +181,7 @@ def test_an_engine_that_dies_leaves_all_it_handed_over_and_the_next_goes_on(
 
 def test_an_interrupt_from_the_keyboard_is_not_for_it(tmp_path, address, start):
     process = start()
-    recorder = RemoteRecorder(address)
+    recorder = connect(address)
     recorder.submit(event(0))
     recorder.barrier()
     process.process.send_signal(signal.SIGINT)
@@ -191,7 +197,7 @@ def test_it_ends_after_its_supervisor_with_everything_written(tmp_path, address,
     mine, theirs = os.pipe()
     process = start("--parent", str(mine), pass_fds=(mine,))
     os.close(mine)
-    recorder = RemoteRecorder(address)
+    recorder = connect(address)
     recorder.submit(event(0))
     recorder.barrier()
     for number in range(1, 100):
@@ -201,17 +207,17 @@ def test_it_ends_after_its_supervisor_with_everything_written(tmp_path, address,
     recorder.submit(event(100))  # the engine's last words are waited for
     recorder.barrier()
     recorder.close()
-    assert process.process.wait(30) == 0
+    assert process.process.wait(PATIENCE_S) == 0
     assert numbers(tmp_path / "journal") == list(range(101))
 
 
 def test_a_second_writer_of_the_journal_is_refused(tmp_path, address, start):
     start()
-    recorder = RemoteRecorder(address)
+    recorder = connect(address)
     recorder.submit(event(0))
     recorder.barrier()
     other = Process(tmp_path / "journal", address.with_name("other.sock"))
-    assert other.process.wait(30) != 0
+    assert other.process.wait(PATIENCE_S) != 0
     recorder.close()
 
 
@@ -233,7 +239,7 @@ def test_what_the_disk_refuses_is_said_and_tried_again(tmp_path, address):
     served = RecorderProcess(tmp_path / "journal", address, files=files)
     worker = threading.Thread(target=served.run)
     worker.start()
-    recorder = RemoteRecorder(address)
+    recorder = connect(address)
     try:
         recorder.submit(event(0))
         recorder.barrier()
@@ -255,7 +261,7 @@ def test_what_the_disk_refuses_is_said_and_tried_again(tmp_path, address):
         files.full = False
         recorder.close()
         served.end()
-        worker.join(30)
+        worker.join(PATIENCE_S)
 
 
 def test_a_recorder_that_cannot_be_reached_is_an_error_until_it_can(address, tmp_path, start):
@@ -264,28 +270,15 @@ def test_a_recorder_that_cannot_be_reached_is_an_error_until_it_can(address, tmp
     with pytest.raises(RecordingError, match="no recorder at"):
         recorder.barrier()
     start()
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        recorder.retry()
-        try:
-            recorder.barrier()
-            break
-        except RecordingError:
-            continue
+    wait_until(lambda: settled(recorder))
     assert numbers(tmp_path / "journal") == [0]
     recorder.close()
-
-
-def wait_until(true):
-    """Poll; the test's own timeout is the limit."""
-    while not true():
-        threading.Event().wait(0.005)
 
 
 def test_a_recorder_that_is_told_to_end_and_started_again_takes_each_record_once(
     tmp_path, address, start
 ):
-    recorder = RemoteRecorder(address)
+    recorder = connect(address)
     for number in range(0, 40, 2):
         process = start()
         recorder.submit(event(number))
@@ -337,10 +330,10 @@ def test_an_engine_whose_children_hold_its_socket_is_dead_all_the_same(
 
 def test_an_engine_that_another_has_replaced_must_end(tmp_path, address, start):
     process = start()
-    first = RemoteRecorder(address)
+    first = connect(address)
     first.submit(event(0))
     first.barrier()
-    second = RemoteRecorder(address)
+    second = connect(address)
     second.attach()
     wait_until(lambda: first.error is not None)
     for call in (first.barrier, first.close, lambda: first.submit(event(99))):
@@ -361,7 +354,7 @@ def test_records_of_another_in_between_are_noticed_after_a_restart(tmp_path, add
     from evolver.journal import JournalWriter
 
     process = start()
-    recorder = RemoteRecorder(address)
+    recorder = connect(address)
     recorder.submit(event(0))
     recorder.barrier()
     process.end()
@@ -378,7 +371,7 @@ def test_records_of_another_in_between_are_noticed_after_a_restart(tmp_path, add
 
 def test_a_journal_that_lost_acknowledged_records_is_noticed(tmp_path, address, start):
     process = start()
-    recorder = RemoteRecorder(address)
+    recorder = connect(address)
     for number in range(3):
         recorder.submit(event(number))
     recorder.barrier()
@@ -397,7 +390,7 @@ def test_it_says_how_it_is_doing(tmp_path, address, start):
     with pytest.raises(RecordingError, match="no recorder answers"):
         recorder_status(str(address))
     process = start()
-    recorder = RemoteRecorder(address)
+    recorder = connect(address)
     recorder.attach()
     empty = recorder.status()
     assert (empty.records, empty.written_bytes, empty.minutes_left) == (0, 0, None)
@@ -454,12 +447,11 @@ def test_an_engine_frozen_in_the_middle_of_a_record_holds_up_nobody(tmp_path, ad
     process = start()
     wait_until(address.exists)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as frozen:
-        while frozen.connect_ex(str(address)):
-            threading.Event().wait(0.005)
+        wait_until(lambda: frozen.connect_ex(str(address)) == 0)
         frozen.sendall(wire.pack(wire.HELLO, wire.NO_PLACE, b"f" * wire.NAME_BYTES))
         assert wire.receive(frozen)[0] == wire.WELCOME
         frozen.sendall(wire.HEAD.pack(1000, wire.RECORD, 0) + b"half")
-        recorder = RemoteRecorder(address)
+        recorder = connect(address)
         recorder.submit(event(0))
         recorder.barrier()
         recorder.close()
@@ -468,7 +460,7 @@ def test_an_engine_frozen_in_the_middle_of_a_record_holds_up_nobody(tmp_path, ad
 
 
 def test_a_full_queue_waits_for_room_and_loses_nothing(tmp_path, address, start):
-    recorder = RemoteRecorder(address, queue_bytes=10_000)
+    recorder = connect(address, queue_bytes=10_000)
     worker = threading.Thread(
         target=lambda: [recorder.submit(event(number)) for number in range(2000)]
     )
@@ -476,7 +468,7 @@ def test_a_full_queue_waits_for_room_and_loses_nothing(tmp_path, address, start)
     worker.join(0.05)
     assert worker.is_alive()  # there is no recorder yet, and no room
     start()
-    worker.join(60)
+    worker.join(PATIENCE_S)
     recorder.barrier()
     assert numbers(tmp_path / "journal") == list(range(2000))
     recorder.close()
@@ -484,7 +476,7 @@ def test_a_full_queue_waits_for_room_and_loses_nothing(tmp_path, address, start)
 
 def test_a_callback_that_raises_is_heard_of(address, start):
     start()
-    recorder = RemoteRecorder(address)
+    recorder = connect(address)
 
     def bad():
         raise ValueError("told badly")
@@ -515,7 +507,7 @@ def test_a_stranger_is_sent_away_and_harms_nothing(tmp_path, address, start):
     import socket
 
     start()
-    recorder = RemoteRecorder(address)
+    recorder = connect(address)
     recorder.submit(event(0))
     recorder.barrier()
     for data in (b"", b"GET / HTTP/1.0\r\n\r\n", b"\x01\x00\x00\x00\x01x", b"\xff" * 5):

@@ -21,6 +21,7 @@ from tests import children
 from tests.journal import mortal
 from tests.journal.disks import Disk, FaultyDisk, ForgetfulDisk
 from tests.recording.sessions import make_records
+from tests.skips import NO_HOLES
 from tests.soak import share
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -386,7 +387,7 @@ def test_thousands_of_kills(tmp_path):
     check_kills(tmp_path, share(3000, 600), seed=2)
 
 
-@pytest.mark.skipif(not hasattr(os, "SEEK_DATA"), reason="the system cannot tell")
+@pytest.mark.skipif(not hasattr(os, "SEEK_DATA"), reason=NO_HOLES)
 def test_room_that_was_never_written_is_not_read(tmp_path):
     with JournalWriter(tmp_path / "a", segment_bytes=8 << 20) as journal:
         for number in range(5):

@@ -3,9 +3,6 @@
 import os
 import re
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +10,8 @@ import pytest
 
 from evolver import config, recording
 from evolver.live import run_simulated
+from tests import children
+from tests.limits import PATIENCE_S, wait_until
 from tests.soak import share
 
 from .sessions import small, write
@@ -25,18 +24,11 @@ class Evolver:
     """A command of the command line in a process of its own, its output read line by line."""
 
     def __init__(self, *arguments: str | Path) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "evolver", *map(str, arguments)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=ENVIRONMENT,
-        )
+        self.process = children.Command(arguments, ENVIRONMENT)
         self.lines: list[str] = []
 
     def until(self, pattern: str) -> re.Match[str]:
         """Return the first match in a line to come; fail if the process ends before."""
-        assert self.process.stdout is not None
         for line in self.process.stdout:
             self.lines.append(line)
             if found := re.search(pattern, line):
@@ -45,17 +37,15 @@ class Evolver:
 
     def end(self) -> tuple[int, str]:
         """Wait for the end; return the exit status and all output."""
-        assert self.process.stdout is not None
         self.lines += self.process.stdout
         self.process.stdout.close()
-        return self.process.wait(timeout=60), "".join(self.lines)
+        return self.process.wait(timeout=PATIENCE_S), "".join(self.lines)
 
     def kill(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
-        if self.process.stdout is not None:
-            self.process.stdout.close()
-        self.process.wait(timeout=60)
+        self.process.stdout.close()
+        self.process.wait(timeout=PATIENCE_S)
 
 
 @pytest.fixture
@@ -220,14 +210,12 @@ def kill_and_fold(tmp_path, start, monkeypatch, delay_s: float) -> tuple[int, in
     thread.start()
     try:
         engine.until("→")
-        deadline = time.monotonic() + 60
-        while not acknowledged and time.monotonic() < deadline:
-            gone.wait(0.005)
+        wait_until(lambda: acknowledged)
         gone.wait(delay_s)
         engine.process.send_signal(signal.SIGKILL)
     finally:
         gone.set()
-        thread.join(30)
+        thread.join(PATIENCE_S)
         engine.kill()
     (session,) = folder.iterdir()
     status, said = start("fold", session / "journal").end()

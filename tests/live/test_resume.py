@@ -8,13 +8,19 @@ from evolver.errors import ConfigError, RecordingError
 from evolver.journal.history import find_history, read_history
 from evolver.journal.records import Array, Committed, Proposed, Result, Resumed, RunEnd
 from evolver.journal.writer import JournalWriter, read_journal
-from evolver.live import resume_simulated, run_simulated
+from evolver.live import resume_simulated, run, run_simulated
 from tests import children
 from tests.soak import share
 
 from . import mortal
 from .sessions import small, write
 from .test_simulate import Watching
+
+
+@pytest.fixture(autouse=True)
+def quick_fold(monkeypatch):
+    """Folds begin at once: there are dozens of them, and none is the subject."""
+    monkeypatch.setattr(run, "fold_in_child", children.fold)
 
 
 def tiny(folder, schedule):

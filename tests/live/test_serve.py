@@ -16,6 +16,7 @@ from evolver import config, recording
 from evolver.journal.records import Committed, Event, Resumed
 from evolver.journal.writer import read_journal
 from evolver.live import run_simulated
+from tests.limits import wait_until
 from tests.soak import share
 
 from .sessions import small, write
@@ -88,13 +89,6 @@ def children():
     return found
 
 
-def until(condition, seconds=30.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never came to pass"
-        time.sleep(0.05)
-
-
 def shown_so_far():
     match = re.search(r"shown\s+(\d+) presentations", ctl("status"))
     return int(match.group(1)) if match else 0
@@ -159,15 +153,15 @@ def test_an_operator_speaks_to_the_session(tmp_path, start):
     session.until(r"generation +1/300")
     assert "noted" in ctl("note", "the animal is awake")
     assert "paused" in ctl("pause", "--why", "a drink")
-    until(lambda: "paused" in ctl("status"))
-    until(lambda: shown_so_far() == shown_so_far())
+    wait_until(lambda: "paused" in ctl("status"))
+    wait_until(lambda: shown_so_far() == shown_so_far())
     still = shown_so_far()
     time.sleep(0.5)
     assert shown_so_far() == still
     assert "going on" in ctl("resume")
-    until(lambda: shown_so_far() > still)
+    wait_until(lambda: shown_so_far() > still)
     ctl("reference-only")
-    until(lambda: "reference-only" in ctl("status"))
+    wait_until(lambda: "reference-only" in ctl("status"))
     ctl("resume")
     assert "must say something" in ctl("note", "", expect=2)
     assert "ending" in ctl("stop")
@@ -225,7 +219,7 @@ def test_when_all_is_killed_resume_goes_on(tmp_path, start):
     session.until(r"generation +2/12")
     pids = children()
     session.process.kill()
-    until(lambda: all(not Path(f"/proc/{pid}").exists() for pid in pids.values()))
+    wait_until(lambda: all(not Path(f"/proc/{pid}").exists() for pid in pids.values()))
     rig.kill()
     folder = the_folder(tmp_path / "out")
     again = start("resume", folder, "--yes", "--no-page")
@@ -274,7 +268,7 @@ def test_sixty_mixed_kills_commit_every_generation_once(tmp_path, start):
                     time.sleep(60.0)
                 rig = start("rig", file, "--endpoint", endpoint)
                 continue
-            until(lambda: all_running())
+            wait_until(lambda: all_running())
             os.kill(children()[victim], signal.SIGKILL)
         status, said = session.end()
         assert status == 0, said

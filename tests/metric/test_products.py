@@ -16,6 +16,7 @@ from evolver.metric import average as average_room
 from evolver.metric import products
 from evolver.metric.average import average
 from scorers import distances
+from tests.skips import NO_LPIPS
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "generators"
 D = 256
@@ -125,7 +126,6 @@ def stylegan3(folder):
 
 
 def biggan(folder):
-    pytest.importorskip("pytorch_pretrained_biggan")
     shutil.copy(GOLDEN / "biggan_tiny_config.json", folder / "config.json")
     shutil.copy(GOLDEN / "biggan_tiny.safetensors", folder / "model.safetensors")
     return generators.load("biggan-deep-256", weights=folder)
@@ -418,8 +418,8 @@ def test_lpips_is_a_distance_of_embeddings():
 
 
 def test_lpips_itself_is_a_distance_of_embeddings():
-    lpips = pytest.importorskip("lpips", reason="LPIPS is optional", exc_type=ImportError)
-    pytest.importorskip("torchvision", reason="LPIPS needs its networks", exc_type=ImportError)
+    lpips = pytest.importorskip("lpips", reason=NO_LPIPS, exc_type=ImportError)
+    pytest.importorskip("torchvision", reason=NO_LPIPS, exc_type=ImportError)
     torch.manual_seed(0)
     model = lpips.LPIPS(net="squeeze", pnet_rand=True, verbose=False).eval()
     with torch.no_grad():

@@ -11,20 +11,17 @@ import urllib.request
 
 import numpy as np
 import pytest
+from playwright.sync_api import sync_playwright
 
 from evolver import config, recording
 from evolver.errors import ControlError
 from evolver.live import Watcher, run_simulated
+from tests.limits import PATIENCE_MS, PATIENCE_S, wait_until
 from tests.live.sessions import small
-
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-pytest.importorskip("bokeh", reason="bokeh is not installed")
+from tests.skips import NO_CHROMIUM
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
-    pytest.mark.xdist_group("browser"),
-]
+pytestmark = pytest.mark.xdist_group("browser")
 QUIET = [
     "--no-sandbox",
     "--disable-gpu",
@@ -37,8 +34,10 @@ QUIET = [
 
 @pytest.fixture(scope="module")
 def browser():
-    with playwright.sync_playwright() as p:
-        opened = p.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+    if CHROMIUM is None:
+        pytest.skip(NO_CHROMIUM)
+    with sync_playwright() as p:
+        opened = p.chromium.launch(executable_path=CHROMIUM, args=QUIET, timeout=PATIENCE_MS)
         yield opened
         opened.close()
 
@@ -60,7 +59,7 @@ class Monitor:
         self.process.terminate()
         with self.process.stdout:
             said = self.process.stdout.read()
-        assert self.process.wait(20) == 0, said
+        assert self.process.wait(PATIENCE_S) == 0, said
         assert "Traceback" not in said
 
 
@@ -80,6 +79,7 @@ def monitor():
 @pytest.fixture
 def page(browser):
     context = browser.new_context(viewport={"width": 1600, "height": 1000})
+    context.set_default_timeout(PATIENCE_MS)
     opened = context.new_page()
     opened.errors = []
     opened.on("console", lambda m: opened.errors.append(m.text) if m.type == "error" else None)
@@ -102,7 +102,7 @@ def values(page):
 
 
 def until(page, pattern):
-    page.locator(".value", has_text=re.compile(pattern)).first.wait_for(timeout=20_000)
+    page.locator(".value", has_text=re.compile(pattern)).first.wait_for()
 
 
 def last_means(path):
@@ -130,7 +130,7 @@ def test_a_session_is_shown_while_it_is_written(tmp_path, monitor, page):
     def on_progress(progress):
         seen.append(progress.generation)
         if progress.generation == 2:
-            go_on.wait(60)
+            go_on.wait(PATIENCE_S)
 
     watcher = Watcher(lambda: False, lambda _: None, folder.append, on_progress)
     settings = small(tmp_path, session={"generations": 4})
@@ -146,7 +146,7 @@ def test_a_session_is_shown_while_it_is_written(tmp_path, monitor, page):
         assert page.locator(".state").inner_text() == "running"
     finally:
         go_on.set()
-        session.join(60)
+        session.join(PATIENCE_S)
     until(page, "4 / 4")
     page.locator(".state", has_text="finished").wait_for()
     assert values(page)[1:3] == last_means(folder[0] / "session.h5")
@@ -160,16 +160,15 @@ def test_a_session_that_has_not_begun(tmp_path, monitor, page):
 def test_playback_changes_what_is_shown(ended, monitor, page):
     page.goto(monitor(ended.recording).url)
     until(page, "5 / 5")
-    before = page.screenshot()
     page.get_by_role("button", name="▶ play").click()
-    page.get_by_role("button", name="▶ play").wait_for(timeout=20_000)  # it has come to the end
-    page.wait_for_timeout(400)
+    page.get_by_role("button", name="▶ play").wait_for()  # it has come to the end
     slider = page.locator(".noUi-handle").first
     slider.focus()
+    wait_until(lambda: page.screenshot() == page.screenshot())  # all of it is drawn
+    before = page.screenshot()
     for _ in range(4):
         page.keyboard.press("ArrowLeft")
-    page.wait_for_timeout(800)
-    assert page.screenshot() != before
+    wait_until(lambda: page.screenshot() != before)
 
 
 def test_dark_and_light(ended, monitor, browser):
@@ -177,6 +176,7 @@ def test_dark_and_light(ended, monitor, browser):
     url = monitor(ended.recording).url
     for scheme in ("dark", "light"):
         context = browser.new_context(color_scheme=scheme)
+        context.set_default_timeout(PATIENCE_MS)
         page = context.new_page()
         page.goto(url)
         page.wait_for_function(
@@ -215,7 +215,7 @@ def test_a_foreign_pages_websocket_is_refused(ended, monitor):
     host = url.removeprefix("http://").rstrip("/")
     found = {}
     for origin in (f"http://{host}", "http://elsewhere.example"):
-        link = http.client.HTTPConnection(host, timeout=10)
+        link = http.client.HTTPConnection(host, timeout=PATIENCE_S)
         link.request(
             "GET",
             "/ws",

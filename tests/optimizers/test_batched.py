@@ -7,6 +7,7 @@ import torch
 from evolver.errors import ConfigError, DataError, OrderError
 from evolver.optimizers import batched, load
 from tests.optimizers.conformance import hill
+from tests.skips import NO_GPU
 
 D, B = 9, 4
 VECTORS = np.linalg.qr(np.random.default_rng(0).normal(size=(D, D)))[0]
@@ -147,7 +148,7 @@ def test_what_cannot_be_batched_is_named():
         batched("sep", D, rngs=streams(), initial=np.zeros((B + 1, D)))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason=NO_GPU)
 @pytest.mark.parametrize("name", KINDS)
 def test_on_a_gpu(name):
     results = []

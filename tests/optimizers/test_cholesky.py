@@ -221,7 +221,7 @@ def test_a_silent_unit_does_not_shrink_the_steps():
     assert abs(np.log(sigmas).mean()) < 0.25
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(data=st.data(), d=st.integers(1, 50), n=st.integers(2, 12), seed=st.integers(0, 99))
 def test_any_scores_at_any_size(data, d, n, seed):
     every = data.draw(st.sampled_from([1, 2, None]))

@@ -44,7 +44,6 @@ def test_signature():
     assert all(p.kind is p.KEYWORD_ONLY for n, p in parameters.items() if n != "d")
 
 
-LIBRARIES = {"pycma": "cma", "cmaes": "cmaes", "nevergrad": "nevergrad", "evosax": "evosax"}
 NEEDED = {
     "hessian": {"basis": (np.arange(12.0), np.eye(12))},
     "composite": {"parts": [{"slice": [0, 12], "optimizer": "sep"}]},
@@ -53,8 +52,6 @@ NEEDED = {
 
 @pytest.mark.parametrize("name", sorted(room.BUILTIN))
 def test_every_builtin_loads(name):
-    if name in LIBRARIES:
-        pytest.importorskip(LIBRARIES[name])
     options = NEEDED.get(name, {})
     optimizer = room.load(name, 12, rng=np.random.default_rng(0), popsize=8, **options)
     assert optimizer.ask().shape == (8, 12)

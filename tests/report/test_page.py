@@ -11,6 +11,7 @@ import pytest
 
 from evolver.recording import read
 from evolver.report.page import write_report
+from evolver.report.style import DPI
 from evolver.report.tables import Section, describe
 from tests.report import sessions
 
@@ -50,6 +51,12 @@ def report(folder, *, render=None, **options):
     with read(truth.path) as recording:
         path = write_report(recording, folder / "out" / "report", render=render)
         return truth, path, Page(path.read_text(encoding="utf-8")), describe(recording)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Draw at a quarter of the resolution, but for `usual`, which is made before."""
+    monkeypatch.setattr("evolver.report.style.DPI", DPI // 4)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """A simulated rig as a process of its own, for tests: two units, drives that are pixel means.
 
-    python rig_process.py ENDPOINT IDENTITY [--speed S] [--abort-rate A] [--version V]
+    python rig_process.py ENDPOINT IDENTITY PATIENCE_S [--speed S] [--abort-rate A] …
 
 Says how the session ended on its last line.
 """
@@ -43,6 +43,7 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("endpoint")
     parser.add_argument("identity")
+    parser.add_argument("patience_s", type=float)
     parser.add_argument("--speed", type=float, default=float("inf"))
     parser.add_argument("--abort-rate", type=float, default=0.0)
     parser.add_argument("--version", type=int, default=1)
@@ -53,7 +54,7 @@ def main() -> int:
     if given.version != 1:
         client._hello = msgspec.structs.replace(hello, version=given.version)
     try:
-        say(f"ended: {client.run(idle_timeout_s=60.0)}")
+        say(f"ended: {client.run(idle_timeout_s=given.patience_s)}")
     except RefusedError as exc:
         say(f"refused: {exc}")
         return 3

@@ -11,6 +11,7 @@ from rig_bridge.client import RigClient
 from rig_bridge.errors import EndpointError, KeyFileError
 from rig_bridge.events import RigJoined
 from rig_bridge.server import EngineServer
+from tests.limits import PATIENCE_S
 from tests.rig_bridge.samples import SESSION, hello
 
 
@@ -29,7 +30,7 @@ def keys(tmp_path):
     return folder, key
 
 
-def joins(server, key, seconds=5.0):
+def joins(server, key, seconds=PATIENCE_S):
     """Whether a rig with this key is welcomed."""
     client = RigClient(server.endpoint, hello=hello(), presenter=Blind(), identity="r", key=key)
     done = threading.Event()

@@ -45,7 +45,7 @@ class TestLine:
     @given(
         st.integers(0, 2**32), st.integers(3, 60), st.floats(-2e-4, 2e-4), st.floats(0, 3e-3)
     )
-    @settings(max_examples=8, deadline=None)
+    @settings(max_examples=8)
     def test_as_a_general_optimizer_would(self, seed, n, drift, noise):
         rng = np.random.default_rng(seed)
         x, y = seen(rng, n, rate=1 + drift, noise_s=noise, every_s=1.0)

@@ -15,12 +15,11 @@ from rig_bridge import messages as m
 from rig_bridge.events import RigJoined
 from rig_bridge.server import EngineServer
 from rig_bridge.sockets import FloodGuard
+from tests.limits import PATIENCE_S
 from tests.rig_bridge.samples import SESSION, hello
+from tests.skips import NO_COUNTS
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux", reason="only Linux counts the bytes of a connection"
-)
-GIVE_UP_S = 20.0
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason=NO_COUNTS)
 MIB = 2**20
 
 
@@ -42,7 +41,7 @@ class Raw:
         self.engine = engine
         host, port = engine.endpoint.removeprefix("tcp://").split(":")
         self.socket = socket.create_connection((host, int(port)))
-        self.socket.settimeout(GIVE_UP_S)
+        self.socket.settimeout(PATIENCE_S)
         greeting = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0")
         self.socket.sendall(greeting.ljust(64, b"\0"))
         self.read(64)
@@ -75,7 +74,7 @@ def engine():
 
 
 def until(engine: EngineServer, kind) -> m.Notice:
-    deadline = time.monotonic() + GIVE_UP_S
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         for event in engine.poll(0.1):
             if isinstance(event, kind):

@@ -13,6 +13,7 @@ from rig_bridge.errors import RefusedError
 from rig_bridge.events import BlockDone, Responded
 from rig_bridge.rig_link import RigLink
 from rig_bridge.server import EngineServer
+from tests.limits import PATIENCE_S
 from tests.rig_bridge.halves import (
     OTHER,
     ask,
@@ -24,8 +25,6 @@ from tests.rig_bridge.halves import (
     welcomed_rig,
 )
 from tests.rig_bridge.samples import SESSION, hello, request, result
-
-GIVE_UP_S = 60.0
 
 
 def awaiting(**options) -> RigLink:
@@ -200,7 +199,7 @@ def serve(presenter, requests) -> tuple[list, list]:
 
         def run() -> None:
             try:
-                outcome.append(client.run(idle_timeout_s=GIVE_UP_S))
+                outcome.append(client.run(idle_timeout_s=PATIENCE_S))
             except (RefusedError, TypeError) as exc:
                 outcome.append(exc)
 
@@ -209,13 +208,13 @@ def serve(presenter, requests) -> tuple[list, list]:
         for each in requests:
             engine.show(each)
         events: list = []
-        deadline = time.monotonic() + GIVE_UP_S
+        deadline = time.monotonic() + PATIENCE_S
         while sum(isinstance(e, BlockDone) for e in events) < len(requests):
             if time.monotonic() > deadline or outcome:
                 break
             events += engine.poll(0.1)
         engine.end("enough")
-        thread.join(GIVE_UP_S)
+        thread.join(PATIENCE_S)
     return outcome, events
 
 

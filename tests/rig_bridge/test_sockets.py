@@ -22,11 +22,12 @@ from rig_bridge.events import BlockDone, Resent, Responded, RigJoined, RigLost
 from rig_bridge.server import EngineServer
 from rig_bridge.sockets import MAX_FRAME_BYTES
 from rig_bridge.trials import Presentation, PresentationRequest, ShowRequest
+from tests.limits import PATIENCE_MS, PATIENCE_S
 from tests.rig_bridge.rig_process import make_rig
 from tests.rig_bridge.samples import SESSION, hello, result, sha256
+from tests.skips import NO_FREEZING
 
 PROGRAM = Path(__file__).with_name("rig_process.py")
-GIVE_UP_S = 60.0  # a deadline for what must happen, not a wait
 
 
 def server(endpoint="tcp://127.0.0.1:*", **options) -> EngineServer:
@@ -37,7 +38,10 @@ def server(endpoint="tcp://127.0.0.1:*", **options) -> EngineServer:
 def rig(endpoint: str, identity: str = "rig-1", *options: str):
     """A rig process; warnings are errors in it too."""
     process = subprocess.Popen(
-        [sys.executable, "-W", "error", str(PROGRAM), endpoint, identity, *options],
+        [
+            *(sys.executable, "-W", "error"),
+            *(str(PROGRAM), endpoint, identity, str(PATIENCE_S), *options),
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -69,7 +73,7 @@ def block(number=0, *, attempt=1, presentations=range(12), on_ms=100.0, size=32,
 def gather(engine: EngineServer, until, *, ack=True) -> list:
     """Poll until an event satisfies `until`; return all events."""
     events: list = []
-    deadline = time.monotonic() + GIVE_UP_S
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         for event in engine.poll(1.0):
             events.append(event)
@@ -104,7 +108,7 @@ def test_a_block_is_shown_answered_and_ended():
         assert engine.encode_seconds > 0
         assert 0 < engine.last_send_seconds <= engine.send_seconds
         engine.end("finished")
-        assert process.wait(GIVE_UP_S) == 0
+        assert process.wait(PATIENCE_S) == 0
         assert process.stdout.read() == "ended: finished\n"
 
 
@@ -162,7 +166,7 @@ def test_a_rig_killed_in_the_middle_takes_its_place_again():
         with rig(engine.endpoint, "rig-1", "--speed", "5") as first:
             events = gather(engine, is_(Responded))
             first.kill()
-            first.wait(GIVE_UP_S)
+            first.wait(PATIENCE_S)
             events += gather(engine, is_(RigLost))
         before = len(trials(events))
         assert 0 < before < 30
@@ -197,7 +201,7 @@ def test_a_rig_of_another_version_is_refused_before_any_image():
         engine.show(block())
         (notice,) = gather(engine, is_(m.Notice))
         assert "version" in notice.text
-        assert process.wait(GIVE_UP_S) == 3
+        assert process.wait(PATIENCE_S) == 3
         assert "speaks protocol version 1, the rig 2" in process.stdout.read()
         assert engine.bytes_sent < 1000
 
@@ -211,17 +215,17 @@ def test_a_second_rig_is_told_that_it_is_not_wanted(identity):
             gather(engine, is_(m.Notice))
             now[0] += 7.0  # the first is idle: it says nothing, and its connection lives
             gather(engine, is_(m.Notice))
-            assert second.wait(GIVE_UP_S) == 3
+            assert second.wait(PATIENCE_S) == 3
             assert "another rig" in second.stdout.read()
         engine.show(block())
         gather(engine, is_(BlockDone))
         first.kill()
-        first.wait(GIVE_UP_S)
+        first.wait(PATIENCE_S)
         with rig(engine.endpoint, identity):  # now its place is free
             gather(engine, is_(RigJoined))
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no way to freeze a process")
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason=NO_FREEZING)
 def test_a_second_rig_takes_the_place_of_one_that_is_frozen():
     """Its connection is open and its program hangs: the heartbeats tell."""
     with server(clock=lambda: 0.0) as engine, rig(engine.endpoint) as first:
@@ -249,7 +253,7 @@ def dealer(endpoint: str, identity: bytes = b"raw"):
 def say_hello(socket, engine: EngineServer) -> None:
     socket.send_multipart(codec.encode(hello()))
     gather(engine, is_(RigJoined))
-    assert socket.poll(int(GIVE_UP_S * 1000))
+    assert socket.poll(PATIENCE_MS)
     welcome, _ = codec.decode_from_engine(socket.recv_multipart())
     assert isinstance(welcome, m.Welcome)
 
@@ -351,7 +355,7 @@ def test_the_presenter_is_prepared_once_a_request_and_blanks_at_the_end():
         engine.show(block(presentations=range(3)))
         gather(engine, is_(BlockDone))
         engine.end("enough")
-        thread.join(GIVE_UP_S)
+        thread.join(PATIENCE_S)
     assert outcomes == ["enough"]
     assert presenter.calls == [
         ("prepare", 3),
@@ -369,7 +373,7 @@ def test_a_rig_that_is_stopped_says_bye():
         gather(engine, is_(RigJoined))
         stop.set()
         events = gather(engine, is_(RigLost))
-        thread.join(GIVE_UP_S)
+        thread.join(PATIENCE_S)
     assert events[-1].reason == "the rig said bye: stopped"
     assert outcomes == ["stopped"]
 

@@ -44,7 +44,7 @@ def test_objects_move_smoothly_with_their_factors(name):
     assert np.abs(near - here).mean() < 0.05 * np.abs(far - here).mean()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     index=st.integers(0, len(scenes.CLASSES) - 1),
     factors=arrays(np.float64, (2, _D), elements=st.floats(-1e3, 1e3)),

@@ -15,7 +15,6 @@ from evolver.weights.catalogue import KNOWN
 from tests.generators import recipe
 from tests.weights.hub_server import COMMIT, ask, serving
 
-huggingface_hub = pytest.importorskip("huggingface_hub")
 REPO, FILE = "binxu/DeePSim_DosovitskiyBrox2016", "upconvGAN_norm1.pt"
 
 

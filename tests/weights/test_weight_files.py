@@ -243,7 +243,7 @@ GOOD = {
 
 
 @pytest.mark.parametrize("kind", GOOD)
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(data=st.data())
 def test_a_damaged_file_is_refused_or_has_all_its_numbers(kind, data, tmp_path_factory):
     """Bytes changed, dropped or put in anywhere, and the end cut off."""

@@ -6,6 +6,7 @@ import subprocess
 import time
 
 import numpy as np
+import pygame
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 from rig_bridge.errors import RequestError
 from rig_bridge.rigs.display.screen import Screen
 from rig_bridge.trials import Presentation
+from tests.limits import PATIENCE_S
+from tests.skips import NO_XVFB
 
 SCREEN = Screen(800, 600, 40.0, 57.3, 60.0)
 
@@ -51,7 +54,6 @@ class TestScreen:
         assert SCREEN.dropped([0, round(1.4 * frame)]) == 0
 
 
-pygame = pytest.importorskip("pygame", reason="pygame is not installed")
 XVFB = shutil.which("Xvfb")
 
 
@@ -62,7 +64,7 @@ def display(request, monkeypatch):
     server = None
     if request.param == "x11":
         if XVFB is None:
-            pytest.skip("no Xvfb on this machine")
+            pytest.skip(NO_XVFB)
         server = subprocess.Popen(
             [XVFB, "-displayfd", "1", "-screen", "0", "800x600x24", "-nolisten", "tcp"],
             stdout=subprocess.PIPE,
@@ -76,7 +78,7 @@ def display(request, monkeypatch):
     made.close()
     if server is not None:
         server.terminate()
-        server.wait(10)
+        server.wait(PATIENCE_S)
         server.stdout.close()
 
 

@@ -29,7 +29,9 @@ from rig_bridge.rigs.lsl.windows import Reading, RegularDecoder, SpikeDecoder, T
 from rig_bridge.rigs.protocols import Shown
 from rig_bridge.server import EngineServer
 from rig_bridge.trials import Presentation
+from tests.limits import PATIENCE_S, wait_until
 from tests.rig_bridge.samples import SESSION, request
+from tests.skips import NO_LSL
 
 WINDOW = (-100.0, 300.0)
 TWO = (Unit(0, 0, "IT", "a"), Unit(1, 0, "IT", "b"))
@@ -279,10 +281,11 @@ def pylsl(tmp_path_factory):
     path.chmod(0o600)
     before = os.environ.get("LSLAPICFG")
     os.environ["LSLAPICFG"] = str(path)  # read once, at the first stream
-    found = pytest.importorskip("pylsl", reason="pylsl is not installed")
+    import pylsl as found
+
     outlet = found.StreamOutlet(found.StreamInfo("probe", "t", 1, 0.0, "int32", "probe"))
-    if not found.resolve_byprop("name", "probe", 1, 5.0):
-        pytest.skip("LSL streams on this machine do not find one another")
+    if not found.resolve_byprop("name", "probe", 1, 20.0):
+        pytest.skip(NO_LSL)
     del outlet
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(streams, "_TWIN_S", 0.01)
@@ -300,12 +303,10 @@ def outlet(pylsl, name, channels, rate, kind="float32", labels=None):
     return pylsl.StreamOutlet(info)
 
 
-def until(acquisition, n=1, seconds=10.0):
+def until(acquisition, n=1):
     """Collect until there are n results."""
-    found, deadline = [], time.monotonic() + seconds
-    while len(found) < n and time.monotonic() < deadline:
-        found += acquisition.collect()
-        time.sleep(0.002)
+    found = []
+    wait_until(lambda: len(found) >= n, step=lambda: found.extend(acquisition.collect()))
     assert len(found) == n
     return found
 
@@ -337,17 +338,17 @@ def test_a_recorder_gets_every_onset_at_its_time(pylsl):
     made = streams.MarkerOutlet("markers")
     bare = Bare()
     display = streams.MarkedDisplay(bare, made)
-    (info,) = pylsl.resolve_byprop("name", "markers", 1, 5.0)
+    (info,) = pylsl.resolve_byprop("name", "markers", 1, PATIENCE_S)
     assert (info.type(), info.channel_format()) == ("Markers", pylsl.cf_string)
     inlet = pylsl.StreamInlet(info)
-    inlet.open_stream(5.0)
+    inlet.open_stream(PATIENCE_S)
     display.prepare({"a": np.zeros((2, 2, 3), np.uint8)})
     wanted = []
     for number, block in ((5, 0), (6, 0), (7, 1)):
         one = display.show(np.zeros((2, 2, 3), np.uint8), asked(number, block))
         wanted.append((one, made.clocks.at(one.onset_ns), made.clocks.at(one.offset_ns)))
     display.blank()
-    got = [inlet.pull_sample(5.0) for _ in range(10)]
+    got = [inlet.pull_sample(PATIENCE_S) for _ in range(10)]
     said = [(json.loads(sample[0]), stamp) for sample, stamp in got]
     assert [s["event"] for s, _ in said] == [
         "block begin", "onset", "offset", "onset", "offset", "block end",
@@ -431,9 +432,11 @@ def test_spikes_with_heartbeats_and_numbers(pylsl):
     acquisition.expect(shown(onset_ns + 200_000_000, number=1))
     for unit, ms in ((0, 90), (1, 110), (0, 210), (-1, 220), (1, 499), (0, 510)):
         say(unit, ms)
-    deadline = time.monotonic() + 5
-    while not acquisition._told._held and time.monotonic() < deadline:
+
+    def nothing_yet():
         assert acquisition.collect() == []  # spikes came, no heartbeat after the window
+
+    wait_until(lambda: acquisition._told._held, step=nothing_yet)
     say(-1, 520)
     (found,) = until(acquisition)
     assert found.status == "ok"
@@ -489,9 +492,9 @@ def test_a_stream_that_dies_is_a_loss_until_it_is_back():
         acquisition = streams.LslAcquisition("mortal", reading)
 
         def show(number):
-            deadline = time.monotonic() + 10  # something was read: the window may begin
-            while acquisition._told.known_from == math.inf and time.monotonic() < deadline:
-                acquisition.collect()
+            wait_until(  # something was read: the window may begin
+                lambda: acquisition._told.known_from < math.inf, step=acquisition.collect
+            )
             acquisition.expect(shown(time.time_ns() + 110_000_000, number=number))
 
         show(1)
@@ -500,24 +503,22 @@ def test_a_stream_that_dies_is_a_loss_until_it_is_back():
         assert abs(int(found.arrays["counts"].sum()) - 400) <= 5
         show(2)
         child.kill()
-        child.wait(10)
+        child.wait(PATIENCE_S)
         (found,) = until(acquisition)
         assert (found.status, found.reason) == ("aborted", "loss: the stream went away")
         assert not acquisition.connected
         child = start()
-        deadline = time.monotonic() + 20
-        while not acquisition.connected and time.monotonic() < deadline:
-            acquisition.collect()
-            time.sleep(0.01)
-        while acquisition._told._losses[-1][1] == math.inf and time.monotonic() < deadline:
-            acquisition.collect()
+        wait_until(lambda: acquisition.connected, step=acquisition.collect)
+        wait_until(
+            lambda: acquisition._told._losses[-1][1] < math.inf, step=acquisition.collect
+        )
         show(3)
         (found,) = until(acquisition)
         assert found.status == "ok", found.reason
         acquisition.close()
     finally:
         child.kill()
-        child.wait(10)
+        child.wait(PATIENCE_S)
 
 
 def test_a_stream_that_stalls_is_a_loss_and_not_waited_for(pylsl):
@@ -538,10 +539,7 @@ def test_closing_ends_the_search_for_a_stream_that_is_gone(pylsl):
     out = outlet(pylsl, "gone", 1, 100.0)
     acquisition = streams.LslAcquisition("gone", Reading("counts", bin_ms=50.0))
     del out
-    deadline = time.monotonic() + 10
-    while acquisition.connected and time.monotonic() < deadline:
-        acquisition.collect()
-    assert not acquisition.connected
+    wait_until(lambda: not acquisition.connected, step=acquisition.collect)
     seeker = acquisition._seeker
     acquisition.close()
     assert not seeker.is_alive()
@@ -578,7 +576,7 @@ def test_a_block_over_the_wire(pylsl):
             thread.start()
         try:
             attempt = 1
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + PATIENCE_S
             while time.monotonic() < deadline and len(found) < 3:
                 for event in server.poll(0.05):
                     if isinstance(event, RigJoined):
@@ -600,7 +598,7 @@ def test_a_block_over_the_wire(pylsl):
         finally:
             done.set()
             for thread in threads:
-                thread.join(10)
+                thread.join(PATIENCE_S)
             rig.close()
     assert set(found) == {1, 2, 3}
     for trial in found.values():

@@ -19,11 +19,11 @@ from rig_bridge.rigs.open_ephys.units import UnitTable
 from rig_bridge.rigs.open_ephys.windows import Timing
 from rig_bridge.rigs.protocols import Shown
 from rig_bridge.trials import Presentation
+from tests.limits import PATIENCE_MS, wait_until
 
 WINDOW = (-50.0, 150.0)
 HOST = "127.0.0.1"
 ELECTRODES = 4
-GIVE_UP_S = 30.0
 PIXELS = np.full((16, 16, 3), 200, np.uint8)
 
 
@@ -94,7 +94,7 @@ class Setup:
             HOST,
             emulator.port,
             units=UnitTable.electrodes(ELECTRODES),
-            timing=Timing(**{"stall_s": 1.0, "match_ms": 25.0, **timing}),
+            timing=Timing(**{"stall_s": 20.0, "match_ms": 25.0, **timing}),
         )
         self.rig = CombinedRig(lamp.watch(Screen(lamp.frame)), self.acquisition)
         self.shown, self.results = 0, {}
@@ -104,10 +104,7 @@ class Setup:
         self.until(lambda: emulation.sample > begin + 0.2 * rate)
 
     def until(self, condition):
-        deadline = time.monotonic() + GIVE_UP_S
-        while not condition():
-            assert time.monotonic() < deadline, f"it never came: {self.acquisition.health}"
-            time.sleep(0.005)
+        wait_until(condition, or_say=lambda: self.acquisition.health)
 
     def show(self, n=1):
         for _ in range(n):
@@ -144,6 +141,24 @@ class Setup:
                 assert result.reason
         return [self.results[i].status for i in range(self.shown)]
 
+    def finish_with(self, whole, *before, since=0):
+        """Finish, showing more until so many from `since` on are whole; return statuses.
+
+        A thread that the machine did not run for long makes an edge late, which is an aborted
+        presentation and not a wrong one: a busy machine needs more of them.
+        """
+        statuses = self.finish(*before)
+
+        def enough():
+            return statuses[since:].count("ok") >= whole
+
+        def show_more():
+            self.show(2)
+            statuses[:] = self.finish(*before)
+
+        wait_until(enough, step=show_more, or_say=lambda: self.results[self.shown - 1].reason)
+        return statuses
+
     @property
     def losses(self):
         return [i for i, r in sorted(self.results.items()) if "loss" in r.reason]
@@ -171,16 +186,14 @@ def setup():
 def test_every_presentation_is_whole_and_seen_by_the_photodiode(setup):
     s = setup()
     s.show(8)
-    statuses = s.finish()
-    # A thread that the machine did not run for long makes an edge late, not an image wrong.
-    assert statuses.count("ok") >= 6
+    s.finish_with(6)
     assert s.losses == []
     health = s.acquisition.health
     assert (health.answers, health.malformed) == (True, 0)
     assert health.clocks.matched >= 6
     assert health.clocks.residual.rms_s < 0.05
     assert (health.tally.lost, health.tally.duplicates, health.tally.restarts) == (0, 0, 0)
-    onsets = [s.results[i].onset_ns for i in range(8)]
+    onsets = [s.results[i].onset_ns for i in range(s.shown)]
     assert onsets == sorted(onsets)
 
 
@@ -190,11 +203,10 @@ def test_what_is_dropped_on_the_way_is_a_loss(setup, fault):
     s.show(3)
     assert ask_fault(HOST, s.emulator.port, fault, 3) == "message correctly parsed"
     s.show(4)
-    statuses = s.finish()
+    s.finish_with(3)
     assert s.losses
     assert set(s.losses) <= {2, 3, 4}
     assert s.tally.lost == 3
-    assert statuses.count("ok") >= 3
     assert s.acquisition.health.malformed == (3 if fault == "malform" else 0)
 
 
@@ -211,15 +223,14 @@ def test_what_comes_twice_or_out_of_order_is_put_right(setup, fault):
 
 
 def test_a_stall_aborts_what_was_shown_and_is_got_over(setup):
-    s = setup()
+    s = setup(stall_s=1.0)
     s.show(3)
     ask_fault(HOST, s.emulator.port, "stall", 1200)
     s.show(3)
-    s.until(lambda: s.tally.stalls == 1)
-    s.show(8)
-    statuses = s.finish()
+    s.until(lambda: s.tally.stalls >= 1)
+    s.show(4)
+    s.finish_with(1, since=6)
     assert {3, 4, 5} <= set(s.losses)
-    assert "ok" in statuses[6:]
 
 
 def test_a_restart_aborts_what_was_shown_and_is_got_over(setup):
@@ -227,10 +238,9 @@ def test_a_restart_aborts_what_was_shown_and_is_got_over(setup):
     s.show(3)
     ask_fault(HOST, s.emulator.port, "restart")
     s.until(lambda: s.tally.restarts == 1)
-    s.show(6)
-    statuses = s.finish()
+    s.show(3)
+    s.finish_with(1, since=3)
     assert 2 in s.losses
-    assert "ok" in statuses[3:]
     assert s.tally.lost == 0
 
 
@@ -238,7 +248,7 @@ def test_a_program_that_dies_and_comes_back_is_heard_again():
     first = Witnessed()
     with Emulator(first) as emulator:
         port = emulator.port
-        s = Setup(first, emulator)
+        s = Setup(first, emulator, stall_s=1.0)
         s.show(2)
     s.show(2)  # to nobody
     second = Witnessed()
@@ -247,10 +257,9 @@ def test_a_program_that_dies_and_comes_back_is_heard_again():
             s.until(lambda: second.sample > 0.5 * second.rate_hz)
             s.until(lambda: s.tally.restarts == 1 or s.tally.jumps)
             s.emulation, s.emulator = second, emulator
-            s.show(6)
-            statuses = s.finish(first)
+            s.show(3)
+            s.finish_with(1, first, since=4)
             assert {2, 3} <= set(s.losses)
-            assert "ok" in statuses[4:]
     finally:
         s.rig.close()
 
@@ -265,9 +274,7 @@ def test_nobody_there_is_a_loss_that_says_so():
         now = time.time_ns()
         acquisition.expect(Shown(asked, "ok", "", now, now, now, "flip"))
         found = []
-        deadline = time.monotonic() + GIVE_UP_S
-        while not found and time.monotonic() < deadline:
-            found += acquisition.collect()
+        wait_until(lambda: found, step=lambda: found.extend(acquisition.collect()))
         assert found[0].reason.startswith("loss: nothing came of the acquisition")
         assert not acquisition.health.answers
         acquisition.close()
@@ -278,15 +285,16 @@ def test_hostile_bytes_are_counted_and_harm_nothing():
     with zmq.Context() as context, context.socket(zmq.PUB) as socket:
         port = socket.bind_to_random_port(f"tcp://{HOST}")
         acquisition = OpenEphys(HOST, port, units=UnitTable.electrodes(2))
-        deadline = time.monotonic() + GIVE_UP_S
-        while acquisition.health.malformed < 500 and time.monotonic() < deadline:
+
+        def send():
             for _ in range(100):
                 frames = [
                     rng.bytes(int(rng.integers(0, 50))) for _ in range(rng.integers(1, 6))
                 ]
                 socket.send_multipart(frames)
             acquisition.collect()
-        assert acquisition.health.malformed >= 500
+
+        wait_until(lambda: acquisition.health.malformed >= 500, step=send)
         acquisition.close()
 
 
@@ -312,10 +320,7 @@ def test_heartbeats_go_on_while_an_image_is_on_the_screen():
             units=UnitTable.electrodes(1),
             clock=lambda: time.monotonic() * 20,
         )
-        begin = time.monotonic()
-        while emulator.heartbeats < 5 and time.monotonic() < begin + GIVE_UP_S:
-            time.sleep(0.01)  # the rig's thread does nothing
-        assert emulator.heartbeats >= 5
+        wait_until(lambda: emulator.heartbeats >= 5)  # the rig's thread does nothing
         assert acquisition.health.answers
         acquisition.close()
 
@@ -326,7 +331,7 @@ class TestEmulator:
             socket.setsockopt(zmq.LINGER, 0)
             socket.connect(f"tcp://{HOST}:{port + 1}")
             socket.send(text)
-            assert socket.poll(10_000)
+            assert socket.poll(PATIENCE_MS)
             return socket.recv()
 
     def test_it_answers_whatever_it_is_told(self):

@@ -130,7 +130,7 @@ def check(made: World, recorded):
     st.floats(-1e-4, 1e-4),
     st.floats(0.0, 0.04),
 )
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_every_window_is_whole_where_nothing_happens(seed, channels, drift, light_s):
     made = world(seed, channels=channels, drift=drift, light_s=light_s)
     timing = Timing(rate_hz=RATE)
@@ -144,7 +144,7 @@ def test_every_window_is_whole_where_nothing_happens(seed, channels, drift, ligh
 
 
 @given(st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_ok_is_whole_whatever_is_dropped_doubled_or_late(data):
     made = world(data.draw(st.integers(0, 50)), channels=1)
     n = len(made.arrivals)

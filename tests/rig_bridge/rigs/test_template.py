@@ -6,6 +6,7 @@ from pathlib import Path
 
 import rig_bridge.rigs.template as template
 from evolver import recording
+from tests.limits import PATIENCE_S
 from tests.live.sessions import small, write
 from tests.live.test_live import Evolver, recorded
 
@@ -28,7 +29,7 @@ def test_the_template_runs_a_session(tmp_path):
         )
         status, said = engine.end()
         assert status == 0, said
-        assert rig.communicate(timeout=30)[0] == "finished\n"
+        assert rig.communicate(timeout=PATIENCE_S)[0] == "finished\n"
     finally:
         engine.kill()
         if rig is not None and rig.poll() is None:

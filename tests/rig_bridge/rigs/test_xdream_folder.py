@@ -1,6 +1,7 @@
 """The folder rig against the other side as MATLAB would be it: a loop over folders."""
 
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from rig_bridge.messages import Display
 from rig_bridge.rigs.xdream_folder import XDreamFolder
 from rig_bridge.server import EngineServer
 from rig_bridge.trials import Presentation
+from tests.limits import PATIENCE_S
 from tests.rig_bridge.samples import SESSION, image, request, sha256
 
 SCREEN = Display(1024, 768, 60.0, 30.0)
@@ -149,16 +151,16 @@ def test_a_block_over_the_wire(tmp_path):
             thread.start()
         try:
             found = {}
-            for _ in range(400):
+            deadline = time.monotonic() + PATIENCE_S
+            while len(found) < 3 and time.monotonic() < deadline:
                 for event in server.poll(0.05):
                     if isinstance(event, RigJoined):
                         server.show(request(block=0, attempt=1, presentations=(1, 2, 3)))
                     elif isinstance(event, Responded):
                         found |= {t.presentation: t for t in event.trials}
-                if len(found) == 3:
-                    break
+            assert len(found) == 3
             assert {t.status for t in found.values()} == {"ok"}
         finally:
             done.set()
             for thread in threads:
-                thread.join(10)
+                thread.join(PATIENCE_S)

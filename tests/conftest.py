@@ -1,0 +1,42 @@
+"""What holds for every test: where hypothesis looks, and which tests may be skipped."""
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.skips import is_allowed
+
+# Work is bounded, by the number of examples; time is not: a machine may be slow, or busy. So
+# there is no deadline, and no health check that measures time. The examples of a test are the
+# same in every run, and a red run means that the code has changed, not that luck has; what new
+# examples find is for `make soak-full`, which draws other ones each time.
+WITHOUT_CLOCK = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("same", **WITHOUT_CLOCK, derandomize=True, database=None)
+settings.register_profile("new", **WITHOUT_CLOCK, max_examples=1000, print_blob=True)
+settings.load_profile("same")
+
+
+def _unlisted(name, report):
+    """Turn a skip that `tests/skips.py` does not list into a failure."""
+    if not report.skipped or hasattr(report, "wasxfail"):
+        return
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    if not is_allowed(name, reason):
+        report.outcome = "failed"
+        report.longrepr = (
+            f"{name} was skipped, and must be listed in tests/skips.py under its reason to be: "
+            f"{reason}. Install what is missing, or list it"
+        )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    report = yield
+    _unlisted(getattr(item, "originalname", item.name), report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    report = yield
+    _unlisted(collector.name, report)
+    return report

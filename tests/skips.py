@@ -1,0 +1,64 @@
+"""The tests that may be skipped, by name, and the only reasons for it.
+
+What is shipped is tested: the environment holds every library that the tests drive, so a test
+that is skipped for want of one fails (`tests/conftest.py` holds every skip to this table). Left
+are the things that no Python package brings to a machine.
+"""
+
+NO_XVFB = "no Xvfb on this machine"
+NO_CHROMIUM = "no Chromium on this machine"
+NO_GPU = "no GPU here"
+NO_LSL = "LSL streams on this machine do not find one another"
+NO_LPIPS = "LPIPS needs torchvision, which the environment of the tests does not hold"
+NO_COUNTS = "only Linux counts the bytes of a connection"
+NO_HOLES = "the system cannot tell"
+NO_FREEZING = "no way to freeze a process"
+
+# Reason: functions of tests. `make test` brings Xvfb and Chromium where it may.
+ALLOWED = {
+    NO_XVFB: {
+        "test_the_image_is_where_it_was_asked_for",
+        "test_times_are_whole_frames",
+        "test_an_animal_that_looks_away_ends_the_image_at_once",
+        "test_escape_breaks_off",
+        "test_a_frame_that_came_late_is_counted",
+        "test_check_on_an_x_server",
+        "test_show_puts_a_picture_where_it_was_asked_for",
+    },
+    NO_CHROMIUM: {
+        "test_a_finished_session_shows_its_numbers",
+        "test_a_session_is_shown_while_it_is_written",
+        "test_a_session_that_has_not_begun",
+        "test_playback_changes_what_is_shown",
+        "test_dark_and_light",
+    },
+    NO_GPU: {"test_on_a_gpu"},
+    NO_LSL: {
+        "test_a_recorder_gets_every_onset_at_its_time",
+        "test_counts_of_a_regular_stream_are_in_their_bins",
+        "test_voltages_are_spikes_where_they_cross",
+        "test_spikes_with_heartbeats_and_numbers",
+        "test_spikes_without_heartbeats_are_complete_after_their_latency",
+        "test_a_stream_that_dies_is_a_loss_until_it_is_back",
+        "test_a_stream_that_stalls_is_a_loss_and_not_waited_for",
+        "test_closing_ends_the_search_for_a_stream_that_is_gone",
+        "test_a_block_over_the_wire",
+        "test_a_stream_that_is_not_what_was_said_is_refused",
+        "test_no_stream_two_streams_or_a_name_that_is_none_are_refused",
+    },
+    # torchvision does not load beside the torch of constraints.txt.
+    NO_LPIPS: {"test_lpips_itself_is_a_distance_of_embeddings"},
+    # Of other systems than Linux.
+    NO_COUNTS: {
+        "test_a_message_without_end_ends_the_connection_and_frees_what_it_held",
+        "test_a_connection_that_ends_its_messages_may_send_any_number_of_bytes",
+        "test_what_is_no_tcp_connection_is_not_watched",
+    },
+    NO_HOLES: {"test_room_that_was_never_written_is_not_read"},
+    NO_FREEZING: {"test_a_second_rig_takes_the_place_of_one_that_is_frozen"},
+}
+
+
+def is_allowed(name: str, reason: str) -> bool:
+    """Whether the test function `name` may be skipped for `reason`, as pytest reports it."""
+    return name in ALLOWED.get(reason.removeprefix("Skipped: "), ())
