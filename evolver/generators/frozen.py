@@ -47,7 +47,8 @@ class FrozenGenerator:
 
     Raises
     ------
-    ConfigError : `chunk` is no number of images
+    ConfigError
+        `chunk` is no number of images.
     """
 
     def __init__(
@@ -93,7 +94,8 @@ class FrozenGenerator:
 
         Raises
         ------
-        DataError : codes are not (n, d) and finite, or the network draws no numbers for them
+        DataError
+            Codes are not (n, d) and finite, or the network draws no numbers for them.
         """
         check_codes(codes, d=self.d)
         size = self.image_size
