@@ -191,14 +191,14 @@ def _linked(text: str, thing: griffe.Object, package: griffe.Module) -> str:
         path = _path(match[1], thing, package)
         return f"[`{match[1]}`][{path}]" if path and path != thing.path else match[0]
 
-    lines = text.split("\n")
-    # Four spaces at the start of prose are a block of code, where a link would be read as text.
-    return "\n".join(_NAME.sub(link, line) for line in lines)
+    return _NAME.sub(link, text)
 
 
 def _path(name: str, thing: griffe.Object, package: griffe.Module) -> str:
     """Return where a name that is used beside an object is explained; "" for no such place."""
     first, dot, rest = name.partition(".")
+    if isinstance(thing, griffe.Function) and first in {p.name for p in thing.parameters}:
+        return ""
     if first == package.name:
         path = name
     else:
@@ -214,6 +214,8 @@ def _path(name: str, thing: griffe.Object, package: griffe.Module) -> str:
         target = package[inner] if inner else package
         if isinstance(target, griffe.Alias):
             target = target.final_target
+        if isinstance(target, griffe.Module) and not (dot or isinstance(thing, griffe.Module)):
+            return ""  # a word like `weights` that is also a room's name
     except (KeyError, griffe.AliasResolutionError, griffe.CyclicAliasError):
         return ""
     outside = target.path.partition(".")[0] != package.path

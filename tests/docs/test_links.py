@@ -77,6 +77,48 @@ def broken(page):
     return wrong
 
 
+def lists_read_in_two_ways(text, name):
+    """Return where GitHub sees a list, or a part of an item, and the site does not.
+
+    The site's Markdown wants a list to follow an empty line, and what belongs to an item to be
+    indented by four spaces.
+    """
+    lines = text.splitlines()
+    wrong = []
+    inside = 0
+    for token in MARKDOWN.parse(text):
+        opens_list = token.type in {"bullet_list_open", "ordered_list_open"}
+        if (opens_list or token.type == "paragraph_open") and inside:
+            line = token.map[0]
+            indent = len(lines[line]) - len(lines[line].lstrip())
+            first = re.match(r" *(?:[-*+]|\d+[.)]) ", lines[line]) and not opens_list
+            if not first and indent % 4:
+                wrong.append(f"{name}:{line + 1}: must be indented by four spaces an item")
+        elif opens_list and token.map[0] and lines[token.map[0] - 1].strip():
+            wrong.append(f"{name}:{token.map[0] + 1}: a list must follow an empty line")
+        inside += opens_list - (token.type in {"bullet_list_close", "ordered_list_close"})
+    return wrong
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_lists_are_the_same_on_the_site(page):
+    wrong = lists_read_in_two_ways(page.read_text(encoding="utf-8"), page.name)
+    assert not wrong, "\n" + "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("A:\n\n- b\n  c\n- d\n\n1. e\n\n    - f\n\n    g\n", []),
+        ("A:\n- b\n", ["x:2: a list must follow an empty line"]),
+        ("1. A\n\n   - b\n", ["x:3: must be indented by four spaces an item"]),
+        ("1. A\n\n   b\n", ["x:3: must be indented by four spaces an item"]),
+    ],
+)
+def test_the_check_of_lists(text, wrong):
+    assert lists_read_in_two_ways(text, "x") == wrong
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
     wrong = broken(page)
