@@ -125,6 +125,13 @@ def test_links_lead_somewhere(page):
     assert not wrong, "\n" + "\n".join(wrong)
 
 
+def test_pages_are_in_the_sites_navigation():
+    navigation = (ROOT / "docs/site/mkdocs.yml").read_text("utf-8").partition("\nnav:")[2]
+    listed = set(re.findall(r"[\w./-]+\.md", navigation))
+    pages = {page.relative_to(ROOT).as_posix() for page in PAGES}
+    assert listed == pages, "docs/site/mkdocs.yml must list under nav what there is, once"
+
+
 def test_pages_are_read():
     linked = {target for page in PAGES for _, target in targets(page.read_text("utf-8"))}
     assert {"docs/guide-live.md", "images/display.png", "../benchmarks/RESULTS.md"} <= linked
