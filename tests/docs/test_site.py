@@ -12,6 +12,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
+# Built once, by one worker, in some 20 s of one core.
+pytestmark = [pytest.mark.xdist_group("site"), pytest.mark.timeout(600)]
+
 
 class Page(HTMLParser):
     """What a page fetches when it is opened, where it leads to, and its anchors."""
@@ -74,7 +77,6 @@ def public_names():
                 yield from (f"{module}.{name}" for name in names if not name.startswith("_"))
 
 
-@pytest.mark.timeout(600)
 def test_every_public_name_is_in_the_reference(pages):
     anchors = set().union(*(page.anchors for page in pages.values()))
     names = list(public_names())
@@ -83,7 +85,6 @@ def test_every_public_name_is_in_the_reference(pages):
     assert not missing, "must be in the reference:\n" + "\n".join(missing)
 
 
-@pytest.mark.timeout(600)
 def test_nothing_is_fetched_from_elsewhere(site, pages):
     outside = re.compile(r"(?:[a-z]+:)?//")
     fetched = {
@@ -102,7 +103,6 @@ def test_nothing_is_fetched_from_elsewhere(site, pages):
     assert not fetched, "\n".join(sorted(fetched))
 
 
-@pytest.mark.timeout(600)
 def test_links_between_pages_lead_somewhere(site, pages):
     broken = []
     for path, page in pages.items():
@@ -120,7 +120,6 @@ def test_links_between_pages_lead_somewhere(site, pages):
     assert not broken, "must lead somewhere:\n" + "\n".join(broken[:50])
 
 
-@pytest.mark.timeout(600)
 def test_pictures_and_search_are_there(site, pages):
     start = pages[site / "index.html"]
     assert "docs/images/demo-summary.png" in start.fetched
