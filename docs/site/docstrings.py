@@ -85,8 +85,7 @@ def _fields_in_table(cls: griffe.Class) -> None:
 
 def _comment(field: griffe.Attribute) -> str:
     """Return what is written behind a field, on its line."""
-    line = field.lines_collection[field.filepath][(field.lineno or 1) - 1]
-    return line.partition("  # ")[2].strip()
+    return field.source.partition("\n")[0].partition("  # ")[2].strip()
 
 
 def _rewritten(text: str, thing: griffe.Object, package: griffe.Module) -> str:

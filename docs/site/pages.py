@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import griffe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("evolver", "rig_bridge", "scorers")
@@ -147,7 +147,7 @@ def _summary(thing: griffe.Object | griffe.Alias) -> str:
     return " ".join(text.partition("\n\n")[0].split()).replace("|", "\\|")
 
 
-def _table(head: str, things: list[tuple[str, griffe.Object | griffe.Alias]]) -> str:
+def _table(head: str, things: Sequence[tuple[str, griffe.Object | griffe.Alias]]) -> str:
     rows = "\n".join(
         f"| [`{name}`][{thing.path}] | {_summary(thing)} |" for name, thing in things
     )
