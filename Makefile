@@ -9,7 +9,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types contracts audit system pytest coverage soak soak-full bench format clean
+.PHONY: help demo test lint types contracts audit system pytest coverage soak soak-full bench docs format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -65,12 +65,17 @@ bench: $(VENV)/installed-dev  ## the benchmarks behind benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.generators_speed --quick
 	$(BIN)/python -m benchmarks.stylegan3_speed
 
+docs: $(VENV)/installed-dev  ## the guides and the reference, as a site to browse, in site/
+	$(BIN)/python docs/site/pages.py site
+	@echo "to read it: $(BIN)/python -m http.server --bind 127.0.0.1 --directory site 8000"
+	@echo "and open http://127.0.0.1:8000"
+
 format: $(VENV)/installed-dev  ## put the code in the house's format
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
 clean:  ## remove what the other targets made
-	rm -rf $(VENV) demo build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) demo site build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(VENV)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -40,8 +40,10 @@ def load(
 
     Raises
     ------
-    ConfigError : a name has another form, or there is no such network, layer, channel, position
-    WeightsError : the weight file is missing, or is not the one shipped with this version
+    ConfigError
+        A name has another form, or there is no such network, layer, channel, position.
+    WeightsError
+        The weight file is missing, or is not the one shipped with this version.
     """
     specs = [parse_units(text) for text in ([units] if isinstance(units, str) else units)]
     if not specs:

@@ -49,7 +49,8 @@ class CNNScorer:
 
     Raises
     ------
-    ConfigError : a layer, channel or position does not exist
+    ConfigError
+        A layer, channel or position does not exist.
     """
 
     input_size = INPUT_SIZE
@@ -92,7 +93,8 @@ class CNNScorer:
 
         Raises
         ------
-        DataError : the images have another shape or dtype
+        DataError
+            The images have another shape or dtype.
         """
         if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
             raise DataError(
@@ -127,7 +129,8 @@ class CNNScorer:
 
         Raises
         ------
-        DataError : the weights are the caller's own, for which nothing was measured
+        DataError
+            The weights are the caller's own, for which nothing was measured.
         """
         if not self._calibrated:
             raise DataError(

@@ -41,8 +41,10 @@ def load(name: str, *, weights: str | Path | None = None, device: str = "cpu") -
 
     Raises
     ------
-    ConfigError : there is no such distance, network or layer; or lpips is not installed
-    WeightsError : the weight file is missing, or of another network
+    ConfigError
+        There is no such distance, network or layer; or lpips is not installed.
+    WeightsError
+        The weight file is missing, or of another network.
     """
     if name == PIXELS.name:
         return PIXELS

@@ -56,8 +56,10 @@ def load(
 
     Raises
     ------
-    ConfigError : the name, an option or the device does not exist
-    WeightsError : the weight file is missing, or is not the one shipped with this version
+    ConfigError
+        The name, an option or the device does not exist.
+    WeightsError
+        The weight file is missing, or is not the one shipped with this version.
     """
     if ":" in name:
         from evolver.generators.user import factory as factory_of

@@ -110,8 +110,10 @@ def load_biggan(
 
     Raises
     ------
-    ConfigError : an option or the device does not exist, or the package is not installed
-    WeightsError : a file is missing, cannot be fetched, or does not fit the other
+    ConfigError
+        An option or the device does not exist, or the package is not installed.
+    WeightsError
+        A file is missing, cannot be fetched, or does not fit the other.
     """
     name = f"biggan-deep-{size}"
     if isinstance(truncation, bool) or not isinstance(truncation, int | float):
@@ -266,7 +268,8 @@ def fetch(wanted: KnownFile) -> Path:
 
     Raises
     ------
-    WeightsError : it is not here, and the bucket it was published in does not give it
+    WeightsError
+        It is not here, and the bucket it was published in does not give it.
     """
     if (path := here(wanted)) is not None:
         return path

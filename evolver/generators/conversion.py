@@ -38,8 +38,10 @@ def convert(source: Path, out: Path, *, generator: str) -> str:
 
     Raises
     ------
-    ConfigError : `out` is there already, or the generator has no weights of its own kind
-    WeightsError : the file cannot be read, or not be written, or is not of this generator
+    ConfigError
+        `out` is there already, or the generator has no weights of its own kind.
+    WeightsError
+        The file cannot be read, or not be written, or is not of this generator.
     """
     if out.exists():
         raise ConfigError(f"{out} exists already; name another file")

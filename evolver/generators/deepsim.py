@@ -188,8 +188,10 @@ def load_deepsim(
 
     Raises
     ------
-    ConfigError : an option or the device does not exist
-    WeightsError : the file is missing, cannot be fetched, or is not of this network
+    ConfigError
+        An option or the device does not exist.
+    WeightsError
+        The file is missing, cannot be fetched, or is not of this network.
     """
     name = f"deepsim-{variant}"
     target = chosen_device(device)
@@ -214,7 +216,8 @@ def plain_names(tensors: dict[str, torch.Tensor], *, path: Path) -> dict[str, to
 
     Raises
     ------
-    WeightsError : two names become one
+    WeightsError
+        Two names become one.
     """
     plain = {re.sub(r"\.1\.(weight|bias)$", r".\1", name): v for name, v in tensors.items()}
     if len(plain) != len(tensors):

@@ -48,7 +48,8 @@ class FrozenGenerator:
 
     Raises
     ------
-    ConfigError : `chunk` is no number of images
+    ConfigError
+        `chunk` is no number of images.
     """
 
     def __init__(
@@ -95,7 +96,8 @@ class FrozenGenerator:
 
         Raises
         ------
-        DataError : codes are not (n, d) and finite, or the network draws no numbers for them
+        DataError
+            Codes are not (n, d) and finite, or the network draws no numbers for them.
         """
         check_codes(codes, d=self.d)
         size = self.image_size

@@ -83,7 +83,8 @@ def beside_class(
 
     Raises
     ------
-    ConfigError : the generator has no classes, or not these
+    ConfigError
+        The generator has no classes, or not these.
     """
     parts = cast("dict[str, tuple[int, int]]", getattr(generator, "parts", {}))
     table = cast("Matrix | None", getattr(generator, "embeddings", None))
@@ -125,7 +126,8 @@ def from_npz(path: Path, *, d: int, key: str | None = None) -> Codes:
 
     Raises
     ------
-    DataError : the file cannot be read, is too large, or holds no codes of d finite numbers
+    DataError
+        The file cannot be read, is too large, or holds no codes of d finite numbers.
     """
     try:
         if zipfile.is_zipfile(path):
@@ -223,7 +225,8 @@ def invert(
 
     Raises
     ------
-    DataError : images or `start` have another shape
+    DataError
+        Images or `start` have another shape.
     """
     import torch
 
@@ -271,8 +274,10 @@ def start(text: str, generator: Generator, n: int, *, rng: np.random.Generator) 
 
     Raises
     ------
-    ConfigError : the text says none of these
-    DataError : the file's codes cannot be read
+    ConfigError
+        The text says none of these.
+    DataError
+        The file's codes cannot be read.
     """
     kind, _, value = text.partition(":")
     try:

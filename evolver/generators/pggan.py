@@ -104,8 +104,10 @@ def load_pggan(
 
     Raises
     ------
-    ConfigError : an option or the device does not exist
-    WeightsError : the file is missing, cannot be fetched, or is not of this architecture
+    ConfigError
+        An option or the device does not exist.
+    WeightsError
+        The file is missing, cannot be fetched, or is not of this architecture.
     """
     target = chosen_device(device)
     found = hub.find("pggan", weights, revision=revision)
@@ -129,7 +131,8 @@ def outline(tensors: Mapping[str, torch.Tensor], *, path: Path) -> PgganNet:
 
     Raises
     ------
-    WeightsError : there is no such network, or it would be larger than any that is published
+    WeightsError
+        There is no such network, or it would be larger than any that is published.
     """
     shapes = {name: tuple(value.shape) for name, value in tensors.items()}
     first = shapes.get("layer0.weight", ())
@@ -161,7 +164,8 @@ def plain_names(tensors: Mapping[str, torch.Tensor], *, path: Path) -> dict[str,
 
     Raises
     ------
-    WeightsError : the names are those of neither, nor of `PgganNet`
+    WeightsError
+        The names are those of neither, nor of `PgganNet`.
     """
     if "rgb.weight" in tensors:
         return dict(tensors)

@@ -60,8 +60,10 @@ def load_module(
 
     Raises
     ------
-    ConfigError : the module cannot be imported, made or called, or draws no images
-    WeightsError : the weight file is missing, or is of another module
+    ConfigError
+        The module cannot be imported, made or called, or draws no images.
+    WeightsError
+        The weight file is missing, or is of another module.
     """
     low, high = _range(output_range)
     chosen = chosen_device(device)

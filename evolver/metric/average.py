@@ -62,9 +62,11 @@ def average(
 
     Raises
     ------
-    DataError : as `directions`
-    ConfigError : as `directions`; or there is no such part, there are no points, or the folder
-        holds points of something else
+    DataError
+        As `directions`.
+    ConfigError
+        As `directions`; or there is no such part, there are no points, or the folder
+        holds points of something else.
     """
     check_codes(points, d=generator.d)
     if not len(points):

@@ -89,8 +89,10 @@ def product(
 
     Raises
     ------
-    DataError : the code is not (d,) and finite, or its image is not finite
-    ConfigError : there are no such dimensions, or an operator lacks the derivatives
+    DataError
+        The code is not (d,) and finite, or its image is not finite.
+    ConfigError
+        There are no such dimensions, or an operator lacks the derivatives.
     """
     check_codes(code[None], d=generator.d)
     first, last = _checked(dimensions, generator.d)
@@ -174,8 +176,10 @@ def directions(
 
     Raises
     ------
-    DataError : as `product`, or the image does not change with its code
-    ConfigError : k or the dimensions are out of range
+    DataError
+        As `product`, or the image does not change with its code.
+    ConfigError
+        K or the dimensions are out of range.
     """
     first, last = _checked(dimensions, generator.d)
     d = last - first

@@ -59,6 +59,8 @@ class GeneticState:
 def sample(s: GeneticState, z: Codes, pairs: Matrix, first: Codes, mutate: Codes) -> Codes:
     """Turn draws into the next population, (n, d). Pure.
 
+    Draws of rows that are conserved are not used.
+
     Parameters
     ----------
     s : the state
@@ -66,8 +68,6 @@ def sample(s: GeneticState, z: Codes, pairs: Matrix, first: Codes, mutate: Codes
     pairs : array, shape (2, n), uniform on [0, 1): choose the parents
     first, mutate : arrays, shape (n, d), uniform: which numbers come from the first parent,
         and which mutate
-
-    Draws of rows that are conserved are not used.
     """
     xp = array_namespace(z, s.parents)
     if not s.parents.shape[0]:

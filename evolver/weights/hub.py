@@ -75,9 +75,11 @@ def find(
 
     Raises
     ------
-    ConfigError : `weights` or `revision` is no text
-    WeightsError : the file is not here and cannot be fetched; says which, from where, and where
-        to put it by hand
+    ConfigError
+        `weights` or `revision` is no text.
+    WeightsError
+        The file is not here and cannot be fetched; says which, from where, and where
+        to put it by hand.
     """
     _check_text("revision", revision)
     entries = known(generator)

@@ -47,8 +47,9 @@ def read_mxnet(content: bytes, *, path: Path) -> dict[str, NDArray[np.generic]]:
 
     Raises
     ------
-    WeightsError : the file is cut short, speaks of more numbers than it holds, or has arrays
-        without names, sparse ones or unknown types
+    WeightsError
+        The file is cut short, speaks of more numbers than it holds, or has arrays
+        without names, sparse ones or unknown types.
     """
     cursor = _Cursor(content, path)
     cursor.numbers("<QQ")

@@ -44,7 +44,8 @@ def read_weights(
 
     Raises
     ------
-    WeightsError : the file is missing, damaged, of another kind, or is not the one named
+    WeightsError
+        The file is missing, damaged, of another kind, or is not the one named.
     """
     content = read_bytes(path)  # once: what is hashed is what is parsed
     found = hashlib.sha256(content).hexdigest()
@@ -99,7 +100,8 @@ def fill(net: torch.nn.Module, tensors: Mapping[str, torch.Tensor], *, path: Pat
 
     Raises
     ------
-    WeightsError : a tensor is missing, too many, or of another shape
+    WeightsError
+        A tensor is missing, too many, or of another shape.
     """
     wanted = {name: tuple(value.shape) for name, value in net.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in tensors.items()}

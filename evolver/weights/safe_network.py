@@ -141,8 +141,10 @@ def read_network(path: Path) -> tuple[object, bytes]:
 
     Raises
     ------
-    WeightsError : the file cannot be read
-    PickleError : it holds what is not allowed, or is damaged
+    WeightsError
+        The file cannot be read.
+    PickleError
+        It holds what is not allowed, or is damaged.
     """
     try:
         with path.open("rb") as file:
@@ -181,8 +183,9 @@ def tensors(module: Module, *, at_most: int) -> dict[str, Array]:
 
     Raises
     ------
-    PickleError : parts are shared, nested too deep or misnamed, a tensor is none, or they take
-        more room than `at_most`
+    PickleError
+        Parts are shared, nested too deep or misnamed, a tensor is none, or they take
+        more room than `at_most`.
     """
     found: dict[str, Array] = {}
     seen: set[int] = set()

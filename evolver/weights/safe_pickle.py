@@ -88,7 +88,8 @@ def read_pickle(
 
     Raises
     ------
-    PickleError : the bytes are no such pickle, or ask for what is refused
+    PickleError
+        The bytes are no such pickle, or ask for what is refused.
     """
     machine = _Machine(content, start, allowed, budget or Budget(), persistent)
     return machine.run(), machine.at
@@ -285,7 +286,8 @@ def check_texts(values: list[object]) -> list[str]:
 
     Raises
     ------
-    PickleError : one is something else
+    PickleError
+        One is something else.
     """
     for value in values:
         if type(value) is not str:

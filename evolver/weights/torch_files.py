@@ -69,8 +69,9 @@ def read_torch(content: bytes, *, path: Path) -> dict[str, torch.Tensor]:
 
     Raises
     ------
-    WeightsError : the file is cut short, speaks of more numbers than it holds, is no plain
-        table of tensors, or names code
+    WeightsError
+        The file is cut short, speaks of more numbers than it holds, is no plain
+        table of tensors, or names code.
     """
     try:
         for pickled in _pickles(content):

@@ -54,7 +54,8 @@ def calibration() -> dict[str, NDArray[np.float64]]:
 
     Raises
     ------
-    WeightsError : the file is missing, or is not the one shipped with this version
+    WeightsError
+        The file is missing, or is not the one shipped with this version.
     """
     from importlib import resources
 

@@ -19,7 +19,6 @@ from tests.limits import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 GUIDES = sorted(ROOT.glob("docs/guide-*.md"))
-PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
 BLOCK = re.compile(
     r"(?:<!-- test: (?P<how>[^>]*?) -->\n)?```(?P<kind>sh|python|toml)\n(?P<text>.*?)```"
     r"(?:\n\nSaved as `(?P<file>[\w.]+)`)?",
@@ -107,13 +106,6 @@ def test_the_commands_of_a_guide_run(page, tmp_path):
         for process in running:
             process.kill()
             process.communicate()
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_link_leads_somewhere(page):
-    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
-        if not target.startswith(("http:", "https:")):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
 def commands():

@@ -117,7 +117,8 @@ def config_from(settings: object) -> Config:
 
     Raises
     ------
-    WeightsError : a setting is unknown, or not one this network can have
+    WeightsError
+        A setting is unknown, or not one this network can have.
     """
     try:
         config = msgspec.convert(settings, Config)

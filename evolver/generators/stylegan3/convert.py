@@ -49,8 +49,9 @@ def convert(path: str | Path, out: str | Path) -> str:
 
     Raises
     ------
-    WeightsError : the pickle cannot be read, holds what is not allowed, or is of another
-        network; or `out` cannot be written
+    WeightsError
+        The pickle cannot be read, holds what is not allowed, or is of another
+        network; or `out` cannot be written.
     """
     path, out = Path(path), Path(out)
     value, content = read_network(path)
@@ -87,7 +88,8 @@ def read_converted(path: Path) -> tuple[Config, dict[str, torch.Tensor], str]:
 
     Raises
     ------
-    WeightsError : the file is missing, or is no converted generator
+    WeightsError
+        The file is missing, or is no converted generator.
     """
     content = read_bytes(path)  # once: what is hashed is what is parsed
     if content[:2] in {b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"}:

@@ -46,7 +46,8 @@ class StyleGAN3(torch.nn.Module):
 
     Raises
     ------
-    ConfigError : an option is none of this network's
+    ConfigError
+        An option is none of this network's.
     """
 
     def __init__(
@@ -97,7 +98,8 @@ class StyleGAN3(torch.nn.Module):
 
         Raises
         ------
-        DataError : `ws` has another shape
+        DataError
+            `ws` has another shape.
         """
         rows, width = self.config.num_ws, self.config.w_dim
         if ws.ndim != 3 or tuple(ws.shape[1:]) != (rows, width):
@@ -138,8 +140,10 @@ def load_network(
 
     Raises
     ------
-    ConfigError : an option or the device is none of this network's or machine's
-    WeightsError : the file is missing, or is no converted generator
+    ConfigError
+        An option or the device is none of this network's or machine's.
+    WeightsError
+        The file is missing, or is no converted generator.
     """
     chosen = chosen_device(device)
     config, tensors, sha256 = read_converted(Path(weights))

@@ -46,7 +46,8 @@ def render(class_index: int, factors: NDArray[np.float64]) -> Images:
 
     Raises
     ------
-    DataError : the class or the shape does not exist, or a factor is not finite
+    DataError
+        The class or the shape does not exist, or a factor is not finite.
     """
     if not 0 <= class_index < len(CLASSES):
         raise DataError(f"class_index must be 0 to {len(CLASSES) - 1}; got {class_index}")
@@ -81,7 +82,8 @@ def sample(
 
     Raises
     ------
-    ConfigError : a class does not exist
+    ConfigError
+        A class does not exist.
     """
     names = CLASSES if classes is None else tuple(classes)
     unknown = sorted(set(names) - set(CLASSES))
