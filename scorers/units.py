@@ -38,7 +38,8 @@ def parse_units(text: str) -> UnitSpec:
 
     Raises
     ------
-    ConfigError : the text has another form, or a range runs backwards
+    ConfigError
+        The text has another form, or a range runs backwards.
     """
     match = _FORM.fullmatch(text)
     if match is None:

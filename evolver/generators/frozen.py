@@ -6,8 +6,6 @@ weight files, scores or seeds: the same codes on the same device always give the
 Arithmetic is float32 throughout. Half the width is no faster on a processor, and moves pixels
 of DeePSim's fc6 by up to 13 grey levels (bfloat16, codes four times standard normal).
 """
-# pyright: basic, reportCallIssue=false
-# torch types the result of calling a Module as Any or Tensor, whatever the Module says.
 
 from __future__ import annotations
 
@@ -47,7 +45,8 @@ class FrozenGenerator:
 
     Raises
     ------
-    ConfigError : `chunk` is no number of images
+    ConfigError
+        `chunk` is no number of images.
     """
 
     def __init__(
@@ -93,7 +92,8 @@ class FrozenGenerator:
 
         Raises
         ------
-        DataError : codes are not (n, d) and finite, or the network draws no numbers for them
+        DataError
+            Codes are not (n, d) and finite, or the network draws no numbers for them.
         """
         check_codes(codes, d=self.d)
         size = self.image_size
@@ -101,7 +101,7 @@ class FrozenGenerator:
         for start in range(0, len(codes), self._chunk):
             part = codes[start : start + self._chunk]
             z = torch.zeros((self._chunk, self.d))
-            z[: len(part)] = torch.from_numpy(part.astype(np.float32))
+            z[: len(part)] = torch.as_tensor(part.astype(np.float32))
             pixels = self._net(z.to(self._device))[: len(part)]
             if not bool(torch.isfinite(pixels).all()):
                 raise DataError(

@@ -83,7 +83,8 @@ def beside_class(
 
     Raises
     ------
-    ConfigError : the generator has no classes, or not these
+    ConfigError
+        The generator has no classes, or not these.
     """
     parts = cast("dict[str, tuple[int, int]]", getattr(generator, "parts", {}))
     table = cast("Matrix | None", getattr(generator, "embeddings", None))
@@ -125,7 +126,8 @@ def from_npz(path: Path, *, d: int, key: str | None = None) -> Codes:
 
     Raises
     ------
-    DataError : the file cannot be read, is too large, or holds no codes of d finite numbers
+    DataError
+        The file cannot be read, is too large, or holds no codes of d finite numbers.
     """
     try:
         if zipfile.is_zipfile(path):
@@ -223,9 +225,12 @@ def invert(
 
     Raises
     ------
-    DataError : images or `start` have another shape
+    DataError
+        Images or `start` have another shape.
     """
     import torch
+
+    from evolver.tensors import descend
 
     if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
         raise DataError(f"images must be (n, h, w, 3) uint8; got {images.shape} {images.dtype}")
@@ -251,13 +256,13 @@ def invert(
             progress(step, float(each.detach().mean().sqrt()))
         if step == steps:
             break
-        adam.zero_grad()
-        each.sum().backward()  # pyright: ignore[reportUnknownMemberType]
-        adam.step()  # pyright: ignore[reportUnknownMemberType]
+        descend(each.sum(), adam)
     return Inverted(best.double().cpu().numpy(), nearest.sqrt().double().cpu().numpy())
 
 
-def start(text: str, generator: Generator, n: int, *, rng: np.random.Generator) -> Codes:
+def initial_codes_of(
+    text: str, generator: Generator, n: int, *, rng: np.random.Generator
+) -> Codes:
     """Return n codes, (n, d), made as a line of text says.
 
     Parameters
@@ -271,8 +276,10 @@ def start(text: str, generator: Generator, n: int, *, rng: np.random.Generator) 
 
     Raises
     ------
-    ConfigError : the text says none of these
-    DataError : the file's codes cannot be read
+    ConfigError
+        The text says none of these.
+    DataError
+        The file's codes cannot be read.
     """
     kind, _, value = text.partition(":")
     try:

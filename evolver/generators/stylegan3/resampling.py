@@ -13,7 +13,6 @@ three or four separable ones (its singular vectors), exact to 1e-6 of the larges
 Slopes, in either direction, are of the same kind, so they cost as little; what is between the
 filters is made again for them instead of being kept, which would take gigabytes.
 """
-# pyright: basic
 
 from __future__ import annotations
 
@@ -26,6 +25,8 @@ import torch
 from numpy.typing import NDArray
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812  the name every torch user knows it by
+
+from evolver.tensors import applied
 
 Filter: TypeAlias = NDArray[np.float64]
 
@@ -191,7 +192,7 @@ def down_band(filter_: Filter, down: int, first: int, rows: int, device: torch.d
 
 
 def _tensor(matrix: Filter, device: torch.device) -> torch.Tensor:
-    return torch.from_numpy(matrix.astype(np.float32)).to(device)
+    return torch.as_tensor(matrix.astype(np.float32)).to(device)
 
 
 def filtered_activation(x: torch.Tensor, plan: Activation) -> torch.Tensor:
@@ -207,7 +208,7 @@ def filtered_activation(x: torch.Tensor, plan: Activation) -> torch.Tensor:
     -------
     (n, c, h', w') float32
     """
-    return _FilteredActivation.apply(x, plan)  # pyright: ignore[reportReturnType]
+    return applied(_FilteredActivation, x, plan)
 
 
 class _FilteredActivation(torch.autograd.Function):
@@ -227,7 +228,10 @@ class _FilteredActivation(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None]:  # noqa: ANN401
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any,  # noqa: ANN401
+        *grad_outputs: Any,  # noqa: ANN401
+    ) -> tuple[torch.Tensor, None]:
         """Return the transposed derivative at x, applied to a slope of the output."""
         plan: Activation = ctx.plan
 
@@ -241,7 +245,7 @@ class _FilteredActivation(torch.autograd.Function):
 
         (x,) = ctx.saved_tensors
         plans = (plan.forward, plan.transposed)
-        return _by_parts(steps, plan.transposed, plans, x, grads[0]), None
+        return _by_parts(steps, plan.transposed, plans, x, grad_outputs[0]), None
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> torch.Tensor:  # noqa: ANN401
