@@ -1,7 +1,7 @@
 """torch, typed: the few calls whose types torch leaves open, each behind a name with types.
 
-Knows tensors. Knows nothing of networks, files or images. Everything that runs torch stands on
-this file, so that all of it but this file is checked strictly.
+Knows tensors. Knows nothing of networks, files or images. Generators, weights and scorers call
+these instead of torch's own, so that their code is checked strictly.
 """
 # pyright: basic, reportCallIssue=false
 # That is what this file is for: torch types these calls as unknown, or leaves them out.

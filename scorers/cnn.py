@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from evolver.checks import check_images
 from evolver.errors import ConfigError, DataError
 from evolver.weights import hub
 from evolver.weights.catalogue import CNN
@@ -92,10 +93,7 @@ class CNNScorer:
         DataError
             The images have another shape or dtype.
         """
-        if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
-            raise DataError(
-                f"images must be (n, h, w, 3) uint8; got {images.shape} {images.dtype}"
-            )
+        check_images(images)
         scores = np.empty((len(images), len(self._units)))
         for start in range(0, len(images), _CHUNK):
             part = images[start : start + _CHUNK]

@@ -24,11 +24,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from evolver.checks import check_images
 from evolver.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import torch
     from numpy.typing import NDArray
 
     from evolver.types import Codes, Generator, Images, Matrix, Scores
@@ -189,7 +191,7 @@ def _array(file: Any, size: int, where: str) -> NDArray[Any]:  # noqa: ANN401  t
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Inverted:
-    """Codes found for images."""
+    """What `invert` returns: codes, and how near their images come."""
 
     codes: Codes
     """(n, d), the best seen of each image."""
@@ -232,17 +234,13 @@ def invert(
 
     from evolver.tensors import descend
 
-    if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
-        raise DataError(f"images must be (n, h, w, 3) uint8; got {images.shape} {images.dtype}")
+    check_images(images)
     n = len(images)
     first = generator.initial_codes(n, rng=rng) if start is None else start
     if first.shape != (n, generator.d):
         raise DataError(f"start must have shape ({n}, {generator.d}); got {first.shape}")
     device = cast("torch.device | str", getattr(generator, "device", "cpu"))
-    wanted = torch.tensor(images, device=device).permute(0, 3, 1, 2).float() / 255
-    wanted = torch.nn.functional.interpolate(
-        wanted, (generator.image_size,) * 2, mode="bilinear", antialias=True
-    )
+    wanted = _resized(images, generator.image_size, device)
     z = torch.tensor(first, dtype=torch.float32, device=device, requires_grad=True)
     adam = torch.optim.Adam([z], lr=rate)
     best, nearest = z.detach().clone(), torch.full((n,), torch.inf, device=device)
@@ -258,6 +256,16 @@ def invert(
             break
         descend(each.sum(), adam)
     return Inverted(best.double().cpu().numpy(), nearest.sqrt().double().cpu().numpy())
+
+
+def _resized(images: Images, size: int, device: torch.device | str) -> torch.Tensor:
+    """Return images as (n, 3, size, size) float32, 0 to 1."""
+    import torch
+
+    pixels = torch.tensor(images, device=device).permute(0, 3, 1, 2).float() / 255
+    return torch.nn.functional.interpolate(
+        pixels, (size, size), mode="bilinear", antialias=True
+    )
 
 
 def initial_codes_of(

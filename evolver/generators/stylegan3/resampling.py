@@ -115,21 +115,6 @@ class Activation:
         fall = [(sqrt(2) * rows, columns) for rows, columns in fall]
         between = (out - 1) * down + len(fall[0][0])
 
-        def ups(filter_: tuple[Filter, Filter], rate: int, zeros: int) -> tuple[Band, Band]:
-            sizes = (rate * ceil(_UP_ROWS / rate), rate * ceil(_UP_COLUMNS / rate))
-            rows, columns = (
-                up_band(f, rate, zeros, n, device) for f, n in zip(filter_, sizes, strict=True)
-            )
-            return rows, columns
-
-        def downs(filter_: tuple[Filter, Filter], rate: int, first: int) -> tuple[Band, Band]:
-            sizes = (_DOWN_ROWS, _DOWN_COLUMNS)
-            rows, columns = (
-                down_band(f, rate, first, n, device)
-                for f, n in zip(filter_, sizes, strict=True)
-            )
-            return rows, columns
-
         # A transposed matrix of either kind is one of the other, its filter turned round.
         back = [(rows[::-1], columns[::-1]) for rows, columns in fall]
         return cls(
@@ -137,15 +122,15 @@ class Activation:
                 size,
                 between,
                 out,
-                (ups((rise, rise), up, before),),
-                tuple(downs(f, down, 0) for f in fall),
+                (_up_bands((rise, rise), up, before, device),),
+                tuple(_down_bands(pair, down, 0, device) for pair in fall),
             ),
             Resampler(
                 out,
                 between,
                 size,
-                tuple(ups(f, down, len(fall[0][0]) - 1) for f in back),
-                (downs((rise[::-1], rise[::-1]), up, before - len(rise) + 1),),
+                tuple(_up_bands(pair, down, len(fall[0][0]) - 1, device) for pair in back),
+                (_down_bands((rise[::-1], rise[::-1]), up, before - len(rise) + 1, device),),
             ),
             clamp / sqrt(2),
         )
@@ -189,6 +174,27 @@ def down_band(filter_: Filter, down: int, first: int, rows: int, device: torch.d
     for i in range(rows):
         matrix[i, i * down : i * down + taps] = filter_[::-1]
     return Band(_tensor(matrix, device), rows * down, first)
+
+
+def _up_bands(
+    pair: tuple[Filter, Filter], rate: int, zeros: int, device: torch.device
+) -> tuple[Band, Band]:
+    """Return upsampling by filters along rows and along columns."""
+    rows, columns = (rate * ceil(samples / rate) for samples in (_UP_ROWS, _UP_COLUMNS))
+    return (
+        up_band(pair[0], rate, zeros, rows, device),
+        up_band(pair[1], rate, zeros, columns, device),
+    )
+
+
+def _down_bands(
+    pair: tuple[Filter, Filter], rate: int, first: int, device: torch.device
+) -> tuple[Band, Band]:
+    """Return decimation by filters along rows and along columns."""
+    return (
+        down_band(pair[0], rate, first, _DOWN_ROWS, device),
+        down_band(pair[1], rate, first, _DOWN_COLUMNS, device),
+    )
 
 
 def _tensor(matrix: Filter, device: torch.device) -> torch.Tensor:
