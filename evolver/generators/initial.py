@@ -152,15 +152,15 @@ def from_npz(path: Path, *, d: int, key: str | None = None) -> Codes:
 
 def _member(path: Path, key: str | None) -> NDArray[Any]:
     with zipfile.ZipFile(path) as archive:
-        there = {e.filename.removesuffix(".npy"): e for e in archive.infolist()}
-        if key is None and len(there) == 1:
-            (key,) = there
-        if key is None or key not in there:
+        entries = {e.filename.removesuffix(".npy"): e for e in archive.infolist()}
+        if key is None and len(entries) == 1:
+            (key,) = entries
+        if key is None or key not in entries:
             raise DataError(
                 f"{path} must hold the codes under a name that is given as key; it holds "
-                f"{', '.join(sorted(there)[:8])}; key is {key!r}"
+                f"{', '.join(sorted(entries)[:8])}; key is {key!r}"
             )
-        entry = there[key]
+        entry = entries[key]
         with archive.open(entry) as file:
             return _array(file, entry.file_size, f"{path}:{key}")
 

@@ -100,13 +100,13 @@ def fill(net: torch.nn.Module, tensors: Mapping[str, torch.Tensor], *, path: Pat
     wanted = {name: tuple(value.shape) for name, value in net.state_dict().items()}
     given = {name: tuple(value.shape) for name, value in tensors.items()}
     if wanted != given:
-        odd = sorted(set(wanted.items()) ^ set(given.items()))
+        differences = sorted(set(wanted.items()) ^ set(given.items()))
         raise WeightsError(
             f"{path} must hold the tensors of {type(net).__name__}, by name and shape; "
-            f"it differs in {odd[:4]}{' and more' if len(odd) > 4 else ''}"
+            f"it differs in {differences[:4]}{' and more' if len(differences) > 4 else ''}"
         )
-    bare = any(value.is_meta for value in net.state_dict().values())
-    net.load_state_dict(dict(tensors), assign=bare)
+    on_meta = any(value.is_meta for value in net.state_dict().values())
+    net.load_state_dict(dict(tensors), assign=on_meta)
 
 
 def chosen_device(name: str) -> torch.device:

@@ -265,10 +265,10 @@ class _Machine:
         if not isinstance(called, GlobalName) or not isinstance(arguments, tuple):
             raise PickleError(f"only a name can be called; found {_kind(called)}")
         try:
-            made = called.meaning(cast("tuple[object, ...]", arguments))
+            value = called.meaning(cast("tuple[object, ...]", arguments))
         except PickleError as error:
             raise PickleError(f"{called.text}: {error}") from None
-        self.push(made)
+        self.push(value)
 
     def build(self) -> None:
         target, state = self.several(2)

@@ -130,10 +130,10 @@ def _check(settings: StyleGAN3Settings, weights: dict[str, StoredArray], path: P
     """Raise `WeightsError` unless the tensors are those of a network with these settings."""
     wanted, shapes = dict(expected(settings)), {k: v.shape for k, v in weights.items()}
     if wanted != shapes:
-        odd = sorted(set(wanted.items()) ^ set(shapes.items()))
+        differences = sorted(set(wanted.items()) ^ set(shapes.items()))
         raise WeightsError(
             f"{path} must hold the tensors of its settings, by name and shape; it differs in "
-            f"{odd[:4]}{' and more' if len(odd) > 4 else ''}"
+            f"{differences[:4]}{' and more' if len(differences) > 4 else ''}"
         )
     for name, value in weights.items():
         if not np.issubdtype(value.dtype, np.floating) or not np.isfinite(value).all():

@@ -86,10 +86,10 @@ class Convolution3x3:
         ).contiguous()
         out = x.new_empty(len(x), self.out_channels, down * _OUT, across * _OUT)
         step = max(1, _TILES // across)
-        for image, made in zip(x, out, strict=True):
+        for image, target in zip(x, out, strict=True):
             for first in range(0, down, step):
                 rows = min(step, down - first)
-                self._strip(image[:, first * _OUT :], made[:, first * _OUT :], rows, across)
+                self._strip(image[:, first * _OUT :], target[:, first * _OUT :], rows, across)
         return out[:, :, :height, :width]
 
     def _strip(self, x: torch.Tensor, out: torch.Tensor, rows: int, across: int) -> None:
@@ -98,11 +98,13 @@ class Convolution3x3:
         shape = (_IN, _IN, self.in_channels, rows, across)
         strides = (line, 1, plane, _OUT * line, _OUT)
         tiles = x.as_strided(shape, strides).reshape(_IN * _IN, -1)
-        there = (self._into @ tiles).view(_IN * _IN, self.in_channels, -1)
-        made = self._out @ torch.bmm(self._spectrum, there).view(_IN * _IN, -1)
-        made = made.view(_OUT, _OUT, self.out_channels, rows, across).permute(2, 3, 0, 4, 1)
+        values = (self._into @ tiles).view(_IN * _IN, self.in_channels, -1)
+        outputs = self._out @ torch.bmm(self._spectrum, values).view(_IN * _IN, -1)
+        outputs = outputs.view(_OUT, _OUT, self.out_channels, rows, across).permute(
+            2, 3, 0, 4, 1
+        )
         strip = out[:, : rows * _OUT].view(self.out_channels, rows, _OUT, across, _OUT)
-        strip.copy_(made)
+        strip.copy_(outputs)
 
 
 def pays(weight: torch.Tensor) -> bool:
