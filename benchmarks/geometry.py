@@ -100,7 +100,7 @@ def contestants(out: Path) -> tuple[Contestant, ...]:
             generator,
             codes,
             k=generator.d,
-            distance=distances.load(name),
+            distance=distances.load_distance(name),
             folder=out / f"points-{name.replace(':', '-')}",
             seed=0,
         )

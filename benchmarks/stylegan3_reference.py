@@ -16,13 +16,18 @@ import numpy as np
 import torch
 from torch.nn import functional as F  # noqa: N812  the name every torch user knows it by
 
-from evolver.generators.stylegan3.config import Config, Layer, expected, schedule
 from evolver.generators.stylegan3.filters import lowpass
+from evolver.generators.stylegan3.settings import (
+    StyleGAN3Settings,
+    SynthesisLayer,
+    expected,
+    schedule,
+)
 
 Tensors = Mapping[str, torch.Tensor]
 
 
-def random_tensors(config: Config, seed: int) -> dict[str, torch.Tensor]:
+def random_tensors(config: StyleGAN3Settings, seed: int) -> dict[str, torch.Tensor]:
     """Return weights as a network has them before training, but no bias and no mean is zero."""
     rng = np.random.default_rng(seed)
     plan = schedule(config)
@@ -77,7 +82,7 @@ def upfirdn(
 
 
 def activate(
-    x: torch.Tensor, up: torch.Tensor, down: torch.Tensor, layer: Layer, clamp: float
+    x: torch.Tensor, up: torch.Tensor, down: torch.Tensor, layer: SynthesisLayer, clamp: float
 ) -> torch.Tensor:
     """Upsample, LeakyReLU, clamp, downsample."""
     size = layer.in_size + layer.kernel - 1
@@ -89,7 +94,9 @@ def activate(
     return upfirdn(x, down, up=1, down=layer.down, pad=(0, 0), gain=1)
 
 
-def mapping(config: Config, t: Tensors, z: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+def mapping(
+    config: StyleGAN3Settings, t: Tensors, z: torch.Tensor, c: torch.Tensor
+) -> torch.Tensor:
     """Return w, (n, w_dim), from z, (n, z_dim), and one-hot labels, (n, c_dim)."""
     x = _unit(z)
     if config.c_dim:
@@ -99,7 +106,7 @@ def mapping(config: Config, t: Tensors, z: torch.Tensor, c: torch.Tensor) -> tor
     return x
 
 
-def synthesis(config: Config, t: Tensors, ws: torch.Tensor) -> torch.Tensor:
+def synthesis(config: StyleGAN3Settings, t: Tensors, ws: torch.Tensor) -> torch.Tensor:
     """Return images, (n, 3, h, w), from styles, (n, num_ws, w_dim)."""
     plan = schedule(config)
     x = _input(config, t, ws[:, 0])
@@ -129,7 +136,7 @@ def synthesis(config: Config, t: Tensors, ws: torch.Tensor) -> torch.Tensor:
     return x * config.output_scale
 
 
-def _input(config: Config, t: Tensors, w: torch.Tensor) -> torch.Tensor:
+def _input(config: StyleGAN3Settings, t: Tensors, w: torch.Tensor) -> torch.Tensor:
     plan, key = schedule(config), "synthesis.input"
     weight, user = t[f"{key}.weight"], t[f"{key}.transform"]
     centres = (np.arange(plan.size) + 0.5 - plan.size / 2) / plan.rate

@@ -43,12 +43,14 @@ from torch.nn import functional as F  # noqa: N812  the name every torch user kn
 
 from benchmarks import stylegan3_reference as reference
 from evolver.generators.frozen import FrozenGenerator
-from evolver.generators.stylegan3 import Config, StyleGAN3
-from evolver.generators.stylegan3.config import schedule
+from evolver.generators.stylegan3 import StyleGAN3, StyleGAN3Settings
+from evolver.generators.stylegan3.settings import schedule
 
 KINDS = {
-    "T": Config(),
-    "R": Config(conv_kernel=1, use_radial_filters=True, channel_base=65536, channel_max=1024),
+    "T": StyleGAN3Settings(),
+    "R": StyleGAN3Settings(
+        conv_kernel=1, use_radial_filters=True, channel_base=65536, channel_max=1024
+    ),
 }
 
 
@@ -81,7 +83,7 @@ def _clocked(work):  # noqa: ANN001, ANN202  a thunk, and what it returns
     return value, (perf_counter() - wall, process_time() - processor)
 
 
-def _convolve(config: Config) -> None:
+def _convolve(config: StyleGAN3Settings) -> None:
     """Do the layers' convolutions and nothing else, on zeros."""
     for layer in schedule(config).layers:
         x = torch.zeros(1, layer.in_channels, layer.in_size, layer.in_size)

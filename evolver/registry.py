@@ -7,7 +7,8 @@ name is asked for, so that listing what exists costs no torch.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -22,12 +23,14 @@ class Registry:
 
     Parameters
     ----------
-    role : "optimizer", "generator"
+    role : "optimizer", "generator", "scorer"
     builtin : name -> "module:attribute"
+    common : parameters that every factory of the role takes, which are no options
     """
 
     role: str
     builtin: Mapping[str, str]
+    common: tuple[str, ...] = ()
 
     @property
     def group(self) -> str:
@@ -59,9 +62,46 @@ class Registry:
                     f"{self.role} {name!r} is installed as {point.value!r}, which must be "
                     f"importable; it is not: {exc}"
                 ) from exc
-        near = difflib.get_close_matches(name, self.names(), n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else "."
         raise ConfigError(
-            f"{self.role} must be one of {', '.join(self.names())}; found {name!r}{hint} "
+            f"{self.role} must be one of {', '.join(self.names())}; found {name!r}"
+            f"{_nearest(name, self.names())} "
             f"More can be installed, by the entry-point group {self.group!r}"
         )
+
+    def check_options(
+        self, name: str, factory: Callable[..., object], options: Collection[str]
+    ) -> None:
+        """Refuse options that a factory does not take; one that takes any checks its own.
+
+        Parameters
+        ----------
+        name : what a session file calls the factory
+        factory : its parameters are the options, but for those in `common`
+        options : the names that were given
+
+        Raises
+        ------
+        ConfigError
+            An option is unknown; the message lists what is taken, and names the nearest.
+        """
+        parameters = inspect.signature(factory).parameters.values()
+        if any(p.kind is p.VAR_KEYWORD for p in parameters):
+            return
+        names = [
+            p.name
+            for p in parameters
+            if p.kind in {p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD} and p.name not in self.common
+        ]
+        unknown = sorted(set(options) - set(names))
+        if unknown:
+            takes = f"the options {', '.join(names)}" if names else "no options"
+            raise ConfigError(
+                f"{self.role} {name!r} takes {takes}; got {', '.join(unknown)}"
+                f"{_nearest(unknown[0], names)} Remove it, or correct its name"
+            )
+
+
+def _nearest(name: str, names: Collection[str]) -> str:
+    """Return the end of a sentence that names what `name` was perhaps meant to be."""
+    nearest = difflib.get_close_matches(name, names, n=1)
+    return f"; did you mean {nearest[0]!r}?" if nearest else "."

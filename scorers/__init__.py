@@ -1,55 +1,15 @@
-"""Images to unit responses, without an animal. Importing this loads no torch; `load` does."""
+"""Images to unit responses, without an animal. Importing this loads no torch; `load` does.
 
-from __future__ import annotations
+by_name, units  names in session files to networks and units
+cnn             units of the built-in network as neurons
+neuron          a unit's activation to spikes
+distances       how far two images are apart, in pixels or to a network
+preprocess      images of any size to a network's input
+mini            the built-in image world and its network, and how both were made
+"""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-from evolver.errors import ConfigError
-from evolver.registry import Registry
+from scorers.by_name import BUILTIN
+from scorers.by_name import load_scorer as load
 from scorers.units import UnitSpec, parse_units
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from scorers.cnn import CNNScorer
-
-BUILTIN = {"mini": "scorers.cnn:load_mini"}
-"""Network -> module:factory, imported when asked for."""
-
 __all__ = ["BUILTIN", "UnitSpec", "load", "parse_units"]
-
-
-def load(
-    units: str | Sequence[str], *, weights: str | Path | None = None, device: str = "cpu"
-) -> CNNScorer:
-    """Load units of a network.
-
-    Parameters
-    ----------
-    units : one name or several: ``"mini:fc5:3"``, ``"mini:fc5:0-63"``, ``"mini:conv3:10:4:4"``.
-        All must be of one network, a key of `BUILTIN` or one that an installed distribution
-        adds through the entry-point group ``evolver.scorers``: a factory that takes the parsed
-        units, `weights` and `device`. It is evaluated once for all of them
-    weights : a file to use instead of the shipped one, of the same architecture
-    device : a torch device, "cpu" or "cuda:0"
-
-    Returns
-    -------
-    CNNScorer, whose ``score(images)`` is (n, u) in the order of the names
-
-    Raises
-    ------
-    ConfigError
-        A name has another form, or there is no such network, layer, channel, position.
-    WeightsError
-        The weight file is missing, or is not the one shipped with this version.
-    """
-    specs = [parse_units(text) for text in ([units] if isinstance(units, str) else units)]
-    if not specs:
-        raise ConfigError("units must name at least one unit, as mini:fc5:3; got none")
-    networks = sorted({spec.network for spec in specs})
-    factory = Registry("scorer", BUILTIN).find(networks[0])
-    if len(networks) > 1:
-        raise ConfigError(f"all units must be of one network; got {', '.join(networks)}")
-    return factory(specs, weights=weights, device=device)

@@ -7,26 +7,27 @@ A unit's response is its pre-activation: the number a ReLU would rectify. A sile
 images that fail to excite it, and an optimizer that learns from ranks learns nothing from ties;
 rectifying is the business of the spike model.
 """
-# pyright: basic, reportCallIssue=false, reportOperatorIssue=false, reportArgumentType=false
-# torch types the children of a Module as Tensor or Module: every call of one would be an error.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from evolver.checks import check_images
 from evolver.errors import ConfigError, DataError
 from evolver.row_products import row_by_row
-from evolver.weights.read import chosen_device, fill, read_weights, shipped
-from scorers.mini import SHIPPED, calibration
-from scorers.mini.network import INPUT_SIZE, Layer, MiniCNN
+from evolver.weights import hub
+from evolver.weights.catalogue import CNN
+from evolver.weights.read import chosen_device, fill, read_weights
+from scorers.mini import calibration
+from scorers.mini.network import INPUT_SIZE, LayerInfo, MiniCNN
 from scorers.preprocess import resized
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -52,8 +53,6 @@ class CNNScorer:
     ConfigError
         A layer, channel or position does not exist.
     """
-
-    input_size = INPUT_SIZE
 
     def __init__(
         self,
@@ -96,26 +95,25 @@ class CNNScorer:
         DataError
             The images have another shape or dtype.
         """
-        if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
-            raise DataError(
-                f"images must be (n, h, w, 3) uint8; got {images.shape} {images.dtype}"
-            )
-        found = np.empty((len(images), len(self._units)))
+        check_images(images)
+        scores = np.empty((len(images), len(self._units)))
         for start in range(0, len(images), _CHUNK):
             part = images[start : start + _CHUNK]
             x = torch.zeros((_CHUNK, *part.shape[1:]), dtype=torch.uint8)
-            x[: len(part)] = torch.from_numpy(np.ascontiguousarray(part))
+            x[: len(part)] = torch.as_tensor(np.ascontiguousarray(part))
             with torch.inference_mode(), row_by_row(self._device, _CHUNK):
-                responses = self.responses(x.to(self._device).permute(0, 3, 1, 2).float() / 255)
-            found[start : start + len(part)] = responses.cpu().numpy()[: len(part)]
-        return found
+                part_responses = self.responses(
+                    x.to(self._device).permute(0, 3, 1, 2).float() / 255
+                )
+            scores[start : start + len(part)] = part_responses.cpu().numpy()[: len(part)]
+        return scores
 
     def responses(self, x: torch.Tensor) -> torch.Tensor:
         """Differentiable: x, (n, 3, h, w) float32 in [0, 1], to responses, (n, u) float32."""
-        found = self._net(resized(x, INPUT_SIZE), self._wanted)
+        outputs = self._net(resized(x, INPUT_SIZE), self._wanted)
         out = torch.empty((len(x), len(self._units)), device=x.device)
         for name, columns in self._columns.items():
-            out[:, columns] = found[name].flatten(1)[:, self._places[name]]
+            out[:, columns] = outputs[name].flatten(1)[:, self._places[name]]
         return out
 
     def features(self, x: torch.Tensor, layer: str) -> torch.Tensor:
@@ -142,13 +140,13 @@ class CNNScorer:
         return {"p05": low, "p50": middle, "p99": high}
 
 
-def _known(layer: str, layers: dict[str, Layer]) -> Layer:
+def _known(layer: str, layers: dict[str, LayerInfo]) -> LayerInfo:
     if layer not in layers:
         raise ConfigError(f"layer must be one of {', '.join(layers)}; got {layer!r}")
     return layers[layer]
 
 
-def _units(spec: UnitSpec, layers: dict[str, Layer]) -> list[tuple[str, str, int]]:
+def _units(spec: UnitSpec, layers: dict[str, LayerInfo]) -> list[tuple[str, str, int]]:
     """Return (name, layer, place in the flattened layer) of every unit a spec names."""
     layer = _known(spec.layer, layers)
     if spec.last >= layer.channels:
@@ -174,15 +172,14 @@ def _units(spec: UnitSpec, layers: dict[str, Layer]) -> list[tuple[str, str, int
     ]
 
 
-def load_mini(
+def load_mini_scorer(
     specs: Sequence[UnitSpec], *, weights: str | Path | None, device: str
 ) -> CNNScorer:
     """Load units of the built-in network; see `scorers.load`."""
-    filename, pinned = SHIPPED["cnn"]
-    path = shipped("scorers.mini", f"weights/{filename}") if weights is None else Path(weights)
-    tensors, sha256 = read_weights(path, sha256=pinned if weights is None else None)
+    location = hub.find_file(CNN) if weights is None else hub.find_weights("mini", weights)
+    tensors, sha256 = read_weights(location.path, sha256=location.sha256)
     net = MiniCNN(len(tensors["logits.bias"]) if "logits.bias" in tensors else 1)
-    fill(net, tensors, path=path)
+    fill(net, tensors, path=location.path)
     return CNNScorer(
         net, specs, sha256=sha256, device=chosen_device(device), shipped_weights=weights is None
     )

@@ -3,8 +3,6 @@
 Every one is the squared distance of two embeddings, which `evolver.metric.products` asks
 for. Knows tensors and networks. Knows nothing of generators or codes.
 """
-# pyright: basic, reportCallIssue=false, reportArgumentType=false
-# torch types the children of a Module as Tensor or Module: every call of one would be an error.
 
 from __future__ import annotations
 
@@ -15,19 +13,23 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-import scorers
 from evolver.errors import ConfigError
 from evolver.metric.products import PIXELS, Distance
 from evolver.weights.read import chosen_device
+from scorers.by_name import load_scorer
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from scorers.cnn import CNNScorer
 
 _LPIPS = ("squeeze", "alex", "vgg")
 _FORMS = f"mse, NETWORK:LAYER as mini:conv3, or lpips-{{{','.join(_LPIPS)}}}"
 
 
-def load(name: str, *, weights: str | Path | None = None, device: str = "cpu") -> Distance:
+def load_distance(
+    name: str, *, weights: str | Path | None = None, device: str = "cpu"
+) -> Distance:
     """Return a distance of images by its name.
 
     Parameters
@@ -53,11 +55,11 @@ def load(name: str, *, weights: str | Path | None = None, device: str = "cpu") -
     network, colon, layer = name.partition(":")
     if not (network and colon and layer) or ":" in layer:
         raise ConfigError(f"distance must be {_FORMS}; got {name!r}")
-    found = scorers.load(f"{network}:{layer}:0", weights=weights, device=device)
-    return Distance(name, found.sha256, partial(_layer, found, layer))
+    network_scorer = load_scorer(f"{network}:{layer}:0", weights=weights, device=device)
+    return Distance(name, network_scorer.sha256, partial(_layer, network_scorer, layer))
 
 
-def _layer(network: scorers.CNNScorer, layer: str, images: torch.Tensor) -> torch.Tensor:
+def _layer(network: CNNScorer, layer: str, images: torch.Tensor) -> torch.Tensor:
     features = network.features(images, layer).flatten(1)
     return features / features.shape[1] ** 0.5
 
@@ -68,10 +70,7 @@ def _lpips(name: str, device: str) -> Distance:
         raise ConfigError(f"distance must be {_FORMS}; got {name!r}")
     try:
         package = import_module("lpips")
-    except (
-        ImportError,
-        RuntimeError,
-    ) as error:  # torchvision without its operators: the latter
+    except (ImportError, RuntimeError) as error:  # the latter: torchvision without operators
         raise ConfigError(
             f"distance {name!r} needs the packages lpips and torchvision, which must be "
             f"importable; they are not: {error}. Install them: pip install lpips torchvision"
@@ -96,7 +95,7 @@ def lpips_distance(name: str, model: Any, unit_length: Any) -> Distance:  # noqa
 
     def embed(images: torch.Tensor) -> torch.Tensor:
         outputs = model.net.forward(model.scaling_layer(2 * images - 1))
-        parts = []
+        parts: list[torch.Tensor] = []
         for features, head in zip(outputs, model.lins, strict=True):
             root = (
                 head.model[-1].weight / features[0, 0].numel()

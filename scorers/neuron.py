@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from evolver.errors import ConfigError, DataError
 from evolver.types import Responses, Vector
 
-Stream: TypeAlias = Callable[..., np.random.Generator]
+StreamByName: TypeAlias = Callable[..., np.random.Generator]
 """A name, strings and integers, to the random generator of that name (`evolver.seeds`)."""
 
 _BIN_MS = 1.0
@@ -101,7 +101,7 @@ class Neurons:
 
 
 def draw_neurons(
-    quantiles: Mapping[str, Vector], config: NeuronConfig, stream: Stream
+    quantiles: Mapping[str, Vector], config: NeuronConfig, stream: StreamByName
 ) -> Neurons:
     """Draw a population.
 
@@ -158,7 +158,7 @@ class SpikingPopulation:
     """
 
     def __init__(
-        self, quantiles: Mapping[str, Vector], config: NeuronConfig, stream: Stream
+        self, quantiles: Mapping[str, Vector], config: NeuronConfig, stream: StreamByName
     ) -> None:
         self.neurons = draw_neurons(quantiles, config, stream)
         self.units = len(self.neurons.threshold)

@@ -19,6 +19,24 @@ def test_an_unknown_name_says_what_there_is():
         OPTIMIZERS.find("cholesk")
 
 
+def _optimizers():
+    from evolver import optimizers
+
+    return optimizers
+
+
+def _generators():
+    from evolver import generators
+
+    return generators
+
+
+def _scorers():
+    import scorers
+
+    return scorers
+
+
 def install(tmp_path, monkeypatch, target):
     """Put a distribution on the path that adds an optimizer by entry point."""
     info = tmp_path / "theirs-1.0.dist-info"
@@ -54,6 +72,43 @@ def test_an_installed_distribution_adds_a_generator_and_a_scorer(tmp_path, monke
         scorers.load(["theirs:layer:3", "mini:fc6:0"])
     with pytest.raises(ConfigError, match="scorer must be one of mini, theirs"):
         scorers.load("vgg:layer:3")
+
+
+@pytest.mark.parametrize(
+    ("role", "load", "message"),
+    [
+        (
+            "optimizer",
+            lambda: _optimizers().load("cholesky", 4, rng=None, sgima=1.0),
+            "'cholesky' takes the options sigma, .*; got sgima; did you mean 'sigma'",
+        ),
+        (
+            "generator",
+            lambda: _generators().load("mini-object", chnk=1),
+            "'mini-object' takes the options chunk; got chnk; did you mean 'chunk'",
+        ),
+        (
+            "scorer",
+            lambda: _scorers().load("mini:fc5:3", size=3),
+            "'mini' takes no options; got size. Remove it",
+        ),
+    ],
+)
+def test_each_role_refuses_an_unknown_option_in_the_same_words(role, load, message):
+    with pytest.raises(ConfigError, match=f"^{role} {message}"):
+        load()
+
+
+def test_options_that_every_factory_takes_are_not_listed():
+    registry = Registry("scorer", {}, ("weights", "device"))
+
+    def factory(*, weights, device, layer):
+        return weights, device, layer
+
+    registry.check_options("theirs", factory, ["layer"])
+    registry.check_options("theirs", lambda **options: options, ["anything"])
+    with pytest.raises(ConfigError, match="takes the options layer; got weights"):
+        registry.check_options("theirs", factory, ["weights"])
 
 
 def test_a_broken_installed_name_says_why(tmp_path, monkeypatch):

@@ -86,7 +86,7 @@ def compute(
         raise ConfigError(f"{out} must be in a folder that is there; it is not")
     settings = _options(option)
     made = generators.load(generator, weights=weights, device=device, **settings)
-    apart = distances.load(distance, device=device)
+    apart = distances.load_distance(distance, device=device)
     codes = draw(made, points, seed=seed, norm=norm)
     kept = folder or out.with_name(f"{out.name}.points")
     columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TimeRemainingColumn())

@@ -46,9 +46,9 @@ def list_files() -> None:
             where = (
                 f"{escape(str(found.path))} ({found.source})\n  sha256 {hub.digest(found.path)}"
             )
-        console.print(f"[bold]{wanted.generator}[/]  {wanted.filename}, {said}")
+        console.print(f"[bold]{wanted.network}[/]  {wanted.filename}, {said}")
         console.print(f"  licence: {escape(wanted.licence)}\n  {where}")
-    console.print(f"\nfiles may be put by hand into  {escape(str(hub.folder()))}")
+    console.print(f"\nfiles may be put by hand into  {escape(str(hub.weights_folder()))}")
 
 
 @app.command()
@@ -69,10 +69,10 @@ def fetch(names: Names, revision: Revision = None) -> None:
             disable=not error_console.is_terminal,
         ) as bar:
             task = bar.add_task(wanted.filename, total=None)
-            if wanted.generator.startswith("biggan-"):
+            if wanted.network.startswith("biggan-"):
                 from evolver.generators import biggan
 
-                found = hub.Found(biggan.fetch(wanted), None, "its package")
+                found = hub.WeightsLocation(biggan.fetch_biggan(wanted), None, "its package")
             else:
                 found = hub.find_file(
                     wanted,
@@ -82,7 +82,7 @@ def fetch(names: Names, revision: Revision = None) -> None:
         digest = hub.check_digest(found)
         said = "as the Hub says" if found.sha256 else "no digest is known to compare it with"
         console.print(
-            f"{wanted.generator}: {escape(str(found.path))}\n  sha256 {digest}, {said}\n"
+            f"{wanted.network}: {escape(str(found.path))}\n  sha256 {digest}, {said}\n"
             f"  licence: {escape(wanted.licence)}"
         )
 
@@ -98,9 +98,9 @@ def convert(
     ],
 ) -> None:
     """Write a weight file as safetensors, which holds numbers and nothing that could run."""
-    from evolver.generators.conversion import convert as convert_file
+    from evolver.generators.conversion import convert_weights
 
-    digest = convert_file(source, out, generator=generator)
+    digest = convert_weights(source, out, generator=generator)
     console.print(f"{escape(str(out))}\n  sha256 {digest}")
 
 
@@ -117,20 +117,20 @@ def verify(
     for wanted, found in wanted_here:
         if found is None:
             if names:
-                raise hub.missing(wanted, "nothing to verify")
+                raise hub.missing_file(wanted, "nothing to verify")
             continue
         try:
             digest = hub.check_digest(found)
         except EvolverError as exc:
             bad += 1
-            console.print(f"[red]bad[/]   {wanted.generator}: {escape(str(exc))}")
+            console.print(f"[red]bad[/]   {wanted.network}: {escape(str(exc))}")
             continue
         known = "as it must be" if found.sha256 else "no digest is known to compare it with"
         console.print(
-            f"[green]good[/]  {wanted.generator}: {escape(str(found.path))}\n"
+            f"[green]good[/]  {wanted.network}: {escape(str(found.path))}\n"
             f"      sha256 {digest}, {known}"
         )
-    there = {w.generator for w, found in wanted_here if found is not None and not w.pickled}
+    there = {w.network for w, found in wanted_here if found is not None and not w.pickled}
     bad += _load(sorted(there))
     if bad:
         raise ConfigError(f"{bad} of what was verified is bad; see above")
@@ -156,21 +156,21 @@ def _load(names: Iterable[str]) -> int:
 def _named(names: Iterable[str]) -> list[KnownFile]:
     wanted: list[KnownFile] = []
     for name in names:
-        entries = hub.known(name)
+        entries = hub.known_files(name)
         if not entries:
-            there = ", ".join(dict.fromkeys(entry.generator for entry in KNOWN))
+            there = ", ".join(dict.fromkeys(entry.network for entry in KNOWN))
             raise ConfigError(f"generator must be one of {there}; found {name!r}")
         wanted.extend(entries)
     return wanted
 
 
-def _here(wanted: KnownFile) -> hub.Found | None:
-    found = hub.here(wanted)
-    if found is None and wanted.generator.startswith("biggan-"):
+def _here(wanted: KnownFile) -> hub.WeightsLocation | None:
+    found = hub.local_weights(wanted)
+    if found is None and wanted.network.startswith("biggan-"):
         if not (Path.home() / _PACKAGE_CACHE).is_dir():
             return None  # the package takes seconds to import, and has fetched nothing yet
         from evolver.generators import biggan
 
-        path = biggan.here(wanted)
-        return None if path is None else hub.Found(path, None, "its package's cache")
+        path = biggan.local_biggan_file(wanted)
+        return None if path is None else hub.WeightsLocation(path, None, "its package's cache")
     return found

@@ -1,84 +1,18 @@
 """Latent codes to images; torch lives here, and is loaded by `load`, not by importing this.
 
-Built in: ``mini-texture`` (256 dimensions, textures) and ``mini-object`` (128, things), which
-come with their weights; ``stylegan3``, which takes converted ones.
+    mini, mini_texture, mini_object    the built-in ones, which come with their weights
+    deepsim, biggan, pggan, stylegan3  the field's, one network a file or folder
+    user           any torch module of a lab's own, by where Python finds it
+    frozen         the face that all of them share: codes in, bytes out, a slope under it
+    by_name        names in session files to the above
+    initial        codes to start an evolution from, made for a generator
+    conversion     weight files to safetensors, with the names each network gives its tensors
+
+The last two stay in this room because they ask a generator what it is: its parts and classes,
+or its tensors' names. `evolver.weights` knows files, and nothing of networks.
 """
 
-from __future__ import annotations
+from evolver.generators.by_name import BUILTIN
+from evolver.generators.by_name import load_generator as load
 
-import inspect
-from typing import TYPE_CHECKING
-
-from evolver.errors import ConfigError
-from evolver.registry import Registry
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
-
-    from evolver.types import Generator
-
-BUILTIN = {
-    "mini-texture": "evolver.generators.mini:texture",
-    "mini-object": "evolver.generators.mini:thing",
-    "stylegan3": "evolver.generators.stylegan3:stylegan3",
-    "deepsim-fc6": "evolver.generators.deepsim:fc6",
-    "deepsim-fc6_eucl": "evolver.generators.deepsim:fc6_eucl",
-    "deepsim-fc7": "evolver.generators.deepsim:fc7",
-    "deepsim-fc8": "evolver.generators.deepsim:fc8",
-    "deepsim-pool5": "evolver.generators.deepsim:pool5",
-    "deepsim-conv3": "evolver.generators.deepsim:conv3",
-    "deepsim-conv4": "evolver.generators.deepsim:conv4",
-    "deepsim-norm1": "evolver.generators.deepsim:norm1",
-    "deepsim-norm2": "evolver.generators.deepsim:norm2",
-    "biggan-deep-128": "evolver.generators.biggan:deep_128",
-    "biggan-deep-256": "evolver.generators.biggan:deep_256",
-    "biggan-deep-512": "evolver.generators.biggan:deep_512",
-    "pggan": "evolver.generators.pggan:load_pggan",
-}
-"""Name in a session file -> module:factory, imported when asked for."""
-
-
-def load(
-    name: str, *, weights: str | Path | None = None, device: str = "cpu", **options: object
-) -> Generator:
-    """Load a generator by name.
-
-    Parameters
-    ----------
-    name : a key of `BUILTIN`; or one that an installed distribution adds through the
-        entry-point group ``evolver.generators``: a factory that takes `weights`, `device` and
-        options of its own; or ``module:attr``, where Python finds a torch module that draws
-        images from codes (see `evolver.generators.user`)
-    weights : a file to use instead of the shipped one, of the same architecture
-    device : a torch device, "cpu" or "cuda:0"
-    **options : what the generator takes besides, by the names in its factory's signature
-
-    Raises
-    ------
-    ConfigError
-        The name, an option or the device does not exist.
-    WeightsError
-        The weight file is missing, or is not the one shipped with this version.
-    """
-    if ":" in name:
-        from evolver.generators.user import factory as factory_of
-
-        factory = factory_of(name)
-    else:
-        factory = Registry("generator", BUILTIN).find(name)
-    _check_options(name, factory, options)
-    return factory(weights=weights, device=device, **options)
-
-
-def _check_options(
-    name: str, factory: Callable[..., Generator], given: Mapping[str, object]
-) -> None:
-    parameters = inspect.signature(factory).parameters
-    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        return
-    taken = [p for p in parameters if p not in {"weights", "device"}]
-    unknown = sorted(set(given) - set(taken))
-    if unknown:
-        takes = f"the options {', '.join(taken)}" if taken else "no options"
-        raise ConfigError(f"{name} takes {takes}; got {', '.join(unknown)}")
+__all__ = ["BUILTIN", "load"]

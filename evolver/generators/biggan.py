@@ -13,15 +13,15 @@ which the field uses, the statistics are exact.
 Source: A. Brock, J. Donahue and K. Simonyan, "Large scale GAN training for high fidelity
 natural image synthesis", ICLR 2019.
 """
-# pyright: basic, reportCallIssue=false, reportMissingImports=false, reportOperatorIssue=false
-# torch types the children of a Module as Tensor or Module; the package is untyped and optional.
 
 from __future__ import annotations
 
 import hashlib
 from functools import partial
+from http.client import HTTPException
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
+from urllib.request import Request, urlopen
 
 import msgspec
 import numpy as np
@@ -31,6 +31,7 @@ from torch import nn
 
 from evolver.errors import ConfigError, WeightsError
 from evolver.generators.frozen import FrozenGenerator
+from evolver.tensors import channels_last, vector_norm
 from evolver.weights import hub
 from evolver.weights.read import chosen_device, fill, read_bytes, read_weights
 
@@ -70,17 +71,18 @@ class BigGanNet(nn.Module):
 
     Parameters
     ----------
-    model : pytorch_pretrained_biggan.BigGAN, its weights in place
+    generator : of a pytorch_pretrained_biggan.BigGAN, its weights in place
     truncation : above 0, at most 1
     """
 
-    def __init__(self, model: nn.Module, truncation: float) -> None:
+    def __init__(self, generator: nn.Module, truncation: float) -> None:
         super().__init__()
-        self.generator, self.truncation = model.generator, truncation
+        self.generator, self.truncation = generator, truncation
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         """Turn codes (n, d) into images (n, 3, h, w), 0 to 1."""
-        return ((self.generator(z, self.truncation) + 1) / 2).clamp(0, 1)
+        drawn: torch.Tensor = self.generator(z, self.truncation)
+        return ((drawn + 1) / 2).clamp(0, 1)
 
 
 def load_biggan(
@@ -116,10 +118,7 @@ def load_biggan(
         A file is missing, cannot be fetched, or does not fit the other.
     """
     name = f"biggan-deep-{size}"
-    if isinstance(truncation, bool) or not isinstance(truncation, int | float):
-        raise ConfigError(f"truncation must be a number; got {truncation!r}")
-    if not 0 < truncation <= 1:
-        raise ConfigError(f"truncation must be above 0 and at most 1; got {truncation}")
+    _check_truncation(truncation)
     target = chosen_device(device)
     config_file, weight_file, expected = _files(name, weights, revision)
     config = _read_config(config_file)
@@ -129,7 +128,7 @@ def load_biggan(
     d, k = config.z_dim + config.class_embed_dim, config.class_embed_dim
     return FrozenGenerator(
         name,
-        BigGanNet(model, float(truncation)).to(memory_format=torch.channels_last),
+        channels_last(BigGanNet(model.generator, float(truncation))),
         d=d,
         image_size=config.output_dim,
         sha256=digest,
@@ -139,6 +138,13 @@ def load_biggan(
         parts={"noise": (0, d - k), "class": (d - k, d)},
         embeddings=table,
     )
+
+
+def _check_truncation(value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ConfigError(f"truncation must be a number; got {value!r}")
+    if not 0 < value <= 1:
+        raise ConfigError(f"truncation must be above 0 and at most 1; got {value}")
 
 
 def _initial(
@@ -151,16 +157,14 @@ def _initial(
 def _chosen(classes: object, count: int) -> Sequence[int]:
     if classes is None:
         return range(count)
-    listed = [classes] if isinstance(classes, int) else classes
-    if (
-        not isinstance(listed, list | tuple)
-        or not listed
-        or not all(type(c) is int and 0 <= c < count for c in listed)
-    ):
+    several = isinstance(classes, list | tuple)
+    entries = cast("Sequence[object]", classes) if several else [classes]
+    numbers = [entry for entry in entries if type(entry) is int and 0 <= entry < count]
+    if not numbers or len(numbers) < len(entries):
         raise ConfigError(
             f"classes must be one or more class numbers, 0 to {count - 1}; got {classes!r}"
         )
-    return listed
+    return numbers
 
 
 def _model(config: _Config, tensors: dict[str, torch.Tensor], *, path: Path) -> Any:  # noqa: ANN401
@@ -196,7 +200,7 @@ def _with_v(model: nn.Module, tensors: dict[str, torch.Tensor]) -> dict[str, tor
             continue  # `fill` says what is missing
         rows = original.flatten(1)
         back = rows.T @ u
-        sigma = float(original.norm() / weight.norm().clamp(min=1e-30))
+        sigma = float(vector_norm(original) / vector_norm(weight).clamp(min=1e-30))
         tensors[name] = back * (sigma / (back @ back).clamp(min=1e-30))
     return tensors
 
@@ -224,36 +228,36 @@ def _files(
     if weights is None:
         config, model = _by_name(name)
         return config, model, None
-    found = hub.find(name, weights, revision=revision)
-    if found.path.is_dir():
-        there = [found.path / w for w in _WEIGHTS if (found.path / w).is_file()]
-        if not there or not (found.path / _CONFIG).is_file():
+    location = hub.find_weights(name, weights, revision=revision)
+    if location.path.is_dir():
+        files = [location.path / w for w in _WEIGHTS if (location.path / w).is_file()]
+        if not files or not (location.path / _CONFIG).is_file():
             raise WeightsError(
-                f"{found.path} must hold {_CONFIG} and {' or '.join(_WEIGHTS)}; it holds "
-                f"{', '.join(sorted(p.name for p in found.path.iterdir())[:8]) or 'nothing'}"
+                f"{location.path} must hold {_CONFIG} and {' or '.join(_WEIGHTS)}; it holds "
+                f"{', '.join(sorted(p.name for p in location.path.iterdir())[:8]) or 'nothing'}"
             )
-        return found.path / _CONFIG, there[0], None
-    config = found.path.parent / _CONFIG
+        return location.path / _CONFIG, files[0], None
+    config = location.path.parent / _CONFIG
     if not config.is_file():
         if Path(weights).expanduser().exists():
             raise WeightsError(
-                f"{_CONFIG} must lie beside {found.path}: it says how the network is built"
+                f"{_CONFIG} must lie beside {location.path}: it says how the network is built"
             )
         repo, _, file = str(weights).partition(":")
         beside = f"{repo}:{file.rpartition('/')[0]}/{_CONFIG}".replace(":/", ":")
-        config = hub.find(name, beside, revision=revision).path
-    return config, found.path, found.sha256
+        config = hub.find_weights(name, beside, revision=revision).path
+    return config, location.path, location.sha256
 
 
 def _by_name(name: str) -> tuple[Path, Path]:
     """Return configuration and weights: put there by hand, or fetched by the package."""
-    weights, config = hub.known(name)
-    return fetch(config), fetch(weights)
+    weights, config = hub.known_files(name)
+    return fetch_biggan(config), fetch_biggan(weights)
 
 
-def here(wanted: KnownFile) -> Path | None:
+def local_biggan_file(wanted: KnownFile) -> Path | None:
     """Return where a file lies: put there by hand, or in the package's cache; or None."""
-    by_hand = hub.folder() / wanted.local_name
+    by_hand = hub.weights_folder() / wanted.local_name
     if by_hand.is_file():
         return by_hand
     cache = Path(_package().PYTORCH_PRETRAINED_BIGGAN_CACHE)
@@ -263,7 +267,7 @@ def here(wanted: KnownFile) -> Path | None:
     return next((p for p in sorted(cache.glob(f"{named}*")) if p.suffix != ".json"), None)
 
 
-def fetch(wanted: KnownFile) -> Path:
+def fetch_biggan(wanted: KnownFile) -> Path:
     """Return where a file lies, after the package has fetched it if need be.
 
     Raises
@@ -271,26 +275,24 @@ def fetch(wanted: KnownFile) -> Path:
     WeightsError
         It is not here, and the bucket it was published in does not give it.
     """
-    if (path := here(wanted)) is not None:
+    if (path := local_biggan_file(wanted)) is not None:
         return path
     if hub.offline():
-        raise hub.missing(wanted, "HF_HUB_OFFLINE says to ask nobody for it")
-    import requests
-
+        raise hub.missing_file(wanted, "HF_HUB_OFFLINE says to ask nobody for it")
     url = str(wanted.page)
-
     try:
         # The package waits without end, and takes a file cut short for a whole one.
-        answer = requests.head(url, allow_redirects=True, timeout=_ASKED_S)
-        answer.raise_for_status()
+        with urlopen(Request(url, method="HEAD"), timeout=_ASKED_S) as answer:
+            length = answer.headers.get("Content-Length")
         path = Path(_package().cached_path(url))
-        length = answer.headers.get("Content-Length")
         if length is not None and path.stat().st_size != int(length):
             path.unlink()
             raise OSError("it was cut short")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise hub.missing(wanted, f"the bucket it was published in says: {reason}") from error
+        raise hub.missing_file(
+            wanted, f"the bucket it was published in says: {reason}"
+        ) from error
     return path
 
 

@@ -3,8 +3,6 @@
 Knows which generators name and scale their tensors in a way of their own. Knows nothing of the
 files' bytes (`weights`) nor of where they come from (`hub`).
 """
-# pyright: basic
-# safetensors' functions are typed in part only.
 
 from __future__ import annotations
 
@@ -23,7 +21,7 @@ from evolver.weights.torch_files import ROW
 _PICKLE = b"\x80"
 
 
-def convert(source: Path, out: Path, *, generator: str) -> str:
+def convert_weights(source: Path, out: Path, *, generator: str) -> str:
     """Write what is in a weight file as safetensors, as the generator takes it.
 
     Parameters
@@ -46,16 +44,16 @@ def convert(source: Path, out: Path, *, generator: str) -> str:
     if out.exists():
         raise ConfigError(f"{out} exists already; name another file")
     if generator == "stylegan3":
-        from evolver.generators.stylegan3.convert import convert as convert_stylegan3
+        from evolver.generators.stylegan3.convert import convert_stylegan3
 
         return convert_stylegan3(source, out)
     tensors, digest = read_weights(_not_a_pickle(source))
     if generator in {f"deepsim-{variant}" for variant in deepsim.VARIANTS}:
-        tensors = deepsim.plain_names(tensors, path=source)
+        tensors = deepsim.deepsim_names(tensors, path=source)
         with torch.device("meta"):
             fill(deepsim.DeepSimNet(generator.removeprefix("deepsim-")), tensors, path=source)
     elif generator == "pggan":
-        tensors = pggan.plain_names(tensors, path=source)
+        tensors = pggan.pggan_names(tensors, path=source)
         fill(pggan.outline(tensors, path=source), tensors, path=source)
     elif not generator.startswith(("biggan-deep-", "mini-")):
         raise ConfigError(

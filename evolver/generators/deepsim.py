@@ -7,8 +7,6 @@ most evolutions for neurons have used.
 Source: A. Dosovitskiy and T. Brox, "Generating images with perceptual similarity metrics based
 on deep networks", NeurIPS 2016; the weights as the field uses them, converted from Caffe.
 """
-# pyright: basic, reportCallIssue=false, reportOperatorIssue=false
-# torch types the children of a Module as Tensor or Module: every call of one would be an error.
 
 from __future__ import annotations
 
@@ -23,6 +21,7 @@ from torch.nn import functional as F  # noqa: N812  the name every torch user kn
 
 from evolver.errors import WeightsError
 from evolver.generators.frozen import FrozenGenerator
+from evolver.tensors import channels_last
 from evolver.weights import hub
 from evolver.weights.read import chosen_device, fill, read_weights
 
@@ -124,6 +123,9 @@ class DeepSimNet(nn.Module):
     variant : one of `VARIANTS`
     """
 
+    mean: torch.Tensor
+    """(1, 3, 1, 1) RGB grey levels."""
+
     def __init__(self, variant: str) -> None:
         super().__init__()
         self.code = _CODES[variant]
@@ -138,7 +140,9 @@ class DeepSimNet(nn.Module):
         for name, kind, *sizes in layers:
             self.add_module(name, kind(*sizes))
         # Passed on as computed: the last layer's output, and deconv1's before norm's last.
-        self._bare = {self._names[-1]} | ({"deconv1"} if variant.startswith("norm") else set())
+        self._bare = {self._names[-1]}
+        if variant.startswith("norm"):
+            self._bare.add("deconv1")
         self._squashed = self._names[-1] == "conv1_1"
         mean = torch.tensor(_MEAN, device="cpu").view(1, 3, 1, 1)
         self.register_buffer("mean", mean, persistent=False)
@@ -195,14 +199,14 @@ def load_deepsim(
     """
     name = f"deepsim-{variant}"
     target = chosen_device(device)
-    found = hub.find(name, weights, revision=revision)
-    tensors, digest = read_weights(found.path, sha256=sha256 or found.sha256)
+    location = hub.find_weights(name, weights, revision=revision)
+    tensors, digest = read_weights(location.path, sha256=sha256 or location.sha256)
     with torch.device("meta"):
         net = DeepSimNet(variant)
-    fill(net, plain_names(tensors, path=found.path), path=found.path)
+    fill(net, deepsim_names(tensors, path=location.path), path=location.path)
     return FrozenGenerator(
         name,
-        net.to(memory_format=torch.channels_last),
+        channels_last(net),
         d=net.d,
         image_size=net.image_size,
         sha256=digest,
@@ -211,7 +215,7 @@ def load_deepsim(
     )
 
 
-def plain_names(tensors: dict[str, torch.Tensor], *, path: Path) -> dict[str, torch.Tensor]:
+def deepsim_names(tensors: dict[str, torch.Tensor], *, path: Path) -> dict[str, torch.Tensor]:
     """Return the tensors named as `DeepSimNet` does: ``defc7.1.weight`` is ``defc7.weight``.
 
     Raises

@@ -6,8 +6,6 @@ weight files, scores or seeds: the same codes on the same device always give the
 Arithmetic is float32 throughout. Half the width is no faster on a processor, and moves pixels
 of DeePSim's fc6 by up to 13 grey levels (bfloat16, codes four times standard normal).
 """
-# pyright: basic, reportCallIssue=false
-# torch types the result of calling a Module as Any or Tensor, whatever the Module says.
 
 from __future__ import annotations
 
@@ -105,7 +103,7 @@ class FrozenGenerator:
         for start in range(0, len(codes), self._chunk):
             part = codes[start : start + self._chunk]
             z = torch.zeros((self._chunk, self.d))
-            z[: len(part)] = torch.from_numpy(part.astype(np.float32))
+            z[: len(part)] = torch.as_tensor(part.astype(np.float32))
             with row_by_row(self._device, self._chunk):
                 pixels = self._net(z.to(self._device))[: len(part)]
             if not bool(torch.isfinite(pixels).all()):
@@ -115,7 +113,7 @@ class FrozenGenerator:
                 )
             drawn = pixels.mul(255).round_().to(torch.uint8).permute(0, 2, 3, 1)
             # In rows before they leave the device: a strided copy costs more than the network.
-            torch.from_numpy(images[start : start + len(part)]).copy_(drawn.contiguous())
+            torch.as_tensor(images[start : start + len(part)]).copy_(drawn.contiguous())
         return images
 
     def initial_codes(self, n: int, *, rng: np.random.Generator) -> Codes:

@@ -24,11 +24,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from evolver.checks import check_images
 from evolver.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import torch
     from numpy.typing import NDArray
 
     from evolver.types import Codes, Generator, Images, Matrix, Scores
@@ -150,15 +152,15 @@ def from_npz(path: Path, *, d: int, key: str | None = None) -> Codes:
 
 def _member(path: Path, key: str | None) -> NDArray[Any]:
     with zipfile.ZipFile(path) as archive:
-        there = {e.filename.removesuffix(".npy"): e for e in archive.infolist()}
-        if key is None and len(there) == 1:
-            (key,) = there
-        if key is None or key not in there:
+        entries = {e.filename.removesuffix(".npy"): e for e in archive.infolist()}
+        if key is None and len(entries) == 1:
+            (key,) = entries
+        if key is None or key not in entries:
             raise DataError(
                 f"{path} must hold the codes under a name that is given as key; it holds "
-                f"{', '.join(sorted(there)[:8])}; key is {key!r}"
+                f"{', '.join(sorted(entries)[:8])}; key is {key!r}"
             )
-        entry = there[key]
+        entry = entries[key]
         with archive.open(entry) as file:
             return _array(file, entry.file_size, f"{path}:{key}")
 
@@ -189,7 +191,7 @@ def _array(file: Any, size: int, where: str) -> NDArray[Any]:  # noqa: ANN401  t
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Inverted:
-    """Codes found for images."""
+    """What `invert` returns: codes, and how near their images come."""
 
     codes: Codes
     """(n, d), the best seen of each image."""
@@ -230,17 +232,15 @@ def invert(
     """
     import torch
 
-    if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
-        raise DataError(f"images must be (n, h, w, 3) uint8; got {images.shape} {images.dtype}")
+    from evolver.tensors import descend
+
+    check_images(images)
     n = len(images)
     first = generator.initial_codes(n, rng=rng) if start is None else start
     if first.shape != (n, generator.d):
         raise DataError(f"start must have shape ({n}, {generator.d}); got {first.shape}")
     device = cast("torch.device | str", getattr(generator, "device", "cpu"))
-    wanted = torch.tensor(images, device=device).permute(0, 3, 1, 2).float() / 255
-    wanted = torch.nn.functional.interpolate(
-        wanted, (generator.image_size,) * 2, mode="bilinear", antialias=True
-    )
+    wanted = _resized(images, generator.image_size, device)
     z = torch.tensor(first, dtype=torch.float32, device=device, requires_grad=True)
     adam = torch.optim.Adam([z], lr=rate)
     best, nearest = z.detach().clone(), torch.full((n,), torch.inf, device=device)
@@ -254,13 +254,23 @@ def invert(
             progress(step, float(each.detach().mean().sqrt()))
         if step == steps:
             break
-        adam.zero_grad()
-        each.sum().backward()  # pyright: ignore[reportUnknownMemberType]
-        adam.step()  # pyright: ignore[reportUnknownMemberType]
+        descend(each.sum(), adam)
     return Inverted(best.double().cpu().numpy(), nearest.sqrt().double().cpu().numpy())
 
 
-def start(text: str, generator: Generator, n: int, *, rng: np.random.Generator) -> Codes:
+def _resized(images: Images, size: int, device: torch.device | str) -> torch.Tensor:
+    """Return images as (n, 3, size, size) float32, 0 to 1."""
+    import torch
+
+    pixels = torch.tensor(images, device=device).permute(0, 3, 1, 2).float() / 255
+    return torch.nn.functional.interpolate(
+        pixels, (size, size), mode="bilinear", antialias=True
+    )
+
+
+def initial_codes_of(
+    text: str, generator: Generator, n: int, *, rng: np.random.Generator
+) -> Codes:
     """Return n codes, (n, d), made as a line of text says.
 
     Parameters

@@ -6,13 +6,10 @@ same codes on the same device always give the same images.
 Both end in a logistic squashing instead of a clamp: a pixel driven far beyond white keeps a
 slope, so two large codes still rank differently, and a gradient is not blind there.
 """
-# pyright: basic, reportCallIssue=false, reportOperatorIssue=false, reportArgumentType=false
-# torch types the children of a Module as Tensor or Module: every call of one would be an error.
 
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,41 +17,50 @@ import numpy as np
 from evolver.generators.frozen import FrozenGenerator
 from evolver.generators.mini_object import ObjectNet
 from evolver.generators.mini_texture import TextureNet
-from evolver.weights.read import chosen_device, fill, read_weights, shipped
+from evolver.weights import hub
+from evolver.weights.read import chosen_device, fill, read_weights
 
 if TYPE_CHECKING:
-    from evolver.types import Codes, Matrix
+    from pathlib import Path
 
-SHIPPED = {
-    "mini-texture": (
-        "texture.safetensors",
-        "6ebbad144d426e09923d53e6c7f7907798a688dc81e133d4ea10ebda47275dfa",
-    ),
-    "mini-object": (
-        "object.safetensors",
-        "c1a055ecae03afd744ce5ab0219ca80fc6f117b88e0728324edd8a10206b3fc0",
-    ),
-}
-"""File and sha256 of the weights of each; `python -m scorers.mini.train` makes them again."""
-_PACKAGE = "evolver.weights"
+    from evolver.types import Codes, Matrix
 
 IMAGE_SIZE = 64
 """Height and width of the images, pixels."""
 
 
-def load_mini(
-    name: str, *, weights: str | Path | None, device: str, chunk: int = 8
+def load_mini_generator(
+    name: str,
+    *,
+    weights: str | Path | None = None,
+    device: str = "cpu",
+    chunk: int = 8,
 ) -> FrozenGenerator:
-    """Load ``mini-texture`` or ``mini-object``; see `evolver.generators.load`."""
-    filename, pinned = SHIPPED[name]
-    path = shipped(_PACKAGE, f"mini/{filename}") if weights is None else Path(weights)
-    tensors, sha256 = read_weights(path, sha256=pinned if weights is None else None)
+    """Load ``mini-texture`` or ``mini-object``.
+
+    Parameters
+    ----------
+    name : which of the two
+    weights : a file to use instead of the shipped one; ``repo:file`` on the Hub
+    device : a torch device, "cpu" or "cuda:0"
+    chunk : images drawn at once; bounds memory
+
+    Raises
+    ------
+    ConfigError
+        An option or the device does not exist.
+    WeightsError
+        The file is missing, is not the one shipped with this version, or is of another
+        network.
+    """
+    location = hub.find_weights(name, weights)
+    tensors, sha256 = read_weights(location.path, sha256=location.sha256)
     if name == "mini-texture":
         net = TextureNet()
     else:
         table = tensors.get("embeddings.weight")
         net = ObjectNet(0 if table is None else len(table))
-    fill(net, tensors, path=path)
+    fill(net, tensors, path=location.path)
     return FrozenGenerator(
         name,
         net,
@@ -63,34 +69,28 @@ def load_mini(
         sha256=sha256,
         device=chosen_device(device),
         chunk=chunk,
-        **_parts(net),
+        **_code_of(net),
     )
 
 
-def _parts(net: TextureNet | ObjectNet) -> dict[str, Any]:
-    """Return what is said of an object's code besides: its parts, its classes, its start."""
+def _code_of(net: TextureNet | ObjectNet) -> dict[str, Any]:
+    """Return what a generator says of an object's code: its parts, classes and first codes."""
     if not isinstance(net, ObjectNet):
         return {}
     table = net.embeddings.weight.detach().numpy().astype(np.float64)
     k = table.shape[1]
     return {
-        "initial": partial(_things, table, net.d),
+        "initial": partial(_initial, table, net.d),
         "parts": {"class": (0, k), "noise": (k, net.d)},
         "embeddings": table,
     }
 
 
-def _things(table: Matrix, d: int, n: int, rng: np.random.Generator) -> Codes:
-    """Codes of things: a class drawn at random, beside 0.7 times standard normal factors."""
+def _initial(table: Matrix, d: int, n: int, rng: np.random.Generator) -> Codes:
+    """Return a class drawn at random beside 0.7 times standard normal factors, (n, d)."""
     chosen = table[rng.integers(len(table), size=n)]
     return np.hstack([chosen, 0.7 * rng.standard_normal((n, d - table.shape[1]))])
 
 
-def texture(*, weights: str | Path | None, device: str, chunk: int = 8) -> FrozenGenerator:
-    """Load ``mini-texture``; see `evolver.generators.load`."""
-    return load_mini("mini-texture", weights=weights, device=device, chunk=chunk)
-
-
-def thing(*, weights: str | Path | None, device: str, chunk: int = 8) -> FrozenGenerator:
-    """Load ``mini-object``; see `evolver.generators.load`."""
-    return load_mini("mini-object", weights=weights, device=device, chunk=chunk)
+texture = partial(load_mini_generator, "mini-texture")
+object_like = partial(load_mini_generator, "mini-object")

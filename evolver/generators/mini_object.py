@@ -2,8 +2,6 @@
 
 Knows tensors. Knows nothing of pixels as bytes, of scores, or of where weights are kept.
 """
-# pyright: basic, reportCallIssue=false, reportOperatorIssue=false, reportArgumentType=false
-# torch types the children of a Module as Tensor or Module: every call of one would be an error.
 
 from __future__ import annotations
 

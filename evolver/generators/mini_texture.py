@@ -2,14 +2,14 @@
 
 Knows tensors. Knows nothing of pixels as bytes, of scores, or of where weights are kept.
 """
-# pyright: basic, reportCallIssue=false, reportOperatorIssue=false, reportArgumentType=false
-# torch types the children of a Module as Tensor or Module: every call of one would be an error.
 
 from __future__ import annotations
 
 import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812  the name every torch user knows it by
+
+from evolver.tensors import vector_norm
 
 _LENGTH = 12.0  # code lengths below it pass nearly as they are; larger ones grow as logarithms
 
@@ -24,6 +24,10 @@ class TextureNet(nn.Module):
     """
 
     d = 256
+    code_mean: torch.Tensor
+    """(256,) of the inverted layer's outputs over scenes."""
+    code_matrix: torch.Tensor
+    """(256, 256), what makes their variance 1 in every direction."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,7 +46,7 @@ class TextureNet(nn.Module):
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         """Turn codes (n, 256) into images (n, 3, 64, 64), 0 to 1."""
-        length = torch.linalg.vector_norm(z, dim=1, keepdim=True) / _LENGTH
+        length = vector_norm(z, dim=1, keepdim=True) / _LENGTH
         # A code of zeros has a length without a slope; where it is tiny, asinh is the identity.
         length = length.clamp(min=1e-3)
         x = z * (torch.asinh(length) / length)

@@ -8,8 +8,6 @@ quality, stability, and variation", ICLR 2018; HYPER: T. Dado et al., "Hyperreal
 decoding for reconstructing faces from fMRI activations via the GAN latent space", Scientific
 Reports 12 (2022), 141.
 """
-# pyright: basic, reportCallIssue=false, reportOperatorIssue=false, reportArgumentType=false
-# torch types the children of a Module as Tensor or Module: every call of one would be an error.
 
 from __future__ import annotations
 
@@ -23,6 +21,7 @@ from torch.nn import functional as F  # noqa: N812  the name every torch user kn
 
 from evolver.errors import WeightsError
 from evolver.generators.frozen import FrozenGenerator
+from evolver.tensors import channels_last
 from evolver.weights import hub
 from evolver.weights.read import chosen_device, fill, read_weights
 
@@ -110,14 +109,14 @@ def load_pggan(
         The file is missing, cannot be fetched, or is not of this architecture.
     """
     target = chosen_device(device)
-    found = hub.find("pggan", weights, revision=revision)
-    tensors, digest = read_weights(found.path, sha256=sha256 or found.sha256)
-    plain = plain_names(tensors, path=found.path)
-    net = outline(plain, path=found.path)
-    fill(net, plain, path=found.path)
+    location = hub.find_weights("pggan", weights, revision=revision)
+    tensors, digest = read_weights(location.path, sha256=sha256 or location.sha256)
+    plain = pggan_names(tensors, path=location.path)
+    net = outline(plain, path=location.path)
+    fill(net, plain, path=location.path)
     return FrozenGenerator(
         "pggan",
-        net.to(memory_format=torch.channels_last),
+        channels_last(net),
         d=net.d,
         image_size=net.image_size,
         sha256=digest,
@@ -155,7 +154,7 @@ def outline(tensors: Mapping[str, torch.Tensor], *, path: Path) -> PgganNet:
         return PgganNet(first[1], channels)
 
 
-def plain_names(tensors: Mapping[str, torch.Tensor], *, path: Path) -> dict[str, torch.Tensor]:
+def pggan_names(tensors: Mapping[str, torch.Tensor], *, path: Path) -> dict[str, torch.Tensor]:
     """Return the tensors named, scaled and turned as `PgganNet` has them.
 
     HYPER's file counts all its layers, those without weights as well. The Hub's has what the
@@ -175,12 +174,12 @@ def plain_names(tensors: Mapping[str, torch.Tensor], *, path: Path) -> dict[str,
 
 
 def _of_hyper(tensors: Mapping[str, torch.Tensor], path: Path) -> dict[str, torch.Tensor]:
-    found = _matched(_OF_HYPER, tensors, path)
+    matches = _matched(_OF_HYPER, tensors, path)
     # 0 norm, 1 dense, 2 bias, 3 ReLU, 4 norm, 5 convolution, 6 ReLU, 7 norm; 8, 9, ... blocks
     # of convolution, ReLU, norm, convolution, ReLU, norm; then the colours.
-    last = max(int(match[1]) for match in found.values())
+    last = max(int(match[1]) for match in matches.values())
     plain: dict[str, torch.Tensor] = {}
-    for name, match in found.items():
+    for name, match in matches.items():
         number, inner, kind = int(match[1]), match[2], match[3]
         if (number, kind) == (2, "b"):
             plain["layer0_bias"] = tensors[name]
@@ -196,12 +195,12 @@ def _of_hyper(tensors: Mapping[str, torch.Tensor], path: Path) -> dict[str, torc
 
 
 def _of_hub(tensors: Mapping[str, torch.Tensor], path: Path) -> dict[str, torch.Tensor]:
-    found = _matched(_OF_HUB, {name: v for name, v in tensors.items() if name != "lod"}, path)
-    outputs = [int(match[2]) for match in found.values() if match[1] == "output"]
+    matches = _matched(_OF_HUB, {name: v for name, v in tensors.items() if name != "lod"}, path)
+    outputs = [int(match[2]) for match in matches.values() if match[1] == "output"]
     if not outputs:
         raise _odd_names(path, ["no output"])
     plain: dict[str, torch.Tensor] = {}
-    for name, match in found.items():
+    for name, match in matches.items():
         layer, number, kind, value = match[1], int(match[2]), match[3], tensors[name]
         if layer == "output":
             if number == max(outputs):
@@ -220,15 +219,15 @@ def _of_hub(tensors: Mapping[str, torch.Tensor], path: Path) -> dict[str, torch.
 def _matched(
     pattern: re.Pattern[str], tensors: Mapping[str, torch.Tensor], path: Path
 ) -> dict[str, re.Match[str]]:
-    found: dict[str, re.Match[str]] = {}
+    matches: dict[str, re.Match[str]] = {}
     for name in tensors:
         match = pattern.fullmatch(name)
         if match is None:
             raise _odd_names(path, [name])
-        found[name] = match
-    if not found:
+        matches[name] = match
+    if not matches:
         raise _odd_names(path, ["none"])
-    return found
+    return matches
 
 
 def _scaled(weight: torch.Tensor, gain: float) -> torch.Tensor:

@@ -7,7 +7,6 @@ is shown one code of zeros, and must answer with one image.
 
 Importing a module runs it: a session file that names one is to be trusted as a program is.
 """
-# pyright: basic
 
 from __future__ import annotations
 
@@ -106,66 +105,66 @@ def _made(name: str, arguments: dict[str, Any]) -> torch.nn.Module:
     """Import what `name` says, and make a module of it."""
     path, _, attribute = name.partition(":")
     try:
-        found: Any = import_module(path)
+        target: Any = import_module(path)
         for part in attribute.split("."):
-            found = getattr(found, part)
+            target = getattr(target, part)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(
             f"generator {name!r} must be importable, as module:attr; it is not: {error}. "
             "Install the module, or put its folder on PYTHONPATH"
         ) from error
-    if isinstance(found, torch.nn.Module):
+    if isinstance(target, torch.nn.Module):
         if arguments:
             raise ConfigError(f"generator {name!r} is a module already and takes no arguments")
-        return found
-    if not callable(found):
+        return target
+    if not callable(target):
         raise ConfigError(
             f"generator {name!r} must be a torch.nn.Module, its class, or a function that "
-            f"returns one; it is a {type(found).__name__}"
+            f"returns one; it is a {type(target).__name__}"
         )
     try:
-        made = found(**arguments)
+        module = target(**arguments)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ConfigError(
             f"generator {name!r} must be made of arguments {arguments!r}; it says: {error}"
         ) from error
-    if not isinstance(made, torch.nn.Module):
+    if not isinstance(module, torch.nn.Module):
         raise ConfigError(
             f"generator {name!r} must return a torch.nn.Module; it returns a "
-            f"{type(made).__name__}"
+            f"{type(module).__name__}"
         )
-    return made
+    return module
 
 
 def _width(name: str, net: torch.nn.Module, d: int | None, shape: Sequence[int] | None) -> int:
-    """Return the latent dimensions, wherever they are said."""
+    """Return the latent dimensions, from whatever gives them."""
     if shape is not None and (not shape or any(type(k) is not int or k < 1 for k in shape)):
-        raise ConfigError(f"code_shape must be whole numbers of at least 1; found {shape!r}")
-    said = {
+        raise ConfigError(f"code_shape must be whole numbers of at least 1; got {shape!r}")
+    given = {
         "d": d,
         "code_shape": prod(shape) if shape is not None else None,
         "the module's d": getattr(net, "d", None) if d is None and shape is None else None,
     }
-    widths = {key: value for key, value in said.items() if value is not None}
+    widths = {key: value for key, value in given.items() if value is not None}
     if not widths:
         raise ConfigError(
             f"generator {name!r} must say how many dimensions its codes have: give the option d"
         )
     width = next(iter(widths.values()))
     if type(width) is not int or width < 1 or len(set(widths.values())) > 1:
-        raise ConfigError(f"d must be one whole number, at least 1; found {widths}")
+        raise ConfigError(f"d must be one whole number, at least 1; got {widths}")
     return width
 
 
-def _range(found: Any) -> tuple[float, float]:  # noqa: ANN401  from a session file
-    match found:
+def _range(values: Any) -> tuple[float, float]:  # noqa: ANN401  from a session file
+    match values:
         case [int() | float() as low, int() | float() as high] if (
             isfinite(low) and isfinite(high) and low < high
         ):
             return float(low), float(high)
         case _:
             raise ConfigError(
-                f"output_range must be two numbers, black below white; found {found!r}"
+                f"output_range must be two numbers, black below white; got {values!r}"
             )
 
 

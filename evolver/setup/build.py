@@ -71,7 +71,7 @@ def build_references(table: ReferencesTable, *, seed: int) -> References:
         from scorers.mini import scenes
 
         rng = seeds.stream(seed, "references")
-        images, classes, _ = scenes.sample(table.count, rng=rng)
+        images, classes, _ = scenes.sample_scenes(table.count, rng=rng)
         return References(tuple(images), tuple(scenes.CLASSES[int(i)] for i in classes))
     folder = Path(table.source).expanduser()
     if not folder.is_dir():
@@ -200,9 +200,9 @@ def _initial_codes(
     """Return the first population, (n, d), or the one code to begin at, (d,); None: zero."""
     if text == "zeros":
         return None
-    from evolver.generators.initial import start
+    from evolver.generators.initial import initial_codes_of
 
-    codes = start(text, generator, n, rng=rng)
+    codes = initial_codes_of(text, generator, n, rng=rng)
     return codes[0] if (codes == codes[0]).all() else codes
 
 

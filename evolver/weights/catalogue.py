@@ -1,4 +1,4 @@
-"""The weight files that generators of this package want: where from, under which licence.
+"""The weight files that networks of this package want: where from, which licence and digest.
 
 Knows names only. Sizes are those of the numbers in a file, and so a little short.
 """
@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class KnownFile:
-    """A weight file that a generator wants."""
+    """A weight file that a generator or a scorer wants."""
 
-    generator: str
+    network: str
+    """The name it is loaded by."""
     filename: str
     """Its name, or path, at its source."""
     licence: str = "licence: see its source"
@@ -58,6 +59,26 @@ _DEEPSIM_SIZES = {  # parameters
 _BIGGAN = "as its source says; the package is Apache-2.0"
 _BIGGAN_SIZES = {128: 50_400_000, 256: 55_880_000, 512: 56_200_000}  # parameters
 _BUCKET = "https://s3.amazonaws.com/models.huggingface.co/biggan"
+
+CNN = KnownFile(
+    "mini",
+    "cnn.safetensors",
+    _OWN,
+    sha256="2ad9798b086c550a046fa7420ee788bd5d0fa99cea9d8f3de20b9a2c6fe612cb",
+    shipped="mini/cnn.safetensors",
+    size=1_702_956,
+)
+"""The network that scores images; `python -m scorers.mini.train` makes it again."""
+
+CALIBRATION = KnownFile(
+    "mini",
+    "calibration.safetensors",
+    _OWN,
+    sha256="f3f7ec6a0c3f13e7b868429cfa3fcb2d3c40a6e2aa4f0d3fddcb5dba83a2fa52",
+    shipped="mini/calibration.safetensors",
+    size=397_164,
+)
+"""Responses of its units to reference images; made with it."""
 
 KNOWN: tuple[KnownFile, ...] = (
     KnownFile(
@@ -117,4 +138,4 @@ KNOWN: tuple[KnownFile, ...] = (
         for name in ("r-ffhq-1024x1024", "t-ffhq-1024x1024", "r-afhqv2-512x512")
     ),
 )
-"""Every file, the first of a generator being its weights."""
+"""Every file of a generator, the first of each being its weights."""

@@ -8,14 +8,12 @@ Hub. The Hub's client keeps what it fetched, goes on where a connection broke, a
 where the environment says HF_HUB_OFFLINE=1.
 """
 
-# pyright: basic, reportArgumentType=false, reportCallIssue=false
-# The Hub's client is typed in part only, and wants a class of tqdm's where any bar does.
-
 from __future__ import annotations
 
 import hashlib
 import re
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -27,15 +25,16 @@ from evolver.weights.catalogue import KNOWN, KnownFile
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Progress = Callable[[int, int | None], None]
+    ByteProgress = Callable[[int, int | None], None]
     """Told bytes so far, and of how many (None: the Hub did not say)."""
 
+_SHIPPED = "comes along"
 _ON_HUB = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+):(?P<file>[\w./-]+)")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class WeightsLocation:
     """A weight file on this machine."""
 
     path: Path
@@ -45,24 +44,24 @@ class Found:
     """Where it was found or came from, for people."""
 
 
-def folder() -> Path:
+def weights_folder() -> Path:
     """Return the folder where a person may put weight files, whether or not it is there."""
     return user_data_path("evolver") / "weights"
 
 
-def known(generator: str) -> tuple[KnownFile, ...]:
+def known_files(generator: str) -> tuple[KnownFile, ...]:
     """Return the files that a generator wants; none for one that is not of this package."""
-    return tuple(entry for entry in KNOWN if entry.generator == generator)
+    return tuple(entry for entry in KNOWN if entry.network == generator)
 
 
-def find(
+def find_weights(
     generator: str,
     weights: str | Path | None = None,
     *,
     revision: str | None = None,
     fetch: bool = True,
-    progress: Progress | None = None,
-) -> Found:
+    progress: ByteProgress | None = None,
+) -> WeightsLocation:
     """Return where the (first) weight file of a generator lies, fetching it if need be.
 
     Parameters
@@ -78,11 +77,11 @@ def find(
     ConfigError
         `weights` or `revision` is no text.
     WeightsError
-        The file is not here and cannot be fetched; says which, from where, and where
-        to put it by hand.
+        The file is not here and cannot be fetched; says which, from where, and where to put it
+        by hand.
     """
     _check_text("revision", revision)
-    entries = known(generator)
+    entries = known_files(generator)
     if weights is None:
         if not entries:
             raise WeightsError(
@@ -93,7 +92,7 @@ def find(
         _check_text("weights", weights)
     path = Path(weights).expanduser()
     if path.exists():
-        return Found(path, None, "named")
+        return WeightsLocation(path, None, "named")
     on_hub = _ON_HUB.fullmatch(str(weights))
     if on_hub is None:
         raise WeightsError(
@@ -109,20 +108,20 @@ def find_file(
     *,
     revision: str | None = None,
     fetch: bool = True,
-    progress: Progress | None = None,
-) -> Found:
-    """Return where a known file lies, fetching it if need be; see `find`."""
+    progress: ByteProgress | None = None,
+) -> WeightsLocation:
+    """Return where a known file lies, fetching it if need be; see `find_weights`."""
     if wanted.shipped:
-        return Found(Path(__file__).parent / wanted.shipped, wanted.sha256, "comes along")
-    by_hand = folder() / wanted.local_name
+        return WeightsLocation(Path(__file__).parent / wanted.shipped, wanted.sha256, _SHIPPED)
+    by_hand = weights_folder() / wanted.local_name
     if by_hand.is_file():
-        return Found(by_hand, wanted.sha256, "put there by hand")
+        return WeightsLocation(by_hand, wanted.sha256, "put there by hand")
     if wanted.repo is None:
-        raise missing(wanted, "it has to be fetched by hand")
+        raise missing_file(wanted, "it has to be fetched by hand")
     return _from_hub(wanted, revision=revision, fetch=fetch, progress=progress)
 
 
-def here(wanted: KnownFile, *, revision: str | None = None) -> Found | None:
+def local_weights(wanted: KnownFile, *, revision: str | None = None) -> WeightsLocation | None:
     """Return where a known file lies on this machine, or None; asks nobody."""
     try:
         return find_file(wanted, revision=revision, fetch=False)
@@ -135,13 +134,14 @@ def _from_hub(
     *,
     revision: str | None,
     fetch: bool,
-    progress: Progress | None,
-) -> Found:
+    progress: ByteProgress | None,
+) -> WeightsLocation:
     try:
-        from huggingface_hub import hf_hub_download
+        # By a name without types: the client asks for a class of tqdm's where any bar does.
+        client: Any = import_module("huggingface_hub")
         from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
     except ImportError as error:
-        raise missing(
+        raise missing_file(
             wanted, f"the package huggingface_hub is needed to look for it ({error})"
         ) from error
     # A broken connection is an error of the client's own transport, which is not always the
@@ -150,7 +150,7 @@ def _from_hub(
 
     def fetched(*, ask: bool) -> Path:
         return Path(
-            hf_hub_download(
+            client.hf_hub_download(
                 str(wanted.repo),
                 wanted.filename,
                 revision=revision,
@@ -168,29 +168,31 @@ def _from_hub(
             path = fetched(ask=True)
     except broken as error:
         if offline():
-            raise missing(wanted, "HF_HUB_OFFLINE says to ask nobody for it") from error
+            raise missing_file(wanted, "HF_HUB_OFFLINE says to ask nobody for it") from error
         reason = " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
-        raise missing(wanted, f"the Hub's client says: {reason}") from error
+        raise missing_file(wanted, f"the Hub's client says: {reason}") from error
     # The cache names a file by what the Hub called it: for large files, their digest.
     blob = path.resolve().name
-    said = blob if _SHA256.fullmatch(blob) else None
-    return Found(path, wanted.sha256 or said, f"Hub {wanted.repo}")
+    digest_of_hub = blob if _SHA256.fullmatch(blob) else None
+    return WeightsLocation(path, wanted.sha256 or digest_of_hub, f"Hub {wanted.repo}")
 
 
-def check_digest(found: Found) -> str:
+def check_digest(location: WeightsLocation) -> str:
     """Return a file's sha256; raise `WeightsError` if it must be another.
 
     A copy in the Hub's cache that was damaged is removed, so that it can be fetched again.
     """
-    has = digest(found.path)
-    if found.sha256 is not None and has != found.sha256:
-        cached = found.source.startswith("Hub ")
-        if cached:
-            found.path.resolve().unlink(missing_ok=True)
-            found.path.unlink(missing_ok=True)
+    has = digest(location.path)
+    if location.sha256 is not None and has != location.sha256:
+        remedy = {_SHIPPED: "Install the package again"}.get(
+            location.source, "Put the right file there"
+        )
+        if location.source.startswith("Hub "):
+            remedy = "It was removed: fetch it again"
+            location.path.resolve().unlink(missing_ok=True)
+            location.path.unlink(missing_ok=True)
         raise WeightsError(
-            f"{found.path} must have sha256 {found.sha256}; it has {has}. "
-            + ("It was removed: fetch it again" if cached else "Put the right file there")
+            f"{location.path} must have sha256 {location.sha256}; it has {has}. " + remedy
         )
     return has
 
@@ -215,7 +217,7 @@ def offline() -> bool:
     return bool(constants.HF_HUB_OFFLINE)
 
 
-def missing(wanted: KnownFile, reason: str) -> WeightsError:
+def missing_file(wanted: KnownFile, reason: str) -> WeightsError:
     """Return the error that says which file, from where, and where to put it by hand."""
     about = [wanted.licence]
     if wanted.url:
@@ -228,12 +230,12 @@ def missing(wanted: KnownFile, reason: str) -> WeightsError:
             "weights="
         )
     else:
-        command = f"'evolver weights fetch {wanted.generator}'"
+        command = f"'evolver weights fetch {wanted.network}'"
         first = f"{command} fetches it; or put" if wanted.repo else "Put"
-        by_hand = folder() / wanted.local_name
+        by_hand = weights_folder() / wanted.local_name
         then = f"{first} it by hand as {by_hand}, or name its place by weights="
     return WeightsError(
-        f"{wanted.generator} needs the file {wanted.filename} ({', '.join(about)}), which is "
+        f"{wanted.network} needs the file {wanted.filename} ({', '.join(about)}), which is "
         f"not on this machine: {reason}. {then}"
     )
 
@@ -243,7 +245,7 @@ def _check_text(name: str, value: object) -> None:
         raise ConfigError(f"{name} must be text; got {value!r}")
 
 
-def _bar(progress: Progress | None) -> type[_Bar]:
+def _bar(progress: ByteProgress | None) -> type[_Bar]:
     """Return a class for the Hub's client to show its progress with."""
     return type("Bar", (_Bar,), {"progress": staticmethod(progress) if progress else None})
 
@@ -251,7 +253,7 @@ def _bar(progress: Progress | None) -> type[_Bar]:
 class _Bar:
     """What the Hub's client does with a progress bar; draws nothing, but tells `progress`."""
 
-    progress: Progress | None = None
+    progress: ByteProgress | None = None
 
     def __init__(self, *, total: int | None = None, initial: int = 0, **_: object) -> None:
         self.n, self.total = initial, total

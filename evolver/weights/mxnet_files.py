@@ -48,8 +48,8 @@ def read_mxnet(content: bytes, *, path: Path) -> dict[str, NDArray[np.generic]]:
     Raises
     ------
     WeightsError
-        The file is cut short, speaks of more numbers than it holds, or has arrays
-        without names, sparse ones or unknown types.
+        The file is cut short, speaks of more numbers than it holds, or has arrays without
+        names, sparse ones or unknown types.
     """
     cursor = _Cursor(content, path)
     cursor.numbers("<QQ")
@@ -117,9 +117,9 @@ class _Cursor:
     def numbers(self, layout: str) -> tuple[int, ...]:
         return struct.unpack(layout, self.take(struct.calcsize(layout)))
 
-    def refusal(self, found: str) -> WeightsError:
+    def refusal(self, fault: str) -> WeightsError:
         return WeightsError(
             f"{self._path} must be a whole list of dense arrays as MXNet writes it; at byte "
-            f"{self._at}, with {self.left} left, it {found}. It is damaged, cut short or of "
+            f"{self._at}, with {self.left} left, it {fault}. It is damaged, cut short or of "
             "another kind"
         )

@@ -1,15 +1,13 @@
 """Weight files: read without running anything in them, and only when they are the ones named.
 
-Knows safetensors, torch's and MXNet's files by their first bytes, digests, and where the
-package keeps the files it ships. Knows nothing of architectures, nor of where files come from
-(`hub`). Weights may be stored as float16; they are widened to float32 here, once.
+Knows safetensors, torch's and MXNet's files by their first bytes, and digests. Knows nothing of
+architectures, nor of where files lie or come from (`hub`). Weights may be stored as float16;
+they are widened to float32 here, once.
 """
 
 from __future__ import annotations
 
 import hashlib
-from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import safetensors.torch
@@ -22,6 +20,7 @@ from evolver.weights.torch_files import ROW, ZIP, read_torch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 LARGEST = 4 << 30
 """Bytes of a weight file; larger ones are refused before they are read."""
@@ -48,14 +47,14 @@ def read_weights(
         The file is missing, damaged, of another kind, or is not the one named.
     """
     content = read_bytes(path)  # once: what is hashed is what is parsed
-    found = hashlib.sha256(content).hexdigest()
-    if sha256 is not None and found != sha256:
+    digest = hashlib.sha256(content).hexdigest()
+    if sha256 is not None and digest != sha256:
         raise WeightsError(
-            f"{path} must have sha256 {sha256}; it has {found}. It was changed or cut short: "
+            f"{path} must have sha256 {sha256}; it has {digest}. It was changed or cut short: "
             "install the package again, or name your own file with weights="
         )
     tensors = _parse(content, path)
-    return {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}, found
+    return {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}, digest
 
 
 def read_bytes(path: Path) -> bytes:
@@ -88,11 +87,6 @@ def _parse(content: bytes, path: Path) -> dict[str, torch.Tensor]:
         ) from error
 
 
-def shipped(package: str, filename: str) -> Path:
-    """Return where a file that `package` ships lies, whether or not it is there."""
-    return Path(str(resources.files(package).joinpath(filename)))
-
-
 def fill(net: torch.nn.Module, tensors: Mapping[str, torch.Tensor], *, path: Path) -> None:
     """Put tensors into a network that must want exactly these, by name and shape.
 
@@ -104,15 +98,15 @@ def fill(net: torch.nn.Module, tensors: Mapping[str, torch.Tensor], *, path: Pat
         A tensor is missing, too many, or of another shape.
     """
     wanted = {name: tuple(value.shape) for name, value in net.state_dict().items()}
-    found = {name: tuple(value.shape) for name, value in tensors.items()}
-    if wanted != found:
-        odd = sorted(set(wanted.items()) ^ set(found.items()))
+    given = {name: tuple(value.shape) for name, value in tensors.items()}
+    if wanted != given:
+        differences = sorted(set(wanted.items()) ^ set(given.items()))
         raise WeightsError(
             f"{path} must hold the tensors of {type(net).__name__}, by name and shape; "
-            f"it differs in {odd[:4]}{' and more' if len(odd) > 4 else ''}"
+            f"it differs in {differences[:4]}{' and more' if len(differences) > 4 else ''}"
         )
-    bare = any(value.is_meta for value in net.state_dict().values())
-    net.load_state_dict(dict(tensors), assign=bare)
+    on_meta = any(value.is_meta for value in net.state_dict().values())
+    net.load_state_dict(dict(tensors), assign=on_meta)
 
 
 def chosen_device(name: str) -> torch.device:

@@ -24,15 +24,15 @@ from numpy.typing import NDArray
 
 from evolver.errors import WeightsError
 from evolver.weights.safe_pickle import (
-    Budget,
+    GlobalName,
     Meaning,
-    Name,
     PickleError,
+    ReadLimits,
     check_texts,
     read_pickle,
 )
 
-Array: TypeAlias = NDArray[Any]
+StoredArray: TypeAlias = NDArray[Any]
 
 _STORAGES: Final = {
     f"torch.{name}Storage": np.dtype(kind)
@@ -76,7 +76,7 @@ class Module:
 class Storage:
     """Numbers in a row, before a tensor gives them a shape."""
 
-    numbers: Array
+    numbers: StoredArray
 
 
 @dataclass(slots=True, eq=False)
@@ -109,7 +109,7 @@ class NumpyType:
 class NumpyArray:
     """A numpy array in the making; `array` is there once its state came."""
 
-    array: Array | None = None
+    array: StoredArray | None = None
 
     def build(self, state: object) -> None:
         """Take shape, dtype and bytes, which must agree."""
@@ -166,14 +166,14 @@ def read_network(path: Path) -> tuple[object, bytes]:
 def parse_network(content: bytes | memoryview) -> object:
     """Return the value in a pickle's bytes; as `read_network`."""
     view = memoryview(content).toreadonly()
-    budget = Budget()
-    value, end = read_pickle(view, _names(budget), budget=budget)
+    limits = ReadLimits()
+    value, end = read_pickle(view, _names(limits), limits=limits)
     if end != len(view):
         raise PickleError(f"{len(view) - end} bytes follow the end")
     return value
 
 
-def tensors(module: Module, *, at_most: int) -> dict[str, Array]:
+def tensors(module: Module, *, at_most: int) -> dict[str, StoredArray]:
     """Return a module's parameters and buffers by name, ``part.part.weight``, copied.
 
     Parameters
@@ -184,10 +184,10 @@ def tensors(module: Module, *, at_most: int) -> dict[str, Array]:
     Raises
     ------
     PickleError
-        Parts are shared, nested too deep or misnamed, a tensor is none, or they take
-        more room than `at_most`.
+        Parts are shared, nested too deep or misnamed, a tensor is none, or they take more room
+        than `at_most`.
     """
-    found: dict[str, Array] = {}
+    arrays: dict[str, StoredArray] = {}
     seen: set[int] = set()
     waiting: list[tuple[str, Module, int]] = [("", module, 0)]
     while waiting:
@@ -201,17 +201,17 @@ def tensors(module: Module, *, at_most: int) -> dict[str, Array]:
                     continue
                 if not isinstance(value, np.ndarray):
                     raise PickleError(f"{prefix}{name} must be a tensor")
-                found[_joined(prefix, name)] = cast("Array", value)
+                arrays[_joined(prefix, name)] = cast("StoredArray", value)
         for name, value in _table(part, "_modules").items():
             if value is None:
                 continue
             if not isinstance(value, Module):
                 raise PickleError(f"part {prefix}{name} must be a module")
             waiting.append((_joined(prefix, name) + ".", value, depth + 1))
-    total = sum(array.nbytes for array in found.values())
+    total = sum(array.nbytes for array in arrays.values())
     if total > at_most:
         raise PickleError(f"tensors must take at most {at_most} bytes; they take {total}")
-    return {name: np.array(array, order="C") for name, array in found.items()}
+    return {name: np.array(array, order="C") for name, array in arrays.items()}
 
 
 def _table(part: Module, role: str) -> dict[str, object]:
@@ -230,9 +230,9 @@ def _joined(prefix: str, name: str) -> str:
 # What each allowed name means. A meaning gets whatever the file has as arguments.
 
 
-def _names(budget: Budget) -> dict[str, Meaning]:
+def _names(limits: ReadLimits) -> dict[str, Meaning]:
     def storage(args: tuple[object, ...]) -> Storage:
-        return _storage(args, budget)
+        return _storage(args, limits)
 
     names: dict[str, Meaning] = {
         "torch_utils.persistence._reconstruct_persistent_obj": _module,
@@ -266,7 +266,7 @@ def _module(args: tuple[object, ...]) -> Module:
             raise PickleError("must describe a class, in version 6, with its state")
 
 
-def _tensor(args: tuple[object, ...]) -> Array:
+def _tensor(args: tuple[object, ...]) -> StoredArray:
     match args:
         case (Storage(numbers=numbers), offset, size, stride, bool(), dict(hooks)) if not hooks:
             pass
@@ -289,47 +289,47 @@ def _tensor(args: tuple[object, ...]) -> Array:
     return np.lib.stride_tricks.as_strided(numbers[first:], sizes, steps, writeable=False)
 
 
-def _parameter(args: tuple[object, ...]) -> Array:
+def _parameter(args: tuple[object, ...]) -> StoredArray:
     match args:
         case (np.ndarray() as data, bool(), dict(hooks)) if not hooks:
-            return cast("Array", data)
+            return cast("StoredArray", data)
         case _:
             raise PickleError("must have a tensor and no hooks")
 
 
-def _storage(args: tuple[object, ...], budget: Budget) -> Storage:
+def _storage(args: tuple[object, ...], limits: ReadLimits) -> Storage:
     """Read what torch.save wrote in its older layout: five pickles, then the numbers."""
     match args:
         case (memoryview(),):
             content = cast("memoryview", args[0])
         case _:
             raise PickleError("must have bytes")
-    found: list[tuple[np.dtype[Any], object, int]] = []
+    storages: list[tuple[np.dtype[Any], object, int]] = []
 
     def persistent(key: object) -> object:
         match key:
-            case (str(role), Name(text=kind), str(label), str(), int(count), None) if (
+            case (str(role), GlobalName(text=kind), str(label), str(), int(count), None) if (
                 role == "storage"
             ):
-                found.append((_STORAGES[kind], label, count))
+                storages.append((_STORAGES[kind], label, count))
             case _:
                 raise PickleError("must be the description of a storage")
-        return found
+        return storages
 
     end = 0
     parts: list[object] = []
     kinds = dict.fromkeys(_STORAGES, _not_called)
     for _ in range(5):
-        part, end = read_pickle(content, kinds, start=end, budget=budget, persistent=persistent)
+        part, end = read_pickle(content, kinds, start=end, limits=limits, persistent=persistent)
         parts.append(part)
     magic, version, system, stored, labels = parts
-    if magic != _TORCH_MAGIC or version != 1001 or stored is not found or len(found) != 1:
+    if magic != _TORCH_MAGIC or version != 1001 or stored is not storages or len(storages) != 1:
         raise PickleError("must be one storage in torch's older layout")
     if not isinstance(system, dict) or cast("dict[str, object]", system).get(
         "little_endian"
     ) is not True:  # fmt: skip
         raise PickleError("must be little-endian")
-    dtype, label, count = found[0]
+    dtype, label, count = storages[0]
     raw = content[end:]
     if labels != [label] or len(raw) < 8:
         raise PickleError("cut short: the storage's numbers are missing")
@@ -351,7 +351,7 @@ def _numpy_type(args: tuple[object, ...]) -> NumpyType:
 
 def _numpy_array(args: tuple[object, ...]) -> NumpyArray:
     match args:
-        case (Name(text="numpy.ndarray"), tuple(), memoryview()):
+        case (GlobalName(text="numpy.ndarray"), tuple(), memoryview()):
             return NumpyArray()
         case _:
             raise PickleError("must make a numpy.ndarray")

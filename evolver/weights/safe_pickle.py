@@ -42,7 +42,7 @@ class Buildable(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Name:
+class GlobalName:
     """A name that the file mentions and the table holds; not the thing of that name."""
 
     text: str
@@ -50,7 +50,7 @@ class Name:
 
 
 @dataclass(slots=True)
-class Budget:
+class ReadLimits:
     """What is left to spend on one file, its nested pickles included."""
 
     steps: int = 1_000_000
@@ -67,7 +67,7 @@ def read_pickle(
     allowed: Mapping[str, Meaning],
     *,
     start: int = 0,
-    budget: Budget | None = None,
+    limits: ReadLimits | None = None,
     persistent: Callable[[object], object] = _unwanted,
 ) -> tuple[object, int]:
     """Read one pickle from bytes.
@@ -77,13 +77,13 @@ def read_pickle(
     content : the bytes; byte strings in the result are slices of it, not copies
     allowed : "module.name" -> what calling it means; any other name is refused
     start : where the pickle starts
-    budget : what may be spent; a fresh one when None
+    limits : what may be spent; a fresh one when None
     persistent : what a persistent id stands for; refused unless given
 
     Returns
     -------
-    value : None, bool, int, float, str, memoryview, list, tuple, dict, set, `Name`, or what a
-        meaning returned
+    value : None, bool, int, float, str, memoryview, list, tuple, dict, set, `GlobalName`, or
+        what a meaning returned
     end : where the pickle ends
 
     Raises
@@ -91,7 +91,7 @@ def read_pickle(
     PickleError
         The bytes are no such pickle, or ask for what is refused.
     """
-    machine = _Machine(content, start, allowed, budget or Budget(), persistent)
+    machine = _Machine(content, start, allowed, limits or ReadLimits(), persistent)
     return machine.run(), machine.at
 
 
@@ -103,11 +103,11 @@ class _Machine:
         content: memoryview,
         start: int,
         allowed: Mapping[str, Meaning],
-        budget: Budget,
+        limits: ReadLimits,
         persistent: Callable[[object], object],
     ) -> None:
         self.content, self.at = content, start
-        self.allowed, self.budget, self.persistent = allowed, budget, persistent
+        self.allowed, self.limits, self.persistent = allowed, limits, persistent
         self.stack: list[object] = []
         self.marks: list[int] = []
         self.memo: dict[int, object] = {}
@@ -117,8 +117,8 @@ class _Machine:
         while True:
             at = self.at
             (code,) = self.take(1)
-            self.budget.steps -= 1
-            if self.budget.steps < 0:
+            self.limits.steps -= 1
+            if self.limits.steps < 0:
                 raise PickleError(f"byte {at}: a saved network has fewer instructions")
             if code == _STOP:
                 break
@@ -152,8 +152,8 @@ class _Machine:
 
     def text(self, length: int) -> None:
         """Push a text of so many bytes."""
-        self.budget.text -= length
-        if length > _LONGEST_TEXT or self.budget.text < 0:
+        self.limits.text -= length
+        if length > _LONGEST_TEXT or self.limits.text < 0:
             raise PickleError(f"a text of {length} bytes is too long")
         self.stack.append(_decoded(self.take(length)))
 
@@ -163,9 +163,9 @@ class _Machine:
         length = window.find(b"\n")
         if length < 0:
             raise PickleError("a name must end within 256 bytes")
-        found = _decoded(self.take(length))
+        text = _decoded(self.take(length))
         self.take(1)
-        return found
+        return text
 
     # Stack
 
@@ -258,17 +258,17 @@ class _Machine:
                 f"the name {text[:200]!r} is refused: only those that saved networks need are "
                 "known, and none of the file's own is ever run"
             )
-        self.push(Name(text, self.allowed[text]))
+        self.push(GlobalName(text, self.allowed[text]))
 
     def reduce(self) -> None:
         called, arguments = self.several(2)
-        if not isinstance(called, Name) or not isinstance(arguments, tuple):
+        if not isinstance(called, GlobalName) or not isinstance(arguments, tuple):
             raise PickleError(f"only a name can be called; found {_kind(called)}")
         try:
-            made = called.meaning(cast("tuple[object, ...]", arguments))
+            value = called.meaning(cast("tuple[object, ...]", arguments))
         except PickleError as error:
             raise PickleError(f"{called.text}: {error}") from None
-        self.push(made)
+        self.push(value)
 
     def build(self) -> None:
         target, state = self.several(2)
@@ -303,7 +303,11 @@ def _decoded(raw: memoryview) -> str:
 
 
 def _kind(value: object) -> str:
-    return f"the name {value.text}" if isinstance(value, Name) else f"a {type(value).__name__}"
+    return (
+        f"the name {value.text}"
+        if isinstance(value, GlobalName)
+        else f"a {type(value).__name__}"
+    )
 
 
 _STOP: Final = ord(".")

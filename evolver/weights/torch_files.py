@@ -8,8 +8,6 @@ nothing of architectures. What torch's reader for weights lets pass is looked at
   numbers than it holds (torch would grow a tensor's storage in silence) is refused before any
   memory is taken for them.
 """
-# pyright: basic
-# pickletools and torch.serialization are typed in part only.
 
 from __future__ import annotations
 
@@ -19,7 +17,7 @@ import struct
 import warnings
 import zipfile
 from pickle import UnpicklingError
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 
@@ -70,8 +68,8 @@ def read_torch(content: bytes, *, path: Path) -> dict[str, torch.Tensor]:
     Raises
     ------
     WeightsError
-        The file is cut short, speaks of more numbers than it holds, is no plain
-        table of tensors, or names code.
+        The file is cut short, speaks of more numbers than it holds, is no plain table of
+        tensors, or names code.
     """
     try:
         for pickled in _pickles(content):
@@ -110,15 +108,15 @@ def _pickles(content: bytes) -> list[io.BytesIO]:
             raise _RefusedError("must not be compressed, since torch.save does not; it is")
         if sum(e.file_size for e in entries) > len(content):
             raise _RefusedError("must hold what its table of contents lists; it is shorter")
-        found = [e for e in entries if e.filename.endswith("/data.pkl")]
-        if len(found) != 1:
+        tables = [e for e in entries if e.filename.endswith("/data.pkl")]
+        if len(tables) != 1:
             raise _RefusedError(
-                f"must hold one table of tensors, data.pkl; it holds {len(found)}. A "
+                f"must hold one table of tensors, data.pkl; it holds {len(tables)}. A "
                 "TorchScript archive is no file of weights"
             )
-        if found[0].file_size > _LARGEST_PICKLE:
+        if tables[0].file_size > _LARGEST_PICKLE:
             raise _RefusedError(f"must have a table of at most {_LARGEST_PICKLE >> 20} MiB")
-        return [io.BytesIO(archive.read(found[0]))]
+        return [io.BytesIO(archive.read(tables[0]))]
 
 
 def _look(pickled: io.BytesIO) -> None:
@@ -146,9 +144,10 @@ def _look(pickled: io.BytesIO) -> None:
 def _check_outline(outline: object, size: int) -> None:
     """Raise unless it is tensors by name, that together have no more bytes than the file."""
     if not isinstance(outline, dict) or not outline:
-        raise _RefusedError(f"must hold tensors by name; it holds a {type(outline).__name__}")
+        kind = type(cast("object", outline)).__name__
+        raise _RefusedError(f"must hold tensors by name; it holds a {kind}")
     total = 0
-    for name, value in outline.items():
+    for name, value in cast("dict[object, object]", outline).items():
         if not isinstance(name, str) or not isinstance(value, torch.Tensor):
             raise _RefusedError(
                 f"must hold tensors by name, and nothing beside them; {str(name)[:60]!r} is a "

@@ -1,12 +1,11 @@
 """The built-in image world and its network: what the first session runs on, without a download.
 
-Knows where its files lie and what a scene is. Importing this, and drawing reference images,
-loads no torch.
+Knows what a scene is, and which file holds the calibration. Importing this, and drawing
+reference images, loads no torch.
 """
 
 from __future__ import annotations
 
-import hashlib
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -16,24 +15,14 @@ from safetensors.numpy import load as _load
 
 from evolver.errors import WeightsError
 from evolver.seeds import stream
+from evolver.weights import hub
+from evolver.weights.catalogue import CALIBRATION
 from scorers.mini import scenes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from evolver.types import Images
-
-SHIPPED = {
-    "cnn": (
-        "cnn.safetensors",
-        "2ad9798b086c550a046fa7420ee788bd5d0fa99cea9d8f3de20b9a2c6fe612cb",
-    ),
-    "calibration": (
-        "calibration.safetensors",
-        "f3f7ec6a0c3f13e7b868429cfa3fcb2d3c40a6e2aa4f0d3fddcb5dba83a2fa52",
-    ),
-}
-"""File and sha256 of each; `python -m scorers.mini.train` makes them again."""
 
 
 def reference_images(n: int, *, seed: int) -> Images:
@@ -42,7 +31,7 @@ def reference_images(n: int, *, seed: int) -> Images:
     The same for the same n and seed, on every processor: a fixed set to compare what a neuron
     draws with, and the references of a session that brings none.
     """
-    return scenes.sample(n, rng=stream(seed, "reference images"))[0]
+    return scenes.sample_scenes(n, rng=stream(seed, "reference images"))[0]
 
 
 @cache
@@ -57,18 +46,15 @@ def calibration() -> dict[str, NDArray[np.float64]]:
     WeightsError
         The file is missing, or is not the one shipped with this version.
     """
-    from importlib import resources
-
-    filename, pinned = SHIPPED["calibration"]
-    file = resources.files("scorers.mini").joinpath("weights", filename)
+    location = hub.find_file(CALIBRATION)
+    hub.check_digest(location)
     try:
-        content = file.read_bytes()
-        found = hashlib.sha256(content).hexdigest()
-        if found != pinned:
-            raise WeightsError(f"{file} must have sha256 {pinned}; it has {found}")
-        tables = {k: v.astype(np.float64) for k, v in _load(content).items()}
+        content = location.path.read_bytes()
+        tables = {name: array.astype(np.float64) for name, array in _load(content).items()}
     except (OSError, SafetensorError) as error:
-        raise WeightsError(f"{file} must be the calibration shipped; {error}") from error
+        raise WeightsError(
+            f"{location.path} must be the calibration shipped; {error}"
+        ) from error
     for table in tables.values():
         table.flags.writeable = False
     return tables

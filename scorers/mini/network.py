@@ -17,7 +17,7 @@ INPUT_SIZE = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class LayerInfo:
     """What one layer is.
 
     `kernel` 0 means fully connected. `size` is the height and width of the map, pixels; 1 for
@@ -32,16 +32,16 @@ class Layer:
     size: int = 1
 
 
-def layers(classes: int) -> tuple[Layer, ...]:
+def layers(classes: int) -> tuple[LayerInfo, ...]:
     """Return the layers, input first, of a network that tells `classes` classes apart."""
     return (
-        Layer("conv1", 3, 32, kernel=7, stride=2, size=32),
-        Layer("conv2", 32, 64, kernel=3, stride=2, size=16),
-        Layer("conv3", 64, 128, kernel=3, stride=2, size=8),
-        Layer("conv4", 128, 128, kernel=3, size=8),
-        Layer("fc5", 128 * 4 * 4, 256),
-        Layer("fc6", 256, 256),
-        Layer("logits", 256, classes),
+        LayerInfo("conv1", 3, 32, kernel=7, stride=2, size=32),
+        LayerInfo("conv2", 32, 64, kernel=3, stride=2, size=16),
+        LayerInfo("conv3", 64, 128, kernel=3, stride=2, size=8),
+        LayerInfo("conv4", 128, 128, kernel=3, size=8),
+        LayerInfo("fc5", 128 * 4 * 4, 256),
+        LayerInfo("fc6", 256, 256),
+        LayerInfo("logits", 256, classes),
     )
 
 
@@ -79,15 +79,15 @@ class MiniCNN(nn.Module):
         -------
         dict of Tensor: (n, channels, size, size) of a convolution, (n, channels) else
         """
-        found: dict[str, torch.Tensor] = {}
+        outputs: dict[str, torch.Tensor] = {}
         x = (x - 0.5) * 4
         for layer in self.layers.values():
             if layer.name == "fc5":
                 x = F.max_pool2d(x, 2).flatten(1)
             x = self.get_submodule(layer.name)(x)
             if layer.name in wanted:
-                found[layer.name] = x
-                if len(found) == len(wanted):
+                outputs[layer.name] = x
+                if len(outputs) == len(wanted):
                     break
             x = F.relu(x)
-        return found
+        return outputs

@@ -171,7 +171,7 @@ def test_a_line_of_text_says_where_to_start(texture, things, tmp_path):
     np.savez(tmp_path / "c.npz", mine=np.arange(3 * 256.0).reshape(3, 256))
 
     def start(text, generator=texture, n=5):
-        return initial.start(text, generator, n, rng=RNG(2))
+        return initial.initial_codes_of(text, generator, n, rng=RNG(2))
 
     np.testing.assert_array_equal(start("generator"), texture.initial_codes(5, rng=RNG(2)))
     np.testing.assert_array_equal(start("zeros"), np.zeros((5, 256)))

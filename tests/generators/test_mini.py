@@ -15,6 +15,7 @@ import torch
 import evolver.generators
 from evolver.errors import ConfigError, DataError, WeightsError
 from evolver.row_products import row_by_row
+from evolver.weights import hub
 from evolver.weights.read import read_weights
 
 NAMES = ("mini-texture", "mini-object")
@@ -167,7 +168,7 @@ def test_own_weights_are_taken_and_damaged_ones_refused(generator, tmp_path):
         evolver.generators.load(generator.name, weights=cut)
     with pytest.raises(WeightsError, match="cut short"):
         read_weights(cut, sha256=generator.sha256)
-    with pytest.raises(WeightsError, match="can be read"):
+    with pytest.raises(WeightsError, match="must be a file on this machine"):
         evolver.generators.load(generator.name, weights=tmp_path / "none")
     del tensors[last]
     cut.write_bytes(safetensors.torch.save(tensors))
@@ -178,7 +179,9 @@ def test_own_weights_are_taken_and_damaged_ones_refused(generator, tmp_path):
 def test_the_shipped_file_is_refused_when_changed(generator, monkeypatch, tmp_path):
     changed = tmp_path / "changed"
     changed.write_bytes(_shipped(generator.name).read_bytes() + b" ")
-    monkeypatch.setattr("evolver.generators.mini.shipped", lambda *_: changed)
+    monkeypatch.setattr(
+        hub, "find_file", lambda entry, **_: hub.WeightsLocation(changed, entry.sha256, "test")
+    )
     with pytest.raises(WeightsError, match=generator.sha256):
         evolver.generators.load(generator.name)
 

@@ -36,7 +36,7 @@ def test_the_golden_image_and_its_bytes(golden):
 
 def test_the_raw_output_before_it_is_cut_to_the_screen(golden):
     tensors, _ = read_weights(PARAMS)
-    plain = pggan.plain_names(tensors, path=PARAMS)
+    plain = pggan.pggan_names(tensors, path=PARAMS)
     net = pggan.outline(plain, path=PARAMS)
     net.load_state_dict(plain, assign=True)
     with torch.inference_mode():
@@ -78,7 +78,7 @@ def test_the_hubs_layout_draws_the_same(golden, tmp_path):
     z = z * torch.rsqrt((z * z).mean(dim=1, keepdim=True) + 1e-8)
     scaled = hub["layer0.weight"] * (math.sqrt(2) / math.sqrt(24 * 16))
     expected = F.conv2d(z[:, :, None, None], scaled, padding=3)
-    plain = pggan.plain_names(hub, path=path)
+    plain = pggan.pggan_names(hub, path=path)
     found = (z @ plain["layer0.weight"].T).view(-1, 24, 4, 4)
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
@@ -99,7 +99,7 @@ def test_the_layout_of_the_published_network():
         for k in range(9):
             tensors[f"output{k}.weight"] = torch.empty(3, channels[k], 1, 1)
             tensors[f"output{k}.bias"] = torch.empty(3)
-        plain = pggan.plain_names(tensors, path=PARAMS)
+        plain = pggan.pggan_names(tensors, path=PARAMS)
     net = pggan.outline(plain, path=PARAMS)
     assert {k: v.shape for k, v in net.state_dict().items()} == {
         k: v.shape for k, v in plain.items()

@@ -21,20 +21,25 @@ from hypothesis import strategies as st
 import evolver.generators
 from benchmarks import stylegan3_reference as reference
 from evolver.errors import ConfigError, DataError, WeightsError
-from evolver.generators.stylegan3 import Config, StyleGAN3, convert, load_network
-from evolver.generators.stylegan3.config import config_from, schedule
+from evolver.generators.stylegan3 import (
+    StyleGAN3,
+    StyleGAN3Settings,
+    convert_stylegan3,
+    load_network,
+)
 from evolver.generators.stylegan3.filters import lowpass
 from evolver.generators.stylegan3.network import SynthesisNetwork
 from evolver.generators.stylegan3.resampling import Activation, filtered_activation
+from evolver.generators.stylegan3.settings import schedule, settings_from
 from evolver.weights.safe_network import read_network
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "generators"
 TOLERANCE = 1e-5  # what was asked is 1e-4
 SMALL = {"z_dim": 24, "w_dim": 32, "img_resolution": 32, "channel_base": 1024}
 CONFIGS = {
-    "T": Config(**SMALL, channel_max=12),
-    "R": Config(**SMALL, channel_max=12, conv_kernel=1, use_radial_filters=True),
-    "classes": Config(
+    "T": StyleGAN3Settings(**SMALL, channel_max=12),
+    "R": StyleGAN3Settings(**SMALL, channel_max=12, conv_kernel=1, use_radial_filters=True),
+    "classes": StyleGAN3Settings(
         **{**SMALL, "img_resolution": 64}, channel_max=8, c_dim=5, num_layers=6, num_critical=1
     ),
 }
@@ -44,7 +49,7 @@ CONFIGS = {
 def golden(request, tmp_path_factory):
     """Return the converted file and the golden arrays of one configuration."""
     out = tmp_path_factory.mktemp("stylegan3") / f"{request.param}.safetensors"
-    convert(GOLDEN / f"stylegan3-{request.param}-tiny.pkl", out)
+    convert_stylegan3(GOLDEN / f"stylegan3-{request.param}-tiny.pkl", out)
     with np.load(GOLDEN / f"stylegan3-{request.param}-tiny.npz") as arrays:
         return out, dict(arrays)
 
@@ -95,7 +100,7 @@ def test_every_activation_is_the_golden_one(golden):
     with safetensors.safe_open(path, "pt") as file:
         about = json.loads(file.metadata()["evolver"])
         tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118  no dict
-    config = config_from(about["config"])
+    config = settings_from(about["config"])
     trace = {}
     ws = _torch(arrays["ws_psi0.7"][:1])
     SynthesisNetwork(config, tensors)(ws, trace)
@@ -120,7 +125,7 @@ def test_schedule_and_filters_are_those_in_the_official_file(golden):
     value, _ = read_network(GOLDEN / f"stylegan3-{path.stem}-tiny.pkl")
     kept = value["G_ema"].state["_modules"]["synthesis"].state["_modules"]
     tensors = safetensors.torch.load_file(path)
-    plan = schedule(config_from(value["G_ema"].state["_init_kwargs"]))
+    plan = schedule(settings_from(value["G_ema"].state["_init_kwargs"]))
     assert [layer.name for layer in plan.layers] == [k for k in kept if k != "input"]
     for layer in plan.layers:
         state = kept[layer.name].state
@@ -245,7 +250,7 @@ def test_the_activation_is_its_definition_and_so_are_its_slopes(layout):
 
 def test_many_channels_are_drawn_as_few_are():
     """More than the work of one part: parts must not see one another."""
-    layer = schedule(Config(img_resolution=256)).layers[12]
+    layer = schedule(StyleGAN3Settings(img_resolution=256)).layers[12]
     rng = np.random.default_rng(0)
     plan = Activation.make(
         rng.standard_normal(12), rng.standard_normal(12), up=2, down=2, before=layer.before,
@@ -339,7 +344,7 @@ def test_converting_again_gives_the_same_file(golden, tmp_path):
     path, _ = golden
     pickle = GOLDEN / f"stylegan3-{path.stem}-tiny.pkl"
     again = tmp_path / "deep" / "again.safetensors"
-    sha256 = convert(str(pickle), str(again))
+    sha256 = convert_stylegan3(str(pickle), str(again))
     assert again.read_bytes() == path.read_bytes()
     assert sha256 == hashlib.sha256(again.read_bytes()).hexdigest()
     with safetensors.safe_open(again, "pt") as file:
@@ -403,4 +408,4 @@ def test_weights_that_are_none_are_refused(golden, tmp_path):
 )
 def test_settings_that_contradict_are_refused(changed, says):
     with pytest.raises(WeightsError, match=says):
-        config_from({"img_resolution": 32} | changed)
+        settings_from({"img_resolution": 32} | changed)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F  # noqa: N812  the name every torch user knows it by
 
-from evolver.generators.winograd import convolution, pays, transforms
+from evolver.generators.stylegan3.winograd import convolution, pays, transforms
 
 WIDE = 128
 

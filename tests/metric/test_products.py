@@ -11,7 +11,7 @@ from torch import nn
 from evolver import generators
 from evolver.errors import ConfigError, DataError
 from evolver.generators.frozen import FrozenGenerator
-from evolver.generators.stylegan3.convert import convert
+from evolver.generators.stylegan3.convert import convert_stylegan3
 from evolver.metric import average as average_room
 from evolver.metric import products
 from evolver.metric.average import average
@@ -107,7 +107,7 @@ def test_fewer_directions_than_asked_for_have_a_slope():
 
 @pytest.mark.parametrize("name", ["mse", "mini:conv3", "mini:fc6"])
 def test_a_product_is_the_second_derivative_of_the_squared_distance(texture, code, name):
-    distance = distances.load(name)
+    distance = distances.load_distance(name)
     apart = squared_distance(texture, code, distance)
     times = products.product(texture, code, distance=distance)
     z0 = torch.tensor(code).float().requires_grad_()
@@ -121,7 +121,7 @@ def test_a_product_is_the_second_derivative_of_the_squared_distance(texture, cod
 
 def stylegan3(folder):
     out = folder / "face.safetensors"
-    convert(GOLDEN / "stylegan3-r-tiny.pkl", out)
+    convert_stylegan3(GOLDEN / "stylegan3-r-tiny.pkl", out)
     return generators.load("stylegan3", weights=out)
 
 
@@ -203,7 +203,7 @@ def test_lanczos_finds_the_leading_eigenvalues_of_the_dense_hessian(texture, cod
 
 
 def test_the_distance_of_two_images_is_what_the_metric_says_of_near_codes(texture, code):
-    distance = distances.load("mini:conv3")
+    distance = distances.load_distance("mini:conv3")
     values, vectors = products.directions(texture, code, k=3, distance=distance)
     apart = squared_distance(texture, code, distance)
     for value, axis in zip(values, vectors.T, strict=True):
@@ -214,7 +214,7 @@ def test_the_distance_of_two_images_is_what_the_metric_says_of_near_codes(textur
 
 def test_images_of_another_size_are_compared_by_a_network_too():
     w = drawn_matrix(d=6, size=80)
-    distance = distances.load("mini:conv1")
+    distance = distances.load_distance("mini:conv1")
     apart = squared_distance(linear(w, 80), np.zeros(6), distance)
     expected = torch.autograd.functional.hessian(apart, torch.zeros(6))
     got = products.dense(linear(w, 80), np.zeros(6), distance=distance)
@@ -359,13 +359,13 @@ def test_what_is_out_of_range_is_named(texture, code):
 )
 def test_a_distance_that_there_is_not_is_refused(name, message):
     with pytest.raises(ConfigError, match=message):
-        distances.load(name)
+        distances.load_distance(name)
 
 
 def test_a_distance_whose_package_is_missing_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "lpips", None)
     with pytest.raises(ConfigError, match="pip install lpips torchvision"):
-        distances.load("lpips-squeeze")
+        distances.load_distance("lpips-squeeze")
 
 
 class Head:

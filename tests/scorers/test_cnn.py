@@ -13,6 +13,7 @@ from scipy.signal import correlate2d
 
 import scorers
 from evolver.errors import ConfigError, DataError, WeightsError
+from evolver.weights import hub
 from scorers.mini import reference_images, scenes
 from scorers.mini.train import data
 
@@ -20,7 +21,7 @@ LAST = len(scenes.CLASSES) - 1
 
 
 def _file(name):
-    return Path(str(resources.files("scorers.mini") / "weights" / name))
+    return Path(str(resources.files("evolver.weights") / "mini" / name))
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +170,9 @@ def test_wrong_images_are_refused(images):
 def test_a_changed_file_is_refused(monkeypatch, tmp_path):
     changed = tmp_path / "changed"
     changed.write_bytes(_file("cnn.safetensors").read_bytes() + b" ")
-    monkeypatch.setattr("scorers.cnn.shipped", lambda *_: changed)
+    monkeypatch.setattr(
+        hub, "find_file", lambda entry, **_: hub.WeightsLocation(changed, entry.sha256, "test")
+    )
     with pytest.raises(WeightsError, match="must have sha256"):
         scorers.load("mini:fc5:0")
 
@@ -201,10 +204,7 @@ def test_it_tells_classes_apart_that_it_never_saw():
 
 
 def test_all_that_is_shipped_is_under_ten_megabytes():
-    folders = [
-        resources.files("scorers.mini") / "weights",
-        resources.files("evolver.weights") / "mini",
-    ]
-    sizes = [Path(str(f)).stat().st_size for folder in folders for f in folder.iterdir()]
+    folder = resources.files("evolver.weights") / "mini"
+    sizes = [Path(str(f)).stat().st_size for f in folder.iterdir()]
     assert len(sizes) == 4
     assert sum(sizes) < 10_000_000

@@ -63,14 +63,14 @@ def test_wrong_arguments_are_refused():
     with pytest.raises(DataError, match="finite"):
         scenes.render(0, np.full((1, _D), np.nan))
     with pytest.raises(ConfigError, match="zebra"):
-        scenes.sample(3, rng=np.random.default_rng(0), classes=["zebra"])
+        scenes.sample_scenes(3, rng=np.random.default_rng(0), classes=["zebra"])
     with pytest.raises(DataError, match="at least 1"):
-        scenes.sample(0, rng=np.random.default_rng(0))
+        scenes.sample_scenes(0, rng=np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("n", [1, len(scenes.CLASSES), 150])
 def test_a_sample_is_balanced_and_is_what_render_draws(n):
-    images, labels, factors = scenes.sample(n, rng=np.random.default_rng(3))
+    images, labels, factors = scenes.sample_scenes(n, rng=np.random.default_rng(3))
     counts = np.bincount(labels, minlength=len(scenes.CLASSES))
     assert counts.max() - counts.min() <= 1
     for k in range(0, n, 40):

@@ -9,9 +9,8 @@ import torch
 
 import evolver.generators
 from evolver.errors import WeightsError
-from evolver.generators import mini
 from evolver.weights import hub
-from evolver.weights.catalogue import KNOWN
+from evolver.weights.catalogue import CALIBRATION, CNN, KNOWN
 from tests.generators import recipe
 from tests.weights.hub_server import COMMIT, ask, serving
 
@@ -45,13 +44,13 @@ def test_a_generator_is_loaded_from_the_hub_and_then_from_the_cache(
     assert again.sha256 == generator.sha256
     np.testing.assert_array_equal(again.render(recipe.codes("norm1").astype(float)), image)
     assert len(server.gets()) == 1
-    assert hub.here(hub.known("deepsim-norm1")[0]).path.read_bytes() == weights
+    assert hub.local_weights(hub.known_files("deepsim-norm1")[0]).path.read_bytes() == weights
 
 
 def test_a_connection_that_breaks_is_taken_up_where_it_broke(server, weights):
     server.break_after = 1_000_000
     told = []
-    found = hub.find("deepsim-norm1", progress=lambda *said: told.append(said))
+    found = hub.find_weights("deepsim-norm1", progress=lambda *said: told.append(said))
     assert found.path.read_bytes() == weights
     (_, _, first), (_, _, second) = server.gets()
     assert first is None
@@ -72,19 +71,19 @@ def test_a_revision_and_another_repository_are_what_is_asked_for(server, weights
         f"/somebody/nets/resolve/{COMMIT}/deep/own.bin"
     }
     with pytest.raises(WeightsError, match="absent"):
-        hub.find("deepsim-norm1", revision="absent")
+        hub.find_weights("deepsim-norm1", revision="absent")
 
 
 def test_what_is_not_as_the_hub_said_is_refused_and_removed(server):
     server.said_digest[FILE] = "ab" * 32
     with pytest.raises(WeightsError, match="must have sha256 " + "ab" * 32):
         evolver.generators.load("deepsim-norm1")
-    found = hub.find("deepsim-norm1")
+    found = hub.find_weights("deepsim-norm1")
     with pytest.raises(WeightsError, match="It was removed: fetch it again"):
         hub.check_digest(found)
     assert not found.path.exists()
     server.said_digest.clear()
-    assert hub.check_digest(hub.find("deepsim-norm1"))
+    assert hub.check_digest(hub.find_weights("deepsim-norm1"))
 
 
 @pytest.mark.parametrize("how", ["offline", "gone", "no such file", "failing", "forbidden"])
@@ -107,7 +106,7 @@ def test_a_file_that_cannot_be_had_is_named_with_its_places(server, monkeypatch,
         str(tmp_path / "data" / "evolver" / "weights" / FILE),
     ):
         assert part in str(caught.value)
-    assert hub.here(hub.known("deepsim-norm1")[0]) is None
+    assert hub.local_weights(hub.known_files("deepsim-norm1")[0]) is None
     if how == "offline":
         assert not server.asked
 
@@ -117,33 +116,36 @@ def test_a_file_put_there_by_hand_is_used_without_asking(server, weights, tmp_pa
     there.parent.mkdir(parents=True)
     there.write_bytes(weights)
     assert evolver.generators.load("deepsim-norm1").image_size == 240
-    assert hub.find("deepsim-norm1").source == "put there by hand"
+    assert hub.find_weights("deepsim-norm1").source == "put there by hand"
     assert not server.asked
 
 
 def test_odd_places_are_refused(server, tmp_path):
     for odd in ("nowhere.pt", "a/b", "a/b:c:d", "a/../b:c d", str(tmp_path / "x.pt")):
         with pytest.raises(WeightsError, match="is neither"):
-            hub.find("deepsim-norm1", odd)
+            hub.find_weights("deepsim-norm1", odd)
     with pytest.raises(WeightsError, match="no weights of its own"):
-        hub.find("somebodys")
+        hub.find_weights("somebodys")
     assert not server.asked
 
 
-def test_the_catalogue_names_every_built_in_generator_and_the_pinned_digests():
-    assert {entry.generator for entry in KNOWN} == set(evolver.generators.BUILTIN)
-    for name, (file, digest) in mini.SHIPPED.items():
-        (entry,) = hub.known(name)
-        assert (entry.filename, entry.sha256) == (file, digest)
-        found = hub.find(name)
-        assert hub.check_digest(found) == digest
-        assert found.path.stat().st_size == entry.size
+def test_the_catalogue_names_every_built_in_generator_and_what_is_shipped():
+    assert {entry.network for entry in KNOWN} == set(evolver.generators.BUILTIN)
+    shipped = [entry for entry in (*KNOWN, CNN, CALIBRATION) if entry.shipped]
+    paths = set()
+    for entry in shipped:
+        location = hub.find_file(entry)
+        assert location.path.name == entry.filename
+        assert hub.check_digest(location) == entry.sha256
+        assert location.path.stat().st_size == entry.size
+        paths.add(location.path)
+    assert paths == set(location.path.parent.iterdir())
 
 
 def test_without_the_hubs_client_the_message_says_so(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     monkeypatch.setattr(hub, "user_data_path", lambda name: tmp_path / name)
     with pytest.raises(WeightsError, match="the package huggingface_hub is needed"):
-        hub.find("deepsim-norm1")
+        hub.find_weights("deepsim-norm1")
     assert not hub.offline()
-    assert hub.find("mini-object").path.is_file()
+    assert hub.find_weights("mini-object").path.is_file()

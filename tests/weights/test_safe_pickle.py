@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evolver.errors import WeightsError
-from evolver.generators.stylegan3 import convert
+from evolver.generators.stylegan3 import convert_stylegan3
 from evolver.weights.safe_network import Module, NumpyArray, parse_network, tensors
 from evolver.weights.safe_pickle import PickleError, read_pickle
 from tests.soak import share
@@ -304,9 +304,9 @@ def test_what_cannot_be_converted_leaves_no_file(tmp_path):
     ):
         source.write_bytes(content)
         with pytest.raises(WeightsError, match=says):
-            convert(source, out)
+            convert_stylegan3(source, out)
     with pytest.raises(WeightsError, match="can be read"):
-        convert(tmp_path / "none.pkl", out)
+        convert_stylegan3(tmp_path / "none.pkl", out)
     assert [p.name for p in tmp_path.iterdir()] == ["a.pkl"]
 
 
@@ -319,7 +319,7 @@ def test_settings_that_grow_are_refused(tmp_path):
     kwargs = table(img_resolution=grown)
     source.write_bytes(whole(table(G_ema=module(_init_args=b")", _init_kwargs=kwargs))))
     with pytest.raises(WeightsError, match="settings"):
-        convert(source, tmp_path / "a.safetensors")
+        convert_stylegan3(source, tmp_path / "a.safetensors")
 
 
 def test_pairs_of_attacks_are_refused():

@@ -3,7 +3,6 @@
 Knows both files. Knows nothing of arithmetic. The settings travel in the header of the
 safetensors file, as JSON, so that one digest names weights and settings together.
 """
-# pyright: basic
 
 from __future__ import annotations
 
@@ -13,7 +12,7 @@ import os
 import struct
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -23,9 +22,9 @@ import torch
 from safetensors import SafetensorError
 
 from evolver.errors import WeightsError
-from evolver.generators.stylegan3.config import Config, config_from, expected
+from evolver.generators.stylegan3.settings import StyleGAN3Settings, expected, settings_from
 from evolver.weights.read import read_bytes
-from evolver.weights.safe_network import Array, Module, read_network, tensors
+from evolver.weights.safe_network import Module, StoredArray, read_network, tensors
 
 FORMAT = "stylegan3-1"
 """What the header of a converted file says it is."""
@@ -33,7 +32,7 @@ _ENTRY = "evolver"
 _LONGEST_HEADER = 1 << 20
 
 
-def convert(path: str | Path, out: str | Path) -> str:
+def convert_stylegan3(path: str | Path, out: str | Path) -> str:
     """Convert the moving-average generator in an official StyleGAN3 pickle.
 
     Nothing in the pickle is run; see `evolver.weights.safe_pickle`.
@@ -50,39 +49,41 @@ def convert(path: str | Path, out: str | Path) -> str:
     Raises
     ------
     WeightsError
-        The pickle cannot be read, holds what is not allowed, or is of another
-        network; or `out` cannot be written.
+        The pickle cannot be read, holds what is not allowed, or is of another network; or `out`
+        cannot be written.
     """
     path, out = Path(path), Path(out)
     value, content = read_network(path)
-    generator = value.get("G_ema") if isinstance(value, dict) else None
+    networks = cast("dict[str, object]", value) if isinstance(value, dict) else {}
+    generator = networks.get("G_ema")
     if not isinstance(generator, Module) or generator.class_name != "Generator":
         raise WeightsError(f"{path} must hold a Generator called G_ema, as StyleGAN3's do")
     if not isinstance(given := generator.state.get("_init_args"), tuple) or given:
         raise WeightsError(f"{path} must hold its settings by name")
-    config = config_from(generator.state.get("_init_kwargs"))
-    found = tensors(generator, at_most=len(content))
-    _check(config, found, path)
+    settings = settings_from(generator.state.get("_init_kwargs"))
+    weights = tensors(generator, at_most=len(content))
+    _check(settings, weights, path)
     about = {
         "format": FORMAT,
-        "config": msgspec.to_builtins(config),
+        "config": msgspec.to_builtins(settings),
         "source_sha256": hashlib.sha256(content).hexdigest(),
     }
     # One entry: the order of several is anybody's, and the digest must not depend on it.
     header = {_ENTRY: json.dumps(about, sort_keys=True)}
     written = safetensors.numpy.save(
-        {k: np.array(found[k], np.float32, order="C") for k in sorted(found)}, metadata=header
+        {k: np.array(weights[k], np.float32, order="C") for k in sorted(weights)},
+        metadata=header,
     )
     _replace(out, written)
     return hashlib.sha256(written).hexdigest()
 
 
-def read_converted(path: Path) -> tuple[Config, dict[str, torch.Tensor], str]:
-    """Read what `convert` wrote.
+def read_converted(path: Path) -> tuple[StyleGAN3Settings, dict[str, torch.Tensor], str]:
+    """Read what `convert_stylegan3` wrote.
 
     Returns
     -------
-    config : the network's settings
+    settings : the network's settings
     tensors : its weights, float32
     sha256 : of the file
 
@@ -103,13 +104,13 @@ def read_converted(path: Path) -> tuple[Config, dict[str, torch.Tensor], str]:
             f"{path} must be a converted StyleGAN3 generator, format {FORMAT!r}; "
             f"found {str(about.get('format'))[:80]!r}"
         )
-    config = config_from(about.get("config"))
+    settings = settings_from(about.get("config"))
     try:
-        found = safetensors.torch.load(content)
+        weights = safetensors.torch.load(content)
     except (SafetensorError, KeyError) as error:  # a dtype torch lacks is a KeyError
         raise WeightsError(f"weights must be a safetensors file; {path}: {error}") from error
-    _check(config, {k: v.numpy() for k, v in found.items()}, path)
-    return config, found, hashlib.sha256(content).hexdigest()
+    _check(settings, {k: v.numpy() for k, v in weights.items()}, path)
+    return settings, weights, hashlib.sha256(content).hexdigest()
 
 
 def _about(content: bytes, path: Path) -> dict[str, Any]:
@@ -122,19 +123,19 @@ def _about(content: bytes, path: Path) -> dict[str, Any]:
         about = json.loads(header["__metadata__"][_ENTRY])
     except (KeyError, TypeError, ValueError, RecursionError):
         return {}
-    return about if isinstance(about, dict) else {}
+    return cast("dict[str, Any]", about) if isinstance(about, dict) else {}
 
 
-def _check(config: Config, found: dict[str, Array], path: Path) -> None:
+def _check(settings: StyleGAN3Settings, weights: dict[str, StoredArray], path: Path) -> None:
     """Raise `WeightsError` unless the tensors are those of a network with these settings."""
-    wanted, shapes = dict(expected(config)), {k: v.shape for k, v in found.items()}
+    wanted, shapes = dict(expected(settings)), {k: v.shape for k, v in weights.items()}
     if wanted != shapes:
-        odd = sorted(set(wanted.items()) ^ set(shapes.items()))
+        differences = sorted(set(wanted.items()) ^ set(shapes.items()))
         raise WeightsError(
             f"{path} must hold the tensors of its settings, by name and shape; it differs in "
-            f"{odd[:4]}{' and more' if len(odd) > 4 else ''}"
+            f"{differences[:4]}{' and more' if len(differences) > 4 else ''}"
         )
-    for name, value in found.items():
+    for name, value in weights.items():
         if not np.issubdtype(value.dtype, np.floating) or not np.isfinite(value).all():
             raise WeightsError(f"{path} must hold finite numbers; {name} does not")
         if name.endswith("magnitude_ema") and not value > 0:

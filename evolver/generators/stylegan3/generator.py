@@ -3,7 +3,6 @@
 Knows its network, and how a code becomes styles: as z, as w, or as a w for each layer. Knows
 nothing of scores, screens or seeds.
 """
-# pyright: basic
 
 from __future__ import annotations
 
@@ -22,7 +21,7 @@ from evolver.weights.read import chosen_device
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from evolver.generators.stylegan3.config import Config
+    from evolver.generators.stylegan3.settings import StyleGAN3Settings
     from evolver.types import Codes
 
 LATENTS = ("z", "w", "w+")
@@ -33,7 +32,7 @@ class StyleGAN3(torch.nn.Module):
 
     Parameters
     ----------
-    config : the network's settings
+    settings : the network's settings
     tensors : its weights, on the device it runs on
     latent : what a code is. "z": what the mapping network takes. "w": one style for all layers.
         "w+": a style for each layer, one after another
@@ -52,7 +51,7 @@ class StyleGAN3(torch.nn.Module):
 
     def __init__(
         self,
-        config: Config,
+        settings: StyleGAN3Settings,
         tensors: dict[str, torch.Tensor],
         *,
         latent: str = "z",
@@ -62,7 +61,7 @@ class StyleGAN3(torch.nn.Module):
         transform: Sequence[Sequence[float]] | None = None,
     ) -> None:
         super().__init__()
-        rows = config.num_ws
+        rows = settings.num_ws
         _must(latent in LATENTS, "latent", f"one of {', '.join(LATENTS)}", latent)
         _must(_is_number(truncation), "truncation", "a finite number", truncation)
         _must(
@@ -71,20 +70,20 @@ class StyleGAN3(torch.nn.Module):
             f"a whole number, 0 to {rows}",
             cutoff,
         )
-        self.config, self.latent, self.truncation = config, latent, float(truncation)
+        self.settings, self.latent, self.truncation = settings, latent, float(truncation)
         self.cutoff = rows if cutoff is None else cutoff
-        self.d = {"z": config.z_dim, "w": config.w_dim, "w+": rows * config.w_dim}[latent]
+        self.d = {"z": settings.z_dim, "w": settings.w_dim, "w+": rows * settings.w_dim}[latent]
         placed = {name: value.float() for name, value in tensors.items()}
         self._device = placed["mapping.w_avg"].device
-        self._label = _one_hot(label, config.c_dim, self._device)
+        self._label = _one_hot(label, settings.c_dim, self._device)
         with torch.no_grad():
-            self._mapping = MappingNetwork(config, placed)
-            self._synthesis = SynthesisNetwork(config, placed, _plane(transform))
+            self._mapping = MappingNetwork(settings, placed)
+            self._synthesis = SynthesisNetwork(settings, placed, _plane(transform))
 
     def styles(self, z: torch.Tensor) -> torch.Tensor:
         """Return truncated styles, (n, num_ws, w_dim), from z, (n, z_dim)."""
         label = None if self._label is None else self._label.expand(len(z), -1)
-        w = self._mapping(z, label)[:, None].expand(-1, self.config.num_ws, -1)
+        w = self._mapping(z, label)[:, None].expand(-1, self.settings.num_ws, -1)
         if self.truncation == 1 or self.cutoff == 0:
             return w
         near = torch.lerp(self._mapping.w_avg, w[:, : self.cutoff], self.truncation)
@@ -101,7 +100,7 @@ class StyleGAN3(torch.nn.Module):
         DataError
             `ws` has another shape.
         """
-        rows, width = self.config.num_ws, self.config.w_dim
+        rows, width = self.settings.num_ws, self.settings.w_dim
         if ws.ndim != 3 or tuple(ws.shape[1:]) != (rows, width):
             raise DataError(f"ws must have shape (n, {rows}, {width}); got {tuple(ws.shape)}")
         return self._synthesis(ws)
@@ -111,9 +110,9 @@ class StyleGAN3(torch.nn.Module):
         if self.latent == "z":
             ws = self.styles(codes)
         elif self.latent == "w":
-            ws = codes[:, None].expand(-1, self.config.num_ws, -1)
+            ws = codes[:, None].expand(-1, self.settings.num_ws, -1)
         else:
-            ws = codes.view(-1, self.config.num_ws, self.config.w_dim)
+            ws = codes.view(-1, self.settings.num_ws, self.settings.w_dim)
         return (self.draw(ws) / 2 + 0.5).clamp(0, 1)
 
     @torch.no_grad()
@@ -122,10 +121,10 @@ class StyleGAN3(torch.nn.Module):
 
         Standard normal z; in "w" and "w+" the truncated styles of such.
         """
-        z = rng.standard_normal((n, self.config.z_dim))
+        z = rng.standard_normal((n, self.settings.z_dim))
         if self.latent == "z":
             return z
-        ws = self.styles(torch.from_numpy(z.astype(np.float32)).to(self._device))
+        ws = self.styles(torch.as_tensor(z.astype(np.float32)).to(self._device))
         ws = ws[:, 0] if self.latent == "w" else ws.reshape(n, self.d)
         return ws.cpu().numpy().astype(np.float64)
 
@@ -146,9 +145,9 @@ def load_network(
         The file is missing, or is no converted generator.
     """
     chosen = chosen_device(device)
-    config, tensors, sha256 = read_converted(Path(weights))
+    settings, tensors, sha256 = read_converted(Path(weights))
     placed = {name: value.to(chosen) for name, value in tensors.items()}
-    return StyleGAN3(config, placed, **options), sha256
+    return StyleGAN3(settings, placed, **options), sha256
 
 
 def stylegan3(
@@ -180,13 +179,13 @@ def stylegan3(
         label=label,
         transform=transform,
     )
-    width = net.config.w_dim
-    parts = {f"w{k}": (k * width, (k + 1) * width) for k in range(net.config.num_ws)}
+    width = net.settings.w_dim
+    parts = {f"w{k}": (k * width, (k + 1) * width) for k in range(net.settings.num_ws)}
     return FrozenGenerator(
         "stylegan3",
         net,
         d=net.d,
-        image_size=net.config.img_resolution,
+        image_size=net.settings.img_resolution,
         sha256=sha256,
         device=chosen_device(device),
         chunk=chunk,
@@ -218,7 +217,7 @@ def _plane(transform: Any) -> torch.Tensor | None:  # noqa: ANN401  from a sessi
         "three rows of three finite numbers, the last 0 0 1",
         transform,
     )
-    return torch.from_numpy(matrix.astype(np.float32))
+    return torch.as_tensor(matrix.astype(np.float32))
 
 
 def _is_whole(value: object) -> bool:
@@ -229,6 +228,6 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e6
 
 
-def _must(good: bool, name: str, rule: str, found: object) -> None:  # noqa: FBT001  a check
+def _must(good: bool, name: str, rule: str, value: object) -> None:  # noqa: FBT001  a check
     if not good:
-        raise ConfigError(f"stylegan3's {name} must be {rule}; found {found!r}")
+        raise ConfigError(f"stylegan3's {name} must be {rule}; got {value!r}")

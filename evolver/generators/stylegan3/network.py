@@ -7,7 +7,6 @@ Modulation and demodulation scale the channels that go into a convolution and co
 here the images are scaled, and one set of weights serves all of them; the style is brought to
 unit size image by image, so that no image depends on its company.
 """
-# pyright: basic
 
 from __future__ import annotations
 
@@ -17,9 +16,10 @@ from math import pi, sqrt
 import torch
 from torch.nn import functional as F  # noqa: N812  the name every torch user knows it by
 
-from evolver.generators.stylegan3.config import Config, Layer, schedule
 from evolver.generators.stylegan3.resampling import Activation, filtered_activation
-from evolver.generators.winograd import convolution
+from evolver.generators.stylegan3.settings import StyleGAN3Settings, SynthesisLayer, schedule
+from evolver.generators.stylegan3.winograd import convolution
+from evolver.tensors import vector_norm
 
 Tensors = Mapping[str, torch.Tensor]
 _EPSILON = 1e-8
@@ -28,14 +28,14 @@ _EPSILON = 1e-8
 class MappingNetwork:
     """Codes z, and a label, to styles w."""
 
-    def __init__(self, config: Config, tensors: Tensors) -> None:
+    def __init__(self, settings: StyleGAN3Settings, tensors: Tensors) -> None:
         self.w_avg = tensors["mapping.w_avg"]
-        rate = config.mapping_kwargs.lr_multiplier
+        rate = settings.mapping_kwargs.lr_multiplier
         self._full = [
             _dense(tensors, f"mapping.fc{i}", rate)
-            for i in range(config.mapping_kwargs.num_layers)
+            for i in range(settings.mapping_kwargs.num_layers)
         ]
-        self._embed = _dense(tensors, "mapping.embed", 1.0) if config.c_dim else None
+        self._embed = _dense(tensors, "mapping.embed", 1.0) if settings.c_dim else None
 
     def __call__(self, z: torch.Tensor, label: torch.Tensor | None) -> torch.Tensor:
         """Return w, (n, w_dim), from z, (n, z_dim), and a label, (n, c_dim) or None."""
@@ -52,19 +52,22 @@ class SynthesisNetwork:
 
     Parameters
     ----------
-    config : the network's settings
+    settings : the network's settings
     tensors : its weights, float32, on the device it runs on
     transform : (3, 3) what is done to the plane on which everything is drawn; the network's own
         when None
     """
 
     def __init__(
-        self, config: Config, tensors: Tensors, transform: torch.Tensor | None = None
+        self,
+        settings: StyleGAN3Settings,
+        tensors: Tensors,
+        transform: torch.Tensor | None = None,
     ) -> None:
-        plan = schedule(config)
-        self._input = _Input(config, tensors, transform)
-        self.layers = tuple(_Layer(layer, config, tensors) for layer in plan.layers)
-        self._scale = config.output_scale
+        plan = schedule(settings)
+        self._input = _Input(settings, tensors, transform)
+        self.layers = tuple(_Layer(layer, settings, tensors) for layer in plan.layers)
+        self._scale = settings.output_scale
 
     def __call__(
         self, ws: torch.Tensor, trace: dict[str, torch.Tensor] | None = None
@@ -90,9 +93,9 @@ class _Input:
     """The plane waves that an image grows from, moved and turned as the style says."""
 
     def __init__(
-        self, config: Config, tensors: Tensors, transform: torch.Tensor | None
+        self, settings: StyleGAN3Settings, tensors: Tensors, transform: torch.Tensor | None
     ) -> None:
-        plan, key = schedule(config), "synthesis.input."
+        plan, key = schedule(settings), "synthesis.input."
         self._affine = _dense(tensors, f"{key}affine", 1.0)
         own = tensors[f"{key}transform"]
         self._transform = own if transform is None else transform.to(own)
@@ -108,16 +111,17 @@ class _Input:
     def __call__(self, w: torch.Tensor) -> torch.Tensor:
         """Return features (n, c, h, w) from styles (n, w_dim)."""
         t = F.linear(w, *self._affine)
-        t = t / torch.linalg.vector_norm(t[:, :2], dim=1, keepdim=True)
+        t = t / vector_norm(t[:, :2], dim=1, keepdim=True)
         c, s, x, y = t.unbind(1)
-        one, zero = torch.ones_like(c), torch.zeros_like(c)
-        turn = torch.stack([c, -s, zero, s, c, zero, zero, zero, one], 1).view(-1, 3, 3)
-        move = torch.stack([one, zero, -x, zero, one, -y, zero, zero, one], 1).view(-1, 3, 3)
+        ones, zeros = torch.ones_like(c), torch.zeros_like(c)
+        turn = torch.stack([c, -s, zeros, s, c, zeros, zeros, zeros, ones], 1).view(-1, 3, 3)
+        move = torch.stack([ones, zeros, -x, zeros, ones, -y, zeros, zeros, ones], 1)
+        move = move.view(-1, 3, 3)
         moved = turn @ move @ self._transform
         phases = self._phases + (self._freqs @ moved[:, :2, 2:])[:, :, 0]
         freqs = self._freqs @ moved[:, :2, :2]
         # A wave that was zoomed out of what the grid can hold is faded before it aliases.
-        length = torch.linalg.vector_norm(freqs, dim=2)
+        length = vector_norm(freqs, dim=2)
         fade = (length - self._cutoff) / (self._rate / 2 - self._cutoff)
         height = (1 - fade).clamp(0, 1)
         waves = torch.einsum("hwk,nck->nhwc", self._grid, freqs) + phases[:, None, None]
@@ -128,12 +132,14 @@ class _Input:
 class _Layer:
     """Modulated convolution, bias, and activation between filters."""
 
-    def __init__(self, plan: Layer, config: Config, tensors: Tensors) -> None:
+    def __init__(
+        self, plan: SynthesisLayer, settings: StyleGAN3Settings, tensors: Tensors
+    ) -> None:
         self.plan, key = plan, f"synthesis.{plan.name}."
         self._affine = _dense(tensors, f"{key}affine", 1.0)
         self._gain = float(tensors[f"{key}magnitude_ema"].double().rsqrt())
         self._bias = tensors[f"{key}bias"]
-        self._clamp = config.conv_clamp
+        self._clamp = settings.conv_clamp
         weight = tensors[f"{key}weight"]
         if plan.rgb:
             self._weight = weight * (self._gain / sqrt(plan.in_channels))
@@ -149,7 +155,7 @@ class _Layer:
             before=plan.before,
             size=plan.in_size + plan.kernel - 1,
             out=plan.out_size,
-            clamp=config.conv_clamp,
+            clamp=settings.conv_clamp,
             device=weight.device,
         )
 

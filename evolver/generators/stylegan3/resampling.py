@@ -13,7 +13,6 @@ three or four separable ones (its singular vectors), exact to 1e-6 of the larges
 Slopes, in either direction, are of the same kind, so they cost as little; what is between the
 filters is made again for them instead of being kept, which would take gigabytes.
 """
-# pyright: basic
 
 from __future__ import annotations
 
@@ -26,6 +25,8 @@ import torch
 from numpy.typing import NDArray
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812  the name every torch user knows it by
+
+from evolver.tensors import applied
 
 Filter: TypeAlias = NDArray[np.float64]
 
@@ -114,21 +115,6 @@ class Activation:
         fall = [(sqrt(2) * rows, columns) for rows, columns in fall]
         between = (out - 1) * down + len(fall[0][0])
 
-        def ups(filter_: tuple[Filter, Filter], rate: int, zeros: int) -> tuple[Band, Band]:
-            sizes = (rate * ceil(_UP_ROWS / rate), rate * ceil(_UP_COLUMNS / rate))
-            rows, columns = (
-                up_band(f, rate, zeros, n, device) for f, n in zip(filter_, sizes, strict=True)
-            )
-            return rows, columns
-
-        def downs(filter_: tuple[Filter, Filter], rate: int, first: int) -> tuple[Band, Band]:
-            sizes = (_DOWN_ROWS, _DOWN_COLUMNS)
-            rows, columns = (
-                down_band(f, rate, first, n, device)
-                for f, n in zip(filter_, sizes, strict=True)
-            )
-            return rows, columns
-
         # A transposed matrix of either kind is one of the other, its filter turned round.
         back = [(rows[::-1], columns[::-1]) for rows, columns in fall]
         return cls(
@@ -136,15 +122,15 @@ class Activation:
                 size,
                 between,
                 out,
-                (ups((rise, rise), up, before),),
-                tuple(downs(f, down, 0) for f in fall),
+                (_up_bands((rise, rise), up, before, device),),
+                tuple(_down_bands(pair, down, 0, device) for pair in fall),
             ),
             Resampler(
                 out,
                 between,
                 size,
-                tuple(ups(f, down, len(fall[0][0]) - 1) for f in back),
-                (downs((rise[::-1], rise[::-1]), up, before - len(rise) + 1),),
+                tuple(_up_bands(pair, down, len(fall[0][0]) - 1, device) for pair in back),
+                (_down_bands((rise[::-1], rise[::-1]), up, before - len(rise) + 1, device),),
             ),
             clamp / sqrt(2),
         )
@@ -190,8 +176,29 @@ def down_band(filter_: Filter, down: int, first: int, rows: int, device: torch.d
     return Band(_tensor(matrix, device), rows * down, first)
 
 
+def _up_bands(
+    pair: tuple[Filter, Filter], rate: int, zeros: int, device: torch.device
+) -> tuple[Band, Band]:
+    """Return upsampling by filters along rows and along columns."""
+    rows, columns = (rate * ceil(samples / rate) for samples in (_UP_ROWS, _UP_COLUMNS))
+    return (
+        up_band(pair[0], rate, zeros, rows, device),
+        up_band(pair[1], rate, zeros, columns, device),
+    )
+
+
+def _down_bands(
+    pair: tuple[Filter, Filter], rate: int, first: int, device: torch.device
+) -> tuple[Band, Band]:
+    """Return decimation by filters along rows and along columns."""
+    return (
+        down_band(pair[0], rate, first, _DOWN_ROWS, device),
+        down_band(pair[1], rate, first, _DOWN_COLUMNS, device),
+    )
+
+
 def _tensor(matrix: Filter, device: torch.device) -> torch.Tensor:
-    return torch.from_numpy(matrix.astype(np.float32)).to(device)
+    return torch.as_tensor(matrix.astype(np.float32)).to(device)
 
 
 def filtered_activation(x: torch.Tensor, plan: Activation) -> torch.Tensor:
@@ -207,7 +214,7 @@ def filtered_activation(x: torch.Tensor, plan: Activation) -> torch.Tensor:
     -------
     (n, c, h', w') float32
     """
-    return _FilteredActivation.apply(x, plan)  # pyright: ignore[reportReturnType]
+    return applied(_FilteredActivation, x, plan)
 
 
 class _FilteredActivation(torch.autograd.Function):
@@ -227,7 +234,10 @@ class _FilteredActivation(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None]:  # noqa: ANN401
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any,  # noqa: ANN401
+        *grad_outputs: Any,  # noqa: ANN401
+    ) -> tuple[torch.Tensor, None]:
         """Return the transposed derivative at x, applied to a slope of the output."""
         plan: Activation = ctx.plan
 
@@ -241,7 +251,7 @@ class _FilteredActivation(torch.autograd.Function):
 
         (x,) = ctx.saved_tensors
         plans = (plan.forward, plan.transposed)
-        return _by_parts(steps, plan.transposed, plans, x, grads[0]), None
+        return _by_parts(steps, plan.transposed, plans, x, grad_outputs[0]), None
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> torch.Tensor:  # noqa: ANN401

@@ -1,7 +1,7 @@
 """The built-in world: colour scenes drawn from (class, factors), without torch.
 
-``sample`` draws scenes at random, ``render`` given ones, ``CLASSES`` names the kinds. Knows
-arrays and one random stream handed to it. Knows nothing of networks, files or clocks.
+``sample_scenes`` draws scenes at random, ``render`` given ones, ``CLASSES`` names the kinds.
+Knows arrays and one random stream handed to it. Knows nothing of networks, files or clocks.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _DRAW = {
 }
 _CHUNK = 16  # scenes drawn together: their planes stay in the processor's cache
 
-__all__ = ["CLASSES", "FACTORS", "OBJECTS", "SIZE", "render", "sample"]
+__all__ = ["CLASSES", "FACTORS", "OBJECTS", "SIZE", "render", "sample_scenes"]
 
 
 def render(class_index: int, factors: NDArray[np.float64]) -> Images:
@@ -63,7 +63,7 @@ def render(class_index: int, factors: NDArray[np.float64]) -> Images:
     return images
 
 
-def sample(
+def sample_scenes(
     n: int, *, rng: np.random.Generator, classes: Sequence[str] | None = None
 ) -> tuple[Images, NDArray[np.int64], NDArray[np.float64]]:
     """Draw n random scenes, the classes as balanced as n allows, in random order.

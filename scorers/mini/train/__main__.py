@@ -3,8 +3,6 @@
 The composition: arguments, files, clock and log. Each stage writes its file when it ends, and a
 later stage reads what an earlier one wrote, so that a run cut short goes on with ``--only``.
 """
-# pyright: basic, reportCallIssue=false, reportOperatorIssue=false, reportArgumentType=false
-# torch types the children of a Module as Tensor or Module: every call of one would be an error.
 
 from __future__ import annotations
 
@@ -101,17 +99,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
         started = time.monotonic()
         threads = chosen.threads or STAGES[stage]
         torch.set_num_threads(threads)
-        found = _stage(stage, chosen.out, seed=chosen.seed, effort=effort)
-        found["minutes"] = round((time.monotonic() - started) / 60, 2)
+        figures_of_stage = _stage(stage, chosen.out, seed=chosen.seed, effort=effort)
+        figures_of_stage["minutes"] = round((time.monotonic() - started) / 60, 2)
         kept = chosen.out / "figures.json"
-        figures_so_far = json.loads(kept.read_text()) if kept.exists() else {}
-        figures_so_far[stage] = found | {
+        figures_so_far: dict[str, object] = (
+            json.loads(kept.read_text()) if kept.exists() else {}
+        )
+        figures_so_far[stage] = figures_of_stage | {
             "seed": chosen.seed,
             "threads": threads,
             "torch": torch.__version__,
         }
         kept.write_text(json.dumps(figures_so_far, indent=2) + "\n")
-        _log.info("%s: %s", stage, {k: v for k, v in found.items() if k != "accuracy_by_class"})
+        _log.info(
+            "%s: %s",
+            stage,
+            {k: v for k, v in figures_of_stage.items() if k != "accuracy_by_class"},
+        )
     for file in sorted(chosen.out.glob("*.safetensors")):
         content = file.read_bytes()
         _log.info(

@@ -5,19 +5,19 @@ by a linear read-out thrown away afterwards, for the scene's factors and an 8 x 
 with 256 units and nothing but classes to tell apart it would forget position, light and colour,
 which 4,096 units trained on photographs keep, and a generator could not draw from it.
 """
-# pyright: basic, reportCallIssue=false, reportOperatorIssue=false, reportArgumentType=false
-# torch types the children of a Module as Tensor or Module: every call of one would be an error.
 
 from __future__ import annotations
 
 import logging
 import time
+from typing import cast
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
+from evolver.tensors import channels_last, descend, seed_torch
 from scorers.mini import scenes
 from scorers.mini.network import MiniCNN
 from scorers.mini.train.data import Scenes
@@ -55,7 +55,7 @@ class _Trainee(nn.Module):
             for name, layer in self.net.layers.items()
             if name != "logits"
         })
-        first = self.net.get_submodule("conv1").weight
+        first = self.net.get_parameter("conv1.weight")
         with torch.no_grad():
             first.copy_(2 * _blur(first))
         self.factors = nn.Linear(256, len(scenes.FACTORS))
@@ -78,49 +78,53 @@ class _Trainee(nn.Module):
         plain = MiniCNN(self.net.layers["logits"].channels)
         plain.load_state_dict(self.net.state_dict())
         for name, norm in self.norms.items():
-            part = plain.get_submodule(name)
-            gain = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-            part.weight.mul_(gain.view(-1, *[1] * (part.weight.ndim - 1)))
-            part.bias.copy_((part.bias - norm.running_mean) * gain + norm.bias)
+            weight = plain.get_parameter(f"{name}.weight")
+            bias = plain.get_parameter(f"{name}.bias")
+            variance = norm.get_buffer("running_var") + cast("nn.BatchNorm2d", norm).eps
+            gain = norm.get_parameter("weight") / torch.sqrt(variance)
+            weight.mul_(gain.view(-1, *[1] * (weight.ndim - 1)))
+            bias.copy_(
+                (bias - norm.get_buffer("running_mean")) * gain + norm.get_parameter("bias")
+            )
         return plain.eval().requires_grad_(False)
 
 
 def tensor(images: np.ndarray) -> torch.Tensor:
     """Turn uint8 images (n, h, w, 3) into float32 (n, 3, h, w), 0 to 1."""
-    return torch.from_numpy(images).permute(0, 3, 1, 2).float().div_(255)
+    return torch.as_tensor(images).permute(0, 3, 1, 2).float().div_(255)
 
 
 def train(data: Scenes, *, steps: int, seed: int, batch: int = 96) -> MiniCNN:
     """Train for `steps` batches; cross-entropy plus the two read-outs, Adam, one-cycle rate."""
-    torch.manual_seed(seed)
+    seed_torch(seed)
     images, labels, factors = data
-    model = _Trainee(len(scenes.CLASSES)).to(memory_format=torch.channels_last)
+    model = channels_last(_Trainee(len(scenes.CLASSES)))
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, 3e-3, total_steps=steps, pct_start=0.15
     )
     pick = np.random.Generator(np.random.PCG64(seed))
     # Only scenes drawn from their factors one to one can be asked for them.
-    smooth = torch.from_numpy(labels < len(scenes.OBJECTS)).float()
+    smooth = torch.as_tensor(labels < len(scenes.OBJECTS)).float()
     order, started = np.empty(0, np.int64), time.monotonic()
     for step in range(steps):
         if len(order) < batch:
             order = np.concatenate([order, pick.permutation(len(images))])
         rows, order = order[:batch], order[batch:]
         x = tensor(images[rows])
-        told, read, thumb = model(x + 0.02 * torch.randn_like(x))
-        loss_class = F.cross_entropy(told, torch.from_numpy(labels[rows]), label_smoothing=0.05)
-        wrong = (read - torch.from_numpy(factors[rows]).float()).square().mean(1)
+        logits, read, thumb = model(x + 0.02 * torch.randn_like(x))
+        loss_class = F.cross_entropy(
+            logits, torch.as_tensor(labels[rows]), label_smoothing=0.05
+        )
+        wrong = (read - torch.as_tensor(factors[rows]).float()).square().mean(1)
         loss_factor = (wrong * smooth[rows]).mean()
         loss_thumb = (thumb - F.avg_pool2d((x - 0.5) * 4, 8).flatten(1)).square().mean()
-        rough = _roughness(model.net.get_submodule("conv1").weight)
+        rough = _roughness(model.net.get_parameter("conv1.weight"))
         loss = loss_class + 0.5 * loss_factor + 0.5 * loss_thumb + 0.2 * rough
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
+        descend(loss, optimizer)
         schedule.step()
         if step % 100 == 0 or step == steps - 1:
-            right = (told.argmax(1).numpy() == labels[rows]).mean()
+            right = (logits.argmax(1).numpy() == labels[rows]).mean()
             _log.info(
                 "cnn %5d/%d  class %.3f  right %.2f  factors %.3f  thumbnail %.3f  %.0f s",
                 step,

@@ -22,7 +22,7 @@ Scenes = tuple[Images, NDArray[np.int64], NDArray[np.float64]]
 
 
 def _part(seed: int, name: str, index: int, n: int, classes: tuple[str, ...]) -> Scenes:
-    return scenes.sample(n, rng=stream(seed, "scenes", name, index), classes=classes)
+    return scenes.sample_scenes(n, rng=stream(seed, "scenes", name, index), classes=classes)
 
 
 def make(

@@ -2,8 +2,6 @@
 
 Knows networks, scenes and PNG files. Knows nothing of training.
 """
-# pyright: basic, reportCallIssue=false, reportOperatorIssue=false, reportArgumentType=false
-# torch types the children of a Module as Tensor or Module: every call of one would be an error.
 
 from __future__ import annotations
 
@@ -48,7 +46,7 @@ def to_images(x: torch.Tensor) -> Images:
 @torch.inference_mode()
 def in_parts(module: torch.nn.Module, x: torch.Tensor, part: int = 100) -> torch.Tensor:
     """Apply a module a hundred rows at a time, to bound memory."""
-    return torch.cat([module(rows) for rows in x.split(part)])
+    return torch.cat([module(x[k : k + part]) for k in range(0, len(x), part)])
 
 
 @torch.inference_mode()
@@ -58,10 +56,10 @@ def calibrate(net: MiniCNN, path: Path, *, n: int) -> None:
     tables: dict[str, NDArray[np.float16]] = {}
     for name in net.layers:  # a layer at a time: all of them together would fill the memory
         wanted = frozenset([name])
-        found = [
+        parts = [
             net(tensor(images[k : k + 250]), wanted)[name].flatten(1) for k in range(0, n, 250)
         ]
-        tables[name] = np.quantile(torch.cat(found).numpy(), QUANTILES, axis=0).astype(
+        tables[name] = np.quantile(torch.cat(parts).numpy(), QUANTILES, axis=0).astype(
             np.float16
         )
     path.write_bytes(save(tables))
@@ -72,18 +70,18 @@ def of_cnn(net: MiniCNN, out: Path, *, seed: int, n: int) -> dict[str, object]:
     """Return held-out accuracy, over all classes and class by class; draw the first filters."""
     images, labels, _ = data.make(n, seed=seed, name="held-out")
     wanted = frozenset(["logits"])
-    told = torch.cat([
+    logits = torch.cat([
         net(tensor(images[k : k + 250]), wanted)["logits"].argmax(1) for k in range(0, n, 250)
     ])
-    right = told.numpy() == labels
-    filters = net.get_submodule("conv1").weight
+    right = logits.numpy() == labels
+    filters = net.get_parameter("conv1.weight")
     span = filters.abs().amax(dim=(1, 2, 3), keepdim=True)
     sheet(to_images(filters / span / 2 + 0.5), 16, zoom=6).save(out / "mini-filters.png")
-    shown = [
+    classes = [
         scenes.render(k, stream(seed, "sheet", k).standard_normal((4, 64)))
         for k in range(len(scenes.CLASSES))
     ]
-    sheet(np.concatenate(shown), 16).save(out / "mini-world.png")
+    sheet(np.concatenate(classes), 16).save(out / "mini-world.png")
     return {
         "held_out_accuracy": float(right.mean()),
         "held_out_images": n,
@@ -123,7 +121,7 @@ def of_texture(
     drawn = in_parts(generator, codes)
     pairs = np.stack([images[:48], to_images(drawn[:48])], axis=1).reshape(-1, 64, 64, 3)
     sheet(pairs, 16).save(out / "mini-texture-inverted.png")
-    normal = torch.from_numpy(stream(seed, "sheet codes").standard_normal((16, 256))).float()
+    normal = torch.as_tensor(stream(seed, "sheet codes").standard_normal((16, 256))).float()
     rows = [in_parts(generator, normal * scale) for scale in (1, 3, 100 / 16, 300 / 16)]
     sheet(to_images(torch.cat(rows)), 16).save(out / "mini-texture-random.png")
     return _errors(net, drawn, x, x.mean(0, keepdim=True)) | {"held_out_images": n}
@@ -138,11 +136,11 @@ def of_object(
     )
     x = tensor(images)
     table = generator.embeddings.weight.detach()
-    codes = torch.cat([table[labels], torch.from_numpy(factors).float()], dim=1)
+    codes = torch.cat([table[labels], torch.as_tensor(factors).float()], dim=1)
     drawn = in_parts(generator, codes)
     pairs = np.stack([images[:48], to_images(drawn[:48])], axis=1).reshape(-1, 64, 64, 3)
     sheet(pairs, 16).save(out / "mini-object-regressed.png")
-    pose = 0.7 * torch.from_numpy(stream(seed, "sheet poses").standard_normal((8, 64))).float()
+    pose = 0.7 * torch.as_tensor(stream(seed, "sheet poses").standard_normal((8, 64))).float()
     grid = torch.cat([torch.cat([row.expand(8, -1), pose], dim=1) for row in table])
     sheet(to_images(in_parts(generator, grid)), 16).save(out / "mini-object-classes.png")
     blends: list[torch.Tensor] = []

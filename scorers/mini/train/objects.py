@@ -6,8 +6,6 @@ tried drew grain instead of detail. Class embeddings are learnt, each kept
 at the length of a standard normal vector, and blurred by a little noise, so that the space
 between two classes is drawn too.
 """
-# pyright: basic, reportCallIssue=false, reportOperatorIssue=false, reportArgumentType=false
-# torch types the children of a Module as Tensor or Module: every call of one would be an error.
 
 from __future__ import annotations
 
@@ -15,10 +13,10 @@ import logging
 import time
 
 import torch
-from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
 from evolver.generators.mini_object import ObjectNet
+from evolver.tensors import channels_last, descend, seed_torch
 from scorers.mini import scenes
 from scorers.mini.network import MiniCNN
 from scorers.mini.train.cnn import tensor
@@ -36,11 +34,11 @@ def _fix_length(net: ObjectNet) -> None:
 
 def train(net: MiniCNN, data: Scenes, *, steps: int, seed: int, batch: int = 48) -> ObjectNet:
     """Train for `steps` batches; Adam, one-cycle rate."""
-    torch.manual_seed(seed)
+    seed_torch(seed)
     rng = torch.Generator().manual_seed(seed)
     images, labels, factors = data
-    known, label = torch.from_numpy(factors).float(), torch.from_numpy(labels)
-    generator = ObjectNet(len(scenes.OBJECTS)).to(memory_format=torch.channels_last)
+    known, label = torch.as_tensor(factors).float(), torch.as_tensor(labels)
+    generator = channels_last(ObjectNet(len(scenes.OBJECTS)))
     _fix_length(generator)
     comparator = Comparator(net, tensor(images[:500]))
     optimizer = torch.optim.Adam(generator.parameters(), lr=2e-3, betas=(0.9, 0.99))
@@ -61,10 +59,7 @@ def train(net: MiniCNN, data: Scenes, *, steps: int, seed: int, batch: int = 48)
         loss_image = (drawn - x).abs().mean() + 2 * F.mse_loss(drawn, x)
         loss_feature = comparator.distance(seen, real)
         loss = 4 * loss_image + 3 * loss_feature
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(generator.parameters(), 2.0)
-        optimizer.step()
+        descend(loss, optimizer, clipped=generator.parameters())
         schedule.step()
         _fix_length(generator)
         if step % 100 == 0 or step == steps - 1:

@@ -7,8 +7,6 @@ batch are normal codes of any length, which no scene has: from them the network 
 the code (so each direction of the space draws something of its own) and the adversary must be
 fooled.
 """
-# pyright: basic, reportCallIssue=false, reportOperatorIssue=false, reportArgumentType=false
-# torch types the children of a Module as Tensor or Module: every call of one would be an error.
 
 from __future__ import annotations
 
@@ -21,6 +19,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
 from evolver.generators.mini_texture import TextureNet
+from evolver.tensors import channels_last, descend, seed_torch, symmetric_eigen
 from scorers.mini.network import MiniCNN
 from scorers.mini.train.cnn import tensor
 from scorers.mini.train.data import Scenes
@@ -37,8 +36,8 @@ class Comparator:
     def __init__(self, net: MiniCNN, reference: torch.Tensor) -> None:
         self.net, self.wanted = net, frozenset((*_COMPARED, "fc6"))
         with torch.inference_mode():
-            found = net(reference, self.wanted)
-        self._scale = {name: 1 / float(found[name].detach().var()) for name in _COMPARED}
+            outputs = net(reference, self.wanted)
+        self._scale = {name: 1 / float(outputs[name].detach().var()) for name in _COMPARED}
 
     def __call__(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return the features, fc6 among them."""
@@ -62,7 +61,7 @@ class Adversary(nn.Module):
         self.fine = norm(nn.Conv2d(32, 48, 3, stride=2, padding=1))
         self.join = norm(nn.Conv2d(48 + 64, 96, 3, stride=2, padding=1))
         self.deep = norm(nn.Conv2d(96, 96, 3, padding=1))
-        self.told = norm(nn.Conv2d(96, 1, 1))
+        self.verdict = norm(nn.Conv2d(96, 1, 1))
         self.scale = nn.ParameterDict({
             "conv1": nn.Parameter(torch.ones(1)),
             "conv2": nn.Parameter(torch.ones(1)),
@@ -75,7 +74,7 @@ class Adversary(nn.Module):
         )
         x = torch.cat([x, F.leaky_relu(features["conv2"], 0.2) * self.scale["conv2"]], dim=1)
         x = F.leaky_relu(self.join(x), 0.2)
-        return self.told(F.leaky_relu(self.deep(x), 0.2))[:, 0]
+        return self.verdict(F.leaky_relu(self.deep(x), 0.2))[:, 0]
 
 
 def jittered(*batches: torch.Tensor, rng: torch.Generator) -> list[torch.Tensor]:
@@ -84,7 +83,7 @@ def jittered(*batches: torch.Tensor, rng: torch.Generator) -> list[torch.Tensor]
     The first convolution looks at every second pixel; always on the same ones, it would let a
     generator hide a checkerboard between them.
     """
-    shift = torch.randint(4, (2,), generator=rng).tolist()
+    shift = [int(pixels) for pixels in torch.randint(4, (2,), generator=rng)]
     return [torch.roll(x, shift, dims=(2, 3)) for x in batches]
 
 
@@ -105,7 +104,7 @@ def whitening(codes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     so that they are not blown up to noise.
     """
     mean = codes.mean(0)
-    values, vectors = torch.linalg.eigh(torch.cov((codes - mean).double().T))
+    values, vectors = symmetric_eigen(torch.cov((codes - mean).double().T))
     gain = values.clamp(min=1e-3 * float(values[-1])).rsqrt()
     return mean, (vectors * gain @ vectors.T).float()
 
@@ -120,7 +119,7 @@ def train(
     net: MiniCNN, data: Scenes, *, steps: int, seed: int, batch: int = 48, free: int = 16
 ) -> TextureNet:
     """Train for `steps` batches of `batch` scenes and `free` codes of no scene; Adam."""
-    torch.manual_seed(seed)
+    seed_torch(seed)
     rng = torch.Generator().manual_seed(seed)
     images = data[0]
     generator = TextureNet()
@@ -128,7 +127,7 @@ def train(
     mean, matrix = whitening(layer)
     generator.code_mean.copy_(mean)
     generator.code_matrix.copy_(matrix)
-    generator.to(memory_format=torch.channels_last)
+    channels_last(generator)
     adversary = Adversary()
     comparator = Comparator(net, tensor(images[:500]))
     optimizer = torch.optim.Adam(generator.parameters(), lr=1e-3, betas=(0.8, 0.99))
@@ -157,18 +156,13 @@ def train(
         if step >= begin:
             fooled = -adversary(seen).mean()
             loss = loss + 0.1 * fooled
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(generator.parameters(), 2.0)
-        optimizer.step()
+        descend(loss, optimizer, clipped=generator.parameters())
         schedule.step()
         if step >= begin - 50:
-            told_real = adversary(real)
-            told_drawn = adversary({name: value.detach() for name, value in seen.items()})
-            loss_adversary = F.relu(1 - told_real).mean() + F.relu(1 + told_drawn).mean()
-            opponent.zero_grad(set_to_none=True)
-            loss_adversary.backward()
-            opponent.step()
+            verdict_real = adversary(real)
+            verdict_drawn = adversary({name: value.detach() for name, value in seen.items()})
+            loss_adversary = F.relu(1 - verdict_real).mean() + F.relu(1 + verdict_drawn).mean()
+            descend(loss_adversary, opponent)
         if step % 100 == 0 or step == steps - 1:
             _log.info(
                 "texture %5d/%d  image %.3f  features %.3f  code %.3f  adversary %.2f  %.0f s",

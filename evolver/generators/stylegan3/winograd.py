@@ -9,7 +9,6 @@ minus sqrt(1/2) and sqrt(2), for which rounding is four times smaller than for t
 and 2: at most 1e-5 of the output's standard deviation, of 512 channels. All three steps are
 matrix products, a few rows of tiles at a time, so that what is between them is small.
 """
-# pyright: basic
 
 from __future__ import annotations
 
@@ -19,11 +18,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812  the name every torch user knows it by
 
-Matrix = NDArray[np.float64]
+from evolver.tensors import applied
+from evolver.types import Matrix
 
 _OUT, _TAPS = 4, 3
 _IN = _OUT + _TAPS - 1
@@ -68,13 +67,13 @@ class Convolution3x3:
         out, taps, into = (m.astype(np.float32) for m in transforms())
         turned = np.kron(taps, taps) @ weight.numpy().reshape(-1, _TAPS * _TAPS).T
         shape = (_IN * _IN, self.out_channels, self.in_channels)
-        self._spectrum = torch.from_numpy(turned.reshape(shape))
-        self._into = torch.from_numpy(np.kron(into, into))
-        self._out = torch.from_numpy(np.kron(out, out))
+        self._spectrum = torch.as_tensor(turned.reshape(shape))
+        self._into = torch.as_tensor(np.kron(into, into))
+        self._out = torch.as_tensor(np.kron(out, out))
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Return (n, c', h', w') from x, (n, c, h, w) float32. Differentiable once."""
-        return _Product.apply(x, self)  # pyright: ignore[reportReturnType]
+        return applied(_Product, x, self)
 
     def product(self, x: torch.Tensor) -> torch.Tensor:
         """Return what `__call__` does, by way of the points."""
@@ -87,10 +86,10 @@ class Convolution3x3:
         ).contiguous()
         out = x.new_empty(len(x), self.out_channels, down * _OUT, across * _OUT)
         step = max(1, _TILES // across)
-        for image, made in zip(x, out, strict=True):
+        for image, target in zip(x, out, strict=True):
             for first in range(0, down, step):
                 rows = min(step, down - first)
-                self._strip(image[:, first * _OUT :], made[:, first * _OUT :], rows, across)
+                self._strip(image[:, first * _OUT :], target[:, first * _OUT :], rows, across)
         return out[:, :, :height, :width]
 
     def _strip(self, x: torch.Tensor, out: torch.Tensor, rows: int, across: int) -> None:
@@ -99,11 +98,13 @@ class Convolution3x3:
         shape = (_IN, _IN, self.in_channels, rows, across)
         strides = (line, 1, plane, _OUT * line, _OUT)
         tiles = x.as_strided(shape, strides).reshape(_IN * _IN, -1)
-        there = (self._into @ tiles).view(_IN * _IN, self.in_channels, -1)
-        made = self._out @ torch.bmm(self._spectrum, there).view(_IN * _IN, -1)
-        made = made.view(_OUT, _OUT, self.out_channels, rows, across).permute(2, 3, 0, 4, 1)
-        where = out[:, : rows * _OUT].unflatten(2, (across, _OUT))
-        where.unflatten(1, (rows, _OUT)).copy_(made)
+        values = (self._into @ tiles).view(_IN * _IN, self.in_channels, -1)
+        outputs = self._out @ torch.bmm(self._spectrum, values).view(_IN * _IN, -1)
+        outputs = outputs.view(_OUT, _OUT, self.out_channels, rows, across).permute(
+            2, 3, 0, 4, 1
+        )
+        strip = out[:, : rows * _OUT].view(self.out_channels, rows, _OUT, across, _OUT)
+        strip.copy_(outputs)
 
 
 def pays(weight: torch.Tensor) -> bool:
@@ -139,9 +140,12 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None]:  # noqa: ANN401
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any,  # noqa: ANN401
+        *grad_outputs: Any,  # noqa: ANN401
+    ) -> tuple[torch.Tensor, None]:
         own: Convolution3x3 = ctx.convolution
-        return F.conv_transpose2d(grads[0], own.weight, padding=own.padding), None
+        return F.conv_transpose2d(grad_outputs[0], own.weight, padding=own.padding), None
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> torch.Tensor:  # noqa: ANN401

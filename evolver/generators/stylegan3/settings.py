@@ -20,7 +20,7 @@ Width: TypeAlias = Annotated[int, Meta(ge=1, le=4096)]
 Positive: TypeAlias = Annotated[float, Meta(gt=0, le=1e6)]  # so finite, too
 
 
-class MappingConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class MappingSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Settings of the mapping network."""
 
     num_layers: Annotated[int, Meta(ge=1, le=64)] = 2
@@ -28,7 +28,7 @@ class MappingConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     w_avg_beta: float = 0.998  # of training alone
 
 
-class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class StyleGAN3Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Settings of a generator, by the names its training gave them.
 
     The defaults are configuration T's. R has ``conv_kernel`` 1, ``use_radial_filters``, and
@@ -40,7 +40,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     w_dim: Width = 512
     img_resolution: Literal[16, 32, 64, 128, 256, 512, 1024, 2048] = 256
     img_channels: Literal[3] = 3
-    mapping_kwargs: MappingConfig = MappingConfig()
+    mapping_kwargs: MappingSettings = MappingSettings()
     channel_base: Annotated[int, Meta(ge=1, le=1 << 20)] = 32768
     channel_max: Width = 512
     num_layers: Annotated[int, Meta(ge=1, le=64)] = 14
@@ -65,7 +65,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class SynthesisLayer:
     """One layer: what goes in, what comes out, and the filters between.
 
     Sizes in pixels, rates in samples across the unit square, cutoffs and half-widths in cycles
@@ -101,7 +101,7 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True)
-class Schedule:
+class CutoffSchedule:
     """Where the network starts, and its layers."""
 
     size: int
@@ -109,10 +109,10 @@ class Schedule:
     channels: int
     cutoff: float
     half_width: float
-    layers: tuple[Layer, ...]
+    layers: tuple[SynthesisLayer, ...]
 
 
-def config_from(settings: object) -> Config:
+def settings_from(values: object) -> StyleGAN3Settings:
     """Return checked settings.
 
     Raises
@@ -121,58 +121,58 @@ def config_from(settings: object) -> Config:
         A setting is unknown, or not one this network can have.
     """
     try:
-        config = msgspec.convert(settings, Config)
+        settings = msgspec.convert(values, StyleGAN3Settings)
     except msgspec.ValidationError as error:
         raise WeightsError(
             f"the network must be a StyleGAN3 generator by its settings; {error}"
         ) from error
-    top = config.img_resolution / 2
+    top = settings.img_resolution / 2
     for good, rule in (
-        (config.num_critical < config.num_layers, "num_critical must be below num_layers"),
-        (config.first_cutoff < top, f"first_cutoff must be below {top:g}"),
+        (settings.num_critical < settings.num_layers, "num_critical must be below num_layers"),
+        (settings.first_cutoff < top, f"first_cutoff must be below {top:g}"),
         (
-            config.first_cutoff <= config.first_stopband,
+            settings.first_cutoff <= settings.first_stopband,
             "first_stopband must reach first_cutoff",
         ),
-        (config.filter_size % 2 == 0, "filter_size must be even"),
+        (settings.filter_size % 2 == 0, "filter_size must be even"),
     ):
         if not good:
             raise WeightsError(f"the network's settings contradict each other: {rule}")
-    return config
+    return settings
 
 
-def schedule(config: Config) -> Schedule:
+def schedule(settings: StyleGAN3Settings) -> CutoffSchedule:
     """Return the layers (Karras et al. 2021, appendix C): cutoffs grow geometrically."""
-    last = config.num_layers
-    top = config.img_resolution / 2
+    last = settings.num_layers
+    top = settings.img_resolution / 2
     cutoffs: list[float] = []
     widths: list[float] = []
     rates: list[int] = []
     sizes: list[int] = []
     channels: list[int] = []
     for i in range(last + 1):
-        e = min(i / (last - config.num_critical), 1)
-        cutoff = config.first_cutoff * (top / config.first_cutoff) ** e
-        stop = config.first_stopband * (
-            (top * config.last_stopband_rel / config.first_stopband) ** e
+        e = min(i / (last - settings.num_critical), 1)
+        cutoff = settings.first_cutoff * (top / settings.first_cutoff) ** e
+        stop = settings.first_stopband * (
+            (top * settings.last_stopband_rel / settings.first_stopband) ** e
         )
-        rate = 2 ** ceil(log2(min(2 * stop, config.img_resolution)))
+        rate = 2 ** ceil(log2(min(2 * stop, settings.img_resolution)))
         cutoffs.append(cutoff)
         widths.append(max(stop, rate / 2) - cutoff)
         rates.append(rate)
-        sizes.append(rate + 2 * config.margin_size)
-        channels.append(round(min(config.channel_base / 2 / cutoff, config.channel_max)))
-    sizes[-2:] = [config.img_resolution] * 2
-    channels[-1] = config.img_channels
-    layers: list[Layer] = []
+        sizes.append(rate + 2 * settings.margin_size)
+        channels.append(round(min(settings.channel_base / 2 / cutoff, settings.channel_max)))
+    sizes[-2:] = [settings.img_resolution] * 2
+    channels[-1] = settings.img_channels
+    layers: list[SynthesisLayer] = []
     for i in range(last + 1):
         p = max(i - 1, 0)
         rgb = i == last
-        between = max(rates[p], rates[i]) * (1 if rgb else config.lrelu_upsampling)
+        between = max(rates[p], rates[i]) * (1 if rgb else settings.lrelu_upsampling)
         up, down = between // rates[p], between // rates[i]
-        taps = config.filter_size
+        taps = settings.filter_size
         layers.append(
-            Layer(
+            SynthesisLayer(
                 name=f"L{i}_{sizes[i]}_{channels[i]}",
                 in_channels=channels[p],
                 out_channels=channels[i],
@@ -184,27 +184,27 @@ def schedule(config: Config) -> Schedule:
                 out_cutoff=cutoffs[i],
                 in_half_width=widths[p],
                 out_half_width=widths[i],
-                kernel=1 if rgb else config.conv_kernel,
+                kernel=1 if rgb else settings.conv_kernel,
                 up=up,
                 down=down,
                 up_taps=1 if rgb or up == 1 else taps * up,
                 down_taps=1 if rgb or down == 1 else taps * down,
-                radial=config.use_radial_filters and i < last - config.num_critical,
+                radial=settings.use_radial_filters and i < last - settings.num_critical,
                 rgb=rgb,
             )
         )
-    return Schedule(sizes[0], rates[0], channels[0], cutoffs[0], widths[0], tuple(layers))
+    return CutoffSchedule(sizes[0], rates[0], channels[0], cutoffs[0], widths[0], tuple(layers))
 
 
-def expected(config: Config) -> Mapping[str, tuple[int, ...]]:
+def expected(settings: StyleGAN3Settings) -> Mapping[str, tuple[int, ...]]:
     """Return name and shape of every tensor that a network of these settings has."""
-    plan = schedule(config)
-    z, w, c = config.z_dim, config.w_dim, plan.channels
+    plan = schedule(settings)
+    z, w, c = settings.z_dim, settings.w_dim, plan.channels
     shapes: dict[str, tuple[int, ...]] = {"mapping.w_avg": (w,)}
-    if config.c_dim:
-        shapes |= {"mapping.embed.weight": (w, config.c_dim), "mapping.embed.bias": (w,)}
-    for i in range(config.mapping_kwargs.num_layers):
-        width = w if i else z + (w if config.c_dim else 0)
+    if settings.c_dim:
+        shapes |= {"mapping.embed.weight": (w, settings.c_dim), "mapping.embed.bias": (w,)}
+    for i in range(settings.mapping_kwargs.num_layers):
+        width = w if i else z + (w if settings.c_dim else 0)
         shapes |= {f"mapping.fc{i}.weight": (w, width), f"mapping.fc{i}.bias": (w,)}
     start = "synthesis.input."
     shapes |= {
