@@ -26,10 +26,10 @@ BUILTIN = {
     "genetic": "evolver.optimizers.genetic:Genetic",
     "random": "evolver.optimizers.random_search:RandomSearch",
     "composite": "evolver.optimizers.composite:Composite",
-    "pycma": "evolver.optimizers.adapters:PyCMA",
-    "cmaes": "evolver.optimizers.adapters:Cmaes",
-    "nevergrad": "evolver.optimizers.adapters:Nevergrad",
-    "evosax": "evolver.optimizers.adapters:Evosax",
+    "pycma": "evolver.optimizers.libraries.replay:PyCMA",
+    "cmaes": "evolver.optimizers.libraries.replay:Cmaes",
+    "nevergrad": "evolver.optimizers.libraries.replay:Nevergrad",
+    "evosax": "evolver.optimizers.libraries.replay:Evosax",
 }
 """Name in a session file -> module:class, imported when asked for."""
 

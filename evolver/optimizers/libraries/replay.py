@@ -24,13 +24,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from evolver.errors import ConfigError, DataError
-from evolver.optimizers._engines import (
-    CmaesEngine,
-    Engine,
-    EvosaxEngine,
-    NevergradEngine,
-    PyCMAEngine,
-)
 from evolver.optimizers.arguments import (
     check_arrays,
     check_numbers,
@@ -41,6 +34,13 @@ from evolver.optimizers.arguments import (
     whole,
 )
 from evolver.optimizers.ask_tell import Shell
+from evolver.optimizers.libraries.engine import (
+    CmaesEngine,
+    Engine,
+    EvosaxEngine,
+    NevergradEngine,
+    PyCMAEngine,
+)
 from evolver.optimizers.ranks import rank_weights
 from evolver.optimizers.states import array_of_text, text_of_array
 from evolver.types import Codes, Scores, Vector

@@ -1,0 +1,1 @@
+"""Optimizers of other libraries as a thread's optimizer."""
