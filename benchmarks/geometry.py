@@ -105,11 +105,11 @@ def contestants(out: Path) -> tuple[Contestant, ...]:
             seed=0,
         )
         path = out / f"{name.replace(':', '-')}.npz"
-        metric.write(whole, path)
+        metric.write_metric(whole, path)
         # Runs are kept by their options: the name changes when the metric does.
         digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
         path = path.replace(out / f"{path.stem}-{digest}.npz")
-        kept = metric.read(path, leading=k)
+        kept = metric.read_metric(path, leading=k)
         sigma = matching_sigma(kept, step=_STEP, exponent=exponent)
         options = {
             "basis": str(path),

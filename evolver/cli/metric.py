@@ -109,7 +109,7 @@ def compute(
             norm=norm,
             options=settings,
         )
-    metric.write(found, out)
+    metric.write_metric(found, out)
     console.print(f"metric: {out}\npoints: {kept} (may be removed)")
     _say(found)
 
@@ -125,7 +125,7 @@ def show(
     part: BasisPart = None,
 ) -> None:
     """Say what a metric is of, and which step size makes a search along it begin as others."""
-    found = metric.read(file, leading=cutoff, part=part)
+    found = metric.read_metric(file, leading=cutoff, part=part)
     _say(found)
     sigma = matching_sigma(found, step=_STEP, exponent=exponent)
     console.print(
@@ -157,7 +157,7 @@ def plot(
     from evolver import generators
     from evolver.report import metric_figure, style
 
-    found = metric.read(file, part=part)
+    found = metric.read_metric(file, part=part)
     said = found.provenance
     name = generator or (said.generator if said else "")
     if not name:

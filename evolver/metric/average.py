@@ -103,7 +103,7 @@ def average(
             found = metric.make_metric(values, vectors, d=d, provenance=here)
             if path is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                metric.write(found, path)
+                metric.write_metric(found, path)
         total += (found.eigenvectors * found.eigenvalues) @ found.eigenvectors.T
         progress(i + 1, len(points))
     values, vectors = leading(total / len(points), k)
@@ -114,7 +114,7 @@ def _finished(path: Path, wanted: Provenance, d: int, k: int) -> Metric | None:
     """Return a point that was finished before; None if it was not."""
     if not path.exists():
         return None
-    found = metric.read(path, d=d)
+    found = metric.read_metric(path, d=d)
     same = msgspec.structs.replace(wanted, software="")
     if (
         found.provenance is None

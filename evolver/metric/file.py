@@ -161,7 +161,7 @@ def make_metric(
     return Metric(np.maximum(values, 0.0), columns, provenance)
 
 
-def read(
+def read_metric(
     path: str | Path,
     *,
     d: int | None = None,
@@ -207,7 +207,7 @@ def read_provenance(path: str | Path) -> Provenance | None:
     Raises
     ------
     ConfigError
-        As `read`.
+        As `read_metric`.
     """
     with _opened(path) as file:
         held = set(file.files)
@@ -226,7 +226,7 @@ def check_generator(
         )
 
 
-def write(metric: Metric, path: Path) -> None:
+def write_metric(metric: Metric, path: Path) -> None:
     """Write a metric, whole or not at all; see the head of this file for what is in it.
 
     Raises

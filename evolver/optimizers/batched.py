@@ -7,8 +7,7 @@ For campaigns against a network: B units, or B seeds, each with a search of its 
 functions of the optimizer run under `torch.vmap`, once for all populations, on a CPU or a GPU;
 nothing of the algorithm is written a second time.
 
-Knows arrays, the random generators handed to it, and torch, which is imported when a batch is
-made and not before. Knows nothing of images, units, files or clocks.
+torch is imported when a batch is made and not before.
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 import numpy as np
 
 from evolver.errors import ConfigError, DataError, OrderError
-from evolver.optimizers.ask_tell import Functions, Shell
-from evolver.optimizers.by_name import load
+from evolver.optimizers.ask_tell import AskTell, Functions
+from evolver.optimizers.by_name import load_optimizer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,10 +70,10 @@ def batched(
         raise ConfigError(f"dtype must be one of {', '.join(_DTYPES)}; got {dtype!r}")
     starts = _starts(initial, len(rngs), d)
     alone = [
-        load(name, d, rng=rng, popsize=popsize, initial=start, **options)
+        load_optimizer(name, d, rng=rng, popsize=popsize, initial=start, **options)
         for rng, start in zip(rngs, starts, strict=True)
     ]
-    if not isinstance(alone[0], Shell) or type(alone[0]).update is Shell.update:
+    if not isinstance(alone[0], AskTell) or type(alone[0]).update is AskTell.update:
         raise ConfigError(f"optimizer {name!r} is no pure function of a state: run it alone")
     return Batched(alone, rngs, dtype=dtype, device=device, exact=exact)
 

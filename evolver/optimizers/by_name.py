@@ -26,10 +26,10 @@ BUILTIN = {
     "genetic": "evolver.optimizers.genetic:Genetic",
     "random": "evolver.optimizers.random_search:RandomSearch",
     "composite": "evolver.optimizers.composite:Composite",
-    "pycma": "evolver.optimizers.libraries.replay:PyCMA",
-    "cmaes": "evolver.optimizers.libraries.replay:Cmaes",
-    "nevergrad": "evolver.optimizers.libraries.replay:Nevergrad",
-    "evosax": "evolver.optimizers.libraries.replay:Evosax",
+    "pycma": "evolver.optimizers.libraries.pycma:PyCMA",
+    "cmaes": "evolver.optimizers.libraries.cmaes:Cmaes",
+    "nevergrad": "evolver.optimizers.libraries.nevergrad:Nevergrad",
+    "evosax": "evolver.optimizers.libraries.evosax:Evosax",
 }
 """Name in a session file -> module:class, imported when asked for."""
 
@@ -37,7 +37,7 @@ COMMON = ("d", "rng", "popsize", "initial")
 """What every optimizer takes, and no option is called."""
 
 
-def load(
+def load_optimizer(
     name: str,
     d: int,
     *,
@@ -60,7 +60,7 @@ def load(
         No optimizer has this name, or this one has no such option; the message lists what
         there is.
     """
-    kind = find(name)
+    kind = find_optimizer(name)
     parameters = signature(kind).parameters.values()
     if not any(p.kind is p.VAR_KEYWORD for p in parameters):
         allowed = [p.name for p in parameters if p.name not in COMMON]
@@ -73,6 +73,6 @@ def load(
     return kind(d, rng=rng, popsize=popsize, initial=initial, **options)
 
 
-def find(name: str) -> Any:  # noqa: ANN401  a class that is an `Optimizer`
+def find_optimizer(name: str) -> Any:  # noqa: ANN401  a class that is an `Optimizer`
     """Return the class of the optimizer called `name`; raise `ConfigError` if none is."""
     return Registry("optimizer", BUILTIN).find(name)

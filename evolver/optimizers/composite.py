@@ -3,8 +3,6 @@
 BigGAN's code is noise beside a class embedding: one optimizer with its own step size for each
 half, or a class held while the noise evolves. Row i of a population is row i of every part's;
 each part is told the scores of the whole images.
-
-Knows arrays, and optimizers by name. Knows nothing of images, units, files or clocks.
 """
 
 from __future__ import annotations
@@ -22,8 +20,8 @@ from evolver.optimizers.arguments import (
     population,
     whole,
 )
-from evolver.optimizers.ask_tell import Shell
-from evolver.optimizers.by_name import COMMON, find, load
+from evolver.optimizers.ask_tell import AskTell
+from evolver.optimizers.by_name import COMMON, find_optimizer, load_optimizer
 from evolver.optimizers.states import (
     StateDict,
     array_of_text,
@@ -103,11 +101,11 @@ def _part_of(left: dict[str, Any], prefix: str) -> PartState:
     state: Any = None
     if name:
         plain = {key.removeprefix(nested): item for key, item in own.items()}
-        state = state_from_dict(find(name).state_type, plain)
+        state = state_from_dict(find_optimizer(name).state_type, plain)
     return PartState(stop, name, np.array(value, dtype=np.float64), state)
 
 
-class Composite(Shell[Any]):
+class Composite(AskTell[Any]):
     """Optimizers on stretches of the code, side by side.
 
     In a session file::
@@ -172,7 +170,7 @@ class Composite(Shell[Any]):
                 continue
             try:
                 made.append(
-                    load(
+                    load_optimizer(
                         part["optimizer"],
                         stop - first,
                         rng=rng,
@@ -216,7 +214,7 @@ class Composite(Shell[Any]):
             zip(state.parts, pairwise(edges), strict=True)
         ):
             if part.optimizer:
-                one: Optimizer = find(part.optimizer).from_state(part.state, rng=rng)
+                one: Optimizer = find_optimizer(part.optimizer).from_state(part.state, rng=rng)
                 made.append(one)
                 width = one.d
             else:
@@ -270,7 +268,7 @@ class Composite(Shell[Any]):
         return codes, codes.copy()
 
     def adopt(self, codes: ArrayLike) -> None:
-        """Take `codes` for what the last `ask` returned, in every part; as `Shell.adopt`."""
+        """Take `codes` for what the last `ask` returned, in every part; as `AskTell.adopt`."""
         super().adopt(codes)
         taken = np.asarray(self._asked)
         for span, one in zip(self._spans, self._made, strict=True):

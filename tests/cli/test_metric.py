@@ -80,7 +80,7 @@ def test_compute_writes_a_metric_and_says_of_what(run, folder):
                "--option", "chunk=4")  # fmt: skip
     assert "distance:  mini:conv2" in said
     assert "points:    1, of length 9, seed 0 (lanczos)" in said
-    found = metric.read(folder / "o.npz")
+    found = metric.read_metric(folder / "o.npz")
     generator = generators.load("mini-object")
     first, last = generator.parts["noise"]
     assert found.eigenvectors.shape == (last - first, 3)
@@ -99,7 +99,7 @@ def test_more_points_go_on_from_those_that_are_there(run, folder, texture):
     after = {p.name: p.stat().st_mtime_ns for p in kept.iterdir()}
     assert len(after) == POINTS + 1
     assert before.items() <= after.items()
-    both = metric.read(folder / "more.npz"), metric.read(texture)
+    both = metric.read_metric(folder / "more.npz"), metric.read_metric(texture)
     assert [one.provenance.points for one in both] == [POINTS + 1, POINTS]
     assert not np.array_equal(both[0].eigenvalues, both[1].eigenvalues)
 
@@ -109,7 +109,7 @@ def test_show_says_which_sigma_makes_steps_as_long_as_others(run, texture):
     assert "generator: mini-texture" in said
     assert "axes:      4 of 256" in said
     sigma = float(said.split("sigma = ")[1].split()[0])
-    found = metric.read(texture, leading=4)
+    found = metric.read_metric(texture, leading=4)
     optimizer = optimizers.load(
         "hessian", 256, rng=np.random.default_rng(0), basis=str(texture), cutoff=4,
         exponent=0.3, sigma=sigma, popsize=20_000,
@@ -125,7 +125,7 @@ def test_plot_draws_images_that_change_most_along_the_first_axis(run, folder, te
         drawn = np.asarray(opened.convert("RGB"), float)
     assert drawn.shape[0] > 500
     assert (drawn < 250).any(axis=2).mean() > 0.05
-    found, generator = metric.read(texture), generators.load("mini-texture")
+    found, generator = metric.read_metric(texture), generators.load("mini-texture")
     code = command.draw(generator, 1, seed=0, norm=None)
     moved = [
         np.square(
@@ -137,7 +137,7 @@ def test_plot_draws_images_that_change_most_along_the_first_axis(run, folder, te
 
 
 def test_a_public_file_is_drawn_where_the_generator_is_named(run, folder, texture):
-    found = metric.read(texture)
+    found = metric.read_metric(texture)
     np.savez(folder / "public.npz", eva_avg=found.eigenvalues, evc_avg=found.eigenvectors)
     assert "add --generator" in run("geometry", "plot", "public.npz", expect=2)
     assert "does not name" in run("geometry", "show", "public.npz")
@@ -188,7 +188,7 @@ def test_a_session_searches_along_a_metric(run, folder, texture):
         thread = opened.threads[0]
         codes, generation = thread.codes, thread.generation
         assert opened.complete
-    axes = metric.read(texture, leading=4).eigenvectors
+    axes = metric.read_metric(texture, leading=4).eigenvectors
     assert set(generation) == {0, 1, 2, 3}
     first = codes[generation == 0]
     assert np.linalg.matrix_rank(first - first[0]) == 4  # as the generator's users start: free

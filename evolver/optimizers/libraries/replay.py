@@ -1,18 +1,13 @@
-"""Optimizers of other libraries as a thread's optimizer: pycma, cmaes, nevergrad, evosax.
+"""The optimizer around another library's search: what it is told is kept, and replayed.
 
-In a session file: `optimizer = "pycma"`, `"cmaes"`, `"nevergrad"` or `"evosax"`, and in
-`optimizer_options` the step size, `algorithm` (of the last three), and what else each takes.
-The libraries are extras of this package, imported when one is made.
+What these libraries hold between generations cannot be written as plain arrays, and nothing is
+pickled here: the state is the seed and the history of all that was told (rows and scores, some
+kilobytes; the codes follow from them), and `from_state` replays it. That is the same bit for
+bit, on the same machine with the same versions, and takes as long as the library took for all
+the generations before. Where a version draws otherwise, `adopt` puts the recorded codes in the
+place of the generation that is due, and the session is marked.
 
-Resuming. What these libraries hold between generations cannot be written as plain arrays, and
-nothing is pickled here: the state is the seed and the history of all that was told (rows and
-scores, some kilobytes; the codes follow from them), and `from_state` replays it. That is the
-same bit for bit, on the same machine with the same versions, and takes as long as the library
-took for all the generations before. Where a version draws otherwise, `adopt` puts the recorded
-codes in the place of the generation that is due, and the session is marked.
-
-Knows arrays, and the random generator handed to it, from which it draws one seed when made.
-Knows nothing of images, units, files or clocks.
+Of the random generator handed to it, an optimizer of this room draws one seed, when made.
 """
 
 from __future__ import annotations
@@ -25,22 +20,16 @@ import numpy as np
 
 from evolver.errors import ConfigError, DataError
 from evolver.optimizers.arguments import (
-    check_arrays,
     check_numbers,
+    check_state_arrays,
     population,
     rows_of,
-    start,
+    start_from,
     step,
     whole,
 )
-from evolver.optimizers.ask_tell import Shell
-from evolver.optimizers.libraries.engine import (
-    CmaesEngine,
-    Engine,
-    EvosaxEngine,
-    NevergradEngine,
-    PyCMAEngine,
-)
+from evolver.optimizers.ask_tell import AskTell
+from evolver.optimizers.libraries.engine import Beginning, Engine
 from evolver.optimizers.ranks import rank_weights
 from evolver.optimizers.states import array_of_text, text_of_array
 from evolver.types import Codes, Scores, Vector
@@ -68,8 +57,8 @@ class ReplayState:
     adopted: Codes  # (a n, d) those codes
 
 
-class _Replayed(Shell[ReplayState]):
-    """What the optimizers of this file share; `_engine` says what they drive."""
+class ReplayedOptimizer(AskTell[ReplayState]):
+    """An optimizer of another library; `_engine` says of which."""
 
     state_type: ClassVar = ReplayState
     _engine: ClassVar[type[Engine]]
@@ -84,7 +73,7 @@ class _Replayed(Shell[ReplayState]):
         settings: Mapping[str, Any],
     ) -> None:
         d = whole("d", d, at_least=2)
-        begin, given = start(d, initial)
+        begin, given = start_from(d, initial)
         try:
             text = json.dumps(dict(settings), sort_keys=True)
         except TypeError as exc:
@@ -115,13 +104,14 @@ class _Replayed(Shell[ReplayState]):
     def _start_engine(self) -> Engine:
         """Make the library's object, and bring it to where the state says it stood."""
         s = self._state
-        engine = self._engine(
-            s.begin,
+        begin = Beginning(
+            start=s.begin,
             sigma=s.sigma,
             popsize=s.popsize,
             seed=s.seed,
             settings=json.loads(text_of_array(s.settings)),
         )
+        engine = self._engine(begin)
         ends = np.cumsum(s.counts, dtype=np.int64)
         adopted = {int(g): i for i, g in enumerate(s.adopted_in)}
         for g, (end, count) in enumerate(zip(ends, s.counts, strict=True)):
@@ -147,7 +137,7 @@ class _Replayed(Shell[ReplayState]):
         return codes, codes.copy()
 
     def adopt(self, codes: ArrayLike) -> None:
-        """Take `codes` for what the last `ask` returned; as `Shell.adopt`."""
+        """Take `codes` for what the last `ask` returned; as `AskTell.adopt`."""
         super().adopt(codes)
         self._were_adopted = True
 
@@ -177,7 +167,7 @@ class _Replayed(Shell[ReplayState]):
     def _check(cls, state: ReplayState) -> None:
         d, told = rows_of(state.begin), rows_of(state.rows)
         adopted = rows_of(state.adopted_in)
-        check_arrays(
+        check_state_arrays(
             state,
             {
                 "begin": (d,),
@@ -198,117 +188,3 @@ class _Replayed(Shell[ReplayState]):
                 f"counts of the state must add up to its {told} rows, and both be whole "
                 "numbers >= 0. Pass a state as it was saved"
             )
-
-
-class PyCMA(_Replayed):
-    """pycma's `CMAEvolutionStrategy`, the reference implementation of CMA-ES.
-
-    Only the ranks of scores reach it. A population from which codes were lost is told with
-    repeats of those that were scored in their place.
-
-    Parameters
-    ----------
-    d : int >= 2, latent dimensions
-    rng : numpy.random.Generator, of which one seed is drawn, here
-    popsize : int >= 4, codes a generation; 4 + floor(3 log2 d) by default
-    sigma : float > 0, first step size, latent units
-    initial : where the search starts, latent units. None: at zero. Shape (d,): at this code.
-        Shape (m, d): these codes are the first population; the library starts from their
-        mean, weighted by rank
-    diagonal : a diagonal covariance: at 4096 dimensions a generation costs milliseconds, and
-        with a full one there are eigendecompositions of many seconds
-    options : further options of `cma.CMAOptions`
-
-    Raises
-    ------
-    ConfigError
-        A setting is out of its range or unknown, or cma is not installed (extra `pycma`).
-    DataError
-        `initial` has the wrong shape or is not finite.
-    """
-
-    _engine = PyCMAEngine
-
-    def __init__(
-        self,
-        d: int,
-        *,
-        rng: np.random.Generator,
-        popsize: int | None = None,
-        sigma: float = 2.0,
-        initial: ArrayLike | None = None,
-        diagonal: bool = False,
-        options: Mapping[str, Any] | None = None,
-    ) -> None:
-        settings = {"CMA_diagonal": bool(diagonal)} | dict(options or {})
-        self._make(d, rng, popsize, sigma, initial, settings)
-
-
-class Cmaes(_Replayed):
-    """An optimizer of the library cmaes: 'CMA', 'SepCMA', 'XNES'.
-
-    Only the ranks of scores reach it, and lost codes are made up for, as in `PyCMA`; so are
-    the parameters, but for `algorithm`. Extra `cmaes`.
-    """
-
-    _engine = CmaesEngine
-
-    def __init__(
-        self,
-        d: int,
-        *,
-        rng: np.random.Generator,
-        popsize: int | None = None,
-        sigma: float = 2.0,
-        initial: ArrayLike | None = None,
-        algorithm: str = "SepCMA",
-    ) -> None:
-        self._make(d, rng, popsize, sigma, initial, {"algorithm": algorithm})
-
-
-class Nevergrad(_Replayed):
-    """An optimizer of nevergrad, by its name in `nevergrad.optimizers.registry`.
-
-    The scores themselves reach it, of the codes that were scored and of no others. Parameters
-    as `PyCMA`, but for `algorithm` and `budget`, codes of the whole run, after which some of
-    its optimizers schedule themselves. Extra `nevergrad`.
-    """
-
-    _engine = NevergradEngine
-
-    def __init__(
-        self,
-        d: int,
-        *,
-        rng: np.random.Generator,
-        popsize: int | None = None,
-        sigma: float = 2.0,
-        initial: ArrayLike | None = None,
-        algorithm: str = "DiagonalCMA",
-        budget: int = 3000,
-    ) -> None:
-        settings = {"algorithm": algorithm, "budget": whole("budget", budget, at_least=1)}
-        self._make(d, rng, popsize, sigma, initial, settings)
-
-
-class Evosax(_Replayed):
-    """A distribution-based algorithm of evosax, by its name there; float32, on jax.
-
-    The scores themselves reach it, as float32, and lost codes are made up for as in `PyCMA`;
-    so are the parameters, but for `algorithm`; `sigma` is its `std_init`, where it has one.
-    Extra `evosax`.
-    """
-
-    _engine = EvosaxEngine
-
-    def __init__(
-        self,
-        d: int,
-        *,
-        rng: np.random.Generator,
-        popsize: int | None = None,
-        sigma: float = 2.0,
-        initial: ArrayLike | None = None,
-        algorithm: str = "Sep_CMA_ES",
-    ) -> None:
-        self._make(d, rng, popsize, sigma, initial, {"algorithm": algorithm})
