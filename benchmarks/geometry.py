@@ -3,7 +3,7 @@
 Question
     (1) How much CPU time does Lanczos take for the k leading directions of mini-texture's
     metric, as a ratio to forming all of it, and how far are its eigenvalues off? (2) Does
-    Hessian-aware CMA-ES, with the metric of `evolver geometry compute`, find images that drive
+    Hessian-aware CMA-ES, with the metric of `evolver metric compute`, find images that drive
     units harder than Cholesky CMA-ES does?
 Method
     (1) One point, pixel distance; the dense route makes its 256 products some at a time, which

@@ -17,17 +17,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from benchmarks.optimizers.contestants import BASELINE
 from benchmarks.optimizers.noise import Noise
-from evolver.report.style import (
-    GRID,
-    INK,
-    QUIET,
-    inches,
-    new_figure,
-    spread,
-    styled,
-    thread_colour,
-    whole_ticks,
-)
+from evolver.colours import GRID, INK, QUIET, series_colour
+from evolver.report.style import inches, new_figure, spread, styled, whole_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,7 +43,7 @@ def looks(labels: Sequence[str]) -> Look:
     found: Look = {BASELINE: {"color": INK, "ls": "-"}}
     for k, label in enumerate(others):
         dashes = _DASHES[k // 6 % len(_DASHES)]
-        found[label] = {"color": thread_colour(k), "ls": dashes}
+        found[label] = {"color": series_colour(k), "ls": dashes}
     return found
 
 

@@ -19,6 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from benchmarks.optimizers import figures, statistics, tables
 from benchmarks.optimizers.noise import Noise
 from evolver import __version__
+from evolver.colours import PAGE_DARK, PAGE_LIGHT, css_variables
 from evolver.report.style import save
 from evolver.report.words import count, joined
 
@@ -105,6 +106,8 @@ def write(
         notes=NOTES,
         settings=_settings(plan),
         version=__version__,
+        light=css_variables(PAGE_LIGHT),
+        dark=css_variables(PAGE_DARK),
     )
     (folder / "page.html").write_text(page, encoding="utf-8")
     return text

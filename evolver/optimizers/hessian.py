@@ -135,7 +135,7 @@ class HessianCMA(AskTell[HessianState]):
     ----------
     d : int >= 1, latent dimensions
     rng : numpy.random.Generator
-    basis : path of a metric's file, which 'evolver geometry compute' writes (`evolver.metric`
+    basis : path of a metric's file, which 'evolver metric compute' writes (`evolver.metric`
         lists the public layouts, which are read too), or the pair (eigenvalues (m,),
         eigenvectors (d, m), one a column), in any order
     basis_part : 'nois' or 'clas', the half of BigGAN's code that the basis is of

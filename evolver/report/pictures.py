@@ -18,18 +18,9 @@ from matplotlib.collections import PatchCollection
 from matplotlib.colors import Normalize
 from matplotlib.patches import Rectangle
 
+from evolver.colours import QUIET, REFERENCE, thread_colour
 from evolver.report import figures
-from evolver.report.style import (
-    QUIET,
-    REFERENCE,
-    SCORES,
-    SLIDE,
-    Canvas,
-    inches,
-    new_figure,
-    styled,
-    thread_colour,
-)
+from evolver.report.style import SCORES, SLIDE, Canvas, inches, new_figure, styled
 from evolver.report.words import count, number, shorten, with_sem
 
 if TYPE_CHECKING:
@@ -37,7 +28,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-    from evolver.report.evolution import Evolution, Picture, Pixels
+    from evolver.report.evolution import Evolution, ImageArray, ScoredImage
 
 FRAME = 0.045
 """Width of a frame's coloured border, inches."""
@@ -130,8 +121,8 @@ class _Row:
     title: str
     note: str
     colour: str
-    mean: Pixels | None
-    pictures: Sequence[Picture]
+    mean: ImageArray | None
+    pictures: Sequence[ScoredImage]
 
 
 @styled
@@ -232,7 +223,7 @@ def _summary_pictures(
     sheet: Canvas, evolution: Evolution, *, x: float, width: float, top: float
 ) -> None:
     """Lay the best final image of each thread and the best reference side by side."""
-    shown = [
+    cells = [
         (
             shorten(thread.name, 14),
             thread_colour(k),
@@ -248,15 +239,15 @@ def _summary_pictures(
         note = f"over {count(best.n, 'block')}"
         if not evolution.one_fitness:
             note = f"by {shorten(evolution.threads[0].name, 10)}'s score"
-        shown.append(("best reference", REFERENCE, best, note, None))
-    if not shown:
+        cells.append(("best reference", REFERENCE, best, note, None))
+    if not cells:
         sheet.write(x + width / 2, top - 1.5, "nothing was scored", colour=QUIET)
         return
-    pitch = min(width / len(shown), 1.65)
+    pitch = min(width / len(cells), 1.65)
     cell = pitch - 0.25
-    x += (width - pitch * len(shown)) / 2
+    x += (width - pitch * len(cells)) / 2
     small = 9.0 if pitch > 1.3 else 7.0
-    for i, (name, colour, picture, note, mean) in enumerate(shown):
+    for i, (name, colour, picture, note, mean) in enumerate(cells):
         at = x + i * pitch
         centre = at + cell / 2
         y = top - 0.1 - cell
