@@ -25,6 +25,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 
 import numpy as np
+import typer
 
 from rig_bridge.rigs.display.screen import Screen
 from rig_bridge.rigs.display.stimulus_display import StimulusDisplay
@@ -53,7 +54,7 @@ def _bare(frames: int) -> list[int]:
 
 
 def main() -> None:
-    """Measure, and print the section."""
+    """Measure how many frames the stimulus display misses, and print the section."""
     xvfb = shutil.which("Xvfb")
     if xvfb is None:
         sys.exit("this benchmark needs Xvfb on the path")
@@ -102,4 +103,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

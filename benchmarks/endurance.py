@@ -21,7 +21,6 @@ Run by ``python -m benchmarks.endurance``.
 
 from __future__ import annotations
 
-import argparse
 import os
 import platform
 import re
@@ -33,10 +32,12 @@ import time
 from collections import defaultdict
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 import numpy as np
 import psutil
+import typer
 from playwright.sync_api import Page, sync_playwright
 
 from evolver import config, recording
@@ -104,11 +105,11 @@ def _watch(
     return readings
 
 
-def main() -> None:
-    """Run the session, and print the section."""
-    parser = argparse.ArgumentParser(description="Six hours of blocks, at speed.")
-    parser.add_argument("--generations", type=int, default=1350)
-    generations: int = parser.parse_args().generations
+def main(
+    *,
+    generations: Annotated[int, typer.Option(min=1, help="1350 are six hours")] = 1350,
+) -> None:
+    """Run six hours of blocks at speed, and print the section."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
         sys.exit("this benchmark needs Chromium on the path")
@@ -186,4 +187,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

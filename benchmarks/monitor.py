@@ -35,6 +35,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+import typer
 from playwright.sync_api import sync_playwright
 
 from evolver.journal import records as r
@@ -114,7 +115,7 @@ def _committed(block: int) -> r.Committed:
 
 
 def main() -> None:
-    """Measure, and print the section."""
+    """Measure how late the live page is, and print the section."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
         sys.exit("this benchmark needs Chromium on the path")
@@ -186,4 +187,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -38,7 +38,6 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
 
-import argparse
 import platform
 import tracemalloc
 import warnings
@@ -48,9 +47,10 @@ from importlib import import_module
 from math import exp, log, sqrt
 from pathlib import Path
 from time import process_time
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import numpy as np
+import typer
 
 from evolver.optimizers import load, state_to_dict
 from evolver.types import Codes, Scores
@@ -342,7 +342,7 @@ def memory(name: str, generations: int) -> tuple[int, int]:
     return sum(v.nbytes for v in values if isinstance(v, np.ndarray)), peak
 
 
-def machine() -> str:
+def machine_line() -> str:
     """Name the processor, the operating system and numpy's version."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
@@ -351,20 +351,21 @@ def machine() -> str:
     return f"{name}, {os.cpu_count()} cores, {platform.system()}, numpy {np.__version__}"
 
 
-def main() -> None:
-    """Measure, and print the section."""
-    parser = argparse.ArgumentParser(description="Speed of the optimizers at d = 4096, n = 40.")
-    parser.add_argument("--generations", type=int, default=75, help="at least 30")
-    parser.add_argument("--full", action="store_true", help="peers with a full covariance too")
-    options = parser.parse_args()
-    generations = max(30, options.generations)
+def main(
+    *,
+    generations: Annotated[int, typer.Option(min=30, help="a round")] = 75,
+    with_full: Annotated[
+        bool, typer.Option("--full", help="peers with a full covariance too")
+    ] = False,
+) -> None:
+    """Measure the speed of the optimizers at d = 4096, n = 40, and print the section."""
     seconds = timed(generations)
     median = {name: float(np.median(taken)) for name, taken in seconds.items()}
     mean = {name: float(np.mean(taken)) for name, taken in seconds.items()}
     print("## Optimizers: ask + tell at d = 4096, n = 40, one thread\n")
     print(f"`python -m benchmarks.optimizer_speed`, {datetime.now().astimezone().date()},")
-    print(f"{machine()}; {ROUNDS} rounds of {generations} generations; Cholesky updates every")
-    print(f"{EVERY}th, the Hessian basis has {CUTOFF} directions.\n")
+    print(f"{machine_line()}; {ROUNDS} rounds of {generations} generations;")
+    print(f"Cholesky updates every {EVERY}th, the Hessian basis has {CUTOFF} directions.\n")
     print(
         "| a generation | median, ms | mean, ms | of the dense: medians | means | of the draw |"
     )
@@ -389,9 +390,9 @@ def main() -> None:
         "and its inverse;"
     )
     print("the Hessian basis, 33 MB, is no part of the state.")
-    if options.full:
+    if with_full:
         full(seconds["cholesky"])
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

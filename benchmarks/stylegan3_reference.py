@@ -19,7 +19,7 @@ from torch.nn import functional as F  # noqa: N812  the name every torch user kn
 from evolver.generators.stylegan3.config import Config, Layer, expected, schedule
 from evolver.generators.stylegan3.filters import lowpass
 
-Tensors = Mapping[str, torch.Tensor]
+ReferenceTensors = Mapping[str, torch.Tensor]
 
 
 def random_tensors(config: Config, seed: int) -> dict[str, torch.Tensor]:
@@ -89,7 +89,9 @@ def activate(
     return upfirdn(x, down, up=1, down=layer.down, pad=(0, 0), gain=1)
 
 
-def mapping(config: Config, t: Tensors, z: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+def mapping(
+    config: Config, t: ReferenceTensors, z: torch.Tensor, c: torch.Tensor
+) -> torch.Tensor:
     """Return w, (n, w_dim), from z, (n, z_dim), and one-hot labels, (n, c_dim)."""
     x = _unit(z)
     if config.c_dim:
@@ -99,7 +101,7 @@ def mapping(config: Config, t: Tensors, z: torch.Tensor, c: torch.Tensor) -> tor
     return x
 
 
-def synthesis(config: Config, t: Tensors, ws: torch.Tensor) -> torch.Tensor:
+def synthesis(config: Config, t: ReferenceTensors, ws: torch.Tensor) -> torch.Tensor:
     """Return images, (n, 3, h, w), from styles, (n, num_ws, w_dim)."""
     plan = schedule(config)
     x = _input(config, t, ws[:, 0])
@@ -129,7 +131,7 @@ def synthesis(config: Config, t: Tensors, ws: torch.Tensor) -> torch.Tensor:
     return x * config.output_scale
 
 
-def _input(config: Config, t: Tensors, w: torch.Tensor) -> torch.Tensor:
+def _input(config: Config, t: ReferenceTensors, w: torch.Tensor) -> torch.Tensor:
     plan, key = schedule(config), "synthesis.input"
     weight, user = t[f"{key}.weight"], t[f"{key}.transform"]
     centres = (np.arange(plan.size) + 0.5 - plan.size / 2) / plan.rate
@@ -154,6 +156,6 @@ def _unit(x: torch.Tensor) -> torch.Tensor:
     return x * (x.square().mean(1, keepdim=True) + 1e-8).rsqrt()
 
 
-def _dense(t: Tensors, name: str, x: torch.Tensor, rate: float = 1.0) -> torch.Tensor:
+def _dense(t: ReferenceTensors, name: str, x: torch.Tensor, rate: float = 1.0) -> torch.Tensor:
     weight = t[f"{name}.weight"]
     return F.linear(x, weight * rate / sqrt(weight.shape[1]), t[f"{name}.bias"] * rate)

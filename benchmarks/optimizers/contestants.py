@@ -194,7 +194,7 @@ FIELD: tuple[Contestant, ...] = (
 """Everyone there is, in the order of tables."""
 
 
-def find(labels: Sequence[str]) -> list[Contestant]:
+def find_contestants(labels: Sequence[str]) -> list[Contestant]:
     """Return contestants by label, in the order of `FIELD`.
 
     Raises
@@ -212,7 +212,7 @@ def find(labels: Sequence[str]) -> list[Contestant]:
     return [c for c in FIELD if c.label in labels]
 
 
-def parse(text: str) -> Contestant:
+def parse_contestant(text: str) -> Contestant:
     """Read ``[LABEL=]TARGET [OPTION=VALUE ...]``, as a user adds an optimizer.
 
     Values are read as TOML (numbers, true, false, "text", [1.0, 2.0]); a bare word is text.
@@ -257,7 +257,7 @@ def refuse_twins(contestants: Sequence[Contestant]) -> None:
         )
 
 
-def check(contestant: Contestant) -> None:
+def check_target(contestant: Contestant) -> None:
     """Raise `ConfigError` unless one that the user named by hand can be imported."""
     try:
         contestant.factory()

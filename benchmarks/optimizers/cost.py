@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from benchmarks.optimizers.contestants import BASELINE, Contestant, find
+from benchmarks.optimizers.contestants import BASELINE, Contestant, find_contestants
 
 if TYPE_CHECKING:
     from benchmarks.optimizers.contestants import AskTell
@@ -41,7 +41,7 @@ class Cost(msgspec.Struct, frozen=True):
     failed: str = ""
 
 
-def measure(contestant: Contestant, d: int, popsize: int, norm: float) -> Cost:
+def measure_cost(contestant: Contestant, d: int, popsize: int, norm: float) -> Cost:
     """Measure one optimizer; call it in a process of its own."""
     try:
         peak = _memory(contestant, d, popsize, norm)
@@ -86,7 +86,7 @@ def _step(optimizer: AskTell, rng: np.random.Generator) -> float:
 def _alternate(
     contestant: Contestant, d: int, popsize: int, norm: float
 ) -> tuple[list[float], list[float]]:
-    pair = [_make(c, d, popsize, norm) for c in (contestant, *find([BASELINE]))]
+    pair = [_make(c, d, popsize, norm) for c in (contestant, *find_contestants([BASELINE]))]
     rngs = [np.random.default_rng(1) for _ in pair]
     seconds: tuple[list[float], list[float]] = ([], [])
     for generation in range(WARM_UP + GENERATIONS):

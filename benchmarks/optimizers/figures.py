@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from benchmarks.optimizers.cost import Cost
-    from benchmarks.optimizers.statistics import Scores
-    from benchmarks.optimizers.store import Outcome
+    from benchmarks.optimizers.statistics import ScoreTable
+    from benchmarks.optimizers.store import RunOutcome
 
-Look: TypeAlias = dict[str, dict[str, Any]]
+LineStyles: TypeAlias = dict[str, dict[str, Any]]
 _DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 _ROWS = (
     ("best", "best image so far"),
@@ -37,10 +37,10 @@ _ROWS = (
 )
 
 
-def looks(labels: Sequence[str]) -> Look:
+def looks(labels: Sequence[str]) -> LineStyles:
     """Return colour and dashes of each optimizer, the same in every figure; Cholesky in ink."""
     others = [label for label in labels if label != BASELINE]
-    found: Look = {BASELINE: {"color": INK, "ls": "-"}}
+    found: LineStyles = {BASELINE: {"color": INK, "ls": "-"}}
     for k, label in enumerate(others):
         dashes = _DASHES[k // 6 % len(_DASHES)]
         found[label] = {"color": series_colour(k), "ls": dashes}
@@ -48,7 +48,7 @@ def looks(labels: Sequence[str]) -> Look:
 
 
 @styled
-def ratios(scores: Mapping[str, Scores], look: Look) -> Figure:
+def ratios(scores: Mapping[str, ScoreTable], look: LineStyles) -> Figure:
     """Ratio of the best image's clean score to Cholesky's, with intervals, a panel a noise."""
     labels = [name for name in look if any(name in s.labels for s in scores.values())]
     left, width, row = 1.75, max(1.9, 9.5 / len(scores)), 0.3
@@ -81,7 +81,7 @@ def ratios(scores: Mapping[str, Scores], look: Look) -> Figure:
 
 
 @styled
-def curves(outcomes: Sequence[Outcome], world: str, look: Look) -> Figure:
+def curves(outcomes: Sequence[RunOutcome], world: str, look: LineStyles) -> Figure:
     """Means over units and seeds against images scored: rows are measures, columns noises."""
     runs = [o for o in outcomes if o.spec.world == world and not o.failed]
     noises = list(dict.fromkeys(o.spec.noise for o in runs))
@@ -128,7 +128,7 @@ def curves(outcomes: Sequence[Outcome], world: str, look: Look) -> Figure:
 
 
 def mean_curve(
-    runs: Sequence[Outcome], measure: str, scale: Mapping[str, float]
+    runs: Sequence[RunOutcome], measure: str, scale: Mapping[str, float]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return images scored and the mean over runs, scores in units of the unit's largest.
 
@@ -152,7 +152,7 @@ def _plain(value: float, _: int) -> str:
 
 @styled
 def cost(
-    scores: Mapping[str, Scores], costs: Sequence[Cost], d: int, look: Look
+    scores: Mapping[str, ScoreTable], costs: Sequence[Cost], d: int, look: LineStyles
 ) -> Figure | None:
     """Quality against cost, both as ratios to Cholesky; None where nothing was measured."""
     found = {c.optimizer: c.mean_ratio for c in costs if c.d == d and not c.failed}

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from benchmarks.optimizers.cost import Cost
     from benchmarks.optimizers.plan import Due, Plan
-    from benchmarks.optimizers.statistics import Scores
-    from benchmarks.optimizers.store import Outcome
+    from benchmarks.optimizers.statistics import ScoreTable
+    from benchmarks.optimizers.store import RunOutcome
     from benchmarks.optimizers.worlds import World
 
 
@@ -42,7 +42,7 @@ class _Table:
 
 
 @dataclass(frozen=True, slots=True)
-class _Shown:
+class _PageFigure:
     title: str
     caption: str
     data: str
@@ -54,14 +54,14 @@ class _Shown:
 class _Section:
     title: str
     trust: list[_Table]
-    figures: list[_Shown]
+    figures: list[_PageFigure]
     tables: list[_Table]
 
 
-def write(
+def write_results(
     plan: Plan,
     due: Due,
-    outcomes: Sequence[Outcome],
+    outcomes: Sequence[RunOutcome],
     costs: Sequence[Cost],
     folder: Path,
     *,
@@ -182,7 +182,7 @@ def _settings(plan: Plan) -> list[list[str]]:
     ]
 
 
-def _trust(scores: dict[str, Scores]) -> list[_Table]:
+def _trust(scores: dict[str, ScoreTable]) -> list[_Table]:
     return [
         _Table(
             f"What to trust, {words}", note, tables.TRUST_HEAD, tables.trust(scores, measure)
@@ -204,8 +204,8 @@ def _trust(scores: dict[str, Scores]) -> list[_Table]:
 
 def _tables(
     world: World,
-    scores: dict[str, Scores],
-    outcomes: Sequence[Outcome],
+    scores: dict[str, ScoreTable],
+    outcomes: Sequence[RunOutcome],
     costs: Sequence[Cost],
     due: Due,
 ) -> list[_Table]:
@@ -224,13 +224,13 @@ def _tables(
 
 def _figures(
     world: World,
-    scores: dict[str, Scores],
-    outcomes: Sequence[Outcome],
+    scores: dict[str, ScoreTable],
+    outcomes: Sequence[RunOutcome],
     costs: Sequence[Cost],
     due: Due,
-    look: figures.Look,
+    look: figures.LineStyles,
     folder: Path,
-) -> list[_Shown]:
+) -> list[_PageFigure]:
     if not any(found.labels and found.units for found in scores.values()):
         return []
     drawn: list[tuple[str, str, str, Figure | None]] = [
@@ -253,14 +253,14 @@ def _figures(
             figures.cost(scores, costs, due.sizes[world.name][0], look),
         ),
     ]
-    shown: list[_Shown] = []
+    shown: list[_PageFigure] = []
     for name, title, caption, figure in drawn:
         if figure is None:
             continue
         path = save(figure, folder / f"{world.name.replace('/', '-')}-{name}.png")
         width, height = (round(inch * figure.dpi) for inch in figure.get_size_inches())
         data = base64.b64encode(path.read_bytes()).decode("ascii")
-        shown.append(_Shown(title, caption, data, width, height))
+        shown.append(_PageFigure(title, caption, data, width, height))
     return shown
 
 

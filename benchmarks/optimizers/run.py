@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.optimizers.noise import Noise
-from benchmarks.optimizers.store import Curve, Outcome, Spec
+from benchmarks.optimizers.store import Curve, RunOutcome, Spec
 from benchmarks.optimizers.worlds import Stage, World, at_norm
 from evolver import seeds
 from evolver.checks import check_codes
@@ -39,7 +39,7 @@ def _stage(world: World, unit: str, device: str) -> Stage:
     return Stage(world, unit, device=device)
 
 
-def play(group: Group) -> list[Outcome]:
+def play(group: Group) -> list[RunOutcome]:
     """Play a group's runs to their end; one outcome a spec, in their order."""
     first = group.specs[0]
     world = World(first.world, first.generator, first.norm)
@@ -154,11 +154,11 @@ class _Run:
         """The best and the last mean code at the common norm, (2, d)."""
         return at_norm(np.stack([self.best_code, self.mean_code]), self.spec.norm)
 
-    def outcome(self, best_matched: float, mean_matched: float) -> Outcome:
+    def outcome(self, best_matched: float, mean_matched: float) -> RunOutcome:
         """Return what came of it."""
         if self.failed:
-            return Outcome(self.spec.key, self.spec, self.failed, self.curve)
-        return Outcome(
+            return RunOutcome(self.spec.key, self.spec, self.failed, self.curve)
+        return RunOutcome(
             self.spec.key,
             self.spec,
             "",

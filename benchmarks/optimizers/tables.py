@@ -17,8 +17,8 @@ from evolver.report.words import NONE, count, joined
 
 if TYPE_CHECKING:
     from benchmarks.optimizers.cost import Cost
-    from benchmarks.optimizers.statistics import Interval, Scores
-    from benchmarks.optimizers.store import Outcome, Spec
+    from benchmarks.optimizers.statistics import Interval, ScoreTable
+    from benchmarks.optimizers.store import RunOutcome, Spec
 
 MEASURE_WORDS = {
     "best": "Best image",
@@ -48,7 +48,7 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(line)} |" for line in lines]
 
 
-def trust(scores: dict[str, Scores], measure: str) -> list[list[str]]:
+def trust(scores: dict[str, ScoreTable], measure: str) -> list[list[str]]:
     """Return one row a noise: what leads by a measure, and what is as good."""
     rows: list[list[str]] = []
     for noise, found in scores.items():
@@ -68,7 +68,7 @@ def trust(scores: dict[str, Scores], measure: str) -> list[list[str]]:
 TRUST_HEAD = ("noise", "leads", f"ratio to {BASELINE}", "not told apart from it")
 
 
-def quality(scores: dict[str, Scores], measure: str) -> tuple[list[str], list[list[str]]]:
+def quality(scores: dict[str, ScoreTable], measure: str) -> tuple[list[str], list[list[str]]]:
     """Return head and rows: ratio to Cholesky with its interval, and the published form."""
     head = ["optimizer"]
     labels: list[str] = []
@@ -92,7 +92,7 @@ def quality(scores: dict[str, Scores], measure: str) -> tuple[list[str], list[li
     return head, rows
 
 
-def norms(outcomes: Sequence[Outcome], world: str) -> tuple[list[str], list[list[str]]]:
+def norms(outcomes: Sequence[RunOutcome], world: str) -> tuple[list[str], list[list[str]]]:
     """Return head and rows: norm of the last generation's mean code, mean over runs."""
     runs = [o for o in outcomes if o.spec.world == world and not o.failed]
     noises = list(dict.fromkeys(o.spec.noise for o in runs))
@@ -141,14 +141,14 @@ def costs(found: Sequence[Cost], d: int) -> list[list[str]]:
 
 
 def apart(
-    skipped: Sequence[tuple[str, str, str]], outcomes: Sequence[Outcome]
+    skipped: Sequence[tuple[str, str, str]], outcomes: Sequence[RunOutcome]
 ) -> list[tuple[str, str]]:
     """Return (optimizer, why) of those that took no part, and of those that failed."""
     found: dict[tuple[str, str], list[str]] = {}
     for world, label, reason in skipped:
         found.setdefault((label, reason), []).append(world)
     rows = [(label, f"{joined(w)}: {reason}") for (label, reason), w in found.items()]
-    broken: dict[str, list[Outcome]] = {}
+    broken: dict[str, list[RunOutcome]] = {}
     for o in outcomes:
         if o.failed:
             broken.setdefault(o.spec.optimizer, []).append(o)
@@ -158,7 +158,7 @@ def apart(
     return rows
 
 
-def write_csv(outcomes: Sequence[Outcome], folder: Path) -> None:
+def write_csv(outcomes: Sequence[RunOutcome], folder: Path) -> None:
     """Write generations.csv and runs.csv."""
     with (folder / "generations.csv").open("w", newline="", encoding="utf-8") as file:
         fields = (*_names(None), "generation", *_CURVES)

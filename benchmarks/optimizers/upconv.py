@@ -89,7 +89,7 @@ def width_of(name: str) -> int | None:
 
 
 @torch.no_grad()
-def load(width: int, *, device: str) -> FrozenGenerator:
+def load_upconv(width: int, *, device: str) -> FrozenGenerator:
     """Return the generator with 1/`width` of the channels, on a device."""
     random = torch.Generator().manual_seed(0)
     net = Net(width)

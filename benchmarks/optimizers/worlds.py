@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from evolver.types import Codes, Generator, Scorer, Vector
 
 TRAINING, HELD_APART = "training", "held-apart"
+UnitSet: TypeAlias = Literal["training", "held-apart"]
 LAYERS = ("conv2", "conv3", "conv4", "fc5", "fc6", "logits")
 # Images in one pass; fixed, and filled up with zeros, so that a score never depends on company.
 _CHUNK_CPU, _CHUNK_GPU = 8, 256
@@ -114,7 +115,7 @@ def generator_of(name: str, device: str) -> Generator:
     """
     width = upconv.width_of(name)
     if width is not None:
-        return upconv.load(width, device=device)
+        return upconv.load_upconv(width, device=device)
     if ":" in name:
         return attribute(name)(device=device)
     return generators.load(name, device=device)
