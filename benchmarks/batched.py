@@ -61,9 +61,9 @@ def loop(name: str, d: int, populations: int) -> Callable[[], None]:
     alone = [load(name, d, rng=rng, **options) for rng in streams(populations)]
 
     def generation() -> None:
-        for one in alone:
-            codes = one.ask()
-            one.tell(codes, codes[:, 0].copy())
+        for optimizer in alone:
+            codes = optimizer.ask()
+            optimizer.tell(codes, codes[:, 0].copy())
 
     return generation
 

@@ -77,7 +77,7 @@ def main() -> None:
         )
         display.show(images[i % 40], request)
     record, dropped = list(display.record), display.dropped
-    flips = [t for one in record for t in one.flips_ns]
+    flips = [t for presentation in record for t in presentation.flips_ns]
     between = sum(_SCREEN.dropped([a.flips_ns[-1], b.flips_ns[0]]) for a, b in pairwise(record))
     bare = _bare(len(flips))
     display.close()

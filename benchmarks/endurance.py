@@ -77,14 +77,14 @@ def _session(folder: Path, generations: int) -> Path:
 
 def _sizes(supervisor: psutil.Process, rig: psutil.Process) -> dict[str, float]:
     """Return the resident memory of each process, MB."""
-    found = {"supervisor": supervisor.memory_info().rss / 1e6}
+    sizes = {"supervisor": supervisor.memory_info().rss / 1e6}
     for child in supervisor.children():
         line = " ".join(child.cmdline())
         for name, sign in _NAMES.items():
             if sign in line:
-                found[name] = child.memory_info().rss / 1e6
-    found["rig"] = rig.memory_info().rss / 1e6
-    return found
+                sizes[name] = child.memory_info().rss / 1e6
+    sizes["rig"] = rig.memory_info().rss / 1e6
+    return sizes
 
 
 def _watch(
@@ -132,9 +132,9 @@ def main(
             if serve.poll() is not None:
                 sys.exit((folder / "serve.log").read_text())
             time.sleep(0.2)
-            said = (folder / "serve.log").read_text()
-            endpoint = re.search(r"tcp://\S+\d", said)
-            address = re.search(r"http://\S+", said)
+            log_text = (folder / "serve.log").read_text()
+            endpoint = re.search(r"tcp://\S+\d", log_text)
+            address = re.search(r"http://\S+", log_text)
         rig = subprocess.Popen(
             [*command, "rig", str(file), "--endpoint", endpoint.group()],
             stdout=subprocess.DEVNULL,
@@ -157,13 +157,13 @@ def main(
         with recording.read(file) as opened:
             complete = opened.complete
             done = [thread.generations for thread in opened.threads]
-            shown = len(opened.presentations)
+            presentations = len(opened.presentations)
             real = float(
                 (opened.presentations["on_ms"] + opened.presentations["off_ms"]).sum() / 3.6e6
             )
     print("## Endurance: a long session's worth of blocks at speed\n")
     print(f"`python -m benchmarks.endurance`, {datetime.now(UTC):%Y-%m-%d},")
-    print(f"{platform.machine()}, {os.cpu_count()} cores; {done} generations, {shown}")
+    print(f"{platform.machine()}, {os.cpu_count()} cores; {done} generations, {presentations}")
     print(f"presentations, {_UNITS} units: {real:.1f} hours of showing in")
     print(f"{readings['engine'][-1][0] / 60:.0f} minutes, the page open in Chromium.\n")
     print(f"The file is {'complete' if complete else 'NOT COMPLETE'}. In the tab, between two")

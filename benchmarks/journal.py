@@ -106,8 +106,10 @@ def by_generation(blocks: np.ndarray, presentations: np.ndarray, n: int) -> Gene
     times = blocks["time_ns"].reshape(n, -1)
     end = int(blocks["committed_ns"].max())
     on = np.zeros(len(blocks))
-    shown = presentations[presentations["attempt"] > 0]
-    np.add.at(on, shown["block"], (shown["on_ms"] + shown["off_ms"]) / 1000)
+    presentations = presentations[presentations["attempt"] > 0]
+    np.add.at(
+        on, presentations["block"], (presentations["on_ms"] + presentations["off_ms"]) / 1000
+    )
     return Generations(
         busy=blocks["journal"].reshape(n, -1).sum(axis=1),
         waiting=blocks["blocked"].reshape(n, -1).sum(axis=1),

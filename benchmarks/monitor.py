@@ -136,15 +136,15 @@ def main() -> None:
             text=True,
         )
         line = "" if page_process.stdout is None else page_process.stdout.readline()
-        found = re.search(r"http\S+", line)
-        if found is None:
+        address = re.search(r"http\S+", line)
+        if address is None:
             sys.exit(f"the page did not start: {line}")
         browser = p.chromium.launch(
             executable_path=chromium,
             args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
         )
         page = browser.new_page(viewport={"width": 1600, "height": 1000})
-        page.goto(found.group())
+        page.goto(address.group())
         first = _BLOCKS * _SHOWN
         opened = time.monotonic()
         page.get_by_text(f"{first} presentations").wait_for(timeout=120_000)

@@ -125,8 +125,8 @@ def evolve(
     while not session.finished:
         block = session.propose()
         codes = block.proposals[0].codes
-        shown = generator.render(np.concatenate([codes, codes.mean(axis=0, keepdims=True)]))
-        clean = scorer.score(shown)[:, 0]
+        images = generator.render(np.concatenate([codes, codes.mean(axis=0, keepdims=True)]))
+        clean = scorer.score(images)[:, 0]
         best = max(best, float(clean[:-1].max()))
         means.append(float(clean[-1]))
         session.commit(block.index, respond(block, clean[:-1]))

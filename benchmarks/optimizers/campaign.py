@@ -130,7 +130,7 @@ def costs(plan: Plan, due: Due, *, console: Console) -> list[Cost]:
     bar = Progress(
         TextColumn("measuring cost"), BarColumn(), MofNCompleteColumn(), console=console
     )
-    found: list[Cost] = []
+    measured: list[Cost] = []
     with bar, pool(1, fresh=True) as executor:
         task = bar.add_task("", total=len(tasks))
         waiting = [
@@ -138,6 +138,6 @@ def costs(plan: Plan, due: Due, *, console: Console) -> list[Cost]:
             for (contestant, (d, popsize)), norm in tasks.items()
         ]
         for future in waiting:
-            found.append(future.result())
+            measured.append(future.result())
             bar.advance(task)
-    return found
+    return measured

@@ -40,11 +40,11 @@ _ROWS = (
 def looks(labels: Sequence[str]) -> LineStyles:
     """Return colour and dashes of each optimizer, the same in every figure; Cholesky in ink."""
     others = [label for label in labels if label != BASELINE]
-    found: LineStyles = {BASELINE: {"color": INK, "ls": "-"}}
+    styles: LineStyles = {BASELINE: {"color": INK, "ls": "-"}}
     for k, label in enumerate(others):
         dashes = _DASHES[k // 6 % len(_DASHES)]
-        found[label] = {"color": series_colour(k), "ls": dashes}
-    return found
+        styles[label] = {"color": series_colour(k), "ls": dashes}
+    return styles
 
 
 @styled
@@ -54,10 +54,10 @@ def ratios(scores: Mapping[str, ScoreTable], look: LineStyles) -> Figure:
     left, width, row = 1.75, max(1.9, 9.5 / len(scores)), 0.3
     height = row * len(labels) + 0.3
     figure = new_figure(left + len(scores) * (width + 0.25), height + 1.25)
-    for column, (noise, found) in enumerate(scores.items()):
+    for column, (noise, table) in enumerate(scores.items()):
         axes = inches(figure, left + column * (width + 0.25), 0.7, width, height)
         for kind, filled, shift in (("best", True, -0.14), ("mean_image", False, 0.16)):
-            for label, ratio in found.ratios(kind, to=BASELINE).items():
+            for label, ratio in table.ratios(kind, to=BASELINE).items():
                 y, colour = labels.index(label) + shift, look[label]["color"]
                 size = 6 if filled else 4.5
                 face = colour if filled else "white"
@@ -155,10 +155,10 @@ def cost(
     scores: Mapping[str, ScoreTable], costs: Sequence[Cost], d: int, look: LineStyles
 ) -> Figure | None:
     """Quality against cost, both as ratios to Cholesky; None where nothing was measured."""
-    found = {c.optimizer: c.mean_ratio for c in costs if c.d == d and not c.failed}
+    ratio_of = {c.optimizer: c.mean_ratio for c in costs if c.d == d and not c.failed}
     by_noise = [s.ratios("best", to=BASELINE) for s in scores.values()]
     points: dict[str, tuple[float, float]] = {}
-    for label, taken in found.items():
+    for label, taken in ratio_of.items():
         values = [r[label].value for r in by_noise if label in r]
         if values and np.isfinite(values).all():
             points[label] = (taken, float(np.mean(values)))

@@ -49,9 +49,9 @@ def play(group: Group) -> list[RunOutcome]:
         for spec, contestant in zip(group.specs, group.contestants, strict=True)
     ]
     while due := [run for run in runs if run.due]:
-        shown = [run.ask() for run in due]
-        scores = stage.clean(np.concatenate(shown))
-        parts = np.split(scores, np.cumsum([len(codes) for codes in shown])[:-1])
+        asked = [run.ask() for run in due]
+        scores = stage.clean(np.concatenate(asked))
+        parts = np.split(scores, np.cumsum([len(codes) for codes in asked])[:-1])
         for run, part in zip(due, parts, strict=True):
             run.tell(part)
     matched = stage.clean(np.concatenate([run.finals for run in runs])).reshape(-1, 2)
@@ -116,8 +116,8 @@ class _Run:
         # A copy: the optimizer may go on with its array.
         self._codes = codes[: self.left].copy()
         self.mean_code = self._codes.mean(axis=0)
-        shown = np.concatenate([self._codes, self.mean_code[None]])
-        return at_norm(shown, self.spec.norm) if self.spec.at_norm else shown
+        asked = np.concatenate([self._codes, self.mean_code[None]])
+        return at_norm(asked, self.spec.norm) if self.spec.at_norm else asked
 
     def tell(self, clean: Vector) -> None:
         """Take the clean scores of what `ask` returned."""

@@ -83,7 +83,7 @@ class ScoreTable:
             for label, row in zip(self.labels, values, strict=True)
             if label != first
         }
-        beside = [label for label, found in behind.items() if found.low <= 0]
+        beside = [label for label, difference in behind.items() if difference.low <= 0]
         return first, sorted(beside, key=lambda label: behind[label].value)
 
 
@@ -121,9 +121,9 @@ def bootstrap(
     if units < FEWEST:
         return Interval(value, np.nan, np.nan)
     drawn = np.random.default_rng(seed).integers(0, units, (resamples, units))
-    found = statistic(values[:, drawn].mean(axis=2))
+    resampled = statistic(values[:, drawn].mean(axis=2))
     tail = (1 - LEVEL) / 2
-    ends = np.quantile(found, [tail, 1 - tail])
+    ends = np.quantile(resampled, [tail, 1 - tail])
     return Interval(value, float(ends[0]), float(ends[1]))
 
 
@@ -134,7 +134,7 @@ def tabulate(outcomes: Sequence[RunOutcome]) -> dict[str, dict[str, ScoreTable]]
     published form), for all measures. Units that nobody drove above the references' median are
     left out; so is, for a noise, an optimizer with a failed or missing run.
     """
-    found: dict[str, dict[str, ScoreTable]] = {}
+    tables: dict[str, dict[str, ScoreTable]] = {}
     for world in _distinct(o.spec.world for o in outcomes):
         runs = [o for o in outcomes if o.spec.world == world and not o.failed]
         scale = {
@@ -143,11 +143,11 @@ def tabulate(outcomes: Sequence[RunOutcome]) -> dict[str, dict[str, ScoreTable]]
         }
         units = tuple(unit for unit, largest in scale.items() if largest > 0)
         noises = _distinct(o.spec.noise for o in outcomes if o.spec.world == world)
-        found[world] = {
+        tables[world] = {
             noise: _scores([o for o in runs if o.spec.noise == noise], units, scale)
             for noise in noises
         }
-    return found
+    return tables
 
 
 def _scores(

@@ -130,12 +130,12 @@ def scorer_of(unit: str, device: str) -> Scorer:
         There is no such unit, or the name stands for several.
     """
     path, own, argument = unit.partition("@")
-    found = (
+    scorer = (
         attribute(path)(argument, device=device) if own else scorers.load(unit, device=device)
     )
-    if len(found.unit_names) != 1:
-        raise ConfigError(f"a unit must be one unit; {unit!r} names {len(found.unit_names)}")
-    return found
+    if len(scorer.unit_names) != 1:
+        raise ConfigError(f"a unit must be one unit; {unit!r} names {len(scorer.unit_names)}")
+    return scorer
 
 
 class Stage:
@@ -202,15 +202,15 @@ class Stage:
     def _responses(self, codes: Codes) -> Vector:
         """Render and score without leaving the device."""
         scorer: Any = self._scorer
-        found = np.empty(len(codes))
+        raw = np.empty(len(codes))
         for first in range(0, len(codes), self._chunk):
             part = codes[first : first + self._chunk]
             z = torch.zeros((self._chunk, self.d))
             z[: len(part)] = torch.from_numpy(part.astype(np.float32))
             images = self._generator.synthesize(z.to(self._device))
             answers = scorer.responses(images.mul(255).round_().div_(255))[:, 0]
-            found[first : first + len(part)] = answers.cpu().numpy()[: len(part)]
-        return found
+            raw[first : first + len(part)] = answers.cpu().numpy()[: len(part)]
+        return raw
 
 
 def at_norm(codes: Codes, norm: float) -> Codes:

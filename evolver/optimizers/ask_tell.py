@@ -237,14 +237,14 @@ class AskTell(Generic[StateT]):
         if asked is None:
             raise OrderError("ask() and tell() take turns: ask() for codes before tell()")
         # In rows, as they were asked for: products of other layouts differ in the last bits.
-        told = np.asarray(codes, dtype=np.float64, order="C")
+        scored = np.asarray(codes, dtype=np.float64, order="C")
         values = np.asarray(scores, dtype=np.float64)
-        rows = _rows_told(told, values, asked=asked, at_least=self._least())
+        rows = _rows_told(scored, values, asked=asked, at_least=self._least())
         if (np.diff(rows) < 0).any():  # as they were asked for: sums come out the same
             order = np.argsort(rows)
-            told, values, rows = told[order], values[order], rows[order]
+            scored, values, rows = scored[order], values[order], rows[order]
         with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
-            after = self._learn(told, values, rows)
+            after = self._learn(scored, values, rows)
         self._check_after(self._state, after)
         self._state, self._asked = after, None
 

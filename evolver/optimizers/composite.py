@@ -160,16 +160,16 @@ class Composite(AskTell[Any]):
                     f"initial must have shape ({d},) or (m, {d}), m >= 1; got {begin.shape}"
                 )
             check_codes(np.atleast_2d(begin), d=d)
-        made: list[Optimizer | Vector] = []
+        drivers: list[Optimizer | Vector] = []
         for i, (part, (first, stop)) in enumerate(
             zip(parts, pairwise([0, *stops]), strict=True)
         ):
             own = None if begin is None else begin[..., first:stop]
             if not part.get("optimizer"):
-                made.append(_held(i, part, stop - first, own))
+                drivers.append(_held(i, part, stop - first, own))
                 continue
             try:
-                made.append(
+                drivers.append(
                     load_optimizer(
                         part["optimizer"],
                         stop - first,
@@ -182,7 +182,7 @@ class Composite(AskTell[Any]):
             except ConfigError as exc:
                 raise ConfigError(f"parts[{i}]: {exc}") from exc
         names = [str(part.get("optimizer") or "") for part in parts]
-        self._set(d, n, stops, names, made, rng)
+        self._set(d, n, stops, names, drivers, rng)
         self._rehearse()
 
     def _set(
@@ -191,13 +191,13 @@ class Composite(AskTell[Any]):
         n: int,
         stops: Sequence[int],
         names: Sequence[str],
-        made: list[Optimizer | Vector],
+        drivers: list[Optimizer | Vector],
         rng: np.random.Generator,
     ) -> None:
         self._begin(None, rng)
         self._d, self._popsize, self._names = d, n, tuple(names)
         self._spans = [slice(*span) for span in pairwise([0, *stops])]
-        self._made = made
+        self._drivers = drivers
 
     @classmethod
     def from_state(cls, state: CompositeState, *, rng: np.random.Generator) -> Self:
@@ -209,16 +209,18 @@ class Composite(AskTell[Any]):
                 f"the parts of the state must cover 0 to {state.d} in order; they end at "
                 f"{stops}. Pass a state as it was saved"
             )
-        made: list[Optimizer | Vector] = []
+        drivers: list[Optimizer | Vector] = []
         for i, (part, (first, stop)) in enumerate(
             zip(state.parts, pairwise(edges), strict=True)
         ):
             if part.optimizer:
-                one: Optimizer = find_optimizer(part.optimizer).from_state(part.state, rng=rng)
-                made.append(one)
-                width = one.d
+                driver: Optimizer = find_optimizer(part.optimizer).from_state(
+                    part.state, rng=rng
+                )
+                drivers.append(driver)
+                width = driver.d
             else:
-                made.append(part.value)
+                drivers.append(part.value)
                 width = len(part.value) if np.isfinite(part.value).all() else -1
             if width != stop - first:
                 raise DataError(
@@ -227,7 +229,7 @@ class Composite(AskTell[Any]):
                 )
         self = cls.__new__(cls)
         names = [part.optimizer for part in state.parts]
-        self._set(state.d, state.popsize, stops, names, made, rng)
+        self._set(state.d, state.popsize, stops, names, drivers, rng)
         return self
 
     @property
@@ -247,15 +249,20 @@ class Composite(AskTell[Any]):
             self._d,
             self._popsize,
             tuple(
-                PartState(span.stop, name, one, None)
-                if isinstance(one, np.ndarray)
-                else PartState(span.stop, name, np.zeros(0), one.state)
-                for span, name, one in zip(self._spans, self._names, self._made, strict=True)
+                PartState(span.stop, name, driver, None)
+                if isinstance(driver, np.ndarray)
+                else PartState(span.stop, name, np.zeros(0), driver.state)
+                for span, name, driver in zip(
+                    self._spans, self._names, self._drivers, strict=True
+                )
             ),
         )
 
     def _next(self) -> tuple[Codes, Codes]:
-        asked = [one if isinstance(one, np.ndarray) else one.ask() for one in self._made]
+        asked = [
+            driver if isinstance(driver, np.ndarray) else driver.ask()
+            for driver in self._drivers
+        ]
         rows = {len(a) for a in asked if a.ndim == 2}
         if len(rows) != 1:
             raise ConfigError(
@@ -271,9 +278,9 @@ class Composite(AskTell[Any]):
         """Take `codes` for what the last `ask` returned, in every part; as `AskTell.adopt`."""
         super().adopt(codes)
         taken = np.asarray(self._asked)
-        for span, one in zip(self._spans, self._made, strict=True):
-            if not isinstance(one, np.ndarray):
-                one.adopt(taken[:, span])
+        for span, driver in zip(self._spans, self._drivers, strict=True):
+            if not isinstance(driver, np.ndarray):
+                driver.adopt(taken[:, span])
 
     def _least(self) -> int:
         return 1  # the parts say what they need
@@ -281,11 +288,14 @@ class Composite(AskTell[Any]):
     def _learn(self, codes: Codes, scores: Scores, rows: NDArray[np.intp]) -> Any:  # noqa: ANN401
         del rows
         # On copies, so that where one part refuses, none has learnt.
-        made = [one if isinstance(one, np.ndarray) else copy.copy(one) for one in self._made]
-        for span, one in zip(self._spans, made, strict=True):
-            if not isinstance(one, np.ndarray):
-                one.tell(codes[:, span], scores)
-        self._made = made
+        drivers = [
+            driver if isinstance(driver, np.ndarray) else copy.copy(driver)
+            for driver in self._drivers
+        ]
+        for span, driver in zip(self._spans, drivers, strict=True):
+            if not isinstance(driver, np.ndarray):
+                driver.tell(codes[:, span], scores)
+        self._drivers = drivers
 
     def _rehearse(self) -> None:
         """Raise `ConfigError` now, not in a session, where parts ask for different numbers."""

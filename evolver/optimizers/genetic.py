@@ -73,9 +73,9 @@ def sample(s: GeneticState, z: Codes, pairs: Matrix, first: Codes, mutate: Codes
     shares = shares / shares[-1]
     # The last share is 1, and no draw is: every place is one of the parents'.
     place = xp.sum(xp.astype(pairs[:, keep:, None] >= shares, xp.int64), axis=-1)
-    one = xp.take(s.parents, place[0, :], axis=0)
-    other = xp.take(s.parents, place[1, :], axis=0)
-    children = xp.where(first[keep:, :] < s.skew, one, other)
+    first_parent = xp.take(s.parents, place[0, :], axis=0)
+    second_parent = xp.take(s.parents, place[1, :], axis=0)
+    children = xp.where(first[keep:, :] < s.skew, first_parent, second_parent)
     moved = mutate[keep:, :] < s.mutation_rate
     children += xp.where(moved, s.mutation_size * z[keep:, :], xp.zeros_like(children))
     return xp.concat([s.parents[:keep, :], children])

@@ -88,9 +88,9 @@ def read_basis(
     return _basis(metric.read_metric(path, d=d, leading=cutoff, part=part))
 
 
-def _basis(found: metric.Metric) -> Basis:
-    values = np.maximum(found.eigenvalues, _FLOOR * found.eigenvalues[0])
-    return Basis(values, np.ascontiguousarray(found.eigenvectors.T))
+def _basis(leading: metric.Metric) -> Basis:
+    values = np.maximum(leading.eigenvalues, _FLOOR * leading.eigenvalues[0])
+    return Basis(values, np.ascontiguousarray(leading.eigenvectors.T))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -92,8 +92,8 @@ def sample(s: RankSphereState, z: Codes) -> Codes:
     """
     xp = array_namespace(z, s.base)
     if not s.age:
-        there = z * (s.radius / at_least(xp.sqrt(squared(z)), SMALLEST))[:, None]
-        return xp.concat([there, -there])[: s.popsize, :]
+        uniform = z * (s.radius / at_least(xp.sqrt(squared(z)), SMALLEST))[:, None]
+        return xp.concat([uniform, -uniform])[: s.popsize, :]
     z = z[: s.popsize // 2, :]
     axis = s.base / s.radius
     along = z @ axis
@@ -150,8 +150,8 @@ def update(s: RankSphereState, codes: Codes, scores: Scores) -> RankSphereState:
     of_base = xp.max(xp.where(sampled, -xp.inf, scores))
     above = xp.astype(scores > of_base, among.dtype) + xp.astype(scores >= of_base, among.dtype)
     share = xp.sum(above * among) / (2 * count)
-    told = xp.any(~sampled)
-    change = xp.where(told, _PACE * xp.clip(share / _SHARE - 1, max=_MOST), 0.0)
+    base_scored = xp.any(~sampled)
+    change = xp.where(base_scored, _PACE * xp.clip(share / _SHARE - 1, max=_MOST), 0.0)
     reach = xp.clip(s.reach * xp.exp(change), _NEAREST, _FARTHEST)
     return replace(after, base=projected(axis + k * ahead, s.radius), reach=reach)
 

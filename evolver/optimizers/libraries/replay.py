@@ -118,8 +118,8 @@ class ReplayedOptimizer(AskTell[ReplayState]):
             codes = engine.ask()
             if g in adopted:
                 codes = s.adopted[adopted[g] * s.popsize :][: s.popsize]
-            told = slice(end - int(count), end)
-            engine.tell(codes, s.rows[told].astype(np.intp), s.scores[told])
+            span = slice(end - int(count), end)
+            engine.tell(codes, s.rows[span].astype(np.intp), s.scores[span])
         self._live = engine
         return engine
 
@@ -165,7 +165,7 @@ class ReplayedOptimizer(AskTell[ReplayState]):
 
     @classmethod
     def _check(cls, state: ReplayState) -> None:
-        d, told = rows_of(state.begin), rows_of(state.rows)
+        d, rows = rows_of(state.begin), rows_of(state.rows)
         adopted = rows_of(state.adopted_in)
         check_state_arrays(
             state,
@@ -174,8 +174,8 @@ class ReplayedOptimizer(AskTell[ReplayState]):
                 "given": (rows_of(state.given), d),
                 "settings": (rows_of(state.settings),),
                 "counts": (rows_of(state.counts),),
-                "rows": (told,),
-                "scores": (told,),
+                "rows": (rows,),
+                "scores": (rows,),
                 "adopted_in": (adopted,),
                 "adopted": (adopted * state.popsize, d),
             },
@@ -183,8 +183,8 @@ class ReplayedOptimizer(AskTell[ReplayState]):
         bounds = {"popsize": (4, np.inf), "seed": (0, 2**31), "sigma": (1e-150, 1e150)}
         check_numbers(state, bounds)
         whole_numbers = np.concatenate([state.counts, state.rows])
-        if state.counts.sum() != told or (whole_numbers % 1).any() or (whole_numbers < 0).any():
+        if state.counts.sum() != rows or (whole_numbers % 1).any() or (whole_numbers < 0).any():
             raise DataError(
-                f"counts of the state must add up to its {told} rows, and both be whole "
+                f"counts of the state must add up to its {rows} rows, and both be whole "
                 "numbers >= 0. Pass a state as it was saved"
             )
