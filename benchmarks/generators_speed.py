@@ -102,7 +102,7 @@ def _net(name: str) -> tuple[nn.Module, int, int]:
 
 def products(net: nn.Module, d: int, chunk: int) -> list[Callable[[], Any]]:
     """Return the matrix products that a network's layers are, for `chunk` images."""
-    found: list[Callable[[], Any]] = []
+    multiplications: list[Callable[[], Any]] = []
 
     def note(module: nn.Module, inputs: tuple[torch.Tensor, ...], out: torch.Tensor) -> None:
         x = inputs[0]
@@ -117,14 +117,14 @@ def products(net: nn.Module, d: int, chunk: int) -> list[Callable[[], Any]]:
             rows, inner = module.out_channels, module.in_channels * taps
             columns = chunk * out.shape[2] * out.shape[3]
         a, b = torch.randn(rows, inner), torch.randn(inner, columns)
-        found.append(lambda: a @ b)
+        multiplications.append(lambda: a @ b)
 
     kinds = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
     hooks = [m.register_forward_hook(note) for m in net.modules() if isinstance(m, kinds)]
     net(torch.zeros(1, d))
     for hook in hooks:
         hook.remove()
-    return found
+    return multiplications
 
 
 def _timed(call: Callable[[], Any]) -> float:

@@ -183,15 +183,15 @@ class PeerNevergrad:
 class PeerEvosax:
     """An algorithm of evosax, float32."""
 
-    made: dict[str, Any] = {}  # noqa: RUF012  jax compiles for each object anew
+    compiled: dict[str, Any] = {}  # noqa: RUF012  jax compiles for each object anew
 
     def __init__(self, name: str) -> None:
         self.jax: Any = import_module("jax")
         algorithms: Any = import_module("evosax.algorithms")
         zeros = np.zeros(D, np.float32)
-        if name not in self.made:
-            self.made[name] = getattr(algorithms, name)(population_size=N, solution=zeros)
-        self.es = self.made[name]
+        if name not in self.compiled:
+            self.compiled[name] = getattr(algorithms, name)(population_size=N, solution=zeros)
+        self.es = self.compiled[name]
         self.params = self.es.default_params.replace(std_init=SIGMA)
         self.key = self.jax.random.key(0)
         self.state = self.es.init(self.key, zeros, self.params)
@@ -245,15 +245,15 @@ FULL: dict[str, tuple[str, Callable[[], Contestant], int]] = {  # and generation
 
 def contestants() -> dict[str, Callable[[], Contestant]]:
     """Return everyone who can take part here, by name."""
-    found: dict[str, Callable[[], Contestant]] = {
+    makers: dict[str, Callable[[], Contestant]] = {
         "draw": Draw,
         "dense": lambda: Dense(np.random.default_rng(0)),
     }
     for name, options in OURS.items():
         if name == "hessian":
             options = options | {"basis": basis()}
-        found[name] = lambda name=name, options=options: ours(name, **options)
-    return found | {n: make for n, (module, make) in PEERS.items() if installed(module)}
+        makers[name] = lambda name=name, options=options: ours(name, **options)
+    return makers | {n: make for n, (module, make) in PEERS.items() if installed(module)}
 
 
 def installed(module: str) -> bool:
@@ -267,17 +267,19 @@ def installed(module: str) -> bool:
     return True
 
 
-def evolution(one: Contestant, generations: int, *, warm_up: int = WARM_UP) -> list[float]:
+def evolution(
+    optimizer: Contestant, generations: int, *, warm_up: int = WARM_UP
+) -> list[float]:
     """Return the seconds that ask + tell took in each generation."""
     noise, seconds = np.random.default_rng(2), list[float]()
     for _ in range(warm_up + generations):
         jitter = noise.standard_normal(N)
         start = process_time()
-        codes = one.ask()
+        codes = optimizer.ask()
         asked = process_time() - start
         scores = np.array([code[0] for code in codes], dtype=np.float64) + jitter
         start = process_time()
-        one.tell(codes, scores)
+        optimizer.tell(codes, scores)
         seconds.append(asked + process_time() - start)
     return seconds[warm_up:]
 
@@ -317,13 +319,13 @@ def timed(generations: int) -> dict[str, list[float]]:
 
 def apart(generations: int) -> float:
     """Return the largest difference of CholeskyCMA's codes from the dense recursion's."""
-    one, dense = ours("cholesky", **OURS["cholesky"]), Dense(np.random.default_rng(0))
+    factored, dense = ours("cholesky", **OURS["cholesky"]), Dense(np.random.default_rng(0))
     noise, worst = np.random.default_rng(2), 0.0
     for _ in range(generations):
-        codes, reference = one.ask(), dense.ask()
+        codes, reference = factored.ask(), dense.ask()
         worst = max(worst, float(np.abs(codes - reference).max() / np.abs(reference).max()))
         scores = codes[:, 0] + noise.standard_normal(N)
-        one.tell(codes, scores)
+        factored.tell(codes, scores)
         dense.tell(reference, scores)
     return worst
 
@@ -331,14 +333,14 @@ def apart(generations: int) -> float:
 def memory(name: str, generations: int) -> tuple[int, int]:
     """Return the bytes of the last state, and the peak of a run beyond what it was made of."""
     options = OURS[name] | ({"basis": basis()} if name == "hessian" else {})
-    one: Any = ours(name, **options)
+    optimizer: Any = ours(name, **options)
     tracemalloc.start()
     for _ in range(generations):
-        codes = one.ask()
-        one.tell(codes, codes[:, 0])
+        codes = optimizer.ask()
+        optimizer.tell(codes, codes[:, 0])
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    values = state_to_dict(one.state).values()
+    values = state_to_dict(optimizer.state).values()
     return sum(v.nbytes for v in values if isinstance(v, np.ndarray)), peak
 
 

@@ -117,23 +117,25 @@ class Contestant:
     def digest(self) -> str:
         """Digest of the code it runs: results of other code are never taken for its own."""
         text = f"{self.library} {metadata.version(self.library)}" if self.library else ""
-        found = inspect.getmodule(self.factory())
-        if found is not None:
-            text += "".join(sorted(_code(module) for module in _own_modules(found)))
+        module = inspect.getmodule(self.factory())
+        if module is not None:
+            text += "".join(sorted(_code(own) for own in _own_modules(module)))
         return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _own_modules(start: ModuleType) -> list[ModuleType]:
     """Return a module and those of its own package that it uses, directly or not."""
     package = start.__name__.rpartition(".")[0]
-    found, due = {start.__name__: start}, [start]
+    if start.__name__.startswith("evolver.optimizers."):  # also from its room `libraries`
+        package = "evolver.optimizers"
+    modules, due = {start.__name__: start}, [start]
     while due and package:
         for value in vars(due.pop()).values():
             name = value.__name__ if inspect.ismodule(value) else _home(value)
-            if name.startswith(f"{package}.") and name not in found and name in sys.modules:
-                found[name] = sys.modules[name]
-                due.append(found[name])
-    return list(found.values())
+            if name.startswith(f"{package}.") and name not in modules and name in sys.modules:
+                modules[name] = sys.modules[name]
+                due.append(modules[name])
+    return list(modules.values())
 
 
 def _home(value: object) -> str:

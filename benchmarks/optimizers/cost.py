@@ -115,7 +115,7 @@ def _memory(contestant: Contestant, d: int, popsize: int, norm: float) -> int | 
 
 
 def _resident(name: str) -> int:
-    found = re.search(rf"{name}:\s+(\d+) kB", _STATUS.read_text())
-    if found is None:
+    line = re.search(rf"{name}:\s+(\d+) kB", _STATUS.read_text())
+    if line is None:
         raise OSError(f"no {name} in {_STATUS}")
-    return int(found[1]) * 1024
+    return int(line[1]) * 1024

@@ -209,17 +209,19 @@ def _tables(
     costs: Sequence[Cost],
     due: Due,
 ) -> list[_Table]:
-    found: list[_Table] = []
+    page_tables: list[_Table] = []
     for measure, words in tables.MEASURE_WORDS.items():
         note = f"The common norm is {world.norm:g}." if measure.endswith("matched") else ""
-        found.append(_Table(words, note, *tables.quality(scores, measure)))
+        page_tables.append(_Table(words, note, *tables.quality(scores, measure)))
     norms = tables.norms(outcomes, world.name)
-    found.append(_Table("Code norms", "Best code / final mean code, mean over runs.", *norms))
+    page_tables.append(
+        _Table("Code norms", "Best code / final mean code, mean over runs.", *norms)
+    )
     d, n = due.sizes[world.name]
     if rows := tables.costs(costs, d):
         note = f"ask + tell of one generation, {d} dimensions, {n} images; CPU time."
-        found.append(_Table("Cost", note, tables.COST_HEAD, rows))
-    return found
+        page_tables.append(_Table("Cost", note, tables.COST_HEAD, rows))
+    return page_tables
 
 
 def _figures(
@@ -231,7 +233,7 @@ def _figures(
     look: figures.LineStyles,
     folder: Path,
 ) -> list[_PageFigure]:
-    if not any(found.labels and found.units for found in scores.values()):
+    if not any(table.labels and table.units for table in scores.values()):
         return []
     drawn: list[tuple[str, str, str, Figure | None]] = [
         (
@@ -253,15 +255,15 @@ def _figures(
             figures.cost(scores, costs, due.sizes[world.name][0], look),
         ),
     ]
-    shown: list[_PageFigure] = []
+    page_figures: list[_PageFigure] = []
     for name, title, caption, figure in drawn:
         if figure is None:
             continue
         path = save(figure, folder / f"{world.name.replace('/', '-')}-{name}.png")
         width, height = (round(inch * figure.dpi) for inch in figure.get_size_inches())
         data = base64.b64encode(path.read_bytes()).decode("ascii")
-        shown.append(_PageFigure(title, caption, data, width, height))
-    return shown
+        page_figures.append(_PageFigure(title, caption, data, width, height))
+    return page_figures
 
 
 def _markdown(

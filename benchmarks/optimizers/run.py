@@ -178,12 +178,12 @@ def groups(due: Sequence[tuple[Spec, Contestant]], *, device: str) -> list[Group
 
     On an accelerator all noises of a unit and seed go together, as it wants large batches.
     """
-    found: dict[tuple[str, ...], list[tuple[Spec, Contestant]]] = {}
+    paired: dict[tuple[str, ...], list[tuple[Spec, Contestant]]] = {}
     for spec, contestant in due:
         noise = spec.noise if device == "cpu" else ""
         key = (spec.world, spec.unit, str(spec.seed), noise)
-        found.setdefault(key, []).append((spec, contestant))
+        paired.setdefault(key, []).append((spec, contestant))
     return [
         Group(tuple(s for s, _ in runs), tuple(c for _, c in runs), device)
-        for runs in found.values()
+        for runs in paired.values()
     ]

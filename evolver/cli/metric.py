@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from collections.abc import Generator as Yields
 
-    from evolver.types import Codes, Generator
+    from evolver.types import Codes, Generator, Vector
 
 app = typer.Typer(
     help="The metric a generator gives its codes, for the optimizer 'hessian'.",
@@ -188,11 +188,10 @@ def plot_metric(
     far = reach or float(np.linalg.norm(code[first:last])) / 2 or 1.0
     steps = np.linspace(-far, far, images) if images > 1 else np.zeros(1)
     ranks = spaced_ranks(len(spectrum.eigenvalues), axes)
-    rows: list[Any] = []
-    for rank in ranks:
-        codes = np.repeat(code[None], images, axis=0)
-        codes[:, first:last] += steps[:, None] * spectrum.eigenvectors[:, rank - 1]
-        rows.append(renderer.render(codes))
+    rows = [
+        renderer.render(_along(code, spectrum.eigenvectors[:, rank - 1], steps, first))
+        for rank in ranks
+    ]
     part_name = f", {provenance.part}" if provenance and provenance.part else ""
     figure = metric_figure.draw_metric(
         spectrum.eigenvalues,
@@ -208,6 +207,13 @@ def plot_metric(
     except OSError as error:
         raise ConfigError(f"{target} cannot be written: {error}") from error
     console.print(f"figure: {target}")
+
+
+def _along(code: Vector, axis: Vector, steps: Vector, first: int) -> Codes:
+    """Return codes, (steps, d), along an axis of the dimensions from `first` on."""
+    codes = np.repeat(code[None], len(steps), axis=0)
+    codes[:, first : first + len(axis)] += steps[:, None] * axis
+    return codes
 
 
 def draw_points(generator: Generator, n: int, *, seed: int, norm: float | None) -> Codes:

@@ -76,21 +76,12 @@ def average(
     check_k(k, d)
     if d > _LARGEST:
         raise ConfigError(f"a metric must be of at most {_LARGEST} dimensions; got {d}")
-    provenance = Provenance(
-        generator=generator.name,
-        weights_sha256=generator.sha256,
-        distance=distance.name,
-        distance_sha256=distance.sha256,
-        solver="dense" if is_dense(k, d) else "lanczos",
-        points=len(points),
-        points_sha256=_digest(points),
-        first=first,
-        last=last,
+    provenance = msgspec.structs.replace(
+        _provenance(generator, distance, points, k, span),
         part=part,
         seed=seed,
         norm=norm,
         options=dict(options or {}),
-        software=f"evolver {version('evolver')}, torch {torch.__version__}",
     )
     compute = partial(directions, generator, k=k, distance=distance, dimensions=span)
     progress(0, len(points))
@@ -102,6 +93,24 @@ def average(
         progress(i + 1, len(points))
     values, vectors = leading(total / len(points), k)
     return metric.make_metric(values, vectors, d=d, provenance=provenance)
+
+
+def _provenance(
+    generator: Generator, distance: Distance, points: Codes, k: int, span: tuple[int, int]
+) -> Provenance:
+    first, last = span
+    return Provenance(
+        generator=generator.name,
+        weights_sha256=generator.sha256,
+        distance=distance.name,
+        distance_sha256=distance.sha256,
+        solver="dense" if is_dense(k, last - first) else "lanczos",
+        points=len(points),
+        points_sha256=_digest(points),
+        first=first,
+        last=last,
+        software=f"evolver {version('evolver')}, torch {torch.__version__}",
+    )
 
 
 def _at_point(

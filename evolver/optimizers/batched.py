@@ -1,4 +1,3 @@
-# pyright: basic
 # ruff: noqa: ANN401
 # Arrays here are torch's or numpy's, of any optimizer's state: no types worth writing.
 """Many populations of one optimizer at once, as one batch of tensors.
@@ -73,7 +72,8 @@ def batched(
         load_optimizer(name, d, rng=rng, popsize=popsize, initial=start, **options)
         for rng, start in zip(rngs, starts, strict=True)
     ]
-    if not isinstance(alone[0], AskTell) or type(alone[0]).update is AskTell.update:
+    kind: Any = type(alone[0])
+    if not isinstance(alone[0], AskTell) or kind.update is AskTell[Any].update:
         raise ConfigError(f"optimizer {name!r} is no pure function of a state: run it alone")
     return Batched(alone, rngs, dtype=dtype, device=device, exact=exact)
 
@@ -113,7 +113,7 @@ class Batched:
         self._device = self._torch.device(device)
         self._dtype = getattr(self._torch, dtype)
         first = alone[0].state
-        hints = get_type_hints(type(first))
+        hints = get_type_hints(first.__class__)
         names = [f.name for f in fields(first) if hints[f.name] is not int]
         self._frame = first
         self._arrays = {

@@ -58,33 +58,15 @@ def film(evolution: Evolution) -> Figure:
     scale = score_scale(evolution)
     colours = ScalarMappable(norm=scale, cmap=SCORES)
     frames: list[Rectangle] = []
-    edges: list[tuple[float, float, float, float]] = []
     y = sheet.height - top
-    for k, (thread, height) in enumerate(zip(evolution.threads, heights, strict=True)):
-        row = y - 0.27 - cell
-        below = row - 0.27 - cell
-        sheet.write(
-            0.2,
-            row + cell / 2 + 0.06,
-            shorten(thread.name, 15),
-            size=14,
-            colour=thread_colour(k),
-            bold=True,
-            align="left",
-        )
-        sheet.write(0.2, row + cell / 2 - 0.14, "best image", colour=QUIET, align="left")
-        if thread.means:
-            sheet.write(0.2, below + cell / 2, "mean code", colour=QUIET, align="left")
-        for i, (generation, best) in enumerate(zip(thread.film, thread.best, strict=True)):
-            x = left + i * pitch
-            sheet.write(x + cell / 2, row + cell + 0.1, str(generation), size=10, colour=QUIET)
-            sheet.picture(best.pixels, x, row, cell)
-            sheet.write(x + cell / 2, row - 0.2, number(best.score), size=11, bold=True)
-            frames.append(_frame(x, row, cell))
-            edges.append(colours.to_rgba(best.score))  # pyright: ignore[reportArgumentType]
-            if thread.means:
-                sheet.picture(thread.means[i], x, below, cell)
+    for k, height in enumerate(heights):
+        frames += _film_row(sheet, evolution, k, left, y - 0.27 - cell, pitch)
         y -= height
+    edges = [
+        colours.to_rgba(best.score)  # pyright: ignore[reportArgumentType]
+        for thread in evolution.threads
+        for best in thread.best
+    ]
     sheet.axes.add_collection(
         PatchCollection(
             frames, facecolor="none", edgecolor=edges, linewidth=FRAME * 72, joinstyle="miter"
@@ -106,6 +88,32 @@ def film(evolution: Evolution) -> Figure:
             align="right",
         )
     return figure
+
+
+def _film_row(
+    sheet: Canvas, evolution: Evolution, k: int, left: float, row: float, pitch: float
+) -> list[Rectangle]:
+    """Lay out one thread's images, best ones with their lower edge at `row`; return frames."""
+    thread, cell = evolution.threads[k], pitch - 0.12
+    below = row - 0.27 - cell
+    name = shorten(thread.name, 15)
+    middle = row + cell / 2
+    sheet.write(
+        0.2, middle + 0.06, name, size=14, colour=thread_colour(k), bold=True, align="left"
+    )
+    sheet.write(0.2, middle - 0.14, "best image", colour=QUIET, align="left")
+    if thread.means:
+        sheet.write(0.2, below + cell / 2, "mean code", colour=QUIET, align="left")
+    frames: list[Rectangle] = []
+    for i, (generation, best) in enumerate(zip(thread.film, thread.best, strict=True)):
+        x = left + i * pitch
+        sheet.write(x + cell / 2, row + cell + 0.1, str(generation), size=10, colour=QUIET)
+        sheet.picture(best.pixels, x, row, cell)
+        sheet.write(x + cell / 2, row - 0.2, number(best.score), size=11, bold=True)
+        frames.append(_frame(x, row, cell))
+        if thread.means:
+            sheet.picture(thread.means[i], x, below, cell)
+    return frames
 
 
 def _frame(x: float, y: float, size: float) -> Rectangle:
