@@ -42,7 +42,7 @@ BASELINE = "cholesky"
 """The label all ratios are to."""
 
 
-class AskTell(Protocol):
+class AskAndTell(Protocol):
     """All that is asked of an optimizer here."""
 
     def ask(self) -> Codes:
@@ -78,7 +78,7 @@ class Contestant:
             return str(error)
         return ""
 
-    def factory(self) -> Any:  # noqa: ANN401  a class, or a function that makes an AskTell
+    def factory(self) -> Any:  # noqa: ANN401  a class, or a function that makes an AskAndTell
         """Import what makes it.
 
         Raises
@@ -99,7 +99,7 @@ class Contestant:
         initial: Vector | None,
         norm: float,
         generations: int,
-    ) -> AskTell:
+    ) -> AskAndTell:
         """Return a new optimizer."""
         given = {
             NORM: norm,

@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks.optimizers.contestants import BASELINE, Contestant, find_contestants
 
 if TYPE_CHECKING:
-    from benchmarks.optimizers.contestants import AskTell
+    from benchmarks.optimizers.contestants import AskAndTell
     from evolver.types import Scores
 
 WARM_UP, GENERATIONS = 2, 30
@@ -61,7 +61,7 @@ def measure_cost(contestant: Contestant, d: int, popsize: int, norm: float) -> C
     )
 
 
-def _make(contestant: Contestant, d: int, popsize: int, norm: float) -> AskTell:
+def _make(contestant: Contestant, d: int, popsize: int, norm: float) -> AskAndTell:
     return contestant.make(
         d,
         rng=np.random.default_rng(0),
@@ -72,7 +72,7 @@ def _make(contestant: Contestant, d: int, popsize: int, norm: float) -> AskTell:
     )
 
 
-def _step(optimizer: AskTell, rng: np.random.Generator) -> float:
+def _step(optimizer: AskAndTell, rng: np.random.Generator) -> float:
     """Do one generation; return the seconds of ask + tell."""
     start = process_time()
     codes = optimizer.ask()

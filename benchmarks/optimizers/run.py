@@ -21,7 +21,7 @@ from evolver import seeds
 from evolver.checks import check_codes
 
 if TYPE_CHECKING:
-    from benchmarks.optimizers.contestants import AskTell, Contestant
+    from benchmarks.optimizers.contestants import AskAndTell, Contestant
     from evolver.types import Codes, Vector
 
 
@@ -70,7 +70,7 @@ class _Run:
     left: int = 0  # codes still to be scored
     best_code: Vector = field(default_factory=lambda: np.zeros(0))
     mean_code: Vector = field(default_factory=lambda: np.zeros(0))
-    _optimizer: AskTell | None = None
+    _optimizer: AskAndTell | None = None
     _codes: Codes = field(default_factory=lambda: np.zeros((0, 0)))
     _whole: bool = True  # whether all codes of this generation are within the budget
     _seconds: float = 0.0
