@@ -30,15 +30,15 @@ import os
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"
 
-import argparse
 from datetime import datetime
 from time import perf_counter, process_time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import torch
+import typer
 
-from benchmarks.optimizer_speed import machine
+from benchmarks.optimizer_speed import machine_line
 from evolver.optimizers import batched, load
 
 if TYPE_CHECKING:
@@ -61,9 +61,9 @@ def loop(name: str, d: int, populations: int) -> Callable[[], None]:
     alone = [load(name, d, rng=rng, **options) for rng in streams(populations)]
 
     def generation() -> None:
-        for one in alone:
-            codes = one.ask()
-            one.tell(codes, codes[:, 0].copy())
+        for optimizer in alone:
+            codes = optimizer.ask()
+            optimizer.tell(codes, codes[:, 0].copy())
 
     return generation
 
@@ -88,7 +88,7 @@ def batch(name: str, d: int, populations: int, kind: str, device: str) -> Callab
     return generation
 
 
-def measure(
+def measure_rounds(
     name: str, d: int, populations: int, rounds: int
 ) -> dict[str, list[tuple[float, float]]]:
     """Return the seconds of every round, those that passed and those of CPU, by contestant."""
@@ -107,21 +107,21 @@ def measure(
     return {label: taken[WARM_UP:] for label, taken in seconds.items()}
 
 
-def main() -> None:
-    """Measure, and print the section."""
-    parser = argparse.ArgumentParser(description="Batches of populations against a loop.")
-    parser.add_argument("--populations", type=int, default=32)
-    parser.add_argument("--d", type=int, default=256, help="latent dimensions")
-    parser.add_argument("--rounds", type=int, default=75)
-    given = parser.parse_args()
+def main(
+    *,
+    populations: Annotated[int, typer.Option(min=1, help="in the batch and the loop")] = 32,
+    d: Annotated[int, typer.Option("--d", min=1, help="latent dimensions")] = 256,
+    rounds: Annotated[int, typer.Option(min=1, help="that are measured")] = 75,
+) -> None:
+    """Measure batches of populations against a loop over them, and print the section."""
     torch.set_num_threads(1)
-    print(f"## Batches: {given.populations} populations at d = {given.d}\n")
+    print(f"## Batches: {populations} populations at d = {d}\n")
     print(f"`python -m benchmarks.batched`, {datetime.now().astimezone().date()},")
-    print(f"{machine()}, torch {torch.__version__}; {given.rounds} rounds.\n")
+    print(f"{machine_line()}, torch {torch.__version__}; {rounds} rounds.\n")
     print("| optimizer | run as | a generation of all, ms | CPU, ms | of the loop's | CPU |")
     print("|---|---|---|---|---|---|")
     for name in NAMES:
-        seconds = measure(name, given.d, given.populations, given.rounds)
+        seconds = measure_rounds(name, d, populations, rounds)
         for label, taken in seconds.items():
             wall, cpu = 1e3 * np.median(taken, axis=0)
             gain = np.median(np.array(seconds["loop"]) / np.array(taken), axis=0)
@@ -131,4 +131,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -25,6 +25,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 
 import numpy as np
+import typer
 
 from rig_bridge.rigs.display.screen import Screen
 from rig_bridge.rigs.display.stimulus_display import StimulusDisplay
@@ -53,7 +54,7 @@ def _bare(frames: int) -> list[int]:
 
 
 def main() -> None:
-    """Measure, and print the section."""
+    """Measure how many frames the stimulus display misses, and print the section."""
     xvfb = shutil.which("Xvfb")
     if xvfb is None:
         sys.exit("this benchmark needs Xvfb on the path")
@@ -76,7 +77,7 @@ def main() -> None:
         )
         display.show(images[i % 40], request)
     record, dropped = list(display.record), display.dropped
-    flips = [t for one in record for t in one.flips_ns]
+    flips = [t for presentation in record for t in presentation.flips_ns]
     between = sum(_SCREEN.dropped([a.flips_ns[-1], b.flips_ns[0]]) for a, b in pairwise(record))
     bare = _bare(len(flips))
     display.close()
@@ -102,4 +103,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

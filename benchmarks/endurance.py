@@ -21,7 +21,6 @@ Run by ``python -m benchmarks.endurance``.
 
 from __future__ import annotations
 
-import argparse
 import os
 import platform
 import re
@@ -33,10 +32,12 @@ import time
 from collections import defaultdict
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 import numpy as np
 import psutil
+import typer
 from playwright.sync_api import Page, sync_playwright
 
 from evolver import config, recording
@@ -76,14 +77,14 @@ def _session(folder: Path, generations: int) -> Path:
 
 def _sizes(supervisor: psutil.Process, rig: psutil.Process) -> dict[str, float]:
     """Return the resident memory of each process, MB."""
-    found = {"supervisor": supervisor.memory_info().rss / 1e6}
+    sizes = {"supervisor": supervisor.memory_info().rss / 1e6}
     for child in supervisor.children():
         line = " ".join(child.cmdline())
         for name, sign in _NAMES.items():
             if sign in line:
-                found[name] = child.memory_info().rss / 1e6
-    found["rig"] = rig.memory_info().rss / 1e6
-    return found
+                sizes[name] = child.memory_info().rss / 1e6
+    sizes["rig"] = rig.memory_info().rss / 1e6
+    return sizes
 
 
 def _watch(
@@ -104,11 +105,11 @@ def _watch(
     return readings
 
 
-def main() -> None:
-    """Run the session, and print the section."""
-    parser = argparse.ArgumentParser(description="Six hours of blocks, at speed.")
-    parser.add_argument("--generations", type=int, default=1350)
-    generations: int = parser.parse_args().generations
+def main(
+    *,
+    generations: Annotated[int, typer.Option(min=1, help="1350 are six hours")] = 1350,
+) -> None:
+    """Run six hours of blocks at speed, and print the section."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
         sys.exit("this benchmark needs Chromium on the path")
@@ -131,9 +132,9 @@ def main() -> None:
             if serve.poll() is not None:
                 sys.exit((folder / "serve.log").read_text())
             time.sleep(0.2)
-            said = (folder / "serve.log").read_text()
-            endpoint = re.search(r"tcp://\S+\d", said)
-            address = re.search(r"http://\S+", said)
+            log_text = (folder / "serve.log").read_text()
+            endpoint = re.search(r"tcp://\S+\d", log_text)
+            address = re.search(r"http://\S+", log_text)
         rig = subprocess.Popen(
             [*command, "rig", str(file), "--endpoint", endpoint.group()],
             stdout=subprocess.DEVNULL,
@@ -156,13 +157,13 @@ def main() -> None:
         with recording.read(file) as opened:
             complete = opened.complete
             done = [thread.generations for thread in opened.threads]
-            shown = len(opened.presentations)
+            presentations = len(opened.presentations)
             real = float(
                 (opened.presentations["on_ms"] + opened.presentations["off_ms"]).sum() / 3.6e6
             )
     print("## Endurance: a long session's worth of blocks at speed\n")
     print(f"`python -m benchmarks.endurance`, {datetime.now(UTC):%Y-%m-%d},")
-    print(f"{platform.machine()}, {os.cpu_count()} cores; {done} generations, {shown}")
+    print(f"{platform.machine()}, {os.cpu_count()} cores; {done} generations, {presentations}")
     print(f"presentations, {_UNITS} units: {real:.1f} hours of showing in")
     print(f"{readings['engine'][-1][0] / 60:.0f} minutes, the page open in Chromium.\n")
     print(f"The file is {'complete' if complete else 'NOT COMPLETE'}. In the tab, between two")
@@ -186,4 +187,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

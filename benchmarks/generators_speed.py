@@ -27,7 +27,6 @@ Run by ``python -m benchmarks.generators_speed``; OMP_NUM_THREADS says how many 
 
 from __future__ import annotations
 
-import argparse
 import os
 import platform
 import subprocess
@@ -35,10 +34,11 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import torch
+import typer
 from torch import nn
 
 from evolver.generators.frozen import FrozenGenerator
@@ -102,7 +102,7 @@ def _net(name: str) -> tuple[nn.Module, int, int]:
 
 def products(net: nn.Module, d: int, chunk: int) -> list[Callable[[], Any]]:
     """Return the matrix products that a network's layers are, for `chunk` images."""
-    found: list[Callable[[], Any]] = []
+    multiplications: list[Callable[[], Any]] = []
 
     def note(module: nn.Module, inputs: tuple[torch.Tensor, ...], out: torch.Tensor) -> None:
         x = inputs[0]
@@ -117,14 +117,14 @@ def products(net: nn.Module, d: int, chunk: int) -> list[Callable[[], Any]]:
             rows, inner = module.out_channels, module.in_channels * taps
             columns = chunk * out.shape[2] * out.shape[3]
         a, b = torch.randn(rows, inner), torch.randn(inner, columns)
-        found.append(lambda: a @ b)
+        multiplications.append(lambda: a @ b)
 
     kinds = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
     hooks = [m.register_forward_hook(note) for m in net.modules() if isinstance(m, kinds)]
     net(torch.zeros(1, d))
     for hook in hooks:
         hook.remove()
-    return found
+    return multiplications
 
 
 def _timed(call: Callable[[], Any]) -> float:
@@ -174,14 +174,14 @@ def _peak_mb() -> float:
     return int(peak.split()[1]) / 1e3
 
 
-def main() -> None:
-    """Measure, and print the section."""
-    parser = argparse.ArgumentParser(description="What a generation of images costs.")
-    parser.add_argument("--quick", action="store_true", help="DeePSim alone")
-    parser.add_argument("--one", nargs=2, metavar=("NAME", "CHUNK"), help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.one:
-        _memory(options.one[0], int(options.one[1]))
+def main(
+    *,
+    quick: Annotated[bool, typer.Option("--quick", help="DeePSim alone")] = False,
+    one: Annotated[tuple[str, int] | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Measure what a generation of images costs, and print the section."""
+    if one:
+        _memory(*one)
         return
     print("## Generators: time and memory of 40 images\n")
     print(f"`python -m benchmarks.generators_speed`, {datetime.now(UTC):%Y-%m-%d},")
@@ -195,7 +195,7 @@ def main() -> None:
     print("\n| generator | chunk | MB taken by 40 images | s |")
     print("|---|---|---|---|")
     for name, chunks in _MEASURED:
-        if options.quick and name in _SLOW:
+        if quick and name in _SLOW:
             continue
         for chunk in chunks:
             command = [sys.executable, "-m", "benchmarks.generators_speed"]
@@ -210,4 +210,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -37,7 +37,7 @@ import torch
 import scorers
 from benchmarks import stylegan3_reference
 from benchmarks.generators_speed import made, products
-from benchmarks.optimizer_speed import machine
+from benchmarks.optimizer_speed import machine_line
 from benchmarks.stylegan3_speed import KINDS
 from evolver import generators, optimizers
 from evolver.generators.frozen import FrozenGenerator
@@ -185,7 +185,7 @@ def main() -> None:
         sys.exit("a CUDA device must be there; torch sees none. Run this on a machine with one")
     print("## A GPU beside this machine's processor\n")
     print(f"`python -m benchmarks.gpu`, {datetime.now(UTC):%Y-%m-%d}, on")
-    print(f"{torch.cuda.get_device_name()} and {machine()};")
+    print(f"{torch.cuda.get_device_name()} and {machine_line()};")
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; 40 images a call.\n")
     agreement()
     generation()

@@ -35,7 +35,6 @@ Run by ``python -m benchmarks.journal``.
 
 from __future__ import annotations
 
-import argparse
 import os
 import platform
 import subprocess
@@ -45,8 +44,10 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+import typer
 
 from evolver import config, recording
 from evolver.config import presets
@@ -105,8 +106,10 @@ def by_generation(blocks: np.ndarray, presentations: np.ndarray, n: int) -> Gene
     times = blocks["time_ns"].reshape(n, -1)
     end = int(blocks["committed_ns"].max())
     on = np.zeros(len(blocks))
-    shown = presentations[presentations["attempt"] > 0]
-    np.add.at(on, shown["block"], (shown["on_ms"] + shown["off_ms"]) / 1000)
+    presentations = presentations[presentations["attempt"] > 0]
+    np.add.at(
+        on, presentations["block"], (presentations["on_ms"] + presentations["off_ms"]) / 1000
+    )
     return Generations(
         busy=blocks["journal"].reshape(n, -1).sum(axis=1),
         waiting=blocks["blocked"].reshape(n, -1).sum(axis=1),
@@ -172,14 +175,14 @@ def _row(name: str, seconds: np.ndarray, g: Generations) -> str:
     return f"| {name} | {ms} | {' | '.join(shares)} |"
 
 
-def main() -> None:
-    """Measure, and print the section."""
-    parser = argparse.ArgumentParser(description="What the journal costs a block of the demo.")
-    parser.add_argument("--generations", type=int, default=60)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--quick", action="store_true", help="3 generations, 2 rounds")
-    options = parser.parse_args()
-    n, rounds = (3, 2) if options.quick else (options.generations, options.rounds)
+def main(
+    *,
+    generations: Annotated[int, typer.Option(min=1, help="of the demo")] = 60,
+    rounds: Annotated[int, typer.Option(min=1, help="of writing the same again")] = 15,
+    quick: Annotated[bool, typer.Option("--quick", help="3 generations, 2 rounds")] = False,
+) -> None:
+    """Measure what the journal costs a block of the demo, and print the section."""
+    n, rounds = (3, 2) if quick else (generations, rounds)
     with tempfile.TemporaryDirectory() as temporary:
         folder = _demo(Path(temporary), n)
         with recording.read(folder / "session.h5") as opened:
@@ -216,4 +219,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

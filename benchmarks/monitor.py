@@ -35,6 +35,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+import typer
 from playwright.sync_api import sync_playwright
 
 from evolver.journal import records as r
@@ -114,7 +115,7 @@ def _committed(block: int) -> r.Committed:
 
 
 def main() -> None:
-    """Measure, and print the section."""
+    """Measure how late the live page is, and print the section."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
         sys.exit("this benchmark needs Chromium on the path")
@@ -135,15 +136,15 @@ def main() -> None:
             text=True,
         )
         line = "" if page_process.stdout is None else page_process.stdout.readline()
-        found = re.search(r"http\S+", line)
-        if found is None:
+        address = re.search(r"http\S+", line)
+        if address is None:
             sys.exit(f"the page did not start: {line}")
         browser = p.chromium.launch(
             executable_path=chromium,
             args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
         )
         page = browser.new_page(viewport={"width": 1600, "height": 1000})
-        page.goto(found.group())
+        page.goto(address.group())
         first = _BLOCKS * _SHOWN
         opened = time.monotonic()
         page.get_by_text(f"{first} presentations").wait_for(timeout=120_000)
@@ -186,4 +187,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

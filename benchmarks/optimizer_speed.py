@@ -38,7 +38,6 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
 
-import argparse
 import platform
 import tracemalloc
 import warnings
@@ -48,9 +47,10 @@ from importlib import import_module
 from math import exp, log, sqrt
 from pathlib import Path
 from time import process_time
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import numpy as np
+import typer
 
 from evolver.optimizers import load, state_to_dict
 from evolver.types import Codes, Scores
@@ -183,15 +183,15 @@ class PeerNevergrad:
 class PeerEvosax:
     """An algorithm of evosax, float32."""
 
-    made: dict[str, Any] = {}  # noqa: RUF012  jax compiles for each object anew
+    compiled: dict[str, Any] = {}  # noqa: RUF012  jax compiles for each object anew
 
     def __init__(self, name: str) -> None:
         self.jax: Any = import_module("jax")
         algorithms: Any = import_module("evosax.algorithms")
         zeros = np.zeros(D, np.float32)
-        if name not in self.made:
-            self.made[name] = getattr(algorithms, name)(population_size=N, solution=zeros)
-        self.es = self.made[name]
+        if name not in self.compiled:
+            self.compiled[name] = getattr(algorithms, name)(population_size=N, solution=zeros)
+        self.es = self.compiled[name]
         self.params = self.es.default_params.replace(std_init=SIGMA)
         self.key = self.jax.random.key(0)
         self.state = self.es.init(self.key, zeros, self.params)
@@ -245,15 +245,15 @@ FULL: dict[str, tuple[str, Callable[[], Contestant], int]] = {  # and generation
 
 def contestants() -> dict[str, Callable[[], Contestant]]:
     """Return everyone who can take part here, by name."""
-    found: dict[str, Callable[[], Contestant]] = {
+    makers: dict[str, Callable[[], Contestant]] = {
         "draw": Draw,
         "dense": lambda: Dense(np.random.default_rng(0)),
     }
     for name, options in OURS.items():
         if name == "hessian":
             options = options | {"basis": basis()}
-        found[name] = lambda name=name, options=options: ours(name, **options)
-    return found | {n: make for n, (module, make) in PEERS.items() if installed(module)}
+        makers[name] = lambda name=name, options=options: ours(name, **options)
+    return makers | {n: make for n, (module, make) in PEERS.items() if installed(module)}
 
 
 def installed(module: str) -> bool:
@@ -267,17 +267,19 @@ def installed(module: str) -> bool:
     return True
 
 
-def evolution(one: Contestant, generations: int, *, warm_up: int = WARM_UP) -> list[float]:
+def evolution(
+    optimizer: Contestant, generations: int, *, warm_up: int = WARM_UP
+) -> list[float]:
     """Return the seconds that ask + tell took in each generation."""
     noise, seconds = np.random.default_rng(2), list[float]()
     for _ in range(warm_up + generations):
         jitter = noise.standard_normal(N)
         start = process_time()
-        codes = one.ask()
+        codes = optimizer.ask()
         asked = process_time() - start
         scores = np.array([code[0] for code in codes], dtype=np.float64) + jitter
         start = process_time()
-        one.tell(codes, scores)
+        optimizer.tell(codes, scores)
         seconds.append(asked + process_time() - start)
     return seconds[warm_up:]
 
@@ -317,13 +319,13 @@ def timed(generations: int) -> dict[str, list[float]]:
 
 def apart(generations: int) -> float:
     """Return the largest difference of CholeskyCMA's codes from the dense recursion's."""
-    one, dense = ours("cholesky", **OURS["cholesky"]), Dense(np.random.default_rng(0))
+    factored, dense = ours("cholesky", **OURS["cholesky"]), Dense(np.random.default_rng(0))
     noise, worst = np.random.default_rng(2), 0.0
     for _ in range(generations):
-        codes, reference = one.ask(), dense.ask()
+        codes, reference = factored.ask(), dense.ask()
         worst = max(worst, float(np.abs(codes - reference).max() / np.abs(reference).max()))
         scores = codes[:, 0] + noise.standard_normal(N)
-        one.tell(codes, scores)
+        factored.tell(codes, scores)
         dense.tell(reference, scores)
     return worst
 
@@ -331,18 +333,18 @@ def apart(generations: int) -> float:
 def memory(name: str, generations: int) -> tuple[int, int]:
     """Return the bytes of the last state, and the peak of a run beyond what it was made of."""
     options = OURS[name] | ({"basis": basis()} if name == "hessian" else {})
-    one: Any = ours(name, **options)
+    optimizer: Any = ours(name, **options)
     tracemalloc.start()
     for _ in range(generations):
-        codes = one.ask()
-        one.tell(codes, codes[:, 0])
+        codes = optimizer.ask()
+        optimizer.tell(codes, codes[:, 0])
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    values = state_to_dict(one.state).values()
+    values = state_to_dict(optimizer.state).values()
     return sum(v.nbytes for v in values if isinstance(v, np.ndarray)), peak
 
 
-def machine() -> str:
+def machine_line() -> str:
     """Name the processor, the operating system and numpy's version."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
@@ -351,20 +353,21 @@ def machine() -> str:
     return f"{name}, {os.cpu_count()} cores, {platform.system()}, numpy {np.__version__}"
 
 
-def main() -> None:
-    """Measure, and print the section."""
-    parser = argparse.ArgumentParser(description="Speed of the optimizers at d = 4096, n = 40.")
-    parser.add_argument("--generations", type=int, default=75, help="at least 30")
-    parser.add_argument("--full", action="store_true", help="peers with a full covariance too")
-    options = parser.parse_args()
-    generations = max(30, options.generations)
+def main(
+    *,
+    generations: Annotated[int, typer.Option(min=30, help="a round")] = 75,
+    with_full: Annotated[
+        bool, typer.Option("--full", help="peers with a full covariance too")
+    ] = False,
+) -> None:
+    """Measure the speed of the optimizers at d = 4096, n = 40, and print the section."""
     seconds = timed(generations)
     median = {name: float(np.median(taken)) for name, taken in seconds.items()}
     mean = {name: float(np.mean(taken)) for name, taken in seconds.items()}
     print("## Optimizers: ask + tell at d = 4096, n = 40, one thread\n")
     print(f"`python -m benchmarks.optimizer_speed`, {datetime.now().astimezone().date()},")
-    print(f"{machine()}; {ROUNDS} rounds of {generations} generations; Cholesky updates every")
-    print(f"{EVERY}th, the Hessian basis has {CUTOFF} directions.\n")
+    print(f"{machine_line()}; {ROUNDS} rounds of {generations} generations;")
+    print(f"Cholesky updates every {EVERY}th, the Hessian basis has {CUTOFF} directions.\n")
     print(
         "| a generation | median, ms | mean, ms | of the dense: medians | means | of the draw |"
     )
@@ -389,9 +392,9 @@ def main() -> None:
         "and its inverse;"
     )
     print("the Hessian basis, 33 MB, is no part of the state.")
-    if options.full:
+    if with_full:
         full(seconds["cholesky"])
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -35,6 +35,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import typer
 
 from evolver import config, generators, recording
 from evolver.live import Watcher, run, run_live
@@ -120,7 +121,7 @@ def _run(folder: Path, schedule: str) -> tuple[float, float, float]:
 
 
 def main() -> None:
-    """Measure, and print the section."""
+    """Measure how long the rig is idle under each schedule, and print the section."""
     print("## The schedule: how long the rig is idle\n")
     print(
         f"`python -m benchmarks.schedule`, {datetime.now(UTC):%Y-%m-%d}, {platform.machine()},"
@@ -139,4 +140,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

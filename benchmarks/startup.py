@@ -21,6 +21,7 @@ import time
 from datetime import UTC, datetime
 
 import numpy as np
+import typer
 
 _ROUNDS = 20
 _SIDES = {
@@ -31,7 +32,7 @@ _SIDES = {
 
 
 def main() -> None:
-    """Measure, and print the section."""
+    """Measure what importing the package costs, and print the section."""
     took: dict[str, list[float]] = {name: [] for name in _SIDES}
     for _ in range(_ROUNDS):
         for name, arguments in _SIDES.items():
@@ -54,4 +55,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

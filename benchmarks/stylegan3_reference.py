@@ -24,7 +24,7 @@ from evolver.generators.stylegan3.settings import (
     schedule,
 )
 
-Tensors = Mapping[str, torch.Tensor]
+ReferenceTensors = Mapping[str, torch.Tensor]
 
 
 def random_tensors(config: StyleGAN3Settings, seed: int) -> dict[str, torch.Tensor]:
@@ -95,7 +95,7 @@ def activate(
 
 
 def mapping(
-    config: StyleGAN3Settings, t: Tensors, z: torch.Tensor, c: torch.Tensor
+    config: StyleGAN3Settings, t: ReferenceTensors, z: torch.Tensor, c: torch.Tensor
 ) -> torch.Tensor:
     """Return w, (n, w_dim), from z, (n, z_dim), and one-hot labels, (n, c_dim)."""
     x = _unit(z)
@@ -106,7 +106,7 @@ def mapping(
     return x
 
 
-def synthesis(config: StyleGAN3Settings, t: Tensors, ws: torch.Tensor) -> torch.Tensor:
+def synthesis(config: StyleGAN3Settings, t: ReferenceTensors, ws: torch.Tensor) -> torch.Tensor:
     """Return images, (n, 3, h, w), from styles, (n, num_ws, w_dim)."""
     plan = schedule(config)
     x = _input(config, t, ws[:, 0])
@@ -136,7 +136,7 @@ def synthesis(config: StyleGAN3Settings, t: Tensors, ws: torch.Tensor) -> torch.
     return x * config.output_scale
 
 
-def _input(config: StyleGAN3Settings, t: Tensors, w: torch.Tensor) -> torch.Tensor:
+def _input(config: StyleGAN3Settings, t: ReferenceTensors, w: torch.Tensor) -> torch.Tensor:
     plan, key = schedule(config), "synthesis.input"
     weight, user = t[f"{key}.weight"], t[f"{key}.transform"]
     centres = (np.arange(plan.size) + 0.5 - plan.size / 2) / plan.rate
@@ -161,6 +161,6 @@ def _unit(x: torch.Tensor) -> torch.Tensor:
     return x * (x.square().mean(1, keepdim=True) + 1e-8).rsqrt()
 
 
-def _dense(t: Tensors, name: str, x: torch.Tensor, rate: float = 1.0) -> torch.Tensor:
+def _dense(t: ReferenceTensors, name: str, x: torch.Tensor, rate: float = 1.0) -> torch.Tensor:
     weight = t[f"{name}.weight"]
     return F.linear(x, weight * rate / sqrt(weight.shape[1]), t[f"{name}.bias"] * rate)

@@ -27,7 +27,6 @@ Run by ``python -m benchmarks.stylegan3_speed``; ``--threads``, ``--repeats``, `
 
 from __future__ import annotations
 
-import argparse
 import os
 import platform
 import subprocess
@@ -36,9 +35,11 @@ from datetime import datetime
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
+from typing import Annotated
 
 import numpy as np
 import torch
+import typer
 from torch.nn import functional as F  # noqa: N812  the name every torch user knows it by
 
 from benchmarks import stylegan3_reference as reference
@@ -91,7 +92,7 @@ def _convolve(config: StyleGAN3Settings) -> None:
         F.conv2d(x, weight, padding=layer.kernel - 1)
 
 
-def render(kind: str, batch: int, chunk: int) -> None:
+def render_images(kind: str, batch: int, chunk: int) -> None:
     """Print the most memory this process had before and after rendering, MB."""
     config = KINDS[kind]
     net = StyleGAN3(config, reference.random_tensors(config, seed=0))
@@ -109,29 +110,32 @@ def _peak() -> int:
     return next(int(line.split()[1]) // 1000 for line in lines if line.startswith("VmHWM"))
 
 
-def main() -> None:
-    """Measure, and print the section."""
-    parser = argparse.ArgumentParser(description="Speed of StyleGAN3 at 256 pixels.")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--kinds", default="TR")
-    parser.add_argument("--batch", type=int, default=40, help="codes rendered for memory")
-    parser.add_argument("--chunk", type=int, nargs="*", default=[1, 4])
-    parser.add_argument("--child", action="store_true", help="measure memory and nothing else")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    if options.child:
-        render(options.kinds, options.batch, options.chunk[0])
+def main(
+    *,
+    threads: Annotated[int, typer.Option(min=1, help="of torch")] = 1,
+    repeats: Annotated[int, typer.Option(min=1, help="of which the median is taken")] = 3,
+    kinds: Annotated[str, typer.Option(help="letters of configurations")] = "TR",
+    batch: Annotated[int, typer.Option(min=0, help="codes rendered for memory")] = 40,
+    chunk: Annotated[
+        list[int] | None, typer.Option(min=1, help="images at once; may be repeated [1, 4]")
+    ] = None,
+    child: Annotated[bool, typer.Option("--child", hidden=True)] = False,
+) -> None:
+    """Measure the speed of StyleGAN3 at 256 pixels, and print the section."""
+    chunks = chunk or [1, 4]
+    torch.set_num_threads(threads)
+    if child:
+        render_images(kinds, batch, chunks[0])
         return
     print("## StyleGAN3 at 256 pixels, on a processor\n")
     print(f"`python -m benchmarks.stylegan3_speed`, {datetime.now().astimezone().date()},")
     print(f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, threads")
-    print(f"used: {options.threads}; median of {options.repeats}, seconds an image:")
+    print(f"used: {threads}; median of {repeats}, seconds an image:")
     print("wall clock (processor).\n")
     print("| | plain operations | ours | ratio | convolutions alone | images apart, of |")
     print("|---|---|---|---|---|---|")
-    for kind in options.kinds:
-        taken, apart, spread = timed(kind, options.repeats)
+    for kind in kinds:
+        taken, apart, spread = timed(kind, repeats)
         wall, work = (
             {name: median(row[k] for row in rows) for name, rows in taken.items()}
             for k in (0, 1)
@@ -140,11 +144,11 @@ def main() -> None:
         ratio = f"{wall['plain'] / wall['ours']:.1f} ({work['plain'] / work['ours']:.1f})"
         print(f"| {kind} | {cells['plain']} | {cells['ours']} | {ratio} |", end="")
         print(f" {cells['convolutions']} | {apart:.0e}, {spread:.2f} |", flush=True)
-    if not options.batch:
+    if not batch:
         return
-    print(f"\n| {options.batch} images, T, chunk | peak, MB | before rendering, MB |")
+    print(f"\n| {batch} images, T, chunk | peak, MB | before rendering, MB |")
     print("|---|---|---|")
-    for chunk in options.chunk:
+    for size in chunks:
         command = [
             sys.executable,
             "-m",
@@ -153,12 +157,12 @@ def main() -> None:
             "--kinds",
             "T",
         ]
-        command += ["--batch", str(options.batch), "--chunk", str(chunk)]
-        command += ["--threads", str(options.threads)]
+        command += ["--batch", str(batch), "--chunk", str(size)]
+        command += ["--threads", str(threads)]
         run = subprocess.run(command, check=True, capture_output=True, text=True)
         before, peak = run.stdout.split()
-        print(f"| {chunk} | {peak} | {before} |", flush=True)
+        print(f"| {size} | {peak} | {before} |", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

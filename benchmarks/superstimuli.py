@@ -32,7 +32,6 @@ import os
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"
 
-import argparse
 import csv
 import platform
 from collections.abc import Callable
@@ -42,8 +41,10 @@ from datetime import datetime
 from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
 
 import scorers
@@ -124,8 +125,8 @@ def evolve(
     while not session.finished:
         block = session.propose()
         codes = block.proposals[0].codes
-        shown = generator.render(np.concatenate([codes, codes.mean(axis=0, keepdims=True)]))
-        clean = scorer.score(shown)[:, 0]
+        images = generator.render(np.concatenate([codes, codes.mean(axis=0, keepdims=True)]))
+        clean = scorer.score(images)[:, 0]
         best = max(best, float(clean[:-1].max()))
         means.append(float(clean[-1]))
         session.commit(block.index, respond(block, clean[:-1]))
@@ -160,7 +161,7 @@ def poisson(population: SpikingPopulation) -> Callable[..., list[Response]]:
     return respond
 
 
-def run(job: tuple[str, int, str]) -> Run:
+def run_unit(job: tuple[str, int, str]) -> Run:
     """Run one unit, seed and noise."""
     unit, seed, noise = job
     scorer = scorers.load(unit)
@@ -229,22 +230,24 @@ def _machine() -> str:
     return f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, CPU"
 
 
-def main() -> None:
-    """Run it all and print the table."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--units", type=int, default=4, help="of each layer (default 4)")
-    parser.add_argument("--seeds", type=int, default=2, help="default 2")
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
-    options = parser.parse_args()
+def main(
+    *,
+    units: Annotated[int, typer.Option(min=1, help="of each layer")] = 4,
+    seeds_each: Annotated[int, typer.Option("--seeds", min=1, help="runs of each unit")] = 2,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="processes; one a core by default")
+    ] = None,
+) -> None:
+    """Run every unit, seed and noise, and print the table."""
     jobs = [
         (unit, seed, noise)
-        for unit in draw_units(options.units)
-        for seed in range(1, options.seeds + 1)
+        for unit in draw_units(units)
+        for seed in range(1, seeds_each + 1)
         for noise in ("none", "poisson")
     ]
     runs: list[Run] = []
-    with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
-        for done in pool.map(run, jobs):
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        for done in pool.map(run_unit, jobs):
             runs.append(done)
             print(f"\r{len(runs)}/{len(jobs)} {done.unit}      ", end="", flush=True)
     print("\r" + " " * 60 + "\r" + table(runs))
@@ -256,4 +259,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -11,56 +11,166 @@ os.environ.setdefault(
     "XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 )
 
-import argparse
 import shlex
 import sys
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated, Literal
 
+import typer
 from rich.console import Console
 
 from benchmarks.optimizers import campaign, contestants, page, plan
 from benchmarks.optimizers.noise import Noise
 from benchmarks.optimizers.store import Store
-from benchmarks.optimizers.worlds import HELD_APART, TRAINING, own_world
+from benchmarks.optimizers.worlds import UnitSet, own_world
 from evolver.errors import EvolverError
 
 OUT = Path(__file__).parents[1] / "out" / "optimizers"
 
 
+app = typer.Typer(add_completion=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """What the command line says other than the preset does."""
+
+    units: UnitSet
+    per_layer: int | None
+    unit: Sequence[str]
+    only: str
+    add: Sequence[str]
+    generator: Sequence[str]
+    norm: float | None
+    noise: str
+    seeds: int | None
+    generations: int | None
+    popsize: int | None
+    start: Literal["drawn", "zeros"] | None
+    at_norm: bool
+    device: str
+
+
+@app.command(epilog="Interrupted runs are continued by the same command.")
+def compare(
+    context: typer.Context,
+    preset: Annotated[str, typer.Argument(help="quick, standard or published")] = "quick",
+    *,
+    units: Annotated[UnitSet, typer.Option(help="set of units")] = "held-apart",
+    per_layer: Annotated[int | None, typer.Option(min=1, help="units of each layer")] = None,
+    unit: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="this unit instead; may be repeated: mini:fc5:3, or module:factory@ARGUMENT",
+        ),
+    ] = None,
+    only: Annotated[
+        str,
+        typer.Option(metavar="LABELS", help="these optimizers only, with commas; and cholesky"),
+    ] = "",
+    add: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="'[LABEL=]module:Class [OPTION=VALUE ...]'",
+            help="enter an optimizer, or a known one with other options",
+        ),
+    ] = None,
+    generator: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="a generator's name, upconv/WIDTH or module:factory instead of the preset's",
+        ),
+    ] = None,
+    norm: Annotated[float | None, typer.Option(help="common norm of --generator")] = None,
+    noise: Annotated[
+        str, typer.Option(metavar="LEVELS", help="with commas: 0,0.2,poisson-20")
+    ] = "",
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="runs of every unit, noise and optimizer")
+    ] = None,
+    generations: Annotated[int | None, typer.Option(min=1, help="populations a run")] = None,
+    popsize: Annotated[int | None, typer.Option(min=1, help="images a generation")] = None,
+    start: Annotated[
+        Literal["drawn", "zeros"] | None, typer.Option(help="where runs start")
+    ] = None,
+    at_norm: Annotated[
+        bool, typer.Option("--at-norm", help="render all codes at the common norm")
+    ] = False,
+    device: Annotated[str, typer.Option(help="torch device of generator and units")] = "cpu",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="processes; one a core by default")
+    ] = None,
+    no_cost: Annotated[
+        bool, typer.Option("--no-cost", help="do not measure seconds and memory")
+    ] = False,
+    out: Annotated[Path, typer.Option(help="folder of runs, tables and page")] = OUT,
+) -> None:
+    """Find out which optimizer to trust at which noise."""
+    choices = Choices(
+        units=units,
+        per_layer=per_layer,
+        unit=unit or (),
+        only=only,
+        add=add or (),
+        generator=generator or (),
+        norm=norm,
+        noise=noise,
+        seeds=seeds,
+        generations=generations,
+        popsize=popsize,
+        start=start,
+        at_norm=at_norm,
+        device=device,
+    )
+    arguments: list[str] = context.obj
+    print(_run(_plan(preset, choices), arguments, out, workers=workers, cost=not no_cost))
+
+
+def _run(
+    chosen: plan.Plan, arguments: list[str], out: Path, *, workers: int | None, cost: bool
+) -> str:
+    """Run a plan, and write its tables and page; return the tables."""
+    console = Console(stderr=True)
+    due = plan.spell_out(chosen)
+    for world, label, reason in due.skipped:
+        console.print(f"{world}: {label} is left out: {reason}", style="yellow", markup=False)
+    store = Store(out / "runs.jsonl")
+    workers = workers or _workers(chosen.device)
+    outcomes = campaign.run_plan(
+        due, store, device=chosen.device, workers=workers, console=console
+    )
+    costs = campaign.costs(chosen, due, console=console) if cost else []
+    return page.write_results(chosen, due, outcomes, costs, out, command=_command(arguments))
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Run a plan, and write its tables and page; return the exit status."""
-    options = _parser().parse_args(arguments)
+    """Run the command line; return the exit status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
     console = Console(stderr=True)
     try:
-        chosen = _plan(options)
-        due = plan.spell_out(chosen)
-        for world, label, reason in due.skipped:
-            console.print(
-                f"{world}: {label} is left out: {reason}", style="yellow", markup=False
-            )
-        store = Store(options.out / "runs.jsonl")
-        workers = options.workers or _workers(chosen.device)
-        outcomes = campaign.run(
-            due, store, device=chosen.device, workers=workers, console=console
-        )
-        costs = [] if options.no_cost else campaign.costs(chosen, due, console=console)
-        text = page.write(
-            chosen, due, outcomes, costs, options.out, command=_command(arguments)
-        )
+        app(words, obj=words, prog_name="python -m benchmarks.optimizers")
     except EvolverError as error:
         console.print(str(error), style="red", markup=False)
         return 2
     except KeyboardInterrupt:
         console.print("Interrupted. The same command goes on from the runs that are finished.")
         return 130
-    print(text)
+    except SystemExit as ended:
+        if ended.code == 130:
+            console.print(
+                "Interrupted. The same command goes on from the runs that are finished."
+            )
+        return int(ended.code or 0)
     return 0
 
 
-def _command(arguments: list[str] | None) -> str:
+def _command(arguments: list[str]) -> str:
     """Return the command line, without the place results go to."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    words = list(arguments)
     if "--out" in words:
         place = words.index("--out")
         del words[place : place + 2]
@@ -73,88 +183,36 @@ def _workers(device: str) -> int:
     return cores if device == "cpu" else min(cores, 8)
 
 
-def _plan(options: argparse.Namespace) -> plan.Plan:
+def _plan(preset: str, choices: Choices) -> plan.Plan:
     """Return the preset's plan with what the command line says otherwise."""
     chosen = plan.preset(
-        options.preset,
-        unit_set=options.units,
-        device=options.device,
-        per_layer=options.per_layer,
+        preset, unit_set=choices.units, device=choices.device, per_layer=choices.per_layer
     )
-    if options.only:
-        chosen = plan.only(chosen, tuple(options.only.split(",")))
-    added = [contestants.parse(text) for text in options.add]
-    for one in added:
-        contestants.check(one)
+    if choices.only:
+        chosen = plan.only(chosen, tuple(choices.only.split(",")))
+    added = [contestants.parse_contestant(text) for text in choices.add]
+    for contestant in added:
+        contestants.check_target(contestant)
     chosen = replace(chosen, contestants=(*chosen.contestants, *added))
     contestants.refuse_twins(chosen.contestants)
-    if options.generator:
+    if choices.generator:
         chosen = replace(
             chosen,
-            worlds=tuple(own_world(g, norm=options.norm) for g in options.generator),
+            worlds=tuple(own_world(name, norm=choices.norm) for name in choices.generator),
         )
-    if options.unit:
-        chosen = replace(chosen, unit_set="named", units=tuple(options.unit))
-    if options.noise:
-        noises = tuple(str(Noise.parse(name)) for name in options.noise.split(","))
+    if choices.unit:
+        chosen = replace(chosen, unit_set="named", units=tuple(choices.unit))
+    if choices.noise:
+        noises = tuple(str(Noise.parse(name)) for name in choices.noise.split(","))
         chosen = replace(chosen, noises=noises)
-    for name in ("generations", "popsize", "seeds"):
-        value = getattr(options, name)
-        if value is not None:
-            chosen = replace(chosen, **{name: value})
-    if options.start:
-        chosen = replace(chosen, start=options.start)
-    return replace(chosen, at_norm=options.at_norm)
-
-
-def _positive(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"must be a whole number above 0; got {text!r}")
-    return int(text)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.optimizers",
-        description="Which optimizer to trust at which noise.",
-        epilog="Interrupted runs are continued by the same command.",
+    return replace(
+        chosen,
+        generations=choices.generations or chosen.generations,
+        popsize=choices.popsize or chosen.popsize,
+        seeds=choices.seeds or chosen.seeds,
+        start=choices.start or chosen.start,
+        at_norm=choices.at_norm,
     )
-    add = parser.add_argument
-    add("preset", nargs="?", default="quick", help="quick (default), standard or published")
-    add("--units", choices=(TRAINING, HELD_APART), default=HELD_APART, help="set of units")
-    add("--per-layer", type=_positive, metavar="N", help="units of each layer")
-    add(
-        "--unit",
-        action="append",
-        metavar="NAME",
-        help="this unit instead; may be repeated: mini:fc5:3, or module:factory@ARGUMENT",
-    )
-    add("--only", metavar="LABELS", help="these optimizers only, with commas; and cholesky")
-    add(
-        "--add",
-        action="append",
-        default=[],
-        metavar="'[LABEL=]module:Class [OPTION=VALUE ...]'",
-        help="enter an optimizer, or a known one with other options",
-    )
-    add(
-        "--generator",
-        action="append",
-        metavar="NAME",
-        help="a generator's name, upconv/WIDTH or module:factory instead of the preset's",
-    )
-    add("--norm", type=float, help="common code norm of --generator")
-    add("--noise", metavar="LEVELS", help="with commas: 0,0.2,poisson-20")
-    add("--seeds", type=_positive, help="runs of every unit, noise and optimizer")
-    add("--generations", type=_positive, help="populations a run")
-    add("--popsize", type=_positive, help="images a generation")
-    add("--start", choices=("drawn", "zeros"), help="where runs start")
-    add("--at-norm", action="store_true", help="render all codes at the common norm")
-    add("--device", default="cpu", help="torch device of generator and units")
-    add("--workers", type=_positive, help="processes (default: one a core)")
-    add("--no-cost", action="store_true", help="do not measure seconds and memory")
-    add("--out", type=Path, default=OUT, help=f"folder (default {OUT.name})")
-    return parser
 
 
 if __name__ == "__main__":

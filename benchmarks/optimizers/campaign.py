@@ -23,7 +23,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from benchmarks.optimizers.cost import Cost, measure
+from benchmarks.optimizers.cost import Cost, measure_cost
 from benchmarks.optimizers.run import groups, play
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from benchmarks.optimizers.plan import Due, Plan
     from benchmarks.optimizers.run import Group
-    from benchmarks.optimizers.store import Outcome, Store
+    from benchmarks.optimizers.store import RunOutcome, Store
 
 
 def _die_with_parent() -> None:
@@ -74,7 +74,7 @@ def pool(workers: int, *, fresh: bool = False) -> Generator[ProcessPoolExecutor]
 
 
 @contextmanager
-def _finished(todo: list[Group], workers: int) -> Generator[Iterator[list[Outcome]]]:
+def _finished(todo: list[Group], workers: int) -> Generator[Iterator[list[RunOutcome]]]:
     """Play groups; hand each out when it is finished."""
     if workers == 1:
         yield map(play, todo)
@@ -84,9 +84,9 @@ def _finished(todo: list[Group], workers: int) -> Generator[Iterator[list[Outcom
         yield (future.result() for future in as_completed(waiting))
 
 
-def run(
+def run_plan(
     due: Due, store: Store, *, device: str, workers: int, console: Console
-) -> list[Outcome]:
+) -> list[RunOutcome]:
     """Run what the store does not have; return every run of the plan, in its order.
 
     One worker is this process.
@@ -130,14 +130,14 @@ def costs(plan: Plan, due: Due, *, console: Console) -> list[Cost]:
     bar = Progress(
         TextColumn("measuring cost"), BarColumn(), MofNCompleteColumn(), console=console
     )
-    found: list[Cost] = []
+    measured: list[Cost] = []
     with bar, pool(1, fresh=True) as executor:
         task = bar.add_task("", total=len(tasks))
         waiting = [
-            executor.submit(measure, contestant, d, popsize, norm)
+            executor.submit(measure_cost, contestant, d, popsize, norm)
             for (contestant, (d, popsize)), norm in tasks.items()
         ]
         for future in waiting:
-            found.append(future.result())
+            measured.append(future.result())
             bar.advance(task)
-    return found
+    return measured

@@ -42,7 +42,7 @@ BASELINE = "cholesky"
 """The label all ratios are to."""
 
 
-class AskTell(Protocol):
+class AskAndTell(Protocol):
     """All that is asked of an optimizer here."""
 
     def ask(self) -> Codes:
@@ -78,7 +78,7 @@ class Contestant:
             return str(error)
         return ""
 
-    def factory(self) -> Any:  # noqa: ANN401  a class, or a function that makes an AskTell
+    def factory(self) -> Any:  # noqa: ANN401  a class, or a function that makes an AskAndTell
         """Import what makes it.
 
         Raises
@@ -99,7 +99,7 @@ class Contestant:
         initial: Vector | None,
         norm: float,
         generations: int,
-    ) -> AskTell:
+    ) -> AskAndTell:
         """Return a new optimizer."""
         given = {
             NORM: norm,
@@ -117,23 +117,25 @@ class Contestant:
     def digest(self) -> str:
         """Digest of the code it runs: results of other code are never taken for its own."""
         text = f"{self.library} {metadata.version(self.library)}" if self.library else ""
-        found = inspect.getmodule(self.factory())
-        if found is not None:
-            text += "".join(sorted(_code(module) for module in _own_modules(found)))
+        module = inspect.getmodule(self.factory())
+        if module is not None:
+            text += "".join(sorted(_code(own) for own in _own_modules(module)))
         return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _own_modules(start: ModuleType) -> list[ModuleType]:
     """Return a module and those of its own package that it uses, directly or not."""
     package = start.__name__.rpartition(".")[0]
-    found, due = {start.__name__: start}, [start]
+    if start.__name__.startswith("evolver.optimizers."):  # also from its room `libraries`
+        package = "evolver.optimizers"
+    modules, due = {start.__name__: start}, [start]
     while due and package:
         for value in vars(due.pop()).values():
             name = value.__name__ if inspect.ismodule(value) else _home(value)
-            if name.startswith(f"{package}.") and name not in found and name in sys.modules:
-                found[name] = sys.modules[name]
-                due.append(found[name])
-    return list(found.values())
+            if name.startswith(f"{package}.") and name not in modules and name in sys.modules:
+                modules[name] = sys.modules[name]
+                due.append(modules[name])
+    return list(modules.values())
 
 
 def _home(value: object) -> str:
@@ -194,7 +196,7 @@ FIELD: tuple[Contestant, ...] = (
 """Everyone there is, in the order of tables."""
 
 
-def find(labels: Sequence[str]) -> list[Contestant]:
+def find_contestants(labels: Sequence[str]) -> list[Contestant]:
     """Return contestants by label, in the order of `FIELD`.
 
     Raises
@@ -212,7 +214,7 @@ def find(labels: Sequence[str]) -> list[Contestant]:
     return [c for c in FIELD if c.label in labels]
 
 
-def parse(text: str) -> Contestant:
+def parse_contestant(text: str) -> Contestant:
     """Read ``[LABEL=]TARGET [OPTION=VALUE ...]``, as a user adds an optimizer.
 
     Values are read as TOML (numbers, true, false, "text", [1.0, 2.0]); a bare word is text.
@@ -257,7 +259,7 @@ def refuse_twins(contestants: Sequence[Contestant]) -> None:
         )
 
 
-def check(contestant: Contestant) -> None:
+def check_target(contestant: Contestant) -> None:
     """Raise `ConfigError` unless one that the user named by hand can be imported."""
     try:
         contestant.factory()

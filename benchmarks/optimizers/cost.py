@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from benchmarks.optimizers.contestants import BASELINE, Contestant, find
+from benchmarks.optimizers.contestants import BASELINE, Contestant, find_contestants
 
 if TYPE_CHECKING:
-    from benchmarks.optimizers.contestants import AskTell
+    from benchmarks.optimizers.contestants import AskAndTell
     from evolver.types import Scores
 
 WARM_UP, GENERATIONS = 2, 30
@@ -41,7 +41,7 @@ class Cost(msgspec.Struct, frozen=True):
     failed: str = ""
 
 
-def measure(contestant: Contestant, d: int, popsize: int, norm: float) -> Cost:
+def measure_cost(contestant: Contestant, d: int, popsize: int, norm: float) -> Cost:
     """Measure one optimizer; call it in a process of its own."""
     try:
         peak = _memory(contestant, d, popsize, norm)
@@ -61,7 +61,7 @@ def measure(contestant: Contestant, d: int, popsize: int, norm: float) -> Cost:
     )
 
 
-def _make(contestant: Contestant, d: int, popsize: int, norm: float) -> AskTell:
+def _make(contestant: Contestant, d: int, popsize: int, norm: float) -> AskAndTell:
     return contestant.make(
         d,
         rng=np.random.default_rng(0),
@@ -72,7 +72,7 @@ def _make(contestant: Contestant, d: int, popsize: int, norm: float) -> AskTell:
     )
 
 
-def _step(optimizer: AskTell, rng: np.random.Generator) -> float:
+def _step(optimizer: AskAndTell, rng: np.random.Generator) -> float:
     """Do one generation; return the seconds of ask + tell."""
     start = process_time()
     codes = optimizer.ask()
@@ -86,7 +86,7 @@ def _step(optimizer: AskTell, rng: np.random.Generator) -> float:
 def _alternate(
     contestant: Contestant, d: int, popsize: int, norm: float
 ) -> tuple[list[float], list[float]]:
-    pair = [_make(c, d, popsize, norm) for c in (contestant, *find([BASELINE]))]
+    pair = [_make(c, d, popsize, norm) for c in (contestant, *find_contestants([BASELINE]))]
     rngs = [np.random.default_rng(1) for _ in pair]
     seconds: tuple[list[float], list[float]] = ([], [])
     for generation in range(WARM_UP + GENERATIONS):
@@ -115,7 +115,7 @@ def _memory(contestant: Contestant, d: int, popsize: int, norm: float) -> int | 
 
 
 def _resident(name: str) -> int:
-    found = re.search(rf"{name}:\s+(\d+) kB", _STATUS.read_text())
-    if found is None:
+    line = re.search(rf"{name}:\s+(\d+) kB", _STATUS.read_text())
+    if line is None:
         raise OSError(f"no {name} in {_STATUS}")
-    return int(found[1]) * 1024
+    return int(line[1]) * 1024

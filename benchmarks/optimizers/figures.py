@@ -17,27 +17,18 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from benchmarks.optimizers.contestants import BASELINE
 from benchmarks.optimizers.noise import Noise
-from evolver.report.style import (
-    GRID,
-    INK,
-    QUIET,
-    inches,
-    new_figure,
-    spread,
-    styled,
-    thread_colour,
-    whole_ticks,
-)
+from evolver.colours import GRID, INK, QUIET, series_colour
+from evolver.report.style import inches, new_figure, spread, styled, whole_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from benchmarks.optimizers.cost import Cost
-    from benchmarks.optimizers.statistics import Scores
-    from benchmarks.optimizers.store import Outcome
+    from benchmarks.optimizers.statistics import ScoreTable
+    from benchmarks.optimizers.store import RunOutcome
 
-Look: TypeAlias = dict[str, dict[str, Any]]
+LineStyles: TypeAlias = dict[str, dict[str, Any]]
 _DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 _ROWS = (
     ("best", "best image so far"),
@@ -46,27 +37,27 @@ _ROWS = (
 )
 
 
-def looks(labels: Sequence[str]) -> Look:
+def looks(labels: Sequence[str]) -> LineStyles:
     """Return colour and dashes of each optimizer, the same in every figure; Cholesky in ink."""
     others = [label for label in labels if label != BASELINE]
-    found: Look = {BASELINE: {"color": INK, "ls": "-"}}
+    styles: LineStyles = {BASELINE: {"color": INK, "ls": "-"}}
     for k, label in enumerate(others):
         dashes = _DASHES[k // 6 % len(_DASHES)]
-        found[label] = {"color": thread_colour(k), "ls": dashes}
-    return found
+        styles[label] = {"color": series_colour(k), "ls": dashes}
+    return styles
 
 
 @styled
-def ratios(scores: Mapping[str, Scores], look: Look) -> Figure:
+def ratios(scores: Mapping[str, ScoreTable], look: LineStyles) -> Figure:
     """Ratio of the best image's clean score to Cholesky's, with intervals, a panel a noise."""
     labels = [name for name in look if any(name in s.labels for s in scores.values())]
     left, width, row = 1.75, max(1.9, 9.5 / len(scores)), 0.3
     height = row * len(labels) + 0.3
     figure = new_figure(left + len(scores) * (width + 0.25), height + 1.25)
-    for column, (noise, found) in enumerate(scores.items()):
+    for column, (noise, table) in enumerate(scores.items()):
         axes = inches(figure, left + column * (width + 0.25), 0.7, width, height)
         for kind, filled, shift in (("best", True, -0.14), ("mean_image", False, 0.16)):
-            for label, ratio in found.ratios(kind, to=BASELINE).items():
+            for label, ratio in table.ratios(kind, to=BASELINE).items():
                 y, colour = labels.index(label) + shift, look[label]["color"]
                 size = 6 if filled else 4.5
                 face = colour if filled else "white"
@@ -90,7 +81,7 @@ def ratios(scores: Mapping[str, Scores], look: Look) -> Figure:
 
 
 @styled
-def curves(outcomes: Sequence[Outcome], world: str, look: Look) -> Figure:
+def curves(outcomes: Sequence[RunOutcome], world: str, look: LineStyles) -> Figure:
     """Means over units and seeds against images scored: rows are measures, columns noises."""
     runs = [o for o in outcomes if o.spec.world == world and not o.failed]
     noises = list(dict.fromkeys(o.spec.noise for o in runs))
@@ -137,7 +128,7 @@ def curves(outcomes: Sequence[Outcome], world: str, look: Look) -> Figure:
 
 
 def mean_curve(
-    runs: Sequence[Outcome], measure: str, scale: Mapping[str, float]
+    runs: Sequence[RunOutcome], measure: str, scale: Mapping[str, float]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return images scored and the mean over runs, scores in units of the unit's largest.
 
@@ -161,13 +152,13 @@ def _plain(value: float, _: int) -> str:
 
 @styled
 def cost(
-    scores: Mapping[str, Scores], costs: Sequence[Cost], d: int, look: Look
+    scores: Mapping[str, ScoreTable], costs: Sequence[Cost], d: int, look: LineStyles
 ) -> Figure | None:
     """Quality against cost, both as ratios to Cholesky; None where nothing was measured."""
-    found = {c.optimizer: c.mean_ratio for c in costs if c.d == d and not c.failed}
+    ratio_of = {c.optimizer: c.mean_ratio for c in costs if c.d == d and not c.failed}
     by_noise = [s.ratios("best", to=BASELINE) for s in scores.values()]
     points: dict[str, tuple[float, float]] = {}
-    for label, taken in found.items():
+    for label, taken in ratio_of.items():
         values = [r[label].value for r in by_noise if label in r]
         if values and np.isfinite(values).all():
             points[label] = (taken, float(np.mean(values)))

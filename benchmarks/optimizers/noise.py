@@ -11,15 +11,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
+from evolver.analysis.trajectories import FloatArray
 from evolver.errors import ConfigError
-
-Floats: TypeAlias = NDArray[np.float64]
 
 WINDOW_S = 0.15
 """Seconds in which spikes are counted."""
@@ -61,7 +59,7 @@ class Noise:
             return f"Poisson, {self.level:g} spikes/s"
         return f"noise {self.level:g}" if self.level else "no noise"
 
-    def spoil(self, clean: Floats, draws: Floats) -> Floats:
+    def spoil(self, clean: FloatArray, draws: FloatArray) -> FloatArray:
         """Return noisy scores, (n,).
 
         Parameters

@@ -19,6 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from benchmarks.optimizers import figures, statistics, tables
 from benchmarks.optimizers.noise import Noise
 from evolver import __version__
+from evolver.colours import PAGE_DARK, PAGE_LIGHT, css_variables
 from evolver.report.style import save
 from evolver.report.words import count, joined
 
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 
     from benchmarks.optimizers.cost import Cost
     from benchmarks.optimizers.plan import Due, Plan
-    from benchmarks.optimizers.statistics import Scores
-    from benchmarks.optimizers.store import Outcome
+    from benchmarks.optimizers.statistics import ScoreTable
+    from benchmarks.optimizers.store import RunOutcome
     from benchmarks.optimizers.worlds import World
 
 
@@ -41,7 +42,7 @@ class _Table:
 
 
 @dataclass(frozen=True, slots=True)
-class _Shown:
+class _PageFigure:
     title: str
     caption: str
     data: str
@@ -53,14 +54,14 @@ class _Shown:
 class _Section:
     title: str
     trust: list[_Table]
-    figures: list[_Shown]
+    figures: list[_PageFigure]
     tables: list[_Table]
 
 
-def write(
+def write_results(
     plan: Plan,
     due: Due,
-    outcomes: Sequence[Outcome],
+    outcomes: Sequence[RunOutcome],
     costs: Sequence[Cost],
     folder: Path,
     *,
@@ -105,6 +106,8 @@ def write(
         notes=NOTES,
         settings=_settings(plan),
         version=__version__,
+        light=css_variables(PAGE_LIGHT),
+        dark=css_variables(PAGE_DARK),
     )
     (folder / "page.html").write_text(page, encoding="utf-8")
     return text
@@ -179,7 +182,7 @@ def _settings(plan: Plan) -> list[list[str]]:
     ]
 
 
-def _trust(scores: dict[str, Scores]) -> list[_Table]:
+def _trust(scores: dict[str, ScoreTable]) -> list[_Table]:
     return [
         _Table(
             f"What to trust, {words}", note, tables.TRUST_HEAD, tables.trust(scores, measure)
@@ -201,34 +204,36 @@ def _trust(scores: dict[str, Scores]) -> list[_Table]:
 
 def _tables(
     world: World,
-    scores: dict[str, Scores],
-    outcomes: Sequence[Outcome],
+    scores: dict[str, ScoreTable],
+    outcomes: Sequence[RunOutcome],
     costs: Sequence[Cost],
     due: Due,
 ) -> list[_Table]:
-    found: list[_Table] = []
+    page_tables: list[_Table] = []
     for measure, words in tables.MEASURE_WORDS.items():
         note = f"The common norm is {world.norm:g}." if measure.endswith("matched") else ""
-        found.append(_Table(words, note, *tables.quality(scores, measure)))
+        page_tables.append(_Table(words, note, *tables.quality(scores, measure)))
     norms = tables.norms(outcomes, world.name)
-    found.append(_Table("Code norms", "Best code / final mean code, mean over runs.", *norms))
+    page_tables.append(
+        _Table("Code norms", "Best code / final mean code, mean over runs.", *norms)
+    )
     d, n = due.sizes[world.name]
     if rows := tables.costs(costs, d):
         note = f"ask + tell of one generation, {d} dimensions, {n} images; CPU time."
-        found.append(_Table("Cost", note, tables.COST_HEAD, rows))
-    return found
+        page_tables.append(_Table("Cost", note, tables.COST_HEAD, rows))
+    return page_tables
 
 
 def _figures(
     world: World,
-    scores: dict[str, Scores],
-    outcomes: Sequence[Outcome],
+    scores: dict[str, ScoreTable],
+    outcomes: Sequence[RunOutcome],
     costs: Sequence[Cost],
     due: Due,
-    look: figures.Look,
+    look: figures.LineStyles,
     folder: Path,
-) -> list[_Shown]:
-    if not any(found.labels and found.units for found in scores.values()):
+) -> list[_PageFigure]:
+    if not any(table.labels and table.units for table in scores.values()):
         return []
     drawn: list[tuple[str, str, str, Figure | None]] = [
         (
@@ -250,15 +255,15 @@ def _figures(
             figures.cost(scores, costs, due.sizes[world.name][0], look),
         ),
     ]
-    shown: list[_Shown] = []
+    page_figures: list[_PageFigure] = []
     for name, title, caption, figure in drawn:
         if figure is None:
             continue
         path = save(figure, folder / f"{world.name.replace('/', '-')}-{name}.png")
         width, height = (round(inch * figure.dpi) for inch in figure.get_size_inches())
         data = base64.b64encode(path.read_bytes()).decode("ascii")
-        shown.append(_Shown(title, caption, data, width, height))
-    return shown
+        page_figures.append(_PageFigure(title, caption, data, width, height))
+    return page_figures
 
 
 def _markdown(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from benchmarks.optimizers import worlds
-from benchmarks.optimizers.contestants import BASELINE, FIELD, Contestant, find
+from benchmarks.optimizers.contestants import BASELINE, FIELD, Contestant, find_contestants
 from benchmarks.optimizers.store import Spec
 from benchmarks.optimizers.worlds import MINI, Stage, World, upconv_world
 from evolver.errors import ConfigError
@@ -75,7 +75,7 @@ def preset(name: str, *, unit_set: str, device: str, per_layer: int | None = Non
         preset=name,
         worlds=chosen,
         units=tuple(units),
-        contestants=tuple(find([c.label for c in FIELD if c.label in labels])),
+        contestants=tuple(find_contestants([c.label for c in FIELD if c.label in labels])),
         noises=noises,
         seeds=seeds,
         generations=generations,
@@ -141,5 +141,5 @@ def spell_out(plan: Plan) -> Due:
 
 def only(plan: Plan, labels: tuple[str, ...]) -> Plan:
     """Return the plan with these optimizers, however slow, and the baseline."""
-    chosen = [replace(c, most_d=None) for c in find((*labels, BASELINE))]
+    chosen = [replace(c, most_d=None) for c in find_contestants((*labels, BASELINE))]
     return replace(plan, contestants=tuple(chosen))

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.optimizers.noise import Noise
-from benchmarks.optimizers.store import Curve, Outcome, Spec
+from benchmarks.optimizers.store import Curve, RunOutcome, Spec
 from benchmarks.optimizers.worlds import Stage, World, at_norm
 from evolver import seeds
 from evolver.checks import check_codes
 
 if TYPE_CHECKING:
-    from benchmarks.optimizers.contestants import AskTell, Contestant
+    from benchmarks.optimizers.contestants import AskAndTell, Contestant
     from evolver.types import Codes, Vector
 
 
@@ -39,7 +39,7 @@ def _stage(world: World, unit: str, device: str) -> Stage:
     return Stage(world, unit, device=device)
 
 
-def play(group: Group) -> list[Outcome]:
+def play(group: Group) -> list[RunOutcome]:
     """Play a group's runs to their end; one outcome a spec, in their order."""
     first = group.specs[0]
     world = World(first.world, first.generator, first.norm)
@@ -49,9 +49,9 @@ def play(group: Group) -> list[Outcome]:
         for spec, contestant in zip(group.specs, group.contestants, strict=True)
     ]
     while due := [run for run in runs if run.due]:
-        shown = [run.ask() for run in due]
-        scores = stage.clean(np.concatenate(shown))
-        parts = np.split(scores, np.cumsum([len(codes) for codes in shown])[:-1])
+        asked = [run.ask() for run in due]
+        scores = stage.clean(np.concatenate(asked))
+        parts = np.split(scores, np.cumsum([len(codes) for codes in asked])[:-1])
         for run, part in zip(due, parts, strict=True):
             run.tell(part)
     matched = stage.clean(np.concatenate([run.finals for run in runs])).reshape(-1, 2)
@@ -70,7 +70,7 @@ class _Run:
     left: int = 0  # codes still to be scored
     best_code: Vector = field(default_factory=lambda: np.zeros(0))
     mean_code: Vector = field(default_factory=lambda: np.zeros(0))
-    _optimizer: AskTell | None = None
+    _optimizer: AskAndTell | None = None
     _codes: Codes = field(default_factory=lambda: np.zeros((0, 0)))
     _whole: bool = True  # whether all codes of this generation are within the budget
     _seconds: float = 0.0
@@ -116,8 +116,8 @@ class _Run:
         # A copy: the optimizer may go on with its array.
         self._codes = codes[: self.left].copy()
         self.mean_code = self._codes.mean(axis=0)
-        shown = np.concatenate([self._codes, self.mean_code[None]])
-        return at_norm(shown, self.spec.norm) if self.spec.at_norm else shown
+        asked = np.concatenate([self._codes, self.mean_code[None]])
+        return at_norm(asked, self.spec.norm) if self.spec.at_norm else asked
 
     def tell(self, clean: Vector) -> None:
         """Take the clean scores of what `ask` returned."""
@@ -154,11 +154,11 @@ class _Run:
         """The best and the last mean code at the common norm, (2, d)."""
         return at_norm(np.stack([self.best_code, self.mean_code]), self.spec.norm)
 
-    def outcome(self, best_matched: float, mean_matched: float) -> Outcome:
+    def outcome(self, best_matched: float, mean_matched: float) -> RunOutcome:
         """Return what came of it."""
         if self.failed:
-            return Outcome(self.spec.key, self.spec, self.failed, self.curve)
-        return Outcome(
+            return RunOutcome(self.spec.key, self.spec, self.failed, self.curve)
+        return RunOutcome(
             self.spec.key,
             self.spec,
             "",
@@ -178,12 +178,12 @@ def groups(due: Sequence[tuple[Spec, Contestant]], *, device: str) -> list[Group
 
     On an accelerator all noises of a unit and seed go together, as it wants large batches.
     """
-    found: dict[tuple[str, ...], list[tuple[Spec, Contestant]]] = {}
+    paired: dict[tuple[str, ...], list[tuple[Spec, Contestant]]] = {}
     for spec, contestant in due:
         noise = spec.noise if device == "cpu" else ""
         key = (spec.world, spec.unit, str(spec.seed), noise)
-        found.setdefault(key, []).append((spec, contestant))
+        paired.setdefault(key, []).append((spec, contestant))
     return [
         Group(tuple(s for s, _ in runs), tuple(c for _, c in runs), device)
-        for runs in found.values()
+        for runs in paired.values()
     ]

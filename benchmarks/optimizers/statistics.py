@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+
+from evolver.analysis.trajectories import FloatArray
 
 if TYPE_CHECKING:
-    from benchmarks.optimizers.store import Outcome
+    from benchmarks.optimizers.store import RunOutcome
 
-Floats: TypeAlias = NDArray[np.float64]
 
 MEASURES = ("best", "mean_image", "best_matched", "mean_matched")
 """Attributes of an outcome: of the best and of the final mean image, as found and rescaled."""
@@ -36,12 +36,12 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scores:
+class ScoreTable:
     """One world and noise: clean scores of every optimizer and unit, means over seeds."""
 
     labels: tuple[str, ...]
     units: tuple[str, ...]
-    values: Mapping[str, Floats]  # measure -> (optimizers, units), over the unit's largest
+    values: Mapping[str, FloatArray]  # measure -> (optimizers, units), over the unit's largest
 
     def normalised(self, measure: str) -> dict[str, Interval]:
         """Return each optimizer's mean over units, with its interval."""
@@ -83,22 +83,22 @@ class Scores:
             for label, row in zip(self.labels, values, strict=True)
             if label != first
         }
-        beside = [label for label, found in behind.items() if found.low <= 0]
+        beside = [label for label, difference in behind.items() if difference.low <= 0]
         return first, sorted(beside, key=lambda label: behind[label].value)
 
 
-def _first(means: Floats) -> Floats:
+def _first(means: FloatArray) -> FloatArray:
     return means[0]
 
 
-def _ratio(means: Floats) -> Floats:
+def _ratio(means: FloatArray) -> FloatArray:
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(means[1] > 0, means[0] / means[1], np.nan)
 
 
 def bootstrap(
-    values: Floats,
-    statistic: Callable[[Floats], Floats],
+    values: FloatArray,
+    statistic: Callable[[FloatArray], FloatArray],
     *,
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -121,20 +121,20 @@ def bootstrap(
     if units < FEWEST:
         return Interval(value, np.nan, np.nan)
     drawn = np.random.default_rng(seed).integers(0, units, (resamples, units))
-    found = statistic(values[:, drawn].mean(axis=2))
+    resampled = statistic(values[:, drawn].mean(axis=2))
     tail = (1 - LEVEL) / 2
-    ends = np.quantile(found, [tail, 1 - tail])
+    ends = np.quantile(resampled, [tail, 1 - tail])
     return Interval(value, float(ends[0]), float(ends[1]))
 
 
-def tabulate(outcomes: Sequence[Outcome]) -> dict[str, dict[str, Scores]]:
+def tabulate(outcomes: Sequence[RunOutcome]) -> dict[str, dict[str, ScoreTable]]:
     """Return world -> noise -> scores, in the order of the outcomes.
 
     A unit's scale is its largest clean score under any optimizer, seed and noise (the
     published form), for all measures. Units that nobody drove above the references' median are
     left out; so is, for a noise, an optimizer with a failed or missing run.
     """
-    found: dict[str, dict[str, Scores]] = {}
+    tables: dict[str, dict[str, ScoreTable]] = {}
     for world in _distinct(o.spec.world for o in outcomes):
         runs = [o for o in outcomes if o.spec.world == world and not o.failed]
         scale = {
@@ -143,18 +143,18 @@ def tabulate(outcomes: Sequence[Outcome]) -> dict[str, dict[str, Scores]]:
         }
         units = tuple(unit for unit, largest in scale.items() if largest > 0)
         noises = _distinct(o.spec.noise for o in outcomes if o.spec.world == world)
-        found[world] = {
+        tables[world] = {
             noise: _scores([o for o in runs if o.spec.noise == noise], units, scale)
             for noise in noises
         }
-    return found
+    return tables
 
 
 def _scores(
-    runs: Sequence[Outcome], units: tuple[str, ...], scale: Mapping[str, float]
-) -> Scores:
+    runs: Sequence[RunOutcome], units: tuple[str, ...], scale: Mapping[str, float]
+) -> ScoreTable:
     seeds = {o.spec.seed for o in runs}
-    cells: dict[tuple[str, str], list[Outcome]] = {}
+    cells: dict[tuple[str, str], list[RunOutcome]] = {}
     for o in runs:
         cells.setdefault((o.spec.optimizer, o.spec.unit), []).append(o)
     labels = tuple(
@@ -162,7 +162,7 @@ def _scores(
         for label in _distinct(o.spec.optimizer for o in runs)
         if all(len(cells.get((label, unit), [])) == len(seeds) for unit in units)
     )
-    values: dict[str, Floats] = {
+    values: dict[str, FloatArray] = {
         measure: np.array(
             [
                 [
@@ -175,7 +175,7 @@ def _scores(
         ).reshape(len(labels), len(units))
         for measure in MEASURES
     }
-    return Scores(labels, units, values)
+    return ScoreTable(labels, units, values)
 
 
 def _distinct(values: Iterable[str]) -> list[str]:

@@ -69,7 +69,7 @@ class Curve(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     )  # CPU seconds of ask + tell
 
 
-class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RunOutcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A finished run."""
 
     key: str
@@ -107,12 +107,12 @@ class Store:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
-        self.outcomes: dict[str, Outcome] = {}
+        self.outcomes: dict[str, RunOutcome] = {}
         content = path.read_bytes() if path.exists() else b""
         whole = content.rfind(b"\n") + 1
         if whole < len(content):
             os.truncate(path, whole)
-        decoder = msgspec.json.Decoder(Outcome)
+        decoder = msgspec.json.Decoder(RunOutcome)
         for number, line in enumerate(content[:whole].splitlines(), start=1):
             try:
                 outcome = decoder.decode(line)
@@ -123,7 +123,7 @@ class Store:
                 ) from error
             self.outcomes[outcome.key] = outcome
 
-    def append(self, outcomes: list[Outcome]) -> None:
+    def append(self, outcomes: list[RunOutcome]) -> None:
         """Add finished runs; on the disk when this returns."""
         lines = b"".join(msgspec.json.encode(outcome) + b"\n" for outcome in outcomes)
         with self._path.open("ab") as file:

@@ -17,8 +17,8 @@ from evolver.report.words import NONE, count, joined
 
 if TYPE_CHECKING:
     from benchmarks.optimizers.cost import Cost
-    from benchmarks.optimizers.statistics import Interval, Scores
-    from benchmarks.optimizers.store import Outcome, Spec
+    from benchmarks.optimizers.statistics import Interval, ScoreTable
+    from benchmarks.optimizers.store import RunOutcome, Spec
 
 MEASURE_WORDS = {
     "best": "Best image",
@@ -28,13 +28,13 @@ MEASURE_WORDS = {
 }
 
 
-def interval(found: Interval | None) -> str:
+def interval(estimate: Interval | None) -> str:
     """Write a number with its interval: '1.21 (1.10 to 1.34)'."""
-    if found is None or found.value != found.value:
+    if estimate is None or estimate.value != estimate.value:
         return NONE
-    if found.low != found.low:
-        return fixed(found.value, 2)
-    return f"{fixed(found.value, 2)} ({fixed(found.low, 2)} to {fixed(found.high, 2)})"
+    if estimate.low != estimate.low:
+        return fixed(estimate.value, 2)
+    return f"{fixed(estimate.value, 2)} ({fixed(estimate.low, 2)} to {fixed(estimate.high, 2)})"
 
 
 def fixed(value: float, digits: int) -> str:
@@ -48,14 +48,14 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(line)} |" for line in lines]
 
 
-def trust(scores: dict[str, Scores], measure: str) -> list[list[str]]:
+def trust(scores: dict[str, ScoreTable], measure: str) -> list[list[str]]:
     """Return one row a noise: what leads by a measure, and what is as good."""
     rows: list[list[str]] = []
-    for noise, found in scores.items():
-        if not found.labels or not found.units:
+    for noise, table in scores.items():
+        if not table.labels or not table.units:
             continue
-        first, beside = found.leaders(measure)
-        ratio = found.ratios(measure, to=BASELINE).get(first)
+        first, beside = table.leaders(measure)
+        ratio = table.ratios(measure, to=BASELINE).get(first)
         rows.append([
             Noise.parse(noise).words,
             first,
@@ -68,16 +68,16 @@ def trust(scores: dict[str, Scores], measure: str) -> list[list[str]]:
 TRUST_HEAD = ("noise", "leads", f"ratio to {BASELINE}", "not told apart from it")
 
 
-def quality(scores: dict[str, Scores], measure: str) -> tuple[list[str], list[list[str]]]:
+def quality(scores: dict[str, ScoreTable], measure: str) -> tuple[list[str], list[list[str]]]:
     """Return head and rows: ratio to Cholesky with its interval, and the published form."""
     head = ["optimizer"]
     labels: list[str] = []
-    for noise, found in scores.items():
+    for noise, table in scores.items():
         head += [f"{Noise.parse(noise).words}: ratio", "of the best"]
-        labels += [label for label in found.labels if label not in labels]
+        labels += [label for label in table.labels if label not in labels]
     columns = [
-        (found.ratios(measure, to=BASELINE), found.normalised(measure))
-        for found in scores.values()
+        (table.ratios(measure, to=BASELINE), table.normalised(measure))
+        for table in scores.values()
     ]
     rows: list[list[str]] = []
     for label in labels:
@@ -92,7 +92,7 @@ def quality(scores: dict[str, Scores], measure: str) -> tuple[list[str], list[li
     return head, rows
 
 
-def norms(outcomes: Sequence[Outcome], world: str) -> tuple[list[str], list[list[str]]]:
+def norms(outcomes: Sequence[RunOutcome], world: str) -> tuple[list[str], list[list[str]]]:
     """Return head and rows: norm of the last generation's mean code, mean over runs."""
     runs = [o for o in outcomes if o.spec.world == world and not o.failed]
     noises = list(dict.fromkeys(o.spec.noise for o in runs))
@@ -100,13 +100,13 @@ def norms(outcomes: Sequence[Outcome], world: str) -> tuple[list[str], list[list
     for label in dict.fromkeys(o.spec.optimizer for o in runs):
         row = [label]
         for noise in noises:
-            found = [
+            lengths = [
                 (o.best_norm, o.curve.mean_norm[-1])
                 for o in runs
                 if (o.spec.optimizer, o.spec.noise) == (label, noise)
             ]
-            if found:
-                best, mean = (sum(v) / len(found) for v in zip(*found, strict=True))
+            if lengths:
+                best, mean = (sum(v) / len(lengths) for v in zip(*lengths, strict=True))
                 row.append(f"{best:.0f} / {mean:.0f}")
             else:
                 row.append(NONE)
@@ -123,10 +123,10 @@ COST_HEAD = (
 )
 
 
-def costs(found: Sequence[Cost], d: int) -> list[list[str]]:
+def costs(measured: Sequence[Cost], d: int) -> list[list[str]]:
     """Return one row an optimizer at `d` dimensions."""
     rows: list[list[str]] = []
-    for cost in found:
+    for cost in measured:
         if cost.d != d or cost.failed:
             continue
         peak = NONE if cost.peak_bytes is None else f"{cost.peak_bytes / 1e6:.1f}"
@@ -141,14 +141,14 @@ def costs(found: Sequence[Cost], d: int) -> list[list[str]]:
 
 
 def apart(
-    skipped: Sequence[tuple[str, str, str]], outcomes: Sequence[Outcome]
+    skipped: Sequence[tuple[str, str, str]], outcomes: Sequence[RunOutcome]
 ) -> list[tuple[str, str]]:
     """Return (optimizer, why) of those that took no part, and of those that failed."""
-    found: dict[tuple[str, str], list[str]] = {}
+    worlds: dict[tuple[str, str], list[str]] = {}
     for world, label, reason in skipped:
-        found.setdefault((label, reason), []).append(world)
-    rows = [(label, f"{joined(w)}: {reason}") for (label, reason), w in found.items()]
-    broken: dict[str, list[Outcome]] = {}
+        worlds.setdefault((label, reason), []).append(world)
+    rows = [(label, f"{joined(w)}: {reason}") for (label, reason), w in worlds.items()]
+    broken: dict[str, list[RunOutcome]] = {}
     for o in outcomes:
         if o.failed:
             broken.setdefault(o.spec.optimizer, []).append(o)
@@ -158,7 +158,7 @@ def apart(
     return rows
 
 
-def write_csv(outcomes: Sequence[Outcome], folder: Path) -> None:
+def write_csv(outcomes: Sequence[RunOutcome], folder: Path) -> None:
     """Write generations.csv and runs.csv."""
     with (folder / "generations.csv").open("w", newline="", encoding="utf-8") as file:
         fields = (*_names(None), "generation", *_CURVES)

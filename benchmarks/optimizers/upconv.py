@@ -79,17 +79,17 @@ def width_of(name: str) -> int | None:
     ConfigError
         The channels cannot be divided by it.
     """
-    found = _NAME.fullmatch(name)
-    if found is None:
+    match = _NAME.fullmatch(name)
+    if match is None:
         return None
-    width = int(found[1])
+    width = int(match[1])
     if width not in {1, 2, 4, 8, 16}:
         raise ConfigError(f"upconv's width must be 1, 2, 4, 8 or 16; got {width}")
     return width
 
 
 @torch.no_grad()
-def load(width: int, *, device: str) -> FrozenGenerator:
+def load_upconv(width: int, *, device: str) -> FrozenGenerator:
     """Return the generator with 1/`width` of the channels, on a device."""
     random = torch.Generator().manual_seed(0)
     net = Net(width)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from evolver.types import Codes, Generator, Scorer, Vector
 
 TRAINING, HELD_APART = "training", "held-apart"
+UnitSet: TypeAlias = Literal["training", "held-apart"]
 LAYERS = ("conv2", "conv3", "conv4", "fc5", "fc6", "logits")
 # Images in one pass; fixed, and filled up with zeros, so that a score never depends on company.
 _CHUNK_CPU, _CHUNK_GPU = 8, 256
@@ -115,7 +116,7 @@ def generator_of(name: str, device: str) -> Generator:
     """
     width = upconv.width_of(name)
     if width is not None:
-        return upconv.load(width, device=device)
+        return upconv.load_upconv(width, device=device)
     if ":" in name:
         return attribute(name)(device=device)
     return generators.load(name, device=device)
@@ -130,12 +131,12 @@ def scorer_of(unit: str, device: str) -> Scorer:
         There is no such unit, or the name stands for several.
     """
     path, own, argument = unit.partition("@")
-    found = (
+    scorer = (
         attribute(path)(argument, device=device) if own else scorers.load(unit, device=device)
     )
-    if len(found.unit_names) != 1:
-        raise ConfigError(f"a unit must be one unit; {unit!r} names {len(found.unit_names)}")
-    return found
+    if len(scorer.unit_names) != 1:
+        raise ConfigError(f"a unit must be one unit; {unit!r} names {len(scorer.unit_names)}")
+    return scorer
 
 
 class Stage:
@@ -202,7 +203,7 @@ class Stage:
     def _responses(self, codes: Codes) -> Vector:
         """Render and score without leaving the device."""
         scorer: Any = self._scorer
-        found = np.empty(len(codes))
+        raw = np.empty(len(codes))
         for first in range(0, len(codes), self._chunk):
             part = codes[first : first + self._chunk]
             z = torch.zeros((self._chunk, self.d))
@@ -210,8 +211,8 @@ class Stage:
             with row_by_row(self._device, self._chunk):
                 images = self._generator.synthesize(z.to(self._device))
                 answers = scorer.responses(images.mul(255).round_().div_(255))[:, 0]
-            found[first : first + len(part)] = answers.cpu().numpy()[: len(part)]
-        return found
+            raw[first : first + len(part)] = answers.cpu().numpy()[: len(part)]
+        return raw
 
 
 def at_norm(codes: Codes, norm: float) -> Codes:

@@ -1,6 +1,5 @@
 """What changed over an evolution: scores, references, PSTHs and the test of success.
 
-Knows arrays. Knows nothing of files, sessions or figures, so that anybody's data can be fed in.
 A *group* is what rows are averaged over: a generation, a block, or any other label from 0; rows
 whose group is -1 belong to none. Responses are half open in time: a spike on a bin's or a
 window's right edge belongs to what follows.
@@ -8,20 +7,19 @@ window's right edge belongs to what follows.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
-from math import sqrt
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtr
 
 from evolver.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Floats: TypeAlias = NDArray[np.float64]
+FloatArray: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
 
 MIN_GENERATIONS = 5
@@ -40,8 +38,8 @@ class Trajectory:
     n : ndarray of int64, shape (g,), finite values in the group
     """
 
-    mean: Floats
-    sem: Floats
+    mean: FloatArray
+    sem: FloatArray
     n: Ints
 
     def __len__(self) -> int:
@@ -53,7 +51,7 @@ class Trajectory:
         return np.flatnonzero(self.n > 0).astype(np.int64)
 
 
-def trajectory(values: Floats, group: Ints, *, groups: int) -> Trajectory:
+def trajectory(values: FloatArray, group: Ints, *, groups: int) -> Trajectory:
     """Mean and standard error of `values` in each group; NaN values are left out.
 
     Parameters
@@ -80,7 +78,7 @@ def trajectory(values: Floats, group: Ints, *, groups: int) -> Trajectory:
     return Trajectory(mean, sem, n.astype(np.int64))
 
 
-def reference_trajectory(scores: Floats) -> Trajectory:
+def reference_trajectory(scores: FloatArray) -> Trajectory:
     """Mean and standard error over a block's references, for every block.
 
     Parameters
@@ -94,7 +92,7 @@ def reference_trajectory(scores: Floats) -> Trajectory:
     return trajectory(scores.ravel(), blocks, groups=len(scores))
 
 
-def best_rows(scores: Floats, group: Ints, *, groups: int) -> Ints:
+def best_rows(scores: FloatArray, group: Ints, *, groups: int) -> Ints:
     """Return the row with the largest score of each group, shape (groups,); -1 where none.
 
     The earliest of equal scores wins, so that silent units give the same row everywhere.
@@ -114,11 +112,11 @@ def spike_psth(
     unit: NDArray[np.integer[Any]],
     time_ms: NDArray[np.floating[Any]],
     *,
-    edges_ms: Floats,
+    edges_ms: FloatArray,
     group: Ints,
     groups: int,
-    weights: Floats,
-) -> Floats:
+    weights: FloatArray,
+) -> FloatArray:
     """Peri-stimulus time histogram of each group, from spike times.
 
     Parameters
@@ -151,11 +149,11 @@ def spike_psth(
 def count_psth(
     counts: NDArray[np.integer[Any]],
     *,
-    edges_ms: Floats,
+    edges_ms: FloatArray,
     group: Ints,
     groups: int,
-    weights: Floats,
-) -> Floats:
+    weights: FloatArray,
+) -> FloatArray:
     """Like `spike_psth`, from counts a bin: (p, u, t), for rigs that send no spike times."""
     edges = _check_edges(edges_ms)
     if counts.ndim != 3 or counts.shape[1:] != (len(weights), len(edges) - 1):
@@ -171,7 +169,7 @@ def count_psth(
     return _as_rates(sums, group, edges)
 
 
-def smooth(psth: Floats, *, edges_ms: Floats, sigma_ms: float) -> Floats:
+def smooth(psth: FloatArray, *, edges_ms: FloatArray, sigma_ms: float) -> FloatArray:
     """Gaussian smoothing along time, shape (…, t), the same shape out; sigma 0 changes nothing.
 
     Weights are renormalised at the ends, so that a flat PSTH stays flat.
@@ -214,7 +212,7 @@ class Change:
 
 
 def change(
-    scores: Floats,
+    scores: FloatArray,
     generation: Ints,
     *,
     late: Literal["max", "end"] = "max",
@@ -251,19 +249,21 @@ def change(
     a = scores[(generation >= m) & (generation < m + 2)]
     b = scores[generation < 2]
     dof = len(a) + len(b) - 2
-    if not (len(a) and len(b) and dof > 0):
+    if not (len(a) and len(b) and dof > 0) or (np.ptp(a) == 0 and np.ptp(b) == 0):
         return None
-    pooled = (((a - a.mean()) ** 2).sum() + ((b - b.mean()) ** 2).sum()) / dof
-    if pooled == 0:
-        return None
-    t = float((a.mean() - b.mean()) / sqrt(pooled * (1 / len(a) + 1 / len(b))))
+    # Here, not above: loading it takes longer than computing a report does.
+    from scipy.stats import ttest_ind  # pyright: ignore[reportUnknownVariableType]
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a group of one has no variance
+        test: Any = ttest_ind(a, b)
     return Change(
         early=float(b.mean()),
         late=float(a.mean()),
         first_late=m,
-        t=t,
+        t=float(test.statistic),
         dof=dof,
-        p=float(2 * stdtr(dof, -abs(t))),
+        p=float(test.pvalue),
     )
 
 
@@ -275,14 +275,14 @@ def evenly(candidates: Ints, *, at_most: int) -> Ints:
     return candidates[picked]
 
 
-def _as_rates(sums: Floats, group: Ints, edges_ms: Floats) -> Floats:
+def _as_rates(sums: FloatArray, group: Ints, edges_ms: FloatArray) -> FloatArray:
     """Turn weighted counts, (g, t), into spikes/s a presentation."""
     n = np.bincount(group[group >= 0], minlength=len(sums)).astype(np.float64)
     n[n == 0] = np.nan
     return sums / n[:, None] / (np.diff(edges_ms) / 1000)
 
 
-def _check_edges(edges_ms: Floats) -> Floats:
+def _check_edges(edges_ms: FloatArray) -> FloatArray:
     edges = np.asarray(edges_ms, dtype=np.float64)
     if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0).all():
         raise DataError(f"edges_ms must be two or more ascending times, ms; got {edges}")

@@ -48,7 +48,7 @@ app.add_typer(live.ctl, name="ctl")
 app.add_typer(keys.app, name="keys")
 app.add_typer(weights.app, name="weights")
 app.add_typer(stimulus_display.app, name="display")
-app.add_typer(metric.app, name="geometry")
+app.add_typer(metric.app, name="metric")
 
 SessionFile = Annotated[
     Path, typer.Argument(metavar="SESSION.toml", help="session file; see 'evolver config new'")

@@ -1,4 +1,4 @@
-"""`evolver geometry`: a generator's metric computed, drawn, and described.
+"""`evolver metric`: a generator's metric computed, drawn, and described.
 
 Composition: names to generators and distances, seeds to points; prints, and draws progress.
 """
@@ -6,6 +6,7 @@ Composition: names to generators and distances, seeds to points; prints, and dra
 from __future__ import annotations
 
 import tomllib
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,13 +15,15 @@ import typer
 from rich.markup import escape
 
 from evolver import metric, seeds
+from evolver.analysis.spectra import matching_sigma, participation, spaced_ranks
 from evolver.cli.terminal import console, error_console
 from evolver.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from collections.abc import Generator as Yields
 
-    from evolver.types import Codes, Generator
+    from evolver.types import Codes, Generator, Vector
 
 app = typer.Typer(
     help="The metric a generator gives its codes, for the optimizer 'hessian'.",
@@ -43,8 +46,8 @@ BasisPart = Annotated[
 ]
 
 
-@app.command()
-def compute(
+@app.command("compute")
+def compute_metric(
     generator: Annotated[str, typer.Argument(metavar="GENERATOR", help="as mini-texture")],
     out: Annotated[Path, typer.Argument(metavar="OUT.npz", help="file to write")],
     *,
@@ -74,8 +77,6 @@ def compute(
     What is finished is kept point by point: interrupted, the same command goes on; with more
     points, it computes those that are missing.
     """
-    from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from evolver import generators
     from evolver.metric.average import average
     from scorers import distances
@@ -85,10 +86,33 @@ def compute(
     if not out.resolve().parent.is_dir():
         raise ConfigError(f"{out} must be in a folder that is there; it is not")
     settings = _options(option)
-    made = generators.load(generator, weights=weights, device=device, **settings)
-    apart = distances.load_distance(distance, device=device)
-    codes = draw(made, points, seed=seed, norm=norm)
-    kept = folder or out.with_name(f"{out.name}.points")
+    renderer = generators.load(generator, weights=weights, device=device, **settings)
+    compared = distances.load_distance(distance, device=device)
+    codes = draw_points(renderer, points, seed=seed, norm=norm)
+    finished_points = folder or out.with_name(f"{out.name}.points")
+    with _points_bar(points) as update:
+        computed = average(
+            renderer,
+            codes,
+            k=directions or min(_DIRECTIONS, _dimensions(renderer, part)),
+            distance=compared,
+            part=part,
+            folder=finished_points,
+            progress=update,
+            seed=seed,
+            norm=norm,
+            options=settings,
+        )
+    metric.write_metric(computed, out)
+    console.print(f"metric: {out}\npoints: {finished_points} (may be removed)")
+    _describe(computed)
+
+
+@contextmanager
+def _points_bar(points: int) -> Yields[Callable[[int, int], None]]:
+    """Draw how many points are finished, where there is a terminal to draw it in."""
+    from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(
         *columns,
@@ -97,25 +121,11 @@ def compute(
         disable=not error_console.is_terminal,
     ) as bar:
         task = bar.add_task("points", total=points)
-        found = average(
-            made,
-            codes,
-            k=directions or min(_DIRECTIONS, _dimensions(made, part)),
-            distance=apart,
-            part=part,
-            folder=kept,
-            progress=lambda done, _: bar.update(task, completed=done),
-            seed=seed,
-            norm=norm,
-            options=settings,
-        )
-    metric.write(found, out)
-    console.print(f"metric: {out}\npoints: {kept} (may be removed)")
-    _say(found)
+        yield lambda done, _: bar.update(task, completed=done)
 
 
-@app.command()
-def show(
+@app.command("show")
+def show_metric(
     file: MetricFile,
     *,
     cutoff: Annotated[
@@ -125,18 +135,18 @@ def show(
     part: BasisPart = None,
 ) -> None:
     """Say what a metric is of, and which step size makes a search along it begin as others."""
-    found = metric.read(file, leading=cutoff, part=part)
-    _say(found)
-    sigma = matching_sigma(found, step=_STEP, exponent=exponent)
+    leading = metric.read_metric(file, leading=cutoff, part=part)
+    _describe(leading)
+    axes = len(leading.eigenvalues)
+    sigma = matching_sigma(leading.eigenvalues, d=leading.d, step=_STEP, exponent=exponent)
     console.print(
-        f"with exponent = {exponent:g} and cutoff = {len(found.eigenvalues)}, sigma = "
-        f"{sigma:.3g} makes first steps as long as those of sigma = {_STEP:g} in all "
-        f"{found.d} dimensions"
+        f"with exponent = {exponent:g} and cutoff = {axes}, sigma = {sigma:.3g} makes first "
+        f"steps as long as those of sigma = {_STEP:g} in all {leading.d} dimensions"
     )
 
 
-@app.command()
-def plot(
+@app.command("plot")
+def plot_metric(
     file: MetricFile,
     *,
     out: Annotated[Path | None, typer.Option(help="PNG; beside FILE by default")] = None,
@@ -157,46 +167,56 @@ def plot(
     from evolver import generators
     from evolver.report import metric_figure, style
 
-    found = metric.read(file, part=part)
-    said = found.provenance
-    name = generator or (said.generator if said else "")
+    spectrum = metric.read_metric(file, part=part)
+    provenance = spectrum.provenance
+    name = generator or (provenance.generator if provenance else "")
     if not name:
         raise ConfigError(f"{file} does not say which generator it is of; add --generator")
-    settings = _options(option) or (said.options if said else {})
-    made = generators.load(name, weights=weights, device=device, **settings)
+    settings = _options(option) or (provenance.options if provenance else {})
+    renderer = generators.load(name, weights=weights, device=device, **settings)
     remedy = "Name its --weights"
-    metric.check_generator(said, file, generator=made.name, sha256=made.sha256, remedy=remedy)
-    first, last = (said.first, said.last) if said else (0, made.d)
-    if found.d != last - first or last > made.d:
+    metric.check_generator(
+        provenance, file, generator=renderer.name, sha256=renderer.sha256, remedy=remedy
+    )
+    first, last = (provenance.first, provenance.last) if provenance else (0, renderer.d)
+    if spectrum.d != last - first or last > renderer.d:
         raise ConfigError(
-            f"{file} must be a metric of {name}'s {made.d} dimensions; it is of {found.d}"
+            f"{file} must be a metric of {name}'s {renderer.d} dimensions; it "
+            f"is of {spectrum.d}"
         )
-    code = draw(made, 1, seed=seed, norm=said.norm if said else None)[0]
+    code = draw_points(renderer, 1, seed=seed, norm=provenance.norm if provenance else None)[0]
     far = reach or float(np.linalg.norm(code[first:last])) / 2 or 1.0
     steps = np.linspace(-far, far, images) if images > 1 else np.zeros(1)
-    shown = metric_figure.ranks(len(found.eigenvalues), axes)
-    rows: list[Any] = []
-    for rank in shown:
-        codes = np.repeat(code[None], images, axis=0)
-        codes[:, first:last] += steps[:, None] * found.eigenvectors[:, rank - 1]
-        rows.append(made.render(codes))
-    drawn = metric_figure.figure(
-        found.eigenvalues,
+    ranks = spaced_ranks(len(spectrum.eigenvalues), axes)
+    rows = [
+        renderer.render(_along(code, spectrum.eigenvectors[:, rank - 1], steps, first))
+        for rank in ranks
+    ]
+    part_name = f", {provenance.part}" if provenance and provenance.part else ""
+    figure = metric_figure.draw_metric(
+        spectrum.eigenvalues,
         rows,
-        shown=shown,
+        axes_ranks=ranks,
         steps=[round(float(step), 6) for step in steps],
-        title=f"{name}{f', {said.part}' if said and said.part else ''}: image metric",
-        subtitle=_subtitle(found),
+        title=f"{name}{part_name}: image metric",
+        subtitle=_subtitle(spectrum),
     )
     target = out or file.with_suffix(".png")
     try:
-        style.save(drawn, target)
+        style.save(figure, target)
     except OSError as error:
         raise ConfigError(f"{target} cannot be written: {error}") from error
     console.print(f"figure: {target}")
 
 
-def draw(generator: Generator, n: int, *, seed: int, norm: float | None) -> Codes:
+def _along(code: Vector, axis: Vector, steps: Vector, first: int) -> Codes:
+    """Return codes, (steps, d), along an axis of the dimensions from `first` on."""
+    codes = np.repeat(code[None], len(steps), axis=0)
+    codes[:, first : first + len(axis)] += steps[:, None] * axis
+    return codes
+
+
+def draw_points(generator: Generator, n: int, *, seed: int, norm: float | None) -> Codes:
     """Return codes, (n, d), as an evolution starts with, each from a stream of its own.
 
     Raises
@@ -217,42 +237,32 @@ def draw(generator: Generator, n: int, *, seed: int, norm: float | None) -> Code
     return codes * (norm / lengths)
 
 
-def matching_sigma(found: metric.Metric, *, step: float, exponent: float) -> float:
-    """Return the sigma of `HessianCMA` whose first steps are as long as an isotropic search's.
-
-    A step is sigma * sum over axes of z lambda^-exponent, z standard normal; of all d
-    dimensions alike, with `step` for sigma, it has the mean square step^2 d.
-    """
-    values = np.maximum(found.eigenvalues, 1e-6 * found.eigenvalues[0])
-    return float(step * np.sqrt(found.d / np.sum(values ** (-2 * exponent))))
-
-
-def _say(found: metric.Metric) -> None:
-    from evolver.report.metric_figure import participation
-
-    said, values = found.provenance, found.eigenvalues
-    if said is None:
+def _describe(described: metric.Metric) -> None:
+    """Print what a metric is of."""
+    provenance, values = described.provenance, described.eigenvalues
+    if provenance is None:
         console.print("of a generator it does not name (a file in a public layout)")
     else:
-        part = f", {said.part}" if said.part else ""
-        console.print(f"generator: {escape(said.generator)}{part}")
-        console.print(f"  weights sha256 {said.weights_sha256}")
-        console.print(f"distance:  {escape(said.distance)}")
-        length = "" if said.norm is None else f", of length {said.norm:g}"
-        drawn = "" if said.seed is None else f", seed {said.seed}"
-        console.print(f"points:    {said.points}{length}{drawn} ({said.solver})")
+        part = f", {provenance.part}" if provenance.part else ""
+        console.print(f"generator: {escape(provenance.generator)}{part}")
+        console.print(f"  weights sha256 {provenance.weights_sha256}")
+        console.print(f"distance:  {escape(provenance.distance)}")
+        length = "" if provenance.norm is None else f", of length {provenance.norm:g}"
+        drawn = "" if provenance.seed is None else f", seed {provenance.seed}"
+        console.print(f"points:    {provenance.points}{length}{drawn} ({provenance.solver})")
     console.print(
-        f"axes:      {len(values)} of {found.d}; eigenvalues {values[0]:.3g} to "
+        f"axes:      {len(values)} of {described.d}; eigenvalues {values[0]:.3g} to "
         f"{values[-1]:.3g}; {participation(values):.1f} share it"
     )
 
 
-def _subtitle(found: metric.Metric) -> str:
-    if found.provenance is None:
-        return f"{len(found.eigenvalues)} of {found.d} axes"
-    said = found.provenance
-    n = f"{said.points} point{'' if said.points == 1 else 's'}"
-    return f"distance {said.distance}, {n}, {len(found.eigenvalues)} of {found.d} axes"
+def _subtitle(described: metric.Metric) -> str:
+    axes = f"{len(described.eigenvalues)} of {described.d} axes"
+    provenance = described.provenance
+    if provenance is None:
+        return axes
+    n = f"{provenance.points} point{'' if provenance.points == 1 else 's'}"
+    return f"distance {provenance.distance}, {n}, {axes}"
 
 
 def _dimensions(generator: Generator, part: str) -> int:
@@ -261,15 +271,15 @@ def _dimensions(generator: Generator, part: str) -> int:
     return last - first
 
 
-def _options(given: Sequence[str] | None) -> dict[str, Any]:
+def _options(texts: Sequence[str] | None) -> dict[str, Any]:
     """Read NAME=VALUE as a session file would; a bare word is text."""
-    found: dict[str, Any] = {}
-    for text in given or ():
+    options: dict[str, Any] = {}
+    for text in texts or ():
         name, equals, value = text.partition("=")
         if not (name.isidentifier() and equals):
             raise ConfigError(f"an option must be NAME=VALUE, as chunk=4; got {text!r}")
         try:
-            found[name] = tomllib.loads(f"v = {value}")["v"]
+            options[name] = tomllib.loads(f"v = {value}")["v"]
         except tomllib.TOMLDecodeError:
-            found[name] = value
-    return found
+            options[name] = value
+    return options

@@ -159,7 +159,7 @@ class ThreadTable(Struct, frozen=True, forbid_unknown_fields=True):
         Meta(
             min_length=1,
             description="where it starts: 'generator', as its users do; 'zeros'; "
-            "'normal:SCALE'; 'shell:NORM'; 'class:207,36', beside class embeddings; "
+            "'normal:SCALE'; 'sphere:NORM'; 'class:207,36', beside class embeddings; "
             "'file:codes.npz'",
         ),
     ] = "generator"

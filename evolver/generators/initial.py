@@ -8,7 +8,7 @@ files or of where a seed comes from: random generators are handed in. Torch is l
 |---|---|
 | DeePSim, genetic algorithm | `normal`, length about 64 at 4096 dimensions |
 | DeePSim, CMA | `zeros`, with a step of 2 or 3 |
-| sphere search | `shell` of length 300 |
+| sphere search | `on_sphere` of length 300 |
 | BigGAN | `beside_class`: noise 0.7 wide beside a class embedding |
 | a lab's own | `from_npz`, or `invert` a photograph |
 """
@@ -57,7 +57,7 @@ def normal(n: int, d: int, *, rng: np.random.Generator, scale: float = 1.0) -> C
     return scale * rng.standard_normal((n, d))
 
 
-def shell(n: int, d: int, *, rng: np.random.Generator, norm: float) -> Codes:
+def on_sphere(n: int, d: int, *, rng: np.random.Generator, norm: float) -> Codes:
     """Return n codes, (n, d), in directions that are all as likely, each of length `norm`."""
     if not 0 < norm < np.inf:
         raise ConfigError(f"norm must be a positive number; got {norm}")
@@ -275,7 +275,7 @@ def initial_codes_of(
 
     Parameters
     ----------
-    text : "generator" (as its users start), "zeros", "normal" or "normal:SCALE", "shell:NORM",
+    text : "generator" (as its users start), "zeros", "normal" or "normal:SCALE", "sphere:NORM",
         "class:NUMBER[,NUMBER...]", or "file:PATH[:KEY]", whose codes are gone through in order,
         and again from the first where there are fewer than n
     generator : what the codes are for
@@ -297,8 +297,8 @@ def initial_codes_of(
             return zeros(n, generator.d)
         if kind == "normal":
             return normal(n, generator.d, rng=rng, scale=float(value or 1))
-        if kind == "shell":
-            return shell(n, generator.d, rng=rng, norm=float(value))
+        if kind in {"sphere", "shell"}:  # 'shell' is in recordings of version 0.1
+            return on_sphere(n, generator.d, rng=rng, norm=float(value))
         if kind == "class":
             classes = [int(number) for number in value.split(",")]
             return beside_class(n, generator, rng=rng, classes=classes)
@@ -311,6 +311,6 @@ def initial_codes_of(
         codes = from_npz(Path(path).expanduser(), d=generator.d, key=key or None)
         return codes[np.arange(n) % len(codes)]
     raise ConfigError(
-        "initial codes must be 'generator', 'zeros', 'normal:SCALE', 'shell:NORM', "
+        "initial codes must be 'generator', 'zeros', 'normal:SCALE', 'sphere:NORM', "
         f"'class:NUMBER,...' or 'file:PATH:KEY'; found {text!r}"
     )

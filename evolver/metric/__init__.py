@@ -12,9 +12,9 @@ from evolver.metric.file import (
     Provenance,
     check_generator,
     make_metric,
-    read,
+    read_metric,
     read_provenance,
-    write,
+    write_metric,
 )
 
 __all__ = [
@@ -22,7 +22,7 @@ __all__ = [
     "Provenance",
     "check_generator",
     "make_metric",
-    "read",
+    "read_metric",
     "read_provenance",
-    "write",
+    "write_metric",
 ]

@@ -3,11 +3,11 @@
 Knows codes, and a folder with a file a point, in the format of `file`. Knows nothing of
 how a point's directions are found (`products`), nor of how points are drawn.
 """
-# pyright: basic
 
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from evolver.types import Codes, Generator
+    from evolver.types import Codes, Generator, Matrix, Vector
 
 _LARGEST = 16_384  # dimensions of an average, which is formed: 2 GiB of float64
 
@@ -65,8 +65,8 @@ def average(
     DataError
         As `directions`.
     ConfigError
-        As `directions`; or there is no such part, there are no points, or the folder
-        holds points of something else.
+        As `directions`; or there is no such part, there are no points, or the folder holds
+        points of something else.
     """
     check_codes(points, d=generator.d)
     if not len(points):
@@ -76,58 +76,80 @@ def average(
     check_k(k, d)
     if d > _LARGEST:
         raise ConfigError(f"a metric must be of at most {_LARGEST} dimensions; got {d}")
-    origin = Provenance(
-        generator=generator.name,
-        weights_sha256=generator.sha256,
-        distance=distance.name,
-        distance_sha256=distance.sha256,
-        solver="dense" if is_dense(k, d) else "lanczos",
-        points=len(points),
-        points_sha256=_digest(points),
-        first=first,
-        last=last,
+    provenance = msgspec.structs.replace(
+        _provenance(generator, distance, points, k, span),
         part=part,
         seed=seed,
         norm=norm,
         options=dict(options or {}),
-        software=f"evolver {version('evolver')}, torch {torch.__version__}",
     )
+    compute = partial(directions, generator, k=k, distance=distance, dimensions=span)
     progress(0, len(points))
     total = np.zeros((d, d))
     for i, point in enumerate(points):
-        here = msgspec.structs.replace(origin, points=1, points_sha256=_digest(point[None]))
         path = None if folder is None else folder / f"point-{i:05d}.npz"
-        found = None if path is None else _finished(path, here, d, k)
-        if found is None:
-            values, vectors = directions(
-                generator, point, k=k, distance=distance, dimensions=span
-            )
-            found = metric.make_metric(values, vectors, d=d, provenance=here)
-            if path is not None:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                metric.write(found, path)
-        total += (found.eigenvectors * found.eigenvalues) @ found.eigenvectors.T
+        at_point = _at_point(point, compute, provenance, path, k)
+        total += (at_point.eigenvectors * at_point.eigenvalues) @ at_point.eigenvectors.T
         progress(i + 1, len(points))
     values, vectors = leading(total / len(points), k)
-    return metric.make_metric(values, vectors, d=d, provenance=origin)
+    return metric.make_metric(values, vectors, d=d, provenance=provenance)
+
+
+def _provenance(
+    generator: Generator, distance: Distance, points: Codes, k: int, span: tuple[int, int]
+) -> Provenance:
+    first, last = span
+    return Provenance(
+        generator=generator.name,
+        weights_sha256=generator.sha256,
+        distance=distance.name,
+        distance_sha256=distance.sha256,
+        solver="dense" if is_dense(k, last - first) else "lanczos",
+        points=len(points),
+        points_sha256=_digest(points),
+        first=first,
+        last=last,
+        software=f"evolver {version('evolver')}, torch {torch.__version__}",
+    )
+
+
+def _at_point(
+    point: Vector,
+    compute: Callable[[Vector], tuple[Vector, Matrix]],
+    whole: Provenance,
+    path: Path | None,
+    k: int,
+) -> Metric:
+    """Return the metric at one code: read from `path` if it is there, else computed."""
+    d = whole.last - whole.first
+    own = msgspec.structs.replace(whole, points=1, points_sha256=_digest(point[None]))
+    finished = None if path is None else _finished(path, own, d, k)
+    if finished is not None:
+        return finished
+    values, vectors = compute(point)
+    computed = metric.make_metric(values, vectors, d=d, provenance=own)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        metric.write_metric(computed, path)
+    return computed
 
 
 def _finished(path: Path, wanted: Provenance, d: int, k: int) -> Metric | None:
     """Return a point that was finished before; None if it was not."""
     if not path.exists():
         return None
-    found = metric.read(path, d=d)
+    finished = metric.read_metric(path, d=d)
     same = msgspec.structs.replace(wanted, software="")
     if (
-        found.provenance is None
-        or len(found.eigenvalues) != k
-        or (msgspec.structs.replace(found.provenance, software="") != same)
+        finished.provenance is None
+        or len(finished.eigenvalues) != k
+        or (msgspec.structs.replace(finished.provenance, software="") != same)
     ):
         raise ConfigError(
             f"{path} must be a point of this computation; it is of another generator, "
             "distance, code or count. Name another folder, or remove it"
         )
-    return found
+    return finished
 
 
 def _dimensions(generator: Generator, part: str) -> tuple[int, int]:
@@ -135,8 +157,8 @@ def _dimensions(generator: Generator, part: str) -> tuple[int, int]:
         return 0, generator.d
     parts: Mapping[str, tuple[int, int]] = getattr(generator, "parts", {})
     if part not in parts:
-        there = ", ".join(parts) or "none"
-        raise ConfigError(f"part of {generator.name} must be one of ({there}); got {part!r}")
+        names = ", ".join(parts) or "none"
+        raise ConfigError(f"part of {generator.name} must be one of ({names}); got {part!r}")
     return parts[part]
 
 

@@ -126,20 +126,8 @@ def make_metric(
     ConfigError
         There are fewer directions than `leading`.
     """
-    given = np.asarray(eigenvalues), np.asarray(eigenvectors)
-    if any(array.dtype.kind not in "fiu" for array in given):
-        raise DataError(
-            f"{source} must be real numbers; got {given[0].dtype} and {given[1].dtype}"
-        )
-    values, columns = (array.astype(np.float64) for array in given)
-    m = values.shape[0] if values.ndim == 1 else 0
-    rows = columns.shape[0] if d is None and columns.ndim == 2 else d
-    if not m or not rows or columns.shape != (rows, m):
-        raise DataError(
-            f"{source} must have eigenvalues (m,) and eigenvectors ({rows or 'd'}, m), one a "
-            f"column, for a generator of {rows or 'd'} dimensions; got {values.shape} and "
-            f"{columns.shape}"
-        )
+    values, columns = _checked_arrays(eigenvalues, eigenvectors, d, source)
+    m = len(values)
     if leading is not None and leading > m:
         raise ConfigError(
             f"cutoff must be at most the {m} directions of {source}; got {leading}"
@@ -161,7 +149,28 @@ def make_metric(
     return Metric(np.maximum(values, 0.0), columns, provenance)
 
 
-def read(
+def _checked_arrays(
+    eigenvalues: ArrayLike, eigenvectors: ArrayLike, d: int | None, source: str
+) -> tuple[Vector, Matrix]:
+    """Return both as float64, (m,) and (d, m), or raise `DataError`."""
+    given = np.asarray(eigenvalues), np.asarray(eigenvectors)
+    if any(array.dtype.kind not in "fiu" for array in given):
+        raise DataError(
+            f"{source} must be real numbers; got {given[0].dtype} and {given[1].dtype}"
+        )
+    values, columns = (array.astype(np.float64) for array in given)
+    m = values.shape[0] if values.ndim == 1 else 0
+    rows = columns.shape[0] if d is None and columns.ndim == 2 else d
+    if not m or not rows or columns.shape != (rows, m):
+        raise DataError(
+            f"{source} must have eigenvalues (m,) and eigenvectors ({rows or 'd'}, m), one a "
+            f"column, for a generator of {rows or 'd'} dimensions; got {values.shape} and "
+            f"{columns.shape}"
+        )
+    return values, columns
+
+
+def read_metric(
     path: str | Path,
     *,
     d: int | None = None,
@@ -207,7 +216,7 @@ def read_provenance(path: str | Path) -> Provenance | None:
     Raises
     ------
     ConfigError
-        As `read`.
+        As `read_metric`.
     """
     with _opened(path) as file:
         held = set(file.files)
@@ -215,18 +224,19 @@ def read_provenance(path: str | Path) -> Provenance | None:
 
 
 def check_generator(
-    said: Provenance | None, path: str | Path, *, generator: str, sha256: str, remedy: str
+    provenance: Provenance | None, path: str | Path, *, generator: str, sha256: str, remedy: str
 ) -> None:
     """Raise `ConfigError` where a metric is of another generator, or of other weights."""
-    if said is not None and (said.generator, said.weights_sha256) != (generator, sha256):
+    stated = None if provenance is None else (provenance.generator, provenance.weights_sha256)
+    if provenance is not None and stated != (generator, sha256):
         raise ConfigError(
-            f"{path} must be of the generator that draws; it is of {said.generator} with "
-            f"weights of sha256 {said.weights_sha256}, and this is {generator} with {sha256}. "
-            f"{remedy}"
+            f"{path} must be of the generator that draws; it is of {provenance.generator} "
+            f"with weights of sha256 {provenance.weights_sha256}, and this is {generator} with "
+            f"{sha256}. {remedy}"
         )
 
 
-def write(metric: Metric, path: Path) -> None:
+def write_metric(metric: Metric, path: Path) -> None:
     """Write a metric, whole or not at all; see the head of this file for what is in it.
 
     Raises
@@ -277,7 +287,7 @@ def _opened(path: str | Path) -> Generator[Any]:
     except FileNotFoundError as exc:
         raise ConfigError(
             f"basis must name an npz file; there is none at {path}. Compute it ('evolver "
-            "geometry compute') or fetch it first"
+            "metric compute') or fetch it first"
         ) from exc
     except _UNREADABLE as exc:
         raise ConfigError(
@@ -287,11 +297,11 @@ def _opened(path: str | Path) -> Generator[Any]:
 
 def _provenance(path: str | Path, file: Any, held: set[str]) -> Provenance:  # noqa: ANN401
     """Return what one of our own files says of itself."""
-    found = file["schema_version"]
-    if found.shape != () or found.dtype.kind not in "iu" or int(found) != SCHEMA_VERSION:
+    stated = file["schema_version"]
+    if stated.shape != () or stated.dtype.kind not in "iu" or int(stated) != SCHEMA_VERSION:
         raise ConfigError(
             f"the metric in {path} must be of schema version {SCHEMA_VERSION}; it is of "
-            f"{found}. Read it with the version of this package that wrote it"
+            f"{stated}. Read it with the version of this package that wrote it"
         )
     missing = sorted({*_OWN, "provenance"} - held)
     if missing:
@@ -313,11 +323,11 @@ def _choose(path: str | Path, held: set[str], part: str | None) -> tuple[str, st
         if (part is None and not any(f"_{p}_" in pair[0] for p in PARTS))
         or (part is not None and f"_{part}_" in pair[0])
     ]
-    found = [pair for pair in layouts if set(pair) <= held]
-    if not found:
+    matching = [pair for pair in layouts if set(pair) <= held]
+    if not matching:
         wanted = "; ".join(", ".join(pair) for pair in layouts)
         raise ConfigError(
             f"basis must hold one of the layouts ({wanted}); {path} holds "
             f"{', '.join(sorted(held)) or 'nothing'}"
         )
-    return found[0]
+    return matching[0]

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from evolver.types import Generator, Matrix, Vector
 
     Product = Callable[[torch.Tensor], torch.Tensor]
+    Pull = Callable[[torch.Tensor], tuple[torch.Tensor, ...]]
 
 TOLERANCE = 1e-4
 """Lanczos: residual of an eigenvector, relative to its eigenvalue."""
@@ -104,8 +105,8 @@ def product(
         return distance.embed(generator.synthesize(z[None]))[0]
 
     x0 = z0[first:last]
-    there, pull = torch.func.vjp(embedded, x0)
-    if not bool(torch.isfinite(there).all()):
+    here, pull = torch.func.vjp(embedded, x0)
+    if not bool(torch.isfinite(here).all()):
         raise DataError(f"{generator.name} must draw finite pixels; at this code it does not")
 
     def along(v: torch.Tensor) -> torch.Tensor:
@@ -115,22 +116,34 @@ def product(
     try:
         along(torch.zeros_like(x0))
     except NotImplementedError:
-        # An operator without a forward derivative, as grid_sample is. J'u is linear in u, and
-        # what it goes back along is J, unless an operator goes back only once, and not all of
-        # those say so: |Jv|^2 = v'J'Jv tells.
-        _, push = torch.func.vjp(lambda u: pull(u)[0], torch.zeros_like(there))
-        v = torch.cos(torch.arange(len(x0), device=device, dtype=x0.dtype))
-        moved = push(v)[0]
-        square = moved.square().sum()
-        off = float((pull(moved)[0] @ v - square).abs())
-        cut = not moved.any() and bool(pull(torch.ones_like(there))[0].any())
-        if cut or off > 0.01 * float(square):
-            raise ConfigError(
-                f"the operators of {generator.name} must have a derivative forward, or one "
-                "that can be gone back along twice; one of them has neither"
-            ) from None
+        push = _push_by_pulling(generator.name, pull, x0, here)
         return lambda v: 2 * pull(push(v)[0])[0]
     return lambda v: 2 * pull(along(v))[0]
+
+
+def _push_by_pulling(name: str, pull: Pull, x0: torch.Tensor, embedding: torch.Tensor) -> Pull:
+    """Return the function v -> (J v,) of an operator without a forward derivative.
+
+    `grid_sample` is one. J'u is linear in u, and what it goes back along is J, unless an
+    operator goes back only once, and not all of those say so: |Jv|^2 = v'J'Jv tells.
+
+    Raises
+    ------
+    ConfigError
+        An operator goes back only once.
+    """
+    push: Pull = torch.func.vjp(lambda u: pull(u)[0], torch.zeros_like(embedding))[1]
+    v = torch.cos(torch.arange(len(x0), device=x0.device, dtype=x0.dtype))
+    moved = push(v)[0]
+    square = moved.square().sum()
+    off = float((pull(moved)[0] @ v - square).abs())
+    cut = not moved.any() and bool(pull(torch.ones_like(embedding))[0].any())
+    if cut or off > 0.01 * float(square):
+        raise ConfigError(
+            f"the operators of {name} must have a derivative forward, or one that can be gone "
+            "back along twice; one of them has neither"
+        ) from None
+    return push
 
 
 def dense(
@@ -153,8 +166,8 @@ def dense(
             rows = [torch.vmap(times)(part) for part in units.split(_TOGETHER)]
     except RuntimeError:  # an operator of the generator's own that makes one at a time
         rows = [torch.stack([times(unit) for unit in units])]
-    found = torch.cat(rows).double().cpu().numpy()
-    return (found + found.T) / 2
+    h = torch.cat(rows).double().cpu().numpy()
+    return (h + h.T) / 2
 
 
 def directions(
@@ -179,7 +192,7 @@ def directions(
     DataError
         As `product`, or the image does not change with its code.
     ConfigError
-        K or the dimensions are out of range.
+        `k` or the dimensions are out of range.
     """
     first, last = _checked(dimensions, generator.d)
     d = last - first
@@ -231,10 +244,10 @@ def check_k(k: int, d: int) -> None:
         raise ConfigError(f"k must be a number of directions, 1 to {d}; got {k}")
 
 
-def _check_slope(generator: Generator, found: Vector | Matrix) -> None:
-    if not np.isfinite(found).all():
+def _check_slope(generator: Generator, slope: Vector | Matrix) -> None:
+    if not np.isfinite(slope).all():
         raise DataError(f"{generator.name} must have a finite slope; at this code it has none")
-    if not found.any():
+    if not slope.any():
         raise DataError(
             f"the image of {generator.name} must change with its code; at this one it does "
             "not. Take a shorter one: its pixels may all be black or white"

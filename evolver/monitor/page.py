@@ -31,9 +31,9 @@ from bokeh.models import (
 from bokeh.palettes import Magma256
 from bokeh.plotting import figure
 
+from evolver.colours import thread_colour
 from evolver.monitor.model import THUMBNAIL, SessionModel
 from evolver.monitor.words import REFERENCE, events, head
-from evolver.report.style import thread_colour
 
 _REFRESH_MS = 200
 _PLAY_MS = 400

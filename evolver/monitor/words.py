@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from evolver.colours import thread_colour
 from evolver.monitor.model import SessionModel
-from evolver.report.style import thread_colour
 
 REFERENCE = "#9aa0a6"
 _SHOWN = 60

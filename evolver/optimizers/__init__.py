@@ -2,7 +2,7 @@
 
     load          an optimizer by its name, as session files give it
     CholeskyCMA   Cholesky CMA-ES, the field's work horse, with a factored covariance
-    SphereCMA     a search on a shell of codes of one norm
+    SphereCMA     a search among codes of one norm
     SepCMA        separable CMA-ES, a diagonal covariance
     HessianCMA    Cholesky CMA-ES along the directions that change images
     RankSphere    our own: every rank weighs, and the angle follows the noise
@@ -11,16 +11,26 @@
     Composite     optimizers on parts of the code, or parts held fixed
 
     batched       many populations of one optimizer at once, on torch
+    libraries     pycma, cmaes, nevergrad and evosax, by their names in `load`
 
     default_popsize    images a generation, by latent dimensions
     state_to_dict, state_from_dict    an optimizer's state as plain arrays and numbers, and back
 
+What they share: `ask_tell` (whose turn it is), `arguments` and `states` (checks and plain
+dictionaries), `ranks` (constants, and weights by rank), `low_rank` (the factored covariance),
+`sphere_geometry` (codes of one norm), `by_name`.
+
 This room knows arrays and the random generators handed to it. It knows nothing of images,
-units or clocks, nor of what a score means.
+units, files or clocks, nor of what a score means: scores are maximised, and only their ranks
+matter, where a file does not say otherwise. An algorithm's `sample` and `update` are pure,
+written against the array API and free of branches on array values, so that they run, and can
+be batched, on other array libraries than numpy.
 """
 
 from evolver.optimizers.batched import batched
-from evolver.optimizers.by_name import BUILTIN, find, load
+from evolver.optimizers.by_name import BUILTIN
+from evolver.optimizers.by_name import find_optimizer as find
+from evolver.optimizers.by_name import load_optimizer as load
 from evolver.optimizers.cholesky import CholeskyCMA
 from evolver.optimizers.composite import Composite
 from evolver.optimizers.genetic import Genetic

@@ -53,7 +53,7 @@ def between(name: str, value: object, low: float, high: float, *, what: str) -> 
     raise ConfigError(f"{name} must be {what} between {low:g} and {high:g}; got {value!r}")
 
 
-def start(d: int, initial: ArrayLike | None) -> tuple[Vector, Codes]:
+def start_from(d: int, initial: ArrayLike | None) -> tuple[Vector, Codes]:
     """Return the first mean, (d,), and the caller's first population, (m, d) or (0, d).
 
     Parameters
@@ -78,7 +78,7 @@ def start(d: int, initial: ArrayLike | None) -> tuple[Vector, Codes]:
     return (codes, np.zeros((0, d))) if codes.ndim == 1 else (codes.mean(axis=0), codes)
 
 
-def check_arrays(state: object, shapes: Mapping[str, tuple[int, ...]]) -> None:
+def check_state_arrays(state: object, shapes: Mapping[str, tuple[int, ...]]) -> None:
     """Raise `DataError` unless these fields of a state are finite float64 of these shapes."""
     for name, shape in shapes.items():
         array = getattr(state, name)

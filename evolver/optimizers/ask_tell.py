@@ -1,4 +1,4 @@
-"""The ask/tell shell that every optimizer of this room shares.
+"""Asking and telling, as every optimizer of this room does.
 
 Knows whose turn it is, what was asked for, and the random generator. Knows no algorithm: each
 optimizer gives it three functions over its state, and what it must check.
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVa
 
 import numpy as np
 
+from evolver.checks import check_batch, check_scores
 from evolver.errors import DataError, OrderError
-from evolver.optimizers._asked import check_told
 from evolver.types import Codes, Scores
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _BLOCK = 40_960  # numbers sampled at a time: what is drawn is still in the cache when scaled
 
 
-class Stream(Protocol):
+class DrawSource(Protocol):
     """What an optimizer draws from: a `numpy.random.Generator`, or a stand-in for many."""
 
     def standard_normal(self, size: tuple[int, ...]) -> Any:  # noqa: ANN401  any array library
@@ -48,19 +48,19 @@ class State(Protocol):
         ...
 
 
-S = TypeVar("S", bound=State)
+StateT = TypeVar("StateT", bound=State)
 
 
 @dataclass(frozen=True, slots=True)
-class Functions(Generic[S]):
-    """An optimizer's algorithm, as functions of its state; `Shell` says what each does."""
+class Functions(Generic[StateT]):
+    """An optimizer's algorithm, as functions of its state; `AskTell` says what each does."""
 
-    draws: Callable[[S, Stream], tuple[Any, ...]]
+    draws: Callable[[StateT, DrawSource], tuple[Any, ...]]
     sample: Callable[..., Any]
-    update: Callable[[S, Any, Any], S]
+    update: Callable[[StateT, Any, Any], StateT]
 
 
-class Shell(Generic[S]):
+class AskTell(Generic[StateT]):
     """`ask` and `tell` in turns around pure functions; owns the random generator.
 
     A subclass says what `sample` and `update` are, `draws` and `d` where they are not those of
@@ -70,16 +70,16 @@ class Shell(Generic[S]):
 
     state_type: ClassVar[type[Any]]
 
-    def __init__(self, state: S, *, rng: np.random.Generator) -> None:
+    def __init__(self, state: StateT, *, rng: np.random.Generator) -> None:
         self._begin(state, rng)
 
-    def _begin(self, state: S, rng: np.random.Generator) -> None:
+    def _begin(self, state: StateT, rng: np.random.Generator) -> None:
         self._state, self._rng = state, rng
         self._asked: Codes | None = None
         self._kept = np.empty((0, 0))  # memory of the codes asked for last: fresh pages cost
 
     @classmethod
-    def from_state(cls, state: S, *, rng: np.random.Generator) -> Self:
+    def from_state(cls, state: StateT, *, rng: np.random.Generator) -> Self:
         """Go on from a `state`, at the beginning of a generation.
 
         With `rng` in the state its stream had when `state` was read (before that
@@ -95,31 +95,31 @@ class Shell(Generic[S]):
         self._begin(state, rng)
         return self
 
-    def draws(self, s: S, rng: Stream) -> tuple[Any, ...]:
+    def draws(self, s: StateT, rng: DrawSource) -> tuple[Any, ...]:
         """Draw what the next population is made of: the same numbers whatever was scored.
 
         Here z, standard normal, (n, d); a subclass may want another shape, or more.
         """
         return (rng.standard_normal((s.popsize, s.given.shape[1])),)
 
-    def sample(self, s: S, *draws: Any) -> Codes:  # noqa: ANN401  any array library
+    def sample(self, s: StateT, *draws: Any) -> Codes:  # noqa: ANN401  any array library
         """Turn draws into codes, (n, d). Pure; no branch on array values."""
         raise NotImplementedError
 
-    def update(self, s: S, codes: Codes, scores: Scores) -> S:
+    def update(self, s: StateT, codes: Codes, scores: Scores) -> StateT:
         """Return the state one generation on. Pure; no branch on array values."""
         raise NotImplementedError
 
-    def functions(self, asarray: Callable[[Any], Any]) -> Functions[S]:  # noqa: ARG002
+    def functions(self, asarray: Callable[[Any], Any]) -> Functions[StateT]:  # noqa: ARG002
         """Return the three functions; `asarray` makes what they hold one library's arrays."""
         return Functions(self.draws, self.sample, self.update)
 
     @classmethod
-    def _check(cls, state: S) -> None:
+    def _check(cls, state: StateT) -> None:
         """Raise `DataError` unless `state` can be gone on from."""
         raise NotImplementedError
 
-    def _check_after(self, before: S, after: S) -> None:
+    def _check_after(self, before: StateT, after: StateT) -> None:
         """Raise `DataError` where an update has left what the algorithm can go on from."""
 
     def _least(self) -> int:
@@ -137,7 +137,7 @@ class Shell(Generic[S]):
         return self._state.popsize
 
     @property
-    def state(self) -> S:
+    def state(self) -> StateT:
         """What `from_state` needs. `ask` leaves it as it is; `tell` replaces it."""
         return self._state
 
@@ -237,18 +237,63 @@ class Shell(Generic[S]):
         if asked is None:
             raise OrderError("ask() and tell() take turns: ask() for codes before tell()")
         # In rows, as they were asked for: products of other layouts differ in the last bits.
-        told = np.asarray(codes, dtype=np.float64, order="C")
+        scored = np.asarray(codes, dtype=np.float64, order="C")
         values = np.asarray(scores, dtype=np.float64)
-        rows = check_told(told, values, asked=asked, at_least=self._least())
+        rows = _rows_told(scored, values, asked=asked, at_least=self._least())
         if (np.diff(rows) < 0).any():  # as they were asked for: sums come out the same
             order = np.argsort(rows)
-            told, values, rows = told[order], values[order], rows[order]
+            scored, values, rows = scored[order], values[order], rows[order]
         with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
-            after = self._learn(told, values, rows)
+            after = self._learn(scored, values, rows)
         self._check_after(self._state, after)
         self._state, self._asked = after, None
 
-    def _learn(self, codes: Codes, scores: Scores, rows: NDArray[np.intp]) -> S:
+    def _learn(self, codes: Codes, scores: Scores, rows: NDArray[np.intp]) -> StateT:
         """Return the next state, from `rows` of what was asked for, in ascending order."""
         del rows
         return self.update(self._state, codes, scores)
+
+
+def _rows_told(
+    codes: Codes, scores: Scores, *, asked: Codes, at_least: int
+) -> NDArray[np.intp]:
+    """Return which rows of what was asked for have been told, in any order, each once.
+
+    Parameters
+    ----------
+    codes : array of float64, shape (n, d); any subset of `asked`
+    scores : array of float64, shape (n,), finite
+    asked : array of float64, shape (m, d), finite
+    at_least : fewest codes that can be learnt from
+
+    Returns
+    -------
+    array of intp, shape (n,): the row of `asked` that each code is
+
+    Raises
+    ------
+    DataError
+        A code is none of `asked`, or comes again; or shapes or values are wrong.
+    """
+    if codes.shape == asked.shape and np.array_equal(codes, asked):
+        check_scores(scores, n=len(codes))  # the codes are finite, as they were when drawn
+        return np.arange(len(codes))
+    check_batch(codes, scores, d=asked.shape[1], at_least=at_least)
+    left: dict[bytes, list[int]] = {}
+    for i in reversed(range(len(asked))):
+        left.setdefault(asked[i].tobytes(), []).append(i)
+    rows = np.empty(len(codes), dtype=np.intp)
+    for i, row in enumerate(codes):
+        places = left.get(row.tobytes())
+        if places is None:
+            raise DataError(
+                f"codes must be rows of what ask() returned, as float64 and unchanged; row {i} "
+                "is none of them. Tell the codes that were asked for"
+            )
+        if not places:
+            raise DataError(
+                f"each code can be told once; row {i} comes again. Average the scores of "
+                "repeated presentations before tell()"
+            )
+        rows[i] = places.pop()
+    return rows

@@ -1,4 +1,3 @@
-# pyright: basic
 # ruff: noqa: ANN401
 # Arrays here are torch's or numpy's, of any optimizer's state: no types worth writing.
 """Many populations of one optimizer at once, as one batch of tensors.
@@ -7,8 +6,7 @@ For campaigns against a network: B units, or B seeds, each with a search of its 
 functions of the optimizer run under `torch.vmap`, once for all populations, on a CPU or a GPU;
 nothing of the algorithm is written a second time.
 
-Knows arrays, the random generators handed to it, and torch, which is imported when a batch is
-made and not before. Knows nothing of images, units, files or clocks.
+torch is imported when a batch is made and not before.
 """
 
 from __future__ import annotations
@@ -21,8 +19,8 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 import numpy as np
 
 from evolver.errors import ConfigError, DataError, OrderError
-from evolver.optimizers.ask_tell import Functions, Shell
-from evolver.optimizers.by_name import load
+from evolver.optimizers.ask_tell import AskTell, Functions
+from evolver.optimizers.by_name import load_optimizer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,10 +69,11 @@ def batched(
         raise ConfigError(f"dtype must be one of {', '.join(_DTYPES)}; got {dtype!r}")
     starts = _starts(initial, len(rngs), d)
     alone = [
-        load(name, d, rng=rng, popsize=popsize, initial=start, **options)
+        load_optimizer(name, d, rng=rng, popsize=popsize, initial=start, **options)
         for rng, start in zip(rngs, starts, strict=True)
     ]
-    if not isinstance(alone[0], Shell) or type(alone[0]).update is Shell.update:
+    kind: Any = type(alone[0])
+    if not isinstance(alone[0], AskTell) or kind.update is AskTell[Any].update:
         raise ConfigError(f"optimizer {name!r} is no pure function of a state: run it alone")
     return Batched(alone, rngs, dtype=dtype, device=device, exact=exact)
 
@@ -114,7 +113,7 @@ class Batched:
         self._device = self._torch.device(device)
         self._dtype = getattr(self._torch, dtype)
         first = alone[0].state
-        hints = get_type_hints(type(first))
+        hints = get_type_hints(first.__class__)
         names = [f.name for f in fields(first) if hints[f.name] is not int]
         self._frame = first
         self._arrays = {

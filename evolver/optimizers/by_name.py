@@ -24,10 +24,10 @@ BUILTIN = {
     "genetic": "evolver.optimizers.genetic:Genetic",
     "random": "evolver.optimizers.random_search:RandomSearch",
     "composite": "evolver.optimizers.composite:Composite",
-    "pycma": "evolver.optimizers.adapters:PyCMA",
-    "cmaes": "evolver.optimizers.adapters:Cmaes",
-    "nevergrad": "evolver.optimizers.adapters:Nevergrad",
-    "evosax": "evolver.optimizers.adapters:Evosax",
+    "pycma": "evolver.optimizers.libraries.pycma:PyCMA",
+    "cmaes": "evolver.optimizers.libraries.cmaes:Cmaes",
+    "nevergrad": "evolver.optimizers.libraries.nevergrad:Nevergrad",
+    "evosax": "evolver.optimizers.libraries.evosax:Evosax",
 }
 """Name in a session file -> module:class, imported when asked for."""
 
@@ -37,7 +37,7 @@ COMMON = ("d", "rng", "popsize", "initial")
 _REGISTRY = Registry("optimizer", BUILTIN, COMMON)
 
 
-def load(
+def load_optimizer(
     name: str,
     d: int,
     *,
@@ -60,11 +60,11 @@ def load(
         No optimizer has this name, or this one has no such option; the message lists what
         there is.
     """
-    kind = find(name)
+    kind = find_optimizer(name)
     _REGISTRY.check_options(name, kind, options)
     return kind(d, rng=rng, popsize=popsize, initial=initial, **options)
 
 
-def find(name: str) -> Any:  # noqa: ANN401  a class that is an `Optimizer`
+def find_optimizer(name: str) -> Any:  # noqa: ANN401  a class that is an `Optimizer`
     """Return the class of the optimizer called `name`; raise `ConfigError` if none is."""
     return _REGISTRY.find(name)

@@ -1,14 +1,9 @@
 """Cholesky CMA-ES with a factored covariance: O(n d k) a generation, k factors.
 
 Suttorp, Hansen & Igel 2009, "Efficient covariance matrix update for variable metric evolution
-strategies", as the field runs it: x_i = m + sigma z_i A with row vectors, C = A'A. Scores are
-maximised, and only their ranks matter.
+strategies", as the field runs it: x_i = m + sigma z_i A with row vectors, C = A'A.
 
-Knows arrays, and the random generator handed to it. Knows nothing of images, units, files or
-clocks. `sample` and `update` are pure, written against the array API and free of branches on
-array values, so that they run, and can be batched, on other array libraries than numpy.
-
-The covariance is never stored (`_factored`), and neither is its path p_c: only v = p_c A^-1 is
+The covariance is never stored (`low_rank`), and neither is its path p_c: only v = p_c A^-1 is
 ever needed, and it follows v <- (1 - c_c) v + gain z_w, and at an update
 v <- v / sqrt(1 - c_1 + c_1 |v|^2). The trajectory is that of the dense recursion.
 """
@@ -25,15 +20,15 @@ from evolver.errors import DataError
 from evolver.optimizers.arguments import (
     LARGEST,
     SMALLEST,
-    check_arrays,
     check_numbers,
+    check_state_arrays,
     population,
     rows_of,
-    start,
+    start_from,
     step,
     whole,
 )
-from evolver.optimizers.ask_tell import Shell
+from evolver.optimizers.ask_tell import AskTell
 from evolver.optimizers.low_rank import Factored, solve, stretched, times
 from evolver.optimizers.ranks import Strategy, rank_weights
 from evolver.types import Codes, Matrix, Scores, Vector
@@ -125,8 +120,8 @@ def moved(s: C, mean: Vector, weights: Vector, k: Strategy) -> C:
     )
 
 
-class CholeskyCMA(Shell[CholeskyState]):
-    """Ask/tell shell around `sample` and `update`; owns the random generator.
+class CholeskyCMA(AskTell[CholeskyState]):
+    """Ask and tell around `sample` and `update`; owns the random generator.
 
     `ask` and `tell` take turns. Each `ask` draws once, by ``rng.standard_normal((n, d))`` and
     nothing else, so the position of the random stream follows from the number of generations.
@@ -166,7 +161,7 @@ class CholeskyCMA(Shell[CholeskyState]):
         update_every: int | None = 10,
     ) -> None:
         d = whole("d", d, at_least=1)
-        mean, given = start(d, initial)
+        mean, given = start_from(d, initial)
         fields = new_fields(d, mean, popsize=popsize, sigma=sigma, update_every=update_every)
         super().__init__(CholeskyState(given=given, **fields), rng=rng)
 
@@ -187,7 +182,7 @@ class CholeskyCMA(Shell[CholeskyState]):
     @classmethod
     def _check(cls, state: CholeskyState) -> None:
         d = rows_of(state.mean)
-        check_arrays(state, {"given": (rows_of(state.given), d)})
+        check_state_arrays(state, {"given": (rows_of(state.given), d)})
         check_core(state)
 
 
@@ -235,7 +230,7 @@ def check_step(before: CholeskyState, after: CholeskyState) -> None:
 def check_core(s: CholeskyState) -> None:
     """Raise `DataError` unless all but `given` fit one another and are finite."""
     d, k = rows_of(s.mean), rows_of(s.rows)
-    check_arrays(
+    check_state_arrays(
         s,
         {
             "mean": (d,),

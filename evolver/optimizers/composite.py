@@ -3,8 +3,6 @@
 BigGAN's code is noise beside a class embedding: one optimizer with its own step size for each
 half, or a class held while the noise evolves. Row i of a population is row i of every part's;
 each part is told the scores of the whole images.
-
-Knows arrays, and optimizers by name. Knows nothing of images, units, files or clocks.
 """
 
 from __future__ import annotations
@@ -22,8 +20,8 @@ from evolver.optimizers.arguments import (
     population,
     whole,
 )
-from evolver.optimizers.ask_tell import Shell
-from evolver.optimizers.by_name import COMMON, find, load
+from evolver.optimizers.ask_tell import AskTell
+from evolver.optimizers.by_name import COMMON, find_optimizer, load_optimizer
 from evolver.optimizers.states import (
     StateDict,
     array_of_text,
@@ -103,11 +101,11 @@ def _part_of(left: dict[str, Any], prefix: str) -> PartState:
     state: Any = None
     if name:
         plain = {key.removeprefix(nested): item for key, item in own.items()}
-        state = state_from_dict(find(name).state_type, plain)
+        state = state_from_dict(find_optimizer(name).state_type, plain)
     return PartState(stop, name, np.array(value, dtype=np.float64), state)
 
 
-class Composite(Shell[Any]):
+class Composite(AskTell[Any]):
     """Optimizers on stretches of the code, side by side.
 
     In a session file::
@@ -162,17 +160,17 @@ class Composite(Shell[Any]):
                     f"initial must have shape ({d},) or (m, {d}), m >= 1; got {begin.shape}"
                 )
             check_codes(np.atleast_2d(begin), d=d)
-        made: list[Optimizer | Vector] = []
+        drivers: list[Optimizer | Vector] = []
         for i, (part, (first, stop)) in enumerate(
             zip(parts, pairwise([0, *stops]), strict=True)
         ):
             own = None if begin is None else begin[..., first:stop]
             if not part.get("optimizer"):
-                made.append(_held(i, part, stop - first, own))
+                drivers.append(_held(i, part, stop - first, own))
                 continue
             try:
-                made.append(
-                    load(
+                drivers.append(
+                    load_optimizer(
                         part["optimizer"],
                         stop - first,
                         rng=rng,
@@ -184,7 +182,7 @@ class Composite(Shell[Any]):
             except ConfigError as exc:
                 raise ConfigError(f"parts[{i}]: {exc}") from exc
         names = [str(part.get("optimizer") or "") for part in parts]
-        self._set(d, n, stops, names, made, rng)
+        self._set(d, n, stops, names, drivers, rng)
         self._rehearse()
 
     def _set(
@@ -193,13 +191,13 @@ class Composite(Shell[Any]):
         n: int,
         stops: Sequence[int],
         names: Sequence[str],
-        made: list[Optimizer | Vector],
+        drivers: list[Optimizer | Vector],
         rng: np.random.Generator,
     ) -> None:
         self._begin(None, rng)
         self._d, self._popsize, self._names = d, n, tuple(names)
         self._spans = [slice(*span) for span in pairwise([0, *stops])]
-        self._made = made
+        self._drivers = drivers
 
     @classmethod
     def from_state(cls, state: CompositeState, *, rng: np.random.Generator) -> Self:
@@ -211,16 +209,18 @@ class Composite(Shell[Any]):
                 f"the parts of the state must cover 0 to {state.d} in order; they end at "
                 f"{stops}. Pass a state as it was saved"
             )
-        made: list[Optimizer | Vector] = []
+        drivers: list[Optimizer | Vector] = []
         for i, (part, (first, stop)) in enumerate(
             zip(state.parts, pairwise(edges), strict=True)
         ):
             if part.optimizer:
-                one: Optimizer = find(part.optimizer).from_state(part.state, rng=rng)
-                made.append(one)
-                width = one.d
+                driver: Optimizer = find_optimizer(part.optimizer).from_state(
+                    part.state, rng=rng
+                )
+                drivers.append(driver)
+                width = driver.d
             else:
-                made.append(part.value)
+                drivers.append(part.value)
                 width = len(part.value) if np.isfinite(part.value).all() else -1
             if width != stop - first:
                 raise DataError(
@@ -229,7 +229,7 @@ class Composite(Shell[Any]):
                 )
         self = cls.__new__(cls)
         names = [part.optimizer for part in state.parts]
-        self._set(state.d, state.popsize, stops, names, made, rng)
+        self._set(state.d, state.popsize, stops, names, drivers, rng)
         return self
 
     @property
@@ -249,15 +249,20 @@ class Composite(Shell[Any]):
             self._d,
             self._popsize,
             tuple(
-                PartState(span.stop, name, one, None)
-                if isinstance(one, np.ndarray)
-                else PartState(span.stop, name, np.zeros(0), one.state)
-                for span, name, one in zip(self._spans, self._names, self._made, strict=True)
+                PartState(span.stop, name, driver, None)
+                if isinstance(driver, np.ndarray)
+                else PartState(span.stop, name, np.zeros(0), driver.state)
+                for span, name, driver in zip(
+                    self._spans, self._names, self._drivers, strict=True
+                )
             ),
         )
 
     def _next(self) -> tuple[Codes, Codes]:
-        asked = [one if isinstance(one, np.ndarray) else one.ask() for one in self._made]
+        asked = [
+            driver if isinstance(driver, np.ndarray) else driver.ask()
+            for driver in self._drivers
+        ]
         rows = {len(a) for a in asked if a.ndim == 2}
         if len(rows) != 1:
             raise ConfigError(
@@ -270,12 +275,12 @@ class Composite(Shell[Any]):
         return codes, codes.copy()
 
     def adopt(self, codes: ArrayLike) -> None:
-        """Take `codes` for what the last `ask` returned, in every part; as `Shell.adopt`."""
+        """Take `codes` for what the last `ask` returned, in every part; as `AskTell.adopt`."""
         super().adopt(codes)
         taken = np.asarray(self._asked)
-        for span, one in zip(self._spans, self._made, strict=True):
-            if not isinstance(one, np.ndarray):
-                one.adopt(taken[:, span])
+        for span, driver in zip(self._spans, self._drivers, strict=True):
+            if not isinstance(driver, np.ndarray):
+                driver.adopt(taken[:, span])
 
     def _least(self) -> int:
         return 1  # the parts say what they need
@@ -283,11 +288,14 @@ class Composite(Shell[Any]):
     def _learn(self, codes: Codes, scores: Scores, rows: NDArray[np.intp]) -> Any:  # noqa: ANN401
         del rows
         # On copies, so that where one part refuses, none has learnt.
-        made = [one if isinstance(one, np.ndarray) else copy.copy(one) for one in self._made]
-        for span, one in zip(self._spans, made, strict=True):
-            if not isinstance(one, np.ndarray):
-                one.tell(codes[:, span], scores)
-        self._made = made
+        drivers = [
+            driver if isinstance(driver, np.ndarray) else copy.copy(driver)
+            for driver in self._drivers
+        ]
+        for span, driver in zip(self._spans, drivers, strict=True):
+            if not isinstance(driver, np.ndarray):
+                driver.tell(codes[:, span], scores)
+        self._drivers = drivers
 
     def _rehearse(self) -> None:
         """Raise `ConfigError` now, not in a session, where parts ask for different numbers."""

@@ -4,10 +4,6 @@ Ponce, Xiao et al. 2019 (Cell), "Evolving images for visual neurons using a deep
 network reveals coding principles and neuronal preferences", with the settings used there.
 Scores are maximised; unlike the other optimizers, it uses their spacing and not their order
 alone, so that scores scaled and shifted are the same to it, and scores bent are not.
-
-Knows arrays, and the random generator handed to it. Knows nothing of images, units, files or
-clocks. `sample` and `update` are pure, written against the array API and free of branches on
-array values.
 """
 
 from __future__ import annotations
@@ -22,14 +18,14 @@ from evolver.errors import ConfigError
 from evolver.optimizers.arguments import (
     LARGEST,
     between,
-    check_arrays,
     check_numbers,
+    check_state_arrays,
     rows_of,
-    start,
+    start_from,
     step,
     whole,
 )
-from evolver.optimizers.ask_tell import Shell, Stream
+from evolver.optimizers.ask_tell import AskTell, DrawSource
 from evolver.types import Codes, Matrix, Scores, Vector
 
 if TYPE_CHECKING:
@@ -77,9 +73,9 @@ def sample(s: GeneticState, z: Codes, pairs: Matrix, first: Codes, mutate: Codes
     shares = shares / shares[-1]
     # The last share is 1, and no draw is: every place is one of the parents'.
     place = xp.sum(xp.astype(pairs[:, keep:, None] >= shares, xp.int64), axis=-1)
-    one = xp.take(s.parents, place[0, :], axis=0)
-    other = xp.take(s.parents, place[1, :], axis=0)
-    children = xp.where(first[keep:, :] < s.skew, one, other)
+    first_parent = xp.take(s.parents, place[0, :], axis=0)
+    second_parent = xp.take(s.parents, place[1, :], axis=0)
+    children = xp.where(first[keep:, :] < s.skew, first_parent, second_parent)
     moved = mutate[keep:, :] < s.mutation_rate
     children += xp.where(moved, s.mutation_size * z[keep:, :], xp.zeros_like(children))
     return xp.concat([s.parents[:keep, :], children])
@@ -118,8 +114,8 @@ def update(s: GeneticState, codes: Codes, scores: Scores) -> GeneticState:
     )
 
 
-class Genetic(Shell[GeneticState]):
-    """Ask/tell shell around `sample` and `update`; owns the random generator.
+class Genetic(AskTell[GeneticState]):
+    """Ask and tell around `sample` and `update`; owns the random generator.
 
     `ask` and `tell` take turns. Each `ask` draws the same numbers, whatever was scored. The
     conserved codes, the first rows of a population, are shown and scored again.
@@ -170,7 +166,7 @@ class Genetic(Shell[GeneticState]):
         conserved = whole("conserved", conserved, at_least=0)
         if conserved >= n:
             raise ConfigError(f"conserved must be below popsize, {n}; got {conserved}")
-        center, given = start(d, initial)
+        center, given = start_from(d, initial)
         state = GeneticState(
             generation=0,
             popsize=n,
@@ -187,7 +183,7 @@ class Genetic(Shell[GeneticState]):
         )
         super().__init__(state, rng=rng)
 
-    def draws(self, s: GeneticState, rng: Stream) -> tuple[Any, ...]:
+    def draws(self, s: GeneticState, rng: DrawSource) -> tuple[Any, ...]:
         """Draw z, pairs, first and mutate, as `sample` takes them."""
         n, d = s.popsize, s.given.shape[1]
         return (
@@ -208,7 +204,7 @@ class Genetic(Shell[GeneticState]):
     @classmethod
     def _check(cls, state: GeneticState) -> None:
         d, m = rows_of(state.center), rows_of(state.parents)
-        check_arrays(
+        check_state_arrays(
             state,
             {
                 "center": (d,),

@@ -6,30 +6,30 @@ leading directions, A begins as A_0 = diag(lambda^-p) V' in place of I. Codes ar
 x_i = x_0 + u_i A_0, and u is searched by the recursion of `cholesky` in k dimensions: the two
 are the same, as A = B A_0 for the k x k matrix B that starts at I.
 
-Knows arrays, the random generator handed to it, and the file its basis comes from. Knows
-nothing of images, units or clocks.
+The one optimizer of this room that reads a file: its basis.
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from evolver import metric
 from evolver.errors import ConfigError, DataError
 from evolver.optimizers import cholesky
-from evolver.optimizers._basis import Basis, make_basis, read_basis
 from evolver.optimizers.arguments import (
     between,
-    check_arrays,
+    check_state_arrays,
     population,
     rows_of,
-    start,
+    start_from,
     whole,
 )
-from evolver.optimizers.ask_tell import Functions, Shell, Stream
+from evolver.optimizers.ask_tell import AskTell, DrawSource, Functions
 from evolver.optimizers.ranks import Strategy, rank_weights
 from evolver.optimizers.states import array_of_text, text_of_array
 from evolver.types import Codes, Matrix, Scores, Vector
@@ -38,6 +38,59 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import ArrayLike
+
+_FLOOR = 1e-6  # of the largest eigenvalue; smaller and negative ones are raised to it
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Basis:
+    """Directions of latent space and how far to go along each, largest eigenvalue first."""
+
+    values: Vector  # (k,) eigenvalues, descending, > 0
+    vectors: Matrix  # (k, d) eigenvectors, one a row, orthonormal
+
+    def digest(self) -> Vector:
+        """Return the sha256 of both arrays, (32,) bytes as float64."""
+        sha = hashlib.sha256(self.values.tobytes())
+        sha.update(self.vectors.tobytes())
+        return np.frombuffer(sha.digest(), dtype=np.uint8).astype(np.float64)
+
+
+def make_basis(values: ArrayLike, vectors: ArrayLike, *, d: int, cutoff: int | None) -> Basis:
+    """Return the `cutoff` leading directions of an eigendecomposition, in any order.
+
+    Parameters
+    ----------
+    values : shape (m,), eigenvalues; negative ones, and those below 1e-6 of the largest, are
+        raised to 1e-6 of the largest
+    vectors : shape (d, m), eigenvectors, one a column, orthonormal
+    d : latent dimensions
+    cutoff : directions to keep; all by default
+
+    Raises
+    ------
+    DataError, ConfigError
+        As `evolver.metric.file.make_metric`.
+    """
+    return _basis(metric.make_metric(values, vectors, d=d, leading=cutoff))
+
+
+def read_basis(
+    path: str | Path, *, d: int, cutoff: int | None, part: str | None = None
+) -> Basis:
+    """Read a basis from a file, as `evolver.metric.read_metric` reads metrics.
+
+    Raises
+    ------
+    DataError, ConfigError
+        As `evolver.metric.read_metric`.
+    """
+    return _basis(metric.read_metric(path, d=d, leading=cutoff, part=part))
+
+
+def _basis(leading: metric.Metric) -> Basis:
+    values = np.maximum(leading.eigenvalues, _FLOOR * leading.eigenvalues[0])
+    return Basis(values, np.ascontiguousarray(leading.eigenvectors.T))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,8 +125,8 @@ def update(
     return cholesky.moved(s, (mean - s.origin) @ back, weights, k)
 
 
-class HessianCMA(Shell[HessianState]):
-    """Ask/tell shell around `sample` and `update`; owns the random generator.
+class HessianCMA(AskTell[HessianState]):
+    """Ask and tell around `sample` and `update`; owns the random generator.
 
     `ask` and `tell` take turns. Each `ask` draws once, by ``rng.standard_normal((n, k))`` and
     nothing else, so the position of the random stream follows from the number of generations.
@@ -82,7 +135,7 @@ class HessianCMA(Shell[HessianState]):
     ----------
     d : int >= 1, latent dimensions
     rng : numpy.random.Generator
-    basis : path of a metric's file, which 'evolver geometry compute' writes (`evolver.metric`
+    basis : path of a metric's file, which 'evolver metric compute' writes (`evolver.metric`
         lists the public layouts, which are read too), or the pair (eigenvalues (m,),
         eigenvectors (d, m), one a column), in any order
     basis_part : 'nois' or 'clas', the half of BigGAN's code that the basis is of
@@ -126,7 +179,7 @@ class HessianCMA(Shell[HessianState]):
         if cutoff is not None:
             cutoff = whole("cutoff", cutoff, at_least=1, otherwise=" or left out (all)")
         exponent = between("exponent", exponent, 0, 10, what="a number")
-        origin, given = start(d, initial)
+        origin, given = start_from(d, initial)
         path = ""
         if isinstance(basis, str | Path):
             path = f"{basis_part or ''}:{basis}"
@@ -205,7 +258,7 @@ class HessianCMA(Shell[HessianState]):
         self._forth: Matrix = scale[:, None] * basis.vectors  # (k, d) A_0
         self._back: Matrix = (basis.vectors / scale[:, None]).T  # (d, k), A_0 A_0^+ = I
 
-    def draws(self, s: HessianState, rng: Stream) -> tuple[Codes]:
+    def draws(self, s: HessianState, rng: DrawSource) -> tuple[Codes]:
         """Draw z, standard normal, (n, k)."""
         return (rng.standard_normal((s.popsize, s.mean.shape[0])),)
 
@@ -244,5 +297,5 @@ class HessianCMA(Shell[HessianState]):
             "source": (rows_of(state.source),),
             "digest": (32,),
         }
-        check_arrays(state, shapes)
+        check_state_arrays(state, shapes)
         cholesky.check_core(state)

@@ -1,7 +1,6 @@
 """Random search: every population is drawn from one normal distribution, whatever was scored.
 
-The control that every optimizer must beat. Knows arrays, and the random generator handed to
-it. Knows nothing of images, units, files or clocks.
+The control that every optimizer must beat.
 """
 
 from __future__ import annotations
@@ -15,15 +14,15 @@ from array_api_compat import array_namespace
 from evolver.optimizers.arguments import (
     LARGEST,
     SMALLEST,
-    check_arrays,
     check_numbers,
+    check_state_arrays,
     population,
     rows_of,
-    start,
+    start_from,
     step,
     whole,
 )
-from evolver.optimizers.ask_tell import Shell
+from evolver.optimizers.ask_tell import AskTell
 from evolver.types import Codes, Scores, Vector
 
 if TYPE_CHECKING:
@@ -64,8 +63,8 @@ def update(s: RandomState, codes: Codes, scores: Scores) -> RandomState:
     )
 
 
-class RandomSearch(Shell[RandomState]):
-    """Ask/tell shell around `sample` and `update`; owns the random generator.
+class RandomSearch(AskTell[RandomState]):
+    """Ask and tell around `sample` and `update`; owns the random generator.
 
     Parameters
     ----------
@@ -97,7 +96,7 @@ class RandomSearch(Shell[RandomState]):
         initial: ArrayLike | None = None,
     ) -> None:
         d = whole("d", d, at_least=1)
-        center, given = start(d, initial)
+        center, given = start_from(d, initial)
         state = RandomState(
             generation=0,
             popsize=population(d, popsize),
@@ -123,7 +122,9 @@ class RandomSearch(Shell[RandomState]):
     @classmethod
     def _check(cls, state: RandomState) -> None:
         d = rows_of(state.center)
-        check_arrays(state, {"center": (d,), "best": (d,), "given": (rows_of(state.given), d)})
+        check_state_arrays(
+            state, {"center": (d,), "best": (d,), "given": (rows_of(state.given), d)}
+        )
         bounds = {
             "generation": (0, np.inf),
             "popsize": (2, np.inf),

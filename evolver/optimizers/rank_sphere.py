@@ -1,23 +1,19 @@
-"""A search on a shell of codes of one norm that learns from the ranks of a whole population.
+"""A search among codes of one norm that learns from the ranks of a whole population.
 
 Of a linear unit, a population's ranks hold 37.5 of 40 images' worth of information if every
 rank weighs, the worst ones negatively (zero-sum normal scores), and half of it if only the
 better half does. So each population gives an estimate of the direction in which scores rise,
-and the base is, brought to the shell, the sum of all estimates so far: the step to the next
+and the base is, brought to the sphere, the sum of all estimates so far: the step to the next
 base falls as 1 / sqrt(t), with no schedule that must know how long the run will be. Samples
 come in pairs, across the base from each other, so that what falls off on either side of it
 cancels. They lie at an angle in proportion to the step, and the ratio of the two follows the
 share of samples that score above their base: rarely, under little noise, so the samples draw
 closer; often, under much, so they spread out until they differ by more than the noise, and
-steps grow with them. Scores are maximised, and only their ranks matter.
+steps grow with them.
 
 Samples in pairs are Brockhoff et al.'s (2010). Normal scores as weights are locally most
 powerful for shifts of a normal variable (Hajek & Sidak 1967); the rule of success is in the
 manner of Rechenberg's (1973), for an angle.
-
-Knows arrays, and the random generator handed to it. Knows nothing of images, units, files or
-clocks. `sample` and `update` are pure, written against the array API and free of branches on
-array values.
 """
 
 from __future__ import annotations
@@ -37,22 +33,22 @@ from evolver.optimizers.arguments import (
     population,
     whole,
 )
-from evolver.optimizers.ask_tell import Shell, Stream
+from evolver.optimizers.ask_tell import AskTell, DrawSource
 from evolver.optimizers.ranks import rank_weights
 from evolver.optimizers.sphere_geometry import (
     NEVER,
     at_least,
-    check_on_shell,
+    check_on_sphere,
     projected,
     squared,
-    start_on_shell,
+    start_on_sphere,
 )
 from evolver.types import Codes, Scores, Vector
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-_RADIUS = 7.0  # of the shell, in units of sqrt(d): 448 at 4096 dimensions
+_RADIUS = 7.0  # of the sphere, in units of sqrt(d): 448 at 4096 dimensions
 _SLOWING = 0.3  # of the step, by what a population without noise would tell
 _SHARE = 0.12  # samples above their base, at which the angle stays
 _PACE, _MOST = 0.15, 3.0  # of the reach: as a log, for no such sample; and the most, in these
@@ -90,14 +86,14 @@ def gain(s: RankSphereState) -> float:
 def sample(s: RankSphereState, z: Codes) -> Codes:
     """Turn standard normal draws, ((n + 1) // 2, d), into codes of norm R, (n, d). Pure.
 
-    Uniform on the shell before there is a base, every point and the one across from it. Then
+    Uniform on the sphere before there is a base, every point and the one across from it. Then
     the base itself, and samples at one angle from it, in the directions of the draws at right
     angles to it and in the opposite ones. The last of them is alone where n is even.
     """
     xp = array_namespace(z, s.base)
     if not s.age:
-        there = z * (s.radius / at_least(xp.sqrt(squared(z)), SMALLEST))[:, None]
-        return xp.concat([there, -there])[: s.popsize, :]
+        uniform = z * (s.radius / at_least(xp.sqrt(squared(z)), SMALLEST))[:, None]
+        return xp.concat([uniform, -uniform])[: s.popsize, :]
     z = z[: s.popsize // 2, :]
     axis = s.base / s.radius
     along = z @ axis
@@ -117,7 +113,7 @@ def update(s: RankSphereState, codes: Codes, scores: Scores) -> RankSphereState:
 
     With u_i the direction from the base x to sample i, of length 1, and w_i the zero-sum
     normal score of its rank, g = sum w_i u_i / sqrt(sum w_i^2) and x <- x + k g, brought to
-    the shell. The first base is the direction of sum w_i x_i; of the caller's population,
+    the sphere. The first base is the direction of sum w_i x_i; of the caller's population,
     whose codes are no draws, that of its mean as CMA-ES weighs it.
 
     Parameters
@@ -154,8 +150,8 @@ def update(s: RankSphereState, codes: Codes, scores: Scores) -> RankSphereState:
     of_base = xp.max(xp.where(sampled, -xp.inf, scores))
     above = xp.astype(scores > of_base, among.dtype) + xp.astype(scores >= of_base, among.dtype)
     share = xp.sum(above * among) / (2 * count)
-    told = xp.any(~sampled)
-    change = xp.where(told, _PACE * xp.clip(share / _SHARE - 1, max=_MOST), 0.0)
+    base_scored = xp.any(~sampled)
+    change = xp.where(base_scored, _PACE * xp.clip(share / _SHARE - 1, max=_MOST), 0.0)
     reach = xp.clip(s.reach * xp.exp(change), _NEAREST, _FARTHEST)
     return replace(after, base=projected(axis + k * ahead, s.radius), reach=reach)
 
@@ -184,12 +180,12 @@ def normal_scores(scores: Scores) -> Vector:
     return (xp.take(summed, not_better) - xp.take(summed, worse)) / (not_better - worse)
 
 
-class RankSphere(Shell[RankSphereState]):
-    """Ask/tell shell around `sample` and `update`; owns the random generator.
+class RankSphere(AskTell[RankSphereState]):
+    """Ask and tell around `sample` and `update`; owns the random generator.
 
     `ask` and `tell` take turns. Each `ask` draws once, by ``rng.standard_normal((m, d))``, m
     half of n rounded up, and nothing else, so the position of the random stream follows from
-    the number of generations. The first population is n points at random on the shell, in
+    the number of generations. The first population is n points at random on the sphere, in
     pairs across its centre; from then on it is the base, in its first row, and n - 1 samples
     around it. The base is the search's best guess: where the
     noise is large, take it, and not the code that happened to score most.
@@ -201,9 +197,9 @@ class RankSphere(Shell[RankSphereState]):
     d : int >= 2, latent dimensions
     rng : numpy.random.Generator
     popsize : int >= 3, codes a generation, the base among them; 4 + floor(3 log2 d) by default
-    initial : where the search starts, latent units. None: anywhere on the shell. Shape (d,):
+    initial : where the search starts, latent units. None: anywhere on the sphere. Shape (d,):
         in the direction of this code. Shape (m, d): these codes are the first population, as
-        they are and in this order; their mean, weighted by rank and brought to the shell, is
+        they are and in this order; their mean, weighted by rank and brought to the sphere, is
         the first base
     radius : float > 0, norm of the codes, latent units; 448 at 4096 dimensions, and in
         proportion to sqrt(d) by default
@@ -228,7 +224,7 @@ class RankSphere(Shell[RankSphereState]):
         radius: float | None = None,
     ) -> None:
         d = whole("d", d, at_least=2)
-        radius, where, given, around = start_on_shell(d, initial, radius, default=_RADIUS)
+        radius, where, given, around = start_on_sphere(d, initial, radius, default=_RADIUS)
         state = RankSphereState(
             generation=0,
             age=int(around),
@@ -240,7 +236,7 @@ class RankSphere(Shell[RankSphereState]):
         )
         super().__init__(state, rng=rng)
 
-    def draws(self, s: RankSphereState, rng: Stream) -> tuple[Any, ...]:
+    def draws(self, s: RankSphereState, rng: DrawSource) -> tuple[Any, ...]:
         """Draw z, ((n + 1) // 2, d): the other half of the samples are across from these."""
         return (rng.standard_normal(((s.popsize + 1) // 2, s.base.shape[-1])),)
 
@@ -264,4 +260,4 @@ class RankSphere(Shell[RankSphereState]):
                 "reach": (_NEAREST, _FARTHEST),
             },
         )
-        check_on_shell(state)
+        check_on_sphere(state)

@@ -1,12 +1,7 @@
 """Separable CMA-ES: a diagonal covariance, so O(n d) time and O(d) memory.
 
 Ros & Hansen 2008, "A simple modification in CMA-ES achieving linear time and space
-complexity". Equation numbers are those of Hansen's tutorial, arXiv:1604.00772. Scores are
-maximised, and only their ranks matter.
-
-Knows arrays, and the random generator handed to it. Knows nothing of images, units, files or
-clocks. `sample` and `update` are pure, written against the array API and free of branches on
-array values.
+complexity". Equation numbers are those of Hansen's tutorial, arXiv:1604.00772.
 """
 
 from __future__ import annotations
@@ -22,15 +17,15 @@ from evolver.errors import DataError
 from evolver.optimizers.arguments import (
     LARGEST,
     SMALLEST,
-    check_arrays,
     check_numbers,
+    check_state_arrays,
     population,
     rows_of,
-    start,
+    start_from,
     step,
     whole,
 )
-from evolver.optimizers.ask_tell import Shell
+from evolver.optimizers.ask_tell import AskTell
 from evolver.optimizers.ranks import Strategy, rank_weights
 from evolver.types import Codes, Scores, Vector
 
@@ -109,8 +104,8 @@ def update(s: SepState, codes: Codes, scores: Scores, k: Strategy) -> SepState:
     )
 
 
-class SepCMA(Shell[SepState]):
-    """Ask/tell shell around `sample` and `update`; owns the random generator.
+class SepCMA(AskTell[SepState]):
+    """Ask and tell around `sample` and `update`; owns the random generator.
 
     `ask` and `tell` take turns. Each `ask` draws once, by ``rng.standard_normal((n, d))`` and
     nothing else, so the position of the random stream follows from the number of generations.
@@ -148,7 +143,7 @@ class SepCMA(Shell[SepState]):
         d = whole("d", d, at_least=1)
         popsize = population(d, popsize)
         sigma = step(sigma)
-        mean, given = start(d, initial)
+        mean, given = start_from(d, initial)
         state = SepState(
             generation=0,
             steps=0,
@@ -187,7 +182,7 @@ class SepCMA(Shell[SepState]):
     def _check(cls, state: SepState) -> None:
         d = rows_of(state.mean)
         vectors = dict.fromkeys(("mean", "var", "path_s", "path_c"), (d,))
-        check_arrays(state, vectors | {"given": (rows_of(state.given), d)})
+        check_state_arrays(state, vectors | {"given": (rows_of(state.given), d)})
         check_numbers(
             state,
             {

@@ -1,13 +1,8 @@
-"""Spherical CMA: a search on a shell of codes of one norm, with angles that narrow on schedule.
+"""Spherical CMA: codes of one norm, at angles that narrow on schedule.
 
 Wang & Ponce 2022 (GECCO), "High-performance evolutionary algorithms for online neuron
-control": samples are the exponential map, at a base on the shell, of normal draws in its
+control": samples are the exponential map, at a base on the sphere, of normal draws in its
 tangent plane; the base moves past their rank-weighted mean along the great circle through it.
-Scores are maximised, and only their ranks matter.
-
-Knows arrays, and the random generator handed to it. Knows nothing of images, units, files or
-clocks. `sample` and `update` are pure, written against the array API and free of branches on
-array values.
 """
 
 from __future__ import annotations
@@ -27,22 +22,22 @@ from evolver.optimizers.arguments import (
     population,
     whole,
 )
-from evolver.optimizers.ask_tell import Shell
+from evolver.optimizers.ask_tell import AskTell
 from evolver.optimizers.ranks import rank_weights
 from evolver.optimizers.sphere_geometry import (
     NEVER,
     at_least,
-    check_on_shell,
+    check_on_sphere,
     projected,
     squared,
-    start_on_shell,
+    start_on_sphere,
 )
 from evolver.types import Codes, Scores, Vector
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-_RADIUS = 300 / 64  # of the shell, in units of sqrt(d): 300 at 4096 dimensions
+_RADIUS = 300 / 64  # of the sphere, in units of sqrt(d): 300 at 4096 dimensions
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,7 +70,7 @@ def angle(s: SphereState) -> float:
 def sample(s: SphereState, z: Codes) -> Codes:
     """Turn standard normal draws, (n, d), into codes of norm R, (n, d). Pure.
 
-    Uniform on the shell before there is a base; around it, then: exp_x(mu_t U), where U is z
+    Uniform on the sphere before there is a base; around it, then: exp_x(mu_t U), where U is z
     in the tangent plane at x.
     """
     xp = array_namespace(z, s.base)
@@ -97,7 +92,7 @@ def update(s: SphereState, codes: Codes, scores: Scores) -> SphereState:
     """Return the state one generation on. Pure: no draw, no I/O, arguments untouched.
 
     x <- slerp(x, m, turn), where m is the rank-weighted mean of the samples, projected to the
-    shell: past it, if `turn` is more than 1. Weights follow the number of scored samples and
+    sphere: past it, if `turn` is more than 1. Weights follow the number of scored samples and
     share among ties. The first base is m itself. A mean of no length (scores that are tied
     on opposite points) gives way to the best sample.
 
@@ -129,12 +124,12 @@ def update(s: SphereState, codes: Codes, scores: Scores) -> SphereState:
     return replace(s, generation=s.generation + 1, age=s.age + 1, given=s.given[:0], base=moved)
 
 
-class SphereCMA(Shell[SphereState]):
-    """Ask/tell shell around `sample` and `update`; owns the random generator.
+class SphereCMA(AskTell[SphereState]):
+    """Ask and tell around `sample` and `update`; owns the random generator.
 
     `ask` and `tell` take turns. Each `ask` draws once, by ``rng.standard_normal((n, d))`` and
     nothing else, so the position of the random stream follows from the number of generations.
-    The first population is n points at random on the shell; from then on the base is asked
+    The first population is n points at random on the sphere; from then on the base is asked
     for with n samples around it, as its first row, and its score, which shows how the search
     goes, is not learnt from.
 
@@ -143,9 +138,9 @@ class SphereCMA(Shell[SphereState]):
     d : int >= 2, latent dimensions
     rng : numpy.random.Generator
     popsize : int >= 2, samples a generation; 4 + floor(3 log2 d) by default
-    initial : where the search starts, latent units. None: anywhere on the shell. Shape (d,):
+    initial : where the search starts, latent units. None: anywhere on the sphere. Shape (d,):
         in the direction of this code. Shape (m, d): these codes are the first population, as
-        they are and in this order; their mean, weighted by rank and brought to the shell, is
+        they are and in this order; their mean, weighted by rank and brought to the sphere, is
         the first base
     generations : int >= 1, length of the run that the schedule 'exp' is made for; past it the
         angle stays
@@ -190,7 +185,7 @@ class SphereCMA(Shell[SphereState]):
             raise ConfigError(f"angles must be two, widest and narrowest; got {angles!r}")
         if base not in (True, False):
             raise ConfigError(f"base must be true or false; got {base!r}")
-        radius, where, given, around = start_on_shell(d, initial, radius, default=_RADIUS)
+        radius, where, given, around = start_on_sphere(d, initial, radius, default=_RADIUS)
         degrees = "degrees > 0,"
         state = SphereState(
             generation=0,
@@ -247,4 +242,4 @@ class SphereCMA(Shell[SphereState]):
                 "radius": (1e-100, 1e100),
             },
         )
-        check_on_shell(state)
+        check_on_sphere(state)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 StateDict: TypeAlias = dict[str, NDArray[np.float64] | int | float]
-S = TypeVar("S")
+StateT = TypeVar("StateT")
 
 
 @runtime_checkable
@@ -78,7 +78,7 @@ def state_to_dict(state: Any) -> StateDict:  # noqa: ANN401  each optimizer has 
     return {f.name: _plain(getattr(state, f.name), kinds[f.name]) for f in fields(state)}
 
 
-def state_from_dict(kind: type[S], values: Mapping[str, Any]) -> S:
+def state_from_dict(kind: type[StateT], values: Mapping[str, Any]) -> StateT:
     """Build a state of type `kind` from what `state_to_dict` returned for one.
 
     Parameters

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from evolver.analysis.trajectories import (
     Change,
-    Floats,
+    FloatArray,
     Ints,
     Trajectory,
     best_rows,
@@ -34,7 +34,7 @@ from evolver.types import Codes, Images
 if TYPE_CHECKING:
     from evolver.recording import Recording, ThreadData
 
-Pixels: TypeAlias = NDArray[np.uint8]
+ImageArray: TypeAlias = NDArray[np.uint8]
 """(h, w, 3) sRGB."""
 Render: TypeAlias = Callable[[str, Codes], Images]
 """(name of a thread, its codes (n, d)) -> images (n, h, w, 3); may raise `EvolverError`."""
@@ -47,7 +47,7 @@ TOP = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Picture:
+class ScoredImage:
     """One image and what it scored.
 
     Attributes
@@ -59,7 +59,7 @@ class Picture:
     n : int, blocks a reference was scored in; 0 for an evolved image
     """
 
-    pixels: Pixels
+    pixels: ImageArray
     label: str = ""
     score: float = float("nan")
     sem: float = float("nan")
@@ -79,11 +79,11 @@ class ThreadEvolution:
     references : Trajectory over blocks, by this thread's fitness
     best_score : ndarray of float64, shape (g,), of the best image; NaN where none was scored
     film : ndarray of int64, shape (f,), the generations in the film strip
-    best : tuple of f Picture, the best image of each of those
+    best : tuple of f ScoredImage, the best image of each of those
     means : tuple of f arrays (h, w, 3), the image of their mean code; empty where `no_means`
     no_means : str, why there are none; else empty
-    top : tuple of Picture, the best images of the last scored generation, best first
-    best_references : tuple of Picture, by their mean score over blocks, best first
+    top : tuple of ScoredImage, the best images of the last scored generation, best first
+    best_references : tuple of ScoredImage, by their mean score over blocks, best first
     psth : ndarray of float64, shape (g, t), spikes/s; None where no spikes were recorded
     reference_psth : ndarray of float64, shape (t,), spikes/s, over all references and blocks
     change : Change or None, late against early generations
@@ -98,15 +98,15 @@ class ThreadEvolution:
     block: Ints
     scores: Trajectory
     references: Trajectory
-    best_score: Floats
+    best_score: FloatArray
     film: Ints
-    best: tuple[Picture, ...]
-    means: tuple[Pixels, ...]
+    best: tuple[ScoredImage, ...]
+    means: tuple[ImageArray, ...]
     no_means: str
-    top: tuple[Picture, ...]
-    best_references: tuple[Picture, ...]
-    psth: Floats | None
-    reference_psth: Floats | None
+    top: tuple[ScoredImage, ...]
+    best_references: tuple[ScoredImage, ...]
+    psth: FloatArray | None
+    reference_psth: FloatArray | None
     change: Change | None
 
     @property
@@ -142,11 +142,11 @@ class Evolution:
     name: str
     threads: tuple[ThreadEvolution, ...]
     blocks: Ints
-    generation: Floats
-    edges_ms: Floats
+    generation: FloatArray
+    edges_ms: FloatArray
     on_ms: float
     one_fitness: bool
-    budget: dict[str, Floats] = field(default_factory=dict[str, Floats])
+    budget: dict[str, FloatArray] = field(default_factory=dict[str, FloatArray])
 
 
 class Watched(Struct, frozen=True):
@@ -162,7 +162,7 @@ class Watched(Struct, frozen=True):
     baseline_ms: tuple[float, float] | None = None
 
 
-def load(recording: Recording, *, render: Render | None = None) -> Evolution:
+def read_evolution(recording: Recording, *, render: Render | None = None) -> Evolution:
     """Compute everything the figures show.
 
     Parameters
@@ -175,13 +175,13 @@ def load(recording: Recording, *, render: Render | None = None) -> Evolution:
     RecordingError
         Where the file's tables contradict each other.
     """
-    shown = recording.presentations
+    presentations = recording.presentations
     edges = _edges(recording)
     group = [_generations(recording, k) for k in range(len(recording.threads))]
     threads = tuple(
         _thread(recording, k, generation, edges, render) for k, generation in enumerate(group)
     )
-    on_ms = np.unique(shown["on_ms"][shown["on_ms"] > 0])
+    on_ms = np.unique(presentations["on_ms"][presentations["on_ms"] > 0])
     blocks = recording.blocks
     return Evolution(
         name=recording.name,
@@ -199,7 +199,7 @@ def load(recording: Recording, *, render: Render | None = None) -> Evolution:
     )
 
 
-def _progress(blocks: Ints, threads: Sequence[ThreadEvolution]) -> Floats:
+def _progress(blocks: Ints, threads: Sequence[ThreadEvolution]) -> FloatArray:
     """Return the mean generation of the threads at each block, from 0."""
     begun = [np.searchsorted(np.sort(t.block[t.block >= 0]), blocks, "right") for t in threads]
     mean = np.mean(begun, axis=0) if begun else np.zeros(len(blocks))
@@ -257,23 +257,23 @@ def unit_label(fitness: Watched, units: NDArray[Any]) -> str:
 
 
 def _thread(
-    recording: Recording, k: int, shown: Ints, edges: Floats, render: Render | None
+    recording: Recording, k: int, generation: Ints, edges: FloatArray, render: Render | None
 ) -> ThreadEvolution:
-    """Compute one thread; `shown`, (p,), is the generation each presentation is of, or -1."""
+    """Compute one thread; `generation`, (p,), is that of each presentation, -1 for none."""
     thread = recording.threads[k]
     fitness = fitness_of(thread)
     of = np.asarray(thread.generation, dtype=np.int64)
     # A damaged journal may lack one in the middle: generations keep their numbers.
-    generations = int(max(of.max(initial=-1), shown.max(initial=-1))) + 1
+    generations = int(max(of.max(initial=-1), generation.max(initial=-1))) + 1
     values = np.asarray(thread.score, dtype=np.float64)
     scores = trajectory(values, of, groups=generations)
     best = best_rows(values, of, groups=generations)
     film = evenly(scores.filled, at_most=FILM_FRAMES)
     means, no_means = _mean_images(thread, film, render)
-    psth, reference_psth = _psths(recording, fitness, shown, generations, edges)
+    psth, reference_psth = _psths(recording, fitness, generation, generations, edges)
     block = np.full(generations, -1, dtype=np.int64)
-    inside = shown >= 0
-    block[shown[inside]] = recording.presentations["block"][inside]
+    inside = generation >= 0
+    block[generation[inside]] = recording.presentations["block"][inside]
     return ThreadEvolution(
         name=thread.name,
         optimizer=thread.optimizer,
@@ -291,7 +291,7 @@ def _thread(
         no_means=no_means,
         top=_top(recording, thread, scores),
         best_references=tuple(
-            Picture(*_pixels(recording, r.image_id, r.label), r.score, r.sem, r.n)
+            ScoredImage(*_pixels(recording, r.image_id, r.label), r.score, r.sem, r.n)
             for r in best_references(recording, k)
         ),
         psth=psth,
@@ -302,12 +302,12 @@ def _thread(
 
 def _generations(recording: Recording, k: int) -> Ints:
     """Return the generation of thread k each valid showing belongs to, (p,); -1 for none."""
-    shown = recording.presentations
-    mine = (shown["thread"] == k) & (shown["status"] == "ok")
-    return np.where(mine, shown["generation"], -1).astype(np.int64)
+    presentations = recording.presentations
+    mine = (presentations["thread"] == k) & (presentations["status"] == "ok")
+    return np.where(mine, presentations["generation"], -1).astype(np.int64)
 
 
-def _edges(recording: Recording) -> Floats:
+def _edges(recording: Recording) -> FloatArray:
     """Return the bins of every PSTH: `BIN_MS` wide from onset, or those of the rig's counts."""
     start, end = recording.window_ms
     first, last = np.ceil(start / BIN_MS), np.floor(end / BIN_MS)
@@ -321,8 +321,12 @@ def _has_spikes(recording: Recording) -> bool:
 
 
 def _psths(
-    recording: Recording, fitness: Watched, shown: Ints, generations: int, edges: Floats
-) -> tuple[Floats | None, Floats | None]:
+    recording: Recording,
+    fitness: Watched,
+    generation: Ints,
+    generations: int,
+    edges: FloatArray,
+) -> tuple[FloatArray | None, FloatArray | None]:
     """Return PSTHs, (g, t), and the references' PSTH, (t,); None where there are none."""
     weights = np.zeros(len(recording.units))
     weights[list(fitness.units)] = fitness.weights
@@ -332,7 +336,7 @@ def _psths(
     if not (usable.any() and weights.any() and len(edges) > 1):
         return None, None
     # References are one more group behind the generations.
-    group = np.where(usable, shown, -1)
+    group = np.where(usable, generation, -1)
     group[usable & table["is_reference"] & (table["status"] == "ok")] = generations
     groups = generations + 1
     if form == "spikes":
@@ -356,7 +360,7 @@ def _psths(
 
 def _mean_images(
     thread: ThreadData, film: Ints, render: Render | None
-) -> tuple[tuple[Pixels, ...], str]:
+) -> tuple[tuple[ImageArray, ...], str]:
     """Return the images of the mean codes of `film`'s generations, or why there are none."""
     if render is None:
         return (), "no generator was at hand to render them"
@@ -371,12 +375,12 @@ def _mean_images(
         return (), str(exc)
 
 
-def _picture(recording: Recording, thread: ThreadData, row: int) -> Picture:
+def _picture(recording: Recording, thread: ThreadData, row: int) -> ScoredImage:
     pixels, label = _pixels(recording, int(thread.image_id[row]))
-    return Picture(pixels, label, float(thread.score[row]), float(thread.sem[row]))
+    return ScoredImage(pixels, label, float(thread.score[row]), float(thread.sem[row]))
 
 
-def _pixels(recording: Recording, image_id: int, label: str = "") -> tuple[Pixels, str]:
+def _pixels(recording: Recording, image_id: int, label: str = "") -> tuple[ImageArray, str]:
     """Return an image and its label; grey, and said so, where a damaged journal lost it."""
     try:
         return recording.images[image_id], label
@@ -384,7 +388,9 @@ def _pixels(recording: Recording, image_id: int, label: str = "") -> tuple[Pixel
         return np.full((8, 8, 3), 127, dtype=np.uint8), "pixels lost"
 
 
-def _top(recording: Recording, thread: ThreadData, scores: Trajectory) -> tuple[Picture, ...]:
+def _top(
+    recording: Recording, thread: ThreadData, scores: Trajectory
+) -> tuple[ScoredImage, ...]:
     if not len(scores.filled):
         return ()
     rows = np.flatnonzero((thread.generation == scores.filled[-1]) & np.isfinite(thread.score))

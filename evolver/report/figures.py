@@ -19,18 +19,24 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
 from evolver.analysis.trajectories import smooth
-from evolver.report.style import (
+from evolver.colours import (
+    BASELINE_WINDOW,
+    BUDGET,
     GRID,
     INK,
     QUIET,
-    RATES,
     REFERENCE,
+    RESPONSE_WINDOW,
+    UNMEASURED,
+    thread_colour,
+)
+from evolver.report.style import (
+    RATES,
     SLIDE,
     inches,
     new_figure,
     spread,
     styled,
-    thread_colour,
     tint,
     whole_ticks,
 )
@@ -41,7 +47,7 @@ if TYPE_CHECKING:
     from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
 
-    from evolver.analysis.trajectories import Floats, Trajectory
+    from evolver.analysis.trajectories import FloatArray, Trajectory
     from evolver.report.evolution import Evolution, ThreadEvolution
 
 SMOOTH_MS = 10.0
@@ -51,17 +57,6 @@ LINES = 6
 
 _DASHED = (0, (4, 3))
 
-# What the engine waits for, in grey, and what it does itself, in colour.
-_BUDGET = {
-    "wait": "#c9cdd2",
-    "idle": "#CC3311",
-    "propose": "#0072B2",
-    "render": "#D55E00",
-    "encode": "#E69F00",
-    "send": "#56B4E9",
-    "score": "#009E73",
-    "blocked": "#AA4499",
-}
 _BUDGET_WORDS = {
     "wait": "on screen",
     "idle": "rig idle",
@@ -198,7 +193,7 @@ def draw_heat(
     mesh = axes.pcolormesh(
         evolution.edges_ms, rows, np.ma.masked_invalid(psth), cmap=RATES, norm=scale
     )
-    axes.set_facecolor("#d5d8dc")  # generations that were not measured
+    axes.set_facecolor(UNMEASURED)  # generations that were not measured
     axes.yaxis.set_major_locator(whole_ticks(6))
     _time_axis(axes, evolution, label=True)
     for spine in axes.spines.values():
@@ -212,13 +207,15 @@ def draw_psth_lines(axes: Axes, evolution: Evolution, index: int) -> None:
     edges = evolution.edges_ms
     centres = (edges[1:] + edges[:-1]) / 2
     if thread.response_ms is not None:
-        axes.axvspan(*thread.response_ms, color="#f0f1f3", lw=0, zorder=0)
+        axes.axvspan(*thread.response_ms, color=RESPONSE_WINDOW, lw=0, zorder=0)
     if thread.baseline_ms is not None:
-        axes.axvspan(*thread.baseline_ms, color="#f7f7f8", lw=0, zorder=0)
+        axes.axvspan(*thread.baseline_ms, color=BASELINE_WINDOW, lw=0, zorder=0)
     groups: list[np.ndarray] = []
     if thread.psth is not None:
-        shown = np.flatnonzero(np.isfinite(thread.psth).all(axis=1))
-        groups = [g for g in np.array_split(shown, min(LINES, max(len(shown), 1))) if len(g)]
+        measured = np.flatnonzero(np.isfinite(thread.psth).all(axis=1))
+        groups = [
+            g for g in np.array_split(measured, min(LINES, max(len(measured), 1))) if len(g)
+        ]
         for k, group in enumerate(groups):
             share = 1.0 if len(groups) == 1 else 0.25 + 0.75 * k / (len(groups) - 1)
             line = smooth(thread.psth[group].mean(axis=0), edges_ms=edges, sigma_ms=SMOOTH_MS)
@@ -333,8 +330,8 @@ def budget(evolution: Evolution) -> Figure:
     whole.set_title("the rig", pad=10)
     whole.set_ylabel("time (s)")
     own = inches(figure, 5.55, 0.7, 3.6, 2.35)
-    shown = {int(block) for thread in evolution.threads for block in thread.block}
-    new = np.array([int(block) in shown for block in evolution.blocks], dtype=np.bool_)
+    proposed = {int(block) for thread in evolution.threads for block in thread.block}
+    new = np.array([int(block) in proposed for block in evolution.blocks], dtype=np.bool_)
     ours = {k: v[new] for k, v in parts.items() if k not in {"wait", "idle"}}
     _stack(own, np.arange(int(new.sum())), ours, 1000.0)
     own.set_title("the engine, meanwhile", pad=10)
@@ -355,16 +352,16 @@ def budget(evolution: Evolution) -> Figure:
     return figure
 
 
-def _budget_parts(evolution: Evolution) -> dict[str, Floats]:
+def _budget_parts(evolution: Evolution) -> dict[str, FloatArray]:
     """Return the parts of each block's time in the order they are stacked, seconds.
 
     `journal` ran beside the rest, so only `blocked`, the part the loop waited for, is in it.
     """
-    parts = {name: evolution.budget[name] for name in _BUDGET if name in evolution.budget}
-    return {name: np.nan_to_num(parts[name]) for name in _BUDGET if name in parts}
+    parts = {name: evolution.budget[name] for name in BUDGET if name in evolution.budget}
+    return {name: np.nan_to_num(parts[name]) for name in BUDGET if name in parts}
 
 
-def _stack(axes: Axes, blocks: np.ndarray, parts: dict[str, Floats], scale: float) -> None:
+def _stack(axes: Axes, blocks: np.ndarray, parts: dict[str, FloatArray], scale: float) -> None:
     axes.set_ylim(bottom=0)
     if not len(blocks):
         axes.text(0.5, 0.5, "no block was finished", color=QUIET, ha="center")
@@ -374,7 +371,7 @@ def _stack(axes: Axes, blocks: np.ndarray, parts: dict[str, Floats], scale: floa
     for name, values in parts.items():
         top = base + values * scale
         label = _BUDGET_WORDS.get(name, name)
-        axes.stairs(top, edges, baseline=base, fill=True, color=_BUDGET[name], label=label)
+        axes.stairs(top, edges, baseline=base, fill=True, color=BUDGET[name], label=label)
         base = top
     axes.set_xlim(edges[0], max(edges[-1], edges[0] + 1))
     axes.set_ylim(bottom=0)

@@ -13,16 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from evolver.report.style import (
-    GRID,
-    QUIET,
-    Canvas,
-    inches,
-    new_figure,
-    styled,
-    thread_colour,
-    whole_ticks,
-)
+from evolver.colours import GRID, QUIET, thread_colour
+from evolver.report.style import Canvas, inches, new_figure, styled, whole_ticks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,25 +28,12 @@ _CELL, _GAP = 0.92, 0.08
 _LEFT, _SPECTRUM = 1.05, 5.6
 
 
-def participation(eigenvalues: Vector) -> float:
-    """Return how many axes share the metric: (sum)^2 / sum of squares; 1 if one has it all."""
-    return float(eigenvalues.sum() ** 2 / (eigenvalues**2).sum())
-
-
-def ranks(m: int, most: int) -> list[int]:
-    """Return up to `most` ranks out of 1 to m, evenly spaced on a logarithmic scale."""
-    spaced = np.geomspace(1, m, min(most, m)).round().astype(int)
-    for i in range(1, len(spaced)):  # the first ones would fall together
-        spaced[i] = max(spaced[i], spaced[i - 1] + 1)
-    return [int(rank) for rank in spaced]
-
-
 @styled
-def figure(
+def draw_metric(
     eigenvalues: Vector,
     images: Sequence[Images],
     *,
-    shown: Sequence[int],
+    axes_ranks: Sequence[int],
     steps: Sequence[float],
     title: str,
     subtitle: str,
@@ -65,25 +44,25 @@ def figure(
     ----------
     eigenvalues : (m,) descending
     images : one array for each axis shown, (steps, h, w, 3)
-    shown : ranks of these axes, from 1
+    axes_ranks : ranks of these axes, from 1
     steps : along each axis, latent units
     title, subtitle : what it is of
     """
     pitch = _CELL + _GAP
-    rows, columns = max(len(shown), 1), max(len(steps), 1)
+    rows, columns = max(len(axes_ranks), 1), max(len(steps), 1)
     height = max(rows * pitch + 1.55, 4.6)
-    made = new_figure(_LEFT + _SPECTRUM + 1.5 + columns * pitch + 0.3, height)
-    sheet = Canvas(made)
+    drawing = new_figure(_LEFT + _SPECTRUM + 1.5 + columns * pitch + 0.3, height)
+    sheet = Canvas(drawing)
     sheet.write(0.3, height - 0.42, title, size=15, bold=True, align="left")
     sheet.write(0.3, height - 0.7, subtitle, colour=QUIET, align="left")
     top = height - 1.3
-    _spectrum(made, eigenvalues, shown, top)
+    _spectrum(drawing, eigenvalues, axes_ranks, top)
     left = _LEFT + _SPECTRUM + 1.5
     for j, step in enumerate(steps):
         text = "0" if step == 0 else f"{step:+.3g}"
         sheet.write(left + j * pitch + _CELL / 2, top + 0.1, text, size=10, colour=QUIET)
     sheet.write(left - 0.15, top + 0.1, "latent step", size=10, colour=QUIET, align="right")
-    for i, (rank, row) in enumerate(zip(shown, images, strict=True)):
+    for i, (rank, row) in enumerate(zip(axes_ranks, images, strict=True)):
         y = top - (i + 1) * pitch + _GAP
         middle = y + _CELL / 2
         sheet.write(
@@ -104,17 +83,17 @@ def figure(
         )
         for j, image in enumerate(row):
             sheet.picture(image, left + j * pitch, y, _CELL)
-    return made
+    return drawing
 
 
 def _spectrum(
-    made: Figure, eigenvalues: NDArray[np.float64], shown: Sequence[int], top: float
+    drawing: Figure, eigenvalues: NDArray[np.float64], axes_ranks: Sequence[int], top: float
 ) -> None:
-    axes = inches(made, _LEFT, 0.7, _SPECTRUM, top - 0.7)
+    axes = inches(drawing, _LEFT, 0.7, _SPECTRUM, top - 0.7)
     at = np.arange(1, len(eigenvalues) + 1)
     lit = eigenvalues > 0  # the others are lost in rounding, and have no place on this scale
     axes.plot(at[lit], eigenvalues[lit], color=thread_colour(0), lw=2.2, zorder=2)
-    picked = [rank for rank in shown if lit[rank - 1]]
+    picked = [rank for rank in axes_ranks if lit[rank - 1]]
     axes.plot(
         picked,
         [eigenvalues[rank - 1] for rank in picked],

@@ -15,9 +15,10 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from evolver import __version__
-from evolver.report import evolution as evolutions
+from evolver.colours import PAGE_DARK, PAGE_LIGHT, css_variables, thread_colour
 from evolver.report import figures, pictures, tables, words
-from evolver.report.style import save, thread_colour
+from evolver.report.evolution import read_evolution
+from evolver.report.style import save
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class _Shown:
+class _PageFigure:
     """One figure on the page."""
 
     title: str
@@ -57,7 +58,7 @@ def write_report(
     OSError
         Where `out_folder` cannot be written.
     """
-    evolution = evolutions.load(recording, render=render)
+    evolution = read_evolution(recording, render=render)
     out_folder.mkdir(parents=True, exist_ok=True)
     page = (
         _environment()
@@ -77,6 +78,8 @@ def write_report(
             config=recording.config,
             session_id=recording.session_id,
             version=__version__,
+            light=css_variables(PAGE_LIGHT),
+            dark=css_variables(PAGE_DARK),
         )
     )
     path = out_folder / "report.html"
@@ -161,7 +164,7 @@ def _tiles(recording: Recording) -> list[tuple[str, str]]:
     ]
 
 
-def _figures(evolution: Evolution, out_folder: Path) -> list[_Shown]:
+def _figures(evolution: Evolution, out_folder: Path) -> list[_PageFigure]:
     """Draw every figure that has something to show, write it, and read it back for the page."""
     drawn: list[tuple[str, str, str, Figure]] = [
         (
@@ -196,13 +199,13 @@ def _figures(evolution: Evolution, out_folder: Path) -> list[_Shown]:
         ))
     if len(evolution.blocks):
         drawn.append(("budget", "Time budget", _BUDGET_CAPTION, figures.budget(evolution)))
-    shown: list[_Shown] = []
+    images: list[_PageFigure] = []
     for name, title, caption, figure in drawn:
         path = save(figure, out_folder / f"{name}.png")
         width, height = (round(inch * figure.dpi) for inch in figure.get_size_inches())
         data = base64.b64encode(path.read_bytes()).decode("ascii")
-        shown.append(_Shown(title, caption, f"{title}: {caption}", data, width, height))
-    return shown
+        images.append(_PageFigure(title, caption, f"{title}: {caption}", data, width, height))
+    return images
 
 
 def _subtitle(evolution: Evolution) -> str:

@@ -18,18 +18,9 @@ from matplotlib.collections import PatchCollection
 from matplotlib.colors import Normalize
 from matplotlib.patches import Rectangle
 
+from evolver.colours import QUIET, REFERENCE, thread_colour
 from evolver.report import figures
-from evolver.report.style import (
-    QUIET,
-    REFERENCE,
-    SCORES,
-    SLIDE,
-    Canvas,
-    inches,
-    new_figure,
-    styled,
-    thread_colour,
-)
+from evolver.report.style import SCORES, SLIDE, Canvas, inches, new_figure, styled
 from evolver.report.words import count, number, shorten, with_sem
 
 if TYPE_CHECKING:
@@ -37,7 +28,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-    from evolver.report.evolution import Evolution, Picture, Pixels
+    from evolver.report.evolution import Evolution, ImageArray, ScoredImage
 
 FRAME = 0.045
 """Width of a frame's coloured border, inches."""
@@ -67,33 +58,15 @@ def film(evolution: Evolution) -> Figure:
     scale = score_scale(evolution)
     colours = ScalarMappable(norm=scale, cmap=SCORES)
     frames: list[Rectangle] = []
-    edges: list[tuple[float, float, float, float]] = []
     y = sheet.height - top
-    for k, (thread, height) in enumerate(zip(evolution.threads, heights, strict=True)):
-        row = y - 0.27 - cell
-        below = row - 0.27 - cell
-        sheet.write(
-            0.2,
-            row + cell / 2 + 0.06,
-            shorten(thread.name, 15),
-            size=14,
-            colour=thread_colour(k),
-            bold=True,
-            align="left",
-        )
-        sheet.write(0.2, row + cell / 2 - 0.14, "best image", colour=QUIET, align="left")
-        if thread.means:
-            sheet.write(0.2, below + cell / 2, "mean code", colour=QUIET, align="left")
-        for i, (generation, best) in enumerate(zip(thread.film, thread.best, strict=True)):
-            x = left + i * pitch
-            sheet.write(x + cell / 2, row + cell + 0.1, str(generation), size=10, colour=QUIET)
-            sheet.picture(best.pixels, x, row, cell)
-            sheet.write(x + cell / 2, row - 0.2, number(best.score), size=11, bold=True)
-            frames.append(_frame(x, row, cell))
-            edges.append(colours.to_rgba(best.score))  # pyright: ignore[reportArgumentType]
-            if thread.means:
-                sheet.picture(thread.means[i], x, below, cell)
+    for k, height in enumerate(heights):
+        frames += _film_row(sheet, evolution, k, left, y - 0.27 - cell, pitch)
         y -= height
+    edges = [
+        colours.to_rgba(best.score)  # pyright: ignore[reportArgumentType]
+        for thread in evolution.threads
+        for best in thread.best
+    ]
     sheet.axes.add_collection(
         PatchCollection(
             frames, facecolor="none", edgecolor=edges, linewidth=FRAME * 72, joinstyle="miter"
@@ -117,6 +90,32 @@ def film(evolution: Evolution) -> Figure:
     return figure
 
 
+def _film_row(
+    sheet: Canvas, evolution: Evolution, k: int, left: float, row: float, pitch: float
+) -> list[Rectangle]:
+    """Lay out one thread's images, best ones with their lower edge at `row`; return frames."""
+    thread, cell = evolution.threads[k], pitch - 0.12
+    below = row - 0.27 - cell
+    name = shorten(thread.name, 15)
+    middle = row + cell / 2
+    sheet.write(
+        0.2, middle + 0.06, name, size=14, colour=thread_colour(k), bold=True, align="left"
+    )
+    sheet.write(0.2, middle - 0.14, "best image", colour=QUIET, align="left")
+    if thread.means:
+        sheet.write(0.2, below + cell / 2, "mean code", colour=QUIET, align="left")
+    frames: list[Rectangle] = []
+    for i, (generation, best) in enumerate(zip(thread.film, thread.best, strict=True)):
+        x = left + i * pitch
+        sheet.write(x + cell / 2, row + cell + 0.1, str(generation), size=10, colour=QUIET)
+        sheet.picture(best.pixels, x, row, cell)
+        sheet.write(x + cell / 2, row - 0.2, number(best.score), size=11, bold=True)
+        frames.append(_frame(x, row, cell))
+        if thread.means:
+            sheet.picture(thread.means[i], x, below, cell)
+    return frames
+
+
 def _frame(x: float, y: float, size: float) -> Rectangle:
     """Return the border just outside a picture's square."""
     d = FRAME / 2 - 0.01  # a hair inside, so that no gap shows
@@ -130,8 +129,8 @@ class _Row:
     title: str
     note: str
     colour: str
-    mean: Pixels | None
-    pictures: Sequence[Picture]
+    mean: ImageArray | None
+    pictures: Sequence[ScoredImage]
 
 
 @styled
@@ -232,7 +231,7 @@ def _summary_pictures(
     sheet: Canvas, evolution: Evolution, *, x: float, width: float, top: float
 ) -> None:
     """Lay the best final image of each thread and the best reference side by side."""
-    shown = [
+    cells = [
         (
             shorten(thread.name, 14),
             thread_colour(k),
@@ -248,15 +247,15 @@ def _summary_pictures(
         note = f"over {count(best.n, 'block')}"
         if not evolution.one_fitness:
             note = f"by {shorten(evolution.threads[0].name, 10)}'s score"
-        shown.append(("best reference", REFERENCE, best, note, None))
-    if not shown:
+        cells.append(("best reference", REFERENCE, best, note, None))
+    if not cells:
         sheet.write(x + width / 2, top - 1.5, "nothing was scored", colour=QUIET)
         return
-    pitch = min(width / len(shown), 1.65)
+    pitch = min(width / len(cells), 1.65)
     cell = pitch - 0.25
-    x += (width - pitch * len(shown)) / 2
+    x += (width - pitch * len(cells)) / 2
     small = 9.0 if pitch > 1.3 else 7.0
-    for i, (name, colour, picture, note, mean) in enumerate(shown):
+    for i, (name, colour, picture, note, mean) in enumerate(cells):
         at = x + i * pitch
         centre = at + cell / 2
         y = top - 0.1 - cell

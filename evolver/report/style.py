@@ -1,4 +1,4 @@
-"""How every figure looks: colours, type, the canvas pictures are laid out on, and saving.
+"""How every figure looks: type, the canvas pictures are laid out on, and saving.
 
 Knows matplotlib's objects. Knows nothing of sessions. Never pyplot, whose figures are global
 state: a report may be drawn in a server, or in somebody's notebook.
@@ -21,12 +21,14 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
+from evolver.colours import INK, QUIET
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     from matplotlib.text import Text
 
-    from evolver.report.evolution import Pixels
+    from evolver.report.evolution import ImageArray
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -35,13 +37,6 @@ DPI = 200
 SLIDE = (13.333, 7.5)
 """Width and height of a 16:9 slide, inches."""
 
-# Okabe & Ito's palette: told apart under the common forms of colour blindness. The first four
-# are a session's usual threads; yellow is left out, as it is too pale for a line.
-_THREADS = ("#0072B2", "#D55E00", "#009E73", "#AA4499", "#56B4E9", "#E69F00")
-REFERENCE = "#666666"
-INK = "#1f2328"
-QUIET = "#6b7177"
-GRID = "#e6e8eb"
 SCORES = "viridis"
 RATES = "magma"
 
@@ -81,11 +76,6 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
     return inner
 
 
-def thread_colour(index: int) -> str:
-    """Return the colour of a thread, the same in every figure."""
-    return _THREADS[index % len(_THREADS)]
-
-
 def tint(colour: str, share: float) -> tuple[float, float, float]:
     """Mix `colour` with white; share 1 is the colour itself."""
     red, green, blue = (1 - share * (1 - c) for c in to_rgb(colour))
@@ -120,7 +110,7 @@ class Canvas:
         self.axes.set_xlim(0, self.width)
         self.axes.set_ylim(0, self.height)
 
-    def picture(self, pixels: Pixels, x: float, y: float, size: float) -> None:
+    def picture(self, pixels: ImageArray, x: float, y: float, size: float) -> None:
         """Put an image into the square of side `size` whose lower left corner is (x, y)."""
         height, width = pixels.shape[:2]
         side = size / max(height, width)

@@ -61,7 +61,7 @@ def describe(recording: Recording) -> list[Section]:
     return sections
 
 
-def state(recording: Recording) -> str:
+def session_state(recording: Recording) -> str:
     """Say whether the session came to its end: 'complete: finished', 'interrupted: …'."""
     if recording.complete:
         return f"complete: {recording.end_reason or 'finished'}"
@@ -71,10 +71,12 @@ def state(recording: Recording) -> str:
 
 def elapsed_s(recording: Recording) -> float:
     """Seconds from the first block's proposal to the last thing heard; NaN without blocks."""
-    blocks, shown = recording.blocks, recording.presentations
+    blocks, presentations = recording.blocks, recording.presentations
     if not len(blocks):
         return float("nan")
-    last = max(int(blocks["committed_ns"].max()), int(shown["received_ns"].max(initial=0)))
+    last = max(
+        int(blocks["committed_ns"].max()), int(presentations["received_ns"].max(initial=0))
+    )
     return max(last - int(blocks["time_ns"].min()), 0) / 1e9
 
 
@@ -104,7 +106,7 @@ def counts(recording: Recording) -> dict[str, int]:
 def _session(recording: Recording) -> Section:
     rows = (
         ("name", recording.name),
-        ("state", state(recording)),
+        ("state", session_state(recording)),
         ("created", when(recording.created)),
         ("took", words.duration(elapsed_s(recording))),
         ("mode", mode(recording)),
@@ -127,8 +129,8 @@ def _blocks(recording: Recording) -> str:
 
 
 def _pace(recording: Recording) -> str:
-    shown = recording.presentations
-    times = np.unique(shown[["on_ms", "off_ms"]][shown["on_ms"] > 0])
+    presentations = recording.presentations
+    times = np.unique(presentations[["on_ms", "off_ms"]][presentations["on_ms"] > 0])
     if len(times) != 1:
         return "at varying times" if len(times) else words.NONE
     return f"{times[0]['on_ms']:g} ms on, {times[0]['off_ms']:g} ms off"
@@ -192,15 +194,15 @@ def _references(recording: Recording) -> Section:
 
 
 def _presentations(recording: Recording) -> Section:
-    shown = recording.presentations
+    presentations = recording.presentations
     rows: list[tuple[str, ...]] = []
     names = [(k, t.name) for k, t in enumerate(recording.threads)] + [(-1, "references")]
     for k, name in names:
-        status = shown["status"][shown["thread"] == k]
+        status = presentations["status"][presentations["thread"] == k]
         by = [int((status == s).sum()) for s in ("ok", "aborted", "missing")]
         rows.append((name, *(f"{n:,}" for n in by), f"{len(status):,}"))
     total = counts(recording)
-    rows.append(("all", *(f"{n:,}" for n in total.values()), f"{len(shown):,}"))
+    rows.append(("all", *(f"{n:,}" for n in total.values()), f"{len(presentations):,}"))
     return Section("Presentations", ("of", "ok", "aborted", "missing", "all"), tuple(rows))
 
 

@@ -165,7 +165,7 @@ def _build_optimizer(
                 basis,
                 generator=generator.name,
                 sha256=generator.sha256,
-                remedy="Compute its own: 'evolver geometry compute'",
+                remedy="Compute its own: 'evolver metric compute'",
             )
         if "generations" in signature(optimizers.find(table.optimizer)).parameters:
             options = {"generations": generations, **options}  # a schedule over the session

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from scipy.special import stdtr
 
 from evolver.analysis.trajectories import (
     best_rows,
@@ -175,11 +176,24 @@ def test_change_is_the_t_test_between_the_pairs_of_generations(late, rule, peak,
     finite = np.isfinite(scores)
     a = scores[finite & np.isin(generation, [first, first + 1])]
     b = scores[finite & np.isin(generation, [0, 1])]
-    oracle = stats.ttest_ind(a, b)
-    assert result.t == pytest.approx(oracle.statistic)
-    assert result.p == pytest.approx(oracle.pvalue)
-    assert result.dof == oracle.df
-    assert result.success == bool(oracle.pvalue < 0.01 and oracle.statistic > 0)
+    dof = len(a) + len(b) - 2
+    pooled = (((a - a.mean()) ** 2).sum() + ((b - b.mean()) ** 2).sum()) / dof
+    t = (a.mean() - b.mean()) / np.sqrt(pooled * (1 / len(a) + 1 / len(b)))
+    p = 2 * stdtr(dof, -abs(t))
+    assert result.t == pytest.approx(t)
+    assert result.p == pytest.approx(p)
+    assert result.dof == dof
+    assert result.success == bool(p < 0.01 and t > 0)
+
+
+def test_an_early_pair_of_one_image_has_no_variance_of_its_own():
+    scores = np.array([2.0, np.nan, 3.0, 4.0, 5.0, 6.0, 8.0])
+    result = change(scores, np.array([0, 1, 2, 3, 4, 5, 6]), late="end")
+    assert result is not None
+    late = scores[5:]
+    assert result.dof == 1
+    pooled = ((late - late.mean()) ** 2).sum()
+    assert result.t == pytest.approx((late.mean() - 2.0) / np.sqrt(pooled * 1.5))
 
 
 def test_a_fall_is_a_change_and_no_success():

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from benchmarks.optimizers.store import Curve, Outcome, Spec
+from benchmarks.optimizers.store import Curve, RunOutcome, Spec
 
 SPEC = {
     "world": "w",
@@ -39,7 +39,7 @@ def outcome(best, *, failed="", mean_image=0.5, **changes):
         seconds=[0.001, 0.002],
     )
     numbers = {} if failed else {"best_matched": best, "mean_matched": mean_image}
-    return Outcome(spec.key, spec, failed, curve, **numbers)
+    return RunOutcome(spec.key, spec, failed, curve, **numbers)
 
 
 class Fixed:

@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 
 from benchmarks.optimizers import contestants
-from benchmarks.optimizers.contestants import Contestant, find, parse, refuse_twins
+from benchmarks.optimizers.contestants import (
+    Contestant,
+    find_contestants,
+    parse_contestant,
+    refuse_twins,
+)
 from evolver.errors import ConfigError
 from evolver.optimizers import CholeskyCMA
 
@@ -29,7 +34,9 @@ HELPER = """def half(x):
 
 
 def test_an_optimizer_is_read_as_a_user_adds_it():
-    found = parse("mine=my_lab.search:Mine sigma=2.5 n=3 fast=true mode=wide name='\"a b\"'")
+    found = parse_contestant(
+        "mine=my_lab.search:Mine sigma=2.5 n=3 fast=true mode=wide name='\"a b\"'"
+    )
     assert (found.label, found.target) == ("mine", "my_lab.search:Mine")
     assert dict(found.options) == {
         "sigma": 2.5,
@@ -38,14 +45,14 @@ def test_an_optimizer_is_read_as_a_user_adds_it():
         "mode": "wide",
         "name": "a b",
     }
-    assert parse("my_lab.search:Mine").label == "Mine"
-    assert parse("cholesky sigma=2.0").label == "cholesky"
+    assert parse_contestant("my_lab.search:Mine").label == "Mine"
+    assert parse_contestant("cholesky sigma=2.0").label == "cholesky"
 
 
 @pytest.mark.parametrize("text", ["", "  ", "a:b c", "a:b 2=3", "a:b 'unclosed"])
 def test_another_text_is_refused(text):
     with pytest.raises(ConfigError, match="an optimizer is added as"):
-        parse(text)
+        parse_contestant(text)
 
 
 def test_settings_that_depend_on_the_world_are_filled_in():
@@ -82,9 +89,9 @@ def test_who_is_not_there_is_said_with_the_reason():
 def test_everyone_in_the_field_has_a_label_of_their_own():
     refuse_twins(contestants.FIELD)
     with pytest.raises(ConfigError, match="sep comes twice"):
-        refuse_twins([*find(["sep"]), *find(["sep"])])
+        refuse_twins([*find_contestants(["sep"]), *find_contestants(["sep"])])
     with pytest.raises(ConfigError, match="must be one of cholesky"):
-        find(["no-such-label"])
+        find_contestants(["no-such-label"])
 
 
 def test_own_optimizers_of_the_field_do_a_generation():
@@ -130,4 +137,4 @@ def test_the_digest_follows_what_the_code_does(tmp_path, monkeypatch):
 
 
 def test_what_is_registered_is_found():
-    assert find(["cholesky"])[0].factory() is CholeskyCMA
+    assert find_contestants(["cholesky"])[0].factory() is CholeskyCMA

@@ -3,7 +3,7 @@
 import numpy as np
 
 from benchmarks.optimizers.contestants import Contestant
-from benchmarks.optimizers.cost import GENERATIONS, WARM_UP, measure
+from benchmarks.optimizers.cost import GENERATIONS, WARM_UP, measure_cost
 from tests.benchmarks.made import Fixed
 
 
@@ -17,7 +17,7 @@ class Slow(Fixed):
 
 def test_what_is_slow_and_large_is_seen():
     slow = Contestant("slow", f"{__name__}:Slow")
-    found = measure(slow, 16, 8, 4.0)
+    found = measure_cost(slow, 16, 8, 4.0)
     assert found.failed == ""
     assert found.median_ratio > 1
     if found.peak_bytes is not None:
@@ -26,5 +26,5 @@ def test_what_is_slow_and_large_is_seen():
 
 
 def test_who_fails_is_said():
-    found = measure(Contestant("breaks", "tests.benchmarks.made:Breaks"), 16, 8, 4.0)
+    found = measure_cost(Contestant("breaks", "tests.benchmarks.made:Breaks"), 16, 8, 4.0)
     assert found.failed == "ArithmeticError: lost"

@@ -46,7 +46,7 @@ COSTS = [
 
 def test_everything_is_written_and_agrees(made, tmp_path):
     chosen, due, outcomes = made
-    text = page.write(chosen, due, outcomes, COSTS, tmp_path, command="do <it>")
+    text = page.write_results(chosen, due, outcomes, COSTS, tmp_path, command="do <it>")
     assert text == (tmp_path / "tables.md").read_text(encoding="utf-8")
     assert "| no noise | sep | 1.50 (1.50 to 1.50) | none |" in text
     assert "| sep | 1.50 (1.50 to 1.50) | 1.000 | 1.50 (1.50 to 1.50) | 1.000 |" in text
@@ -105,9 +105,9 @@ def test_looks_differ_for_two_dozen_optimizers():
 def test_a_page_is_written_where_nothing_succeeded(made, tmp_path):
     chosen, due, outcomes = made
     failed = [outcome(1.0, world=MINI.name, failed="lost", seed=k) for k in range(3)]
-    text = page.write(chosen, due, failed, [], tmp_path, command="again")
+    text = page.write_results(chosen, due, failed, [], tmp_path, command="again")
     assert "- cholesky: 3 runs failed" in text
     assert "<img" not in (tmp_path / "page.html").read_text(encoding="utf-8")
     only_sep = [o for o in outcomes if o.spec.optimizer == "sep"]
-    text = page.write(chosen, due, only_sep, [], tmp_path, command="again")
+    text = page.write_results(chosen, due, only_sep, [], tmp_path, command="again")
     assert "| no noise | sep | \N{EN DASH} | none |" in text

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from benchmarks.optimizers.statistics import FEWEST, Scores, bootstrap, tabulate
+from benchmarks.optimizers.statistics import FEWEST, ScoreTable, bootstrap, tabulate
 from tests.benchmarks.made import outcome
 
 UNITS = [f"mini:fc5:{k}" for k in range(6)]
@@ -109,10 +109,10 @@ def test_leaders_are_those_that_cannot_be_told_apart():
 
 def test_a_leader_that_may_be_worth_nothing_is_told_apart_from_nobody_like_it():
     a = np.array([2.0, -0.4, -0.3, -0.4, -0.3, -0.2])
-    flat = Scores(("cholesky", "sep"), tuple(UNITS), {"best": np.stack([a, a[::-1]])})
+    flat = ScoreTable(("cholesky", "sep"), tuple(UNITS), {"best": np.stack([a, a[::-1]])})
     assert np.isnan(flat.ratios("best", to="cholesky")["sep"].high)
     assert flat.leaders("best")[1] == ["sep"]
-    clear = Scores(("cholesky", "sep"), tuple(UNITS), {"best": np.stack([a, a - 1.0])})
+    clear = ScoreTable(("cholesky", "sep"), tuple(UNITS), {"best": np.stack([a, a - 1.0])})
     assert clear.leaders("best") == ("cholesky", [])
 
 
@@ -146,5 +146,5 @@ def test_ratios_to_itself_are_one_and_a_units_scale_does_not_matter(values, scal
 
 
 def test_nobody_has_a_ratio_to_one_that_was_not_run():
-    scores = Scores(("sep",), tuple(UNITS), {"best": np.ones((1, 6))})
+    scores = ScoreTable(("sep",), tuple(UNITS), {"best": np.ones((1, 6))})
     assert scores.ratios("best", to="cholesky") == {}

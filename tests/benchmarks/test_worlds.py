@@ -104,8 +104,8 @@ def test_the_seeded_generator_is_deepsims_in_shape_and_always_the_same():
     net = upconv.Net(1)
     # The published network's parameters, counted from its description.
     assert sum(p.numel() for p in net.parameters()) == 56_097_891
-    one, two = upconv.load(16, device="cpu"), upconv.load(16, device="cpu")
-    assert one.sha256 == two.sha256 != upconv.load(8, device="cpu").sha256
+    one, two = upconv.load_upconv(16, device="cpu"), upconv.load_upconv(16, device="cpu")
+    assert one.sha256 == two.sha256 != upconv.load_upconv(8, device="cpu").sha256
     codes = at_norm(np.random.default_rng(0).standard_normal((16, 4096)), 300.0)
     with torch.inference_mode():
         images = one.synthesize(torch.from_numpy(codes.astype(np.float32)))

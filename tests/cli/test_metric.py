@@ -1,4 +1,4 @@
-"""`evolver geometry`, as a person meets it, and a session that searches along its result."""
+"""`evolver metric`, as a person meets it, and a session that searches along its result."""
 
 import os
 
@@ -10,7 +10,6 @@ from evolver import generators, metric, optimizers, recording
 from evolver.cli import app
 from evolver.cli import metric as command
 from evolver.errors import ConfigError
-from evolver.report import metric_figure as figures
 
 POINTS, K = 2, 6
 
@@ -41,7 +40,7 @@ units = ["mini:conv4:52"]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("geometry")
+    return tmp_path_factory.mktemp("metric")
 
 
 @pytest.fixture
@@ -68,65 +67,65 @@ def texture(folder):
     here = os.getcwd()
     os.chdir(folder)
     try:
-        command.compute("mini-texture", folder / "texture.npz", points=POINTS, directions=K)
+        command.compute_metric(
+            "mini-texture", folder / "texture.npz", points=POINTS, directions=K
+        )
     finally:
         os.chdir(here)
     return folder / "texture.npz"
 
 
 def test_compute_writes_a_metric_and_says_of_what(run, folder):
-    said = run("geometry", "compute", "mini-object", "o.npz", "--points", 1, "-k", 3,
+    said = run("metric", "compute", "mini-object", "o.npz", "--points", 1, "-k", 3,
                "--part", "noise", "--norm", 9, "--distance", "mini:conv2",
                "--option", "chunk=4")  # fmt: skip
     assert "distance:  mini:conv2" in said
     assert "points:    1, of length 9, seed 0 (lanczos)" in said
-    found = metric.read(folder / "o.npz")
+    found = metric.read_metric(folder / "o.npz")
     generator = generators.load("mini-object")
     first, last = generator.parts["noise"]
     assert found.eigenvectors.shape == (last - first, 3)
     assert found.provenance.weights_sha256 == generator.sha256
     assert found.provenance.options == {"chunk": 4}
     assert "texture" not in said
-    assert "exists already" in run("geometry", "compute", "mini-object", "o.npz", expect=2)
+    assert "exists already" in run("metric", "compute", "mini-object", "o.npz", expect=2)
 
 
 def test_more_points_go_on_from_those_that_are_there(run, folder, texture):
     kept = folder / "texture.npz.points"
     before = {p.name: p.stat().st_mtime_ns for p in kept.iterdir()}
     assert len(before) == POINTS
-    run("geometry", "compute", "mini-texture", "more.npz", "--points", POINTS + 1, "-k", K,
+    run("metric", "compute", "mini-texture", "more.npz", "--points", POINTS + 1, "-k", K,
         "--folder", kept)  # fmt: skip
     after = {p.name: p.stat().st_mtime_ns for p in kept.iterdir()}
     assert len(after) == POINTS + 1
     assert before.items() <= after.items()
-    both = metric.read(folder / "more.npz"), metric.read(texture)
+    both = metric.read_metric(folder / "more.npz"), metric.read_metric(texture)
     assert [one.provenance.points for one in both] == [POINTS + 1, POINTS]
     assert not np.array_equal(both[0].eigenvalues, both[1].eigenvalues)
 
 
 def test_show_says_which_sigma_makes_steps_as_long_as_others(run, texture):
-    said = run("geometry", "show", texture, "--cutoff", 4, "--exponent", 0.3)
+    said = run("metric", "show", texture, "--cutoff", 4, "--exponent", 0.3)
     assert "generator: mini-texture" in said
     assert "axes:      4 of 256" in said
     sigma = float(said.split("sigma = ")[1].split()[0])
-    found = metric.read(texture, leading=4)
     optimizer = optimizers.load(
         "hessian", 256, rng=np.random.default_rng(0), basis=str(texture), cutoff=4,
         exponent=0.3, sigma=sigma, popsize=20_000,
     )  # fmt: skip
     squares = (optimizer.ask() ** 2).sum(axis=1).mean()
     assert squares == pytest.approx(9 * 256, rel=0.05)
-    assert command.matching_sigma(found, step=3, exponent=0.3) == pytest.approx(sigma, rel=0.01)
 
 
 def test_plot_draws_images_that_change_most_along_the_first_axis(run, folder, texture):
-    run("geometry", "plot", texture, "--axes", 3, "--images", 3, "--out", "figure.png")
+    run("metric", "plot", texture, "--axes", 3, "--images", 3, "--out", "figure.png")
     with Image.open(folder / "figure.png") as opened:
         drawn = np.asarray(opened.convert("RGB"), float)
     assert drawn.shape[0] > 500
     assert (drawn < 250).any(axis=2).mean() > 0.05
-    found, generator = metric.read(texture), generators.load("mini-texture")
-    code = command.draw(generator, 1, seed=0, norm=None)
+    found, generator = metric.read_metric(texture), generators.load("mini-texture")
+    code = command.draw_points(generator, 1, seed=0, norm=None)
     moved = [
         np.square(
             generator.render(code + 2 * axis).astype(float) - generator.render(code)
@@ -137,19 +136,19 @@ def test_plot_draws_images_that_change_most_along_the_first_axis(run, folder, te
 
 
 def test_a_public_file_is_drawn_where_the_generator_is_named(run, folder, texture):
-    found = metric.read(texture)
+    found = metric.read_metric(texture)
     np.savez(folder / "public.npz", eva_avg=found.eigenvalues, evc_avg=found.eigenvectors)
-    assert "add --generator" in run("geometry", "plot", "public.npz", expect=2)
-    assert "does not name" in run("geometry", "show", "public.npz")
-    wrong = run("geometry", "plot", "public.npz", "--generator", "mini-object", expect=2)
+    assert "add --generator" in run("metric", "plot", "public.npz", expect=2)
+    assert "does not name" in run("metric", "show", "public.npz")
+    wrong = run("metric", "plot", "public.npz", "--generator", "mini-object", expect=2)
     assert "128 dimensions; it is of 256" in wrong
-    run("geometry", "plot", "public.npz", "--generator", "mini-texture", "--axes", 1,
+    run("metric", "plot", "public.npz", "--generator", "mini-texture", "--axes", 1,
         "--images", 1)  # fmt: skip
     assert (folder / "public.png").stat().st_size > 10_000
 
 
 def test_another_generator_does_not_draw_it(run, texture):
-    said = run("geometry", "plot", texture, "--generator", "mini-object", expect=2)
+    said = run("metric", "plot", texture, "--generator", "mini-object", expect=2)
     assert "must be of the generator that draws" in said
 
 
@@ -165,18 +164,8 @@ def test_another_generator_does_not_draw_it(run, texture):
     ],
 )
 def test_a_mistake_is_named_and_nothing_is_written(run, folder, arguments, message):
-    assert message in run("geometry", "compute", *arguments, expect=2)
+    assert message in run("metric", "compute", *arguments, expect=2)
     assert not (folder / "x.npz").exists()
-
-
-def test_ranks_are_distinct_and_reach_both_ends():
-    for m in (1, 2, 5, 8, 64, 800):
-        for most in (1, 2, 8, 40):
-            found = figures.ranks(m, most)
-            assert found == sorted(set(found))
-            assert len(found) == min(m, most)
-            assert found[0] == 1
-            assert found[-1] == (m if most > 1 else 1)
 
 
 def test_a_session_searches_along_a_metric(run, folder, texture):
@@ -188,7 +177,7 @@ def test_a_session_searches_along_a_metric(run, folder, texture):
         thread = opened.threads[0]
         codes, generation = thread.codes, thread.generation
         assert opened.complete
-    axes = metric.read(texture, leading=4).eigenvectors
+    axes = metric.read_metric(texture, leading=4).eigenvectors
     assert set(generation) == {0, 1, 2, 3}
     first = codes[generation == 0]
     assert np.linalg.matrix_rank(first - first[0]) == 4  # as the generator's users start: free
@@ -217,7 +206,7 @@ def test_codes_at_zero_have_no_length_to_scale():
             return np.zeros((n, 3))
 
     with pytest.raises(ConfigError, match="still starts at zero"):
-        command.draw(Still(), 2, seed=0, norm=1.0)
+        command.draw_points(Still(), 2, seed=0, norm=1.0)
 
 
 @pytest.mark.usefixtures("texture")

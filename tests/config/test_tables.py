@@ -202,8 +202,8 @@ class TestThreads:
         assert thread_of(optimizer_options={"update_every": 0}).state.update_every == 0
 
     def test_it_starts_where_the_file_says(self, tmp_path):
-        shell = thread_of(initial="shell:7.5").ask()
-        np.testing.assert_allclose(np.linalg.norm(shell, axis=1), 7.5)
+        codes = thread_of(initial="sphere:7.5").ask()
+        np.testing.assert_allclose(np.linalg.norm(codes, axis=1), 7.5)
         np.testing.assert_array_equal(thread_of(initial="zeros").state.mean, np.zeros(128))
         code = np.linspace(-1, 1, 128)
         np.savez(tmp_path / "one.npz", code[None])
@@ -214,7 +214,7 @@ class TestThreads:
         ("initial", "said"),
         [
             ("nowhere", "must be 'generator', 'zeros'"),
-            ("shell:", "a number must follow 'shell'"),
+            ("sphere:", "a number must follow 'sphere'"),
             ("file:/does/not/exist.npz", "exist.npz"),
         ],
     )

@@ -25,20 +25,20 @@ def things():
     return evolver.generators.load("mini-object")
 
 
-def test_zeros_normal_and_shell():
+def test_zeros_normal_and_sphere():
     assert not initial.zeros(3, 7).any()
     assert initial.zeros(3, 7).shape == (3, 7)
     drawn = initial.normal(50, 4096, rng=RNG(0), scale=2.0)
     assert drawn.std() == pytest.approx(2, rel=0.01)
-    on_shell = initial.shell(300, 64, rng=RNG(1), norm=300.0)
-    np.testing.assert_allclose(np.linalg.norm(on_shell, axis=1), 300)
+    sphere = initial.on_sphere(300, 64, rng=RNG(1), norm=300.0)
+    np.testing.assert_allclose(np.linalg.norm(sphere, axis=1), 300)
     # No direction is likelier than another: the mean of n has length about 1 / sqrt(n).
-    assert np.linalg.norm(on_shell.mean(axis=0)) < 2 * 300 / np.sqrt(300)
+    assert np.linalg.norm(sphere.mean(axis=0)) < 2 * 300 / np.sqrt(300)
     for wrong in (0, -1, np.nan, np.inf):
         with pytest.raises(ConfigError, match="positive"):
             initial.normal(1, 2, rng=RNG(0), scale=wrong)
         with pytest.raises(ConfigError, match="positive"):
-            initial.shell(1, 2, rng=RNG(0), norm=wrong)
+            initial.on_sphere(1, 2, rng=RNG(0), norm=wrong)
 
 
 def test_codes_beside_a_class(things, texture):
@@ -177,6 +177,8 @@ def test_a_line_of_text_says_where_to_start(texture, things, tmp_path):
     np.testing.assert_array_equal(start("zeros"), np.zeros((5, 256)))
     np.testing.assert_array_equal(start("normal"), RNG(2).standard_normal((5, 256)))
     np.testing.assert_array_equal(start("normal:0.5"), 0.5 * RNG(2).standard_normal((5, 256)))
+    np.testing.assert_allclose(np.linalg.norm(start("sphere:300"), axis=1), 300)
+    # The word that session files of version 0.1 have, in recordings that may be resumed.
     np.testing.assert_allclose(np.linalg.norm(start("shell:300"), axis=1), 300)
     np.testing.assert_array_equal(
         start("class:1,2", things), initial.beside_class(5, things, rng=RNG(2), classes=[1, 2])
@@ -187,8 +189,8 @@ def test_a_line_of_text_says_where_to_start(texture, things, tmp_path):
         "",
         "nonsense",
         "zeros:1",
-        "shell",
-        "shell:x",
+        "sphere",
+        "sphere:x",
         "class:",
         "file:",
         "generator:1",

@@ -34,12 +34,12 @@ def made_metric():
 
 def test_a_metric_is_read_as_it_was_written(tmp_path):
     found = made_metric()
-    metric.write(found, tmp_path / "a.npz")
-    metric.write(found, tmp_path / "b.npz")
+    metric.write_metric(found, tmp_path / "a.npz")
+    metric.write_metric(found, tmp_path / "b.npz")
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
     with zipfile.ZipFile(tmp_path / "a.npz") as archive:  # nor does it tell the time
         assert {entry.date_time[0] for entry in archive.infolist()} == {1980}
-    again = metric.read(tmp_path / "a.npz", d=30)
+    again = metric.read_metric(tmp_path / "a.npz", d=30)
     np.testing.assert_array_equal(again.eigenvalues, found.eigenvalues)
     np.testing.assert_array_equal(again.eigenvectors, found.eigenvectors)
     assert again.provenance == found.provenance
@@ -53,9 +53,9 @@ def test_a_metric_is_read_as_it_was_written(tmp_path):
 
 def test_a_metric_says_where_it_comes_from(tmp_path):
     with pytest.raises(DataError, match="must say where it comes from"):
-        metric.write(metric.make_metric(np.ones(2), np.eye(2)), tmp_path / "a.npz")
+        metric.write_metric(metric.make_metric(np.ones(2), np.eye(2)), tmp_path / "a.npz")
     with pytest.raises(ConfigError, match="cannot be written"):
-        metric.write(made_metric(), tmp_path / "nowhere" / "a.npz")
+        metric.write_metric(made_metric(), tmp_path / "nowhere" / "a.npz")
 
 
 @pytest.mark.parametrize(
@@ -71,19 +71,19 @@ def test_a_metric_says_where_it_comes_from(tmp_path):
     ],
 )
 def test_a_file_that_was_tampered_with_is_refused(tmp_path, change, message):
-    metric.write(made_metric(), tmp_path / "a.npz")
+    metric.write_metric(made_metric(), tmp_path / "a.npz")
     with np.load(tmp_path / "a.npz") as plain:
         arrays = dict(plain)
     kept = {key: value for key, value in (arrays | change).items() if value is not None}
     np.savez(tmp_path / "a.npz", **kept)
     with pytest.raises((ConfigError, DataError), match=message):
-        metric.read(tmp_path / "a.npz")
+        metric.read_metric(tmp_path / "a.npz")
 
 
 def test_damaged_bytes_are_refused_or_harmless(tmp_path):
-    metric.write(made_metric(), tmp_path / "a.npz")
+    metric.write_metric(made_metric(), tmp_path / "a.npz")
     whole = (tmp_path / "a.npz").read_bytes()
-    known = metric.read(tmp_path / "a.npz")
+    known = metric.read_metric(tmp_path / "a.npz")
     rng = np.random.default_rng(0)
     refused = 0
     for trial in range(150):
@@ -96,7 +96,7 @@ def test_damaged_bytes_are_refused_or_harmless(tmp_path):
                 torn[place] ^= 1 << rng.integers(8)
         (tmp_path / "a.npz").write_bytes(torn)
         try:
-            got = metric.read(tmp_path / "a.npz")
+            got = metric.read_metric(tmp_path / "a.npz")
         except (ConfigError, DataError):
             refused += 1
         else:

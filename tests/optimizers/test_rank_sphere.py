@@ -1,4 +1,4 @@
-"""RankSphere: its oracle, its angle, its shell, and that it finds what it is for."""
+"""RankSphere: its oracle, its angle, its sphere, and that it finds what it is for."""
 
 from dataclasses import replace
 from math import sqrt
@@ -124,7 +124,7 @@ def test_normal_scores():
     np.testing.assert_array_equal(normal_scores(np.zeros(7)), 0)
 
 
-def test_every_code_is_on_the_shell_and_the_base_is_first():
+def test_every_code_is_on_the_sphere_and_the_base_is_first():
     optimizer = RankSphere(4096, rng=np.random.default_rng(0), popsize=10)
     for generation in range(20):
         codes = optimizer.ask()
@@ -207,7 +207,7 @@ def test_step_needs_no_budget():
 
 
 @pytest.mark.parametrize(("noise", "least"), [(0.0, 0.95), (0.5, 0.75)])
-def test_climbs_to_the_best_code_of_the_shell(noise, least):
+def test_climbs_to_the_best_code_of_the_sphere(noise, least):
     d, rng = 64, np.random.default_rng(1)
     optimizer = RankSphere(d, rng=np.random.default_rng(0), popsize=40)
 
@@ -305,7 +305,7 @@ def test_a_code_of_norm_zero_is_refused():
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("base", np.ones(6), "base of the state must have the norm of its shell"),
+        ("base", np.ones(6), "base of the state must have the norm of its sphere"),
         ("radius", -1.0, "radius of the state"),
         ("age", -1, "age of the state"),
         ("reach", 1.0, "reach of the state"),

@@ -1,4 +1,4 @@
-"""SphereCMA: its oracle, its schedules, its shell, and that it finds what it is for."""
+"""SphereCMA: its oracle, its schedules, its sphere, and that it finds what it is for."""
 
 from math import log
 
@@ -83,7 +83,7 @@ def test_equals_the_equations(d, n, turn, first, schedule):
         optimizer.tell(got, score(got))
 
 
-def test_every_code_is_on_the_shell():
+def test_every_code_is_on_the_sphere():
     optimizer = SphereCMA(4096, rng=np.random.default_rng(0), popsize=10)
     for codes in TestSphere().run(optimizer, 20):
         np.testing.assert_allclose(np.linalg.norm(codes, axis=1), 300, rtol=1e-12)
@@ -170,7 +170,7 @@ def test_tied_opposites_do_not_cancel():
     np.testing.assert_allclose(optimizer.state.base, [3, 4], rtol=1e-15)
 
 
-def test_climbs_to_the_best_code_of_the_shell():
+def test_climbs_to_the_best_code_of_the_sphere():
     # The paper's own settings; the best direction is (1, ..., 1).
     d = 64
     optimizer = SphereCMA(d, rng=np.random.default_rng(0), popsize=40, generations=75)
@@ -207,7 +207,7 @@ def test_a_code_of_norm_zero_is_refused():
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("base", np.ones(6), "base of the state must have the norm of its shell"),
+        ("base", np.ones(6), "base of the state must have the norm of its sphere"),
         ("radius", -1.0, "radius of the state"),
         ("age", -1, "age of the state"),
         ("inverse", 2, "inverse of the state"),

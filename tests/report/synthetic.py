@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from evolver.analysis.trajectories import change, evenly, reference_trajectory, trajectory
-from evolver.report.evolution import Evolution, Picture, ThreadEvolution
+from evolver.report.evolution import Evolution, ScoredImage, ThreadEvolution
 
 EDGES = np.arange(-100, 301, 10.0)
 NAMES = ("texture", "object", "third", "fourth")
@@ -71,7 +71,7 @@ def evolution(
                 best_score=values.mean + 12,
                 film=film,
                 best=tuple(
-                    Picture(
+                    ScoredImage(
                         patch(rng, size, g / generations, k, coloured=k == 0),
                         score=float(values.mean[g] + 12),
                     )
@@ -85,13 +85,13 @@ def evolution(
                 else (),
                 no_means="" if means else "the weights are not on this machine",
                 top=tuple(
-                    Picture(
+                    ScoredImage(
                         patch(rng, size, 0.95, k + 0.1 * i, coloured=k == 0), score=float(s)
                     )
                     for i, s in enumerate(top)
                 ),
                 best_references=tuple(
-                    Picture(
+                    ScoredImage(
                         patch(rng, size, 0.5, i, coloured=True),
                         label=f"grating {i}",
                         score=float(22 - i),

@@ -9,7 +9,7 @@ import pytest
 
 from evolver.errors import RecordingError, WeightsError
 from evolver.recording import read
-from evolver.report.evolution import fitness_of, load, unit_label
+from evolver.report.evolution import fitness_of, read_evolution, unit_label
 from tests.report import sessions
 from tests.report.sessions import FITNESS, mean, sem
 
@@ -23,7 +23,7 @@ def two(tmp_path_factory):
     folder = tmp_path_factory.mktemp("two")
     truth = sessions.write(folder, repeats=2, fitnesses=[BASELINE, WEIGHTED], image_size=8)
     with read(truth.path) as recording:
-        yield truth, load(recording, render=grey)
+        yield truth, read_evolution(recording, render=grey)
 
 
 def grey(name, codes):
@@ -111,7 +111,7 @@ def test_the_film_shows_the_best_image_and_the_mean_codes(two):
 def test_a_film_of_a_long_session_has_twelve_frames_and_the_last(tmp_path):
     truth = sessions.write(tmp_path, generations=20, popsizes=(3,), references=1, image_size=8)
     with read(truth.path) as recording:
-        thread = load(recording).threads[0]
+        thread = read_evolution(recording).threads[0]
     assert len(thread.film) == len(thread.best) == 12
     assert thread.film[-1] == thread.scores.filled[-1]
     assert thread.means == ()
@@ -125,7 +125,7 @@ def test_a_generator_that_cannot_be_loaded_is_said_and_hides_nothing_else(tmp_pa
         raise WeightsError(f"the weights of {name} are another file")
 
     with read(truth.path) as recording:
-        evolution = load(recording, render=refuse)
+        evolution = read_evolution(recording, render=refuse)
     assert [t.no_means for t in evolution.threads] == [
         "the weights of texture are another file",
         "the weights of object are another file",
@@ -136,7 +136,7 @@ def test_a_generator_that_cannot_be_loaded_is_said_and_hides_nothing_else(tmp_pa
 def test_an_interrupted_session_ends_with_its_last_scored_generation(tmp_path):
     truth = sessions.write(tmp_path, interrupted=True, abort=0.0, image_size=8)
     with read(truth.path) as recording:
-        thread = load(recording).threads[0]
+        thread = read_evolution(recording).threads[0]
     assert thread.last == 4
     assert thread.film[-1] == 4
     assert np.isnan(thread.scores.mean[5])
@@ -148,7 +148,7 @@ def test_an_interrupted_session_ends_with_its_last_scored_generation(tmp_path):
 def test_counts_give_psths_in_the_rigs_own_bins(tmp_path):
     truth = sessions.write(tmp_path, form="counts", generations=3, units=5, image_size=8)
     with read(truth.path) as recording:
-        evolution = load(recording)
+        evolution = read_evolution(recording)
     edges = evolution.edges_ms
     np.testing.assert_allclose(edges, sessions.EDGES)
     mine = [s for s in truth.showings if s.ok and s.thread == 0 and s.block == 2]
@@ -160,7 +160,7 @@ def test_counts_give_psths_in_the_rigs_own_bins(tmp_path):
 def test_rates_have_no_psth(tmp_path):
     truth = sessions.write(tmp_path, form="rates", generations=2, image_size=8)
     with read(truth.path) as recording:
-        evolution = load(recording)
+        evolution = read_evolution(recording)
     assert all(t.psth is None and t.reference_psth is None for t in evolution.threads)
     assert all(np.isfinite(t.scores.mean).all() for t in evolution.threads)
 
@@ -189,4 +189,4 @@ def test_a_fitness_that_cannot_be_read_is_named(tmp_path, fitness, words):
         tmp_path, generations=0, popsizes=(2,), fitnesses=[json.loads(json.dumps(recorded))]
     )
     with read(truth.path) as recording, pytest.raises(RecordingError, match=words):
-        load(recording)
+        read_evolution(recording)

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from evolver.colours import thread_colour
 from evolver.report import figures, pictures
-from evolver.report.style import DPI, save, spread, thread_colour
+from evolver.report.style import DPI, save, spread
 from tests.report.synthetic import evolution
 
 DRAW = {

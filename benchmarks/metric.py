@@ -3,7 +3,7 @@
 Question
     (1) How much CPU time does Lanczos take for the k leading directions of mini-texture's
     metric, as a ratio to forming all of it, and how far are its eigenvalues off? (2) Does
-    Hessian-aware CMA-ES, with the metric of `evolver geometry compute`, find images that drive
+    Hessian-aware CMA-ES, with the metric of `evolver metric compute`, find images that drive
     units harder than Cholesky CMA-ES does?
 Method
     (1) One point, pixel distance; the dense route makes its 256 products some at a time, which
@@ -22,7 +22,7 @@ Cost
 Outputs
     A Markdown section on standard output; runs.jsonl and the metrics in --out.
 
-Run by ``python -m benchmarks.geometry``.
+Run by ``python -m benchmarks.metric``.
 """
 
 from __future__ import annotations
@@ -33,24 +33,25 @@ import os
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"
 
-import argparse
 import hashlib
 import platform
 from datetime import UTC, datetime
 from pathlib import Path
 from time import process_time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
+import typer
 from rich.console import Console
 
 from benchmarks.optimizers import campaign, plan
-from benchmarks.optimizers.contestants import BASELINE, Contestant, find
+from benchmarks.optimizers.contestants import BASELINE, Contestant, find_contestants
 from benchmarks.optimizers.statistics import Interval, tabulate
 from benchmarks.optimizers.store import Store
-from benchmarks.optimizers.worlds import HELD_APART, MINI, TRAINING, draw_units
+from benchmarks.optimizers.worlds import MINI, UnitSet, draw_units
 from evolver import generators, metric
-from evolver.cli.metric import draw, matching_sigma
+from evolver.analysis.spectra import matching_sigma
+from evolver.cli.metric import draw_points
 from evolver.metric import products
 from evolver.metric.average import average
 from scorers import distances
@@ -58,7 +59,7 @@ from scorers import distances
 if TYPE_CHECKING:
     from evolver.types import Matrix, Vector
 
-OUT = Path(__file__).parent / "out" / "geometry"
+OUT = Path(__file__).parent / "out" / "metric"
 _ROUNDS, _POINTS, _GENERATIONS = 3, 10, 40
 _SETTINGS = (  # distance, directions, exponent
     ("mse", 256, 0.2),
@@ -72,7 +73,7 @@ _STEP = 3.0  # Cholesky's sigma
 def cost() -> None:
     """Print the table of question (1)."""
     generator = generators.load("mini-texture")
-    code = draw(generator, 1, seed=0, norm=None)[0]
+    code = draw_points(generator, 1, seed=0, norm=None)[0]
     print("| k | Lanczos, CPU s | dense, CPU s | ratio | largest relative error of a value |")
     print("|---|---|---|---|---|")
     for k in (8, 16, 32, 64):
@@ -93,8 +94,8 @@ def cost() -> None:
 def contestants(out: Path) -> tuple[Contestant, ...]:
     """Compute the metrics, or take them as they are on the disk; return who is compared."""
     generator = generators.load("mini-texture")
-    codes = draw(generator, _POINTS, seed=0, norm=None)
-    found: list[Contestant] = []
+    codes = draw_points(generator, _POINTS, seed=0, norm=None)
+    entered: list[Contestant] = []
     for name, k, exponent in _SETTINGS:
         whole = average(
             generator,
@@ -105,12 +106,12 @@ def contestants(out: Path) -> tuple[Contestant, ...]:
             seed=0,
         )
         path = out / f"{name.replace(':', '-')}.npz"
-        metric.write(whole, path)
+        metric.write_metric(whole, path)
         # Runs are kept by their options: the name changes when the metric does.
         digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
         path = path.replace(out / f"{path.stem}-{digest}.npz")
-        kept = metric.read(path, leading=k)
-        sigma = matching_sigma(kept, step=_STEP, exponent=exponent)
+        kept = metric.read_metric(path, leading=k)
+        sigma = matching_sigma(kept.eigenvalues, d=kept.d, step=_STEP, exponent=exponent)
         options = {
             "basis": str(path),
             "cutoff": k,
@@ -118,27 +119,28 @@ def contestants(out: Path) -> tuple[Contestant, ...]:
             "sigma": float(f"{sigma:.4g}"),
         }
         label = f"{name}, k = {k}, p = {exponent:g}"
-        found.append(Contestant(label, "hessian", tuple(options.items())))
-    return (*find([BASELINE]), *found)
+        entered.append(Contestant(label, "hessian", tuple(options.items())))
+    return (*find_contestants([BASELINE]), *entered)
 
 
-def search(options: argparse.Namespace) -> None:
+def search(out: Path, unit_set: str, *, generations: int, workers: int | None) -> None:
     """Print the table of question (2)."""
+    workers = workers or os.cpu_count() or 1
     console = Console(stderr=True)
-    options.out.mkdir(parents=True, exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
     chosen = plan.Plan(
-        preset="geometry",
+        preset="metric",
         worlds=(MINI,),
-        unit_set=options.units,
-        units=tuple(draw_units(options.units, 1)),
-        contestants=contestants(options.out),
+        unit_set=unit_set,
+        units=tuple(draw_units(unit_set, 1)),
+        contestants=contestants(out),
         noises=("0", "0.2"),
         seeds=1,
-        generations=3 if options.quick else _GENERATIONS,
+        generations=generations,
     )
     due = plan.spell_out(chosen)
-    store = Store(options.out / "runs.jsonl")
-    outcomes = campaign.run(due, store, device="cpu", workers=options.workers, console=console)
+    store = Store(out / "runs.jsonl")
+    outcomes = campaign.run_plan(due, store, device="cpu", workers=workers, console=console)
     for outcome in outcomes:
         if outcome.failed:
             console.print(f"{outcome.spec.optimizer}: {outcome.failed}", markup=False)
@@ -155,32 +157,34 @@ def search(options: argparse.Namespace) -> None:
                 if (o.spec.optimizer, o.spec.noise) == (label, noise)
             ]
             print(
-                f"| {noise} | {label} | {_said(best[label])} | {_said(matched[label])} | "
+                f"| {noise} | {label} | {_ratio(best[label])} | {_ratio(matched[label])} | "
                 f"{np.mean(norms):.0f} |"
             )
 
 
-def _said(ratio: Interval) -> str:
+def _ratio(ratio: Interval) -> str:
     return f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
 
 
-def main() -> None:
-    """Measure, and print the section."""
-    parser = argparse.ArgumentParser(description="What a generator's metric costs and gains.")
-    parser.add_argument(
-        "--quick", action="store_true", help="a few generations; proves nothing"
-    )
-    parser.add_argument("--units", choices=(TRAINING, HELD_APART), default=HELD_APART)
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
-    parser.add_argument("--out", type=Path, default=OUT, help="folder of runs and metrics")
-    options = parser.parse_args()
+def main(
+    *,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="a few generations; proves nothing")
+    ] = False,
+    units: Annotated[UnitSet, typer.Option(help="set of units")] = "held-apart",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="processes; one a core by default")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="folder of runs and metrics")] = OUT,
+) -> None:
+    """Measure what a generator's metric costs and gains, and print the section."""
     print("## The metric of a generator: Lanczos beside all of it, and a search along it\n")
-    print(f"`python -m benchmarks.geometry`, {datetime.now(UTC):%Y-%m-%d},")
+    print(f"`python -m benchmarks.metric`, {datetime.now(UTC):%Y-%m-%d},")
     print(f"{platform.machine()}, one core a process; mini-texture, 256 dimensions.\n")
     cost()
-    print(f"\nUnits: {options.units}.\n")
-    search(options)
+    print(f"\nUnits: {units}.\n")
+    search(out, units, generations=3 if quick else _GENERATIONS, workers=workers)
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -9,11 +9,13 @@ import pytest
 
 from evolver.errors import ConfigError, DataError
 from evolver.optimizers import load, state_from_dict, state_to_dict
-from evolver.optimizers._engines import (  # noqa: PLC2701  tested where they are written
+from evolver.optimizers.libraries.cmaes import Cmaes
+from evolver.optimizers.libraries.engine import (
     complete,
     ranked_losses,
 )
-from evolver.optimizers.adapters import Cmaes, Nevergrad, PyCMA
+from evolver.optimizers.libraries.nevergrad import Nevergrad
+from evolver.optimizers.libraries.pycma import PyCMA
 from tests.optimizers.conformance import OptimizerConformance, hill
 
 
