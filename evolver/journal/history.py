@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 from evolver.errors import RecordingError
 from evolver.journal.reader import JournalIndex, segment_paths
 from evolver.journal.records import (
-    Array,
     Committed,
     CommittedThread,
     ImagePixels,
+    PackedArray,
     Proposed,
     ProposedThread,
     Result,
     Resumed,
-    RigJoined,
+    RigRecord,
     RunEnd,
     RunStart,
     Sent,
@@ -40,8 +40,8 @@ class LastGeneration:
 
     block: int
     generation: int
-    codes: Array  # (n, d) float64
-    optimizer_state: dict[str, Array | int | float]  # before ask
+    codes: PackedArray  # (n, d) float64
+    optimizer_state: dict[str, PackedArray | int | float]  # before ask
     rng_state: str  # JSON, before ask
     committed: CommittedThread | None  # what the optimizer was told; None: nothing yet
 
@@ -72,7 +72,7 @@ class History:
 
     run_start: RunStart
     index: JournalIndex
-    rig: RigJoined | None = None  # the last one
+    rig: RigRecord | None = None  # the last one
     threads: list[LastGeneration | None] = field(default_factory=list["LastGeneration | None"])
     unfinished: list[Unfinished] = field(default_factory=list[Unfinished])
     next_block: int = 0
@@ -176,7 +176,7 @@ def _history(index: JournalIndex) -> History | None:
                     told[thread.thread, thread.generation] = thread
             case ImagePixels():
                 history.images[record.sha256] = sequence
-            case RigJoined():
+            case RigRecord():
                 history.rig = record
             case Resumed():
                 history.resumed += 1

@@ -28,7 +28,7 @@ from evolver.journal.records import (
     Proposed,
     Result,
     Resumed,
-    RigJoined,
+    RigRecord,
     RunEnd,
     RunStart,
     Sent,
@@ -89,7 +89,7 @@ class Generation:
 class Rig:
     """A rig that joined, and the rows of the session's unit table that are its units."""
 
-    joined: RigJoined | None
+    joined: RigRecord | None
     units: list[int]
 
 
@@ -211,7 +211,7 @@ def _complaints(index: JournalIndex) -> list[str]:
 
 def _take(found: Survey, sequence: int, record: object) -> None:
     match record:
-        case RigJoined():
+        case RigRecord():
             found.rigs.append(Rig(record, _unit_rows(found.units, record.units)))
         case ImagePixels():
             found.images.setdefault(record.sha256, Image(len(found.images))).sequence = sequence

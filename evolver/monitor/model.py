@@ -27,7 +27,7 @@ from evolver.journal.records import (
     Proposed,
     Result,
     Resumed,
-    RigJoined,
+    RigRecord,
     RunEnd,
     RunStart,
 )
@@ -155,7 +155,7 @@ class SessionModel:
         match record:
             case RunStart():
                 self._take_start(record)
-            case RigJoined():
+            case RigRecord():
                 self.unit_labels = tuple(u.label or f"ch {u.channel}" for u in record.units)
             case ImagePixels():
                 pixels = record.pixels.numpy()

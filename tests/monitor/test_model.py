@@ -90,17 +90,19 @@ def test_six_hours_fit():
     )  # fmt: skip
     units = tuple(r.UnitInfo(i, 0, "IT", f"u{i}") for i in range(64))
     spikes = {
-        "units": r.Array.of(rng.integers(0, 64, 200).astype("<u4")),
-        "times_ms": r.Array.of(rng.uniform(-100, 300, 200).astype("<f4")),
+        "units": r.PackedArray.of(rng.integers(0, 64, 200).astype("<u4")),
+        "times_ms": r.PackedArray.of(rng.uniform(-100, 300, 200).astype("<f4")),
     }
     budget = r.TimeBudget(0, 0.1, 0, 0, 1, 0, 0, 0, 1, 0)
-    pixels = r.Array.of(np.zeros((64, 64, 3), np.uint8))
+    pixels = r.PackedArray.of(np.zeros((64, 64, 3), np.uint8))
 
     def block(number):
         digests = tuple(f"{number:032}{i:032}" for i in range(30))
         yield from (r.ImagePixels(d, pixels) for d in digests)
         first = number * 60
-        thread = r.ProposedThread(0, number, r.Array.of(np.zeros((30, 8))), digests, {}, "{}")
+        thread = r.ProposedThread(
+            0, number, r.PackedArray.of(np.zeros((30, 8))), digests, {}, "{}"
+        )
         plan = tuple(
             r.PlannedPresentation(first + i, 0, i % 30, i // 30, 100.0, 100.0)
             for i in range(60)
@@ -121,12 +123,12 @@ def test_six_hours_fit():
                 "spikes",
                 spikes,
             )
-        scores = r.Array.of(rng.normal(size=30))
+        scores = r.PackedArray.of(rng.normal(size=30))
         told = r.CommittedThread(0, number, scores, scores)
-        yield r.Committed(number, number, (told,), (r.Array.of(np.zeros(0)),), budget)
+        yield r.Committed(number, number, (told,), (r.PackedArray.of(np.zeros(0)),), budget)
 
     model = SessionModel()
-    model.feed([start, r.RigJoined(0, "rig", "", units, "{}")])
+    model.feed([start, r.RigRecord(0, "rig", "", units, "{}")])
     tracemalloc.start()
     used = []
     for number in range(1000):
