@@ -201,7 +201,7 @@ class CommittedThread(Struct, frozen=True, forbid_unknown_fields=True):
 
     thread: int
     generation: int
-    scores: PackedArray  # (n,) float64; NaN where no valid presentation came and the image was dropped
+    scores: PackedArray  # (n,) float64; NaN where no valid presentation came: image dropped
     sem: PackedArray  # (n,) float64 over repeats; NaN for a single one
 
 
