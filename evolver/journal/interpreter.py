@@ -160,7 +160,7 @@ class Interpreter:
         self.end: RunEnd | None = None
         self._planned = _NumberSet()
         self._answered: dict[int, _NumberSet] = {}  # attempt -> presentations
-        self._generations: set[tuple[int, int]] = set()  # thread, generation
+        self._generations: dict[int, _NumberSet] = {}  # thread -> those that were proposed
         self._last_block: dict[int, int] = {}  # thread -> block of its last generation
 
     def take(self, sequence: int, record: AnyRecord) -> Reading:
@@ -205,13 +205,12 @@ class Interpreter:
         self._check_proposed(record)
         warnings: list[str] = []
         for part in record.threads:
-            key = part.thread, part.generation
-            if key in self._generations:
+            generations = self._generations.setdefault(part.thread, _NumberSet())
+            if not generations.add(part.generation):
                 warnings.append(
                     f"generation {part.generation} of thread {part.thread} was proposed again "
                     f"in block {record.block}; the later one is kept"
                 )
-            self._generations.add(key)
             # What came before was learnt from, or this one could not have been asked for.
             self.open_blocks.pop(self._last_block.get(part.thread, -1), None)
             self._last_block[part.thread] = record.block

@@ -12,7 +12,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from bokeh.models import ColumnDataSource, HoverTool, LinearColorMapper, Range1d
+from bokeh.models import (
+    BasicTicker,
+    ColumnDataSource,
+    HoverTool,
+    LinearColorMapper,
+    Range1d,
+)
 from bokeh.palettes import Magma256
 from bokeh.plotting import figure
 from numpy.typing import NDArray
@@ -41,6 +47,7 @@ class ScoreFigure:
         self._references = self._line("references", REFERENCE_BOTH, 0.2, 2)
         self.figure.legend.location = "top_left"
         self.figure.legend.background_fill_alpha = 0.6
+        self.figure.xaxis.ticker = BasicTicker(min_interval=1)
         self._cursor = ColumnDataSource({"x": [0, 0], "y": [0, 0]})
         self.figure.line(
             "x", "y", source=self._cursor, color=REFERENCE_BOTH, line_dash="dotted"
@@ -78,6 +85,7 @@ class ScoreFigure:
             np.array([sems[0] for _, _, sems in model.references]),
             (low, high),
         )
+        self.figure.legend.items[-1].visible = bool(model.references)
         self._span = (min(low), max(high) * 1.05)
         self.figure.y_range.start, self.figure.y_range.end = self._span
 
@@ -154,6 +162,7 @@ class PsthFigure:
 
     def draw(self, model: SessionModel, number: int, unit: int) -> None:
         """Draw one unit's PSTHs up to a generation."""
+        self.figure.visible = model.responses.has_psth
         centres = (model.edges_ms[:-1] + model.edges_ms[1:]) / 2
         for data, at in ((self._now, number), (self._first, 0)):
             for source, view in zip(data, model.threads, strict=True):
@@ -181,6 +190,7 @@ class RasterFigure:
 
     def draw(self, model: SessionModel, unit: int) -> None:
         """Draw one unit's spikes."""
+        self.figure.visible = model.responses.has_raster
         times, places = [np.zeros(0)], [np.zeros(0)]
         for place, (units, times_ms) in enumerate(model.responses.raster):
             own = times_ms[units == unit]
@@ -208,6 +218,7 @@ class UnitsFigure:
 
     def draw(self, model: SessionModel, view: ThreadView, generation: GenerationView) -> None:
         """Draw a generation's PSTHs."""
+        self.figure.visible = model.responses.has_psth
         edges, rates = model.edges_ms, model.all_units(generation)
         self._mapper.high = max(1.0, float(rates.max(initial=0)))
         self.figure.title.text = f"all units, {view.name}, generation {generation.number}"
@@ -245,6 +256,7 @@ class BudgetFigure:
             line_width=2,
             legend_label="rendering, meanwhile",
         )
+        self.figure.xaxis.ticker = BasicTicker(min_interval=1)
         _small_legend(self.figure, "bottom_left")
         self.figure.legend.orientation = "horizontal"
 

@@ -43,8 +43,8 @@ from evolver.monitor.psth import Counts, ResponseSums
 _EVENTS = 200
 _BUDGETS = 400
 _PACE = 60
-_GENERATIONS_IN_FULL, _LATEST_IN_FULL = 240, 60
-_LATEST_PICTURES, _EARLIER_PICTURES = 8, 4
+_GENERATIONS_IN_FULL, _LATEST_IN_FULL = 160, 60
+_PICTURES = 8
 
 
 @dataclass(slots=True, eq=False)
@@ -69,9 +69,7 @@ class ThreadView:
     """One thread."""
 
     name: str
-    optimizer: str
-    generator: str
-    units: tuple[int, ...] = ()
+    units: tuple[int, ...] = ()  # that its fitness watches
     generations: dict[int, GenerationView] = field(default_factory=dict[int, GenerationView])
 
     @property
@@ -251,11 +249,8 @@ class SessionModel:
         generation.scored = True
         order = np.argsort(np.where(np.isfinite(scores), -scores, np.inf), kind="stable")
         rows = [int(row) for row in order if row < len(generation.digests)]
-        best = tuple(generation.digests[row] for row in rows[:_LATEST_PICTURES])
+        best = tuple(generation.digests[row] for row in rows[:_PICTURES])
         self._keep_best(generation, best)
-        earlier = view.generations.get(generation.number - 1)
-        if earlier is not None:
-            self._keep_best(earlier, earlier.best_digests[:_EARLIER_PICTURES])
         self._thin(view)
 
     def _keep_best(self, generation: GenerationView, digests: tuple[str, ...]) -> None:
@@ -366,7 +361,7 @@ def _thread_view(info: ThreadInfo) -> ThreadView:
         units = msgspec.json.decode(info.fitness, type=_WatchedUnits).units
     except msgspec.MsgspecError:
         units = ()
-    return ThreadView(info.name, info.optimizer, info.generator, units)
+    return ThreadView(info.name, units)
 
 
 def _mean_sem(values: NDArray[np.float64]) -> tuple[float, float]:

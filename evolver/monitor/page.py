@@ -26,6 +26,7 @@ from evolver.colours import (
     QUIET,
     RED,
     REFERENCE_BOTH,
+    css_variables,
     thread_colour,
 )
 from evolver.monitor.figures import (
@@ -43,13 +44,19 @@ from evolver.monitor.psth import UNITS_IN_FULL
 _REFRESH_MS = 200
 _PLAY_MS = 400
 _EVENTS = 60
+# Custom properties of the page reach into the controls.
+_CONTROLS = """
+.bk-btn, .bk-btn:hover, .bk-input {
+  background-color: var(--paper); color: var(--ink); border-color: var(--quiet); }
+.bk-btn.bk-active { background-color: var(--grid); color: var(--ink); }
+"""
 
 TEMPLATE = f"""
 {{% block preamble %}}
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <style>
-  html {{ --paper: {LIVE_LIGHT["paper"]}; --ink: {LIVE_LIGHT["ink"]}; }}
-  html[data-theme="dark"] {{ --paper: {LIVE_DARK["paper"]}; --ink: {LIVE_DARK["ink"]}; }}
+  html {{ {css_variables(LIVE_LIGHT)} }}
+  html[data-theme="dark"] {{ {css_variables(LIVE_DARK)} }}
   body {{ background: var(--paper); color: var(--ink); margin: 0; padding: 12px 18px;
          box-sizing: border-box;
          font-family: system-ui, "Segoe UI", "DejaVu Sans", sans-serif; }}
@@ -101,6 +108,8 @@ class Page:
         self._wire()
         doc.title = "evolver"
         doc.template = TEMPLATE  # pyright: ignore[reportAttributeAccessIssue]  a text will do
+        for control in (self._follow, self._play, self._unit, self._theme):
+            control.stylesheets = [_CONTROLS]
         tools = row(self._follow, self._slider, self._play, self._unit, self._theme)
         doc.add_root(
             column(self._header, tools, self._notes, self._body, sizing_mode="stretch_width")
@@ -282,7 +291,8 @@ def header_html(model: SessionModel, colours: Mapping[str, str], *, trouble: boo
     """Return the head of the page."""
     ink, quiet = colours["ink"], colours["quiet"]
     state, colour = _state(model, trouble=trouble)
-    big = [(f"{model.done}<small> / {model.generations}</small>", "generation", ink)]
+    total = f"<small> / {model.generations}</small>" if model.generations else ""
+    big = [(f"{model.done}{total}", "generation", ink)]
     for k, view in enumerate(model.threads):
         scored = view.scored
         text = f"{scored[-1].mean:.1f}" if scored else "…"
@@ -311,7 +321,7 @@ def header_html(model: SessionModel, colours: Mapping[str, str], *, trouble: boo
         f'<span class="state" style="color:{colour};margin-left:12px">'
         f"{html.escape(state)}</span></div>"
         f'<div style="display:flex;flex-wrap:wrap;align-items:flex-end">{cells}'
-        f'<div style="font-size:14px;color:{quiet};line-height:1.5;max-width:340px">'
+        f'<div style="font-size:14px;color:{quiet};line-height:1.5;max-width:520px">'
         f"{' · '.join(fact for fact in facts if fact)}</div></div></div>"
     )
 

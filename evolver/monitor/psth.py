@@ -92,6 +92,16 @@ class ResponseSums:
             units = arrays["units"].astype(np.intp)
             self.raster.append((rows[units], arrays["times_ms"]))
 
+    @property
+    def has_psth(self) -> bool:
+        """Whether there is a PSTH, or may be one."""
+        return bool(self._binned) or not self._rates + self._unbinned
+
+    @property
+    def has_raster(self) -> bool:
+        """Whether there is a raster, or may be one."""
+        return bool(self._spikes) or not self._rates + self._counts
+
     def notes(self, n_units: int) -> list[str]:
         """Return what the figures do not show, and why, a sentence each; as a rule none."""
         lines: list[str] = []

@@ -187,7 +187,7 @@ def same(live, played):
     assert live.notes == played.notes
     assert len(live.threads) == len(played.threads)
     for x, y in zip(live.threads, played.threads, strict=True):
-        assert (x.name, x.optimizer, x.units) == (y.name, y.optimizer, y.units)
+        assert (x.name, x.units) == (y.name, y.units)
         assert list(x.generations) == list(y.generations)
         for g, h in zip(x.generations.values(), y.generations.values(), strict=True):
             np.testing.assert_equal(
