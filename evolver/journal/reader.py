@@ -46,7 +46,7 @@ class JournalSummary:
     conflicts: tuple[int, ...]  # sequences that two different records claim
 
     def describe(self) -> str:
-        """Say it in a few lines, for people."""
+        """Return what a person should know of it, in a few lines."""
         lines = [f"{self.records} records in {self.segments} segments of {self.folder}"]
         if self.duplicates:
             lines.append(f"{self.duplicates} records stand twice, written again after a fault")
@@ -123,11 +123,23 @@ class JournalIndex:
             raise RecordingError(f"cannot read {self._paths[number]}: {exc}") from exc
 
     def record(self, sequence: int) -> AnyRecord:
-        """Return one record; raise `RecordingError` if its bytes changed since the scan."""
+        """Return one record.
+
+        Raises
+        ------
+        RecordingError
+            Its bytes changed since the scan, or it is of a later version.
+        """
         return self.decode(self.frame(sequence), sequence)
 
     def decode(self, frame: bytes, sequence: int) -> AnyRecord:
-        """Return the record in the bytes that `frame` gave."""
+        """Return the record in the bytes that `frame` gave.
+
+        Raises
+        ------
+        RecordingError
+            As `record`.
+        """
         parts = frames.unpack_frame(frame)
         if parts is None:
             number, _ = self._places[sequence]

@@ -1,6 +1,6 @@
 """A recorder in a process of its own, as the engine sees it.
 
-The recorder's process (`process.py`) owns the journal and outlives the engine: what was handed
+The recorder's process (`recorder_process.py`) owns the journal and outlives the engine: what was handed
 over is written and synced, whatever happens to the engine. The engine keeps everything until it
 is acknowledged as durable and hands it over again to a recorder that was restarted; numbers see
 to it that each record is taken once, and a checksum that the numbers speak of the same records.
@@ -174,7 +174,13 @@ class RemoteRecorder:
             return spent
 
     def status(self) -> RecorderStatus:
-        """Ask the recorder how it is doing; raise `RecordingError` if it does not answer."""
+        """Ask the recorder how it is doing.
+
+        Raises
+        ------
+        RecordingError
+            It does not answer.
+        """
         return recorder_status(self._address)
 
     def close(self) -> None:

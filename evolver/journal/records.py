@@ -40,7 +40,13 @@ class PackedArray(Struct, frozen=True, array_like=True):
 
     @classmethod
     def of(cls, array: NDArray[np.generic]) -> PackedArray:
-        """Wrap `array`; raise `RecordingError` for a dtype that is not in `DTYPES`."""
+        """Wrap an array.
+
+        Raises
+        ------
+        RecordingError
+            Its dtype is not in `DTYPES`.
+        """
         little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
         if little.dtype.str not in DTYPES:
             raise RecordingError(
@@ -49,7 +55,13 @@ class PackedArray(Struct, frozen=True, array_like=True):
         return cls(little.dtype.str, array.shape, little.tobytes())
 
     def numpy(self) -> NDArray[np.generic]:
-        """Return the array, read-only; raise `RecordingError` where bytes and shape differ."""
+        """Return the array, read-only.
+
+        Raises
+        ------
+        RecordingError
+            The dtype is not in `DTYPES`, or bytes and shape do not fit.
+        """
         if self.dtype not in DTYPES:
             raise RecordingError(
                 f"a record's array must have one of the dtypes {DTYPES}; got {self.dtype!r}"
@@ -291,9 +303,14 @@ def encode_record(record: AnyRecord) -> bytes:
 
 
 def decode_record(data: bytes) -> AnyRecord:
-    """Return the record in `data`; raise `RecordingError` saying what is wrong with it.
+    """Return the record in `data`.
 
     Parsed by msgpack with limits, then typed by msgspec: unknown kinds and fields are refused.
+
+    Raises
+    ------
+    RecordingError
+        It is no record of this version; the text says what is wrong with it.
     """
     try:
         return msgspec.convert(

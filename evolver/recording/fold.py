@@ -118,10 +118,14 @@ def fold(
         ) from exc
     finally:
         temporary.unlink(missing_ok=True)
+    return _report(out_path, content, index.summary, spikes)
+
+
+def _report(path: Path, content: Survey, summary: JournalSummary, spikes: int) -> FoldReport:
     rows = content.rows
     return FoldReport(
-        path=out_path,
-        journal=index.summary,
+        path=path,
+        journal=summary,
         presentations=len(rows),
         shown=len(content.results),
         missing=len(rows) - len(content.results),
