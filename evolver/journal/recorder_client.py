@@ -1,9 +1,10 @@
 """A recorder in a process of its own, as the engine sees it.
 
-The recorder's process (`recorder_process.py`) owns the journal and outlives the engine: what was handed
-over is written and synced, whatever happens to the engine. The engine keeps everything until it
-is acknowledged as durable and hands it over again to a recorder that was restarted; numbers see
-to it that each record is taken once, and a checksum that the numbers speak of the same records.
+The recorder's process (`recorder_process.py`) owns the journal and outlives the engine: what
+was handed over is written and synced, whatever happens to the engine. The engine keeps
+everything until it is acknowledged as durable and hands it over again to a recorder that was
+restarted; numbers see to it that each record is taken once, and a checksum that the numbers
+speak of the same records.
 """
 
 from __future__ import annotations

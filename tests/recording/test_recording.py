@@ -578,6 +578,28 @@ def test_a_journal_of_version_1_can_still_be_folded(tmp_path):
         assert new.attrs["journal_sha256"] == old.attrs["journal_sha256"]
 
 
+def test_the_golden_journal_folds_to_the_golden_recording(tmp_path):
+    """Every dataset and attribute of the old file, as it was; later versions may add some."""
+    fold(GOLDEN / "journal-v1", tmp_path / "recording.h5")
+    compared = []
+    with (
+        h5py.File(tmp_path / "recording.h5") as new,
+        h5py.File(GOLDEN / "recording-v1.h5") as old,
+    ):
+
+        def compare(name, part):
+            if isinstance(part, h5py.Dataset):
+                np.testing.assert_array_equal(new[name][()], part[()], err_msg=name)
+                compared.append(name)
+            for key in part.attrs.keys() - {"columns", "meaning"}:
+                np.testing.assert_array_equal(new[name].attrs[key], part.attrs[key])
+
+        old.visititems(compare)
+        for key in old.attrs.keys() - {"software"}:
+            assert np.array_equal(new.attrs[key], old.attrs[key]), key
+    assert len(compared) > 80
+
+
 def test_the_format_text_tells_the_truth():
     text = (GOLDEN.parents[1] / "docs" / "FILE_FORMAT.md").read_text()
     shown = bytes.fromhex(text.split("```hex\n")[1].split("```")[0])
