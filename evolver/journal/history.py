@@ -20,8 +20,8 @@ from evolver.journal.interpreter import (
     BlockPlan,
     Interpreter,
     OpenBlock,
-    Reading,
     ReceivedResult,
+    RecordReading,
     interpret,
 )
 from evolver.journal.reader import JournalIndex, segment_paths
@@ -146,7 +146,7 @@ def _history(index: JournalIndex) -> History | None:
     return history
 
 
-def _take(history: History, reading: Reading) -> None:
+def _take(history: History, reading: RecordReading) -> None:
     match reading.record:
         case Proposed() as proposed:
             if proposed.references:
@@ -180,7 +180,7 @@ class _OpenBlocks:
         self._proposed: dict[int, Proposed] = {}
         self._results: dict[int, list[Result]] = {}
 
-    def take(self, reading: Reading, open_blocks: Mapping[int, OpenBlock]) -> None:
+    def take(self, reading: RecordReading, open_blocks: Mapping[int, OpenBlock]) -> None:
         """Keep what belongs to a block that is open after a reading, and nothing else."""
         if isinstance(reading, BlockPlan):
             self._proposed[reading.block.number] = reading.record

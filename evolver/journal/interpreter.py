@@ -80,7 +80,7 @@ class RigUnits:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Reading:
+class RecordReading:
     """A record, and what it means where it stands."""
 
     sequence: int
@@ -89,7 +89,7 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class BlockPlan(Reading):
+class BlockPlan(RecordReading):
     """A block was proposed."""
 
     record: Proposed
@@ -97,7 +97,7 @@ class BlockPlan(Reading):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ReceivedResult(Reading):
+class ReceivedResult(RecordReading):
     """A presentation was answered.
 
     Attributes
@@ -120,7 +120,7 @@ class ReceivedResult(Reading):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class BlockScores(Reading):
+class BlockScores(RecordReading):
     """A block was committed; `block` is None where its plan is lost."""
 
     record: Committed
@@ -163,7 +163,7 @@ class Interpreter:
         self._generations: dict[int, _NumberSet] = {}  # thread -> those that were proposed
         self._last_block: dict[int, int] = {}  # thread -> block of its last generation
 
-    def take(self, sequence: int, record: AnyRecord) -> Reading:
+    def take(self, sequence: int, record: AnyRecord) -> RecordReading:
         """Take the next record and return what it means.
 
         Raises
@@ -199,7 +199,7 @@ class Interpreter:
                 self.end = record
             case _:
                 pass
-        return Reading(sequence, record)
+        return RecordReading(sequence, record)
 
     def _take_proposed(self, sequence: int, record: Proposed) -> BlockPlan:
         self._check_proposed(record)
@@ -297,7 +297,7 @@ class Interpreter:
 
 def interpret(
     records: Iterable[tuple[int, AnyRecord]], interpreter: Interpreter
-) -> Iterator[Reading]:
+) -> Iterator[RecordReading]:
     """Yield the reading of every (sequence, record).
 
     Raises

@@ -18,8 +18,8 @@ from evolver.errors import RecordingError
 from evolver.journal.interpreter import (
     BlockPlan,
     Interpreter,
-    Reading,
     ReceivedResult,
+    RecordReading,
     RigUnits,
     interpret,
 )
@@ -190,7 +190,7 @@ def _index_warnings(index: JournalIndex) -> list[str]:
     return lines + [f"two different records claim number {n}" for n in summary.conflicts]
 
 
-def _take(content: Survey, reading: Reading) -> None:
+def _take(content: Survey, reading: RecordReading) -> None:
     content.warnings.extend(reading.warnings)
     if isinstance(reading, BlockPlan):
         _take_plan(content, reading)

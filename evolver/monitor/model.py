@@ -24,8 +24,8 @@ from evolver.journal.interpreter import (
     BlockPlan,
     BlockScores,
     Interpreter,
-    Reading,
     ReceivedResult,
+    RecordReading,
 )
 from evolver.journal.records import (
     AnyRecord,
@@ -135,7 +135,7 @@ class SessionModel:
                 self._contradictions += 1
             self.version += 1
 
-    def _take(self, reading: Reading) -> None:
+    def _take(self, reading: RecordReading) -> None:
         if isinstance(reading, BlockPlan):
             self._take_plan(reading)
         elif isinstance(reading, ReceivedResult):
