@@ -271,13 +271,11 @@ class Recording:
             unit, time_ms = self.spikes(row)
             return form, {"units": unit, "times_ms": time_ms}
         if form == "counts":
-            group, at = self._count_places[row]
-            counts = part_of(dataset_at(group, s.C_COUNTS), at)
-            return form, {"counts": counts, "edges_ms": array_at(group, s.C_EDGES_MS)}
+            counts, edges, at = self._count_places[row]
+            return form, {"counts": part_of(counts, at), "edges_ms": edges}
         if form == "rates":
-            group = group_at(self._file, s.RATES)
-            at = int(np.searchsorted(self._rate_rows, row))
-            return form, {"rates": part_of(dataset_at(group, s.R_RATES), at)}
+            rows, rates = self._own_rates
+            return form, {"rates": part_of(rates, int(np.searchsorted(rows, row)))}
         return form, {}
 
     @property
@@ -355,17 +353,20 @@ class Recording:
         return [group_at(group, key) for key in names_in(group)]
 
     @cached_property
-    def _count_places(self) -> dict[int, tuple[h5py.Group, int]]:
-        """Row of `presentations` -> where its counts are."""
-        return {
-            int(row): (group, at)
-            for group in self._count_groups()
-            for at, row in enumerate(array_at(group, s.C_ROWS))
-        }
+    def _count_places(self) -> dict[int, tuple[h5py.Dataset, NDArray[np.float64], int]]:
+        """Row of `presentations` -> its counts' dataset, their bin edges, and the row there."""
+        places: dict[int, tuple[h5py.Dataset, NDArray[np.float64], int]] = {}
+        for group in self._count_groups():
+            counts, edges = dataset_at(group, s.C_COUNTS), array_at(group, s.C_EDGES_MS)
+            for at, row in enumerate(array_at(group, s.C_ROWS)):
+                places[int(row)] = counts, edges, at
+        return places
 
     @cached_property
-    def _rate_rows(self) -> NDArray[np.int64]:
-        return array_at(self._file, s.RATES, s.R_ROWS)
+    def _own_rates(self) -> tuple[NDArray[np.int64], h5py.Dataset]:
+        """Rows of `presentations` that have rates, and the rates."""
+        group = group_at(self._file, s.RATES)
+        return array_at(group, s.R_ROWS), dataset_at(group, s.R_RATES)
 
     @cached_property
     def _spikes(self) -> tuple[h5py.Dataset, h5py.Dataset]:
