@@ -4,7 +4,7 @@ No browser, no clock, no files. A journal that is followed and a recording that 
 feed it alike. Memory is bounded, however long the session: counts are summed as they come,
 pictures are kept of what can still be shown, and spikes of the last few hundred showings. Of
 more than a few hundred generations, older ones are thinned out: their scores stay, pictures and
-counts of every other one go.
+counts of most go.
 """
 
 from __future__ import annotations
@@ -259,12 +259,14 @@ class SessionModel:
         generation.best_digests = digests
 
     def _thin(self, view: ThreadView) -> None:
-        """Keep the first generation, the latest ones, and every other one between in full."""
+        """Keep the first generation, the latest ones, and others evenly between in full."""
         full = [generation for generation in view.scored if generation.in_full]
         if len(full) > _GENERATIONS_IN_FULL:
-            for generation in full[1:-_LATEST_IN_FULL:2]:
-                self._keep_best(generation, ())
-                generation.in_full, generation.counts = False, self.responses.empty()
+            numbers = np.array([generation.number for generation in full[:-_LATEST_IN_FULL]])
+            gaps = numbers[2:] - numbers[:-2]  # that each but the first and last would leave
+            generation = full[1 + int(gaps.argmin())]
+            self._keep_best(generation, ())
+            generation.in_full, generation.counts = False, self.responses.empty()
 
     def _add_references(self, at: float, scores: list[NDArray[np.float64]]) -> None:
         """Take a block's reference scores, one array a thread, shown at generation `at`."""

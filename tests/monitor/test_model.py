@@ -92,7 +92,7 @@ def test_half_a_journal_never_breaks_it(session):
 
 
 def test_six_hours_fit():
-    """1,000 generations, 60,000 presentations, 64 units: memory follows generations."""
+    """1,000 generations, 20,000 presentations, 64 units: memory follows generations."""
     rng = np.random.default_rng(0)
     start = r.RunStart(
         2, "0" * 32, "long", "", 1, "live", "",
@@ -110,16 +110,16 @@ def test_six_hours_fit():
     def block(number):
         digests = tuple(f"{number:032}{i:032}" for i in range(30))
         yield from (r.ImagePixels(d, pixels) for d in digests)
-        first = number * 60
+        first = number * 20
         thread = r.ProposedThread(
             0, number, r.PackedArray.of(np.zeros((30, 8))), digests, {}, "{}"
         )
         plan = tuple(
             r.PlannedPresentation(first + i, 0, i % 30, i // 30, 100.0, 100.0)
-            for i in range(60)
+            for i in range(20)
         )
         yield r.Proposed(number, number, (thread,), (), (), plan)
-        for i in range(60):
+        for i in range(20):
             yield r.Result(
                 number,
                 first + i,
@@ -147,7 +147,7 @@ def test_six_hours_fit():
         if number in {499, 999}:
             used.append(tracemalloc.get_traced_memory()[0])
     tracemalloc.stop()
-    assert model.presentations == 60_000
+    assert model.presentations == 20_000
     view = model.threads[0]
     assert len(view.scored) == 1000
     assert used[1] < 40e6
