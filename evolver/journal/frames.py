@@ -47,7 +47,13 @@ class Scan:
 
 
 def check_payload(payload: bytes | bytearray) -> None:
-    """Raise `RecordingError` if `payload` is too long for a frame."""
+    """Refuse a payload that is too long for a frame.
+
+    Raises
+    ------
+    RecordingError
+        It is.
+    """
     if len(payload) > MAX_PAYLOAD_BYTES:
         raise RecordingError(
             f"a record must have at most {MAX_PAYLOAD_BYTES} bytes; got {len(payload)}. "
@@ -55,14 +61,20 @@ def check_payload(payload: bytes | bytearray) -> None:
         )
 
 
-def pack(sequence: int, payload: bytes | bytearray) -> bytes:
-    """Return the frame of `payload`; raise `RecordingError` if it is too long for one."""
+def pack_frame(sequence: int, payload: bytes | bytearray) -> bytes:
+    """Return the frame of `payload`.
+
+    Raises
+    ------
+    RecordingError
+        It is too long for one.
+    """
     check_payload(payload)
     crc = _crc(len(payload), sequence, payload)
     return _HEADER.pack(MAGIC, len(payload), sequence, crc) + payload
 
 
-def unpack(data: bytes | memoryview, offset: int = 0) -> tuple[Frame, memoryview] | None:
+def unpack_frame(data: bytes | memoryview, offset: int = 0) -> tuple[Frame, memoryview] | None:
     """Return the frame that begins at `offset` and its payload; None if no whole one does."""
     view = memoryview(data)
     if offset + HEADER_BYTES > len(view):
@@ -88,15 +100,15 @@ def scan(data: bytes) -> Scan:
     damage: list[tuple[int, int]] = []
     offset = 0
     while offset < len(data):
-        found = unpack(data, offset)
+        parts = unpack_frame(data, offset)
         at = offset
-        while found is None:
+        while parts is None:
             at = data.find(MAGIC, at + 1)
             if at < 0:
                 rest = data[offset:].rstrip(b"\0")
                 return Scan(tuple(frames), tuple(damage), len(rest))
-            found = unpack(data, at)
-        frame, _ = found
+            parts = unpack_frame(data, at)
+        frame, _ = parts
         if at != offset:
             damage.append((offset, at))
         frames.append(frame)

@@ -15,7 +15,7 @@ from pathlib import Path
 from evolver.errors import RecordingError
 from evolver.journal import frames
 from evolver.journal.frames import Frame
-from evolver.journal.records import AnyRecord, decode
+from evolver.journal.records import AnyRecord, decode_record
 
 SEGMENT_PATTERN = "segment-*.evj"
 
@@ -45,13 +45,8 @@ class JournalSummary:
     missing: tuple[tuple[int, int], ...]  # first and last sequence of each gap
     conflicts: tuple[int, ...]  # sequences that two different records claim
 
-    @property
-    def damaged(self) -> bool:
-        """Whether more than a torn tail is wrong: records are missing or contradict."""
-        return bool(self.missing or self.conflicts)
-
     def describe(self) -> str:
-        """Say it in a few lines, for people."""
+        """Return what a person should know of it, in a few lines."""
         lines = [f"{self.records} records in {self.segments} segments of {self.folder}"]
         if self.duplicates:
             lines.append(f"{self.duplicates} records stand twice, written again after a fault")
@@ -92,10 +87,10 @@ class JournalIndex:
         damage: list[tuple[str, int, int]] = []
         conflicts: set[int] = set()
         for number, path in enumerate(self._paths):
-            found = frames.scan(_read(path))
-            torn += found.torn
-            damage += [(path.name, start, end) for start, end in found.damage]
-            for frame in found.frames:
+            content = frames.scan(_read(path))
+            torn += content.torn
+            damage += [(path.name, start, end) for start, end in content.damage]
+            for frame in content.frames:
                 earlier = self._places.get(frame.sequence)
                 if earlier is not None:
                     duplicates += 1
@@ -128,20 +123,32 @@ class JournalIndex:
             raise RecordingError(f"cannot read {self._paths[number]}: {exc}") from exc
 
     def record(self, sequence: int) -> AnyRecord:
-        """Return one record; raise `RecordingError` if its bytes changed since the scan."""
+        """Return one record.
+
+        Raises
+        ------
+        RecordingError
+            Its bytes changed since the scan, or it is of a later version.
+        """
         return self.decode(self.frame(sequence), sequence)
 
     def decode(self, frame: bytes, sequence: int) -> AnyRecord:
-        """Return the record in the bytes that `frame` gave."""
-        found = frames.unpack(frame)
-        if found is None:
+        """Return the record in the bytes that `frame` gave.
+
+        Raises
+        ------
+        RecordingError
+            As `record`.
+        """
+        parts = frames.unpack_frame(frame)
+        if parts is None:
             number, _ = self._places[sequence]
             raise RecordingError(
                 f"record {sequence} of {self._paths[number]} changed on the disk while it was "
                 "being read; check the disk, then read the journal again"
             )
         try:
-            return decode(bytes(found[1]))
+            return decode_record(bytes(parts[1]))
         except RecordingError as exc:
             raise RecordingError(
                 f"record {sequence} of {self.summary.folder} is whole but is not one this "

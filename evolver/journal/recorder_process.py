@@ -76,7 +76,7 @@ class _Engine:
     process: int | None = None  # file descriptor that is readable once it has ended
     lost_ns: int = 0  # when its connection ended without a goodbye
     durable: int = 0  # records of it; set by the recorder's worker
-    told: int = 0  # of them, those it was told of
+    acknowledged: int = 0  # of them, those it was told of
 
 
 class RecorderProcess:
@@ -113,8 +113,8 @@ class RecorderProcess:
         self._newcomer: tuple[_Link, bytes, int] | None = None  # waits for what was before it
         # What the disk refuses for now, and whom to tell when it is durable.
         self._waiting: deque[tuple[bytes | bytearray, _Engine | None]] = deque()
-        self._said: Exception | None = None  # an error the engine was told of
-        self._busy_s = self._untold_s = 0.0
+        self._reported: Exception | None = None  # an error the engine was told of
+        self._busy_s = self._unreported_s = 0.0
         self._pace = deque([(time.monotonic(), 0)])
         self._ended = False
         self._end_by: float | None = None
@@ -126,11 +126,11 @@ class RecorderProcess:
         self._wake_read, self._wake_write = socket.socketpair()
         self._wake_read.setblocking(False)
         self._wake_write.setblocking(False)
-        self._watched = selectors.DefaultSelector()
-        self._watched.register(self._listener, selectors.EVENT_READ, self._accept)
-        self._watched.register(self._wake_read, selectors.EVENT_READ, self._woken)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
+        self._selector.register(self._wake_read, selectors.EVENT_READ, self._woken)
         if parent is not None:
-            self._watched.register(parent, selectors.EVENT_READ, self._orphaned)
+            self._selector.register(parent, selectors.EVENT_READ, self._orphaned)
 
     def end(self, *_: object) -> None:
         """End after what has come is written; a signal's handler, callable on any thread."""
@@ -152,7 +152,7 @@ class RecorderProcess:
             self._address.unlink(missing_ok=True)
             engine = self._engine
             if engine is not None:
-                self._hear_all(engine)
+                self._receive_all(engine)
                 # One that is connected lives, and goes on with another recorder.
                 if (
                     self._engine is engine
@@ -170,12 +170,12 @@ class RecorderProcess:
     # ------------------------------------------------------------------ turns
 
     def _turn(self, timeout_s: float) -> None:
-        for key, events in self._watched.select(timeout_s):
+        for key, events in self._selector.select(timeout_s):
             if isinstance(key.data, _Link):
                 self._serve(key.data, events)
             else:
                 key.data()
-        self._look()
+        self._report()
         if self._newcomer is not None and not self._waiting and not self._recorder.waiting[0]:
             self._welcome(*self._newcomer)
         if self._end_by is not None:
@@ -186,10 +186,10 @@ class RecorderProcess:
         if events & selectors.EVENT_WRITE:
             link.send()
         if events & selectors.EVENT_READ:
-            self._hear(link)
+            self._receive(link)
         self._watch(link)
 
-    def _say(self, link: _Link, frame: bytes) -> None:
+    def _send(self, link: _Link, frame: bytes) -> None:
         link.outgoing += frame
         link.send()
         self._watch(link)
@@ -199,14 +199,14 @@ class RecorderProcess:
             wanted = selectors.EVENT_READ
             if link.outgoing:
                 wanted |= selectors.EVENT_WRITE
-            self._watched.modify(link.socket, wanted, link)
+            self._selector.modify(link.socket, wanted, link)
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             own, _ = self._listener.accept()
             own.setblocking(False)
             link = _Link(own, wire.Incoming(own), bytearray())
-            self._watched.register(own, selectors.EVENT_READ, link)
+            self._selector.register(own, selectors.EVENT_READ, link)
 
     def _woken(self) -> None:
         with contextlib.suppress(OSError):
@@ -219,61 +219,65 @@ class RecorderProcess:
     def _orphaned(self) -> None:
         if self._parent is not None and not os.read(self._parent, 1):
             logger.error("the supervisor is gone: ending after the engine has")
-            self._watched.unregister(self._parent)
+            self._selector.unregister(self._parent)
             os.close(self._parent)
             self._parent, self._end_by = None, time.monotonic() + _ENGINE_PATIENCE_S
 
-    def _look(self) -> None:
+    def _report(self) -> None:
         """Tell the engine what is durable, and what the disk refuses; keep the pace."""
         spent = self._recorder.take_busy_seconds()
         self._busy_s += spent
-        self._untold_s += spent
+        self._unreported_s += spent
         now = time.monotonic()
         if now - self._pace[-1][0] >= _PACE_EVERY_S:
             self._pace.append((now, self._writer.durable_bytes))
             while now - self._pace[0][0] > _PACE_OVER_S:
                 self._pace.popleft()
         engine = self._engine
-        if engine is not None and engine.link is not None and engine.durable > engine.told:
-            engine.told = engine.durable
-            body = wire.BUSY.pack(self._untold_s)
-            self._untold_s = 0.0
-            self._say(engine.link, wire.pack(wire.DURABLE, engine.told, body))
+        if (
+            engine is not None
+            and engine.link is not None
+            and engine.durable > engine.acknowledged
+        ):
+            engine.acknowledged = engine.durable
+            body = wire.BUSY.pack(self._unreported_s)
+            self._unreported_s = 0.0
+            self._send(engine.link, wire.pack_message(wire.DURABLE, engine.acknowledged, body))
         error = self._recorder.error
         link = self._newcomer[0] if self._newcomer is not None else engine and engine.link
-        if error is not None and self._said is None and link is not None:
-            self._said = error
-            self._say(link, wire.pack(wire.REFUSED, body=str(error).encode()))
+        if error is not None and self._reported is None and link is not None:
+            self._reported = error
+            self._send(link, wire.pack_message(wire.REFUSED, body=str(error).encode()))
 
     # ------------------------------------------------------------------ what comes
 
-    def _hear(self, link: _Link) -> None:
+    def _receive(self, link: _Link) -> None:
         """Take what has come on one connection."""
         try:
             for kind, number, body in link.incoming.frames():
-                self._understand(link, kind, number, body)
+                self._handle(link, kind, number, body)
         except (OSError, struct.error) as exc:
             self._lost(link, exc)
 
-    def _hear_all(self, engine: _Engine) -> None:
+    def _receive_all(self, engine: _Engine) -> None:
         """Take everything that an engine has sent already."""
         while engine.link is not None:
-            with selectors.DefaultSelector() as one:
-                one.register(engine.link.socket, selectors.EVENT_READ)
-                if not one.select(0.0):
+            with selectors.DefaultSelector() as selector:
+                selector.register(engine.link.socket, selectors.EVENT_READ)
+                if not selector.select(0.0):
                     return
-            self._hear(engine.link)
+            self._receive(engine.link)
 
-    def _understand(self, link: _Link, kind: int, number: int, body: bytearray) -> None:
+    def _handle(self, link: _Link, kind: int, number: int, body: bytearray) -> None:
         engine = self._engine
         known = engine is not None and engine.link is link
         if kind == wire.HELLO and len(body) == wire.NAME_BYTES and not known:
-            self._greet(link, bytes(body), number)
+            self._take_hello(link, bytes(body), number)
         elif kind == wire.ASK:
             status = msgspec.msgpack.encode(self._status())
-            self._say(link, wire.pack(wire.STATUS, body=status))
+            self._send(link, wire.pack_message(wire.STATUS, body=status))
         elif kind == wire.RETRY:
-            self._said = None
+            self._reported = None
             self._recorder.retry()
             self._take()
         elif engine is None or not known:
@@ -293,18 +297,18 @@ class RecorderProcess:
         else:
             raise ConnectionAbortedError(f"kind {kind}, number {number} cannot come here")
 
-    def _greet(self, link: _Link, name: bytes, place: int) -> None:
+    def _take_hello(self, link: _Link, name: bytes, place: int) -> None:
         """Let an engine in once all that came before it is durable."""
         engine = self._engine
         if engine is not None:
-            self._hear_all(engine)
+            self._receive_all(engine)
         engine = self._engine  # unless that was a goodbye
         again = engine is not None and engine.name == name
         # A recorder before this one knew it; whether nobody wrote since, its checksum tells.
         known = engine is None and not self._over and place <= self._sequence
         if name in self._over or not (place == wire.NO_PLACE or again or known):
             text = "another engine writes this journal now, or it lost records; this must end"
-            self._say(link, wire.pack(wire.OVER, body=text.encode()))
+            self._send(link, wire.pack_message(wire.OVER, body=text.encode()))
             return
         if engine is not None:
             if engine.link is not None:
@@ -313,7 +317,7 @@ class RecorderProcess:
                 self._note_death(engine)
         if self._newcomer is not None and self._newcomer[0] is not link:
             self._drop(self._newcomer[0])
-        self._newcomer, self._said = (link, name, place), None
+        self._newcomer, self._reported = (link, name, place), None
         self._recorder.flush()
 
     def _welcome(self, link: _Link, name: bytes, place: int) -> None:
@@ -322,28 +326,30 @@ class RecorderProcess:
         if engine is None:
             place = self._sequence if place == wire.NO_PLACE else place
             has = self._sequence - place
-            last = self._writer.found_last if has else b""
+            last = self._writer.last_payload if has else b""
             engine = self._engine = _Engine(
                 name, place, has, last, process=wire.process_of(link.socket)
             )
             if engine.process is not None:
-                self._watched.register(engine.process, selectors.EVENT_READ, self._engine_ended)
+                self._selector.register(
+                    engine.process, selectors.EVENT_READ, self._engine_ended
+                )
         engine.link = link
-        engine.durable = engine.told = engine.has
+        engine.durable = engine.acknowledged = engine.has
         crc = zlib.crc32(engine.last)
         body = wire.WELCOMED.pack(engine.place, crc)
-        self._say(link, wire.pack(wire.WELCOME, engine.has, body))
-        self._say(link, wire.pack(wire.DURABLE, engine.has, wire.BUSY.pack(0.0)))
+        self._send(link, wire.pack_message(wire.WELCOME, engine.has, body))
+        self._send(link, wire.pack_message(wire.DURABLE, engine.has, wire.BUSY.pack(0.0)))
 
     def _take(self) -> None:
         """Hand what waits to the recorder, as far as it takes it."""
         while self._waiting:
             payload, engine = self._waiting[0]
-            told = self._wake if engine is None else partial(self._is_durable, engine)
+            on_durable = self._wake if engine is None else partial(self._is_durable, engine)
             try:
-                self._recorder.submit_payload(payload, told)
+                self._recorder.submit_payload(payload, on_durable)
             except RecordingError:
-                return  # `_look` says it
+                return  # `_report` sends it
             self._waiting.popleft()
 
     def _is_durable(self, engine: _Engine) -> None:
@@ -364,7 +370,7 @@ class RecorderProcess:
     def _engine_ended(self) -> None:
         engine = self._engine
         if engine is not None:
-            self._hear_all(engine)
+            self._receive_all(engine)
             if self._engine is engine:
                 if engine.link is not None:  # a process that it began holds the socket
                     self._drop(engine.link)
@@ -373,7 +379,7 @@ class RecorderProcess:
     def _drop(self, link: _Link) -> None:
         """Close a connection."""
         if link.socket.fileno() >= 0:
-            self._watched.unregister(link.socket)
+            self._selector.unregister(link.socket)
             link.socket.close()
         if self._newcomer is not None and self._newcomer[0] is link:
             self._newcomer = None
@@ -385,7 +391,7 @@ class RecorderProcess:
         self._over.add(engine.name)
         self._engine = engine.link = None
         if engine.process is not None:
-            self._watched.unregister(engine.process)
+            self._selector.unregister(engine.process)
             os.close(engine.process)
             engine.process = None
 
@@ -400,12 +406,12 @@ class RecorderProcess:
 
     def _close(self) -> None:
         """Write what is left, let everything go."""
-        for key in list(self._watched.get_map().values()):
+        for key in list(self._selector.get_map().values()):
             if isinstance(key.data, _Link):
                 self._drop(key.data)
         if self._engine is not None and self._engine.process is not None:
             os.close(self._engine.process)
-        self._watched.close()
+        self._selector.close()
         self._listener.close()
         self._address.unlink(missing_ok=True)
         try:

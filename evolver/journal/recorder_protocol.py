@@ -70,7 +70,7 @@ class RecorderStatus(Struct, frozen=True):
         return self.free_bytes / self.bytes_per_minute
 
 
-def pack(kind: int, number: int = 0, body: bytes = b"") -> bytes:
+def pack_message(kind: int, number: int = 0, body: bytes = b"") -> bytes:
     """Return a frame."""
     return HEAD.pack(len(body), kind, number) + body
 
@@ -100,7 +100,7 @@ def recorder_status(address: str, *, timeout_s: float = 2.0) -> RecorderStatus:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
             link.settimeout(timeout_s)
             link.connect(address)
-            link.sendall(pack(ASK))
+            link.sendall(pack_message(ASK))
             kind, _, body = receive(link)
     except OSError as exc:
         raise RecordingError(f"no recorder answers at {address}: {exc}") from exc
@@ -112,7 +112,13 @@ def recorder_status(address: str, *, timeout_s: float = 2.0) -> RecorderStatus:
 
 
 def check_private(folder: Path) -> None:
-    """Raise `RecordingError` unless a folder, made if need be, is its owner's alone."""
+    """Check that a folder, made if need be, is its owner's alone.
+
+    Raises
+    ------
+    RecordingError
+        Others may enter it.
+    """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     mode = stat.S_IMODE(folder.stat().st_mode)
     if mode & 0o077:
@@ -162,9 +168,9 @@ def process_of(link: socket.socket) -> int | None:
 
 def has_ended(process: int, timeout_s: float) -> bool:
     """Whether the process of a descriptor of `process_of` ends within a time."""
-    with selectors.DefaultSelector() as one:
-        one.register(process, selectors.EVENT_READ)
-        return bool(one.select(timeout_s))
+    with selectors.DefaultSelector() as selector:
+        selector.register(process, selectors.EVENT_READ)
+        return bool(selector.select(timeout_s))
 
 
 class Incoming:

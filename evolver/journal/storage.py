@@ -23,7 +23,13 @@ class FileSystem(Protocol):
         ...
 
     def lock(self, path: Path) -> int:
-        """Lock a file, made if need be; raise `BlockingIOError` if another holds it."""
+        """Lock a file, made if need be.
+
+        Raises
+        ------
+        BlockingIOError
+            Another process holds it.
+        """
         ...
 
     def create(self, path: Path) -> int:
@@ -71,7 +77,13 @@ class OsFileSystem:
         self.sync_folder(path.parent)
 
     def lock(self, path: Path) -> int:
-        """Lock a file, made if need be; raise `BlockingIOError` if another holds it."""
+        """Lock a file, made if need be.
+
+        Raises
+        ------
+        BlockingIOError
+            Another process holds it.
+        """
         fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -9,7 +9,7 @@ kernel or the power supply takes it away. The rules, and why:
 - After a failed write the file is cut back to its last durable byte.
 - After a failed sync or cut the descriptor is never used again: the kernel may have dropped the
   pages and reports the error once only. A new segment takes everything not yet durable.
-- A reader cuts what is torn (`index.py`).
+- A reader cuts what is torn (`reader.py`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from evolver.journal.reader import (
     segment_name,
     segment_paths,
 )
-from evolver.journal.records import AnyRecord, encode
+from evolver.journal.records import AnyRecord, encode_record
 from evolver.journal.storage import FileSystem, OsFileSystem
 
 __all__ = ["JournalWriter", "read_journal"]
@@ -76,7 +76,7 @@ class JournalWriter:
         self._durable_bytes = 0
         self._lock = self._take_lock()
         try:
-            self._next_segment, self._next_sequence, self._found_last = self._look(
+            self._next_segment, self._next_sequence, self._last_payload = self._look(
                 resume=resume
             )
         except (OSError, RecordingError) as exc:
@@ -101,9 +101,9 @@ class JournalWriter:
         return self._durable_bytes
 
     @property
-    def found_last(self) -> bytes:
+    def last_payload(self) -> bytes:
         """Payload of the last record that was there when the journal was opened; or empty."""
-        return self._found_last
+        return self._last_payload
 
     def append(self, record: AnyRecord) -> int:
         """Take a record; it is durable once `sync` has returned.
@@ -119,13 +119,13 @@ class JournalWriter:
         OrderError
             The journal is closed.
         """
-        return self.append_payload(encode(record))
+        return self.append_payload(encode_record(record))
 
     def append_payload(self, payload: bytes | bytearray) -> int:
         """Take a record that is already encoded; otherwise as `append`."""
         self._check_open()
         sequence = self._next_sequence
-        self._pending.append(frames.pack(sequence, payload))
+        self._pending.append(frames.pack_frame(sequence, payload))
         self._next_sequence += 1
         return sequence
 

@@ -404,9 +404,9 @@ def _fold(ended: Ended, watcher: Watcher) -> Ended:
     return ended
 
 
-def joined_record(hello: Hello, time_ns: int) -> records.RigJoined:
+def joined_record(hello: Hello, time_ns: int) -> records.RigRecord:
     """Return the record of a rig that joined, with everything it said."""
-    return records.RigJoined(
+    return records.RigRecord(
         time_ns=time_ns,
         name=hello.name,
         software=hello.software,

@@ -21,7 +21,7 @@ from bokeh.server.server import Server
 from tornado.web import RequestHandler
 
 from evolver.errors import ControlError
-from evolver.monitor.page import Source, build
+from evolver.monitor.page import PageSource, build_page
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ _COOKIE = "evolver_token"
 
 
 class _Token(AuthProvider):
-    """Lets in who brings the token, in the address once and in a cookie from then on."""
+    """Lets in whoever brings the token: in the address once, in a cookie from then on."""
 
     def __init__(self, token: str) -> None:
         self._token = token
@@ -37,50 +37,50 @@ class _Token(AuthProvider):
 
     @property
     def get_user(self) -> Callable[[RequestHandler], str | None]:
-        """Return what tells a visitor from a stranger."""
+        """Return the function that names the user of a request; None refuses it."""
         return self._who
 
     @property
     def get_user_async(self) -> None:
-        """Nothing is waited for."""
+        """None: the user is known without waiting."""
         return None
 
     @property
     def login_url(self) -> str:
-        """Where strangers go."""
+        """Where a request without the token is sent."""
         return "/denied"
 
     @property
     def get_login_url(self) -> None:
-        """There is one address for it."""
+        """None: `login_url` is the same for every request."""
         return None
 
     @property
     def login_handler(self) -> type[RequestHandler]:
-        """What strangers are told."""
+        """The handler at `login_url`."""
         return _Denied
 
     @property
     def logout_url(self) -> None:
-        """Nobody logs out."""
+        """None: there is no logging out."""
         return None
 
     @property
     def logout_handler(self) -> None:
-        """Nobody logs out."""
+        """None: there is no logging out."""
         return None
 
     def _who(self, handler: RequestHandler) -> str | None:
-        brought = handler.get_argument("token", "") or handler.get_cookie(_COOKIE) or ""
-        if not hmac.compare_digest(brought.encode(), self._token.encode()):
+        token = handler.get_argument("token", "") or handler.get_cookie(_COOKIE) or ""
+        if not hmac.compare_digest(token.encode(), self._token.encode()):
             return None
-        handler.set_cookie(_COOKIE, brought, httponly=True, samesite="Strict")
+        handler.set_cookie(_COOKIE, token, httponly=True, samesite="Strict")
         return "operator"
 
 
 class _Denied(RequestHandler):
     def get(self) -> None:
-        """Say what is missing."""
+        """Answer 403, and say that the token is missing."""
         self.set_status(403)
         self.finish("this page needs the token that was printed when it was started")
 
@@ -95,7 +95,7 @@ def is_loopback(address: str) -> bool:
         return False
 
 
-def make_server(source: Source, *, address: str, port: int, token: str | None) -> Server:
+def make_server(source: PageSource, *, address: str, port: int, token: str | None) -> Server:
     """Return the page's server, bound and not yet started.
 
     Parameters
@@ -115,7 +115,7 @@ def make_server(source: Source, *, address: str, port: int, token: str | None) -
         )
     try:
         server = Server(
-            {"/": Application(FunctionHandler(partial(build, source=source)))},
+            {"/": Application(FunctionHandler(partial(build_page, source=source)))},
             address=address,
             port=port,
             auth_provider=NullAuth() if token is None else _Token(token),

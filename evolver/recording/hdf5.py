@@ -87,19 +87,31 @@ def write_table(
 
 
 def group_at(group: h5py.Group, *names: str | int) -> h5py.Group:
-    """Return the group at a path; raise `RecordingError` if the file does not have it."""
-    found = _at(group, names)
-    if not isinstance(found, h5py.Group):
+    """Return the group at a path.
+
+    Raises
+    ------
+    RecordingError
+        The file does not have it.
+    """
+    part = _at(group, names)
+    if not isinstance(part, h5py.Group):
         raise RecordingError(_wrong(group, names, "a group"))
-    return found
+    return part
 
 
 def dataset_at(group: h5py.Group, *names: str | int) -> h5py.Dataset:
-    """Return the dataset at a path; raise `RecordingError` if the file does not have it."""
-    found = _at(group, names)
-    if not isinstance(found, h5py.Dataset):
+    """Return the dataset at a path.
+
+    Raises
+    ------
+    RecordingError
+        The file does not have it.
+    """
+    part = _at(group, names)
+    if not isinstance(part, h5py.Dataset):
         raise RecordingError(_wrong(group, names, "a dataset"))
-    return found
+    return part
 
 
 def array_at(group: h5py.Group, *names: str | int) -> NDArray[Any]:

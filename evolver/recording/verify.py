@@ -17,17 +17,17 @@ from evolver.errors import RecordingError
 from evolver.journal.reader import JournalIndex
 from evolver.journal.records import (
     AnyRecord,
-    Array,
     Committed,
     CommittedThread,
     Event,
     ImagePixels,
+    PackedArray,
     PlannedPresentation,
     Proposed,
     ProposedThread,
     Result,
     Resumed,
-    RigJoined,
+    RigRecord,
     RunEnd,
     RunStart,
     Sent,
@@ -35,7 +35,7 @@ from evolver.journal.records import (
 from evolver.recording.hdf5 import clean
 from evolver.recording.reader import Recording, read
 
-_SHOWN = 5  # differences named in the error
+_NAMED = 5  # differences named in the error
 _RESULT_FIELDS = (
     "status",
     "reason",
@@ -59,11 +59,13 @@ def verify(path: Path, journal_folder: Path) -> None:
         The file cannot be read, or something in it is missing or differs.
     """
     with read(path) as recording:
-        found = list(islice(_differences(recording, JournalIndex(journal_folder)), _SHOWN))
-    if found:
+        differences = list(
+            islice(_differences(recording, JournalIndex(journal_folder)), _NAMED)
+        )
+    if differences:
         raise RecordingError(
             f"{path} must hold what the journal in {journal_folder} holds, and does not: "
-            f"{'; '.join(found)}. Keep the journal, and fold it again"
+            f"{'; '.join(differences)}. Keep the journal, and fold it again"
         )
 
 
@@ -104,7 +106,7 @@ class _Check:
         match record:
             case RunStart():
                 yield from self._start(record)
-            case RigJoined():
+            case RigRecord():
                 yield from self._rig(record)
             case ImagePixels():
                 yield from self._image(record)
@@ -160,11 +162,11 @@ class _Check:
                 yield f"{name} differs"
         if (file.seed, file.window_ms) != (record.seed, record.window_ms):
             yield "seed or window_ms differ"
-        got = [(one.name, one.d, one.weights_sha256) for one in file.threads]
+        got = [(thread.name, thread.d, thread.weights_sha256) for thread in file.threads]
         if got != [(clean(t.name), t.d, clean(t.weights_sha256)) for t in record.threads]:
             yield "the table of threads differs"
 
-    def _rig(self, record: RigJoined) -> Iterator[str]:
+    def _rig(self, record: RigRecord) -> Iterator[str]:
         own = self._file.rigs[self._rigs]["units"]
         self._rigs += 1
         expected = [(u.channel, u.unit, clean(u.area), clean(u.label)) for u in record.units]
@@ -183,16 +185,16 @@ class _Check:
         for part in record.threads:
             self._threads[part.thread, part.generation] = part
             images[part.thread] = part.images
-        for one in record.presentations:
-            shown = images.get(one.thread, ())
-            sha256 = shown[one.row] if 0 <= one.row < len(shown) else ""
-            self._plans[one.presentation] = record.block, one, sha256
+        for plan in record.presentations:
+            digests = images.get(plan.thread, ())
+            sha256 = digests[plan.row] if 0 <= plan.row < len(digests) else ""
+            self._plans[plan.presentation] = record.block, plan, sha256
 
     def _event(self, record: Event) -> Iterator[str]:
         got = self._file.events[self._events : self._events + 1].tolist()
-        said = (record.time_ns, record.level, clean(record.name), clean(record.text))
+        expected = (record.time_ns, record.level, clean(record.name), clean(record.text))
         self._events += 1
-        if got != [said]:
+        if got != [expected]:
             yield f"event {record.name!r} differs"
 
     def _result(self, record: Result) -> Iterator[str]:
@@ -236,8 +238,8 @@ class _Check:
         got = tuple(
             row[name].item() for name in ("block", "thread", "row", "repeat", "on_ms", "off_ms")
         )
-        shown = str(self._file.image_sha256[row["image_id"]]) if row["image_id"] >= 0 else ""
-        if got != expected or shown != sha256:
+        digest = str(self._file.image_sha256[row["image_id"]]) if row["image_id"] >= 0 else ""
+        if got != expected or digest != sha256:
             yield f"the plan of presentation {number} differs"
         if attempt == 0 and row["status"] != "missing":
             yield f"presentation {number} never came and is not marked missing"
@@ -255,7 +257,7 @@ class _Check:
         if state.pop("rng_state") != json.loads(part.rng_state or "{}"):
             yield f"the random state {where} differs"
         expected = {
-            name: value.numpy() if isinstance(value, Array) else value
+            name: value.numpy() if isinstance(value, PackedArray) else value
             for name, value in part.optimizer_state.items()
         }
         if state.keys() != expected.keys() or not all(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from evolver.config.tables import PresentationTable
 from evolver.journal import records
-from evolver.journal.records import Array
+from evolver.journal.records import PackedArray
 from evolver.optimizers import state_to_dict
 from evolver.session.schedule import REFERENCE, Block, Presentation, Response
 from rig_bridge.trials import PresentationRequest, ShowRequest, TrialResult
@@ -186,7 +186,7 @@ class Running:
                 records.ProposedThread(
                     thread=p.thread,
                     generation=p.generation,
-                    codes=Array.of(p.codes),
+                    codes=PackedArray.of(p.codes),
                     images=tuple(picture.sha256 for picture in self.pictures[p.thread]),
                     optimizer_state=_state_record(state_to_dict(p.state)),
                     rng_state=p.rng_state,
@@ -218,14 +218,14 @@ def result_record(block: int, trial: TrialResult, received_ns: int) -> records.R
         offset_ns=trial.offset_ns,
         onset_source=trial.onset_source,
         form=trial.form,
-        arrays={name: Array.of(array) for name, array in trial.arrays.items()},
+        arrays={name: PackedArray.of(array) for name, array in trial.arrays.items()},
     )
 
 
 def _state_record(
     state: Mapping[str, NDArray[np.float64] | int | float],
-) -> dict[str, Array | int | float]:
+) -> dict[str, PackedArray | int | float]:
     return {
-        name: Array.of(value) if isinstance(value, np.ndarray) else value
+        name: PackedArray.of(value) if isinstance(value, np.ndarray) else value
         for name, value in state.items()
     }

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from evolver.config.tables import Config
 from evolver.errors import RecordingError
 from evolver.journal import records
-from evolver.journal.records import Array
+from evolver.journal.records import PackedArray
 from evolver.session.block import Picture, Rendered, Running, result_record
 from evolver.session.ports import Clock, Command, Commands, Progress, Recorder, RigPort, Watch
 from evolver.session.schedule import Outcome, Proposal, Session
@@ -275,7 +275,9 @@ class Loop:
             known = self._recorded_images.pop(picture.sha256, False) is None
             self._recorded_images[picture.sha256] = None  # the last one seen is the last to go
             if not known:
-                self._submit(records.ImagePixels(picture.sha256, Array.of(picture.pixels)))
+                self._submit(
+                    records.ImagePixels(picture.sha256, PackedArray.of(picture.pixels))
+                )
         while len(self._recorded_images) > _IMAGES_REMEMBERED:
             del self._recorded_images[next(iter(self._recorded_images))]
         self._submit(
@@ -305,11 +307,11 @@ class Loop:
                 time_ns=self._clock.time_ns(),
                 threads=tuple(
                     records.CommittedThread(
-                        t.thread, t.generation, Array.of(t.scores), Array.of(t.sem)
+                        t.thread, t.generation, PackedArray.of(t.scores), PackedArray.of(t.sem)
                     )
                     for t in outcome.threads
                 ),
-                reference_scores=tuple(Array.of(s) for s in outcome.reference_scores),
+                reference_scores=tuple(PackedArray.of(s) for s in outcome.reference_scores),
                 budget=budget,
             )
         )

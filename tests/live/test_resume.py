@@ -6,7 +6,7 @@ import pytest
 from evolver import config, recording
 from evolver.errors import ConfigError, RecordingError
 from evolver.journal.history import find_history, read_history
-from evolver.journal.records import Array, Committed, Proposed, Result, Resumed, RunEnd
+from evolver.journal.records import Committed, PackedArray, Proposed, Result, Resumed, RunEnd
 from evolver.journal.writer import JournalWriter, read_journal
 from evolver.live import resume_simulated, run, run_simulated
 from tests import children
@@ -121,7 +121,7 @@ def test_other_codes_than_recorded_go_on_from_the_recorded_ones_and_are_marked(t
     proposed = records[at]
     first = proposed.threads[0]
     moved = first.codes.numpy() + 1e-9
-    changed = msgspec.structs.replace(first, codes=Array.of(moved))
+    changed = msgspec.structs.replace(first, codes=PackedArray.of(moved))
     records[at] = msgspec.structs.replace(proposed, threads=(changed, *proposed.threads[1:]))
     cut(records[: at + 2], tmp_path)
     again = resume_simulated(tmp_path, Watching().watcher)

@@ -15,9 +15,12 @@ from playwright.sync_api import sync_playwright
 
 from evolver import config, recording
 from evolver.errors import ControlError
+from evolver.journal import JournalWriter
 from evolver.live import Watcher, run_simulated
+from evolver.recording.fold import fold
 from tests.limits import PATIENCE_MS, PATIENCE_S, wait_until
 from tests.live.sessions import small
+from tests.monitor.sessions import make_session
 from tests.skips import NO_CHROMIUM
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -150,6 +153,22 @@ def test_a_session_is_shown_while_it_is_written(tmp_path, monitor, page):
     until(page, "4 / 4")
     page.locator(".state", has_text="finished").wait_for()
     assert values(page)[1:3] == last_means(folder[0] / "session.h5")
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_what_cannot_be_drawn_is_said(tmp_path, monitor, page, finished):
+    records, _ = make_session("counts", (-100.0, 300.0), 25)
+    with JournalWriter(tmp_path / "journal") as journal:
+        for record in records if finished else records[:-1]:
+            journal.append(record)
+    if finished:
+        fold(tmp_path / "journal", tmp_path / "recording.h5")
+    page.goto(monitor(tmp_path / "recording.h5" if finished else tmp_path).url)
+    until(page, "^3")
+    text = page.locator(".notes").inner_text()
+    assert "no raster" in text
+    assert "25 ms bins from -100 to 300 ms" in text
+    assert page.locator(".state").inner_text() == ("finished" if finished else "running")
 
 
 def test_a_session_that_has_not_begun(tmp_path, monitor, page):
