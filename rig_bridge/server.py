@@ -76,7 +76,7 @@ class EngineServer:
         )
         self._clock = clock
         self._events: list[RigEvent] = []
-        self._outbox: deque[tuple[SendToRig, list[codec.Frame]]] = deque()
+        self._outbox: deque[tuple[SendToRig, list[codec.FrameBytes]]] = deque()
         self._probe_until = self._probe_next = 0.0
         self._unreachable: bytes | None = None
         self.bytes_sent = 0
@@ -260,7 +260,7 @@ class EngineServer:
                 continue  # what is in the outbox asks the same question
             started = time.perf_counter()
             if action.header is None:
-                frames = codec.encode(action.message, action.arrays)
+                frames = codec.encode_message(action.message, action.arrays)
             else:
                 frames = codec.join(action.header, action.arrays)
             self.encode_seconds += time.perf_counter() - started

@@ -27,7 +27,7 @@ from rig_bridge.rigs.open_ephys.format import (
     Data,
     Spike,
     Ttl,
-    encode,
+    encode_plugin,
 )
 
 Fault: TypeAlias = Literal["drop", "duplicate", "reorder", "stall", "restart", "malform"]
@@ -38,7 +38,7 @@ _MOST_BUFFERS = 100  # at a time, when the machine was away
 
 
 @dataclass(frozen=True, slots=True)
-class Response:
+class SimulatedResponse:
     """What the neurons do about an image."""
 
     sample: int  # its onset
@@ -80,7 +80,7 @@ class Emulation:
         self._number = 0
         self.sample = 0
         self._edges: list[tuple[int, bool]] = []
-        self._responses: list[Response] = []
+        self._responses: list[SimulatedResponse] = []
         self._faults: dict[Fault, int] = {}
         self._held: Frames | None = None
         self.sent = 0
@@ -91,7 +91,7 @@ class Emulation:
         self._edges += [(sample, True), (end, False)]
         if drives is not None and drives.shape == (self.electrodes,):
             late = self._latency
-            self._responses.append(Response(sample + late, end + late, drives))
+            self._responses.append(SimulatedResponse(sample + late, end + late, drives))
 
     def fault(self, fault: Fault, count: int = 1) -> None:
         """Do this to the next `count` messages; a restart is at once."""
@@ -127,7 +127,7 @@ class Emulation:
     def _encode(self, message: Data | Spike | Ttl, payload: bytes, now_ms: int) -> Frames:
         self._number += 1
         message = _numbered(message, self._number)
-        return encode(message, payload, node=_NODE, now_ms=now_ms)
+        return encode_plugin(message, payload, node=_NODE, now_ms=now_ms)
 
     def _spikes(self, first: int, last: int) -> list[tuple[int, int]]:
         """Return (electrode, sample) of a Poisson process whose rate is constant in parts."""
