@@ -65,7 +65,7 @@ class LatePresenter(Presenter, Protocol):
 
 @runtime_checkable
 class Reporting(Protocol):
-    """A presenter, or half of one, that has something to say now and then."""
+    """A presenter, or half of one, that has notices for the people at the engine."""
 
     def notices(self) -> Sequence[tuple[Level, str]]:
         """Return what people at the engine should read, each once; it goes on record."""
@@ -94,7 +94,7 @@ class RigClient:
     Raises
     ------
     EndpointError
-        where the address or the identity cannot be used
+        The address or the identity cannot be used.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class RigClient:
                 f"an identity must be 1 to 200 bytes and not begin with a zero; "
                 f"got {identity!r}"
             )
-        codec.encode_message(hello)  # a rig that cannot say hello hears of it here
+        codec.encode_message(hello)  # a hello that cannot be sent is refused here
         self.endpoint, self._identity = endpoint, name + b"/" + secrets.token_hex(8).encode()
         self._hello, self._presenter = hello, presenter
         self._late = presenter if isinstance(presenter, LatePresenter) else None
@@ -133,14 +133,14 @@ class RigClient:
         Parameters
         ----------
         stop : asked between presentations, and ten times a second while idle; True: leave
-        idle_timeout_s : leave when no engine has said a word for so long; None: wait for ever
+        idle_timeout_s : leave when nothing came from an engine for so long; None: never
 
         Raises
         ------
         RefusedError
-            where the engine does not want this rig
+            The engine does not want this rig.
         EndpointError
-            where the address is none
+            The address is none.
         """
         context = zmq.Context()
         socket = context.socket(zmq.DEALER)
@@ -223,7 +223,7 @@ class RigClient:
             poller.poll(math.ceil(wake_s * 1000))
 
     def _collect(self, socket: zmq.Socket[bytes], link: RigLink) -> None:
-        """Ask the presenter for results that came later, and for what it has to say."""
+        """Ask the presenter for results that came later, and for its notices."""
         if link.welcomed and self._reporting is not None:
             for level, text in self._reporting.notices():
                 self._do(socket, link.notice(level, text))

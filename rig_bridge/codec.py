@@ -59,10 +59,10 @@ def encode_message(
     Raises
     ------
     ProtocolError
-        where `arrays` are not what `message` names, or a limit is passed
+        `arrays` are not what `message` names, or a limit is passed.
     """
     header = encode_header(message)
-    # What goes out is checked by the eyes of the one who will read it.
+    # What goes out is checked by the same rules as what comes in.
     check_lengths(header, arrays)
     check_response_arrays(message, arrays)
     return join(header, arrays)
@@ -84,8 +84,7 @@ def encode_header(message: FromEngine | FromRig) -> bytes:
     Raises
     ------
     ProtocolError
-        where a field breaks a rule, so that it is the sender who hears of it, or the header
-        is too long
+        A field breaks a rule, so that the sender learns of it, or the header is too long.
     """
     header = _quick_header(message)
     if header is None:
@@ -101,7 +100,7 @@ def encode_header(message: FromEngine | FromRig) -> bytes:
 
 
 def decode_from_engine(frames: Sequence[FrameBytes]) -> tuple[FromEngine, tuple[Array, ...]]:
-    """Return what an engine said; raise `ProtocolError` saying what is wrong with it."""
+    """Return an engine's message; raise `ProtocolError` saying what is wrong with it."""
     header, views = _split(frames)
     message = _quick_message(header, _FROM_ENGINE)
     if message is None:
@@ -110,7 +109,7 @@ def decode_from_engine(frames: Sequence[FrameBytes]) -> tuple[FromEngine, tuple[
 
 
 def decode_from_rig(frames: Sequence[FrameBytes]) -> tuple[FromRig, tuple[Array, ...]]:
-    """Return what a rig said; raise `ProtocolError` saying what is wrong with it.
+    """Return a rig's message; raise `ProtocolError` saying what is wrong with it.
 
     A hello of another version raises `VersionError`, whatever else it holds.
     """
@@ -160,12 +159,14 @@ def _split(frames: Sequence[FrameBytes]) -> tuple[bytes, list[memoryview]]:
 def _read(header: bytes) -> dict[str, object]:
     """Return the header as a map of this version."""
     raw = _unpack(header)
-    if raw.get("kind") == "hello" and (found := raw.get("version")) != VERSION:
-        if isinstance(found, bool) or not isinstance(found, int):
-            raise ProtocolError(f"a hello must name its version, an integer; got {found!r:.80}")
+    if raw.get("kind") == "hello" and (version := raw.get("version")) != VERSION:
+        if isinstance(version, bool) or not isinstance(version, int):
+            raise ProtocolError(
+                f"a hello must name its version, an integer; got {version!r:.80}"
+            )
         raise VersionError(
-            f"both sides must speak protocol version {VERSION}; this hello is of {found}",
-            found=found,
+            f"both sides must speak protocol version {VERSION}; this hello is of {version}",
+            version=version,
         )
     return raw
 

@@ -1,6 +1,6 @@
 """The engine's half of the conversation, as a state machine: events in, actions out.
 
-Knows messages, arrays and the times it is told; no sockets, no clocks, no bytes. A method is
+Knows messages, arrays and the times it is given; no sockets, no clocks, no bytes. A method is
 called for whatever happens (a message came, time passed, the rig is gone, the engine wants
 images shown) and returns what is to be done, in order: messages to send, events to hand up.
 
@@ -104,7 +104,7 @@ class EngineLink:
     answer_timeout_s : resend after so long without a word from the rig while answers are due;
         longer than the longest presentation
     ping_every_s : send a ping so often; how a rig learns that an engine is (still) there
-    rival_wait_s : a second rig waits so long for the first to say a word or be gone, and is
+    rival_wait_s : a second rig waits so long for the first to send something or be gone, and is
         then refused; longer than it takes the network to find out that a rig is dead
     """
 
@@ -144,7 +144,7 @@ class EngineLink:
         Raises
         ------
         RequestError
-            where the request contradicts itself, an earlier one, or a limit of the protocol
+            The request contradicts itself, an earlier one, or a limit of the protocol.
         """
         if self.ended is not None:
             raise RequestError(
@@ -190,7 +190,7 @@ class EngineLink:
         Raises
         ------
         RequestError
-            where there is no such result: nothing may be acknowledged before it was handed up
+            There is no such result: nothing may be acknowledged before it was handed up.
         """
         unknown = [p for p in presentations if not self._answers.delivered(block, p)]
         if unknown:
@@ -212,7 +212,7 @@ class EngineLink:
         return [SendToRig(self.peer, Hold(self._welcome.session, on))]
 
     def end(self, reason: str) -> list[EngineAction]:
-        """End the session: the rig is to blank its screen; every later hello is told so."""
+        """End the session: the rig is to blank its screen; every later hello is answered so."""
         self.ended = reason[:2000]
         self._open.clear()
         return [] if self.peer is None else [SendToRig(self.peer, End(self.ended))]
@@ -244,7 +244,7 @@ class EngineLink:
     def misread(self, peer: bytes, error: ProtocolError) -> list[EngineAction]:
         """Take bytes that `codec` could not read."""
         if isinstance(error, VersionError):
-            reason = f"this engine speaks protocol version {VERSION}, the rig {error.found}"
+            reason = f"this engine speaks protocol version {VERSION}, the rig {error.version}"
             return [
                 SendToRig(peer, Refused(reason)),
                 Notice("error", f"a rig was refused: {reason}"),
@@ -324,7 +324,7 @@ class EngineLink:
         return actions
 
     def _received_rival(self, peer: bytes, hello: Hello, now: float) -> list[EngineAction]:
-        """Have a second rig wait until the first says a word, is gone, or has had its time."""
+        """Have a second rig wait until the first sends something, is gone, or is too late."""
         rival = self._rival
         if rival is not None and peer != rival.peer:
             return _refuse(peer, hello, _ANOTHER)

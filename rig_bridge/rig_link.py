@@ -1,6 +1,6 @@
 """The rig's half of the conversation, as a state machine: events in, actions out.
 
-Knows messages, arrays and the times it is told; no sockets, no clocks, no bytes, no screen.
+Knows messages, arrays and the times it is given; no sockets, no clocks, no bytes, no screen.
 A method is called for whatever happens and returns what is to be done, in order.
 
 What it promises: blocks are shown in the order of their numbers; a presentation is shown once
@@ -200,11 +200,11 @@ class RigLink:
     # ------------------------------------------------------------------ presenting
 
     def verify(self, at_most: int | None = None) -> list[RigAction]:
-        """Compare images with their digests, those that came first at first.
+        """Compare images with their digests, in the order in which they came.
 
-        Hashing takes longer than sending, so `accepted` does not wait for it: it is done bit
-        by bit while other images are shown, and all at once when there are none. A wrong image
-        is dropped, and all that would have shown it is aborted.
+        Hashing takes longer than sending, so `accepted` does not wait for it: it is done a
+        few at a time while other images are shown, and all at once when there are none. A wrong
+        image is dropped, and all that would have shown it is aborted.
 
         Parameters
         ----------

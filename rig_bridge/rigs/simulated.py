@@ -87,7 +87,7 @@ class SimulatedRig:
     Raises
     ------
     ValueError
-        where speed, abort_rate, lag or windows are out of range
+        Speed, abort_rate, lag or windows are out of range.
     """
 
     def __init__(

@@ -365,7 +365,7 @@ def test_headers_of_another_writer_are_read_as_well(name):
 def test_a_hello_of_another_version_is_told_from_garbage_whatever_it_holds():
     with pytest.raises(VersionError) as caught:
         codec.decode_from_rig([msgpack.packb({"kind": "hello", "version": 7, "new": [1]})])
-    assert caught.value.found == 7
+    assert caught.value.version == 7
 
 
 def test_neither_side_reads_what_only_the_other_may_say():

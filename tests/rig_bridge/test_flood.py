@@ -126,9 +126,9 @@ def test_a_connection_that_ends_its_messages_may_send_any_number_of_bytes(engine
 
 def test_what_is_no_tcp_connection_is_not_watched():
     guard = FloodGuard(0)
-    guard.watch(10**6)  # no descriptor at all
+    guard.add(10**6)  # no descriptor at all
     left, right = socket.socketpair()
-    guard.watch(left.fileno())
+    guard.add(left.fileno())
     right.send(b"x" * 100)
     assert guard.check() == 0
     left.close()

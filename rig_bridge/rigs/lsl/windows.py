@@ -53,7 +53,7 @@ class Reading:
     Raises
     ------
     ValueError
-        where these do not go together
+        These do not go together.
     """
 
     kind: Kind

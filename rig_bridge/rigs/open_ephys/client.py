@@ -71,7 +71,7 @@ class OpenEphys:
     Raises
     ------
     EndpointError
-        where the address is none
+        The address is none.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class OpenEphys:
         Raises
         ------
         EndpointError
-            where receiving has ended
+            Receiving has ended.
         """
         if not self._receiver.is_alive():
             raise EndpointError(f"receiving from Open Ephys ended: {self._receiver.failure}")

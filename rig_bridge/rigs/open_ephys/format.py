@@ -122,7 +122,7 @@ def decode_plugin(frames: Sequence[bytes | memoryview]) -> PluginMessage:
     Raises
     ------
     ProtocolError
-        where it is none; the text says what is wrong with it
+        It is none; the text says what is wrong with it.
     """
     if not 2 <= len(frames) <= 3:
         raise ProtocolError(f"a message must have 2 or 3 frames; got {len(frames)}")

@@ -78,7 +78,7 @@ class Lamp:
         Raises
         ------
         EndpointError
-            where the emulator's address is none
+            The emulator's address is none.
         """
         self._display = display
         self._context = zmq.Context()

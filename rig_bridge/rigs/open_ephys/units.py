@@ -37,7 +37,7 @@ class UnitTable:
     Raises
     ------
     EndpointError
-        where the two differ in length, a source comes twice, or there is none
+        The two differ in length, a source comes twice, or there is none.
     """
 
     def __init__(self, units: Sequence[Unit], sources: Sequence[SpikeSource]) -> None:

@@ -370,7 +370,7 @@ def test_a_recorder_gets_every_onset_at_its_time(pylsl):
     ):
         assert on_at == pytest.approx(onset, abs=0.003)
         assert off_at == pytest.approx(offset, abs=0.003)
-        assert on["presentation"] == off["presentation"] == one.presentation.presentation
+        assert on["presentation"] == off["presentation"] == one.presentation
         assert (on["sha256"], on["attempt"], on["source"]) == ("a" * 64, 1, "flip")
         assert (off["status"], off["reason"]) == ("ok", "")
     display.close()
@@ -442,7 +442,7 @@ def test_spikes_with_heartbeats_and_numbers(pylsl):
     for unit, ms in ((0, 90), (1, 110), (0, 210), (-1, 220), (1, 499), (0, 510)):
         say(unit, ms)
     deadline = time.monotonic() + 5
-    while not acquisition._told._held and time.monotonic() < deadline:
+    while not acquisition._events._held and time.monotonic() < deadline:
         assert acquisition.collect() == []  # spikes came, no heartbeat after the window
     say(-1, 520)
     (found,) = until(acquisition)
@@ -500,7 +500,7 @@ def test_a_stream_that_dies_is_a_loss_until_it_is_back():
 
         def show(number):
             deadline = time.monotonic() + 10  # something was read: the window may begin
-            while acquisition._told.known_from == math.inf and time.monotonic() < deadline:
+            while acquisition._events.known_from == math.inf and time.monotonic() < deadline:
                 acquisition.collect()
             expect(acquisition, time.time_ns() + 110_000_000, number=number)
 
@@ -519,7 +519,7 @@ def test_a_stream_that_dies_is_a_loss_until_it_is_back():
         while not acquisition.connected and time.monotonic() < deadline:
             acquisition.collect()
             time.sleep(0.01)
-        while acquisition._told._losses[-1][1] == math.inf and time.monotonic() < deadline:
+        while acquisition._events._losses[-1][1] == math.inf and time.monotonic() < deadline:
             acquisition.collect()
         show(3)
         (found,) = until(acquisition)
