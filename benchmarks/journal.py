@@ -52,7 +52,7 @@ from evolver import config, recording
 from evolver.config import presets
 from evolver.journal import frames
 from evolver.journal.reader import JournalIndex
-from evolver.journal.records import Committed, encode
+from evolver.journal.records import Committed, encode_record
 from evolver.journal.storage import OsFileSystem
 from evolver.journal.writer import JournalWriter
 from evolver.live import Watcher, run_live
@@ -121,7 +121,7 @@ def _batches(journal: Path) -> tuple[list[list[bytes]], np.ndarray]:
     seconds: list[float] = [0.0]
     for _, record in JournalIndex(journal):
         began = time.perf_counter()
-        payload = encode(record)
+        payload = encode_record(record)
         seconds[-1] += time.perf_counter() - began
         batches[-1].append(bytes(payload))
         if isinstance(record, Committed):
@@ -132,7 +132,7 @@ def _batches(journal: Path) -> tuple[list[list[bytes]], np.ndarray]:
 
 def _bare(path: Path, batches: list[list[bytes]]) -> tuple[float, list[float]]:
     """Write the batches as the disk would have them at best; return seconds, and of each."""
-    ready = [b"".join(frames.pack(0, payload) for payload in batch) for batch in batches]
+    ready = [b"".join(frames.pack_frame(0, payload) for payload in batch) for batch in batches]
     disk = OsFileSystem()
     took: list[float] = []
     began = time.perf_counter()

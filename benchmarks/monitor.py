@@ -88,15 +88,15 @@ def _start() -> Iterator[r.AnyRecord]:
         2, "0" * 32, "long", "", 1, "live", "", (thread,), (), {}, {}, (-100.0, 300.0)
     )
     units = tuple(r.UnitInfo(i, 0, "IT", f"unit {i}") for i in range(_UNITS))
-    yield r.RigJoined(0, "rig", "", units, "{}")
+    yield r.RigRecord(0, "rig", "", units, "{}")
 
 
 def _proposed(block: int) -> Iterator[r.AnyRecord]:
     digests = tuple(f"{block:032}{i:032}" for i in range(_IMAGES))
     for digest in digests:
         pixels = _RNG.integers(0, 256, (64, 64, 3), np.uint8)
-        yield r.ImagePixels(digest, r.Array.of(pixels))
-    codes = r.Array.of(np.zeros((_IMAGES, 8)))
+        yield r.ImagePixels(digest, r.PackedArray.of(pixels))
+    codes = r.PackedArray.of(np.zeros((_IMAGES, 8)))
     plan = tuple(
         r.PlannedPresentation(
             presentation=block * _SHOWN + i,
@@ -115,8 +115,8 @@ def _proposed(block: int) -> Iterator[r.AnyRecord]:
 def _result(number: int) -> r.Result:
     k = int(_RNG.poisson(200))
     spikes = {
-        "units": r.Array.of(_RNG.integers(0, _UNITS, k).astype("<u4")),
-        "times_ms": r.Array.of(np.sort(_RNG.uniform(-100, 300, k)).astype("<f4")),
+        "units": r.PackedArray.of(_RNG.integers(0, _UNITS, k).astype("<u4")),
+        "times_ms": r.PackedArray.of(np.sort(_RNG.uniform(-100, 300, k)).astype("<f4")),
     }
     at = time.time_ns()
     return r.Result(
@@ -136,9 +136,9 @@ def _result(number: int) -> r.Result:
 
 
 def _committed(block: int) -> r.Committed:
-    scores = r.Array.of(_RNG.normal(20 + block / 20, 5, _IMAGES))
+    scores = r.PackedArray.of(_RNG.normal(20 + block / 20, 5, _IMAGES))
     told = r.CommittedThread(0, block, scores, scores)
-    nothing = r.Array.of(np.zeros(0))
+    nothing = r.PackedArray.of(np.zeros(0))
     return r.Committed(block, time.time_ns(), (told,), (nothing,), _BUDGET)
 
 

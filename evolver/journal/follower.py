@@ -11,7 +11,7 @@ from pathlib import Path
 
 from evolver.journal import frames
 from evolver.journal.reader import segment_paths
-from evolver.journal.records import AnyRecord, decode
+from evolver.journal.records import AnyRecord, decode_record
 
 _CHUNK = 4 << 20
 
@@ -47,21 +47,21 @@ class Follower:
                 data = _read(path, offset, _CHUNK)
                 used = 0
                 while True:
-                    found = frames.unpack(data, used)
+                    found = frames.unpack_frame(data, used)
                     if found is None:
                         break
                     frame, payload = found
                     used += frame.length
                     if frame.sequence >= self._next:
                         self._next = frame.sequence + 1
-                        yield frame.sequence, decode(bytes(payload))
+                        yield frame.sequence, decode_record(bytes(payload))
                 if not used and (long := _length(data)) > len(data):
                     data = _read(path, offset, long)  # one frame longer than a chunk
-                    if found := frames.unpack(data):
+                    if found := frames.unpack_frame(data):
                         used = found[0].length
                         if found[0].sequence >= self._next:
                             self._next = found[0].sequence + 1
-                            yield found[0].sequence, decode(bytes(found[1]))
+                            yield found[0].sequence, decode_record(bytes(found[1]))
                 offset += used
                 read += used
                 self._done[path] = offset

@@ -55,14 +55,14 @@ def check_payload(payload: bytes | bytearray) -> None:
         )
 
 
-def pack(sequence: int, payload: bytes | bytearray) -> bytes:
+def pack_frame(sequence: int, payload: bytes | bytearray) -> bytes:
     """Return the frame of `payload`; raise `RecordingError` if it is too long for one."""
     check_payload(payload)
     crc = _crc(len(payload), sequence, payload)
     return _HEADER.pack(MAGIC, len(payload), sequence, crc) + payload
 
 
-def unpack(data: bytes | memoryview, offset: int = 0) -> tuple[Frame, memoryview] | None:
+def unpack_frame(data: bytes | memoryview, offset: int = 0) -> tuple[Frame, memoryview] | None:
     """Return the frame that begins at `offset` and its payload; None if no whole one does."""
     view = memoryview(data)
     if offset + HEADER_BYTES > len(view):
@@ -88,14 +88,14 @@ def scan(data: bytes) -> Scan:
     damage: list[tuple[int, int]] = []
     offset = 0
     while offset < len(data):
-        found = unpack(data, offset)
+        found = unpack_frame(data, offset)
         at = offset
         while found is None:
             at = data.find(MAGIC, at + 1)
             if at < 0:
                 rest = data[offset:].rstrip(b"\0")
                 return Scan(tuple(frames), tuple(damage), len(rest))
-            found = unpack(data, at)
+            found = unpack_frame(data, at)
         frame, _ = found
         if at != offset:
             damage.append((offset, at))

@@ -1,13 +1,14 @@
 """What a session needs of its journal to go on: where it stood, and what was under way.
 
-One pass over the records; knows their order and nothing of optimizers or rigs. Pixels are read
-again when they are asked for, so that memory does not grow with a session's hours. A torn tail
-was cut by the index and is no error; a journal that lost records in its middle still says where
-its last generation stood.
+One pass over the records, as `interpreter.py` reads them; knows nothing of optimizers or rigs.
+Pixels are read again when they are asked for, so that memory does not grow with a session's
+hours. A torn tail was cut by the index and is no error; a journal that lost records in its
+middle still says where its last generation stood.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,55 +16,48 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evolver.errors import RecordingError
+from evolver.journal.interpreter import (
+    BlockPlan,
+    Interpreter,
+    OpenBlock,
+    Reading,
+    ReceivedResult,
+    interpret,
+)
 from evolver.journal.reader import JournalIndex, segment_paths
 from evolver.journal.records import (
-    Array,
     Committed,
     CommittedThread,
     ImagePixels,
+    PackedArray,
     Proposed,
-    ProposedThread,
     Result,
-    Resumed,
-    RigJoined,
-    RunEnd,
+    RigRecord,
     RunStart,
-    Sent,
 )
 
-_OVERLAP = 3  # blocks that can be under way at once
 
-
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class LastGeneration:
     """One thread's last generation."""
 
     block: int
     generation: int
-    codes: Array  # (n, d) float64
-    optimizer_state: dict[str, Array | int | float]  # before ask
+    codes: PackedArray  # (n, d) float64
+    optimizer_state: dict[str, PackedArray | int | float]  # before ask
     rng_state: str  # JSON, before ask
-    committed: CommittedThread | None  # what the optimizer was told; None: nothing yet
+    committed: CommittedThread | None = None  # what the optimizer was told; None: nothing yet
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class Unfinished:
     """A block that was proposed and not committed."""
 
     proposed: Proposed
-    results: list[Result] = field(default_factory=list[Result])  # each attempt once
-    last_attempt: int = 0  # the highest that was sent
-    sent: dict[int, int] = field(default_factory=dict[int, int])  # presentation -> last attempt
-
-    @property
-    def unanswered(self) -> dict[int, tuple[int, ...]]:
-        """Presentations that were asked for and not answered, by the attempt, in order."""
-        came = {(r.presentation, r.attempt) for r in self.results}
-        left: dict[int, tuple[int, ...]] = {}
-        for number, attempt in sorted(self.sent.items()):
-            if (number, attempt) not in came:
-                left[attempt] = (*left.get(attempt, ()), number)
-        return dict(sorted(left.items()))
+    results: tuple[Result, ...]  # each attempt once
+    last_attempt: int  # the highest that was sent
+    unanswered: dict[int, tuple[int, ...]]
+    """Presentations that were asked for and not answered, by the attempt, in order."""
 
 
 @dataclass(slots=True, eq=False)
@@ -72,7 +66,7 @@ class History:
 
     run_start: RunStart
     index: JournalIndex
-    rig: RigJoined | None = None  # the last one
+    rig: RigRecord | None = None  # the last one
     threads: list[LastGeneration | None] = field(default_factory=list["LastGeneration | None"])
     unfinished: list[Unfinished] = field(default_factory=list[Unfinished])
     next_block: int = 0
@@ -133,72 +127,79 @@ def read_history(journal: Path) -> History:
 
 
 def _history(index: JournalIndex) -> History | None:
-    records = iter(index)
-    _, start = next(records, (-1, None))
-    if not isinstance(start, RunStart):
+    first = next(iter(index), None)
+    if first is None or not isinstance(first[1], RunStart):
         return None
-    history = History(start, index, threads=[None] * len(start.threads))
-    blocks: dict[int, Unfinished] = {}
-    told: dict[tuple[int, int], CommittedThread] = {}
-    last: dict[int, tuple[int, ProposedThread]] = {}
-    answers: set[tuple[int, int]] = set()
-    for sequence, record in records:
-        match record:
-            case Proposed():
-                blocks[record.block] = Unfinished(record)
-                history.next_block = max(history.next_block, record.block + 1)
-                numbers = [p.presentation for p in record.presentations]
-                history.next_presentation = max(
-                    history.next_presentation, *(n + 1 for n in numbers), 0
-                )
-                history.last_was_threads = bool(record.threads)
-                if record.references:
-                    history.references = record.references
-                    history.reference_labels = record.reference_labels
-                for thread in record.threads:
-                    last[thread.thread] = (record.block, thread)
-            case Sent():
-                if record.block in blocks:
-                    one = blocks[record.block]
-                    one.last_attempt = max(one.last_attempt, record.attempt)
-                    one.sent |= dict.fromkeys(record.presentations, record.attempt)
-            case Result():
-                key = (record.presentation, record.attempt)
-                if key not in answers:
-                    answers.add(key)
-                    history.answered += 1
-                    history.aborted += record.status != "ok"
-                    if record.block in blocks:
-                        blocks[record.block].results.append(record)
-            case Committed():
-                blocks.pop(record.block, None)
-                for thread in record.threads:
-                    told[thread.thread, thread.generation] = thread
-            case ImagePixels():
-                history.images[record.sha256] = sequence
-            case RigJoined():
-                history.rig = record
-            case Resumed():
-                history.resumed += 1
-                history.ended = ""
-            case RunEnd():
-                history.ended = record.reason
-            case _:
-                pass
-    for thread, (block, p) in last.items():
-        if 0 <= thread < len(history.threads):
-            history.threads[thread] = LastGeneration(
-                block,
-                p.generation,
-                p.codes,
-                p.optimizer_state,
-                p.rng_state,
-                told.get((thread, p.generation)),
-            )
-    history.unfinished = [
-        one
-        for block, one in sorted(blocks.items())
-        if block >= history.next_block - _OVERLAP
-        and all(last[p.thread][0] == block for p in one.proposed.threads)
-    ]
+    history = History(first[1], index, threads=[None] * len(first[1].threads))
+    interpreter = Interpreter()
+    blocks = _OpenBlocks()
+    for reading in interpret(index, interpreter):
+        _take(history, reading)
+        blocks.take(reading, interpreter.open_blocks)
+    history.unfinished = blocks.unfinished(interpreter.open_blocks)
+    history.next_block = interpreter.next_block
+    history.next_presentation = interpreter.next_presentation
+    history.last_was_threads = interpreter.last_was_threads
+    history.answered, history.aborted = interpreter.answered, interpreter.aborted
+    history.resumed = interpreter.resumed
+    history.ended = "" if interpreter.end is None else interpreter.end.reason
     return history
+
+
+def _take(history: History, reading: Reading) -> None:
+    match reading.record:
+        case Proposed() as proposed:
+            if proposed.references:
+                history.references = proposed.references
+                history.reference_labels = proposed.reference_labels
+            for part in proposed.threads:
+                history.threads[part.thread] = LastGeneration(
+                    proposed.block,
+                    part.generation,
+                    part.codes,
+                    part.optimizer_state,
+                    part.rng_state,
+                )
+        case ImagePixels() as image:
+            history.images[image.sha256] = reading.sequence
+        case RigRecord() as rig:
+            history.rig = rig
+        case Committed() as scores:
+            for part in scores.threads:
+                for last in history.threads[part.thread : part.thread + 1]:
+                    if last is not None and last.generation == part.generation:
+                        last.committed = part
+        case _:
+            pass
+
+
+class _OpenBlocks:
+    """What was proposed and answered of the blocks that are under way."""
+
+    def __init__(self) -> None:
+        self._proposed: dict[int, Proposed] = {}
+        self._results: dict[int, list[Result]] = {}
+
+    def take(self, reading: Reading, open_blocks: Mapping[int, OpenBlock]) -> None:
+        """Keep what belongs to a block that is open after a reading, and nothing else."""
+        if isinstance(reading, BlockPlan):
+            self._proposed[reading.block.number] = reading.record
+            self._results[reading.block.number] = []
+        elif isinstance(reading, ReceivedResult):
+            if not reading.repeated and reading.record.block in open_blocks:
+                self._results[reading.record.block].append(reading.record)
+            return
+        for number in self._proposed.keys() - open_blocks.keys():
+            del self._proposed[number], self._results[number]
+
+    def unfinished(self, open_blocks: Mapping[int, OpenBlock]) -> list[Unfinished]:
+        """Return every block that is open, in order."""
+        return [
+            Unfinished(
+                self._proposed[number],
+                tuple(self._results[number]),
+                block.last_attempt,
+                block.unanswered,
+            )
+            for number, block in sorted(open_blocks.items())
+        ]

@@ -15,7 +15,7 @@ from pathlib import Path
 from evolver.errors import RecordingError
 from evolver.journal import frames
 from evolver.journal.frames import Frame
-from evolver.journal.records import AnyRecord, decode
+from evolver.journal.records import AnyRecord, decode_record
 
 SEGMENT_PATTERN = "segment-*.evj"
 
@@ -133,7 +133,7 @@ class JournalIndex:
 
     def decode(self, frame: bytes, sequence: int) -> AnyRecord:
         """Return the record in the bytes that `frame` gave."""
-        found = frames.unpack(frame)
+        found = frames.unpack_frame(frame)
         if found is None:
             number, _ = self._places[sequence]
             raise RecordingError(
@@ -141,7 +141,7 @@ class JournalIndex:
                 "being read; check the disk, then read the journal again"
             )
         try:
-            return decode(bytes(found[1]))
+            return decode_record(bytes(found[1]))
         except RecordingError as exc:
             raise RecordingError(
                 f"record {sequence} of {self.summary.folder} is whole but is not one this "

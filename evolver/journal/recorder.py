@@ -18,7 +18,7 @@ from typing import Self
 
 from evolver.errors import OrderError, RecordingError
 from evolver.journal import frames
-from evolver.journal.records import AnyRecord, encode
+from evolver.journal.records import AnyRecord, encode_record
 from evolver.journal.writer import JournalWriter
 
 _log = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ class Recorder:
             The recorder is closed.
         """
         begun = self._clock()
-        payload = encode(record)
+        payload = encode_record(record)
         frames.check_payload(payload)
         spent = self._clock() - begun
         with self._changed:

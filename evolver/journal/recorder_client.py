@@ -24,7 +24,7 @@ from evolver.errors import OrderError, RecordingError
 from evolver.journal import frames
 from evolver.journal import recorder_protocol as wire
 from evolver.journal.recorder_protocol import RecorderStatus, recorder_status
-from evolver.journal.records import AnyRecord, encode
+from evolver.journal.records import AnyRecord, encode_record
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ class RemoteRecorder:
             The recorder is closed.
         """
         begun = self._clock()
-        payload = encode(record)
+        payload = encode_record(record)
         frames.check_payload(payload)
         with self._changed:
             now = self._clock()
@@ -245,7 +245,7 @@ class RemoteRecorder:
         link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeout)
         with self._changed:
             self._linked, self._heard, place = True, self._clock(), self._place
-        link.sendall(wire.pack(wire.HELLO, place, self._name))
+        link.sendall(wire.pack_message(wire.HELLO, place, self._name))
         listener = threading.Thread(
             target=self._listen, args=(link,), name="record-listener", daemon=True
         )
@@ -283,7 +283,7 @@ class RemoteRecorder:
             if flush:
                 self._flush = False
             closing = self._closed.is_set() and not self._outbox
-        data = bytearray(wire.pack(wire.RETRY) if retry else b"")
+        data = bytearray(wire.pack_message(wire.RETRY) if retry else b"")
         for kept in batch:
             data += wire.HEAD.pack(len(kept.payload), wire.RECORD, kept.number)
             if len(kept.payload) < _SMALL:
@@ -293,9 +293,9 @@ class RemoteRecorder:
                 link.sendall(kept.payload)
                 data = bytearray()
         if flush:
-            data += wire.pack(wire.FLUSH)
+            data += wire.pack_message(wire.FLUSH)
         if closing and welcomed:
-            data += wire.pack(wire.GOODBYE)
+            data += wire.pack_message(wire.GOODBYE)
         link.sendall(data)
         return not closing
 

@@ -238,12 +238,12 @@ class RecorderProcess:
             engine.told = engine.durable
             body = wire.BUSY.pack(self._untold_s)
             self._untold_s = 0.0
-            self._say(engine.link, wire.pack(wire.DURABLE, engine.told, body))
+            self._say(engine.link, wire.pack_message(wire.DURABLE, engine.told, body))
         error = self._recorder.error
         link = self._newcomer[0] if self._newcomer is not None else engine and engine.link
         if error is not None and self._said is None and link is not None:
             self._said = error
-            self._say(link, wire.pack(wire.REFUSED, body=str(error).encode()))
+            self._say(link, wire.pack_message(wire.REFUSED, body=str(error).encode()))
 
     # ------------------------------------------------------------------ what comes
 
@@ -271,7 +271,7 @@ class RecorderProcess:
             self._greet(link, bytes(body), number)
         elif kind == wire.ASK:
             status = msgspec.msgpack.encode(self._status())
-            self._say(link, wire.pack(wire.STATUS, body=status))
+            self._say(link, wire.pack_message(wire.STATUS, body=status))
         elif kind == wire.RETRY:
             self._said = None
             self._recorder.retry()
@@ -304,7 +304,7 @@ class RecorderProcess:
         known = engine is None and not self._over and place <= self._sequence
         if name in self._over or not (place == wire.NO_PLACE or again or known):
             text = "another engine writes this journal now, or it lost records; this must end"
-            self._say(link, wire.pack(wire.OVER, body=text.encode()))
+            self._say(link, wire.pack_message(wire.OVER, body=text.encode()))
             return
         if engine is not None:
             if engine.link is not None:
@@ -332,8 +332,8 @@ class RecorderProcess:
         engine.durable = engine.told = engine.has
         crc = zlib.crc32(engine.last)
         body = wire.WELCOMED.pack(engine.place, crc)
-        self._say(link, wire.pack(wire.WELCOME, engine.has, body))
-        self._say(link, wire.pack(wire.DURABLE, engine.has, wire.BUSY.pack(0.0)))
+        self._say(link, wire.pack_message(wire.WELCOME, engine.has, body))
+        self._say(link, wire.pack_message(wire.DURABLE, engine.has, wire.BUSY.pack(0.0)))
 
     def _take(self) -> None:
         """Hand what waits to the recorder, as far as it takes it."""

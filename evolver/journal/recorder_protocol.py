@@ -70,7 +70,7 @@ class RecorderStatus(Struct, frozen=True):
         return self.free_bytes / self.bytes_per_minute
 
 
-def pack(kind: int, number: int = 0, body: bytes = b"") -> bytes:
+def pack_message(kind: int, number: int = 0, body: bytes = b"") -> bytes:
     """Return a frame."""
     return HEAD.pack(len(body), kind, number) + body
 
@@ -100,7 +100,7 @@ def recorder_status(address: str, *, timeout_s: float = 2.0) -> RecorderStatus:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
             link.settimeout(timeout_s)
             link.connect(address)
-            link.sendall(pack(ASK))
+            link.sendall(pack_message(ASK))
             kind, _, body = receive(link)
     except OSError as exc:
         raise RecordingError(f"no recorder answers at {address}: {exc}") from exc

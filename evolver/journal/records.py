@@ -1,11 +1,12 @@
 """What a journal holds: one struct a kind of record, and their bytes.
 
-Values only: no files, no clocks. `journal.py` frames these bytes and puts them on disk;
-`fold.py` turns them into an HDF5 file. Arrays travel as `Array` (dtype, shape, little-endian
-bytes), so that a record is one MessagePack value and decoding one executes nothing.
+Values only: no files, no clocks. `writer.py` frames these bytes and puts them on disk,
+`interpreter.py` says what they mean in their order. Arrays travel as `PackedArray` (dtype,
+shape, little-endian bytes), so that a record is one MessagePack value and decoding one executes
+nothing.
 
 The order in a session: RunStart, then for every block Proposed, Sent (once an attempt), Result
-(one a presentation and attempt, in the order they came), Committed (once a block); RigJoined
+(one a presentation and attempt, in the order they came), Committed (once a block); RigRecord
 and Event at any place; RunEnd last, if the session came to an end by itself; Resumed where one
 that was interrupted went on. An image's pixels
 come before the first Proposed that names it.
@@ -30,7 +31,7 @@ READABLE_VERSIONS = (1, 2)
 DTYPES = ("|u1", "<u2", "<u4", "<u8", "<i2", "<i4", "<i8", "<f4", "<f8", "|b1")
 
 
-class Array(Struct, frozen=True, array_like=True):
+class PackedArray(Struct, frozen=True, array_like=True):
     """An array as it was: dtype from `DTYPES`, shape, C-order bytes."""
 
     dtype: str
@@ -38,7 +39,7 @@ class Array(Struct, frozen=True, array_like=True):
     data: bytes
 
     @classmethod
-    def of(cls, array: NDArray[np.generic]) -> Array:
+    def of(cls, array: NDArray[np.generic]) -> PackedArray:
         """Wrap `array`; raise `RecordingError` for a dtype that is not in `DTYPES`."""
         little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
         if little.dtype.str not in DTYPES:
@@ -117,7 +118,7 @@ class RunStart(Record, frozen=True, forbid_unknown_fields=True, tag="run_start")
     window_ms: tuple[float, float]  # spikes are asked for in this window around onset
 
 
-class RigJoined(Record, frozen=True, forbid_unknown_fields=True, tag="rig_joined"):
+class RigRecord(Record, frozen=True, forbid_unknown_fields=True, tag="rig_joined"):
     """A rig said hello (or the simulated population was made): who answers from here on."""
 
     time_ns: int  # engine clock, unix epoch
@@ -131,7 +132,7 @@ class ImagePixels(Record, frozen=True, forbid_unknown_fields=True, tag="image"):
     """Pixels of one image, once a session; its identity is the digest of these bytes."""
 
     sha256: str
-    pixels: Array  # (h, w, 3) uint8
+    pixels: PackedArray  # (h, w, 3) uint8
 
 
 class ProposedThread(Struct, frozen=True, forbid_unknown_fields=True):
@@ -139,9 +140,9 @@ class ProposedThread(Struct, frozen=True, forbid_unknown_fields=True):
 
     thread: int  # index into RunStart.threads
     generation: int  # from 0
-    codes: Array  # (n, d) float64
+    codes: PackedArray  # (n, d) float64
     images: tuple[str, ...]  # sha256 of each rendered code
-    optimizer_state: dict[str, Array | int | float]  # before ask
+    optimizer_state: dict[str, PackedArray | int | float]  # before ask
     rng_state: str  # JSON of bit_generator.state, before ask
 
 
@@ -192,7 +193,7 @@ class Result(Record, frozen=True, forbid_unknown_fields=True, tag="result"):
     form: Literal["spikes", "counts", "rates"]
     # spikes: units (k,) <u4, times_ms (k,) <f4 relative to onset;
     # counts: counts (u, t) <u2, edges_ms (t + 1,) <f8;  rates: rates (u,) <f8, spikes/s
-    arrays: dict[str, Array]
+    arrays: dict[str, PackedArray]
 
 
 class CommittedThread(Struct, frozen=True, forbid_unknown_fields=True):
@@ -200,10 +201,8 @@ class CommittedThread(Struct, frozen=True, forbid_unknown_fields=True):
 
     thread: int
     generation: int
-    scores: (
-        Array  # (n,) float64; NaN where no valid presentation came and the image was dropped
-    )
-    sem: Array  # (n,) float64 over repeats; NaN for a single one
+    scores: PackedArray  # (n,) float64; NaN where no valid presentation came: image dropped
+    sem: PackedArray  # (n,) float64 over repeats; NaN for a single one
 
 
 class TimeBudget(Struct, frozen=True, forbid_unknown_fields=True):
@@ -234,9 +233,8 @@ class Committed(Record, frozen=True, forbid_unknown_fields=True, tag="committed"
     block: int
     time_ns: int
     threads: tuple[CommittedThread, ...]
-    reference_scores: tuple[
-        Array, ...
-    ]  # a thread each: (references,) float64, NaN where missing
+    # a thread each: (references,) float64, NaN where missing
+    reference_scores: tuple[PackedArray, ...]
     budget: TimeBudget
 
 
@@ -275,7 +273,7 @@ class Resumed(Record, frozen=True, forbid_unknown_fields=True, tag="resumed"):
 
 AnyRecord: TypeAlias = (
     RunStart
-    | RigJoined
+    | RigRecord
     | ImagePixels
     | Proposed
     | Sent
@@ -287,12 +285,12 @@ AnyRecord: TypeAlias = (
 )
 
 
-def encode(record: AnyRecord) -> bytes:
+def encode_record(record: AnyRecord) -> bytes:
     """Return the MessagePack bytes of `record`."""
     return msgspec.msgpack.encode(record)
 
 
-def decode(data: bytes) -> AnyRecord:
+def decode_record(data: bytes) -> AnyRecord:
     """Return the record in `data`; raise `RecordingError` saying what is wrong with it.
 
     Parsed by msgpack with limits, then typed by msgspec: unknown kinds and fields are refused.

@@ -29,7 +29,7 @@ from evolver.journal.reader import (
     segment_name,
     segment_paths,
 )
-from evolver.journal.records import AnyRecord, encode
+from evolver.journal.records import AnyRecord, encode_record
 from evolver.journal.storage import FileSystem, OsFileSystem
 
 __all__ = ["JournalWriter", "read_journal"]
@@ -119,13 +119,13 @@ class JournalWriter:
         OrderError
             The journal is closed.
         """
-        return self.append_payload(encode(record))
+        return self.append_payload(encode_record(record))
 
     def append_payload(self, payload: bytes | bytearray) -> int:
         """Take a record that is already encoded; otherwise as `append`."""
         self._check_open()
         sequence = self._next_sequence
-        self._pending.append(frames.pack(sequence, payload))
+        self._pending.append(frames.pack_frame(sequence, payload))
         self._next_sequence += 1
         return sequence
 

@@ -1,61 +1,64 @@
-"""The page: figures of a session, redrawn where something changed.
+"""The page: a session's figures and texts, redrawn where something changed.
 
-Knows bokeh and the model; opens no file and no socket. One page a browser tab; what it shows is
-of the generation that its slider stands at, or of the latest while it follows.
+Knows bokeh's documents and controls, and the model; opens no file and no socket. One page a
+browser tab; it is of the generation that its slider stands at, or of the latest while it
+follows.
 """
-
-# pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false
-# pyright: reportOptionalMemberAccess=false, reportCallIssue=false
-# Bokeh's annotations do not know the shorthands that its models take.
 
 from __future__ import annotations
 
+import html
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Protocol
 
 import numpy as np
 from bokeh.document import Document
 from bokeh.events import DocumentReady
 from bokeh.layouts import column, row
-from bokeh.models import (
-    Button,
-    ColumnDataSource,
-    CustomJS,
-    Div,
-    HoverTool,
-    LinearColorMapper,
-    Range1d,
-    Select,
-    Slider,
-    Toggle,
-)
-from bokeh.palettes import Magma256
-from bokeh.plotting import figure
+from bokeh.models import Button, CustomJS, Div, Select, Slider, Toggle
 
-from evolver.monitor.model import THUMBNAIL, SessionModel
-from evolver.monitor.words import REFERENCE, events, head
-from evolver.report.style import thread_colour
+from evolver.colours import (
+    AMBER,
+    GREEN,
+    LIVE_DARK,
+    LIVE_LIGHT,
+    QUIET,
+    RED,
+    REFERENCE_BOTH,
+    thread_colour,
+)
+from evolver.monitor.figures import (
+    BudgetFigure,
+    PictureFigure,
+    PsthFigure,
+    RasterFigure,
+    ScoreFigure,
+    UnitsFigure,
+    recolour,
+)
+from evolver.monitor.model import SessionModel
+from evolver.monitor.psth import UNITS_IN_FULL
 
 _REFRESH_MS = 200
 _PLAY_MS = 400
-_COLUMNS, _ROWS = 4, 2
-_DARK = {"paper": "#14181d", "ink": "#e6e9ec", "quiet": "#8b949e", "grid": "#2a3138"}
-_LIGHT = {"paper": "#ffffff", "ink": "#1f2328", "quiet": "#6b7177", "grid": "#e6e8eb"}
+_EVENTS = 60
 
-TEMPLATE = """
-{% block preamble %}
+TEMPLATE = f"""
+{{% block preamble %}}
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <style>
-  html { --paper: #ffffff; --ink: #1f2328; }
-  html[data-theme="dark"] { --paper: #14181d; --ink: #e6e9ec; }
-  body { background: var(--paper); color: var(--ink); margin: 0; padding: 12px 18px;
+  html {{ --paper: {LIVE_LIGHT["paper"]}; --ink: {LIVE_LIGHT["ink"]}; }}
+  html[data-theme="dark"] {{ --paper: {LIVE_DARK["paper"]}; --ink: {LIVE_DARK["ink"]}; }}
+  body {{ background: var(--paper); color: var(--ink); margin: 0; padding: 12px 18px;
          box-sizing: border-box;
-         font-family: system-ui, "Segoe UI", "DejaVu Sans", sans-serif; }
+         font-family: system-ui, "Segoe UI", "DejaVu Sans", sans-serif; }}
 </style>
-{% endblock %}
+{{% endblock %}}
 """
 
 
-class Source(Protocol):
+class PageSource(Protocol):
     """Where the session comes from."""
 
     trouble: str
@@ -65,7 +68,7 @@ class Source(Protocol):
         ...
 
 
-def build(doc: Document, source: Source) -> None:
+def build_page(doc: Document, source: PageSource) -> None:
     """Put the page of a session into a document."""
     Page(doc, source)
 
@@ -76,17 +79,18 @@ class Page:
     Parameters
     ----------
     doc : bokeh Document to fill
-    source : Source
+    source : PageSource
     """
 
-    def __init__(self, doc: Document, source: Source) -> None:
+    def __init__(self, doc: Document, source: PageSource) -> None:
         self._doc, self._source = doc, source
+        self._model = source.look()
         self._version = self._scored = -1
         self._threads = 0
-        self._dark = False
         self._playing = None
-        self._drawn: tuple[int, int, bool, int] | None = None
+        self._drawn: tuple[int, int, int] | None = None  # scored version, generation, unit
         self._header = Div(sizing_mode="stretch_width")
+        self._notes = Div(sizing_mode="stretch_width", visible=False)
         self._events = Div(sizing_mode="stretch_width", height=190)
         self._follow = Toggle(label="follow", active=True, width=80)
         self._slider = Slider(start=0, end=1, value=0, step=1, title="generation", width=420)
@@ -94,19 +98,20 @@ class Page:
         self._unit = Select(title="", options=[], width=220)
         self._theme = Toggle(label="dark", active=False, width=70)
         self._body = column(sizing_mode="stretch_width")
-        self._figures: list = []
         self._wire()
         doc.title = "evolver"
-        doc.template = TEMPLATE
+        doc.template = TEMPLATE  # pyright: ignore[reportAttributeAccessIssue]  a text will do
         tools = row(self._follow, self._slider, self._play, self._unit, self._theme)
-        doc.add_root(column(self._header, tools, self._body, sizing_mode="stretch_width"))
+        doc.add_root(
+            column(self._header, tools, self._notes, self._body, sizing_mode="stretch_width")
+        )
         doc.add_periodic_callback(self._tick, _REFRESH_MS)
         self._tick()
 
     def _wire(self) -> None:
         self._slider.on_change("value", self._on_slider)
         self._play.on_click(self._on_play)
-        self._unit.on_change("value", lambda _attr, _old, _new: self._redraw())
+        self._unit.on_change("value", lambda _attr, _old, _new: self._redraw_unit())
         self._theme.on_change("active", lambda _attr, _old, _new: self._recolour())
         self._theme.js_on_change(
             "active",
@@ -158,317 +163,179 @@ class Page:
         scored = [g.number for t in self._model.threads for g in t.scored]
         return max(scored, default=0)
 
+    @property
+    def _colours(self) -> dict[str, str]:
+        return LIVE_DARK if self._theme.active else LIVE_LIGHT
+
     def _tick(self) -> None:
-        self._model = self._source.look()
-        model = self._model
+        model = self._model = self._source.look()
         if model.version == self._version and self._threads:
             return
         self._version = model.version
         if len(model.threads) != self._threads:
             self._lay_out()
-        self._header.text = head(self._model, self._colours, trouble=bool(self._source.trouble))
+        self._draw_texts()
         if not self._threads:
             return  # nothing to draw yet
+        self._list_units()
         if model.scored_version != self._scored:
             self._scored = model.scored_version
             latest = self._latest
             self._slider.end = max(1, latest)
             if self._follow.active:
                 self._slider.value = latest
-            self._draw_scores()
-            self._draw_budget()
+            self._scores.draw(model)
+            self._budget.draw(model)
             self._redraw()
-        self._draw_raster()
-        self._events.text = events(self._model, self._colours)
+        self._raster.draw(model, self._chosen_unit)
 
     def _lay_out(self) -> None:
         """Make the figures, once it is known how many threads there are."""
-        model = self._model
-        self._threads = len(model.threads)
-        watched = [u for t in model.threads for u in t.units]
-        labels = [(str(i), label) for i, label in enumerate(model.unit_labels)][:256]
-        self._make_scores()
-        self._make_pictures()
-        self._make_psth()
-        self._make_raster()
-        self._make_units()
-        self._make_budget()
-        right = column(*self._mosaics)
+        threads = self._model.threads
+        self._threads = len(threads)
+        self._scores = ScoreFigure(threads)
+        self._mosaics = [PictureFigure(view, self._threads) for view in threads]
+        self._psth, self._raster = PsthFigure(threads), RasterFigure()
+        self._units, self._budget = UnitsFigure(), BudgetFigure()
+        right = column(*[mosaic.figure for mosaic in self._mosaics])
         self._body.children = [
-            row(self._scores, right, sizing_mode="stretch_width"),
-            row(self._psth, self._raster, self._units, sizing_mode="stretch_width"),
-            row(self._budget, self._events, sizing_mode="stretch_width"),
+            row(self._scores.figure, right, sizing_mode="stretch_width"),
+            row(
+                self._psth.figure,
+                self._raster.figure,
+                self._units.figure,
+                sizing_mode="stretch_width",
+            ),
+            row(self._budget.figure, self._events, sizing_mode="stretch_width"),
         ]
-        self._unit.options = labels
-        self._unit.value = str(watched[0]) if watched else ("0" if labels else "")
         self._recolour()
 
-    def _figure(self, title: str, x: str, y: str, height: int) -> figure:
-        made = figure(
-            title=title,
-            height=height,
-            tools="",
-            toolbar_location=None,
-            sizing_mode="stretch_width",
-        )
-        made.xaxis.axis_label, made.yaxis.axis_label = x, y
-        made.title.text_font_size = "15px"
-        for axis in (*made.xaxis, *made.yaxis):
-            axis.axis_label_text_font_style = "normal"
-            axis.axis_label_text_font_size = "13px"
-            axis.major_label_text_font_size = "13px"
-        made.min_border_right = 14
-        self._figures.append(made)
-        return made
-
-    def _recolour(self) -> None:
-        c = self._colours
-        self._theme.label = "light" if self._theme.active else "dark"
-        for made in self._figures:
-            made.background_fill_color = made.border_fill_color = c["paper"]
-            made.outline_line_color = None
-            made.title.text_color = c["ink"]
-            for axis in (*made.xaxis, *made.yaxis):
-                axis.axis_label_text_color = axis.major_label_text_color = c["quiet"]
-                axis.axis_line_color = axis.major_tick_line_color = c["quiet"]
-                axis.minor_tick_line_color = None
-            for grid in (*made.xgrid, *made.ygrid):
-                grid.grid_line_color = c["grid"]
-            for legend in made.legend:
-                legend.background_fill_color, legend.border_line_color = c["paper"], None
-                legend.label_text_color = c["ink"]
-        if self._threads:
-            self._dots.glyph.fill_color = self._dots.glyph.line_color = c["ink"]
-        self._header.text = head(self._model, self._colours, trouble=bool(self._source.trouble))
-        self._events.text = events(self._model, self._colours)
-
-    # ------------------------------------------------------------------ the figures
-
-    def _make_scores(self) -> None:
-        self._scores = self._figure(
-            "score: mean ± sem of each generation", "generation", "spikes/s", 340
-        )
-        self._lines = []
-        for k, view in enumerate(self._model.threads):
-            data = ColumnDataSource({"x": [], "y": [], "low": [], "high": []})
-            self._scores.varea(
-                "x", "low", "high", source=data, color=thread_colour(k), alpha=0.25
-            )
-            line = self._scores.line(
-                "x",
-                "y",
-                source=data,
-                color=thread_colour(k),
-                line_width=3,
-                legend_label=view.name,
-            )
-            self._scores.add_tools(
-                HoverTool(renderers=[line], tooltips=[(view.name, "@y{0.0} in @x")])
-            )
-            self._lines.append(data)
-        self._reference_line = ColumnDataSource({"x": [], "y": [], "low": [], "high": []})
-        options = {"source": self._reference_line, "color": REFERENCE}
-        self._scores.varea("x", "low", "high", alpha=0.2, **options)
-        self._scores.line("x", "y", line_width=2, legend_label="references", **options)
-        self._scores.legend.location = "top_left"
-        self._scores.legend.background_fill_alpha = 0.6
-        self._cursor = ColumnDataSource({"x": [0, 0], "y": [0, 0]})
-        self._scores.line("x", "y", source=self._cursor, color=REFERENCE, line_dash="dotted")
-
-    def _draw_scores(self) -> None:
-        model = self._model
-        low, high = [0.0], [1.0]
-        for data, view in zip(self._lines, model.threads, strict=True):
-            scored = view.scored
-            mean = np.array([g.mean for g in scored])
-            sem = np.nan_to_num(np.array([g.sem for g in scored]))
-            data.data = {
-                "x": [g.number for g in scored],
-                "y": mean,
-                "low": mean - sem,
-                "high": mean + sem,
-            }
-            low += (mean - sem)[np.isfinite(mean)].tolist()
-            high += (mean + sem)[np.isfinite(mean)].tolist()
-        mean = np.array([m[0] for _, m, _ in model.references])
-        sem = np.nan_to_num(np.array([s[0] for _, _, s in model.references]))
-        self._reference_line.data = {
-            "x": [at for at, _, _ in model.references],
-            "y": mean,
-            "low": mean - sem,
-            "high": mean + sem,
-        }
-        low += (mean - sem)[np.isfinite(mean)].tolist()
-        high += (mean + sem)[np.isfinite(mean)].tolist()
-        self._span = (min(low), max(high) * 1.05)
-        self._scores.y_range.start, self._scores.y_range.end = self._span  # type: ignore[union-attr]
-
-    def _make_pictures(self) -> None:
-        self._mosaics, self._mosaic_data = [], []
-        for view in self._model.threads:
-            height = max(120, 340 // max(1, self._threads))
-            made = figure(
-                title=view.name,
-                width=round((height - 34) * _COLUMNS / _ROWS) + 20,
-                height=height,
-                tools="",
-                toolbar_location=None,
-                x_range=Range1d(0, _COLUMNS),
-                y_range=Range1d(0, _ROWS),
-            )
-            made.title.text_font_size = "15px"
-            made.axis.visible = False
-            made.grid.visible = False
-            self._figures.append(made)
-            data = ColumnDataSource({"image": [_mosaic([])]})
-            made.image_rgba("image", x=0, y=0, dw=_COLUMNS, dh=_ROWS, source=data)
-            self._mosaics.append(made)
-            self._mosaic_data.append(data)
-
-    def _make_psth(self) -> None:
-        self._psth = self._figure("PSTH", "time after image onset (ms)", "spikes/s", 250)
-        self._psth_data = []
-        for k, view in enumerate(self._model.threads):
-            for style, alpha in (("solid", 1.0), ("dotted", 0.7)):
-                data = ColumnDataSource({"x": [], "y": []})
-                self._psth.line(
-                    "x",
-                    "y",
-                    source=data,
-                    color=thread_colour(k),
-                    line_width=3 if style == "solid" else 2,
-                    line_dash=style,
-                    alpha=alpha,
-                    legend_label=view.name if style == "solid" else f"{view.name}, first",
-                )
-                self._psth_data.append(data)
-        self._psth.legend.location = "top_left"
-        self._psth.legend.background_fill_alpha = 0.6
-        self._psth.legend.label_text_font_size = "11px"
-
-    def _make_raster(self) -> None:
-        self._raster = self._figure(
-            "last 300 showings", "time after image onset (ms)", "showing", 250
-        )
-        self._raster_data = ColumnDataSource({"x": [], "y": []})
-        self._dots = self._raster.scatter(
-            "x", "y", source=self._raster_data, size=2.5, marker="square"
-        )
-
-    def _make_units(self) -> None:
-        self._mapper = LinearColorMapper(Magma256, low=0, high=1)
-        self._units = self._figure("all units", "time after image onset (ms)", "unit", 250)
-        self._units_data = ColumnDataSource({"image": [], "dh": []})
-        edges = self._model.edges_ms
-        self._units.image(
-            "image",
-            x=float(edges[0]),
-            y=0,
-            dw=float(edges[-1] - edges[0]),
-            dh="dh",
-            source=self._units_data,
-            color_mapper=self._mapper,
-        )
-
-    def _make_budget(self) -> None:
-        self._budget = self._figure("time budget", "block", "seconds", 190)
-        self._budget_data = ColumnDataSource({
-            "x": [],
-            "wait": [],
-            "idle": [],
-            "render": [],
-        })
-        self._budget.vbar_stack(
-            ["wait", "idle"],
-            x="x",
-            width=0.9,
-            color=["#8f979f", "#CC3311"],
-            source=self._budget_data,
-            legend_label=["on screen", "rig idle"],
-        )
-        self._budget.line(
-            "x",
-            "render",
-            source=self._budget_data,
-            color="#D55E00",
-            line_width=2,
-            legend_label="rendering, meanwhile",
-        )
-        self._budget.legend.location = "bottom_left"
-        self._budget.legend.orientation = "horizontal"
-        self._budget.legend.background_fill_alpha = 0.6
-        self._budget.legend.label_text_font_size = "11px"
-
-    def _draw_budget(self) -> None:
-        b = list(self._model.budgets)[-120:]
-        self._budget_data.data = {
-            "x": [one.block for one in b],
-            "wait": [one.wait for one in b],
-            "idle": [one.idle for one in b],
-            "render": [one.render for one in b],
-        }
+    def _list_units(self) -> None:
+        """Offer the units there are; the first choice is one that a thread watches."""
+        labels = self._model.unit_labels[:UNITS_IN_FULL]
+        if len(self._unit.options) == len(labels):
+            return
+        self._unit.options = [(str(row), label) for row, label in enumerate(labels)]
+        if not self._unit.value:
+            watched = [unit for view in self._model.threads for unit in view.units]
+            self._unit.value = str(next((u for u in watched if u < len(labels)), 0))
 
     @property
-    def _colours(self) -> dict[str, str]:
-        return _DARK if self._theme.active else _LIGHT
+    def _chosen_unit(self) -> int:
+        return int(self._unit.value or 0)
+
+    def _recolour(self) -> None:
+        self._theme.label = "light" if self._theme.active else "dark"
+        if self._threads:
+            figures = (self._scores, *self._mosaics, self._psth, self._raster, self._units)
+            recolour([f.figure for f in (*figures, self._budget)], self._colours)
+            self._raster.recolour(self._colours["ink"])
+        self._draw_texts()
+
+    def _draw_texts(self) -> None:
+        model, colours = self._model, self._colours
+        self._header.text = header_html(model, colours, trouble=bool(self._source.trouble))
+        notes = [*filter(None, [self._source.trouble]), *model.notes]
+        self._notes.text = notes_html(notes)
+        self._notes.visible = bool(notes)
+        self._events.text = events_html(model, colours)
+
+    def _redraw_unit(self) -> None:
+        """Draw what depends on the unit that is chosen."""
+        if self._threads:
+            self._redraw()
+            self._raster.draw(self._model, self._chosen_unit)
 
     def _redraw(self) -> None:
-        """Draw what depends on the generation and the unit that are chosen."""
-        if not self._body.children:
+        """Draw what depends on the generation that is chosen."""
+        if not self._threads:
             return
-        model, number = self._model, int(self._slider.value)
-        unit = int(self._unit.value or 0)
-        now = (model.scored_version, number, bool(self._theme.active), unit)
-        if now == self._drawn:
+        model, number, unit = self._model, int(self._slider.value), self._chosen_unit
+        if (model.scored_version, number, unit) == self._drawn:
             return
-        self._drawn = now
-        centres = (model.edges_ms[:-1] + model.edges_ms[1:]) / 2
-        most = 1.0
+        self._drawn = (model.scored_version, number, unit)
+        self._psth.draw(model, number, unit)
         for k, view in enumerate(model.threads):
-            generation, first = view.at(number), view.at(0)
-            for data, shown in zip(
-                self._psth_data[2 * k : 2 * k + 2], (generation, first), strict=True
-            ):
-                y = [] if shown is None else model.rates(shown, unit)
-                data.data = {"x": centres if len(y) else [], "y": y}
-            if generation is None:
-                continue
-            self._mosaic_data[k].data = {"image": [_mosaic(generation.pictures)]}
-            self._mosaics[
-                k
-            ].title.text = (
-                f"{view.name}: generation {generation.number}, best {generation.best:.0f}"
-            )
-            if k == 0:
-                rates = model.all_units(k, generation.number)
-                most = max(1.0, float(rates.max(initial=0)))
-                self._units_data.data = {"image": [rates], "dh": [len(rates)]}
-                self._units.title.text = f"all units, {view.name}, generation {number}"
-        self._mapper.high = most
-        label = model.unit_labels[unit] if unit < len(model.unit_labels) else ""
-        self._psth.title.text = f"PSTH of {label}, generation {number}"
-        low, high = getattr(self, "_span", (0.0, 1.0))
-        self._cursor.data = {"x": [number, number], "y": [low, high]}
-
-    def _draw_raster(self) -> None:
-        unit = int(self._unit.value or 0)
-        xs, ys = [], []
-        for i, (units, times) in enumerate(self._model.raster):
-            mine = times[units == unit]
-            xs.append(mine)
-            ys.append(np.full(len(mine), i))
-        if xs:
-            self._raster_data.data = {"x": np.concatenate(xs), "y": np.concatenate(ys)}
+            generation = view.at(number)
+            if generation is not None:
+                self._mosaics[k].draw(model, generation)
+                if k == 0:
+                    self._units.draw(model, view, generation)
+        self._scores.mark(number)
 
 
-def _mosaic(pictures: list) -> np.ndarray:
-    """Return pictures, best first, as one RGBA image, rows from below as bokeh draws them."""
-    n = THUMBNAIL
-    canvas = np.zeros((_ROWS * n, _COLUMNS * n, 4), np.uint8)
-    for i, picture in enumerate(pictures[: _ROWS * _COLUMNS]):
-        if picture is not None:
-            top, left = divmod(i, _COLUMNS)
-            tile = canvas[top * n : (top + 1) * n, left * n : (left + 1) * n]
-            tile[1:-1, 1:-1, :3] = picture[1:-1, 1:-1]
-            tile[1:-1, 1:-1, 3] = 255
-    return np.ascontiguousarray(canvas[::-1]).view(np.uint32)[..., 0]
+# ---------------------------------------------------------------------- texts, as HTML
+
+
+def _state(model: SessionModel, *, trouble: bool) -> tuple[str, str]:
+    """Return what the session does, and the colour to say it in."""
+    if trouble:
+        return "cannot be read", RED
+    if model.ended is not None:
+        return model.ended, QUIET
+    if model.start is None:
+        return "waiting for the first image", AMBER
+    return ("PAUSED", RED) if model.paused else ("running", GREEN)
+
+
+def header_html(model: SessionModel, colours: Mapping[str, str], *, trouble: bool) -> str:
+    """Return the head of the page."""
+    ink, quiet = colours["ink"], colours["quiet"]
+    state, colour = _state(model, trouble=trouble)
+    big = [(f"{model.done}<small> / {model.generations}</small>", "generation", ink)]
+    for k, view in enumerate(model.threads):
+        scored = view.scored
+        text = f"{scored[-1].mean:.1f}" if scored else "…"
+        big.append((text, html.escape(view.name), thread_colour(k)))
+    if model.references:
+        big.append((f"{model.references[-1][1][0]:.1f}", "references", REFERENCE_BOTH))
+    left = model.minutes_left
+    share = model.aborted / model.presentations if model.presentations else 0.0
+    facts = [
+        f"{model.presentations} presentations",
+        f"{share:.0%} aborted",
+        f"{model.pace:.1f} a second" if np.isfinite(model.pace) else "",
+        f"rig idle {model.idle_share:.1%}",
+        f"{model.minutes:.0f} min",
+        f"{left:.0f} min left" if np.isfinite(left) and model.ended is None else "",
+    ]
+    cells = "".join(
+        f'<div style="margin-right:38px"><div class="value" style="font-size:44px;'
+        f'font-weight:650;line-height:1;color:{shade}">{text}</div>'
+        f'<div style="font-size:14px;color:{quiet};margin-top:4px">{name}</div></div>'
+        for text, name, shade in big
+    )
+    return (
+        f'<div style="color:{ink}"><div style="font-size:20px;margin-bottom:10px">'
+        f"<b>{html.escape(model.name) or 'evolver'}</b> "
+        f'<span class="state" style="color:{colour};margin-left:12px">'
+        f"{html.escape(state)}</span></div>"
+        f'<div style="display:flex;flex-wrap:wrap;align-items:flex-end">{cells}'
+        f'<div style="font-size:14px;color:{quiet};line-height:1.5;max-width:340px">'
+        f"{' · '.join(fact for fact in facts if fact)}</div></div></div>"
+    )
+
+
+def events_html(model: SessionModel, colours: Mapping[str, str]) -> str:
+    """Return the last events, the latest first."""
+    quiet = colours["quiet"]
+    shades = {"warning": AMBER, "error": RED}
+    lines: list[str] = []
+    for time_ns, level, name, text in list(model.events)[-_EVENTS:][::-1]:
+        at = datetime.fromtimestamp(time_ns / 1e9, tz=UTC).astimezone()
+        lines.append(
+            f'<div style="color:{shades.get(level, quiet)}">'
+            f"{at:%H:%M:%S} {html.escape(name)}: {html.escape(text)}</div>"
+        )
+    content = "".join(lines) or f'<div style="color:{quiet}">nothing yet</div>'
+    return (
+        f'<div style="color:{colours["ink"]};font-weight:600;font-size:15px">events</div>'
+        '<div style="font-size:13px;line-height:1.5;height:160px;overflow:auto">'
+        f"{content}</div>"
+    )
+
+
+def notes_html(notes: Sequence[str]) -> str:
+    """Return what the page cannot show, a line each."""
+    lines = "".join(f"<div>{html.escape(note)}</div>" for note in notes)
+    return f'<div class="notes" style="color:{AMBER};font-size:14px">{lines}</div>'

@@ -21,7 +21,7 @@ from bokeh.server.server import Server
 from tornado.web import RequestHandler
 
 from evolver.errors import ControlError
-from evolver.monitor.page import Source, build
+from evolver.monitor.page import PageSource, build_page
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ def is_loopback(address: str) -> bool:
         return False
 
 
-def make_server(source: Source, *, address: str, port: int, token: str | None) -> Server:
+def make_server(source: PageSource, *, address: str, port: int, token: str | None) -> Server:
     """Return the page's server, bound and not yet started.
 
     Parameters
@@ -115,7 +115,7 @@ def make_server(source: Source, *, address: str, port: int, token: str | None) -
         )
     try:
         server = Server(
-            {"/": Application(FunctionHandler(partial(build, source=source)))},
+            {"/": Application(FunctionHandler(partial(build_page, source=source)))},
             address=address,
             port=port,
             auth_provider=NullAuth() if token is None else _Token(token),

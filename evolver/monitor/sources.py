@@ -1,6 +1,6 @@
 """Where a page's session comes from: a journal that is written, or a recording that is done.
 
-Reads only.
+Reads only, and feeds both to the model as records in their order.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 from evolver import recording
 from evolver.errors import RecordingError
 from evolver.journal.follower import Follower
 from evolver.journal.records import AnyRecord, RunStart
-from evolver.monitor.model import Budget, Generation, SessionModel, ThreadView, thumbnail
-from evolver.recording.reader import Recording
+from evolver.monitor.model import SessionModel
+from evolver.monitor.pictures import RecordedPictures
+from evolver.recording import Recording
+from evolver.recording.replay import replayed_records
 from evolver.session_folder import JOURNAL
 
 _LOOK_EVERY_S = 0.1
@@ -44,14 +44,17 @@ class JournalSource:
         now = self._clock()
         if now - self._looked >= _LOOK_EVERY_S:
             self._looked = now
-            found: list[AnyRecord] = []
+            records: list[AnyRecord] = []
             try:
-                found.extend(r for _, r in self._follower.poll(at_most=_BYTES_A_LOOK))
+                records.extend(r for _, r in self._follower.poll(at_most=_BYTES_A_LOOK))
+                if any(isinstance(record, RunStart) for record in records) and self.model.start:
+                    self.model = SessionModel()
             except RecordingError as exc:  # of a later version: show what there is
                 self.trouble = str(exc)
-            if any(isinstance(record, RunStart) for record in found) and self.model.start:
-                self.model = SessionModel()
-            self.model.feed(found)
+            try:
+                self.model.feed(records)
+            except RecordingError as exc:
+                self.trouble = str(exc)
         return self.model
 
 
@@ -60,7 +63,7 @@ class FileSource:
 
     Parameters
     ----------
-    path : the HDF5 file
+    path : the HDF5 file; stays open, for the pictures
 
     Raises
     ------
@@ -70,91 +73,27 @@ class FileSource:
 
     def __init__(self, path: Path) -> None:
         self.trouble = ""
-        with recording.read(path) as opened:
-            self.model = from_recording(opened)
+        self._recording = recording.read(path)
+        self.model = recorded_session(self._recording)
 
     def look(self) -> SessionModel:
         """Return the model."""
         return self.model
 
+    def close(self) -> None:
+        """Close the file; no picture can be shown any more."""
+        self._recording.close()
 
-def from_recording(opened: Recording) -> SessionModel:
-    """Return what a page would know at the end of this session."""
-    model = SessionModel()
-    table = opened.presentations
-    model.title = opened.name
-    model.unit_labels = tuple(str(label) for label in opened.units["label"])
-    model.ended = opened.end_reason or "cut short"
-    model.presentations = int((table["attempt"] > 0).sum())
-    model.aborted = int((table["status"] == "aborted").sum())
-    received = table["received_ns"][table["attempt"] > 0]
-    if len(received):
-        model.take_times(int(received.min()), int(received.max()))
-    pictures: dict[int, np.ndarray] = {}
 
-    def picture(image: int) -> np.ndarray:
-        if image not in pictures:
-            pictures[image] = thumbnail(opened.images[image])
-        return pictures[image]
+def recorded_session(opened: Recording) -> SessionModel:
+    """Return what a page knows at the end of a recorded session.
 
-    for k, thread in enumerate(opened.threads):
-        view = ThreadView(thread.name, thread.optimizer, thread.generator)
-        units = thread.fitness.get("units", ())
-        view.units = tuple(int(unit) for unit in units)
-        for number in range(int(thread.generations)):
-            rows = np.flatnonzero(thread.generation == number)
-            mine = (table["thread"] == k) & (table["generation"] == number)
-            shown = np.flatnonzero(mine & (table["status"] == "ok"))
-            generation = Generation(
-                number, (), model.counts([opened.spikes(int(i)) for i in shown])
-            )
-            generation.shown = len(shown)
-            model.set_scores(generation, np.asarray(thread.score[rows], dtype=np.float64))
-            order = model.order(np.asarray(thread.score[rows], dtype=np.float64))
-            keep = order[: model.KEPT_PICTURES if number == thread.generations - 1 else 4]
-            generation.pictures = [picture(int(thread.image_id[rows[i]])) for i in keep]
-            view.generations[number] = generation
-        model.threads.append(view)
-    model.generations = max((len(t.generations) for t in model.threads), default=0)
-    blocks = opened.blocks
-    at = _stand(opened)
-    for b, row in enumerate(blocks):
-        model.add_references(at[b], list(opened.reference_scores[b]))
-        if row["committed_ns"] > 0:
-            known = sum(
-                float(row[n]) for n in ("propose", "encode", "send", "score", "blocked")
-            )
-            model.budgets.append(
-                Budget(
-                    int(row["block"]),
-                    float(row["render"]),
-                    float(row["wait"]),
-                    float(row["idle"]),
-                    known,
-                )
-            )
-    for event in opened.events:
-        model.events.append((
-            int(event["time_ns"]),
-            str(event["level"]),
-            str(event["name"]),
-            str(event["text"]),
-        ))
-    last = [i for i in range(len(table)) if table["status"][i] == "ok"][-300:]
-    model.raster.extend(opened.spikes(i) for i in last)
-    model.version = model.scored_version = 1
+    Parameters
+    ----------
+    opened : the recording; pictures are read from it when they are shown
+    """
+    model = SessionModel(RecordedPictures(opened))
+    model.feed(replayed_records(opened))
+    if not opened.complete:
+        model.ended = "cut short"
     return model
-
-
-def _stand(opened: Recording) -> list[float]:
-    """Return how far the threads were at each block, as a mean over threads."""
-    table = opened.presentations
-    stand = dict.fromkeys(range(len(opened.threads)), 0)
-    at: list[float] = []
-    for block in opened.blocks["block"]:
-        mine = table["block"] == block
-        for k in stand:
-            found = table["generation"][mine & (table["thread"] == k)]
-            stand[k] = max(stand[k], int(found.max(initial=0)))
-        at.append(float(np.mean(list(stand.values()))))
-    return at

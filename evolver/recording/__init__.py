@@ -4,6 +4,7 @@
     schema    every name in the file
     fold      a journal to the file
     verify    a file against its journal
+    replay    a file as the records of its session
 
 Importing this loads neither h5py nor Pillow; the names below are loaded when they are used.
 """

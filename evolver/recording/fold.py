@@ -33,7 +33,7 @@ from evolver.journal.records import (
     ProposedThread,
     Result,
 )
-from evolver.journal.survey import Answer, Plan, Survey, survey
+from evolver.journal.survey import Survey, SurveyedPlan, SurveyedResult, survey
 from evolver.recording import schema as s
 from evolver.recording.fold_responses import ResponseWriter
 from evolver.recording.hdf5 import (
@@ -102,11 +102,11 @@ def fold(
             "name"
         )
     index = JournalIndex(journal_folder)
-    found = survey(index)
+    content = survey(index)
     temporary = _temporary(out_path)
     try:
         with h5py.File(temporary, "w", libver=("v108", "v108")) as file:
-            spikes = _write(file, found, index, webp=compress_images == "webp")
+            spikes = _write(file, content, index, webp=compress_images == "webp")
         _sync(temporary)
         verify(temporary, journal_folder)
         temporary.replace(out_path)
@@ -118,18 +118,18 @@ def fold(
         ) from exc
     finally:
         temporary.unlink(missing_ok=True)
-    rows = found.rows
+    rows = content.rows
     return FoldReport(
         path=out_path,
         journal=index.summary,
         presentations=len(rows),
-        shown=len(found.answers),
-        missing=len(rows) - len(found.answers),
-        images=len(found.images),
+        shown=len(content.results),
+        missing=len(rows) - len(content.results),
+        images=len(content.images),
         spikes=spikes,
-        complete=found.end is not None,
-        end_reason="" if found.end is None else found.end.reason,
-        warnings=tuple(found.warnings),
+        complete=content.end is not None,
+        end_reason="" if content.end is None else content.end.reason,
+        warnings=tuple(content.warnings),
     )
 
 
@@ -155,40 +155,43 @@ def _sync(path: Path) -> None:
         os.close(fd)
 
 
-def _write(file: h5py.File, found: Survey, index: JournalIndex, *, webp: bool) -> int:
-    rows = found.rows
-    _write_root(file, found, index)
-    _write_rigs(file, found)
-    _write_threads(file, found, index)
-    _write_images(file, found, index, webp=webp)
-    responses = ResponseWriter(file, found)
+def _write(file: h5py.File, content: Survey, index: JournalIndex, *, webp: bool) -> int:
+    rows = content.rows
+    _write_root(file, content, index)
+    _write_rigs(file, content)
+    _write_threads(file, content, index)
+    _write_images(file, content, index, webp=webp)
+    responses = ResponseWriter(file, content)
     presentations: list[tuple[Any, ...]] = []
     for key in rows:
-        answer = found.answers.get(key)
-        result = None if answer is None else _read(index, answer.sequence, Result)
-        responses.add(answer, result)
-        presentations.append(_presentation_row(key, found.plans.get(key[0]), result, answer))
+        place = content.results.get(key)
+        result = None if place is None else _read(index, place.sequence, Result)
+        responses.add(place, result)
+        presentations.append(_presentation_row(key, content.plans.get(key[0]), result, place))
     responses.close()
     write_table(file, s.PRESENTATIONS, s.PRESENTATION_COLUMNS, presentations)
-    _write_blocks(file, found, index)
+    _write_blocks(file, content, index)
     write_table(
         file,
         s.SENT,
         s.SENT_COLUMNS,
-        [(one.block, one.attempt, one.time_ns, len(one.presentations)) for one in found.sent],
+        [
+            (request.block, request.attempt, request.time_ns, len(request.presentations))
+            for request in content.sent
+        ],
     )
     write_table(
         file,
         s.EVENTS,
         s.EVENT_COLUMNS,
-        [(one.time_ns, one.level, one.name, one.text) for one in found.events],
+        [(event.time_ns, event.level, event.name, event.text) for event in content.events],
     )
-    write_texts(file, s.WARNINGS, found.warnings)  # last: writing may add some
+    write_texts(file, s.WARNINGS, content.warnings)  # last: writing may add some
     return responses.n_spikes
 
 
-def _write_root(file: h5py.File, found: Survey, index: JournalIndex) -> None:
-    start, end, summary = found.start, found.end, index.summary
+def _write_root(file: h5py.File, content: Survey, index: JournalIndex) -> None:
+    start, end, summary = content.start, content.end, index.summary
     attributes = {
         s.A_FORMAT: s.FORMAT,
         s.A_SCHEMA_VERSION: s.SCHEMA_VERSION,
@@ -201,10 +204,10 @@ def _write_root(file: h5py.File, found: Survey, index: JournalIndex) -> None:
         s.A_COMPLETE: np.uint8(end is not None),
         s.A_END_REASON: "" if end is None else clean(end.reason),
         s.A_END_NS: 0 if end is None else end.time_ns,
-        s.A_RESUMED: found.resumed,
-        s.A_BIT_IDENTICAL: np.uint8(found.bit_identical),
+        s.A_RESUMED: content.resumed,
+        s.A_BIT_IDENTICAL: np.uint8(content.bit_identical),
         s.A_JOURNAL_VERSION: start.journal_version,
-        s.A_JOURNAL_SHA256: found.sha256,
+        s.A_JOURNAL_SHA256: content.sha256,
         s.A_JOURNAL_RECORDS: summary.records,
         s.A_JOURNAL_MISSING: sum(last - first + 1 for first, last in summary.missing),
         s.A_SOFTWARE: f"evolver {__version__}",
@@ -215,30 +218,30 @@ def _write_root(file: h5py.File, found: Survey, index: JournalIndex) -> None:
     write_text(file, s.VERSIONS, json.dumps(start.versions, sort_keys=True))
     write_text(file, s.MACHINE, json.dumps(start.machine, sort_keys=True))
     weights = [
-        {"role": one.role, "name": one.name, "sha256": one.sha256} for one in start.weights
+        {"role": file.role, "name": file.name, "sha256": file.sha256} for file in start.weights
     ]
     write_text(file, s.WEIGHTS, json.dumps(weights))
 
 
-def _write_rigs(file: h5py.File, found: Survey) -> None:
-    units = [(one.channel, one.unit, one.area, one.label) for one in found.units]
+def _write_rigs(file: h5py.File, content: Survey) -> None:
+    units = [(unit.channel, unit.unit, unit.area, unit.label) for unit in content.units]
     write_table(file, s.UNITS, s.UNIT_COLUMNS, units)
     rigs = new_group(file, s.RIGS)
-    for number, rig in enumerate(found.rigs):
+    for number, rig in enumerate(content.rigs):
         group = new_group(rigs, number)
         joined = rig.joined
         group.attrs[s.RIG_NAME] = "" if joined is None else clean(joined.name)
         group.attrs[s.RIG_SOFTWARE] = "" if joined is None else clean(joined.software)
         group.attrs[s.RIG_TIME_NS] = 0 if joined is None else joined.time_ns
         write_text(group, s.RIG_INFO, "{}" if joined is None else joined.info)
-        write_array(group, s.RIG_UNITS, np.array(rig.units, dtype=np.uint32))
+        write_array(group, s.RIG_UNITS, np.array(rig.rows, dtype=np.uint32))
 
 
-def _write_threads(file: h5py.File, found: Survey, index: JournalIndex) -> None:
+def _write_threads(file: h5py.File, content: Survey, index: JournalIndex) -> None:
     threads = new_group(file, s.THREADS)
     groups: list[h5py.Group] = []
     spans: dict[tuple[int, int], slice] = {}
-    for k, info in enumerate(found.threads):
+    for k, info in enumerate(content.threads):
         group = new_group(threads, k)
         groups.append(group)
         for name, value in (
@@ -254,8 +257,8 @@ def _write_threads(file: h5py.File, found: Survey, index: JournalIndex) -> None:
         write_text(group, s.T_OPTIONS, info.options)
         write_text(group, s.T_FITNESS, info.fitness)
         n = 0
-        for number in found.generations_of(k):
-            place = found.generations[k, number]
+        for number in content.generations_of(k):
+            place = content.generations[k, number]
             spans[k, number] = slice(n, n + place.n)
             n += place.n
         codes = Growing(group, s.T_CODES, (info.d,), "<f4", compress=False)
@@ -263,8 +266,8 @@ def _write_threads(file: h5py.File, found: Survey, index: JournalIndex) -> None:
         image_id = np.full(n, -1, np.int64)
         states = new_group(group, s.T_STATES)
         exact = True
-        for number in found.generations_of(k):
-            place = found.generations[k, number]
+        for number in content.generations_of(k):
+            place = content.generations[k, number]
             part = _read(index, place.sequence, Proposed).threads[place.place]
             span = spans[k, number]
             values = part.codes.numpy()
@@ -273,14 +276,14 @@ def _write_threads(file: h5py.File, found: Survey, index: JournalIndex) -> None:
             codes.add(rounded)
             generation[span] = number
             row[span] = np.arange(place.n)
-            image_id[span] = [found.images[sha256].image_id for sha256 in part.images]
+            image_id[span] = [content.images[sha256].image_id for sha256 in part.images]
             _write_state(states, number, part)
         codes.close()
         group.attrs[s.T_CODES_EXACT] = np.uint8(exact)
         write_array(group, s.T_GENERATION, generation)
         write_array(group, s.T_ROW, row)
         write_array(group, s.T_IMAGE_ID, image_id)
-    _write_scores(groups, spans, found, index)
+    _write_scores(groups, spans, content, index)
 
 
 def _write_state(states: h5py.Group, generation: int, part: ProposedThread) -> None:
@@ -296,19 +299,19 @@ def _write_state(states: h5py.Group, generation: int, part: ProposedThread) -> N
 def _write_scores(
     groups: Sequence[h5py.Group],
     spans: dict[tuple[int, int], slice],
-    found: Survey,
+    content: Survey,
     index: JournalIndex,
 ) -> None:
     columns = [
         {name: np.full(len(array_at(group, s.T_ROW)), np.nan) for name in (s.T_SCORE, s.T_SEM)}
         for group in groups
     ]
-    for block in sorted(found.committed):
-        record = _read(index, found.committed[block], Committed)
+    for block in sorted(content.committed):
+        record = _read(index, content.committed[block], Committed)
         for part in record.threads:
             span = spans.get((part.thread, part.generation))
             if span is None:
-                found.warnings.append(
+                content.warnings.append(
                     f"generation {part.generation} of thread {part.thread} was scored, its "
                     "codes are lost"
                 )
@@ -325,9 +328,9 @@ def _write_scores(
             write_array(group, name, values)
 
 
-def _write_images(file: h5py.File, found: Survey, index: JournalIndex, *, webp: bool) -> None:
+def _write_images(file: h5py.File, content: Survey, index: JournalIndex, *, webp: bool) -> None:
     group = new_group(file, s.IMAGES)
-    images = list(found.images.items())
+    images = list(content.images.items())
     m = len(images)
     offsets = np.zeros(m + 1, np.int64)
     shapes, encodings = np.zeros((m, 3), np.int32), np.zeros(m, np.uint8)
@@ -340,7 +343,7 @@ def _write_images(file: h5py.File, found: Survey, index: JournalIndex, *, webp: 
             encodings[at] = s.ENCODING_RAW if data is None else s.ENCODING_WEBP
             pixels.add(np.frombuffer(array.tobytes() if data is None else data, np.uint8))
         else:
-            found.warnings.append(f"the pixels of image {at} ({sha256}) are lost")
+            content.warnings.append(f"the pixels of image {at} ({sha256}) are lost")
         offsets[at + 1] = pixels.length
     pixels.close()
     write_texts(group, s.I_SHA256, [sha256 for sha256, _ in images])
@@ -378,66 +381,75 @@ def _webp(pixels: NDArray[Any]) -> bytes | None:
 
 
 def _presentation_row(
-    key: tuple[int, int], plan: Plan | None, result: Result | None, answer: Answer | None
+    key: tuple[int, int],
+    plan: SurveyedPlan | None,
+    result: Result | None,
+    place: SurveyedResult | None,
 ) -> tuple[Any, ...]:
-    """Return the row, in the order of `schema.PRESENTATION_COLUMNS`."""
+    """Return the row, in the order of `schema.PRESENTATION_COLUMNS`.
+
+    What is not known of the plan or of the survey is the result's field of the column's name;
+    where no result came, zero, NaN or no text.
+    """
+    if place is None:
+        result = None
+    row: dict[str, Any] = {"presentation": key[0], "attempt": key[1]}
     if plan is None:
         block = -1 if result is None else result.block
-        what = (block, -1, -1, -1, False, 0)
-        on_ms, off_ms, generation = np.nan, np.nan, -1
+        row |= {"block": block, "thread": -1, "row": -1, "image_id": -1, "is_reference": False}
+        row |= {"repeat": 0, "on_ms": np.nan, "off_ms": np.nan, "generation": -1}
     else:
         planned = plan.planned
-        reference = planned.thread == -1
-        what = (
-            plan.block,
-            planned.thread,
-            planned.row,
-            plan.image_id,
-            reference,
-            planned.repeat,
-        )
-        on_ms, off_ms, generation = planned.on_ms, planned.off_ms, plan.generation
-    if result is None or answer is None:
-        said = ("missing", "", on_ms, off_ms, 0, 0, 0, "", 0, generation, "", -1)
-    else:
-        said = (
-            result.status,
-            result.reason,
-            on_ms,
-            off_ms,
-            result.commanded_ns,
-            result.onset_ns,
-            result.offset_ns,
-            result.onset_source,
-            result.received_ns,
-            generation,
-            answer.form,
-            answer.rig,
-        )
-    return (key[0], *what, key[1], *said)
+        row |= {
+            "block": plan.block,
+            "thread": planned.thread,
+            "row": planned.row,
+            "image_id": plan.image_id,
+            "is_reference": planned.thread == -1,
+            "repeat": planned.repeat,
+            "on_ms": planned.on_ms,
+            "off_ms": planned.off_ms,
+            "generation": plan.generation,
+        }
+    row |= {"form": "", "rig": -1} if place is None else {"form": place.form, "rig": place.rig}
+    if result is None:
+        row["status"] = "missing"
+    for column in s.PRESENTATION_COLUMNS:
+        if column.name not in row:
+            row[column.name] = (
+                _nothing(column) if result is None else getattr(result, column.name)
+            )
+    return tuple(row[column.name] for column in s.PRESENTATION_COLUMNS)
 
 
-def _write_blocks(file: h5py.File, found: Survey, index: JournalIndex) -> None:
-    blocks = found.blocks
-    proposed = [_proposed(index, found.proposed.get(block)) for block in blocks]
-    committed = [_committed(index, found.committed.get(block)) for block in blocks]
+def _nothing(column: s.Column) -> object:
+    """Return what a column has where no result came."""
+    if column.dtype == s.TEXT:
+        return ""
+    return np.nan if column.dtype[1] == "f" else 0
+
+
+def _write_blocks(file: h5py.File, content: Survey, index: JournalIndex) -> None:
+    blocks = content.blocks
+    proposed = [_proposed(index, content.proposed.get(block)) for block in blocks]
+    committed = [_committed(index, content.committed.get(block)) for block in blocks]
     rows: list[tuple[Any, ...]] = []
     for block, plan, done in zip(blocks, proposed, committed, strict=True):
         budget = [
             np.nan if done is None else getattr(done.budget, name) for name in s.BUDGET_NAMES
         ]
         times = (0 if plan is None else plan.time_ns, 0 if done is None else done.time_ns)
-        rows.append((block, *times, found.attempts.get(block, 0), *budget))
+        rows.append((block, *times, content.attempts.get(block, 0), *budget))
     write_table(file, s.BLOCKS, s.BLOCK_COLUMNS, rows)
 
-    widths = [len(one.references) for one in proposed if one is not None]
-    widths += [array.shape[0] for one in committed if one for array in one.reference_scores]
+    widths = [len(plan.references) for plan in proposed if plan is not None]
+    widths += [array.shape[0] for done in committed if done for array in done.reference_scores]
     r = max(widths, default=0)
-    scores = np.full((len(blocks), len(found.threads), r), np.nan)
+    scores = np.full((len(blocks), len(content.threads), r), np.nan)
     image_id = np.full((len(blocks), r), -1, np.int64)
     for at, (plan, done) in enumerate(zip(proposed, committed, strict=True)):
         if plan is not None:
-            ids = [found.images[sha256].image_id for sha256 in plan.references]
+            ids = [content.images[sha256].image_id for sha256 in plan.references]
             image_id[at, : len(ids)] = ids
         for k, array in enumerate(() if done is None else done.reference_scores):
             scores[at, k, : array.shape[0]] = array.numpy()

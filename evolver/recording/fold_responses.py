@@ -10,8 +10,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from evolver.journal.interpreter import response_units
 from evolver.journal.records import Result
-from evolver.journal.survey import Answer, Survey, response_units
+from evolver.journal.survey import Survey, SurveyedResult
 from evolver.recording import schema as s
 from evolver.recording.hdf5 import Growing, new_group, write_array
 from evolver.responses import Arrays, psth_counts
@@ -23,11 +24,11 @@ class ResponseWriter:
     Parameters
     ----------
     file : open for writing
-    found : the survey of the journal; its `rows` are the order
+    content : the survey of the journal; its `rows` are the order
     """
 
-    def __init__(self, file: h5py.File, found: Survey) -> None:
-        self._found, self._n_units = found, len(found.units)
+    def __init__(self, file: h5py.File, content: Survey) -> None:
+        self._content, self._n_units = content, len(content.units)
         self._row = 0
         spikes = self._spikes = new_group(file, s.SPIKES)
         self._unit = Growing(spikes, s.S_UNIT, (), "<u4")
@@ -38,11 +39,11 @@ class ResponseWriter:
         self._rates = new_group(file, s.RATES)
         self._rate_rows: list[int] = []
         self._rate = Growing(self._rates, s.R_RATES, (self._n_units,), "<f8")
-        self._edges = found.psth_edges_ms
+        self._edges = content.psth_edges_ms
         self._psth = new_group(file, s.PSTH)
         write_array(self._psth, s.P_EDGES_MS, self._edges)
         self._bins = len(self._edges) - 1
-        dtype = np.min_scalar_type(found.psth_max)
+        dtype = np.min_scalar_type(content.psth_max)
         self._binned = Growing(self._psth, s.P_COUNTS, (self._n_units, self._bins), dtype)
         self._valid: list[int] = []
 
@@ -51,11 +52,11 @@ class ResponseWriter:
         """Spikes written so far."""
         return self._unit.length
 
-    def add(self, answer: Answer | None, result: Result | None) -> None:
+    def add(self, place: SurveyedResult | None, result: Result | None) -> None:
         """Write the response of the next row; None where no result came."""
         binned = None
-        if answer is not None and result is not None and answer.form:
-            binned = self._take(answer, result)
+        if place is not None and result is not None and place.form:
+            binned = self._take(place, result)
         self._valid.append(int(binned is not None))
         row = np.zeros((1, self._n_units, self._bins), np.int64) if binned is None else binned
         self._binned.add(row)
@@ -75,8 +76,8 @@ class ResponseWriter:
         self._binned.close()
         write_array(self._psth, s.P_VALID, np.array(self._valid, np.uint8))
 
-    def _take(self, answer: Answer, result: Result) -> NDArray[np.int64] | None:
-        own = np.array(self._found.rigs[answer.rig].units, dtype=np.intp)
+    def _take(self, place: SurveyedResult, result: Result) -> NDArray[np.int64] | None:
+        own = np.array(self._content.rigs[place.rig].rows, dtype=np.intp)
         arrays = {name: array.numpy() for name, array in result.arrays.items()}
         if result.form == "spikes":
             self._unit.add(own[arrays["units"].astype(np.intp)])
@@ -86,7 +87,7 @@ class ResponseWriter:
             n_units = response_units(result.form, arrays)
             own = own[:n_units]
             if result.form == "counts":
-                self._take_counts(answer, arrays, own)
+                self._take_counts(place, arrays, own)
             else:
                 rates = np.full((1, self._n_units), np.nan)
                 rates[0, own] = arrays["rates"]
@@ -101,15 +102,17 @@ class ResponseWriter:
         row[0, own] = binned
         return row
 
-    def _take_counts(self, answer: Answer, arrays: Arrays, own: NDArray[np.intp]) -> None:
-        if answer.edges_ms not in self._counts_of:
+    def _take_counts(
+        self, place: SurveyedResult, arrays: Arrays, own: NDArray[np.intp]
+    ) -> None:
+        if place.edges_ms not in self._counts_of:
             group = new_group(self._counts, str(len(self._counts_of)))
-            write_array(group, s.C_EDGES_MS, np.array(answer.edges_ms))
-            shape = self._n_units, len(answer.edges_ms) - 1
+            write_array(group, s.C_EDGES_MS, np.array(place.edges_ms))
+            shape = self._n_units, len(place.edges_ms) - 1
             growing = Growing(group, s.C_COUNTS, shape, "<u4")
-            self._counts_of[answer.edges_ms] = group, growing, []
-        _, growing, rows = self._counts_of[answer.edges_ms]
-        counts = np.zeros((1, self._n_units, len(answer.edges_ms) - 1), np.int64)
+            self._counts_of[place.edges_ms] = group, growing, []
+        _, growing, rows = self._counts_of[place.edges_ms]
+        counts = np.zeros((1, self._n_units, len(place.edges_ms) - 1), np.int64)
         counts[0, own] = arrays["counts"]
         growing.add(counts)
         rows.append(self._row)

@@ -270,15 +270,14 @@ class Recording:
         if form == "spikes":
             unit, time_ms = self.spikes(row)
             return form, {"units": unit, "times_ms": time_ms}
-        for group in self._count_groups() if form == "counts" else ():
-            at = np.flatnonzero(array_at(group, s.C_ROWS) == row)
-            if at.size:
-                counts = part_of(dataset_at(group, s.C_COUNTS), int(at[0]))
-                return form, {"counts": counts, "edges_ms": array_at(group, s.C_EDGES_MS)}
+        if form == "counts":
+            group, at = self._count_places[row]
+            counts = part_of(dataset_at(group, s.C_COUNTS), at)
+            return form, {"counts": counts, "edges_ms": array_at(group, s.C_EDGES_MS)}
         if form == "rates":
             group = group_at(self._file, s.RATES)
-            at = np.flatnonzero(array_at(group, s.R_ROWS) == row)
-            return form, {"rates": part_of(dataset_at(group, s.R_RATES), int(at[0]))}
+            at = int(np.searchsorted(self._rate_rows, row))
+            return form, {"rates": part_of(dataset_at(group, s.R_RATES), at)}
         return form, {}
 
     @property
@@ -341,8 +340,8 @@ class Recording:
         for group in self._count_groups():
             counts, edges = array_at(group, s.C_COUNTS), array_at(group, s.C_EDGES_MS)
             for at, row in enumerate(array_at(group, s.C_ROWS)):
-                one = {"counts": counts[at], "edges_ms": edges}
-                rates[row] = rates_in_window("counts", one, u, window_ms)
+                response = {"counts": counts[at], "edges_ms": edges}
+                rates[row] = rates_in_window("counts", response, u, window_ms)
         own = group_at(self._file, s.RATES)
         rates[array_at(own, s.R_ROWS)] = array_at(own, s.R_RATES)
         for number, joined in enumerate(self.rigs):
@@ -354,6 +353,19 @@ class Recording:
     def _count_groups(self) -> list[h5py.Group]:
         group = group_at(self._file, s.COUNTS)
         return [group_at(group, key) for key in names_in(group)]
+
+    @cached_property
+    def _count_places(self) -> dict[int, tuple[h5py.Group, int]]:
+        """Row of `presentations` -> where its counts are."""
+        return {
+            int(row): (group, at)
+            for group in self._count_groups()
+            for at, row in enumerate(array_at(group, s.C_ROWS))
+        }
+
+    @cached_property
+    def _rate_rows(self) -> NDArray[np.int64]:
+        return array_at(self._file, s.RATES, s.R_ROWS)
 
     @cached_property
     def _spikes(self) -> tuple[h5py.Dataset, h5py.Dataset]:
@@ -404,8 +416,8 @@ def _open(path: Path) -> h5py.File:
             f"{path} must be an HDF5 file, as evolver fold makes it; it cannot be opened as "
             f"one ({exc}). If the session's journal is still there, fold it again"
         ) from exc
-    found = attributes(file)
-    form, version = found.get(s.A_FORMAT), found.get(s.A_SCHEMA_VERSION)
+    root = attributes(file)
+    form, version = root.get(s.A_FORMAT), root.get(s.A_SCHEMA_VERSION)
     if form == s.FORMAT and version == s.SCHEMA_VERSION:
         return file
     file.close()

@@ -17,17 +17,17 @@ from evolver.errors import RecordingError
 from evolver.journal.reader import JournalIndex
 from evolver.journal.records import (
     AnyRecord,
-    Array,
     Committed,
     CommittedThread,
     Event,
     ImagePixels,
+    PackedArray,
     PlannedPresentation,
     Proposed,
     ProposedThread,
     Result,
     Resumed,
-    RigJoined,
+    RigRecord,
     RunEnd,
     RunStart,
     Sent,
@@ -104,7 +104,7 @@ class _Check:
         match record:
             case RunStart():
                 yield from self._start(record)
-            case RigJoined():
+            case RigRecord():
                 yield from self._rig(record)
             case ImagePixels():
                 yield from self._image(record)
@@ -164,7 +164,7 @@ class _Check:
         if got != [(clean(t.name), t.d, clean(t.weights_sha256)) for t in record.threads]:
             yield "the table of threads differs"
 
-    def _rig(self, record: RigJoined) -> Iterator[str]:
+    def _rig(self, record: RigRecord) -> Iterator[str]:
         own = self._file.rigs[self._rigs]["units"]
         self._rigs += 1
         expected = [(u.channel, u.unit, clean(u.area), clean(u.label)) for u in record.units]
@@ -255,7 +255,7 @@ class _Check:
         if state.pop("rng_state") != json.loads(part.rng_state or "{}"):
             yield f"the random state {where} differs"
         expected = {
-            name: value.numpy() if isinstance(value, Array) else value
+            name: value.numpy() if isinstance(value, PackedArray) else value
             for name, value in part.optimizer_state.items()
         }
         if state.keys() != expected.keys() or not all(

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evolver.journal import records
-from evolver.journal.records import Array
+from evolver.journal.records import PackedArray
 from evolver.optimizers import state_to_dict
 from evolver.session.block import HashedImage, RunningBlock
 from evolver.session.schedule import Outcome
@@ -22,9 +22,9 @@ from rig_bridge.messages import Hello
 from rig_bridge.trials import SHOWING_FIELDS, TrialResult
 
 
-def joined_record(hello: Hello, time_ns: int) -> records.RigJoined:
+def joined_record(hello: Hello, time_ns: int) -> records.RigRecord:
     """Return the record of a rig that joined, with everything in its hello."""
-    return records.RigJoined(
+    return records.RigRecord(
         time_ns=time_ns,
         name=hello.name,
         software=hello.software,
@@ -38,7 +38,7 @@ def joined_record(hello: Hello, time_ns: int) -> records.RigJoined:
 
 def image_record(image: HashedImage) -> records.ImagePixels:
     """Return the record of an image's pixels."""
-    return records.ImagePixels(image.sha256, Array.of(image.pixels))
+    return records.ImagePixels(image.sha256, PackedArray.of(image.pixels))
 
 
 def proposed_record(
@@ -65,7 +65,7 @@ def proposed_record(
             records.ProposedThread(
                 thread=p.thread,
                 generation=p.generation,
-                codes=Array.of(p.codes),
+                codes=PackedArray.of(p.codes),
                 images=tuple(image.sha256 for image in running.images[p.thread]),
                 optimizer_state=_state_record(state_to_dict(p.state)),
                 rng_state=p.rng_state,
@@ -92,7 +92,7 @@ def result_record(block: int, result: TrialResult, received_ns: int) -> records.
         block=block,
         received_ns=received_ns,
         form=result.form,
-        arrays={name: Array.of(array) for name, array in result.arrays.items()},
+        arrays={name: PackedArray.of(array) for name, array in result.arrays.items()},
     )
 
 
@@ -113,10 +113,12 @@ def committed_record(
         block=outcome.block,
         time_ns=time_ns,
         threads=tuple(
-            records.CommittedThread(t.thread, t.generation, Array.of(t.scores), Array.of(t.sem))
+            records.CommittedThread(
+                t.thread, t.generation, PackedArray.of(t.scores), PackedArray.of(t.sem)
+            )
             for t in outcome.threads
         ),
-        reference_scores=tuple(Array.of(scores) for scores in outcome.reference_scores),
+        reference_scores=tuple(PackedArray.of(scores) for scores in outcome.reference_scores),
         budget=budget,
     )
 
@@ -132,8 +134,8 @@ def event_record(time_ns: int, level: str, name: str, text: str) -> records.Even
 
 def _state_record(
     state: Mapping[str, NDArray[np.float64] | int | float],
-) -> dict[str, Array | int | float]:
+) -> dict[str, PackedArray | int | float]:
     return {
-        name: Array.of(value) if isinstance(value, np.ndarray) else value
+        name: PackedArray.of(value) if isinstance(value, np.ndarray) else value
         for name, value in state.items()
     }

@@ -190,8 +190,8 @@ def _running(history: History, one: Unfinished) -> RunningBlock:
     return running
 
 
-def _numpy(state: Mapping[str, records.Array | int | float]) -> dict[str, Any]:
+def _numpy(state: Mapping[str, records.PackedArray | int | float]) -> dict[str, Any]:
     return {
-        name: value.numpy() if isinstance(value, records.Array) else value
+        name: value.numpy() if isinstance(value, records.PackedArray) else value
         for name, value in state.items()
     }

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from evolver.journal.follower import Follower
 from evolver.journal.reader import segment_name
-from evolver.journal.records import Array, Event, ImagePixels
+from evolver.journal.records import Event, ImagePixels, PackedArray
 from evolver.journal.writer import JournalWriter
 
 
@@ -35,7 +35,7 @@ def test_it_hands_out_what_came_since(tmp_path):
 
 
 def test_a_record_longer_than_a_read(tmp_path):
-    pixels = Array.of(np.zeros((1500, 1500, 3), np.uint8))
+    pixels = PackedArray.of(np.zeros((1500, 1500, 3), np.uint8))
     with JournalWriter(tmp_path / "journal") as journal:
         for record in (event(0), ImagePixels("0" * 64, pixels), event(1)):
             journal.append(record)
@@ -65,16 +65,20 @@ def test_a_tail_that_grows_byte_by_byte(tmp_path_factory, data):
 
 def test_what_a_writer_cut_back_and_wrote_again_comes_once(tmp_path):
     from evolver.journal import frames
-    from evolver.journal.records import encode
+    from evolver.journal.records import encode_record
 
     path = tmp_path / segment_name(0)
-    one, two, other = (frames.pack(i, encode(event(n))) for i, n in ((0, 0), (1, 1), (1, 1)))
+    one, two, other = (
+        frames.pack_frame(i, encode_record(event(n))) for i, n in ((0, 0), (1, 1), (1, 1))
+    )
     path.write_bytes(one + two)
     follower = Follower(tmp_path)
     assert taken(follower) == [0, 1]
     path.write_bytes(one)  # the second was not durable
     assert taken(follower) == []
-    (tmp_path / segment_name(1)).write_bytes(other + frames.pack(2, encode(event(2))))
+    (tmp_path / segment_name(1)).write_bytes(
+        other + frames.pack_frame(2, encode_record(event(2)))
+    )
     assert taken(follower) == [2]
 
 

@@ -14,7 +14,7 @@ from evolver.errors import OrderError, RecordingError
 from evolver.journal.recorder_client import RemoteRecorder
 from evolver.journal.recorder_process import RecorderProcess
 from evolver.journal.recorder_protocol import recorder_status
-from evolver.journal.records import Array, Event, ImagePixels
+from evolver.journal.records import Event, ImagePixels, PackedArray
 from evolver.journal.writer import read_journal
 
 
@@ -94,7 +94,7 @@ def test_large_records_pass(tmp_path, address, start):
     recorder = RemoteRecorder(address)
     pixels = np.random.default_rng(1).integers(0, 256, (1024, 1024, 3), np.uint8)
     for number in range(5):
-        recorder.submit(ImagePixels(f"{number:064}", Array.of(pixels)))
+        recorder.submit(ImagePixels(f"{number:064}", PackedArray.of(pixels)))
     recorder.barrier()
     found = [r for _, r in read_journal(tmp_path / "journal")]
     assert len(found) == 5
@@ -424,7 +424,7 @@ def test_a_frozen_recorder_holds_up_who_waits_and_nobody_else(tmp_path, address,
     recorder.attach()
     process.process.send_signal(signal.SIGSTOP)
     try:
-        pixels = Array.of(np.zeros((1024, 1024, 3), np.uint8))
+        pixels = PackedArray.of(np.zeros((1024, 1024, 3), np.uint8))
         for number in range(10):  # far more than the socket takes
             recorder.submit(ImagePixels(f"{number:064}", pixels))
         with pytest.raises(RecordingError, match=r"has not answered|no recorder"):
@@ -456,7 +456,7 @@ def test_an_engine_frozen_in_the_middle_of_a_record_holds_up_nobody(tmp_path, ad
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as frozen:
         while frozen.connect_ex(str(address)):
             threading.Event().wait(0.005)
-        frozen.sendall(wire.pack(wire.HELLO, wire.NO_PLACE, b"f" * wire.NAME_BYTES))
+        frozen.sendall(wire.pack_message(wire.HELLO, wire.NO_PLACE, b"f" * wire.NAME_BYTES))
         assert wire.receive(frozen)[0] == wire.WELCOME
         frozen.sendall(wire.HEAD.pack(1000, wire.RECORD, 0) + b"half")
         recorder = RemoteRecorder(address)

@@ -12,14 +12,14 @@ from hypothesis.extra import numpy as hnp
 from evolver.errors import RecordingError
 from evolver.journal.records import (
     DTYPES,
-    Array,
     Event,
+    PackedArray,
     PlannedPresentation,
     Proposed,
     ProposedThread,
     Result,
-    decode,
-    encode,
+    decode_record,
+    encode_record,
 )
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -27,7 +27,7 @@ ns = st.integers(-(2**63), 2**63 - 1)
 arrays = st.sampled_from(DTYPES).flatmap(
     lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=0, max_dims=3, min_side=0))
 )
-wrapped = arrays.map(Array.of)
+wrapped = arrays.map(PackedArray.of)
 plans = st.builds(PlannedPresentation, ns, ns, ns, ns, *[st.floats(allow_nan=False)] * 2)
 parts = st.builds(
     ProposedThread,
@@ -64,7 +64,7 @@ records = st.one_of(
 
 @given(arrays)
 def test_an_array_comes_back_as_it_was(array):
-    got = Array.of(array).numpy()
+    got = PackedArray.of(array).numpy()
     assert got.dtype.newbyteorder("=") == array.dtype.newbyteorder("=")
     np.testing.assert_array_equal(got, array, strict=True)
     assert not got.flags.writeable
@@ -72,36 +72,36 @@ def test_an_array_comes_back_as_it_was(array):
 
 @given(arrays.filter(lambda array: array.ndim == 2))
 def test_an_array_is_kept_in_c_order_whatever_it_was_in(array):
-    np.testing.assert_array_equal(Array.of(array.T).numpy(), array.T)
+    np.testing.assert_array_equal(PackedArray.of(array.T).numpy(), array.T)
 
 
 @given(records)
 def test_a_record_comes_back_as_it_was(record):
-    assert decode(encode(record)) == record
+    assert decode_record(encode_record(record)) == record
 
 
 @given(st.binary(max_size=200))
 def test_noise_is_refused_with_one_kind_of_error(data):
     with pytest.raises(RecordingError, match="not a version 2"):
-        decode(data)
+        decode_record(data)
 
 
 @given(records, st.data())
 def test_a_changed_byte_gives_a_record_or_that_error(record, data):
-    encoded = bytearray(encode(record))
+    encoded = bytearray(encode_record(record))
     at = data.draw(st.integers(0, len(encoded) - 1))
     encoded[at] ^= data.draw(st.integers(1, 255))
     with contextlib.suppress(RecordingError):
-        assert decode(bytes(encoded)) != record  # two bytes never mean the same
+        assert decode_record(bytes(encoded)) != record  # two bytes never mean the same
 
 
 @pytest.mark.parametrize(
     "bad",
     [
-        Array("<f4", (3,), bytes(11)),
-        Array("<f4", (-1, -3), bytes(12)),
-        Array("|O", (1,), bytes(8)),
-        Array("<f4", (2**40, 2**40), b""),
+        PackedArray("<f4", (3,), bytes(11)),
+        PackedArray("<f4", (-1, -3), bytes(12)),
+        PackedArray("|O", (1,), bytes(8)),
+        PackedArray("<f4", (2**40, 2**40), b""),
     ],
 )
 def test_an_array_whose_parts_contradict_is_refused(bad):
@@ -111,9 +111,9 @@ def test_an_array_whose_parts_contradict_is_refused(bad):
 
 def test_an_array_of_objects_cannot_be_recorded():
     with pytest.raises(RecordingError, match="dtype"):
-        Array.of(np.array([{}]))
+        PackedArray.of(np.array([{}]))
 
 
 def test_nan_survives():
-    array = Array.of(np.array([math.nan, 1.0]))
+    array = PackedArray.of(np.array([math.nan, 1.0]))
     np.testing.assert_array_equal(array.numpy(), [math.nan, 1.0])

@@ -57,12 +57,12 @@ def test_a_frame_is_what_the_format_says():
     by_hand = b"EVJ1" + covered + struct.pack("<I", zlib.crc32(covered + payload)) + payload
     committed = (GOLDEN / "frame-v1.evj").read_bytes()
     assert committed == by_hand
-    frame, body = frames.unpack(committed)
+    frame, body = frames.unpack_frame(committed)
     assert (frame.sequence, frame.length, bytes(body)) == (7, len(by_hand), payload)
-    assert frames.pack(7, payload) == committed
-    from evolver.journal.records import decode
+    assert frames.pack_frame(7, payload) == committed
+    from evolver.journal.records import decode_record
 
-    assert decode(payload) == record
+    assert decode_record(payload) == record
 
 
 def test_what_was_appended_comes_back_in_order_over_segments(tmp_path):
@@ -167,7 +167,7 @@ def test_noise_never_stops_the_reader(tmp_path):
 
 def test_two_records_with_one_number_are_reported(tmp_path):
     write(tmp_path, 2)
-    other = frames.pack(1, b"\x80")
+    other = frames.pack_frame(1, b"\x80")
     (tmp_path / "segment-000009.evj").write_bytes(other)
     assert JournalIndex(tmp_path).summary.conflicts == (1,)
 

@@ -1,17 +1,26 @@
-"""What the page knows of a session is what its recording says."""
+"""What the page knows of a session is what its records and its recording say."""
 
+import itertools
+import subprocess
+import sys
 import tracemalloc
 
 import numpy as np
 import pytest
 
 from evolver import config, recording
+from evolver.journal import JournalWriter
 from evolver.journal import records as r
 from evolver.journal.writer import read_journal
 from evolver.live import run_simulated
-from evolver.monitor.model import SessionModel, thumbnail
+from evolver.monitor.model import SessionModel
+from evolver.monitor.pictures import KeptPictures, thumbnail
+from evolver.monitor.sources import JournalSource, recorded_session
+from evolver.recording.fold import fold
 from tests.live.sessions import small
 from tests.live.test_simulate import Watching
+from tests.monitor.sessions import GENERATIONS, UNITS, ZERO_NS, make_session
+from tests.recording.sessions import write_session
 
 
 @pytest.fixture(scope="module", params=["references", "together", "alternate"])
@@ -43,7 +52,9 @@ def test_the_best_image_is_the_one_that_scored_best(session):
         for g in view.scored:
             rows = np.flatnonzero(thread.generation == g.number)
             best = rows[np.argmax(thread.score[rows])]
-            np.testing.assert_array_equal(g.pictures[0], opened.images[thread.image_id[best]])
+            np.testing.assert_array_equal(
+                model.pictures(g)[0], opened.images[thread.image_id[best]]
+            )
 
 
 def test_psths_are_those_of_the_spikes(session):
@@ -72,11 +83,11 @@ def test_counts_and_pace(session):
 def test_half_a_journal_never_breaks_it(session):
     """Any record may be the last, or the first that is seen."""
     _, opened = session
-    found = [record for _, record in read_journal(opened.path.parent / "journal")]
-    for skip in range(0, len(found), 7):
+    records = [record for _, record in read_journal(opened.path.parent / "journal")]
+    for skip in range(0, len(records), 7):
         model = SessionModel()
-        model.feed(found[skip:])
-        model.feed(found[: skip // 2])
+        model.feed(records[skip:])
+        model.feed(records[: skip // 2])
         _ = (model.done, model.pace, model.minutes_left, model.idle_share, model.name)
 
 
@@ -90,8 +101,8 @@ def test_six_hours_fit():
     )  # fmt: skip
     units = tuple(r.UnitInfo(i, 0, "IT", f"u{i}") for i in range(64))
     spikes = {
-        "units": r.Array.of(rng.integers(0, 64, 200).astype("<u4")),
-        "times_ms": r.Array.of(rng.uniform(-100, 300, 200).astype("<f4")),
+        "units": r.PackedArray.of(rng.integers(0, 64, 200).astype("<u4")),
+        "times_ms": r.PackedArray.of(rng.uniform(-100, 300, 200).astype("<f4")),
     }
     budget = r.TimeBudget(
         propose=0,
@@ -105,13 +116,15 @@ def test_six_hours_fit():
         total=1,
         idle=0,
     )
-    pixels = r.Array.of(np.zeros((64, 64, 3), np.uint8))
+    pixels = r.PackedArray.of(np.zeros((64, 64, 3), np.uint8))
 
     def block(number):
         digests = tuple(f"{number:032}{i:032}" for i in range(30))
         yield from (r.ImagePixels(d, pixels) for d in digests)
         first = number * 60
-        thread = r.ProposedThread(0, number, r.Array.of(np.zeros((30, 8))), digests, {}, "{}")
+        thread = r.ProposedThread(
+            0, number, r.PackedArray.of(np.zeros((30, 8))), digests, {}, "{}"
+        )
         plan = tuple(
             r.PlannedPresentation(
                 presentation=first + i,
@@ -139,12 +152,12 @@ def test_six_hours_fit():
                 form="spikes",
                 arrays=spikes,
             )
-        scores = r.Array.of(rng.normal(size=30))
-        told = r.CommittedThread(0, number, scores, scores)
-        yield r.Committed(number, number, (told,), (r.Array.of(np.zeros(0)),), budget)
+        scores = r.PackedArray.of(rng.normal(size=30))
+        part = r.CommittedThread(0, number, scores, scores)
+        yield r.Committed(number, number, (part,), (r.PackedArray.of(np.zeros(0)),), budget)
 
     model = SessionModel()
-    model.feed([start, r.RigJoined(0, "rig", "", units, "{}")])
+    model.feed([start, r.RigRecord(0, "rig", "", units, "{}")])
     tracemalloc.start()
     used = []
     for number in range(1000):
@@ -162,11 +175,12 @@ def test_six_hours_fit():
     assert view.at(950).number == 950
     old = view.at(500)
     assert 480 < old.number <= 500
-    assert old.pictures[0] is not None
-    assert model.all_units(0, old.number).max() > 0
+    assert model.pictures(old)[0] is not None
+    assert model.all_units(old).max() > 0
     thinned = next(g for g in view.scored if not g.in_full)
     assert np.isfinite(thinned.mean)
-    assert not model.all_units(0, thinned.number).any()
+    assert model.all_units(thinned).size == 0
+    assert model.pictures(thinned) == []
     assert np.isnan(model.rates(thinned, 3)).all()
 
 
@@ -180,18 +194,234 @@ def test_thumbnails(shape):
     assert (small_one == 77).all()
 
 
-def test_a_finished_file_shows_what_its_journal_showed(session):
-    from evolver.monitor.sources import from_recording
-
-    model, opened = session
-    again = from_recording(opened)
-    assert (again.name, again.ended, again.done) == (model.name, model.ended, model.done)
-    for x, y in zip(model.threads, again.threads, strict=True):
-        assert (x.name, x.units) == (y.name, y.units)
-        for g, h in zip(x.scored, y.scored, strict=True):
-            assert (g.mean, g.best, g.shown) == (h.mean, h.best, h.shown)
+def same(live, played):
+    """Assert that two models show the same."""
+    assert (live.name, live.ended, live.done) == (played.name, played.ended, played.done)
+    assert live.unit_labels == played.unit_labels
+    assert (live.presentations, live.aborted) == (played.presentations, played.aborted)
+    assert (live.latest_ns, live.minutes) == (played.latest_ns, played.minutes)
+    np.testing.assert_equal(live.pace, played.pace)
+    np.testing.assert_array_equal(live.edges_ms, played.edges_ms)
+    assert live.notes == played.notes
+    assert len(live.threads) == len(played.threads)
+    for x, y in zip(live.threads, played.threads, strict=True):
+        assert (x.name, x.optimizer, x.units) == (y.name, y.optimizer, y.units)
+        assert list(x.generations) == list(y.generations)
+        for g, h in zip(x.generations.values(), y.generations.values(), strict=True):
+            np.testing.assert_equal(
+                (g.scored, g.mean, g.sem, g.best, g.shown, g.binned),
+                (h.scored, h.mean, h.sem, h.best, h.shown, h.binned),
+            )
             np.testing.assert_array_equal(g.counts, h.counts)
-            np.testing.assert_array_equal(g.pictures[0], h.pictures[0])
-    assert [at for at, *_ in model.references] == [at for at, *_ in again.references]
-    assert list(model.events) == list(again.events)
-    assert model.idle_share == pytest.approx(again.idle_share)
+            assert g.best_digests == h.best_digests
+            np.testing.assert_array_equal(live.pictures(g), played.pictures(h))
+    for one_block, other in zip(live.references, played.references, strict=True):
+        assert one_block[0] == other[0]
+        np.testing.assert_array_equal(one_block[1:], other[1:])
+    assert list(live.events) == list(played.events)
+    np.testing.assert_equal(list(live.budgets), list(played.budgets))
+    for showing, other in zip(live.responses.raster, played.responses.raster, strict=True):
+        np.testing.assert_array_equal(showing[0], other[0])
+        np.testing.assert_array_equal(showing[1], other[1])
+
+
+def followed(journal):
+    """Return what a page knows that followed a journal, and the records it took."""
+    source = JournalSource(journal, clock=itertools.count().__next__)
+    version = -1
+    while version != source.look().version:
+        version = source.model.version
+    return source.model
+
+
+def both(folder, records):
+    """Return the model of a journal that was followed, and that of its recording."""
+    with JournalWriter(folder / "journal") as journal:
+        for record in records:
+            journal.append(record)
+    fold(folder / "journal", folder / "recording.h5")
+    opened = recording.read(folder / "recording.h5")
+    return followed(folder), recorded_session(opened), opened
+
+
+def binned(responses, edges, units):
+    """Count raw responses in bins, an event at a time."""
+    total = np.zeros((units, len(edges) - 1), np.int64)
+    for form, arrays in responses:
+        if form == "spikes":
+            events = zip(arrays["units"], arrays["times_ms"].astype(float), strict=True)
+            for unit, time in events:
+                for t in range(len(edges) - 1):
+                    total[unit, t] += edges[t] <= time < edges[t + 1]
+        else:
+            for (unit, at), n in np.ndenumerate(arrays["counts"]):
+                inside = [
+                    t
+                    for t in range(len(edges) - 1)
+                    if edges[t] - 1e-6 <= arrays["edges_ms"][at]
+                    and arrays["edges_ms"][at + 1] <= edges[t + 1] + 1e-6
+                ]
+                assert len(inside) == 1
+                total[unit, inside[0]] += n
+    return total
+
+
+def test_a_finished_file_shows_what_its_journal_showed(session):
+    model, opened = session
+    same(model, recorded_session(opened))
+
+
+@pytest.mark.parametrize("window_ms", [(-100.0, 300.0), (-200.0, 600.0), (0.0, 200.0)])
+@pytest.mark.parametrize(
+    ("form", "bin_ms"),
+    [("spikes", 10), *(("counts", width) for width in (5, 10, 25, 7)), ("rates", 10)],
+)
+def test_live_and_played_back_every_response_is_counted(tmp_path, form, window_ms, bin_ms):
+    records, raw = make_session(form, window_ms, bin_ms)
+    live, played, opened = both(tmp_path, records)
+    with opened:
+        same(live, played)
+    view = live.threads[0]
+    assert [view.generations[g].shown for g in range(GENERATIONS)] == [8, 8, 8]
+    assert live.aborted == 3
+    if form == "rates":
+        assert any("mean rates" in note for note in live.notes)
+        assert np.isnan(live.rates(view.scored[0], 1)).all()
+        assert live.all_units(view.scored[0]).size == 0
+        return
+    edges = live.edges_ms
+    assert edges[0] == window_ms[0]
+    if form == "spikes" or bin_ms in {5, 10}:
+        assert edges[-1] == window_ms[1]
+        np.testing.assert_allclose(np.diff(edges), 10)
+    else:
+        np.testing.assert_allclose(np.diff(edges), bin_ms)
+        assert any(f"{bin_ms} ms bins" in note for note in live.notes)
+    assert bool(live.notes) == (form == "counts")
+    seconds = np.diff(edges) / 1000
+    for number, responses in raw.items():
+        expected = binned(responses, edges, UNITS)
+        assert expected.sum() > 0
+        np.testing.assert_array_equal(view.generations[number].counts, expected)
+        np.testing.assert_allclose(
+            live.rates(view.generations[number], 1), expected[1] / seconds / 8
+        )
+
+
+def test_bins_that_change_are_left_out_and_the_page_says_so(tmp_path):
+    def change(number, form, arrays):
+        if number < 12:
+            return form, arrays
+        edges = np.arange(-100.0, 301.0, 16)
+        return form, {"counts": np.ones((UNITS, len(edges) - 1), "<u2"), "edges_ms": edges}
+
+    records, raw = make_session("counts", (-100.0, 300.0), 25, change=change)
+    live, played, opened = both(tmp_path, records)
+    with opened:
+        same(live, played)
+    (note,) = [note for note in live.notes if "other bins" in note]
+    assert note.startswith("12 responses")  # of 24, none of them aborted for good
+    view = live.threads[0]
+    assert [(g.shown, g.binned) for g in view.scored] == [(8, 8), (8, 4), (8, 0)]
+    expected = binned(raw[1][:4], live.edges_ms, UNITS)
+    np.testing.assert_array_equal(view.scored[1].counts, expected)
+    assert np.isnan(live.rates(view.scored[2], 0)).all()
+
+
+def test_a_rig_of_other_units_and_one_that_lists_too_few(tmp_path):
+    """Units are rows of the session's table, live as in the file."""
+
+    def change(number, form, arrays):
+        if number == 3:
+            arrays = {"units": np.array([UNITS], "<u4"), "times_ms": np.array([7], "<f4")}
+        if number == 20:
+            arrays = {"units": np.array([0], "<u4"), "times_ms": np.array([np.nan], "<f4")}
+        return form, arrays
+
+    records, raw = make_session("spikes", (-100.0, 300.0), 10, change=change)
+    place = next(i for i, x in enumerate(records) if isinstance(x, r.Committed)) + 1
+    table = (*(r.UnitInfo(i + 10, 0, "V4", f"other {i}") for i in range(UNITS)),)
+    records.insert(place, r.RigRecord(ZERO_NS + 10**10 - 1, "rig 2", "1", table, "{}"))
+    live, played, opened = both(tmp_path, records)
+    with opened:
+        same(live, played)
+        assert live.unit_labels == tuple(opened.units["label"])
+    assert live.unit_labels[UNITS] == f"unlisted {UNITS}"
+    view = live.threads[0]
+    first = binned(raw[0], live.edges_ms, UNITS + 1)
+    np.testing.assert_array_equal(view.scored[0].counts, first)
+    second = binned(raw[1], live.edges_ms, UNITS)
+    np.testing.assert_array_equal(view.scored[1].counts[UNITS + 1 :], second)
+    assert not view.scored[1].counts[: UNITS + 1].any()
+    assert live.notes == ["1 responses are malformed and not shown."]
+
+
+def test_more_units_than_the_page_keeps_are_said(tmp_path):
+    records, _ = make_session("spikes", (-100.0, 300.0), 10, units=300)
+    live, played, opened = both(tmp_path, records)
+    with opened:
+        same(live, played)
+    assert live.threads[0].scored[0].counts.shape == (256, 40)
+    assert live.notes == ["PSTHs are kept of the first 256 of 300 units."]
+
+
+@pytest.mark.parametrize("form", ["spikes", "counts", "rates"])
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_two_threads_references_and_reshown_presentations(tmp_path, form, interrupted):
+    write_session(tmp_path / "journal", form=form, interrupted=interrupted)
+    fold(tmp_path / "journal", tmp_path / "recording.h5")
+    with recording.read(tmp_path / "recording.h5") as opened:
+        live, played = followed(tmp_path), recorded_session(opened)
+        if interrupted:
+            assert (live.ended, played.ended) == (None, "cut short")
+            played.ended = None
+        # Its made-up clock has the presentation that is shown again long after the session.
+        live.latest_ns = played.latest_ns
+        live._received_ns = played._received_ns
+        live.responses.raster = played.responses.raster
+        same(live, played)
+
+
+def test_an_image_that_is_proposed_again_is_shown_again():
+    """Survivors of a genetic search: their pixels are recorded once."""
+    records, _ = make_session("spikes", (-100.0, 300.0), 10)
+    places = [i for i, x in enumerate(records) if isinstance(x, r.Proposed)]
+    survivors = records[places[0]].threads[0].images[::-1]
+    import msgspec
+
+    later = records[places[1]]
+    part = msgspec.structs.replace(later.threads[0], images=survivors)
+    records[places[1]] = msgspec.structs.replace(later, threads=(part,))
+    model = SessionModel()
+    model.feed(records)
+    assert all(p is not None for p in model.pictures(model.threads[0].scored[1]))
+
+
+def test_pictures_are_kept_while_somebody_holds_them():
+    kept = KeptPictures()
+    for sha256 in "abc":
+        kept.add(sha256, np.full((64, 64, 3), ord(sha256), np.uint8))
+    kept.hold("aab")
+    kept.release("ab")
+    kept.forget_unheld()
+    assert [kept.get(sha256) is not None for sha256 in "abc"] == [True, False, False]
+
+
+def test_a_record_that_contradicts_itself_is_left_out_and_said():
+    records, _ = make_session("spikes", (-100.0, 300.0), 10)
+    place = next(i for i, x in enumerate(records) if isinstance(x, r.Proposed))
+    bad = r.ProposedThread(7, 0, r.PackedArray.of(np.zeros((1, 3))), ("0" * 64,), {}, "{}")
+    records.insert(place, r.Proposed(99, 1, (bad,), (), (), ()))
+    model = SessionModel()
+    model.feed(records)
+    assert model.notes == ["1 records contradict themselves and were left out."]
+    assert model.done == GENERATIONS
+
+
+def test_the_page_loads_neither_matplotlib_nor_torch():
+    code = (
+        "import sys, evolver.monitor.server, evolver.monitor.sources\n"
+        "print([m for m in ('matplotlib', 'torch') if m in sys.modules])"
+    )
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert output.stdout.strip() == "[]", output.stderr

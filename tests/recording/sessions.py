@@ -15,16 +15,16 @@ import numpy as np
 from evolver.journal import JournalWriter
 from evolver.journal.records import (
     JOURNAL_VERSION,
-    Array,
     Committed,
     CommittedThread,
     Event,
     ImagePixels,
+    PackedArray,
     PlannedPresentation,
     Proposed,
     ProposedThread,
     Result,
-    RigJoined,
+    RigRecord,
     RunEnd,
     RunStart,
     Sent,
@@ -119,7 +119,7 @@ def make_records(
             machine={"cpu": "an abacus"},
             window_ms=WINDOW_MS,
         ),
-        RigJoined(
+        RigRecord(
             START_NS,
             "simulated",
             "simulated 1",
@@ -147,9 +147,13 @@ def make_records(
                 ProposedThread(
                     k,
                     block,
-                    Array.of(codes),
+                    PackedArray.of(codes),
                     tuple(_digest(picture) for picture in pictures[k]),
-                    {"mean": Array.of(means[k].copy()), "sigma": 3.0 / (1 + block), "n": block},
+                    {
+                        "mean": PackedArray.of(means[k].copy()),
+                        "sigma": 3.0 / (1 + block),
+                        "n": block,
+                    },
                     json.dumps(np.random.PCG64(block).state),
                 )
             )
@@ -223,7 +227,7 @@ def _digest(picture):
 
 
 def _image(picture):
-    return ImagePixels(_digest(picture), Array.of(picture))
+    return ImagePixels(_digest(picture), PackedArray.of(picture))
 
 
 def _response(rng, n_units, drive, form):
@@ -270,7 +274,7 @@ def _result(block, planned, attempt, arrays, form, *, aborted):
         offset_ns=onset + 100 * 10**6,
         onset_source="simulated",
         form=form,
-        arrays={name: Array.of(array) for name, array in arrays.items()},
+        arrays={name: PackedArray.of(array) for name, array in arrays.items()},
     )
 
 
@@ -287,12 +291,12 @@ def _commit(block, planned, responses, popsize, n_units, form):
         CommittedThread(
             k,
             block,
-            Array.of(np.array([score(k, row) for row in range(popsize)])),
-            Array.of(np.full(popsize, np.nan)),
+            PackedArray.of(np.array([score(k, row) for row in range(popsize)])),
+            PackedArray.of(np.full(popsize, np.nan)),
         )
         for k in range(2)
     )
-    seen = Array.of(np.array([score(-1, row) for row in range(len(REFERENCES))]))
+    seen = PackedArray.of(np.array([score(-1, row) for row in range(len(REFERENCES))]))
     budget = TimeBudget(
         propose=0.01,
         render=0.05,

@@ -15,15 +15,15 @@ import pytest
 from evolver.errors import DataError, RecordingError
 from evolver.journal import JournalWriter, frames
 from evolver.journal.records import (
-    Array,
     Committed,
     ImagePixels,
+    PackedArray,
     Proposed,
     Result,
-    RigJoined,
+    RigRecord,
     RunStart,
     UnitInfo,
-    encode,
+    encode_record,
 )
 from evolver.recording import read
 from evolver.recording.fold import fold
@@ -289,7 +289,9 @@ def test_any_record_may_be_lost_to_damage(tmp_path):
         folder.mkdir()
         (folder / "segment-000000.evj").write_bytes(
             b"".join(
-                frames.pack(n, encode(record)) for n, record in enumerate(records) if n != lost
+                frames.pack_frame(n, encode_record(record))
+                for n, record in enumerate(records)
+                if n != lost
             )
         )
         report = fold(folder, tmp_path / f"{lost}.h5")
@@ -315,7 +317,7 @@ def test_without_its_first_record_a_journal_cannot_be_folded(tmp_path):
 
 
 def test_a_journal_with_no_whole_record_says_so(tmp_path):
-    (tmp_path / "segment-000000.evj").write_bytes(frames.pack(0, bytes(50))[:-1])
+    (tmp_path / "segment-000000.evj").write_bytes(frames.pack_frame(0, bytes(50))[:-1])
     with pytest.raises(RecordingError, match="nothing to fold"):
         fold(tmp_path, tmp_path / "recording.h5")
 
@@ -332,8 +334,8 @@ def test_a_rig_that_comes_back_with_other_units_mixes_none_of_them_up(tmp_path):
 
     def answer(number, units, times):
         arrays = {
-            "units": Array.of(np.array(units, np.uint32)),
-            "times_ms": Array.of(np.array(times, np.float32)),
+            "units": PackedArray.of(np.array(units, np.uint32)),
+            "times_ms": PackedArray.of(np.array(times, np.float32)),
         }
         return Result(
             block=0,
@@ -352,9 +354,9 @@ def test_a_rig_that_comes_back_with_other_units_mixes_none_of_them_up(tmp_path):
 
     records = [
         start,
-        RigJoined(1, "rig", "1", (a, b), "{}"),
+        RigRecord(1, "rig", "1", (a, b), "{}"),
         answer(0, [0, 1, 1], [10, 20, 30]),
-        RigJoined(2, "rig", "1", (c, b), "{}"),
+        RigRecord(2, "rig", "1", (c, b), "{}"),
         answer(1, [0, 1], [10, 20]),
     ]
     report = fold(journal(tmp_path / "journal", records), tmp_path / "recording.h5")
@@ -374,7 +376,7 @@ def test_a_malformed_response_is_left_out_with_a_warning_and_its_times_are_kept(
     records = make_records(**SMALL)
     at = next(n for n, record in enumerate(records) if isinstance(record, Result))
     records[at] = msgspec.structs.replace(
-        records[at], arrays={"units": Array.of(np.zeros(3, np.uint32))}
+        records[at], arrays={"units": PackedArray.of(np.zeros(3, np.uint32))}
     )
     report = fold(journal(tmp_path / "journal", records), tmp_path / "recording.h5")
     assert any("malformed" in line for line in report.warnings)

@@ -108,7 +108,7 @@ def write(
     with JournalWriter(journal) as out:
         out.append(_start(name, config, popsizes, thread_names, fitnesses, d, image_size))
         unit_table = tuple(r.UnitInfo(u, 0, "IT", f"unit{u}") for u in range(units))
-        out.append(r.RigJoined(ZERO_NS, "simulated", "rig 1", unit_table, "{}"))
+        out.append(r.RigRecord(ZERO_NS, "simulated", "rig 1", unit_table, "{}"))
         references_sha = []
         for i in range(references):
             truth.reference_pixels.append(patch(rng, image_size, 0.6, i, coloured=True))
@@ -129,7 +129,7 @@ def write(
                     shas.append(_image(out, pixels))
                 parts.append(
                     r.ProposedThread(
-                        k, block, r.Array.of(codes), tuple(shas), {"sigma": 1.0}, "{}"
+                        k, block, r.PackedArray.of(codes), tuple(shas), {"sigma": 1.0}, "{}"
                     )
                 )
                 plans += [(k, i, j) for i in range(n) for j in range(repeats)]
@@ -174,8 +174,8 @@ def write(
                     r.CommittedThread(
                         k,
                         block,
-                        r.Array.of(np.array(truth.scores[k, block])),
-                        r.Array.of(np.array([sem(v) for v in all_scores])),
+                        r.PackedArray.of(np.array(truth.scores[k, block])),
+                        r.PackedArray.of(np.array([sem(v) for v in all_scores])),
                     )
                 )
             truth.reference_scores.append([
@@ -185,7 +185,7 @@ def write(
                 ]
                 for fitness in fitnesses
             ])
-            arrays = tuple(r.Array.of(np.array(s)) for s in truth.reference_scores[-1])
+            arrays = tuple(r.PackedArray.of(np.array(s)) for s in truth.reference_scores[-1])
             budget = r.TimeBudget(
                 propose=0.001,
                 render=0.03,
@@ -243,7 +243,7 @@ def _start(name, config, popsizes, thread_names, fitnesses, d, image_size):
 
 def _image(out, pixels):
     sha256 = hashlib.sha256(pixels.tobytes()).hexdigest()
-    out.append(r.ImagePixels(sha256, r.Array.of(pixels)))
+    out.append(r.ImagePixels(sha256, r.PackedArray.of(pixels)))
     return sha256
 
 
@@ -286,5 +286,5 @@ def _result(block, planned, ok, spikes, form, units, now):
         offset_ns=100_000_005,
         onset_source="simulated",
         form=form,
-        arrays={key: r.Array.of(value) for key, value in arrays.items()},
+        arrays={key: r.PackedArray.of(value) for key, value in arrays.items()},
     )
