@@ -107,7 +107,7 @@ def five_at_once(monkeypatch):
 def test_as_many_blocks_as_overlapped_go_on(tmp_path, five_at_once, then_at_once):
     """How many were open follows from the records, whatever the loop that goes on would do."""
     threads = tuple(
-        config.ThreadTable(f"texture {k}", "mini-texture", popsize=4) for k in range(5)
+        config.ThreadTable(f"texture-{k}", "mini-texture", popsize=4) for k in range(5)
     )
     settings = msgspec.structs.replace(tiny(tmp_path / "whole", "alternate"), threads=threads)
     settings = config.parse(config.commented(settings))
