@@ -34,7 +34,7 @@ from evolver.errors import ConfigError
 if TYPE_CHECKING:
     from rig_bridge.messages import Unit
     from rig_bridge.rigs.lsl.streams import LslAcquisition
-    from rig_bridge.rigs.lsl.windows import Reading
+    from rig_bridge.rigs.lsl.windows import StreamReading
 
 
 def lsl(
@@ -162,12 +162,12 @@ def lsl(
         console.print(f"{late} spikes came later than --latency-ms {latency_ms:g} allows")
 
 
-def _reading(**options: object) -> Reading:
+def _reading(**options: object) -> StreamReading:
     """Return how the stream is read; raise `ConfigError` where the options contradict."""
-    from rig_bridge.rigs.lsl.windows import Reading
+    from rig_bridge.rigs.lsl.windows import StreamReading
 
     try:
-        return Reading(**options)  # pyright: ignore[reportArgumentType]
+        return StreamReading(**options)  # pyright: ignore[reportArgumentType]
     except ValueError as exc:
         raise ConfigError(f"the options of the stream must go together: {exc}") from exc
 

@@ -30,9 +30,9 @@ from rig_bridge.messages import ScreenInfo, Showing, Unit
 from rig_bridge.rigs.lsl.clock import Clocks, check_name, load_pylsl
 from rig_bridge.rigs.lsl.windows import (
     KnownEvents,
-    Reading,
     RegularDecoder,
     SpikeDecoder,
+    StreamReading,
     arrays_of,
     nothing_of,
 )
@@ -207,7 +207,7 @@ class LslAcquisition:
     def __init__(
         self,
         name: str,
-        reading: Reading,
+        reading: StreamReading,
         *,
         units: Sequence[Unit] | None = None,
         timeout_s: float = 10.0,
@@ -432,7 +432,7 @@ def _floats(samples: NDArray[Any]) -> NDArray[Any]:
 
 def _unit_table(
     info: Any,  # noqa: ANN401  pylsl's
-    reading: Reading,
+    reading: StreamReading,
     units: Sequence[Unit] | None,
 ) -> tuple[Unit, ...]:
     channels = int(info.channel_count())

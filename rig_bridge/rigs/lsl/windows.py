@@ -28,7 +28,7 @@ _MOST_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class StreamReading:
     """How a stream is read.
 
     Parameters
@@ -204,7 +204,7 @@ class RegularDecoder:
     rate_hz : nominal, above 0
     """
 
-    def __init__(self, events: KnownEvents, reading: Reading, *, rate_hz: float) -> None:
+    def __init__(self, events: KnownEvents, reading: StreamReading, *, rate_hz: float) -> None:
         self._events, self._reading = events, reading
         self._period, self._jitter = 1 / rate_hz, reading.jitter_ms / 1000
         self._last: float | None = None  # stamp
@@ -292,7 +292,7 @@ class SpikeDecoder:
     units : how many there are
     """
 
-    def __init__(self, events: KnownEvents, reading: Reading, *, units: int) -> None:
+    def __init__(self, events: KnownEvents, reading: StreamReading, *, units: int) -> None:
         self._events, self._reading, self._units = events, reading, units
         self._last: tuple[float, float] | None = None  # stamp and number
 
@@ -330,7 +330,7 @@ class SpikeDecoder:
 
 
 def arrays_of(
-    reading: Reading,
+    reading: StreamReading,
     events: KnownEvents,
     onset: float,
     window_ms: tuple[float, float],
@@ -364,7 +364,7 @@ def arrays_of(
 
 
 def nothing_of(
-    reading: Reading, window_ms: tuple[float, float], *, units: int
+    reading: StreamReading, window_ms: tuple[float, float], *, units: int
 ) -> dict[str, Array]:
     """Return the arrays of a window of which nothing is known."""
     width = window_ms[1] - window_ms[0]

@@ -26,9 +26,9 @@ from rig_bridge.rigs.lsl import streams
 from rig_bridge.rigs.lsl.clock import Clocks, loopback_config
 from rig_bridge.rigs.lsl.windows import (
     KnownEvents,
-    Reading,
     RegularDecoder,
     SpikeDecoder,
+    StreamReading,
     arrays_of,
 )
 from rig_bridge.server import EngineServer
@@ -62,7 +62,7 @@ def expect(acquisition, onset_ns, *, number=1):
 
 def regular(kind="counts", rate=1000.0, **changes):
     told = KnownEvents()
-    reading = Reading(kind, **{"bin_ms": 10.0, **changes})
+    reading = StreamReading(kind, **{"bin_ms": 10.0, **changes})
     return told, reading, RegularDecoder(told, reading, rate_hz=rate)
 
 
@@ -180,7 +180,7 @@ class TestWindows:
 
     def test_heartbeats_say_how_far_the_spikes_are_known(self):
         told = KnownEvents()
-        decoder = SpikeDecoder(told, Reading("spikes", heartbeats=True), units=2)
+        decoder = SpikeDecoder(told, StreamReading("spikes", heartbeats=True), units=2)
         told.begin(0.0)
         decoder.feed(np.array([[0.0], [1.0], [-1.0]]), np.array([0.4, 0.5, 0.45]))
         assert told.known_to == 0.45
@@ -188,7 +188,7 @@ class TestWindows:
     def test_spikes_that_come_too_late_are_counted(self):
         told = KnownEvents()
         told.begin(0.0)
-        decoder = SpikeDecoder(told, Reading("spikes"), units=2)
+        decoder = SpikeDecoder(told, StreamReading("spikes"), units=2)
         decoder.feed(np.array([[0.0], [1.0]]), np.array([0.4, 0.5]))
         told.know(0.6)
         assert told.late == 0
@@ -197,7 +197,7 @@ class TestWindows:
 
     def test_a_number_that_is_missing_is_a_loss(self):
         told = KnownEvents()
-        decoder = SpikeDecoder(told, Reading("spikes"), units=2)
+        decoder = SpikeDecoder(told, StreamReading("spikes"), units=2)
         told.begin(0.0)
         decoder.feed(np.array([[0, 7], [1, 8]], float), np.array([0.1, 0.2]))
         decoder.feed(np.array([[0, 9], [1, 11]], float), np.array([0.3, 0.4]))
@@ -207,7 +207,7 @@ class TestWindows:
     @pytest.mark.parametrize("unit", [2.0, -2.0, 0.5, np.nan])
     def test_a_unit_that_nobody_knows_is_a_loss(self, unit):
         told = KnownEvents()
-        decoder = SpikeDecoder(told, Reading("spikes"), units=2)
+        decoder = SpikeDecoder(told, StreamReading("spikes"), units=2)
         told.begin(0.0)
         decoder.feed(np.array([[0.0], [unit]]), np.array([0.1, 0.2]))
         assert told.lost(0.0, 0.2) == ""
@@ -244,7 +244,7 @@ class TestWindows:
     )
     def test_readings_that_do_not_go_together_are_refused(self, wrong):
         with pytest.raises(ValueError, match="got"):
-            Reading(**wrong)
+            StreamReading(**wrong)
 
 
 class TestClocks:
@@ -380,7 +380,7 @@ def test_a_recorder_gets_every_onset_at_its_time(pylsl):
 
 def test_counts_of_a_regular_stream_are_in_their_bins(pylsl):
     out = outlet(pylsl, "counts", 3, 100.0, labels=["a1", "a2", "b1"])
-    acquisition = streams.LslAcquisition("counts", Reading("counts", bin_ms=20.0))
+    acquisition = streams.LslAcquisition("counts", StreamReading("counts", bin_ms=20.0))
     assert [u.label for u in acquisition.units] == ["a1", "a2", "b1"]
     assert acquisition.form == "counts"
     onset_ns = time.time_ns()
@@ -410,7 +410,7 @@ def test_counts_of_a_regular_stream_are_in_their_bins(pylsl):
 
 def test_voltages_are_spikes_where_they_cross(pylsl):
     out = outlet(pylsl, "voltages", 2, 1000.0)
-    acquisition = streams.LslAcquisition("voltages", Reading("voltages", threshold=-50.0))
+    acquisition = streams.LslAcquisition("voltages", StreamReading("voltages", threshold=-50.0))
     onset_ns = time.time_ns()
     onset = Clocks(pylsl.local_clock).at(onset_ns)
     trace = np.zeros((600, 2), np.float32)
@@ -429,7 +429,7 @@ def test_voltages_are_spikes_where_they_cross(pylsl):
 def test_spikes_with_heartbeats_and_numbers(pylsl):
     out = outlet(pylsl, "spikes", 2, 0.0, "int32")
     acquisition = streams.LslAcquisition(
-        "spikes", Reading("spikes", heartbeats=True), units=TWO
+        "spikes", StreamReading("spikes", heartbeats=True), units=TWO
     )
     onset_ns = time.time_ns()
     onset = Clocks(pylsl.local_clock).at(onset_ns)
@@ -460,7 +460,7 @@ def test_spikes_with_heartbeats_and_numbers(pylsl):
 
 def test_spikes_without_heartbeats_are_complete_after_their_latency(pylsl):
     out = outlet(pylsl, "bare", 1, 0.0, "int16")
-    reading = Reading("spikes", latency_ms=50.0, bin_ms=100.0)
+    reading = StreamReading("spikes", latency_ms=50.0, bin_ms=100.0)
     acquisition = streams.LslAcquisition("bare", reading, units=TWO)
     # The window begins after the stream was joined, and ends in a third of a second.
     onset_ns = time.time_ns() + 110_000_000
@@ -495,7 +495,7 @@ def test_a_stream_that_dies_is_a_loss_until_it_is_back():
     start = lambda: subprocess.Popen([sys.executable, "-c", CHILD])  # noqa: E731
     child = start()
     try:
-        reading = Reading("counts", bin_ms=100.0, jitter_ms=5.0)
+        reading = StreamReading("counts", bin_ms=100.0, jitter_ms=5.0)
         acquisition = streams.LslAcquisition("mortal", reading)
 
         def show(number):
@@ -533,7 +533,7 @@ def test_a_stream_that_dies_is_a_loss_until_it_is_back():
 def test_a_stream_that_stalls_is_a_loss_and_not_waited_for(pylsl):
     out = outlet(pylsl, "stalls", 1, 100.0)
     acquisition = streams.LslAcquisition(
-        "stalls", Reading("counts", bin_ms=50.0, patience_s=0.1)
+        "stalls", StreamReading("counts", bin_ms=50.0, patience_s=0.1)
     )
     onset_ns = time.time_ns() - 350_000_000
     onset = Clocks(pylsl.local_clock).at(onset_ns)
@@ -546,7 +546,7 @@ def test_a_stream_that_stalls_is_a_loss_and_not_waited_for(pylsl):
 
 def test_closing_ends_the_search_for_a_stream_that_is_gone(pylsl):
     out = outlet(pylsl, "gone", 1, 100.0)
-    acquisition = streams.LslAcquisition("gone", Reading("counts", bin_ms=50.0))
+    acquisition = streams.LslAcquisition("gone", StreamReading("counts", bin_ms=50.0))
     del out
     deadline = time.monotonic() + 10
     while acquisition.connected and time.monotonic() < deadline:
@@ -561,7 +561,7 @@ def test_a_block_over_the_wire(pylsl):
     """Engine, display, markers and stream at once: counts are those of the time on screen."""
     out = outlet(pylsl, "whole", 2, 1000.0)
     acquisition = streams.LslAcquisition(
-        "whole", Reading("counts", bin_ms=100.0, jitter_ms=5.0)
+        "whole", StreamReading("counts", bin_ms=100.0, jitter_ms=5.0)
     )
     rig = CombinedRig(
         streams.MarkedDisplay(Bare(), streams.MarkerOutlet("whole-markers")), acquisition
@@ -622,11 +622,11 @@ def test_a_block_over_the_wire(pylsl):
 @pytest.mark.parametrize(
     ("name", "channels", "rate", "reading", "units", "said"),
     [
-        ("w1", 1, 0.0, Reading("counts", bin_ms=10.0), None, "at a regular rate"),
-        ("w2", 1, 100.0, Reading("spikes"), TWO, "at irregular times"),
-        ("w3", 3, 0.0, Reading("spikes"), TWO, "fewer channels"),
-        ("w4", 1, 0.0, Reading("spikes"), None, "units must be given"),
-        ("w5", 3, 100.0, Reading("counts", bin_ms=10.0), TWO, "a unit a channel"),
+        ("w1", 1, 0.0, StreamReading("counts", bin_ms=10.0), None, "at a regular rate"),
+        ("w2", 1, 100.0, StreamReading("spikes"), TWO, "at irregular times"),
+        ("w3", 3, 0.0, StreamReading("spikes"), TWO, "fewer channels"),
+        ("w4", 1, 0.0, StreamReading("spikes"), None, "units must be given"),
+        ("w5", 3, 100.0, StreamReading("counts", bin_ms=10.0), TWO, "a unit a channel"),
     ],
 )
 def test_a_stream_that_is_not_what_was_said_is_refused(
@@ -640,7 +640,7 @@ def test_a_stream_that_is_not_what_was_said_is_refused(
 
 def test_no_stream_two_streams_or_a_name_that_is_none_are_refused(pylsl, monkeypatch):
     monkeypatch.setattr(streams, "_TWIN_S", 1.0)
-    reading = Reading("counts", bin_ms=10.0)
+    reading = StreamReading("counts", bin_ms=10.0)
     with pytest.raises(EndpointError, match=r"found 0.*LSLAPICFG"):
         streams.LslAcquisition("nobody", reading, timeout_s=0.3)
     with pytest.raises(EndpointError, match="without quotes"):
