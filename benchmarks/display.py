@@ -73,7 +73,15 @@ def main() -> None:
         if i % 40 == 0:
             display.prepare({str(k): image for k, image in enumerate(images)})
         request = Presentation(
-            0, 1, i, str(i % 40), _ON * frame, _OFF * frame, 3.0, (0.0, 0.0), (-100.0, 300.0)
+            block=0,
+            attempt=1,
+            presentation=i,
+            sha256=str(i % 40),
+            on_ms=_ON * frame,
+            off_ms=_OFF * frame,
+            size_deg=3.0,
+            position_deg=(0.0, 0.0),
+            window_ms=(-100.0, 300.0),
         )
         display.show(images[i % 40], request)
     record, dropped = list(display.record), display.dropped

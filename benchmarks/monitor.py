@@ -44,7 +44,18 @@ from evolver.journal.writer import JournalWriter
 _BLOCKS, _IMAGES, _SHOWN, _UNITS = 400, 30, 60, 64
 _RESULTS, _EVERY_S = 300, 0.15
 _RNG = np.random.default_rng(1)
-_BUDGET = r.TimeBudget(0, 0.1, 0, 0, 9, 0, 0, 0, 9, 0)
+_BUDGET = r.TimeBudget(
+    propose=0,
+    render=0.1,
+    encode=0,
+    send=0,
+    wait=9,
+    score=0,
+    journal=0,
+    blocked=0,
+    total=9,
+    idle=0,
+)
 
 _WATCH = """
 () => {
@@ -88,7 +99,14 @@ def _proposed(block: int) -> Iterator[r.AnyRecord]:
         yield r.ImagePixels(digest, r.PackedArray.of(pixels))
     codes = r.PackedArray.of(np.zeros((_IMAGES, 8)))
     plan = tuple(
-        r.PlannedPresentation(block * _SHOWN + i, 0, i % _IMAGES, i // _IMAGES, 100.0, 50.0)
+        r.PlannedPresentation(
+            presentation=block * _SHOWN + i,
+            thread=0,
+            row=i % _IMAGES,
+            repeat=i // _IMAGES,
+            on_ms=100.0,
+            off_ms=50.0,
+        )
         for i in range(_SHOWN)
     )
     thread = r.ProposedThread(0, block, codes, digests, {}, "{}")
@@ -103,7 +121,18 @@ def _result(number: int) -> r.Result:
     }
     at = time.time_ns()
     return r.Result(
-        number // _SHOWN, number, 1, "ok", "", at, at, at, at, "flip", "spikes", spikes
+        block=number // _SHOWN,
+        presentation=number,
+        attempt=1,
+        status="ok",
+        reason="",
+        received_ns=at,
+        commanded_ns=at,
+        onset_ns=at,
+        offset_ns=at,
+        onset_source="flip",
+        form="spikes",
+        arrays=spikes,
     )
 
 

@@ -52,7 +52,9 @@ from evolver import generators, seeds
 from evolver.config.tables import FitnessTable
 from evolver.optimizers import CholeskyCMA
 from evolver.session.fitness import Fitness
-from evolver.session.schedule import Block, Response, Session, Thread
+from evolver.session.schedule import Block, Session, Thread
+from rig_bridge.forms import Form
+from rig_bridge.trials import Array, TrialResult
 from scorers import mini
 from scorers.neuron import NeuronConfig, SpikingPopulation
 
@@ -101,7 +103,7 @@ def references() -> NDArray[np.uint8]:
 
 
 def evolve(
-    unit: str, seed: int, respond: Callable[[Block, NDArray[np.float64]], list[Response]]
+    unit: str, seed: int, respond: Callable[[Block, NDArray[np.float64]], list[TrialResult]]
 ) -> tuple[float, float, float, float]:
     """Return one evolution's best, first mean's and final mean's clean score, and its norm."""
     generator, scorer = generators.load("mini-texture"), scorers.load(unit)
@@ -118,6 +120,8 @@ def evolve(
         references=0,
         repeats=1,
         generations=GENERATIONS,
+        on_ms=ON_MS,
+        off_ms=ON_MS,
         order=partial(seeds.stream, seed, "order"),
     )
     best, means = -np.inf, list[float]()
@@ -133,19 +137,33 @@ def evolve(
     return best, means[0], means[-1], float(np.linalg.norm(codes.mean(axis=0)))
 
 
-def noise_free(block: Block, clean: NDArray[np.float64]) -> list[Response]:
+def _result(presentation: int, form: Form, arrays: dict[str, Array]) -> TrialResult:
+    return TrialResult(
+        presentation=presentation,
+        attempt=1,
+        status="ok",
+        reason="",
+        commanded_ns=0,
+        onset_ns=0,
+        offset_ns=0,
+        onset_source="simulated",
+        form=form,
+        arrays=arrays,
+    )
+
+
+def noise_free(block: Block, clean: NDArray[np.float64]) -> list[TrialResult]:
     """Answer with the activation itself."""
     return [
-        Response(p.presentation, True, "rates", {"rates": clean[[p.row]]})
-        for p in block.presentations
+        _result(p.presentation, "rates", {"rates": clean[[p.row]]}) for p in block.presentations
     ]
 
 
-def poisson(population: SpikingPopulation) -> Callable[..., list[Response]]:
+def poisson(population: SpikingPopulation) -> Callable[..., list[TrialResult]]:
     """Return what answers with one presentation's spikes."""
 
-    def respond(block: Block, clean: NDArray[np.float64]) -> list[Response]:
-        answers: list[Response] = []
+    def respond(block: Block, clean: NDArray[np.float64]) -> list[TrialResult]:
+        answers: list[TrialResult] = []
         for p in block.presentations:
             units, times = population.spikes(
                 clean[[p.row]],
@@ -155,7 +173,7 @@ def poisson(population: SpikingPopulation) -> Callable[..., list[Response]]:
                 window_ms=WINDOW_MS,
             )
             arrays = {"units": units, "times_ms": times}
-            answers.append(Response(p.presentation, True, "spikes", arrays))
+            answers.append(_result(p.presentation, "spikes", arrays))
         return answers
 
     return respond

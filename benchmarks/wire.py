@@ -34,9 +34,9 @@ from rig_bridge import codec
 from rig_bridge.auth import EngineKeys, RigKey, new_rig
 from rig_bridge.client import RigClient
 from rig_bridge.events import BlockDone
-from rig_bridge.messages import Accepted, Display, Hello, Unit
+from rig_bridge.messages import Accepted, Hello, PresentationRequest, ScreenInfo, Unit
 from rig_bridge.server import EngineServer
-from rig_bridge.trials import Image, Presentation, PresentationRequest, ShowRequest, TrialResult
+from rig_bridge.trials import Image, Presentation, ShowRequest, TrialResult
 
 _IMAGES, _SIDE = 40, 256
 _WARM_UP = 10
@@ -53,16 +53,16 @@ class _Blind:
         """Answer at once."""
         arrays = {"units": np.zeros(0, "<u4"), "times_ms": np.zeros(0, "<f4")}
         return TrialResult(
-            request.presentation,
-            request.attempt,
-            "ok",
-            "",
-            0,
-            0,
-            0,
-            "simulated",
-            "spikes",
-            arrays,
+            presentation=request.presentation,
+            attempt=request.attempt,
+            status="ok",
+            reason="",
+            commanded_ns=0,
+            onset_ns=0,
+            offset_ns=0,
+            onset_source="simulated",
+            form="spikes",
+            arrays=arrays,
         )
 
     def blank(self) -> None:
@@ -76,7 +76,7 @@ def _rig(endpoint: str, file: Path | None) -> None:
         software="benchmark",
         capabilities=("spikes",),
         units=(Unit(0, 0, "", ""),),
-        display=Display(1, 1, 60.0, 1.0),
+        display=ScreenInfo(1, 1, 60.0, 1.0),
         window_ms=(-100.0, 300.0),
     )
     RigClient(endpoint, hello=hello, presenter=_Blind(), identity="rig", key=key).run(
@@ -105,8 +105,21 @@ def _digests(images: tuple[Image, ...]) -> tuple[str, ...]:
 
 def _request(block: int, images: tuple[Image, ...], digests: tuple[str, ...]) -> ShowRequest:
     n = len(images)
-    wanted = tuple(PresentationRequest(block * n + k, k, 100.0, 100.0) for k in range(n))
-    return ShowRequest(block, 1, images, digests, wanted, 3.0, (0.0, 0.0))
+    wanted = tuple(
+        PresentationRequest(
+            presentation=block * n + k, image=k, on_ms=100.0, off_ms=100.0, known_attempt=0
+        )
+        for k in range(n)
+    )
+    return ShowRequest(
+        block=block,
+        attempt=1,
+        images=images,
+        sha256=digests,
+        presentations=wanted,
+        size_deg=3.0,
+        position_deg=(0.0, 0.0),
+    )
 
 
 def _show(server: EngineServer, request: ShowRequest) -> float:
@@ -124,7 +137,7 @@ def _show(server: EngineServer, request: ShowRequest) -> float:
     return seconds
 
 
-def _bare(socket: zmq.Socket[bytes], frames: Sequence[codec.Frame]) -> float:
+def _bare(socket: zmq.Socket[bytes], frames: Sequence[codec.FrameBytes]) -> float:
     """Return the seconds from sending frames to the answer."""
     started = time.perf_counter()
     socket.send_multipart(frames, copy=False)

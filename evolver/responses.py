@@ -4,33 +4,26 @@ Arrays in, arrays out: no records, no files, no clocks, and no idea what a score
 scores with these functions while a session runs and the reader recomputes with the same ones
 afterwards, so that the two can never count a spike differently.
 
-A window is half open, ``start <= time < end``, in ms relative to image onset. The three forms,
-best first, each a dict of arrays:
-
-spikes   ``units`` (k,) integer, ``times_ms`` (k,) float: one entry a spike, in any order
-counts   ``counts`` (u, t) integer, ``edges_ms`` (t + 1,) float: spikes in each bin
-rates    ``rates`` (u,) float, spikes/s, in a window of the rig's own choosing
+A window is half open, ``start <= time < end``, in ms relative to image onset. The forms of a
+response and the arrays of each are in one table, `rig_bridge.forms.FORMS`; spikes may be in any
+order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from evolver.errors import DataError
+from rig_bridge.forms import FORMS, Form, array_names, misfit
 
-Form: TypeAlias = Literal["spikes", "counts", "rates"]
-Window: TypeAlias = tuple[float, float]
+TimeWindow: TypeAlias = tuple[float, float]
+"""(start, end) ms relative to onset, half open."""
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 
-_NAMES: dict[str, tuple[str, ...]] = {
-    "spikes": ("units", "times_ms"),
-    "counts": ("counts", "edges_ms"),
-    "rates": ("rates",),
-}
 _EDGE_TOLERANCE_MS = 1e-6
 
 
@@ -40,46 +33,59 @@ def check_response(form: Form, arrays: Arrays, n_units: int) -> None:
     Parameters
     ----------
     form : "spikes", "counts" or "rates"
-    arrays : the arrays of that form, as the module's docstring lists them
+    arrays : the arrays of that form, as `rig_bridge.forms.FORMS` lists them
     n_units : int, units in the table of the rig that sent it
     """
-    if form not in _NAMES:
-        raise DataError(f"a response's form must be one of {tuple(_NAMES)}; got {form!r}")
-    missing = [name for name in _NAMES[form] if name not in arrays]
+    if form not in FORMS:
+        raise DataError(f"a response's form must be one of {tuple(FORMS)}; got {form!r}")
+    names = array_names(form)
+    missing = [name for name in names if name not in arrays]
     if missing:
         raise DataError(
-            f"a response in the form {form!r} must have the arrays {_NAMES[form]}; "
+            f"a response in the form {form!r} must have the arrays {names}; "
             f"{missing} did not come, only {sorted(arrays)}"
         )
+    values = {name: np.asarray(arrays[name]) for name in names}
+    if wrong := misfit(form, {n: a.shape for n, a in values.items()}, {"u": n_units}):
+        raise DataError(wrong)
+    for array in FORMS[form]:
+        _check_numbers(array.name, values[array.name], whole=array.dtype[1] == "u")
     if form == "spikes":
-        _check_spikes(np.asarray(arrays["units"]), np.asarray(arrays["times_ms"]), n_units)
-    elif form == "counts":
-        _check_counts(np.asarray(arrays["counts"]), np.asarray(arrays["edges_ms"]), n_units)
-    else:
-        rates = np.asarray(arrays["rates"])
-        if rates.shape != (n_units,):
+        units = values["units"]
+        if units.size and int(units.max()) >= n_units:
             raise DataError(
-                f"rates must have shape ({n_units},), one per unit; got {rates.shape}"
+                f"a spike's unit must be from 0 to {n_units - 1}, a row of the rig's unit "
+                f"table; got {int(units.min())} to {int(units.max())}"
             )
-        if not np.isfinite(rates).all():
-            bad = np.flatnonzero(~np.isfinite(rates))
-            raise DataError(f"rates must be finite; units {bad[:5].tolist()} are not")
+    elif form == "counts" and not (np.diff(values["edges_ms"]) > 0).all():
+        raise DataError("edges_ms must increase")
+
+
+def _check_numbers(name: str, values: NDArray[Any], *, whole: bool) -> None:
+    """Raise `DataError` unless an array's numbers are finite; where `whole`, integers >= 0."""
+    if whole and values.dtype.kind not in "ui":
+        raise DataError(f"{name} must be integers; got dtype {values.dtype}")
+    if whole and values.size and int(values.min()) < 0:
+        raise DataError(f"{name} must be integers >= 0; got {int(values.min())}")
+    if not whole and not np.isfinite(values).all():
+        places = np.argwhere(~np.isfinite(values))[:5].ravel().tolist()
+        raise DataError(f"{name} must be finite; it is not at {places}")
 
 
 def rates_in_window(
     form: Form,
     arrays: Arrays,
     n_units: int,
-    window_ms: Window,
+    window_ms: TimeWindow,
     *,
-    recorded_ms: Window | None = None,
+    recorded_ms: TimeWindow | None = None,
 ) -> NDArray[np.float64]:
     """Mean rate of every unit in a window, for one presentation.
 
     Parameters
     ----------
     form : "spikes", "counts" or "rates"
-    arrays : the arrays of that form, as the module's docstring lists them
+    arrays : the arrays of that form, as `rig_bridge.forms.FORMS` lists them
     n_units : int, units in the table of the rig that sent it
     window_ms : (start, end) ms relative to onset, half open. With counts both must lie on bin
         edges: a bin cut in two would have to be guessed at. With rates it has no effect: the
@@ -117,7 +123,7 @@ def spike_rates(
     units: NDArray[np.integer[Any]],
     times_ms: NDArray[np.floating[Any]],
     n_units: int,
-    window_ms: Window,
+    window_ms: TimeWindow,
 ) -> NDArray[np.float64]:
     """Mean rate of every unit in a window, for many presentations kept as one ragged array.
 
@@ -178,7 +184,7 @@ def psth_counts(
     return np.diff(total[:, [place for place in places if place is not None]], axis=1)
 
 
-def psth_edges(window_ms: Window, bin_ms: float = 10.0) -> NDArray[np.float64]:
+def psth_edges(window_ms: TimeWindow, bin_ms: float = 10.0) -> NDArray[np.float64]:
     """Bin edges that fill a window and have image onset on an edge.
 
     Parameters
@@ -197,7 +203,7 @@ def psth_edges(window_ms: Window, bin_ms: float = 10.0) -> NDArray[np.float64]:
     return np.concatenate(([start], inner[(inner > start) & (inner < end)], [end]))
 
 
-def check_window(window_ms: Window, *, recorded_ms: Window | None = None) -> None:
+def check_window(window_ms: TimeWindow, *, recorded_ms: TimeWindow | None = None) -> None:
     """Raise `DataError` unless a window is finite, not empty, and inside what was recorded."""
     start, end = window_ms
     if not (np.isfinite(start) and np.isfinite(end) and start < end):
@@ -209,35 +215,6 @@ def check_window(window_ms: Window, *, recorded_ms: Window | None = None) -> Non
             f"the window ({start}, {end}) ms must lie inside what was recorded, "
             f"({recorded_ms[0]}, {recorded_ms[1]}) ms; choose a narrower one"
         )
-
-
-def _check_spikes(units: NDArray[Any], times: NDArray[Any], n_units: int) -> None:
-    if units.ndim != 1 or units.shape != times.shape:
-        raise DataError(
-            "spikes must be two arrays of one length, units and times_ms; "
-            f"got shapes {units.shape} and {times.shape}"
-        )
-    if units.dtype.kind not in "ui":
-        raise DataError(f"units must be integers; got dtype {units.dtype}")
-    if units.size and not (int(units.min()) >= 0 and int(units.max()) < n_units):
-        raise DataError(
-            f"a spike's unit must be from 0 to {n_units - 1}, a row of the rig's unit table; "
-            f"got {int(units.min())} to {int(units.max())}"
-        )
-    if not np.isfinite(times).all():
-        raise DataError("times_ms must be finite, ms relative to onset")
-
-
-def _check_counts(counts: NDArray[Any], edges: NDArray[Any], n_units: int) -> None:
-    if edges.ndim != 1 or len(edges) < 2 or counts.shape != (n_units, len(edges) - 1):
-        raise DataError(
-            f"counts must have shape ({n_units}, t) and edges_ms (t + 1,); "
-            f"got {counts.shape} and {edges.shape}"
-        )
-    if counts.dtype.kind not in "ui" or (counts.size and int(counts.min()) < 0):
-        raise DataError(f"counts must be integers >= 0; got dtype {counts.dtype}")
-    if not (np.isfinite(edges).all() and (np.diff(edges) > 0).all()):
-        raise DataError("edges_ms must be finite and increasing")
 
 
 def _find_edge(edges: NDArray[Any], at_ms: float) -> int | None:

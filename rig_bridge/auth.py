@@ -48,8 +48,8 @@ class RigKey:
         KeyFileError
             It cannot be read, is no rig's key, or others may read it.
         """
-        found = _read(path, secret=True)
-        return cls(*(_value(found, name, path) for name in ("public", "secret", "engine")))
+        values = _read(path, secret=True)
+        return cls(*(_value(values, name, path) for name in ("public", "secret", "engine")))
 
     def protect(self, socket: zmq.Socket[bytes]) -> None:
         """Make a socket that is going to connect speak CURVE."""
@@ -76,8 +76,8 @@ class EngineKeys:
             There is no key in it, or others may read it.
         """
         path = folder / ENGINE_FILE
-        found = _read(path, secret=True)
-        return cls(folder, *(_value(found, name, path) for name in ("public", "secret")))
+        values = _read(path, secret=True)
+        return cls(folder, *(_value(values, name, path) for name in ("public", "secret")))
 
     def allowed(self) -> dict[str, str]:
         """Return the public key of every rig that is let in, and its name, as of now."""
@@ -199,13 +199,13 @@ def _write(path: Path, **keys: str) -> None:
 def _read(path: Path, *, secret: bool) -> dict[str, str]:
     try:
         with path.open("rb") as file:
-            found = os.fstat(file.fileno())
+            status = os.fstat(file.fileno())
             data = file.read(_LARGEST_FILE + 1)
     except OSError as exc:
         raise KeyFileError(
             f"the key file {path} cannot be read: {exc.strerror}. 'evolver keys new' makes one"
         ) from exc
-    mode = stat.S_IMODE(found.st_mode)
+    mode = stat.S_IMODE(status.st_mode)
     if secret and mode & 0o077:
         raise KeyFileError(
             f"{path} is secret and must be for its owner alone (0600); it has mode "
@@ -216,10 +216,10 @@ def _read(path: Path, *, secret: bool) -> dict[str, str]:
     return {m[1]: m[2] for m in matches if m is not None}
 
 
-def _value(found: dict[str, str], name: str, path: Path) -> str:
-    if name not in found:
+def _value(values: dict[str, str], name: str, path: Path) -> str:
+    if name not in values:
         raise KeyFileError(
             f"{path} must be a key file with the line '{name} = …' and has none; make another "
             "with 'evolver keys new'"
         )
-    return found[name]
+    return values[name]

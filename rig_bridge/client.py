@@ -19,7 +19,7 @@ from rig_bridge import codec
 from rig_bridge.auth import RigKey
 from rig_bridge.errors import EndpointError, ProtocolError, RefusedError
 from rig_bridge.messages import Hello, Level
-from rig_bridge.rig_link import Prepare, RigAction, RigLink, SendToEngine, Stop
+from rig_bridge.rig_link import Prepare, RigAction, RigLink, SendToEngine, StopPresenting
 from rig_bridge.sockets import Monitor, set_options
 from rig_bridge.trials import Image, Presentation, TrialResult
 
@@ -65,7 +65,7 @@ class LatePresenter(Presenter, Protocol):
 
 @runtime_checkable
 class Reporting(Protocol):
-    """A presenter, or half of one, that has something to say now and then."""
+    """A presenter, or half of one, that has notices for the people at the engine."""
 
     def notices(self) -> Sequence[tuple[Level, str]]:
         """Return what people at the engine should read, each once; it goes on record."""
@@ -94,7 +94,7 @@ class RigClient:
     Raises
     ------
     EndpointError
-        where the address or the identity cannot be used
+        The address or the identity cannot be used.
     """
 
     def __init__(
@@ -116,14 +116,14 @@ class RigClient:
                 f"an identity must be 1 to 200 bytes and not begin with a zero; "
                 f"got {identity!r}"
             )
-        codec.encode(hello)  # a rig that cannot say hello hears of it here
+        codec.encode_message(hello)  # a hello that cannot be sent is refused here
         self.endpoint, self._identity = endpoint, name + b"/" + secrets.token_hex(8).encode()
         self._hello, self._presenter = hello, presenter
         self._late = presenter if isinstance(presenter, LatePresenter) else None
         self._reporting = presenter if isinstance(presenter, Reporting) else None
         self._clock, self._group_s = clock, group_s
-        self._outbox: deque[list[codec.Frame]] = deque()
-        self._stopped: Stop | None = None
+        self._outbox: deque[list[codec.FrameBytes]] = deque()
+        self._stopped: StopPresenting | None = None
 
     def run(
         self, *, stop: Callable[[], bool] = _never, idle_timeout_s: float | None = None
@@ -133,14 +133,14 @@ class RigClient:
         Parameters
         ----------
         stop : asked between presentations, and ten times a second while idle; True: leave
-        idle_timeout_s : leave when no engine has said a word for so long; None: wait for ever
+        idle_timeout_s : leave when nothing came from an engine for so long; None: never
 
         Raises
         ------
         RefusedError
-            where the engine does not want this rig
+            The engine does not want this rig.
         EndpointError
-            where the address is none
+            The address is none.
         """
         context = zmq.Context()
         socket = context.socket(zmq.DEALER)
@@ -178,7 +178,7 @@ class RigClient:
         poller.register(monitor.socket, zmq.POLLIN)
         link, clock = RigLink(self._hello, late_s=self._late_s), self._clock
         self._stopped = None
-        heard = flushed = clock()
+        message_at = flushed = clock()
         while True:
             if stop():
                 self._collect(socket, link)
@@ -188,7 +188,7 @@ class RigClient:
                 self._outbox.clear()
                 self._do(socket, link.connected(clock()) if connected else link.disconnected())
             if self._receive(socket, link):
-                heard = clock()
+                message_at = clock()
             if self._stopped is not None:
                 if self._stopped.refused:
                     raise RefusedError(f"the engine refused this rig: {self._stopped.reason}")
@@ -197,9 +197,9 @@ class RigClient:
             self._collect(socket, link)
             # A hash takes less than a frame; a batch of them does not.
             self._do(socket, link.verify(at_most=1 if link.is_ready else None))
-            shown = link.next()
-            if shown is not None:
-                result = self._presenter.present(*shown)
+            due = link.next()
+            if due is not None:
+                result = self._presenter.present(*due)
                 if result is not None:
                     link.presented(result)
                 elif self._late is not None:
@@ -213,9 +213,9 @@ class RigClient:
             if link.has_unsent and (link.is_idle or clock() - flushed >= self._group_s):
                 self._do(socket, link.flush())
                 flushed = clock()
-            if shown is not None:
+            if due is not None:
                 continue
-            if idle_timeout_s is not None and clock() - heard >= idle_timeout_s:
+            if idle_timeout_s is not None and clock() - message_at >= idle_timeout_s:
                 self._do(socket, link.bye("idle"))
                 return f"no engine for {idle_timeout_s:g} s"
             poller.register(socket, zmq.POLLIN | (zmq.POLLOUT if self._outbox else 0))
@@ -223,7 +223,7 @@ class RigClient:
             poller.poll(math.ceil(wake_s * 1000))
 
     def _collect(self, socket: zmq.Socket[bytes], link: RigLink) -> None:
-        """Ask the presenter for results that came later, and for what it has to say."""
+        """Ask the presenter for results that came later, and for its notices."""
         if link.welcomed and self._reporting is not None:
             for level, text in self._reporting.notices():
                 self._do(socket, link.notice(level, text))
@@ -232,13 +232,13 @@ class RigClient:
                 self._do(socket, link.collected(block, result))
 
     def _receive(self, socket: zmq.Socket[bytes], link: RigLink) -> bool:
-        heard = False
+        received = False
         while self._stopped is None:
             try:
                 frames = socket.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 break
-            heard = True
+            received = True
             try:
                 message, arrays = codec.decode_from_engine([f.buffer for f in frames])
             except ProtocolError as error:
@@ -246,17 +246,17 @@ class RigClient:
                 self._do(socket, link.notice("error", text))
                 continue
             self._do(socket, link.received(message, arrays, self._clock()))
-        return heard
+        return received
 
     def _do(self, socket: zmq.Socket[bytes], actions: Sequence[RigAction]) -> None:
         for action in actions:
             match action:
                 case SendToEngine(message, arrays):
-                    self._outbox.append(codec.encode(message, arrays))
+                    self._outbox.append(codec.encode_message(message, arrays))
                 case Prepare(images):
                     self._send(socket)  # notices: before what may take long
                     self._presenter.prepare(images)
-                case Stop():
+                case StopPresenting():
                     self._stopped = action
         self._send(socket)
 

@@ -73,7 +73,7 @@ def fit_line(
     Raises
     ------
     ValueError
-        where there is no pair, or the two differ in number
+        There is no pair, or the two differ in number.
     """
     if not x_ns or len(x_ns) != len(y_ns):
         raise ValueError(
@@ -134,7 +134,7 @@ class ClockFit:
     Raises
     ------
     ValueError
-        where a number is not above 0
+        A number is not above 0.
     """
 
     def __init__(

@@ -22,10 +22,10 @@ import msgspec
 import numpy as np
 
 from rig_bridge.errors import ProtocolError, VersionError
+from rig_bridge.forms import FORMS, Form, misfit
 from rig_bridge.messages import (
     VERSION,
     ArraySpec,
-    Form,
     FromEngine,
     FromRig,
     Hello,
@@ -40,38 +40,35 @@ MAX_FRAME_BYTES = 64 * 2**20
 MAX_FRAMES = 1 + 1024
 MAX_MESSAGE_BYTES = 512 * 2**20
 
-ARRAYS: dict[Form, tuple[tuple[str, str, int], ...]] = {
-    "spikes": (("units", "<u4", 1), ("times_ms", "<f4", 1)),
-    "counts": (("counts", "<u2", 3), ("edges_ms", "<f8", 1)),
-    "rates": (("rates", "<f8", 2),),
-}
-"""Name, dtype and number of axes of each array of a response, by form, in order."""
-
-Frame: TypeAlias = bytes | memoryview
+FrameBytes: TypeAlias = bytes | memoryview
 M = TypeVar("M", bound=msgspec.Struct)
 
 _ENCODER = msgspec.msgpack.Encoder()
 _FROM_ENGINE = msgspec.msgpack.Decoder(cast("type[FromEngine]", FromEngine))
 _FROM_RIG = msgspec.msgpack.Decoder(cast("type[FromRig]", FromRig))
-_DTYPES = {name: np.dtype(name) for name in ("|u1", "<u2", "<u4", "<f4", "<f8")}
+_DTYPES = {"|u1": np.dtype("|u1")} | {
+    array.dtype: np.dtype(array.dtype) for arrays in FORMS.values() for array in arrays
+}
 
 
-def encode(message: FromEngine | FromRig, arrays: Sequence[Array] = ()) -> list[Frame]:
+def encode_message(
+    message: FromEngine | FromRig, arrays: Sequence[Array] = ()
+) -> list[FrameBytes]:
     """Return the frames of `message`; frames of arrays are views, not copies.
 
     Raises
     ------
     ProtocolError
-        where `arrays` are not what `message` names, or a limit is passed
+        `arrays` are not what `message` names, or a limit is passed.
     """
     header = encode_header(message)
-    # What goes out is checked by the eyes of the one who will read it.
+    # What goes out is checked by the same rules as what comes in.
     check_lengths(header, arrays)
-    check_arrays(message, arrays)
+    check_response_arrays(message, arrays)
     return join(header, arrays)
 
 
-def join(header: bytes, arrays: Sequence[Array]) -> list[Frame]:
+def join(header: bytes, arrays: Sequence[Array]) -> list[FrameBytes]:
     """Return the frames of a message whose header is made and whose arrays are checked."""
     return [header, *(_view(a) for a in arrays)]
 
@@ -87,8 +84,7 @@ def encode_header(message: FromEngine | FromRig) -> bytes:
     Raises
     ------
     ProtocolError
-        where a field breaks a rule, so that it is the sender who hears of it, or the header
-        is too long
+        A field breaks a rule, so that the sender learns of it, or the header is too long.
     """
     header = _quick_header(message)
     if header is None:
@@ -103,8 +99,8 @@ def encode_header(message: FromEngine | FromRig) -> bytes:
     return header
 
 
-def decode_from_engine(frames: Sequence[Frame]) -> tuple[FromEngine, tuple[Array, ...]]:
-    """Return what an engine said; raise `ProtocolError` saying what is wrong with it."""
+def decode_from_engine(frames: Sequence[FrameBytes]) -> tuple[FromEngine, tuple[Array, ...]]:
+    """Return an engine's message; raise `ProtocolError` saying what is wrong with it."""
     header, views = _split(frames)
     message = _quick_message(header, _FROM_ENGINE)
     if message is None:
@@ -112,8 +108,8 @@ def decode_from_engine(frames: Sequence[Frame]) -> tuple[FromEngine, tuple[Array
     return message, _arrays(message, views)
 
 
-def decode_from_rig(frames: Sequence[Frame]) -> tuple[FromRig, tuple[Array, ...]]:
-    """Return what a rig said; raise `ProtocolError` saying what is wrong with it.
+def decode_from_rig(frames: Sequence[FrameBytes]) -> tuple[FromRig, tuple[Array, ...]]:
+    """Return a rig's message; raise `ProtocolError` saying what is wrong with it.
 
     A hello of another version raises `VersionError`, whatever else it holds.
     """
@@ -149,7 +145,7 @@ def _quick_message(header: bytes, read: msgspec.msgpack.Decoder[M]) -> M | None:
     return message if _ENCODER.encode(message) == header else None
 
 
-def _split(frames: Sequence[Frame]) -> tuple[bytes, list[memoryview]]:
+def _split(frames: Sequence[FrameBytes]) -> tuple[bytes, list[memoryview]]:
     """Return the header, and the frames after it."""
     if len(frames) > MAX_FRAMES:  # before anything is made of them
         raise ProtocolError(
@@ -163,12 +159,14 @@ def _split(frames: Sequence[Frame]) -> tuple[bytes, list[memoryview]]:
 def _read(header: bytes) -> dict[str, object]:
     """Return the header as a map of this version."""
     raw = _unpack(header)
-    if raw.get("kind") == "hello" and (found := raw.get("version")) != VERSION:
-        if isinstance(found, bool) or not isinstance(found, int):
-            raise ProtocolError(f"a hello must name its version, an integer; got {found!r:.80}")
+    if raw.get("kind") == "hello" and (version := raw.get("version")) != VERSION:
+        if isinstance(version, bool) or not isinstance(version, int):
+            raise ProtocolError(
+                f"a hello must name its version, an integer; got {version!r:.80}"
+            )
         raise VersionError(
-            f"both sides must speak protocol version {VERSION}; this hello is of {found}",
-            found=found,
+            f"both sides must speak protocol version {VERSION}; this hello is of {version}",
+            version=version,
         )
     return raw
 
@@ -287,7 +285,7 @@ def _arrays(message: FromEngine | FromRig, frames: Sequence[memoryview]) -> tupl
 
 
 def _check_response_specs(form: Form, specs: Sequence[ArraySpec]) -> None:
-    expected = ARRAYS[form]
+    expected = tuple((a.name, a.dtype, len(a.message_axes)) for a in FORMS[form])
     got = tuple((spec.name, spec.dtype, len(spec.shape)) for spec in specs)
     if got != expected:
         raise ProtocolError(
@@ -296,7 +294,7 @@ def _check_response_specs(form: Form, specs: Sequence[ArraySpec]) -> None:
         )
 
 
-def check_arrays(message: FromEngine | FromRig, arrays: Sequence[Array]) -> None:
+def check_response_arrays(message: FromEngine | FromRig, arrays: Sequence[Array]) -> None:
     """Raise `ProtocolError` unless message and arrays keep every rule of PROTOCOL.md.
 
     Rules that need several fields at once are here; those of one field are its type's.
@@ -366,29 +364,14 @@ def _check_response(response: Response, arrays: Sequence[Array]) -> None:
             )
         if response.form != "spikes" and t.length:
             raise ProtocolError(f"length must be 0 in form {response.form}; got {t.length}")
-    if response.form == "spikes":
-        total = sum(t.length for t in trials)
-        if not len(arrays[0]) == len(arrays[1]) == total:
-            raise ProtocolError(
-                f"units and times_ms must have one entry per spike, {total}; "
-                f"got {len(arrays[0])} and {len(arrays[1])}"
-            )
-        finite = arrays[1]
-    elif response.form == "counts":
-        counts, edges = arrays
-        if counts.shape[0] != len(trials) or counts.shape[2] + 1 != len(edges):
-            raise ProtocolError(
-                f"counts must be (trials, u, t) = ({len(trials)}, u, {len(edges) - 1}); "
-                f"got {counts.shape}"
-            )
-        if np.isfinite(edges).all() and not (np.diff(edges) > 0).all():
+    sizes = {"p": len(trials), "s": sum(t.length for t in trials)}
+    shapes = {
+        spec.name: array.shape for spec, array in zip(response.arrays, arrays, strict=True)
+    }
+    if wrong := misfit(response.form, shapes, sizes, message=True):
+        raise ProtocolError(wrong)
+    for spec, array in zip(response.arrays, arrays, strict=True):
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise ProtocolError(f"times, edges and rates must be finite; {spec.name} is not")
+        if spec.name == "edges_ms" and not (np.diff(array) > 0).all():
             raise ProtocolError("edges_ms must increase")
-        finite = edges
-    else:
-        finite = arrays[0]
-        if len(finite) != len(trials):
-            raise ProtocolError(
-                f"rates must be (trials, u) = ({len(trials)}, u); got {finite.shape}"
-            )
-    if not np.isfinite(finite).all():
-        raise ProtocolError("times, edges and rates must be finite")

@@ -1,6 +1,6 @@
 """The engine's half of the conversation, as a state machine: events in, actions out.
 
-Knows messages, arrays and the times it is told; no sockets, no clocks, no bytes. A method is
+Knows messages, arrays and the times it is given; no sockets, no clocks, no bytes. A method is
 called for whatever happens (a message came, time passed, the rig is gone, the engine wants
 images shown) and returns what is to be done, in order: messages to send, events to hand up.
 
@@ -16,10 +16,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+from msgspec import structs
+
 from rig_bridge import codec
 from rig_bridge.delivery import Answers
 from rig_bridge.errors import ProtocolError, RequestError, VersionError
 from rig_bridge.events import BlockDone, Resent, Responded, RigEvent, RigJoined, RigLost
+from rig_bridge.forms import FORMS
 from rig_bridge.messages import (
     VERSION,
     Accepted,
@@ -32,16 +35,16 @@ from rig_bridge.messages import (
     FromRig,
     Hello,
     Hold,
+    ImageInfo,
     Notice,
     Ping,
+    PresentationRequest,
     Refused,
     Response,
     Show,
-    ShownImage,
-    ShownPresentation,
     Welcome,
 )
-from rig_bridge.trials import Array, PresentationRequest, ShowRequest, TrialResult, unpack
+from rig_bridge.trials import Array, ShowRequest, TrialResult, unpack_results
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,7 +104,7 @@ class EngineLink:
     answer_timeout_s : resend after so long without a word from the rig while answers are due;
         longer than the longest presentation
     ping_every_s : send a ping so often; how a rig learns that an engine is (still) there
-    rival_wait_s : a second rig waits so long for the first to say a word or be gone, and is
+    rival_wait_s : a second rig waits so long for the first to send something or be gone, and is
         then refused; longer than it takes the network to find out that a rig is dead
     """
 
@@ -124,14 +127,14 @@ class EngineLink:
         self.ended: str | None = None
         self.held = False
         self._welcome = Welcome(session=session, name=name, window_ms=window_ms)
-        codec.encode(self._welcome)  # refuses an impossible window at once
+        codec.encode_message(self._welcome)  # refuses an impossible window at once
         self._answer_timeout_s, self._ping_every_s = answer_timeout_s, ping_every_s
         self._open: list[_Open] = []
         self._answers = Answers()
         self._rival_wait_s = rival_wait_s
         self._rival: _Rival | None = None
         self._hellos: deque[float] = deque(maxlen=self.MANY_HELLOS)
-        self._heard = self._pinged = 0.0
+        self._message_at = self._pinged = 0.0
 
     # ------------------------------------------------------------------ commands from above
 
@@ -141,7 +144,7 @@ class EngineLink:
         Raises
         ------
         RequestError
-            where the request contradicts itself, an earlier one, or a limit of the protocol
+            The request contradicts itself, an earlier one, or a limit of the protocol.
         """
         if self.ended is not None:
             raise RequestError(
@@ -165,7 +168,7 @@ class EngineLink:
         request = replace(request, presentations=wanted)
         try:
             message, arrays = self._message(request)
-            codec.check_arrays(message, arrays)
+            codec.check_response_arrays(message, arrays)
             header = codec.encode_header(message)
             codec.check_lengths(header, arrays)
         except ProtocolError as exc:
@@ -178,7 +181,7 @@ class EngineLink:
         self._answers.forget(request.block, [o.request.block for o in self._open])
         if self.peer is None:
             return []
-        entry.sent, self._heard = True, now
+        entry.sent, self._message_at = True, now
         return [SendToRig(self.peer, message, arrays, header)]
 
     def ack(self, block: int, presentations: Sequence[int]) -> list[EngineAction]:
@@ -187,7 +190,7 @@ class EngineLink:
         Raises
         ------
         RequestError
-            where there is no such result: nothing may be acknowledged before it was handed up
+            There is no such result: nothing may be acknowledged before it was handed up.
         """
         unknown = [p for p in presentations if not self._answers.delivered(block, p)]
         if unknown:
@@ -201,13 +204,15 @@ class EngineLink:
     def hold(self, on: bool, now: float) -> list[EngineAction]:  # noqa: FBT001  the state wanted
         """Have nothing shown after the presentation under way, or go on."""
         self.held = on
-        self._heard = now  # what is not shown cannot be answered: the timeout waits as well
+        self._message_at = (
+            now  # what is not shown cannot be answered: the timeout waits as well
+        )
         if self.peer is None:
             return []
         return [SendToRig(self.peer, Hold(self._welcome.session, on))]
 
     def end(self, reason: str) -> list[EngineAction]:
-        """End the session: the rig is to blank its screen; every later hello is told so."""
+        """End the session: the rig is to blank its screen; every later hello is answered so."""
         self.ended = reason[:2000]
         self._open.clear()
         return [] if self.peer is None else [SendToRig(self.peer, End(self.ended))]
@@ -224,7 +229,7 @@ class EngineLink:
             if isinstance(message, Bye) and self._rival and peer == self._rival.peer:
                 self._rival = None
             return []  # of an earlier connection, or never welcomed: it will say hello
-        self._heard = now
+        self._message_at = now
         if isinstance(message, Bye):
             return self.lost(f"the rig said bye: {message.reason}")
         actions = self._refuse_rival()  # the first rig is alive
@@ -239,7 +244,7 @@ class EngineLink:
     def misread(self, peer: bytes, error: ProtocolError) -> list[EngineAction]:
         """Take bytes that `codec` could not read."""
         if isinstance(error, VersionError):
-            reason = f"this engine speaks protocol version {VERSION}, the rig {error.found}"
+            reason = f"this engine speaks protocol version {VERSION}, the rig {error.version}"
             return [
                 SendToRig(peer, Refused(reason)),
                 Notice("error", f"a rig was refused: {reason}"),
@@ -267,7 +272,7 @@ class EngineLink:
             actions += self._refuse_rival()
         if now - self._pinged >= self._ping_every_s:
             actions += self.ping(now)
-        silent = not self.held and now - self._heard >= self._answer_timeout_s
+        silent = not self.held and now - self._message_at >= self._answer_timeout_s
         for entry in list(self._open):
             if silent or (entry.due is not None and now >= entry.due):
                 actions += self._send(entry, now)
@@ -310,7 +315,7 @@ class EngineLink:
         actions = self._refuse_rival()
         actions += self._count_hello(peer, now)
         self.peer, self.hello = peer, hello
-        self._heard = self._pinged = now
+        self._message_at = self._pinged = now
         actions += [SendToRig(peer, self._welcome), RigJoined(hello)]
         if self.held:
             actions.append(SendToRig(peer, Hold(self._welcome.session, on=True)))
@@ -319,7 +324,7 @@ class EngineLink:
         return actions
 
     def _received_rival(self, peer: bytes, hello: Hello, now: float) -> list[EngineAction]:
-        """Have a second rig wait until the first says a word, is gone, or has had its time."""
+        """Have a second rig wait until the first sends something, is gone, or is too late."""
         rival = self._rival
         if rival is not None and peer != rival.peer:
             return _refuse(peer, hello, _ANOTHER)
@@ -353,7 +358,7 @@ class EngineLink:
         self, response: Response, arrays: Sequence[Array]
     ) -> list[EngineAction]:
         block = response.block
-        results = unpack(response, arrays)
+        results = unpack_results(response, arrays)
         if wrong := self._contradiction(response, results):
             return [Notice("error", f"a response was dropped: {wrong}")]
         if self._answers.last_attempt(block):
@@ -393,13 +398,7 @@ class EngineLink:
             )
         n = len(self.hello.units)
         for result in results:
-            arrays = result.arrays
-            if response.form == "spikes":
-                fits = not len(arrays["units"]) or int(arrays["units"].max()) < n
-            else:
-                name = "counts" if response.form == "counts" else "rates"
-                fits = arrays[name].shape[0] == n
-            if not fits:
+            if not _fits_units(result, n):
                 return f"units must be those of the hello, {n} of them"
         last = self._answers.last_attempt(response.block)
         if last and response.attempt > last + self.MAX_ATTEMPTS_AHEAD:
@@ -422,7 +421,7 @@ class EngineLink:
 
     def _with_known(self, block: int, p: PresentationRequest) -> PresentationRequest:
         known = max(p.known_attempt, self._answers.delivered(block, p.presentation))
-        return p if known == p.known_attempt else replace(p, known_attempt=known)
+        return p if known == p.known_attempt else structs.replace(p, known_attempt=known)
 
     def _send(self, entry: _Open, now: float) -> list[EngineAction]:
         """Send a request, or what is unanswered of it again under a new attempt number."""
@@ -439,7 +438,7 @@ class EngineLink:
             resent = [Resent(block, entry.request.attempt, tuple(entry.unanswered))]
             entry.unanswered = {p.presentation: p for p in entry.request.presentations}
         entry.sent, entry.due = True, None
-        self._heard = now  # so that the answer timeout counts from here
+        self._message_at = now  # so that the answer timeout counts from here
         return [*resent, SendToRig(self.peer, *self._message(entry.request))]
 
     def _message(self, request: ShowRequest) -> tuple[Show, tuple[Array, ...]]:
@@ -450,23 +449,19 @@ class EngineLink:
             )
         try:
             images = tuple(
-                ShownImage(sha256, "|u1", (image.shape[0], image.shape[1], 3))
+                ImageInfo(sha256, "|u1", (image.shape[0], image.shape[1], 3))
                 for image, sha256 in zip(request.images, request.sha256, strict=True)
             )
         except IndexError as exc:
             raise RequestError("images must be (h, w, 3) uint8") from exc
-        shown = tuple(
-            ShownPresentation(p.presentation, p.image, p.on_ms, p.off_ms, p.known_attempt)
-            for p in request.presentations
-        )
         message = Show(
-            self._welcome.session,
-            request.block,
-            request.attempt,
-            images,
-            shown,
-            request.size_deg,
-            request.position_deg,
+            session=self._welcome.session,
+            block=request.block,
+            attempt=request.attempt,
+            images=images,
+            presentations=request.presentations,
+            size_deg=request.size_deg,
+            position_deg=request.position_deg,
         )
         return message, request.images
 
@@ -474,6 +469,18 @@ class EngineLink:
         if self.peer is None or not results:
             return []
         return [SendToRig(self.peer, Ack(block, tuple(Acknowledged(*r) for r in results)))]
+
+
+def _fits_units(result: TrialResult, n: int) -> bool:
+    """Return whether a response is of `n` units, or of some of them."""
+    if result.form == "spikes":
+        units = result.arrays["units"]
+        return not len(units) or int(units.max()) < n
+    return all(
+        result.arrays[array.name].shape[array.axes.index("u")] == n
+        for array in FORMS[result.form]
+        if "u" in array.axes
+    )
 
 
 def _remaining(
@@ -487,5 +494,5 @@ def _remaining(
         attempt=attempt,
         images=tuple(request.images[i] for i in needed),
         sha256=tuple(request.sha256[i] for i in needed),
-        presentations=tuple(replace(p, image=needed.index(p.image)) for p in wanted),
+        presentations=tuple(structs.replace(p, image=needed.index(p.image)) for p in wanted),
     )

@@ -21,11 +21,11 @@ class ProtocolError(RigBridgeError, ValueError):
 
 
 class VersionError(ProtocolError):
-    """A hello of another protocol version; `found` is the version it names."""
+    """A hello of another protocol version; `version` is the one it names."""
 
-    def __init__(self, message: str, *, found: int) -> None:
+    def __init__(self, message: str, *, version: int) -> None:
         super().__init__(message)
-        self.found = found
+        self.version = version
 
 
 class RequestError(RigBridgeError, ValueError):

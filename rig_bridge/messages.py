@@ -10,6 +10,8 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
+from rig_bridge.forms import Form
+
 VERSION = 1
 
 MAX_SHOWN_AT_ONCE = 1024
@@ -18,19 +20,18 @@ MAX_SHOWN_AT_ONCE = 1024
 Index: TypeAlias = Annotated[int, Meta(ge=0, le=2**53)]  # exact in a double, for MATLAB
 Attempt: TypeAlias = Annotated[int, Meta(ge=1, le=2**31)]
 Nanoseconds: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-Name: TypeAlias = Annotated[str, Meta(max_length=200)]
-Text: TypeAlias = Annotated[str, Meta(max_length=2000)]
+ShortText: TypeAlias = Annotated[str, Meta(max_length=200)]
+LongText: TypeAlias = Annotated[str, Meta(max_length=2000)]
 # \Z and not $: a dollar also matches before a last newline.
 SessionId: TypeAlias = Annotated[str, Meta(pattern=r"\A[0-9a-f]{1,64}\Z")]
 Sha256: TypeAlias = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 OnMs: TypeAlias = Annotated[float, Meta(gt=0, le=60_000)]
 OffMs: TypeAlias = Annotated[float, Meta(ge=0, le=60_000)]
-Degrees: TypeAlias = Annotated[float, Meta(ge=-180, le=180)]
+PositionDegrees: TypeAlias = Annotated[float, Meta(ge=-180, le=180)]
 SizeDegrees: TypeAlias = Annotated[float, Meta(gt=0, le=180)]
 WindowMs: TypeAlias = Annotated[float, Meta(ge=-60_000, le=60_000)]
-Pixels: TypeAlias = Annotated[int, Meta(ge=1, le=8192)]
-Form: TypeAlias = Literal["spikes", "counts", "rates"]
-Status: TypeAlias = Literal["ok", "aborted"]
+SidePixels: TypeAlias = Annotated[int, Meta(ge=1, le=8192)]
+ShowingStatus: TypeAlias = Literal["ok", "aborted"]
 OnsetSource: TypeAlias = Literal["simulated", "command", "flip", "photodiode"]
 Level: TypeAlias = Literal["info", "warning", "error"]
 
@@ -48,39 +49,36 @@ class Unit(Part, frozen=True):
 
     channel: Index
     unit: Index
-    area: Name
-    label: Name
+    area: ShortText
+    label: ShortText
 
 
-class Display(Part, frozen=True):
+class ScreenInfo(Part, frozen=True):
     """The screen images are shown on."""
 
-    width_px: Pixels
-    height_px: Pixels
+    width_px: SidePixels
+    height_px: SidePixels
     refresh_hz: Annotated[float, Meta(gt=0, le=1000)]
     px_per_deg: Annotated[float, Meta(gt=0, le=10_000)]
 
 
-class Hello(Message, frozen=True, tag="hello"):
+class Hello(Message, frozen=True, kw_only=True, tag="hello"):
     """Rig to engine, first on every connection: who will answer, and in which forms."""
 
-    name: Name
-    software: Name
+    name: ShortText
+    software: ShortText
     capabilities: Annotated[tuple[Form, ...], Meta(min_length=1, max_length=3)]
     units: Annotated[tuple[Unit, ...], Meta(min_length=1, max_length=10_000)]
-    display: Display
+    display: ScreenInfo
     window_ms: tuple[WindowMs, WindowMs]  # the widest it can record, relative to onset
     version: int = VERSION
-
-
-RigHello: TypeAlias = Hello
 
 
 class Welcome(Message, frozen=True, tag="welcome"):
     """Engine to rig: the hello is accepted; requests may follow."""
 
     session: SessionId
-    name: Name
+    name: ShortText
     window_ms: tuple[WindowMs, WindowMs]  # to be recorded, relative to onset
     version: int = VERSION
 
@@ -88,20 +86,24 @@ class Welcome(Message, frozen=True, tag="welcome"):
 class Refused(Message, frozen=True, tag="refused"):
     """Engine to rig: the hello is not accepted; nothing will follow. Fixed for all versions."""
 
-    reason: Text
+    reason: LongText
     version: int = VERSION  # the engine's
 
 
-class ShownImage(Part, frozen=True):
+class ImageInfo(Part, frozen=True):
     """One image of a `show`; its pixels are a frame of their own, in the same order."""
 
     sha256: Sha256  # of the frame
     dtype: Literal["|u1"]
-    shape: tuple[Pixels, Pixels, Literal[3]]  # height, width, sRGB
+    shape: tuple[SidePixels, SidePixels, Literal[3]]  # height, width, sRGB
 
 
-class ShownPresentation(Part, frozen=True):
-    """One showing that is asked for."""
+class PresentationRequest(Part, frozen=True, kw_only=True):
+    """One showing that the engine asks for.
+
+    `known_attempt` matters for one that is to be shown again: from what it kept, a rig answers
+    with later attempts only. What came through the same `EngineLink` need not be named.
+    """
 
     presentation: Index  # unique in the session
     image: Annotated[int, Meta(ge=0, lt=MAX_SHOWN_AT_ONCE)]  # index into `Show.images`
@@ -110,18 +112,20 @@ class ShownPresentation(Part, frozen=True):
     known_attempt: Index  # the last attempt whose result the engine has; 0 if none
 
 
-class Show(Message, frozen=True, tag="show"):
+class Show(Message, frozen=True, kw_only=True, tag="show"):
     """Engine to rig: present these, in this order. One raw frame an image follows."""
 
     session: SessionId
     block: Index
     attempt: Attempt
-    images: Annotated[tuple[ShownImage, ...], Meta(min_length=1, max_length=MAX_SHOWN_AT_ONCE)]
+    images: Annotated[tuple[ImageInfo, ...], Meta(min_length=1, max_length=MAX_SHOWN_AT_ONCE)]
     presentations: Annotated[
-        tuple[ShownPresentation, ...], Meta(min_length=1, max_length=MAX_SHOWN_AT_ONCE)
+        tuple[PresentationRequest, ...], Meta(min_length=1, max_length=MAX_SHOWN_AT_ONCE)
     ]
     size_deg: SizeDegrees
-    position_deg: tuple[Degrees, Degrees]  # of the image's centre: right, up, from fixation
+    position_deg: tuple[
+        PositionDegrees, PositionDegrees
+    ]  # of the image's centre: right, up, from fixation
 
 
 class Acknowledged(Part, frozen=True):
@@ -156,7 +160,7 @@ class Hold(Message, frozen=True, tag="hold"):
 class End(Message, frozen=True, tag="end"):
     """Engine to rig: the session is over; blank the screen and say bye."""
 
-    reason: Text
+    reason: LongText
 
 
 class Accepted(Message, frozen=True, tag="accepted"):
@@ -166,17 +170,26 @@ class Accepted(Message, frozen=True, tag="accepted"):
     attempt: Attempt
 
 
-class Trial(Part, frozen=True):
-    """One presentation, as it happened rather than as it was asked for."""
+class Showing(Part, frozen=True, kw_only=True):
+    """One showing as it happened, rather than as it was asked for; all but its response.
+
+    What a display returns, and what `Trial` on the wire and `TrialResult` beside it begin with:
+    a field that is added here travels with both.
+    """
 
     presentation: Index
     attempt: Attempt  # of the show it was presented for
-    status: Status
-    reason: Name  # of an aborted one; else empty
+    status: ShowingStatus
+    reason: ShortText  # of an aborted one; else empty
     commanded_ns: Nanoseconds  # rig clock, as are the next two
     onset_ns: Nanoseconds
     offset_ns: Nanoseconds
     onset_source: OnsetSource
+
+
+class Trial(Showing, frozen=True, kw_only=True):
+    """One showing in a `Response`, whose arrays hold what the units did."""
+
     length: Index  # spikes of this trial; 0 in the other forms
 
 
@@ -188,7 +201,7 @@ class ArraySpec(Part, frozen=True):
     shape: Annotated[tuple[Index, ...], Meta(max_length=4)]
 
 
-class Response(Message, frozen=True, tag="response"):
+class Response(Message, frozen=True, kw_only=True, tag="response"):
     """Rig to engine: results. One raw frame an array follows."""
 
     block: Index
@@ -209,13 +222,13 @@ class Notice(Message, frozen=True, tag="notice"):
     """Rig to engine: something people should read. Also a sign of life in a long pause."""
 
     level: Level
-    text: Text
+    text: LongText
 
 
 class Bye(Message, frozen=True, tag="bye"):
     """Rig to engine: the rig leaves."""
 
-    reason: Text
+    reason: LongText
 
 
 FromEngine: TypeAlias = Welcome | Refused | Show | Ack | Ping | Hold | End

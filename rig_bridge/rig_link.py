@@ -1,6 +1,6 @@
 """The rig's half of the conversation, as a state machine: events in, actions out.
 
-Knows messages, arrays and the times it is told; no sockets, no clocks, no bytes, no screen.
+Knows messages, arrays and the times it is given; no sockets, no clocks, no bytes, no screen.
 A method is called for whatever happens and returns what is to be done, in order.
 
 What it promises: blocks are shown in the order of their numbers; a presentation is shown once
@@ -31,11 +31,20 @@ from rig_bridge.messages import (
     Level,
     Notice,
     Ping,
+    PresentationRequest,
     Refused,
     Show,
     Welcome,
 )
-from rig_bridge.trials import Array, Image, Presentation, TrialResult, aborted, may_share, pack
+from rig_bridge.trials import (
+    Array,
+    Image,
+    Presentation,
+    TrialResult,
+    aborted,
+    may_share,
+    pack_results,
+)
 
 TRIALS_A_MESSAGE = 64
 """Keeps the header of a response well below its limit."""
@@ -57,14 +66,14 @@ class Prepare:
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
+class StopPresenting:
     """An action: the conversation is over. `refused`: the engine does not want this rig."""
 
     reason: str
     refused: bool = False
 
 
-RigAction: TypeAlias = SendToEngine | Prepare | Stop
+RigAction: TypeAlias = SendToEngine | Prepare | StopPresenting
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,31 +128,31 @@ class RigLink:
         self._safe: dict[tuple[int, int], int] = {}  # acknowledged attempt, same keys
         self._unsent: list[tuple[int, TrialResult]] = []
         self._undone: set[int] = set()  # blocks that are owed a `done`
-        self._heard = 0.0
-        self._said_hello = float("inf")  # nobody to say it to until `connected`
+        self._message_at = 0.0
+        self._hello_at = float("inf")  # nobody to say it to until `connected`
 
     # ------------------------------------------------------------------ the connection
 
     def connected(self, now: float) -> list[RigAction]:
         """Take the news of a connection: say hello, first of all."""
         self.welcomed = False
-        self._said_hello = self._heard = now
+        self._hello_at = self._message_at = now
         return [SendToEngine(self._hello)]
 
     def disconnected(self) -> list[RigAction]:
         """Take the news that the connection is gone; results are kept, the queue goes on."""
         self.welcomed = False
         self._unsent.clear()  # kept, and asked for again after the next hello
-        self._said_hello = float("inf")
+        self._hello_at = float("inf")
         return []
 
     def tick(self, now: float) -> list[RigAction]:
         """Take the time: say hello again where the engine does not seem to know this rig."""
         actions = self._give_up(now)
         if self.welcomed:
-            overdue = now - self._heard >= self._silence_s
+            overdue = now - self._message_at >= self._silence_s
         else:
-            overdue = now - self._said_hello >= self._hello_every_s
+            overdue = now - self._hello_at >= self._hello_every_s
         return [*actions, *self.connected(now)] if overdue else actions
 
     # ------------------------------------------------------------------ messages
@@ -152,17 +161,17 @@ class RigLink:
         self, message: FromEngine, arrays: Sequence[Array], now: float
     ) -> list[RigAction]:
         """Take a message that `codec` has read."""
-        self._heard = now
+        self._message_at = now
         match message:
             case Welcome():
                 return self._received_welcome(message)
             case Refused(reason, version):
                 if version != VERSION:
                     reason = f"{reason} (the engine speaks version {version})"
-                return [Stop(reason, refused=True)]
+                return [StopPresenting(reason, refused=True)]
             case End(reason):
                 self._forget()
-                return [SendToEngine(Bye("the session is over")), Stop(reason)]
+                return [SendToEngine(Bye("the session is over")), StopPresenting(reason)]
             case Show():
                 return self._received_show(message, arrays)
             case Ack(block, acknowledged):
@@ -184,18 +193,18 @@ class RigLink:
 
     def bye(self, reason: str) -> list[RigAction]:
         """Leave; the engine hears of it even where its welcome is still on the way."""
-        if self._said_hello == float("inf"):
+        if self._hello_at == float("inf"):
             return []
         return [*self.flush(), SendToEngine(Bye(reason[:2000]))]
 
     # ------------------------------------------------------------------ presenting
 
     def verify(self, at_most: int | None = None) -> list[RigAction]:
-        """Compare images with their digests, those that came first at first.
+        """Compare images with their digests, in the order in which they came.
 
-        Hashing takes longer than sending, so `accepted` does not wait for it: it is done bit
-        by bit while other images are shown, and all at once when there are none. A wrong image
-        is dropped, and all that would have shown it is aborted.
+        Hashing takes longer than sending, so `accepted` does not wait for it: it is done a
+        few at a time while other images are shown, and all at once when there are none. A wrong
+        image is dropped, and all that would have shown it is aborted.
 
         Parameters
         ----------
@@ -208,11 +217,11 @@ class RigLink:
         actions: list[RigAction] = []
         for sha256 in list(self._unchecked)[:at_most]:
             image = self._unchecked.pop(sha256)
-            found = hashlib.sha256(image.data).hexdigest()
-            if found == sha256:
+            digest = hashlib.sha256(image.data).hexdigest()
+            if digest == sha256:
                 self._unprepared[sha256] = image
             else:
-                actions += self._refuse_image(sha256, found)
+                actions += self._refuse_image(sha256, digest)
         if self._unprepared and not self._unchecked:
             actions.append(Prepare(self._unprepared))
             self._unprepared = {}
@@ -245,16 +254,16 @@ class RigLink:
         Raises
         ------
         ValueError
-            where it is of another presentation or attempt
+            It is of another presentation or attempt.
         """
-        shown = self._showing
-        if shown is None or _label(result) != (shown.presentation, shown.attempt):
+        asked = self._showing
+        if asked is None or _label(result) != (asked.presentation, asked.attempt):
             raise ValueError(
-                f"the result must be of the presentation that was asked for, {shown}; got "
+                f"the result must be of the presentation that was asked for, {asked}; got "
                 f"presentation {result.presentation}, attempt {result.attempt}"
             )
-        if self._leave_screen(shown):
-            self._keep(shown.block, result)
+        if self._leave_screen(asked):
+            self._keep(asked.block, result)
 
     def presented_for_later(self, now: float) -> None:
         """Take the news that what `next` returned was shown, and its result comes later.
@@ -262,17 +271,17 @@ class RigLink:
         Raises
         ------
         ValueError
-            where nothing is on the screen
+            Nothing is on the screen.
         """
-        shown = self._showing
-        if shown is None:
+        asked = self._showing
+        if asked is None:
             raise ValueError("a result can come later only of what is on the screen")
         # The window may end long after the image; times of the rig's own are not known yet.
-        due = now + self._late_s + max(0.0, shown.window_ms[1] / 1000)
-        if self._leave_screen(shown):
-            self._awaited[shown.block, shown.presentation] = _Awaited(shown, due)
+        due = now + self._late_s + max(0.0, asked.window_ms[1] / 1000)
+        if self._leave_screen(asked):
+            self._awaited[asked.block, asked.presentation] = _Awaited(asked, due)
         else:
-            self._abandoned_awaited[shown.block, shown.presentation, shown.attempt] = due
+            self._abandoned_awaited[asked.block, asked.presentation, asked.attempt] = due
 
     def collected(self, block: int, result: TrialResult) -> list[RigAction]:
         """Take a result that came later; one that nobody waits for (any more) is dropped."""
@@ -306,7 +315,9 @@ class RigLink:
                 or len(group) == TRIALS_A_MESSAGE
             ):
                 actions.append(
-                    SendToEngine(*pack(group, block=block, attempt=self._attempts[block]))
+                    SendToEngine(
+                        *pack_results(group, block=block, attempt=self._attempts[block])
+                    )
                 )
                 group = []
         self._unsent.clear()
@@ -343,14 +354,14 @@ class RigLink:
         if kept is not None and kept.attempt <= attempt:
             del self._kept[key]
 
-    def _leave_screen(self, shown: Presentation) -> bool:
-        """Take `shown` off the screen; return whether its session still goes on."""
+    def _leave_screen(self, asked: Presentation) -> bool:
+        """Take `asked` off the screen; return whether its session still goes on."""
         self._showing = None
         if self._abandoned:
             self._abandoned = False
             return False
-        if all(p.sha256 != shown.sha256 for p in self._queue):
-            del self._images[shown.sha256]
+        if all(p.sha256 != asked.sha256 for p in self._queue):
+            del self._images[asked.sha256]
         return True
 
     def _keep(self, block: int, result: TrialResult) -> None:
@@ -371,7 +382,7 @@ class RigLink:
             actions += self.notice("error", text)
         return actions
 
-    def _refuse_image(self, sha256: str, found: str) -> list[RigAction]:
+    def _refuse_image(self, sha256: str, digest: str) -> list[RigAction]:
         """Drop an image that is not what its digest says, and what would have shown it."""
         del self._images[sha256]
         affected = [p for p in self._queue if p.sha256 == sha256]
@@ -379,7 +390,7 @@ class RigLink:
         for p in affected:
             self._keep(p.block, self._without_response(p, "digest"))
         blocks = sorted({p.block for p in affected})
-        text = f"block {blocks}: an image must have the digest {sha256}; got {found}"
+        text = f"block {blocks}: an image must have the digest {sha256}; got {digest}"
         return self.notice("error", text)
 
     def _without_response(self, asked: Presentation, reason: str) -> TrialResult:
@@ -422,7 +433,7 @@ class RigLink:
     def _received_welcome(self, welcome: Welcome) -> list[RigAction]:
         if welcome.version != VERSION:
             reason = f"the engine speaks protocol version {welcome.version}, this rig {VERSION}"
-            return [Stop(reason, refused=True)]
+            return [StopPresenting(reason, refused=True)]
         if self.welcome is not None and self.welcome.session != welcome.session:
             self._forget()
         self.welcome, self.welcomed = welcome, True
@@ -435,37 +446,22 @@ class RigLink:
         if not self.welcomed or welcome is None or show.session != welcome.session:
             return []
         block = show.block
-        kept: list[TrialResult] = []
-        fresh: list[Presentation] = []
-        queued = {p.presentation for p in self._queue if p.block == block}
-        showing = None if self._abandoned else self._showing
-        for p in show.presentations:
-            result = self._kept.get((block, p.presentation))
-            if result is not None and result.attempt > p.known_attempt:
-                kept.append(result)
-                continue
-            if show.attempt <= self._safe.get((block, p.presentation), 0):
-                continue  # an old request, late: the engine has its answer
-            on_screen = showing is not None and (showing.block, showing.presentation) == (
-                block,
-                p.presentation,
-            )
-            awaited = (block, p.presentation) in self._awaited
-            if on_screen or awaited or p.presentation in queued:
-                continue
-            fresh.append(
-                Presentation(
-                    block,
-                    show.attempt,
-                    p.presentation,
-                    show.images[p.image].sha256,
-                    p.on_ms,
-                    p.off_ms,
-                    show.size_deg,
-                    show.position_deg,
-                    welcome.window_ms,
-                )
-            )
+        kept = [
+            result
+            for p in show.presentations
+            if (result := self._kept.get((block, p.presentation))) is not None
+            and result.attempt > p.known_attempt
+        ]
+        answered = {result.presentation for result in kept}
+        under_way = self._under_way()
+        fresh = [
+            _presentation(show, p, window_ms=welcome.window_ms)
+            for p in show.presentations
+            if p.presentation not in answered
+            and (block, p.presentation) not in under_way
+            # An old request that comes late: the engine has its answer.
+            and show.attempt > self._safe.get((block, p.presentation), 0)
+        ]
         pixels = {image.sha256: array for image, array in zip(show.images, arrays, strict=True)}
         images = {p.sha256: pixels[p.sha256] for p in fresh if p.sha256 not in self._images}
         asked = {p.presentation for p in show.presentations}
@@ -485,3 +481,27 @@ class RigLink:
         self._unsent += [(block, r) for r in kept if (block, r.presentation) not in unsent]
         actions: list[RigAction] = [SendToEngine(Accepted(block, show.attempt))]
         return [*actions, *self.flush()] if kept else actions
+
+    def _under_way(self) -> set[tuple[int, int]]:
+        """Return the (block, presentation) that wait, are on screen, or are awaited."""
+        keys = {(p.block, p.presentation) for p in self._queue} | self._awaited.keys()
+        if self._showing is not None and not self._abandoned:
+            keys.add((self._showing.block, self._showing.presentation))
+        return keys
+
+
+def _presentation(
+    show: Show, asked: PresentationRequest, *, window_ms: tuple[float, float]
+) -> Presentation:
+    """Return one showing of a request as the presenter is asked for it."""
+    return Presentation(
+        block=show.block,
+        attempt=show.attempt,
+        presentation=asked.presentation,
+        sha256=show.images[asked.image].sha256,
+        on_ms=asked.on_ms,
+        off_ms=asked.off_ms,
+        size_deg=show.size_deg,
+        position_deg=show.position_deg,
+        window_ms=window_ms,
+    )

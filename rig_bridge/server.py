@@ -55,7 +55,7 @@ class EngineServer:
     Raises
     ------
     EndpointError
-        where the address is not loopback and there are no keys, or it cannot be bound
+        The address is not loopback and there are no keys, or it cannot be bound.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class EngineServer:
         )
         self._clock = clock
         self._events: list[RigEvent] = []
-        self._outbox: deque[tuple[SendToRig, list[codec.Frame]]] = deque()
+        self._outbox: deque[tuple[SendToRig, list[codec.FrameBytes]]] = deque()
         self._probe_until = self._probe_next = 0.0
         self._unreachable: bytes | None = None
         self.bytes_sent = 0
@@ -115,7 +115,7 @@ class EngineServer:
 
     @property
     def hello(self) -> Hello | None:
-        """What the rig that is there said of itself; None while there is none."""
+        """The hello of the rig that is there; None while there is none."""
         return self._link.hello
 
     @property
@@ -137,7 +137,7 @@ class EngineServer:
         Raises
         ------
         RequestError
-            where the request contradicts itself, an earlier one, or a limit of the protocol
+            The request contradicts itself, an earlier one, or a limit of the protocol.
         """
         self._do(self._link.show(request, self._clock()))
 
@@ -166,7 +166,7 @@ class EngineServer:
         Raises
         ------
         RequestError
-            where one of them was not handed up
+            One of them was not handed up.
         """
         self._do(self._link.ack(block, presentations))
 
@@ -224,7 +224,7 @@ class EngineServer:
             except zmq.Again:
                 self._check_flood()
                 break
-            self._guard.heard(peer.get(zmq.SRCFD))
+            self._guard.message_ended(peer.get(zmq.SRCFD))
             self._read(peer.bytes, [frame.buffer for frame in frames])
 
     def _check_flood(self) -> None:
@@ -260,7 +260,7 @@ class EngineServer:
                 continue  # what is in the outbox asks the same question
             started = time.perf_counter()
             if action.header is None:
-                frames = codec.encode(action.message, action.arrays)
+                frames = codec.encode_message(action.message, action.arrays)
             else:
                 frames = codec.join(action.header, action.arrays)
             self.encode_seconds += time.perf_counter() - started
@@ -281,7 +281,7 @@ class EngineServer:
                 self._outbox.popleft()
                 if action.peer == self._link.peer:
                     self._outbox.clear()
-                    self._unreachable = action.peer  # `_turn` hears it out first
+                    self._unreachable = action.peer  # `_turn` reads what it sent first
                 continue
             self._outbox.popleft()
             self.bytes_sent += sum(map(len, frames))

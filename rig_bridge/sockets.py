@@ -68,32 +68,32 @@ class FloodGuard:
 
     def __init__(self, limit_bytes: int = MAX_MESSAGE_BYTES) -> None:
         self._limit = limit_bytes
-        self._watched: dict[int, tuple[object, int]] = {}  # descriptor: peer, bytes by then
+        self._connections: dict[int, tuple[object, int]] = {}  # descriptor: peer, bytes by then
 
-    def watch(self, descriptor: int) -> None:
+    def add(self, descriptor: int) -> None:
         """Watch the connection that ZeroMQ accepted as `descriptor`."""
-        self._watched.pop(descriptor, None)
-        found = self._look(descriptor)
-        if found is not None:
-            self._watched[descriptor] = (found[0], 0)
+        self._connections.pop(descriptor, None)
+        seen = self._look(descriptor)
+        if seen is not None:
+            self._connections[descriptor] = (seen[0], 0)
 
-    def heard(self, descriptor: int) -> None:
+    def message_ended(self, descriptor: int) -> None:
         """Take the news that a message of this connection has ended."""
-        if descriptor in self._watched:
-            found = self._look(descriptor)
-            if found is not None:
-                self._watched[descriptor] = found
+        if descriptor in self._connections:
+            seen = self._look(descriptor)
+            if seen is not None:
+                self._connections[descriptor] = seen
 
     def check(self) -> int:
         """End what must be ended; return how many. Call it when every message has been read."""
         ended = 0
-        for descriptor, (peer, base) in list(self._watched.items()):
-            found = self._look(descriptor)
-            if found is None or found[0] != peer:  # closed, and perhaps another one by now
-                del self._watched[descriptor]
-            elif found[1] - base > self._limit:
+        for descriptor, (peer, base) in list(self._connections.items()):
+            seen = self._look(descriptor)
+            if seen is None or seen[0] != peer:  # closed, and perhaps another one by now
+                del self._connections[descriptor]
+            elif seen[1] - base > self._limit:
                 self._look(descriptor, end=True)  # ZeroMQ drops what it has of it
-                del self._watched[descriptor]
+                del self._connections[descriptor]
                 ended += 1
         return ended
 
@@ -139,7 +139,7 @@ class Monitor:
             message = recv_monitor_message(self.socket)
             event = message["event"]
             if event == zmq.EVENT_ACCEPTED and self._guard is not None:
-                self._guard.watch(int(message["value"]))
+                self._guard.add(int(message["value"]))
             elif event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 happened.append(True)
             elif event == zmq.EVENT_DISCONNECTED:

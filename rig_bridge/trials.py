@@ -1,13 +1,13 @@
 """What was asked of a rig and what came of it, one presentation at a time.
 
-Arrays and numbers; no sockets, no bytes. `pack` puts the results of several presentations into
-one `response` with few arrays, `unpack` takes them apart again.
+Arrays and numbers; no sockets, no bytes. `pack_results` puts the results of several
+presentations into one `response` with few arrays, `unpack_results` takes them apart again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, TypeAlias
 
@@ -15,35 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rig_bridge.errors import ProtocolError
-from rig_bridge.messages import ArraySpec, Form, OnsetSource, Response, Status, Trial
+from rig_bridge.forms import FORMS, Form, FormArray, array_names
+from rig_bridge.messages import ArraySpec, PresentationRequest, Response, Showing, Trial
 
 Array: TypeAlias = NDArray[Any]
 Image: TypeAlias = NDArray[np.uint8]
 """(h, w, 3) sRGB, C-contiguous."""
 
-
-@dataclass(frozen=True, slots=True)
-class PresentationRequest:
-    """One showing that the engine asks for.
-
-    Parameters
-    ----------
-    presentation : unique in the session
-    image : index into `ShowRequest.images`
-    on_ms, off_ms : image on screen, then blank, milliseconds
-    known_attempt : the last attempt of this presentation whose result the engine already has
-        (an aborted one that is to be shown again); 0 if none. What came through the same
-        `EngineLink` need not be named. From what it kept, a rig answers with later ones only
-    """
-
-    presentation: int
-    image: int
-    on_ms: float
-    off_ms: float
-    known_attempt: int = 0
+SHOWING_FIELDS = Showing.__struct_fields__
+"""Names of what every result says beside its response."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class ShowRequest:
     """What the engine asks a rig to show.
 
@@ -53,7 +36,7 @@ class ShowRequest:
     attempt : from 1; larger than every attempt of this block so far
     images : each (h, w, 3) uint8, C-contiguous; sent without a copy, so not to be changed
     sha256 : one per image, of its bytes, 64 hexadecimal digits
-    presentations : in the order of showing
+    presentations : in the order of showing; `image` is an index into `images`
     size_deg : side of the image, degrees of visual angle
     position_deg : its centre, degrees right of and above fixation
     """
@@ -66,8 +49,24 @@ class ShowRequest:
     size_deg: float
     position_deg: tuple[float, float]
 
+    def for_presenter(
+        self, asked: PresentationRequest, *, window_ms: tuple[float, float]
+    ) -> Presentation:
+        """Return one of the presentations as a rig's presenter is asked for it."""
+        return Presentation(
+            block=self.block,
+            attempt=self.attempt,
+            presentation=asked.presentation,
+            sha256=self.sha256[asked.image],
+            on_ms=asked.on_ms,
+            off_ms=asked.off_ms,
+            size_deg=self.size_deg,
+            position_deg=self.position_deg,
+            window_ms=window_ms,
+        )
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Presentation:
     """One showing, as the rig's presenter is asked for it.
 
@@ -85,9 +84,8 @@ class Presentation:
     window_ms: tuple[float, float]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class TrialResult:
-    """What happened in one presentation.
+class TrialResult(Showing, frozen=True, eq=False, kw_only=True):
+    """What happened in one presentation, with its response.
 
     Parameters
     ----------
@@ -96,22 +94,45 @@ class TrialResult:
     commanded_ns, onset_ns, offset_ns : rig clock, nanoseconds
     onset_source : how the onset is known
     form : spikes, counts or rates
-    arrays : by form.
-        spikes: ``units`` (k,) <u4, ``times_ms`` (k,) <f4 relative to onset;
-        counts: ``counts`` (u, t) <u2, ``edges_ms`` (t + 1,) <f8;
-        rates: ``rates`` (u,) <f8, spikes/s
+    arrays : the form's, as `rig_bridge.forms.FORMS` lists them
     """
 
-    presentation: int
-    attempt: int
-    status: Status
-    reason: str
-    commanded_ns: int
-    onset_ns: int
-    offset_ns: int
-    onset_source: OnsetSource
     form: Form
-    arrays: dict[str, Array] = field(default_factory=dict[str, Array])
+    arrays: dict[str, Array]
+
+    @classmethod
+    def of(cls, showing: Showing, form: Form, arrays: dict[str, Array]) -> TrialResult:
+        """Return a showing and its response as one result."""
+        return cls(**_showing_fields(showing), form=form, arrays=arrays)
+
+    @property
+    def ok(self) -> bool:
+        """Whether the showing was not aborted."""
+        return self.status == "ok"
+
+
+def _showing_fields(showing: Showing) -> dict[str, Any]:
+    return {name: getattr(showing, name) for name in SHOWING_FIELDS}
+
+
+def empty_arrays(
+    form: Form, *, units: int, window_ms: tuple[float, float], bins: int = 1
+) -> dict[str, Array]:
+    """Return the arrays of a response of which nothing was recorded: no spikes, or zeros.
+
+    Parameters
+    ----------
+    form, units : what the rig answers in, and how many units it has
+    window_ms : what was to be recorded, relative to onset; filled by `bins` equal bins
+    """
+    lengths = {"k": 0, "u": units, "t": bins}
+    arrays = {
+        array.name: np.zeros([lengths.get(axis, bins + 1) for axis in array.axes], array.dtype)
+        for array in FORMS[form]
+    }
+    if "edges_ms" in arrays:
+        arrays["edges_ms"] = np.linspace(*window_ms, bins + 1, dtype="<f8")
+    return arrays
 
 
 def aborted(
@@ -126,36 +147,30 @@ def aborted(
     units : how many the rig has
     time_ns : rig clock; stands for command, onset and offset
     """
-    arrays: dict[str, Array] = {
-        "spikes": {"units": np.zeros(0, "<u4"), "times_ms": np.zeros(0, "<f4")},
-        "counts": {
-            "counts": np.zeros((units, 1), "<u2"),
-            "edges_ms": np.array(asked.window_ms, "<f8"),
-        },
-        "rates": {"rates": np.zeros(units, "<f8")},
-    }[form]
     return TrialResult(
-        asked.presentation,
-        asked.attempt,
-        "aborted",
-        reason,
-        time_ns,
-        time_ns,
-        time_ns,
-        "command",
-        form,
-        arrays,
+        presentation=asked.presentation,
+        attempt=asked.attempt,
+        status="aborted",
+        reason=reason,
+        commanded_ns=time_ns,
+        onset_ns=time_ns,
+        offset_ns=time_ns,
+        onset_source="command",
+        form=form,
+        arrays=empty_arrays(form, units=units, window_ms=asked.window_ms),
     )
 
 
-def may_share(one: TrialResult, other: TrialResult) -> bool:
+def may_share(result: TrialResult, other: TrialResult) -> bool:
     """Return whether two results fit into one response: the same form, and the same bins."""
-    return one.form == other.form and (
-        one.form != "counts" or np.array_equal(one.arrays["edges_ms"], other.arrays["edges_ms"])
+    return result.form == other.form and all(
+        np.array_equal(result.arrays[array.name], other.arrays[array.name])
+        for array in FORMS[result.form]
+        if array.joined == "shared"
     )
 
 
-def pack(
+def pack_results(
     results: Sequence[TrialResult], *, block: int, attempt: int
 ) -> tuple[Response, tuple[Array, ...]]:
     """Return the message and array frames that carry `results`, all of one form.
@@ -163,71 +178,55 @@ def pack(
     Raises
     ------
     ProtocolError
-        where forms, or the bin edges of counts, differ; such results need messages of their own
+        Forms, or the bin edges of counts, differ; such results need messages of their own.
     """
     form = results[0].form
     if any(r.form != form for r in results):
         raise ProtocolError(
             f"one response must have one form; got {sorted({r.form for r in results})}"
         )
-    names = {"spikes": ("units", "times_ms"), "counts": ("counts",), "rates": ("rates",)}[form]
+    wanted = set(array_names(form))
     for r in results:
-        wanted = {*names, "edges_ms"} if form == "counts" else {*names}
         if set(r.arrays) != wanted:
             raise ProtocolError(
                 f"a result of form {form} must have the arrays {sorted(wanted)}; "
                 f"got {sorted(r.arrays)}"
             )
-    join = np.concatenate if form == "spikes" else np.stack
-    arrays: dict[str, Array] = {n: join([r.arrays[n] for r in results]) for n in names}
-    if form == "counts":
-        edges = results[0].arrays["edges_ms"]
-        if not all(np.array_equal(r.arrays["edges_ms"], edges) for r in results):
-            raise ProtocolError("counts in one response must share their bin edges")
-        arrays["edges_ms"] = edges
+    arrays = {a.name: _joined(a, [r.arrays[a.name] for r in results]) for a in FORMS[form]}
     trials = tuple(
-        Trial(
-            r.presentation,
-            r.attempt,
-            r.status,
-            r.reason,
-            r.commanded_ns,
-            r.onset_ns,
-            r.offset_ns,
-            r.onset_source,
-            len(r.arrays["units"]) if form == "spikes" else 0,
-        )
+        Trial(**_showing_fields(r), length=len(r.arrays["units"]) if form == "spikes" else 0)
         for r in results
     )
     specs = tuple(ArraySpec(n, a.dtype.str, a.shape) for n, a in arrays.items())
-    return Response(block, attempt, form, trials, specs), tuple(arrays.values())
+    response = Response(block=block, attempt=attempt, form=form, trials=trials, arrays=specs)
+    return response, tuple(arrays.values())
 
 
-def unpack(response: Response, arrays: Sequence[Array]) -> tuple[TrialResult, ...]:
+def _joined(array: FormArray, values: Sequence[Array]) -> Array:
+    """Return an array of several results as a message has it."""
+    match array.joined:
+        case "end to end":
+            return np.concatenate(values)
+        case "stacked":
+            return np.stack(values)
+        case "shared":
+            if not all(np.array_equal(value, values[0]) for value in values):
+                raise ProtocolError("counts in one response must share their bin edges")
+            return values[0]
+
+
+def unpack_results(response: Response, arrays: Sequence[Array]) -> tuple[TrialResult, ...]:
     """Return the results in a message that `codec` has checked, in the order of its trials."""
-    named = {spec.name: array for spec, array in zip(response.arrays, arrays, strict=True)}
-    trials = response.trials
-    if response.form == "spikes":
-        ends = np.cumsum([0, *(t.length for t in trials)])
-        parts = [{n: a[i:j] for n, a in named.items()} for i, j in pairwise(ends)]
-    elif response.form == "counts":
-        parts = [
-            {"counts": counts, "edges_ms": named["edges_ms"]} for counts in named["counts"]
-        ]
-    else:
-        parts = [{"rates": rates} for rates in named["rates"]]
-    return tuple(
-        TrialResult(
-            t.presentation,
-            t.attempt,
-            t.status,
-            t.reason,
-            t.commanded_ns,
-            t.onset_ns,
-            t.offset_ns,
-            t.onset_source,
-            response.form,
-            part,
-        )
-        for t, part in zip(trials, parts, strict=True)
-    )
+    trials, form = response.trials, response.form
+    parts: list[dict[str, Array]] = [{} for _ in trials]
+    spans = [slice(i, j) for i, j in pairwise(np.cumsum([0, *(t.length for t in trials)]))]
+    for array, values in zip(FORMS[form], arrays, strict=True):
+        for i, part in enumerate(parts):
+            match array.joined:
+                case "end to end":
+                    part[array.name] = values[spans[i]]
+                case "stacked":
+                    part[array.name] = values[i]
+                case "shared":
+                    part[array.name] = values
+    return tuple(TrialResult.of(t, form, part) for t, part in zip(trials, parts, strict=True))

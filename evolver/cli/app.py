@@ -16,7 +16,17 @@ import typer
 from rich.markup import escape
 
 from evolver import __version__
-from evolver.cli import keys, live, metric, monitor, open_ephys, rigs, stimulus_display, weights
+from evolver.cli import (
+    keys,
+    live,
+    lsl,
+    metric,
+    monitor,
+    open_ephys,
+    rigs,
+    stimulus_display,
+    weights,
+)
 from evolver.cli.terminal import Stop, after, console, error_console, make_report, watching
 from evolver.errors import ConfigError, EvolverError
 from evolver.session_folder import JOURNAL, RECORDING, REPORT
@@ -41,6 +51,7 @@ app.add_typer(config_app, name="config")
 app.command()(live.serve)
 app.command()(live.resume)
 app.command()(rigs.xdream)
+app.command("lsl")(lsl.lsl)
 app.command("open-ephys")(open_ephys.open_ephys)
 app.command("open-ephys-emulator")(open_ephys.emulator)
 app.command()(monitor.monitor)

@@ -102,14 +102,14 @@ def open_ephys(
     from rig_bridge.rigs.open_ephys.client import OpenEphys
     from rig_bridge.rigs.open_ephys.lamp import Lamp
     from rig_bridge.rigs.open_ephys.units import UnitTable
-    from rig_bridge.rigs.open_ephys.windows import Timing
+    from rig_bridge.rigs.sampled.windows import WindowTiming
 
     table = (
         UnitTable.electrodes(electrodes, electrode_name)
         if units is None
         else UnitTable.load(units)
     )
-    timing = Timing(
+    timing = WindowTiming(
         photodiode_line=None if photodiode_line < 0 else photodiode_line,
         stream=stream,
         rate_hz=sample_rate,
@@ -241,7 +241,7 @@ class _Watching:
     def __call__(self) -> bool:
         """Return whether the operator wants an end."""
         health = self._acquisition.health
-        now = (health.answers, health.hears, health.clocks.alarmed)
+        now = (health.answers, health.has_samples, health.clocks.alarmed)
         for what, is_so, was_so in zip(
             (
                 ("Open Ephys answers", "Open Ephys does not answer any more"),
@@ -283,7 +283,7 @@ def _print(health: Health) -> None:
         (tally.restarts, "restarts of the acquisition"),
         (tally.stalls, "stalls"),
         (tally.jumps, "jumps of the sample clock"),
-        (sum(tally.other_electrodes.values()), "spikes of what is no unit"),
+        (sum(tally.other_sources.values()), "spikes of what is no unit"),
     ):
         if count:
             console.print(f"{count} {what}")

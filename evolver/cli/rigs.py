@@ -37,10 +37,10 @@ def xdream(
     """
     from rig_bridge.auth import RigKey
     from rig_bridge.client import RigClient
-    from rig_bridge.messages import Display
+    from rig_bridge.messages import ScreenInfo
     from rig_bridge.rigs.xdream_folder import XDreamFolder
 
-    screen = Display(1920, 1080, 60.0, 40.0)
+    screen = ScreenInfo(1920, 1080, 60.0, 40.0)
     rig = XDreamFolder(images, responses, channels=channels, display=screen)
     client = RigClient(
         endpoint,

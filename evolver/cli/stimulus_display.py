@@ -42,7 +42,7 @@ from evolver.errors import ConfigError
 if TYPE_CHECKING:
     from rig_bridge.rigs.display.screen import Screen
     from rig_bridge.rigs.display.stimulus_display import FrameRecord
-    from rig_bridge.rigs.display.timing import Timing
+    from rig_bridge.rigs.display.timing import FlipTiming
     from rig_bridge.trials import Image
 
 _FOR_EVER_MS = 1e9
@@ -76,7 +76,7 @@ def check(
     Exit status 1, with advice, where frames were dropped or the screen's refresh rate is not
     the one that was stated. Escape or Ctrl-C ends it early.
     """
-    from rig_bridge.rigs.display.timing import measure
+    from rig_bridge.rigs.display.timing import measure_flips
 
     if out is not None and out.suffix not in {".csv", ".json"}:
         raise ConfigError(f"--out must name a .csv or a .json file; got {out}")
@@ -92,7 +92,7 @@ def check(
         )
         try:
             drawn_by = driver()
-            timing, record = measure(
+            timing, record = measure_flips(
                 display,
                 screen,
                 seconds=seconds,
@@ -170,7 +170,15 @@ def show(
                 deadline = time.monotonic() + seconds
                 keys.screenshot = screenshot
                 asked = Presentation(
-                    0, 1, i, str(i), _FOR_EVER_MS, 0.0, size_deg, (x_deg, y_deg), (0.0, 1.0)
+                    block=0,
+                    attempt=1,
+                    presentation=i,
+                    sha256=str(i),
+                    on_ms=_FOR_EVER_MS,
+                    off_ms=0.0,
+                    size_deg=size_deg,
+                    position_deg=(x_deg, y_deg),
+                    window_ms=(0.0, 1.0),
                 )
                 display.prepare({str(i): image})
                 display.show(image, asked)
@@ -264,7 +272,7 @@ def _load(path: Path) -> Image:
 
 
 def _print(
-    timing: Timing,
+    timing: FlipTiming,
     screen: Screen,
     driver: str,
     size_deg: float,
@@ -317,7 +325,7 @@ def _print(
 
 def _write(
     path: Path,
-    timing: Timing,
+    timing: FlipTiming,
     record: tuple[FrameRecord, ...],
     screen: Screen,
     driver: str,

@@ -179,7 +179,7 @@ def _run_recorded(
             recorder,
             commands=ears.orders,
             on_progress=mouth.tell,
-            watch=Watchdogs.of(config, hello),
+            watchdogs=Watchdogs.of(config, hello),
         )
         recorder.barrier()  # the rig is told of the end only when all is safe
         server.end(reason)

@@ -7,7 +7,6 @@ file is folded from what was recorded. No arithmetic on codes or scores here, an
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 import uuid
@@ -17,16 +16,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from evolver.config.tables import Config, parse
 from evolver.errors import RecordingError, RigError
 from evolver.journal import records
 from evolver.journal.recorder import Recorder as JournalRecorder
 from evolver.journal.writer import JournalWriter
 from evolver.live.children import fold_in_child
-from evolver.session.loop import Loop, event_record
-from evolver.session.ports import Clock, Command, Commands, Progress, Recorder, RigPort, Watch
+from evolver.session.loop import Loop
+from evolver.session.ports import (
+    Clock,
+    Command,
+    Commands,
+    Progress,
+    RecorderPort,
+    RigPort,
+    WatchdogsPort,
+)
+from evolver.session.to_records import event_record, joined_record
 from evolver.session_folder import JOURNAL, RECORDING, new_folder
 from evolver.setup.build import (
     build_generators,
@@ -158,11 +164,11 @@ class Job:
         self,
         rig: RigPort,
         hello: Hello,
-        recorder: Recorder,
+        recorder: RecorderPort,
         *,
         commands: Commands,
         on_progress: Callable[[Progress], None],
-        watch: Watch | None = None,
+        watchdogs: WatchdogsPort | None = None,
         weights: Sequence[records.WeightFile] = (),
     ) -> str:
         """Run the session to its end, from where it stands; return why it ended.
@@ -171,7 +177,7 @@ class Job:
         ----------
         rig, hello : a rig that has joined, and what it said
         recorder : of this session's journal
-        commands, on_progress, watch : as the loop takes them
+        commands, on_progress, watchdogs : as the loop takes them
         weights : of weight files besides the generators'
 
         Raises
@@ -199,7 +205,7 @@ class Job:
             clock=clock,
             commands=commands,
             on_progress=on_progress,
-            watch=watch,
+            watchdogs=watchdogs,
             running=() if old is None else old.running,
             recorded_images=() if old is None else old.recorded_images,
         )
@@ -402,17 +408,3 @@ def _fold(ended: Ended, watcher: Watcher) -> Ended:
     fold_in_child(ended.folder / JOURNAL, ended.recording)
     watcher.on_wait("")
     return ended
-
-
-def joined_record(hello: Hello, time_ns: int) -> records.RigRecord:
-    """Return the record of a rig that joined, with everything it said."""
-    return records.RigRecord(
-        time_ns=time_ns,
-        name=hello.name,
-        software=hello.software,
-        units=tuple(
-            records.UnitInfo(unit.channel, unit.unit, unit.area, unit.label)
-            for unit in hello.units
-        ),
-        info=json.dumps(msgspec.to_builtins(hello)),
-    )

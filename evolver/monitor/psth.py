@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from evolver.responses import Form, Window, psth_counts, psth_edges
+from evolver.responses import Form, TimeWindow, psth_counts, psth_edges
 
 BIN_MS = 10.0
 UNITS_IN_FULL = 256
@@ -36,7 +36,7 @@ class ResponseSums:
     raster : (rows of the unit table, ms after onset) of each of the last showings with spikes
     """
 
-    def __init__(self, window_ms: Window = (-100.0, 300.0)) -> None:
+    def __init__(self, window_ms: TimeWindow = (-100.0, 300.0)) -> None:
         self.edges_ms = psth_edges(window_ms, BIN_MS)
         self.raster: deque[tuple[NDArray[Any], NDArray[Any]]] = deque(maxlen=RASTER_SHOWINGS)
         self._window_ms = window_ms

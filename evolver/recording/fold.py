@@ -390,41 +390,47 @@ def _presentation_row(
     result: Result | None,
     place: SurveyedResult | None,
 ) -> tuple[Any, ...]:
-    """Return the row, in the order of `schema.PRESENTATION_COLUMNS`."""
+    """Return the row, in the order of `schema.PRESENTATION_COLUMNS`.
+
+    What is not known of the plan or of the survey is the result's field of the column's name;
+    where no result came, zero, NaN or no text.
+    """
+    if place is None:
+        result = None
+    row: dict[str, Any] = {"presentation": key[0], "attempt": key[1]}
     if plan is None:
         block = -1 if result is None else result.block
-        what = (block, -1, -1, -1, False, 0)
-        on_ms, off_ms, generation = np.nan, np.nan, -1
+        row |= {"block": block, "thread": -1, "row": -1, "image_id": -1, "is_reference": False}
+        row |= {"repeat": 0, "on_ms": np.nan, "off_ms": np.nan, "generation": -1}
     else:
         planned = plan.planned
-        reference = planned.thread == -1
-        what = (
-            plan.block,
-            planned.thread,
-            planned.row,
-            plan.image_id,
-            reference,
-            planned.repeat,
-        )
-        on_ms, off_ms, generation = planned.on_ms, planned.off_ms, plan.generation
-    if result is None or place is None:
-        measured = ("missing", "", on_ms, off_ms, 0, 0, 0, "", 0, generation, "", -1)
-    else:
-        measured = (
-            result.status,
-            result.reason,
-            on_ms,
-            off_ms,
-            result.commanded_ns,
-            result.onset_ns,
-            result.offset_ns,
-            result.onset_source,
-            result.received_ns,
-            generation,
-            place.form,
-            place.rig,
-        )
-    return (key[0], *what, key[1], *measured)
+        row |= {
+            "block": plan.block,
+            "thread": planned.thread,
+            "row": planned.row,
+            "image_id": plan.image_id,
+            "is_reference": planned.thread == -1,
+            "repeat": planned.repeat,
+            "on_ms": planned.on_ms,
+            "off_ms": planned.off_ms,
+            "generation": plan.generation,
+        }
+    row |= {"form": "", "rig": -1} if place is None else {"form": place.form, "rig": place.rig}
+    if result is None:
+        row["status"] = "missing"
+    for column in s.PRESENTATION_COLUMNS:
+        if column.name not in row:
+            row[column.name] = (
+                _nothing(column) if result is None else getattr(result, column.name)
+            )
+    return tuple(row[column.name] for column in s.PRESENTATION_COLUMNS)
+
+
+def _nothing(column: s.Column) -> object:
+    """Return what a column has where no result came."""
+    if column.dtype == s.TEXT:
+        return ""
+    return np.nan if column.dtype[1] == "f" else 0
 
 
 def _write_blocks(file: h5py.File, content: Survey, index: JournalIndex) -> None:

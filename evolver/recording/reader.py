@@ -30,7 +30,7 @@ from evolver.recording.hdf5 import (
     texts_at,
 )
 from evolver.recording.thread_data import ImageTable, ThreadData, read_thread
-from evolver.responses import Window, check_window, rates_in_window, spike_rates
+from evolver.responses import TimeWindow, check_window, rates_in_window, spike_rates
 
 
 def read(path: str | Path) -> Recording:
@@ -115,7 +115,7 @@ class Recording:
         return bool(self.attrs.get(s.A_BIT_IDENTICAL, 1))
 
     @property
-    def window_ms(self) -> Window:
+    def window_ms(self) -> TimeWindow:
         """(start, end) ms relative to onset: where spikes were recorded."""
         start, end = self.attrs[s.A_WINDOW_MS]
         return float(start), float(end)
@@ -297,7 +297,7 @@ class Recording:
         return array_at(self._file, s.PSTH, s.P_VALID).astype(bool)
 
     def rates(
-        self, window_ms: Window, *, baseline_ms: Window | None = None
+        self, window_ms: TimeWindow, *, baseline_ms: TimeWindow | None = None
     ) -> NDArray[np.float64]:
         """Mean rates in a window, from the best form of response there is.
 
@@ -327,7 +327,7 @@ class Recording:
             )
         return rates - self._rates(baseline_ms)
 
-    def _rates(self, window_ms: Window) -> NDArray[np.float64]:
+    def _rates(self, window_ms: TimeWindow) -> NDArray[np.float64]:
         form, rig = self.presentations["form"], self.presentations["rig"]
         u = len(self.units)
         rates = np.full((len(form), u), np.nan)

@@ -6,7 +6,7 @@ Values in memory; no rig, no disk, no clock.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -14,59 +14,69 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evolver.config.tables import PresentationTable
-from evolver.journal import records
-from evolver.journal.records import PackedArray
-from evolver.optimizers import state_to_dict
-from evolver.session.schedule import REFERENCE, Block, Presentation, Response
-from rig_bridge.trials import PresentationRequest, ShowRequest, TrialResult
+from evolver.journal.records import PlannedPresentation
+from evolver.session.schedule import REFERENCE, Block
+from rig_bridge.messages import PresentationRequest
+from rig_bridge.trials import ShowRequest, TrialResult
 
 SHOWN_AT_ONCE = 256
 """Presentations in one request, whose header has a limit."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Picture:
+class HashedImage:
     """Pixels and the digest of their bytes, which is the image's identity."""
 
     pixels: NDArray[np.uint8]  # (h, w, 3), C order
     sha256: str
 
     @classmethod
-    def of(cls, pixels: NDArray[np.uint8]) -> Picture:
+    def of(cls, pixels: NDArray[np.uint8]) -> HashedImage:
         """Take pixels, copied only where they are not in C order."""
         solid = np.ascontiguousarray(pixels)
         return cls(solid, hashlib.sha256(solid.data).hexdigest())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Rendered:
+class RenderedThread:
     """One thread's images of one block."""
 
     thread: int
-    pictures: tuple[Picture, ...]  # a row of the codes each
+    images: tuple[HashedImage, ...]  # a row of the codes each
     seconds: float
 
 
 @dataclass(slots=True, eq=False)
-class Running:
-    """A block from its proposal to its commit."""
+class RunningBlock:
+    """A block from its proposal to its commit.
+
+    Attributes
+    ----------
+    rendering : its images while they are being rendered, a thread each; taken into `images`
+    proposed_at : when, seconds, monotonic; the other times of this block are in seconds too
+    results : every attempt that was answered
+    in_flight : presentations that were asked for and are not answered
+    known : presentation -> the last attempt that was answered
+    last_attempt, unanswered : of a block that was interrupted: the last attempt number that was
+        used, and what was asked for then, by the attempt
+    same_attempts : a simulation answers the same question as it would have
+    recorded : `Proposed` is in the journal
+    """
 
     block: Block
-    rendering: list[Future[Rendered]]
-    proposed_at: float  # seconds, monotonic
+    rendering: list[Future[RenderedThread]]
+    proposed_at: float
     propose_s: float
-    pictures: dict[int, tuple[Picture, ...]] = field(
-        default_factory=dict[int, "tuple[Picture, ...]"]
+    images: dict[int, tuple[HashedImage, ...]] = field(
+        default_factory=dict[int, "tuple[HashedImage, ...]"]
     )
-    responses: list[Response] = field(default_factory=list[Response])
-    in_flight: set[int] = field(default_factory=set[int])  # asked for, not answered
-    known: dict[int, int] = field(default_factory=dict[int, int])  # presentation -> attempt
-    last_attempt: int = 0  # of a block that was interrupted
-    unanswered: dict[int, tuple[int, ...]] = field(
-        default_factory=dict[int, "tuple[int, ...]"]
-    )  # what was asked for then, by the attempt
-    same_attempts: bool = False  # a simulation answers the same question as it would have
-    recorded: bool = False  # Proposed is in the journal
+    results: list[TrialResult] = field(default_factory=list[TrialResult])
+    in_flight: set[int] = field(default_factory=set[int])
+    known: dict[int, int] = field(default_factory=dict[int, int])
+    last_attempt: int = 0
+    unanswered: dict[int, tuple[int, ...]] = field(default_factory=dict[int, "tuple[int, ...]"])
+    same_attempts: bool = False
+    recorded: bool = False
     shown_once: bool = False
     render_s: float = 0.0
     encode_s: float = 0.0
@@ -77,25 +87,23 @@ class Running:
     answered_at: float | None = None
 
     @property
-    def rendered(self) -> bool:
+    def is_rendered(self) -> bool:
         """Whether every image is there."""
         return all(future.done() for future in self.rendering)
 
-    def take_pictures(self) -> None:
+    def take_images(self) -> None:
         """Fetch what was rendered; raise what rendering raised."""
         for future in self.rendering:
-            done = future.result()
-            self.pictures[done.thread] = done.pictures
-            self.render_s = max(self.render_s, done.seconds)  # they render at the same time
+            rendered = future.result()
+            self.images[rendered.thread] = rendered.images
+            self.render_s = max(self.render_s, rendered.seconds)  # they render at the same time
         self.rendering = []
 
-    def take(self, trial: TrialResult) -> Response:
-        """Take one result; return it as the session's logic knows it."""
-        response = Response(trial.presentation, trial.status == "ok", trial.form, trial.arrays)
-        self.responses.append(response)
-        self.in_flight.discard(trial.presentation)
-        self.known[trial.presentation] = trial.attempt
-        return response
+    def take(self, result: TrialResult) -> None:
+        """Take one result."""
+        self.results.append(result)
+        self.in_flight.discard(result.presentation)
+        self.known[result.presentation] = result.attempt
 
     def parts(self, pending: Sequence[int], attempt: int) -> list[tuple[int, Sequence[int]]]:
         """Return the requests to make for `pending`: attempt number and presentations.
@@ -127,18 +135,22 @@ class Running:
     @property
     def valid(self) -> int:
         """Presentations that were answered and not aborted."""
-        return len({r.presentation for r in self.responses if r.ok})
+        return len({r.presentation for r in self.results if r.ok})
 
-    def picture(self, p: Presentation, references: Sequence[Picture]) -> Picture:
-        """Return what presentation `p` shows."""
-        return references[p.row] if p.thread == REFERENCE else self.pictures[p.thread][p.row]
+    def image(
+        self, planned: PlannedPresentation, references: Sequence[HashedImage]
+    ) -> HashedImage:
+        """Return what a presentation shows."""
+        if planned.thread == REFERENCE:
+            return references[planned.row]
+        return self.images[planned.thread][planned.row]
 
     def request(
         self,
         numbers: Sequence[int],
         attempt: int,
-        references: Sequence[Picture],
-        show: PresentationTable,
+        references: Sequence[HashedImage],
+        table: PresentationTable,
     ) -> ShowRequest:
         """Return the request for some of the block's presentations, each image in it once."""
         first = self.block.presentations[0].presentation
@@ -146,17 +158,18 @@ class Running:
         pixels: list[NDArray[np.uint8]] = []
         presentations: list[PresentationRequest] = []
         for number in numbers:
-            picture = self.picture(self.block.presentations[number - first], references)
-            if picture.sha256 not in places:
-                places[picture.sha256] = len(pixels)
-                pixels.append(picture.pixels)
+            planned = self.block.presentations[number - first]
+            image = self.image(planned, references)
+            if image.sha256 not in places:
+                places[image.sha256] = len(pixels)
+                pixels.append(image.pixels)
             presentations.append(
                 PresentationRequest(
-                    number,
-                    places[picture.sha256],
-                    show.on_ms,
-                    show.off_ms,
-                    self.known.get(number, 0),
+                    presentation=number,
+                    image=places[image.sha256],
+                    on_ms=planned.on_ms,
+                    off_ms=planned.off_ms,
+                    known_attempt=self.known.get(number, 0),
                 )
             )
         return ShowRequest(
@@ -165,67 +178,6 @@ class Running:
             images=tuple(pixels),
             sha256=tuple(places),
             presentations=tuple(presentations),
-            size_deg=show.size_deg,
-            position_deg=show.position_deg,
+            size_deg=table.size_deg,
+            position_deg=table.position_deg,
         )
-
-    def proposed(
-        self,
-        references: Sequence[Picture],
-        labels: Sequence[str],
-        show: PresentationTable,
-        *,
-        time_ns: int,
-    ) -> records.Proposed:
-        """Return the block's record, before any of it is shown."""
-        with_references = self.block.references > 0
-        return records.Proposed(
-            block=self.block.index,
-            time_ns=time_ns,
-            threads=tuple(
-                records.ProposedThread(
-                    thread=p.thread,
-                    generation=p.generation,
-                    codes=PackedArray.of(p.codes),
-                    images=tuple(picture.sha256 for picture in self.pictures[p.thread]),
-                    optimizer_state=_state_record(state_to_dict(p.state)),
-                    rng_state=p.rng_state,
-                )
-                for p in self.block.proposals
-            ),
-            references=tuple(r.sha256 for r in references) if with_references else (),
-            reference_labels=tuple(labels) if with_references else (),
-            presentations=tuple(
-                records.PlannedPresentation(
-                    p.presentation, p.thread, p.row, p.repeat, show.on_ms, show.off_ms
-                )
-                for p in self.block.presentations
-            ),
-        )
-
-
-def result_record(block: int, trial: TrialResult, received_ns: int) -> records.Result:
-    """Return the record of one result, everything the rig said."""
-    return records.Result(
-        block=block,
-        presentation=trial.presentation,
-        attempt=trial.attempt,
-        status=trial.status,
-        reason=trial.reason,
-        received_ns=received_ns,
-        commanded_ns=trial.commanded_ns,
-        onset_ns=trial.onset_ns,
-        offset_ns=trial.offset_ns,
-        onset_source=trial.onset_source,
-        form=trial.form,
-        arrays={name: PackedArray.of(array) for name, array in trial.arrays.items()},
-    )
-
-
-def _state_record(
-    state: Mapping[str, NDArray[np.float64] | int | float],
-) -> dict[str, PackedArray | int | float]:
-    return {
-        name: PackedArray.of(value) if isinstance(value, np.ndarray) else value
-        for name, value in state.items()
-    }

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from evolver.config.tables import FitnessTable
 from evolver.errors import ConfigError
-from evolver.responses import Form, rates_in_window
+from evolver.responses import rates_in_window
 from evolver.types import Scores, Vector
+from rig_bridge.forms import Form
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,7 +89,7 @@ class Fitness:
 
         Parameters
         ----------
-        form, arrays : as `evolver.responses` lists them. Rates have no time in them:
+        form, arrays : as `rig_bridge.forms.FORMS` lists them. Rates have no time in them:
             the windows have no effect, and nothing is subtracted
 
         Raises
@@ -124,5 +125,5 @@ def mean_and_sem(values: Sequence[Sequence[float]]) -> tuple[Scores, Scores]:
 
 
 def _short(labels: Sequence[str]) -> str:
-    shown = ", ".join(repr(label) for label in labels[:8])
-    return shown if len(labels) <= 8 else f"{shown} and {len(labels) - 8} more"
+    first = ", ".join(repr(label) for label in labels[:8])
+    return first if len(labels) <= 8 else f"{first} and {len(labels) - 8} more"

@@ -24,9 +24,17 @@ from numpy.typing import NDArray
 from evolver.config.tables import Config
 from evolver.errors import RecordingError
 from evolver.journal import records
-from evolver.journal.records import PackedArray
-from evolver.session.block import Picture, Rendered, Running, result_record
-from evolver.session.ports import Clock, Command, Commands, Progress, Recorder, RigPort, Watch
+from evolver.session import to_records
+from evolver.session.block import HashedImage, RenderedThread, RunningBlock
+from evolver.session.ports import (
+    Clock,
+    Command,
+    Commands,
+    Progress,
+    RecorderPort,
+    RigPort,
+    WatchdogsPort,
+)
 from evolver.session.schedule import Outcome, Proposal, Session
 from evolver.types import Generator
 from rig_bridge.events import Resent, Responded, RigEvent, RigJoined, RigLost
@@ -35,13 +43,14 @@ from rig_bridge.trials import TrialResult
 
 logger = logging.getLogger(__name__)
 
-_BLOCKS_AT_ONCE = 3  # on screen, waiting behind it, being rendered
+BLOCKS_AT_ONCE = 3
+"""Blocks that overlap: one on screen, one waiting behind it, one being rendered."""
 _IMAGES_REMEMBERED = 4096  # digests; an image that comes later is recorded again
 _RETRY_S = 2.0
 _POLL_S = 0.05  # the longest an acknowledgement waits once its result is on disk
 _POLL_RENDERING_S = 0.002  # the longest a rendered block waits
 
-End = Literal["finished", "stopped by operator", "aborted by operator"]
+EndReason = Literal["finished", "stopped by operator", "aborted by operator"]
 
 
 class Loop:
@@ -54,13 +63,14 @@ class Loop:
     generators : one a thread
     references : images, each (h, w, 3) uint8; their labels beside them
     rig : RigPort, already joined
-    recorder : Recorder, RunStart and RigJoined already submitted
+    recorder : RecorderPort, RunStart and RigJoined already submitted
     clock : Clock
     commands : asked often for what an operator wants
     on_progress : called after every change
-    watch : looks at what passes; None: nobody does
+    watchdogs : warn of what goes wrong; None: there are none
     running : blocks that were interrupted, `session.pending`, with what is known of them
     recorded_images : digests of the pixels that are in the journal already
+    blocks_at_once : so many overlap, at most
     """
 
     def __init__(
@@ -72,54 +82,56 @@ class Loop:
         references: Sequence[NDArray[np.uint8]],
         reference_labels: Sequence[str],
         rig: RigPort,
-        recorder: Recorder,
+        recorder: RecorderPort,
         clock: Clock,
         commands: Commands,
         on_progress: Callable[[Progress], None],
-        watch: Watch | None = None,
-        running: Sequence[Running] = (),
+        watchdogs: WatchdogsPort | None = None,
+        running: Sequence[RunningBlock] = (),
         recorded_images: Sequence[str] = (),
+        blocks_at_once: int = BLOCKS_AT_ONCE,
     ) -> None:
         self._config, self._session = config, session
         self._generators = generators
-        self._references = [Picture.of(image) for image in references]
+        self._references = [HashedImage.of(image) for image in references]
         self._reference_labels = tuple(reference_labels)
         self._rig, self._recorder, self._clock = rig, recorder, clock
-        self._commands, self._on_progress, self._watch = commands, on_progress, watch
-        self._running = {one.block.index: one for one in running}
+        self._commands, self._on_progress, self._watchdogs = commands, on_progress, watchdogs
+        self._running = {block.block.index: block for block in running}
+        self._blocks_at_once = blocks_at_once
         self._recorded_images = dict.fromkeys(recorded_images[-_IMAGES_REMEMBERED:])
         self._durable: deque[tuple[int, int]] = deque()  # filled by the recorder's worker
-        self._ending: End | None = None
+        self._ending: EndReason | None = None
         self._paused = self._references_only = False
         self._aborted = self._answered = 0
         self._blocked_s = self._idle_s = 0.0
         self._idle_since: float | None = None  # the rig has nothing to show since
         self._started = clock.monotonic()
-        self._painters: ThreadPoolExecutor | None = None
+        self._renderers: ThreadPoolExecutor | None = None
 
-    def run(self) -> End:
+    def run(self) -> EndReason:
         """Run to the end; return why it ended."""
         reason = self._run()
-        for text in () if self._watch is None else self._watch.summary():
+        for text in () if self._watchdogs is None else self._watchdogs.summary():
             self._event("info", "summary", text)
         return reason
 
-    def _run(self) -> End:
+    def _run(self) -> EndReason:
         self._started = self._clock.monotonic()
-        with ThreadPoolExecutor(len(self._generators), "render") as self._painters:
+        with ThreadPoolExecutor(len(self._generators), "render") as self._renderers:
             try:
                 while True:
-                    self._obey()
+                    self._apply_commands()
                     if self._ending is not None:
                         return self._ending
                     if not self._paused:
                         self._advance()
                     if self._session.finished and not self._references_only:
                         return "finished"
-                    self._listen()
+                    self._receive()
             finally:
-                for one in self._running.values():
-                    for future in one.rendering:
+                for running in self._running.values():
+                    for future in running.rendering:
                         future.cancel()
 
     def store(self, *wanted: records.AnyRecord) -> None:
@@ -136,15 +148,15 @@ class Loop:
 
     # ------------------------------------------------------------------ commands
 
-    def _obey(self) -> None:
+    def _apply_commands(self) -> None:
         for command in self._commands():
-            self._do(command)
+            self._apply(command)
 
-    def _do(self, command: Command) -> None:
-        said = f"{command.name} by {command.by}" + (f": {command.text}" if command.text else "")
+    def _apply(self, command: Command) -> None:
+        text = f"{command.name} by {command.by}" + (f": {command.text}" if command.text else "")
         match command.name:
             case "note":
-                said = command.text
+                text = command.text
             case "pause":
                 self._hold(True)
             case "resume":
@@ -152,7 +164,7 @@ class Loop:
                 self._hold(False)
             case "reference-only":
                 if not self._references:
-                    said += "; refused, the session has no reference images"
+                    text += "; refused, the session has no reference images"
                 else:
                     self._references_only = True
             case "stop" | "abort":
@@ -160,7 +172,7 @@ class Loop:
                     "stopped by operator" if command.name == "stop" else "aborted by operator"
                 )
         name = command.name.replace("-", "_")
-        self._event("info" if command.by == "operator" else "warning", name, said)
+        self._event("info" if command.by == "operator" else "warning", name, text)
         if self._ending == "stopped by operator":
             self._hold(True)
             self._settle()
@@ -178,7 +190,7 @@ class Loop:
         until = self._clock.monotonic() + patience
         while self._busy and self._clock.monotonic() < until:
             for event in self._rig.poll(_POLL_S):
-                self._hear(event)
+                self._handle(event)
         self._barrier()
         self._acknowledge()
 
@@ -186,28 +198,28 @@ class Loop:
 
     @property
     def _busy(self) -> bool:
-        return any(one.in_flight for one in self._running.values())
+        return any(running.in_flight for running in self._running.values())
 
     def _advance(self) -> None:
         """Do all that can be done without waiting, the earliest block first."""
         for index in sorted(self._running):
-            one = self._running[index]
-            if one.shown_once and not one.in_flight:
-                pending = self._session.still_to_show(index, one.responses)
+            running = self._running[index]
+            if running.shown_once and not running.in_flight:
+                pending = self._session.still_to_show(index, running.results)
                 if pending:
-                    self._show(one, pending)
+                    self._show(running, pending)
                 else:
-                    self._commit(one)
-        while len(self._running) < _BLOCKS_AT_ONCE and self._propose():
+                    self._commit(running)
+        while len(self._running) < self._blocks_at_once and self._propose():
             pass
         for index in sorted(self._running):
-            one = self._running[index]
-            if one.shown_once:
+            running = self._running[index]
+            if running.shown_once:
                 continue
-            if not one.rendered:
+            if not running.is_rendered:
                 break  # blocks are shown in their order
-            one.take_pictures()
-            self._show(one, self._session.still_to_show(index, one.responses))
+            running.take_images()
+            self._show(running, self._session.still_to_show(index, running.results))
 
     def _propose(self) -> bool:
         """Propose what is due and have it rendered; return whether anything was."""
@@ -221,139 +233,129 @@ class Loop:
         else:
             return False
         now = self._clock.monotonic()
-        futures = [self._paint(proposal) for proposal in block.proposals]
-        self._running[block.index] = Running(block, futures, before, now - before)
+        futures = [self._render(proposal) for proposal in block.proposals]
+        self._running[block.index] = RunningBlock(block, futures, before, now - before)
         return True
 
-    def _paint(self, proposal: Proposal) -> Future[Rendered]:
-        def paint() -> Rendered:
+    def _render(self, proposal: Proposal) -> Future[RenderedThread]:
+        def render() -> RenderedThread:
             started = self._clock.monotonic()
             images = self._generators[proposal.thread].render(proposal.codes)
-            pictures = tuple(Picture.of(image) for image in images)
-            return Rendered(proposal.thread, pictures, self._clock.monotonic() - started)
+            hashed = tuple(HashedImage.of(pixels) for pixels in images)
+            return RenderedThread(proposal.thread, hashed, self._clock.monotonic() - started)
 
-        if self._painters is None:
+        if self._renderers is None:
             raise RuntimeError("images are rendered inside run()")
-        return self._painters.submit(paint)
+        return self._renderers.submit(render)
 
-    def _show(self, one: Running, pending: Sequence[int]) -> None:
+    def _show(self, running: RunningBlock, pending: Sequence[int]) -> None:
         """Put what is to be shown on disk, then ask the rig for it."""
-        block, show = one.block, self._config.presentation
-        blocked = self._blocked_s
-        if not one.recorded:
-            self._record_block(one)
-        parts = one.parts(pending, self._rig.next_attempt(block.index))
-        if again := len(one.known.keys() & {number for _, part in parts for number in part}):
+        block, blocked = running.block, self._blocked_s
+        if not running.recorded:
+            self._record_block(running)
+        parts = running.parts(pending, self._rig.next_attempt(block.index))
+        if again := len(
+            running.known.keys() & {number for _, part in parts for number in part}
+        ):
             self._event("info", "reshow", f"block {block.index}: {again} again")
-        one.shown_once = True
-        for number, part in parts:
-            self._sent(block.index, number, part)
+        running.shown_once = True
+        for attempt, part in parts:
+            self._record_sent(block.index, attempt, part)
         self._barrier()
-        one.blocked_s += self._blocked_s - blocked
+        running.blocked_s += self._blocked_s - blocked
         now, encode, send = (
             self._clock.monotonic(),
             self._rig.encode_seconds,
             self._rig.send_seconds,
         )
         if self._idle_since is not None and pending:
-            one.idle_s += now - self._idle_since
+            running.idle_s += now - self._idle_since
             self._idle_s += now - self._idle_since
             self._idle_since = None
-        for number, part in parts:
-            self._rig.show(one.request(part, number, self._references, show))
-        one.in_flight.update(*(part for _, part in parts))
-        one.encode_s += self._rig.encode_seconds - encode
-        one.send_s += self._rig.send_seconds - send
-        if one.sent_at is None:
-            one.sent_at = self._clock.monotonic()
+        table = self._config.presentation
+        for attempt, part in parts:
+            self._rig.show(running.request(part, attempt, self._references, table))
+        running.in_flight.update(*(part for _, part in parts))
+        running.encode_s += self._rig.encode_seconds - encode
+        running.send_s += self._rig.send_seconds - send
+        if running.sent_at is None:
+            running.sent_at = self._clock.monotonic()
 
-    def _record_block(self, one: Running) -> None:
-        pictures = [p for row in one.pictures.values() for p in row]
-        if one.block.references:
-            pictures = [*self._references, *pictures]
-        for picture in pictures:
-            known = self._recorded_images.pop(picture.sha256, False) is None
-            self._recorded_images[picture.sha256] = None  # the last one seen is the last to go
-            if not known:
-                self._submit(
-                    records.ImagePixels(picture.sha256, PackedArray.of(picture.pixels))
-                )
+    def _record_block(self, running: RunningBlock) -> None:
+        images = [image for row in running.images.values() for image in row]
+        if running.block.references:
+            images = [*self._references, *images]
+        for image in images:
+            is_new = image.sha256 not in self._recorded_images
+            self._recorded_images.pop(image.sha256, None)
+            self._recorded_images[image.sha256] = None  # the last one seen is the last to go
+            if is_new:
+                self._submit(to_records.image_record(image))
         while len(self._recorded_images) > _IMAGES_REMEMBERED:
             del self._recorded_images[next(iter(self._recorded_images))]
         self._submit(
-            one.proposed(
+            to_records.proposed_record(
+                running,
                 self._references,
                 self._reference_labels,
-                self._config.presentation,
                 time_ns=self._clock.time_ns(),
             )
         )
-        one.recorded = True
+        running.recorded = True
 
-    def _commit(self, one: Running) -> None:
+    def _commit(self, running: RunningBlock) -> None:
         """Let the optimizers learn, from what is on disk only."""
         blocked = self._blocked_s
         self._barrier()
         self._acknowledge()
-        one.blocked_s += self._blocked_s - blocked
+        running.blocked_s += self._blocked_s - blocked
         started = self._clock.monotonic()
-        outcome = self._session.commit(one.block.index, one.responses)
+        outcome = self._session.commit(running.block.index, running.results)
         now = self._clock.monotonic()
-        del self._running[one.block.index]
-        budget = self._budget(one, score=now - started, now=now)
-        self._submit(
-            records.Committed(
-                block=one.block.index,
-                time_ns=self._clock.time_ns(),
-                threads=tuple(
-                    records.CommittedThread(
-                        t.thread, t.generation, PackedArray.of(t.scores), PackedArray.of(t.sem)
-                    )
-                    for t in outcome.threads
-                ),
-                reference_scores=tuple(PackedArray.of(s) for s in outcome.reference_scores),
-                budget=budget,
-            )
-        )
-        self._report(one, outcome=outcome, budget=budget)
-        if self._watch is not None:
-            self._heed(self._watch.committed(one.block, outcome, budget))
+        del self._running[running.block.index]
+        budget = self._budget(running, score=now - started, now=now)
+        self._submit(to_records.committed_record(outcome, budget, self._clock.time_ns()))
+        self._report(running, outcome=outcome, budget=budget)
+        if self._watchdogs is not None:
+            self._apply_warnings(self._watchdogs.committed(running.block, outcome, budget))
 
-    def _budget(self, one: Running, *, score: float, now: float) -> records.TimeBudget:
-        sent_at = now if one.sent_at is None else one.sent_at
-        answered_at = now if one.answered_at is None else one.answered_at
+    def _budget(self, running: RunningBlock, *, score: float, now: float) -> records.TimeBudget:
+        sent_at = now if running.sent_at is None else running.sent_at
+        answered_at = now if running.answered_at is None else running.answered_at
         return records.TimeBudget(
-            propose=one.propose_s,
-            render=one.render_s,
-            encode=one.encode_s,
-            send=one.send_s,
+            propose=running.propose_s,
+            render=running.render_s,
+            encode=running.encode_s,
+            send=running.send_s,
             wait=max(0.0, answered_at - sent_at),
             score=score,
             journal=self._recorder.take_busy_seconds(),
-            blocked=one.blocked_s,
-            idle=one.idle_s,
-            total=now - one.proposed_at,
+            blocked=running.blocked_s,
+            idle=running.idle_s,
+            total=now - running.proposed_at,
         )
 
     # ------------------------------------------------------------------ what comes back
 
-    def _listen(self) -> None:
-        futures = [f for one in self._running.values() for f in one.rendering if not f.done()]
+    def _receive(self) -> None:
+        futures = [
+            f for running in self._running.values() for f in running.rendering if not f.done()
+        ]
         if futures and not self._busy:
             wait(futures, timeout=_POLL_S, return_when=FIRST_COMPLETED)
             events = self._rig.poll(0.0)
         else:
             events = self._rig.poll(_POLL_RENDERING_S if futures else _POLL_S)
         for event in events:
-            self._hear(event)
+            self._handle(event)
         self._acknowledge()
 
-    def _hear(self, event: RigEvent) -> None:
+    def _handle(self, event: RigEvent) -> None:
         match event:
             case Responded(block, trials):
                 self._take(block, trials)
             case Resent(block, attempt, presentations):
-                self._sent(block, attempt, presentations)
+                self._record_sent(block, attempt, presentations)
                 self._event("warning", "resent", f"block {block} sent again")
             case RigJoined(hello):
                 self._event("info", "rig_joined", f"{hello.name} is back")
@@ -364,32 +366,35 @@ class Loop:
             case _:
                 pass
 
-    def _take(self, block: int, trials: Sequence[TrialResult]) -> None:
-        one = self._running.get(block)
-        if one is None:
+    def _take(self, block: int, results: Sequence[TrialResult]) -> None:
+        running = self._running.get(block)
+        if running is None:
             self._event("warning", "late_result", f"of block {block}, which is over: dropped")
             return
-        for trial in trials:
-            key = (block, trial.presentation)
+        for result in results:
+            key = (block, result.presentation)
             self._submit(
-                result_record(block, trial, self._clock.time_ns()),
+                to_records.result_record(block, result, self._clock.time_ns()),
                 lambda key=key: self._durable.append(key),
             )
-            self._aborted += not one.take(trial).ok
+            running.take(result)
+            self._aborted += not result.ok
             self._answered += 1
-        one.answered_at = self._clock.monotonic()
+        running.answered_at = self._clock.monotonic()
         if not self._busy and not self._paused:
-            self._idle_since = one.answered_at
-        self._report(one)
-        if self._watch is not None:
-            self._heed(self._watch.answered(one.block, trials, self._clock.time_ns()))
+            self._idle_since = running.answered_at
+        self._report(running)
+        if self._watchdogs is not None:
+            now_ns = self._clock.time_ns()
+            self._apply_warnings(self._watchdogs.answered(running.block, results, now_ns))
 
-    def _heed(self, said: Sequence[Command | str]) -> None:
-        for one in said:
-            if isinstance(one, Command):
-                self._do(one)
+    def _apply_warnings(self, warnings: Sequence[Command | str]) -> None:
+        """Do what watchdogs command, and record what they warn of."""
+        for warning in warnings:
+            if isinstance(warning, Command):
+                self._apply(warning)
             else:
-                self._event("warning", "watchdog", one)
+                self._event("warning", "watchdog", warning)
 
     def _acknowledge(self) -> None:
         blocks: dict[int, list[int]] = {}
@@ -401,12 +406,14 @@ class Loop:
 
     # ------------------------------------------------------------------ the record
 
-    def _sent(self, block: int, attempt: int, presentations: Sequence[int]) -> None:
-        self._submit(records.Sent(block, attempt, tuple(presentations), self._clock.time_ns()))
+    def _record_sent(self, block: int, attempt: int, presentations: Sequence[int]) -> None:
+        self._submit(
+            to_records.sent_record(block, attempt, presentations, self._clock.time_ns())
+        )
 
     def _event(self, level: str, name: str, text: str) -> None:
         logger.log(logging.getLevelNamesMapping()[level.upper()], "%s: %s", name, text)
-        self._submit(event_record(self._clock.time_ns(), level, name, text))
+        self._submit(to_records.event_record(self._clock.time_ns(), level, name, text))
         self._report(None, event=text)
 
     def _submit(
@@ -441,7 +448,7 @@ class Loop:
 
     def _report(
         self,
-        one: Running | None,
+        running: RunningBlock | None,
         *,
         outcome: Outcome | None = None,
         budget: records.TimeBudget | None = None,
@@ -454,8 +461,8 @@ class Loop:
             Progress(
                 generation=min(self._session.generations_done),
                 generations=self._session.generations,
-                shown=0 if one is None else one.valid,
-                planned=0 if one is None else len(one.block.presentations),
+                shown=0 if running is None else running.valid,
+                planned=0 if running is None else len(running.block.presentations),
                 aborted=self._aborted,
                 presentations=self._answered,
                 elapsed_s=self._clock.monotonic() - self._started,
@@ -466,12 +473,3 @@ class Loop:
                 event=event,
             )
         )
-
-
-def event_record(time_ns: int, level: str, name: str, text: str) -> records.Event:
-    """Return an event's record; an unknown level counts as a warning."""
-    match level:
-        case "info" | "error":
-            return records.Event(time_ns, level, name, text)
-        case _:
-            return records.Event(time_ns, "warning", name, text)

@@ -1,4 +1,4 @@
-"""What the loop needs of the world: a rig, a recorder, a clock, commands, somebody who watches.
+"""What the loop needs of the world: a rig, a recorder, a clock, commands, watchdogs.
 
 Protocols and values only.
 """
@@ -49,7 +49,7 @@ class RigPort(Protocol):
         ...
 
 
-class Recorder(Protocol):
+class RecorderPort(Protocol):
     """Where records go."""
 
     def submit(
@@ -127,11 +127,11 @@ class Progress:
     event: str  # what happened besides; empty mostly
 
 
-class Watch(Protocol):
-    """Looks at what passes and says when something is wrong; never waits, never raises."""
+class WatchdogsPort(Protocol):
+    """Looks at results and scores and warns when something is wrong; never waits or raises."""
 
     def answered(
-        self, block: Block, trials: Sequence[TrialResult], time_ns: int
+        self, block: Block, results: Sequence[TrialResult], time_ns: int
     ) -> Sequence[Command | str]:
         """Take results and when they came, ns; return warnings, or commands by rule."""
         ...

@@ -15,17 +15,17 @@ missing-trial policy.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from evolver.errors import MissingResponseError, OrderError
-from evolver.responses import Form
+from evolver.journal.records import PlannedPresentation
 from evolver.session.fitness import Fitness, mean_and_sem
 from evolver.types import Codes, Optimizer, Scores
+from rig_bridge.trials import TrialResult
 
 REFERENCE = -1
 """Thread number of a reference image's presentation."""
@@ -51,17 +51,7 @@ class Thread:
     rng: np.random.Generator  # the optimizer's own, read for the record and never drawn from
 
 
-@dataclass(frozen=True, slots=True)
-class Presentation:
-    """One showing of one image."""
-
-    presentation: int  # unique in the session, in the order of showing
-    thread: int  # index, or REFERENCE
-    row: int  # of the thread's codes, or of the reference images
-    repeat: int  # from 0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Proposal:
     """One thread's generation inside a block."""
 
@@ -79,26 +69,12 @@ class Block:
     index: int
     proposals: tuple[Proposal, ...]  # of the threads that are due; none: references only
     references: int  # reference images in it
-    presentations: tuple[Presentation, ...]
-
-    def proposal_of(self, thread: int) -> Proposal:
-        """Return what thread number `thread` proposed in this block; it must be in it."""
-        return next(p for p in self.proposals if p.thread == thread)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Response:
-    """What came back for one showing; of an aborted one only that it was."""
-
-    presentation: int
-    ok: bool
-    form: Form
-    arrays: Mapping[str, NDArray[Any]]
+    presentations: tuple[PlannedPresentation, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ThreadOutcome:
-    """What one thread's optimizer was told."""
+    """The scores from which one thread's optimizer learnt."""
 
     thread: int
     generation: int
@@ -115,7 +91,7 @@ class Outcome:
     reference_scores: tuple[Scores, ...]  # a thread each, by its fitness: (references,)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Position:
     """Where a session stands, for one that goes on after an interruption."""
 
@@ -135,6 +111,7 @@ class Session:
     references : int >= 0, reference images a block that has any
     repeats : int >= 1, showings of each image in a block
     generations : int >= 1, the session is finished after so many a thread
+    on_ms, off_ms : image on screen, then blank, milliseconds
     order : block index -> the random generator of that block's order; a stream a block, so
         that an order depends on nothing that happened before
     schedule : which threads and references share a block
@@ -148,6 +125,8 @@ class Session:
         references: int,
         repeats: int,
         generations: int,
+        on_ms: float,
+        off_ms: float,
         order: Callable[[int], np.random.Generator],
         schedule: Schedule = "together",
         position: Position | None = None,
@@ -156,9 +135,16 @@ class Session:
         self.references = references
         self.generations = generations
         self._repeats = repeats
+        self._on_ms, self._off_ms = on_ms, off_ms
         self._order = order
         self._schedule: Schedule = schedule
-        start = position or Position(0, 0, (0,) * len(self.threads), False, ())
+        start = position or Position(
+            next_block=0,
+            next_presentation=0,
+            generations=(0,) * len(self.threads),
+            last_was_threads=False,
+            pending=(),
+        )
         self._next_block = start.next_block
         self._next_presentation = start.next_presentation
         self._proposed = list(start.generations)
@@ -241,16 +227,17 @@ class Session:
             state = thread.optimizer.state
             rng_state = json.dumps(thread.rng.bit_generator.state)
             codes = thread.optimizer.ask()
-            proposals.append(Proposal(index, self._proposed[index], codes, state, rng_state))
-        groups = [len(p.codes) for p in proposals] + [references]
-        presentations: list[Presentation] = []
-        rng = self._order(self._next_block)
-        for repeat in range(self._repeats):
-            for group, row in balanced_order(groups, rng):
-                thread = proposals[group].thread if group < len(proposals) else REFERENCE
-                number = self._next_presentation + len(presentations)
-                presentations.append(Presentation(number, thread, row, repeat))
-        block = Block(self._next_block, tuple(proposals), references, tuple(presentations))
+            proposals.append(
+                Proposal(
+                    thread=index,
+                    generation=self._proposed[index],
+                    codes=codes,
+                    state=state,
+                    rng_state=rng_state,
+                )
+            )
+        presentations = self._planned(proposals, references)
+        block = Block(self._next_block, tuple(proposals), references, presentations)
         self._next_presentation += len(presentations)
         self._next_block += 1
         for index in threads:
@@ -259,7 +246,27 @@ class Session:
         self._pending[block.index] = block
         return block
 
-    def still_to_show(self, index: int, responses: Sequence[Response]) -> tuple[int, ...]:
+    def _planned(
+        self, proposals: Sequence[Proposal], references: int
+    ) -> tuple[PlannedPresentation, ...]:
+        """Return the presentations of the next block, in a balanced order."""
+        groups = [len(p.codes) for p in proposals] + [references]
+        rng = self._order(self._next_block)
+        presentations: list[PlannedPresentation] = []
+        for repeat in range(self._repeats):
+            for group, row in balanced_order(groups, rng):
+                planned = PlannedPresentation(
+                    presentation=self._next_presentation + len(presentations),
+                    thread=proposals[group].thread if group < len(proposals) else REFERENCE,
+                    row=row,
+                    repeat=repeat,
+                    on_ms=self._on_ms,
+                    off_ms=self._off_ms,
+                )
+                presentations.append(planned)
+        return tuple(presentations)
+
+    def still_to_show(self, index: int, responses: Sequence[TrialResult]) -> tuple[int, ...]:
         """Return the presentations of a pending block that must be shown (again), in order.
 
         An aborted showing of a thread that re-shows comes back until it succeeds or was shown
@@ -303,7 +310,7 @@ class Session:
                 again.append(p.presentation)
         return tuple(again)
 
-    def commit(self, index: int, responses: Sequence[Response]) -> Outcome:
+    def commit(self, index: int, responses: Sequence[TrialResult]) -> Outcome:
         """Score a pending block and let the optimizers of its threads learn from it.
 
         An image whose showings were all aborted is left out, and its weight goes to the others.
@@ -322,23 +329,7 @@ class Session:
             (`still_to_show` names what to show first); nothing was learnt.
         """
         block = self._pending_block(index)
-        place = {p.presentation: p for p in block.presentations}
-        valid = [r for r in responses if r.ok and r.presentation in place]
-        scored: dict[int, list[list[float]]] = {
-            p.thread: [[] for _ in p.codes] for p in block.proposals
-        }
-        reference: list[list[list[float]]] = [
-            [[] for _ in range(block.references)] for _ in self.threads
-        ]
-        for response in valid:
-            p = place[response.presentation]
-            if p.thread == REFERENCE:
-                for thread, rows in zip(self.threads, reference, strict=True):
-                    rows[p.row].append(thread.fitness.score(response.form, response.arrays))
-            else:
-                fitness = self.threads[p.thread].fitness
-                scored[p.thread][p.row].append(fitness.score(response.form, response.arrays))
-
+        scored, reference = self._scores(block, responses)
         outcomes: list[ThreadOutcome] = []
         for proposal in block.proposals:
             mean, sem = mean_and_sem(scored[proposal.thread])
@@ -351,9 +342,9 @@ class Session:
                 )
             outcomes.append(ThreadOutcome(proposal.thread, proposal.generation, mean, sem))
         for proposal, outcome in zip(block.proposals, outcomes, strict=True):
-            shown = np.flatnonzero(np.isfinite(outcome.scores))
+            rows = np.flatnonzero(np.isfinite(outcome.scores))
             optimizer = self.threads[proposal.thread].optimizer
-            optimizer.tell(proposal.codes[shown], outcome.scores[shown])
+            optimizer.tell(proposal.codes[rows], outcome.scores[rows])
         del self._pending[index]
         return Outcome(
             block.index,
@@ -361,13 +352,41 @@ class Session:
             tuple(mean_and_sem(rows)[0] for rows in reference),
         )
 
-    def _attempts(self, p: Presentation) -> int:
+    def _scores(
+        self, block: Block, responses: Sequence[TrialResult]
+    ) -> tuple[dict[int, list[list[float]]], list[list[list[float]]]]:
+        """Return the scores of a block's valid showings.
+
+        Returns
+        -------
+        by thread, a list a row of its codes; and of each thread's fitness, a list a reference
+        """
+        planned = {p.presentation: p for p in block.presentations}
+        scored: dict[int, list[list[float]]] = {
+            p.thread: [[] for _ in p.codes] for p in block.proposals
+        }
+        reference: list[list[list[float]]] = [
+            [[] for _ in range(block.references)] for _ in self.threads
+        ]
+        for response in responses:
+            p = planned.get(response.presentation)
+            if p is None or not response.ok:
+                continue
+            if p.thread == REFERENCE:
+                for thread, rows in zip(self.threads, reference, strict=True):
+                    rows[p.row].append(thread.fitness.score(response.form, response.arrays))
+            else:
+                fitness = self.threads[p.thread].fitness
+                scored[p.thread][p.row].append(fitness.score(response.form, response.arrays))
+        return scored, reference
+
+    def _attempts(self, p: PlannedPresentation) -> int:
         """Return how often `p` is shown at most, by its thread's policy."""
-        watching = self.threads if p.thread == REFERENCE else (self.threads[p.thread],)
-        policies = [thread.fitness for thread in watching]
+        scoring = self.threads if p.thread == REFERENCE else (self.threads[p.thread],)
+        policies = [thread.fitness for thread in scoring]
         return max((f.max_attempts for f in policies if f.missing == "reshow"), default=1)
 
-    def _fail_if_so_decided(self, block: Block, p: Presentation) -> None:
+    def _fail_if_so_decided(self, block: Block, p: PlannedPresentation) -> None:
         thread = self.threads[p.thread]
         if thread.fitness.missing == "fail":
             raise MissingResponseError(

@@ -1,8 +1,8 @@
-"""Looks at what passes in a session and says when something is wrong, or pauses by rule.
+"""Watchdogs: look at results and scores, warn when something is wrong, or pause by rule.
 
-Values in, words and commands out: no clock, no I/O. Each watchdog is something labs have lost
-sessions to. One that barked is silent until what it watches was good again, so that a warning
-is said once and not with every block.
+Values in, warnings and commands out: no clock, no I/O. Each watchdog is something labs have
+lost sessions to. One that has warned is silent until what it looks at was good again, so that a
+warning comes once and not with every block.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from rig_bridge.trials import TrialResult
 
 _CLOCKED_EVERY_NS = 1_000_000_000
 
-Bark: TypeAlias = list[Command | str]
+WarningList: TypeAlias = list[Command | str]
+"""Texts, and commands by rule."""
 
 _NORMAL_BLOCKS = 5
 """Blocks at the beginning that say what is normal."""
@@ -57,7 +58,7 @@ class _Normal:
 
 @dataclass(slots=True, eq=False)
 class Watchdogs:
-    """All the watchdogs of one session; a `Watch`.
+    """All the watchdogs of one session; a `WatchdogsPort`.
 
     Parameters
     ----------
@@ -80,12 +81,12 @@ class Watchdogs:
     _before: list[float] = field(default_factory=list[float])  # spikes before onset, a showing
     _baseline: _Normal = field(default_factory=_Normal)
     _references: dict[int, _Normal] = field(default_factory=dict[int, _Normal])
-    _barked: set[str] = field(default_factory=set[str])
+    _warned: set[str] = field(default_factory=set[str])
     _clock: ClockFit = field(init=False)
     _clocked_ns: int = -_CLOCKED_EVERY_NS  # when it was last handed a pair of times
 
     def __post_init__(self) -> None:
-        """Have a clock's fit with this session's threshold."""
+        """Make the fit of the two clocks, with this session's threshold."""
         self._clock = ClockFit(span_s=3600.0, step_s=self.table.clock_s, alarm_s=3600.0)
 
     @classmethod
@@ -96,44 +97,51 @@ class Watchdogs:
         rows = {u if isinstance(u, int) else labels.index(u) for u in wanted}
         show = config.presentation
         return cls(
-            config.watchdogs,
-            {row: labels[row] for row in sorted(rows)},
-            len(labels),
-            (show.on_ms + show.off_ms) / 1000,
-            config.rig.window_ms,
+            table=config.watchdogs,
+            units={row: labels[row] for row in sorted(rows)},
+            n_units=len(labels),
+            presentation_s=(show.on_ms + show.off_ms) / 1000,
+            window_ms=config.rig.window_ms,
         )
 
-    def answered(self, block: Block, trials: Sequence[TrialResult], time_ns: int) -> Bark:  # noqa: ARG002  as `Watch`
+    def answered(
+        self,
+        block: Block,  # noqa: ARG002  as `WatchdogsPort`
+        results: Sequence[TrialResult],
+        time_ns: int,
+    ) -> WarningList:
         """Take results and when they came, ns; return warnings, or commands by rule."""
-        said = self._clocks(trials, time_ns)
-        for trial in trials:
-            ok = trial.status == "ok"
+        warnings = self._clocks(results, time_ns)
+        for result in results:
+            ok = result.ok
             self._valid.append(ok)
             self._in_a_row = 0 if ok else self._in_a_row + 1
-            if not ok and "loss" in trial.reason:
-                said += self._bark("spike loss", f"spikes were lost: {trial.reason}")
-            elif ok and trial.form == "spikes":
-                self._good("spike loss")
-                self._count(trial.arrays)
-        return [*said, *self._aborts(), *self._units()]
+            if not ok and "loss" in result.reason:
+                warnings += self._warn("spike loss", f"spikes were lost: {result.reason}")
+            elif ok and result.form == "spikes":
+                self._clear("spike loss")
+                self._count(result.arrays)
+        return [*warnings, *self._aborts(), *self._units()]
 
-    def committed(self, block: Block, outcome: Outcome, budget: records.TimeBudget) -> Bark:
+    def committed(
+        self, block: Block, outcome: Outcome, budget: records.TimeBudget
+    ) -> WarningList:
         """Take a scored block; return the same."""
         planned = len(block.presentations) * self.presentation_s
         slow = budget.wait > planned * self.table.slow_block + 1.0
-        said = self._judge(
+        warnings = self._warn_if(
             "pace",
             slow,
             f"block {block.index} took {budget.wait:.0f} s on the rig instead of "
             f"{planned:.0f} s",
         )
-        said += self._judge(
+        warnings += self._warn_if(
             "idle",
             budget.idle > self.table.idle_s,
             f"the rig had nothing to show for {budget.idle:.1f} s before block {block.index}, "
             f"whose images took {budget.render:.1f} s to render",
         )
-        return [*said, *self._drift_of_baseline(), *self._drift_of_references(outcome)]
+        return [*warnings, *self._drift_of_baseline(), *self._drift_of_references(outcome)]
 
     def summary(self) -> list[str]:
         """Return what is worth keeping of the whole session: how the two clocks went."""
@@ -148,11 +156,11 @@ class Watchdogs:
         )
         return [text]
 
-    # ------------------------------------------------------------------ the single dogs
+    # ------------------------------------------------------------------ the single watchdogs
 
-    def _clocks(self, trials: Sequence[TrialResult], time_ns: int) -> Bark:
+    def _clocks(self, results: Sequence[TrialResult], time_ns: int) -> WarningList:
         # The last showing is the one that waited least. A simulated clock keeps its own time.
-        last = max((t.offset_ns for t in trials if t.onset_source != "simulated"), default=0)
+        last = max((t.offset_ns for t in results if t.onset_source != "simulated"), default=0)
         if not last or time_ns - self._clocked_ns < _CLOCKED_EVERY_NS:
             return []
         self._clocked_ns = time_ns
@@ -163,15 +171,17 @@ class Watchdogs:
             f"the rig's clock jumped by {-off:+.3f} s against the engine's, or its answers "
             "come with another delay: set no clock during a session, and look at the network"
         )
-        return self._judge("clock", jumped, text)
+        return self._warn_if("clock", jumped, text)
 
-    def _aborts(self) -> Bark:
+    def _aborts(self) -> WarningList:
         n = len(self._valid)
         share = 1 - sum(self._valid) / n if n else 0.0
         if self._in_a_row >= self.table.aborts_in_a_row:
-            return self._bark("aborts", f"the last {self._in_a_row} showings were aborted")
+            return self._warn("aborts", f"the last {self._in_a_row} showings were aborted")
         many = n >= _ENOUGH and share > self.table.abort_share
-        return self._judge("aborts", many, f"{share:.0%} of the last {n} showings were aborted")
+        return self._warn_if(
+            "aborts", many, f"{share:.0%} of the last {n} showings were aborted"
+        )
 
     def _count(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         rows = arrays["units"].astype(np.int64)
@@ -184,11 +194,11 @@ class Watchdogs:
             self._silent[row] = 0 if fired else self._silent.get(row, 0) + 1
             self._rates.setdefault(row, deque(maxlen=_ENOUGH)).append(fired / seconds)
 
-    def _units(self) -> Bark:
-        said: Bark = []
+    def _units(self) -> WarningList:
+        warnings: WarningList = []
         for row, label in self.units.items():
             silent = self._silent.get(row, 0)
-            said += self._judge(
+            warnings += self._warn_if(
                 "dead unit",
                 silent >= self.table.silent_showings,
                 f"unit {row} ({label}) fired no spike in {silent} showings",
@@ -196,15 +206,15 @@ class Watchdogs:
             )
             rates = self._rates.get(row, ())
             mean = float(np.mean(rates)) if len(rates) == _ENOUGH else 0.0
-            said += self._judge(
+            warnings += self._warn_if(
                 "noisy unit",
                 mean > self.table.noisy_hz,
                 f"unit {row} ({label}) fires {mean:.0f} spikes/s, more than a neuron does",
                 which=row,
             )
-        return said
+        return warnings
 
-    def _drift_of_baseline(self) -> Bark:
+    def _drift_of_baseline(self) -> WarningList:
         if self.window_ms[0] >= 0 or len(self._before) < 2:
             return []
         before, self._before = np.array(self._before), []
@@ -215,10 +225,10 @@ class Watchdogs:
         if away is None:
             return []
         text = f"the baseline is {rate:.1f} spikes/s; it was {self._baseline.mean:.1f} at first"
-        return self._judge("baseline", away > self.table.drift_sd, text)
+        return self._warn_if("baseline", away > self.table.drift_sd, text)
 
-    def _drift_of_references(self, outcome: Outcome) -> Bark:
-        said: Bark = []
+    def _drift_of_references(self, outcome: Outcome) -> WarningList:
+        warnings: WarningList = []
         for k, scores in enumerate(outcome.reference_scores):
             valid = scores[np.isfinite(scores)]
             if len(valid) < 2:
@@ -227,31 +237,31 @@ class Watchdogs:
             mean = float(valid.mean())
             away = normal.distance(mean, float(valid.std(ddof=1)) / float(np.sqrt(len(valid))))
             if away is not None:
-                said += self._judge(
+                warnings += self._warn_if(
                     "drift",
                     away > self.table.drift_sd,
                     f"the references score {mean:.1f} by thread {k}'s fitness; at first they "
                     f"scored {normal.mean:.1f}",
                     which=k,
                 )
-        return said
+        return warnings
 
-    # ------------------------------------------------------------------ barking
+    # ------------------------------------------------------------------ warnings
 
-    def _judge(self, name: str, bad: bool, text: str, *, which: int = 0) -> Bark:  # noqa: FBT001  the verdict
+    def _warn_if(self, name: str, bad: bool, text: str, *, which: int = 0) -> WarningList:  # noqa: FBT001  the verdict
         if bad:
-            return self._bark(name, text, which=which)
-        self._good(name, which=which)
+            return self._warn(name, text, which=which)
+        self._clear(name, which=which)
         return []
 
-    def _bark(self, name: str, text: str, *, which: int = 0) -> Bark:
+    def _warn(self, name: str, text: str, *, which: int = 0) -> WarningList:
         key = f"{name} {which}"
-        if key in self._barked:
+        if key in self._warned:
             return []
-        self._barked.add(key)
+        self._warned.add(key)
         if name in self.table.pause_on:
             return [Command("pause", text, by=f"the watchdog '{name}'")]
         return [f"{name}: {text}"]
 
-    def _good(self, name: str, *, which: int = 0) -> None:
-        self._barked.discard(f"{name} {which}")
+    def _clear(self, name: str, *, which: int = 0) -> None:
+        self._warned.discard(f"{name} {which}")

@@ -258,6 +258,8 @@ def build_session(
         references=references,
         repeats=config.presentation.repeats,
         generations=config.session.generations,
+        on_ms=config.presentation.on_ms,
+        off_ms=config.presentation.off_ms,
         order=partial(seeds.stream, seed, "order"),
         schedule=schedule or config.presentation.schedule,
         position=position,

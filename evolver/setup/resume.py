@@ -21,16 +21,15 @@ from evolver.errors import ConfigError, RecordingError
 from evolver.journal import records
 from evolver.journal.history import History, Unfinished
 from evolver.optimizers import state_from_dict
-from evolver.session.block import Picture, Running
+from evolver.session.block import HashedImage, RunningBlock
 from evolver.session.schedule import (
     REFERENCE,
     Block,
     Position,
-    Presentation,
     Proposal,
-    Response,
     Thread,
 )
+from evolver.session.to_records import result_of
 from evolver.setup.build import References
 from evolver.types import Generator
 
@@ -42,7 +41,7 @@ class Restored:
     """A session as its journal has it."""
 
     history: History
-    running: tuple[Running, ...]
+    running: tuple[RunningBlock, ...]
     differing: list[str] = field(default_factory=list[str])  # threads whose codes came out new
 
     @classmethod
@@ -156,7 +155,7 @@ class Restored:
         )
 
 
-def _running(history: History, one: Unfinished) -> Running:
+def _running(history: History, one: Unfinished) -> RunningBlock:
     """Return a block that was interrupted, with every answer that had come."""
     plan = one.proposed
     proposals = tuple(
@@ -169,15 +168,13 @@ def _running(history: History, one: Unfinished) -> Running:
         )
         for p in plan.threads
     )
-    presentations = tuple(
-        Presentation(p.presentation, p.thread, p.row, p.repeat) for p in plan.presentations
-    )
-    shown = {p.row for p in presentations if p.thread == REFERENCE}
-    block = Block(plan.block, proposals, len(plan.references) if shown else 0, presentations)
-    running = Running(block, [], proposed_at=0.0, propose_s=0.0)
-    running.pictures = {
+    has_references = any(p.thread == REFERENCE for p in plan.presentations)
+    references = len(plan.references) if has_references else 0
+    block = Block(plan.block, proposals, references, plan.presentations)
+    running = RunningBlock(block, [], proposed_at=0.0, propose_s=0.0)
+    running.images = {
         p.thread: tuple(
-            Picture(np.asarray(history.pixels(sha256)), sha256) for sha256 in p.images
+            HashedImage(np.asarray(history.pixels(sha256)), sha256) for sha256 in p.images
         )
         for p in plan.threads
     }
@@ -185,17 +182,10 @@ def _running(history: History, one: Unfinished) -> Running:
     running.last_attempt = one.last_attempt
     running.unanswered = one.unanswered
     running.same_attempts = history.run_start.mode == "simulate"
-    for result in one.results:
-        running.responses.append(
-            Response(
-                result.presentation,
-                result.status == "ok",
-                result.form,
-                {name: array.numpy() for name, array in result.arrays.items()},
-            )
-        )
-        running.known[result.presentation] = max(
-            result.attempt, running.known.get(result.presentation, 0)
+    for record in one.results:
+        running.results.append(result_of(record))
+        running.known[record.presentation] = max(
+            record.attempt, running.known.get(record.presentation, 0)
         )
     return running
 

@@ -27,7 +27,7 @@ from rig_bridge.client import RigClient
 from rig_bridge.events import Responded, RigEvent
 from rig_bridge.messages import Hello
 from rig_bridge.rigs.simulated import SimulatedRig
-from rig_bridge.trials import Presentation, ShowRequest
+from rig_bridge.trials import ShowRequest
 from scorers.neuron import NeuronConfig, SpikingPopulation
 
 if TYPE_CHECKING:
@@ -136,17 +136,7 @@ class LocalRig:
         trials = tuple(
             self._rig.present(
                 request.images[p.image],
-                Presentation(
-                    block=request.block,
-                    attempt=request.attempt,
-                    presentation=p.presentation,
-                    sha256=request.sha256[p.image],
-                    on_ms=p.on_ms,
-                    off_ms=p.off_ms,
-                    size_deg=request.size_deg,
-                    position_deg=request.position_deg,
-                    window_ms=self._window_ms,
-                ),
+                request.for_presenter(p, window_ms=self._window_ms),
             )
             for p in request.presentations
         )

@@ -1,8 +1,8 @@
 """A rig of two halves: a display that shows, an acquisition that records.
 
-Knows the two Protocols of `parts` and nothing of what is behind them. Nothing waits: an image
-is shown, the acquisition is told, and its window is handed over when it is complete, while
-other images are on the screen.
+Knows the two Protocols of `protocols` and nothing of what is behind them. Nothing waits: an
+image is shown, the acquisition gets its onset, and the window is handed over when it is
+complete, while other images are on the screen.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from rig_bridge.client import Reporting
 from rig_bridge.errors import RequestError
 from rig_bridge.messages import Hello, Level
-from rig_bridge.rigs.protocols import Acquisition, ImageDisplay, Recorded
+from rig_bridge.rigs.protocols import Acquisition, ImageDisplay
 from rig_bridge.trials import Image, Presentation, TrialResult, aborted
 
 
@@ -38,12 +38,12 @@ class CombinedRig:
     ) -> Hello:
         """Return what a rig of these halves says first."""
         return Hello(
-            name,
-            software,
-            (self._acquisition.form,),
-            tuple(self._acquisition.units),
-            self._display.geometry,
-            widest_window_ms,
+            name=name,
+            software=software,
+            capabilities=(self._acquisition.form,),
+            units=tuple(self._acquisition.units),
+            display=self._display.geometry,
+            window_ms=widest_window_ms,
         )
 
     def prepare(self, images: dict[str, Image]) -> None:
@@ -53,7 +53,7 @@ class CombinedRig:
     def present(self, image: Image, request: Presentation) -> TrialResult | None:
         """Show one image; its result comes later, or now where it cannot be shown."""
         try:
-            shown = self._display.show(image, request)
+            showing = self._display.show(image, request)
         except RequestError as exc:  # such as an image beyond the screen's edge
             return aborted(
                 request,
@@ -62,20 +62,23 @@ class CombinedRig:
                 units=len(self._acquisition.units),
                 time_ns=self._last_ns,
             )
-        self._last_ns = shown.offset_ns
-        self._acquisition.expect(shown)
+        self._last_ns = showing.offset_ns
+        self._acquisition.expect(request, showing)
         return None
 
     def collect(self) -> Sequence[tuple[int, TrialResult]]:
         """Return the windows that are complete by now, each with its block."""
         return [
-            (one.shown.presentation.block, _result(one)) for one in self._acquisition.collect()
+            (recorded.request.block, recorded.result())
+            for recorded in self._acquisition.collect()
         ]
 
     def notices(self) -> Sequence[tuple[Level, str]]:
         """Return what either half has to say."""
         halves = (self._display, self._acquisition)
-        return [one for half in halves if isinstance(half, Reporting) for one in half.notices()]
+        return [
+            text for half in halves if isinstance(half, Reporting) for text in half.notices()
+        ]
 
     def blank(self) -> None:
         """Clear the screen."""
@@ -87,23 +90,3 @@ class CombinedRig:
             self._display.close()
         finally:
             self._acquisition.close()
-
-
-def _result(recorded: Recorded) -> TrialResult:
-    """Join what both halves know; an onset that was seen moves the offset along."""
-    shown = recorded.shown
-    asked = shown.presentation
-    broken_off = shown.status == "aborted"
-    moved = 0 if recorded.onset_ns is None else recorded.onset_ns - shown.onset_ns
-    return TrialResult(
-        asked.presentation,
-        asked.attempt,
-        "aborted" if broken_off else recorded.status,
-        (shown.reason if broken_off else recorded.reason)[:200],
-        shown.commanded_ns,
-        shown.onset_ns + moved,
-        shown.offset_ns + moved,
-        shown.onset_source if recorded.onset_ns is None else "photodiode",
-        recorded.form,
-        dict(recorded.arrays),
-    )

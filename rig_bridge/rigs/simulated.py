@@ -21,14 +21,15 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from rig_bridge.messages import Display, Form, Hello, Unit
+from rig_bridge.forms import Form
+from rig_bridge.messages import Hello, ScreenInfo, Unit
 from rig_bridge.trials import Array, Image, Presentation, TrialResult
 
 Drive: TypeAlias = NDArray[np.float64]
 """(u,) what each unit would say of an image, in the scorer's own unit."""
 Respond: TypeAlias = Callable[[Sequence[Image]], NDArray[np.float64]]
 """Images, each (h, w, 3) uint8, to drives, (n, u) float64."""
-Stream: TypeAlias = Callable[..., np.random.Generator]
+RandomStreams: TypeAlias = Callable[..., np.random.Generator]
 """A name, strings and integers, to the random generator of that name."""
 
 _REMEMBERED = 8192
@@ -86,7 +87,7 @@ class SimulatedRig:
     Raises
     ------
     ValueError
-        where speed, abort_rate, lag or windows are out of range
+        Speed, abort_rate, lag or windows are out of range.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class SimulatedRig:
         neurons: SpikeModel,
         *,
         labels: Sequence[str],
-        stream: Stream,
+        stream: RandomStreams,
         speed: float = 1.0,
         abort_rate: float = 0.0,
         form: Form = "spikes",
@@ -128,14 +129,14 @@ class SimulatedRig:
         self._now_ms = 0.0  # stimulus time
         self._drives: dict[str, Drive] = {}
 
-    def hello(self, name: str, *, software: str, display: Display | None = None) -> Hello:
+    def hello(self, name: str, *, software: str, display: ScreenInfo | None = None) -> Hello:
         """Return what this rig says of itself."""
         return Hello(
             name=name,
             software=software,
             capabilities=(self._form,),
             units=tuple(Unit(i, 0, "simulated", label) for i, label in enumerate(self._labels)),
-            display=display or Display(1920, 1080, 60.0, 40.0),
+            display=display or ScreenInfo(1920, 1080, 60.0, 40.0),
             window_ms=self._widest_window_ms,
         )
 
@@ -178,16 +179,16 @@ class SimulatedRig:
         # After an abort the screen stays blank for as long as after any image.
         self._wait_until(onset_ms + shown_ms + request.off_ms)
         return TrialResult(
-            request.presentation,
-            request.attempt,
-            "aborted" if reason else "ok",
-            reason,
-            _ns(commanded_ms),
-            _ns(onset_ms),
-            _ns(onset_ms + shown_ms),
-            "simulated",
-            self._form,
-            self._arrays(units, times, request),
+            presentation=request.presentation,
+            attempt=request.attempt,
+            status="aborted" if reason else "ok",
+            reason=reason,
+            commanded_ns=_ns(commanded_ms),
+            onset_ns=_ns(onset_ms),
+            offset_ns=_ns(onset_ms + shown_ms),
+            onset_source="simulated",
+            form=self._form,
+            arrays=self._arrays(units, times, request),
         )
 
     def blank(self) -> None:

@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rig_bridge.client import RigClient
-from rig_bridge.messages import Display, Hello, Unit
+from rig_bridge.messages import Hello, ScreenInfo, Unit
 from rig_bridge.trials import Image, Presentation, TrialResult
 
 UNITS = tuple(Unit(channel=c, unit=0, area="IT", label=f"IT-{c}") for c in range(4))
-SCREEN = Display(width_px=1920, height_px=1080, refresh_hz=60.0, px_per_deg=40.0)
+SCREEN = ScreenInfo(width_px=1920, height_px=1080, refresh_hz=60.0, px_per_deg=40.0)
 
 
 class MyRig:
@@ -33,7 +33,7 @@ class MyRig:
         """Load (h, w, 3) uint8 images into your display, by digest; the first comes next."""
 
     def present(self, image: Image, request: Presentation) -> TrialResult:
-        """Show one image, and return what the neurons said."""
+        """Show one image, and return what the neurons did."""
         commanded = time.time_ns()
         onset = self.flip(image)
         time.sleep(request.on_ms / 1000)  # your display's timing instead
@@ -42,9 +42,9 @@ class MyRig:
         units, times = self.spikes(onset, request.window_ms)
         # Where the animal broke fixation: "aborted", "fixation" instead of "ok", "".
         return TrialResult(
-            request.presentation, request.attempt, "ok", "",
-            commanded, onset, offset, "flip", "spikes",
-            {"units": units, "times_ms": times},
+            presentation=request.presentation, attempt=request.attempt, status="ok", reason="",
+            commanded_ns=commanded, onset_ns=onset, offset_ns=offset, onset_source="flip",
+            form="spikes", arrays={"units": units, "times_ms": times},
         )  # fmt: skip
 
     def blank(self) -> None:
@@ -68,7 +68,14 @@ class MyRig:
 
 def main(endpoint: str) -> str:
     """Be a rig until the session is over; return why it is."""
-    hello = Hello("my rig", "template 1", ("spikes",), UNITS, SCREEN, (-200.0, 500.0))
+    hello = Hello(
+        name="my rig",
+        software="template 1",
+        capabilities=("spikes",),
+        units=UNITS,
+        display=SCREEN,
+        window_ms=(-200.0, 500.0),
+    )
     return RigClient(endpoint, hello=hello, presenter=MyRig(), identity="my-rig").run()
 
 

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rig_bridge.errors import EndpointError
-from rig_bridge.messages import Display, Hello, Unit
+from rig_bridge.messages import Hello, ScreenInfo, Unit
 from rig_bridge.trials import Image, Presentation, TrialResult, aborted
 
 _QUIET_S = 0.2
@@ -66,7 +66,7 @@ class XDreamFolder:
         responses: Path,
         *,
         channels: int,
-        display: Display,
+        display: ScreenInfo,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         for folder in (images, responses):
@@ -86,7 +86,14 @@ class XDreamFolder:
         """Return what a rig with this presenter says first."""
         units = tuple(Unit(c, 0, "", f"channel {c}") for c in range(self._channels))
         window = (-10_000.0, 10_000.0)
-        return Hello(name, software, ("rates",), units, self._display, window)
+        return Hello(
+            name=name,
+            software=software,
+            capabilities=("rates",),
+            units=units,
+            display=self._display,
+            window_ms=window,
+        )
 
     def prepare(self, images: dict[str, Image]) -> None:
         """Wait for the presentations, which say what is shown how often."""
@@ -115,10 +122,10 @@ class XDreamFolder:
             self._open = None
         done: list[tuple[int, TrialResult]] = []
         for batch in list(self._waiting):
-            found = _read_mat(self._responses / f"block{batch.number:03d}.mat")
-            if found is not None:
+            answers = _read_mat(self._responses / f"block{batch.number:03d}.mat")
+            if answers is not None:
                 self._waiting.remove(batch)
-                done += self._results(batch, *found)
+                done += self._results(batch, *answers)
         return done
 
     def blank(self) -> None:
@@ -140,19 +147,19 @@ class XDreamFolder:
         done: list[tuple[int, TrialResult]] = []
         for name, asked in batch.asked.items():
             for request in asked:
-                found = rows.get(name, [])
-                if found:
+                rows_left = rows.get(name, [])
+                if rows_left:
                     result = TrialResult(
-                        request.presentation,
-                        request.attempt,
-                        "ok",
-                        "",
-                        batch.written_ns,
-                        batch.written_ns,
-                        now,
-                        "command",
-                        "rates",
-                        {"rates": found.pop(0).astype("<f8")},
+                        presentation=request.presentation,
+                        attempt=request.attempt,
+                        status="ok",
+                        reason="",
+                        commanded_ns=batch.written_ns,
+                        onset_ns=batch.written_ns,
+                        offset_ns=now,
+                        onset_source="command",
+                        form="rates",
+                        arrays={"rates": rows_left.pop(0).astype("<f8")},
                     )
                 else:
                     reason = "no row, or no number, in the MATLAB file"
@@ -181,9 +188,9 @@ def _read_mat(path: Path) -> tuple[list[str], NDArray[np.float64]] | None:
         loaded: Any = loadmat(  # pyright: ignore[reportUnknownVariableType]
             path, variable_names=wanted, squeeze_me=True
         )
-        found: dict[str, Any] = dict(loaded)  # pyright: ignore[reportUnknownArgumentType]
-        names = [str(name) for name in np.atleast_1d(found["stimulusID"])]
-        rates = np.atleast_2d(np.asarray(found["tEvokedResp"], dtype=np.float64))
+        variables: dict[str, Any] = dict(loaded)  # pyright: ignore[reportUnknownArgumentType]
+        names = [str(name) for name in np.atleast_1d(variables["stimulusID"])]
+        rates = np.atleast_2d(np.asarray(variables["tEvokedResp"], dtype=np.float64))
     except (MatReadError, OSError, zlib.error, ArithmeticError, LookupError, *_ODD):
         return None  # half written, or not this kind of file: tried again
     if len(names) == 1 and rates.shape[0] != 1:

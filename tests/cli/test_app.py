@@ -33,6 +33,7 @@ COMMANDS = [
     ["xdream"],
     ["display"],
     *(["display", name] for name in ("check", "show", "rig")),
+    ["lsl"],
     ["open-ephys"],
     ["open-ephys-emulator"],
     ["weights"],

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import uuid
 
+import msgspec
 import numpy as np
 import PIL.Image
 import pytest
@@ -24,12 +25,13 @@ from rig_bridge.errors import RigBridgeError
 from rig_bridge.rigs.display.rehearsal import Rehearsal
 from rig_bridge.rigs.display.screen import Screen
 from rig_bridge.rigs.display.stimulus_display import FrameRecord
-from rig_bridge.rigs.display.timing import Timing, refresh_rate
+from rig_bridge.rigs.display.timing import FlipTiming, refresh_rate
 from rig_bridge.rigs.lsl.clock import loopback_config
 from rig_bridge.trials import Presentation
 from tests.limits import PATIENCE_S
 from tests.live.sessions import UNIT, small, write
 from tests.live.test_live import ENVIRONMENT, Evolver, recorded
+from tests.rig_bridge.samples import showing
 from tests.skips import NO_XVFB
 
 XVFB = shutil.which("Xvfb")
@@ -89,20 +91,27 @@ def record(*frames):
     for number, gaps in enumerate(frames):
         flips = [now := now + FRAME]
         flips += [now := now + round(gap * FRAME) for gap in gaps]
-        made.append(FrameRecord(number, 1, tuple(flips), SCREEN.dropped(flips)))
+        made.append(
+            FrameRecord(
+                presentation=number,
+                attempt=1,
+                flips_ns=tuple(flips),
+                dropped=SCREEN.dropped(flips),
+            )
+        )
     return made
 
 
 class TestTiming:
     def test_an_even_record_has_no_fault(self):
-        found = Timing.of(record([1, 1, 1], [1, 1]), SCREEN, refresh_hz=60.0)
+        found = FlipTiming.of(record([1, 1, 1], [1, 1]), SCREEN, refresh_hz=60.0)
         assert (found.presentations, found.flips, found.dropped, found.between) == (2, 7, 0, 0)
         assert found.median == pytest.approx(1.0)
         assert sum(found.histogram) == 5
         assert found.faults == found.notes == ()
 
     def test_dropped_frames_are_a_fault_with_advice(self):
-        found = Timing.of(record([1, 1, 3], [1, 2]), SCREEN, refresh_hz=60.0)
+        found = FlipTiming.of(record([1, 1, 3], [1, 2]), SCREEN, refresh_hz=60.0)
         assert found.dropped == 3
         assert found.largest == pytest.approx(3.0)
         (said,) = found.faults
@@ -110,24 +119,32 @@ class TestTiming:
         assert "--fullscreen" in said
 
     def test_a_wrong_refresh_rate_is_a_fault(self):
-        assert "--refresh-hz 75.00" in Timing.of(record([1]), SCREEN, refresh_hz=75.0).faults[0]
-        assert Timing.of(record([1]), SCREEN, refresh_hz=59.94).faults == ()
+        assert (
+            "--refresh-hz 75.00"
+            in FlipTiming.of(record([1]), SCREEN, refresh_hz=75.0).faults[0]
+        )
+        assert FlipTiming.of(record([1]), SCREEN, refresh_hz=59.94).faults == ()
 
     def test_what_cannot_be_known_is_said(self):
-        found = Timing.of(record([1]), SCREEN, refresh_hz=None)
+        found = FlipTiming.of(record([1]), SCREEN, refresh_hz=None)
         assert not found.waits
         assert "does not wait" in found.notes[0]
 
     def test_a_longer_blank_is_no_fault(self):
         first, second = record([1], [1])
-        late = FrameRecord(1, 1, tuple(t + 2 * FRAME for t in second.flips_ns), 0)
-        found = Timing.of([first, late], SCREEN, refresh_hz=60.0)
+        late = FrameRecord(
+            presentation=1,
+            attempt=1,
+            flips_ns=tuple(t + 2 * FRAME for t in second.flips_ns),
+            dropped=0,
+        )
+        found = FlipTiming.of([first, late], SCREEN, refresh_hz=60.0)
         assert (found.between, found.faults) == (2, ())
         assert "2 frames were missed between" in found.notes[0]
 
     def test_nothing_shown_is_refused(self):
         with pytest.raises(ValueError, match="two flips"):
-            Timing.of([], SCREEN, refresh_hz=None)
+            FlipTiming.of([], SCREEN, refresh_hz=None)
 
 
 class Time:
@@ -295,14 +312,11 @@ class Shows:
     """A display without a screen, whose onsets are its own."""
 
     def __init__(self, status="ok", shown_ns=100_000_000):
-        from rig_bridge.rigs.protocols import Shown
-
         self.geometry = SCREEN.message()
         self.prepared = {}
         self.prepare = self.prepared.update
-        reason = "" if status == "ok" else "fixation broken"
-        self.show = lambda _image, asked: Shown(
-            asked, status, reason, 10, 20, 20 + shown_ns, "flip"
+        self.show = lambda _image, asked: msgspec.structs.replace(
+            showing(asked, 20, on_ns=shown_ns, status=status), commanded_ns=10
         )
 
 
@@ -314,7 +328,17 @@ def rehearse(display):
     presenter = Rehearsal(display, rig)
     image = np.full((64, 64, 3), 200, np.uint8)
     presenter.prepare({"a": image})
-    asked = Presentation(0, 1, 3, "a", 100.0, 100.0, 3.0, (0.0, 0.0), (-100.0, 300.0))
+    asked = Presentation(
+        block=0,
+        attempt=1,
+        presentation=3,
+        sha256="a",
+        on_ms=100.0,
+        off_ms=100.0,
+        size_deg=3.0,
+        position_deg=(0.0, 0.0),
+        window_ms=(-100.0, 300.0),
+    )
     return presenter, presenter.present(image, asked), rig.present(image, asked)
 
 

@@ -1,14 +1,28 @@
 """A session that was interrupted anywhere goes on as if it had not been."""
 
+from concurrent.futures import wait
+from functools import partial
+
+import msgspec
 import numpy as np
 import pytest
 
 from evolver import config, recording
 from evolver.errors import ConfigError, RecordingError
 from evolver.journal.history import find_history, read_history
-from evolver.journal.records import Committed, PackedArray, Proposed, Result, Resumed, RunEnd
+from evolver.journal.records import (
+    Committed,
+    PackedArray,
+    Proposed,
+    Result,
+    Resumed,
+    RunEnd,
+    Sent,
+)
 from evolver.journal.writer import JournalWriter, read_journal
 from evolver.live import resume_simulated, run, run_simulated
+from evolver.session.block import RunningBlock
+from evolver.session.loop import BLOCKS_AT_ONCE, Loop
 from tests import children
 from tests.soak import share
 
@@ -86,6 +100,39 @@ def test_cut_anywhere_it_goes_on_bit_for_bit(whole, tmp_path):
         assert same(ended.recording, again.recording) == (1, True), f"cut after {n} records"
 
 
+@pytest.fixture
+def five_at_once(monkeypatch):
+    """Five blocks overlap: all of them are with the rig before the first is answered."""
+    monkeypatch.setattr(run, "Loop", partial(Loop, blocks_at_once=5))
+    rendered = property(lambda block: not wait(block.rendering).not_done)
+    monkeypatch.setattr(RunningBlock, "is_rendered", rendered)
+    return monkeypatch
+
+
+@pytest.mark.parametrize("then_at_once", [5, BLOCKS_AT_ONCE])
+def test_as_many_blocks_as_overlapped_go_on(tmp_path, five_at_once, then_at_once):
+    """How many were open follows from the records, whatever the loop that goes on would do."""
+    threads = tuple(
+        config.ThreadTable(f"texture-{k}", "mini-texture", popsize=4) for k in range(5)
+    )
+    settings = msgspec.structs.replace(tiny(tmp_path / "whole", "alternate"), threads=threads)
+    settings = config.parse(config.commented(settings))
+    ended = run_simulated(settings, config.commented(settings), Watching().watcher)
+    records = [record for _, record in read_journal(ended.folder / "journal")]
+    # After the fifth block was sent, and in the middle of what came of the second.
+    fifth = next(i for i, r in enumerate(records) if isinstance(r, Sent) and r.block == 4)
+    second = next(i for i, r in enumerate(records) if isinstance(r, Result) and r.block == 1)
+    five_at_once.setattr(run, "Loop", partial(Loop, blocks_at_once=then_at_once))
+    for at in (fifth, second):
+        folder = tmp_path / f"cut-{at}"
+        cut(records[: at + 1], folder)
+        unfinished = {u.proposed.block for u in read_history(folder / "journal").unfinished}
+        assert len(unfinished) >= 4
+        again = resume_simulated(folder, Watching().watcher)
+        assert again.reason == "finished"
+        assert same(ended.recording, again.recording) == (1, True)
+
+
 def test_cut_again_and_again(whole, tmp_path):
     ended, records = whole
     first = len(records) // 3
@@ -112,8 +159,6 @@ def test_what_came_and_was_not_learnt_from_is_not_shown_again(whole, tmp_path):
 
 def test_other_codes_than_recorded_go_on_from_the_recorded_ones_and_are_marked(tmp_path):
     """A machine on which the same draw comes out otherwise, as far as the journal can tell."""
-    import msgspec
-
     settings = tiny(tmp_path / "whole", "references")
     ended = run_simulated(settings, config.commented(settings), Watching().watcher)
     records = [r for _, r in read_journal(ended.folder / "journal")]
@@ -141,8 +186,6 @@ def test_a_finished_session_does_not_go_on(whole):
 
 
 def test_other_weights_are_refused(whole, tmp_path):
-    import msgspec
-
     _, records = whole
     start = records[0]
     other = msgspec.structs.replace(start.threads[0], weights_sha256="0" * 64)

@@ -104,7 +104,18 @@ def test_six_hours_fit():
         "units": r.PackedArray.of(rng.integers(0, 64, 200).astype("<u4")),
         "times_ms": r.PackedArray.of(rng.uniform(-100, 300, 200).astype("<f4")),
     }
-    budget = r.TimeBudget(0, 0.1, 0, 0, 1, 0, 0, 0, 1, 0)
+    budget = r.TimeBudget(
+        propose=0,
+        render=0.1,
+        encode=0,
+        send=0,
+        wait=1,
+        score=0,
+        journal=0,
+        blocked=0,
+        total=1,
+        idle=0,
+    )
     pixels = r.PackedArray.of(np.zeros((64, 64, 3), np.uint8))
 
     def block(number):
@@ -115,24 +126,31 @@ def test_six_hours_fit():
             0, number, r.PackedArray.of(np.zeros((30, 8))), digests, {}, "{}"
         )
         plan = tuple(
-            r.PlannedPresentation(first + i, 0, i % 30, i // 30, 100.0, 100.0)
+            r.PlannedPresentation(
+                presentation=first + i,
+                thread=0,
+                row=i % 30,
+                repeat=i // 30,
+                on_ms=100.0,
+                off_ms=100.0,
+            )
             for i in range(20)
         )
         yield r.Proposed(number, number, (thread,), (), (), plan)
         for i in range(20):
             yield r.Result(
-                number,
-                first + i,
-                1,
-                "ok",
-                "",
-                number * 10**9 + i,
-                0,
-                0,
-                0,
-                "flip",
-                "spikes",
-                spikes,
+                block=number,
+                presentation=first + i,
+                attempt=1,
+                status="ok",
+                reason="",
+                received_ns=number * 10**9 + i,
+                commanded_ns=0,
+                onset_ns=0,
+                offset_ns=0,
+                onset_source="flip",
+                form="spikes",
+                arrays=spikes,
             )
         scores = r.PackedArray.of(rng.normal(size=30))
         part = r.CommittedThread(0, number, scores, scores)

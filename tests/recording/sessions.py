@@ -297,5 +297,15 @@ def _commit(block, planned, responses, popsize, n_units, form):
         for k in range(2)
     )
     seen = PackedArray.of(np.array([score(-1, row) for row in range(len(REFERENCES))]))
-    budget = TimeBudget(0.01, 0.05, 0.002, 0.003, 8.0, 0.001, 0.004, 0.001, 8.07)
+    budget = TimeBudget(
+        propose=0.01,
+        render=0.05,
+        encode=0.002,
+        send=0.003,
+        wait=8.0,
+        score=0.001,
+        journal=0.004,
+        blocked=0.001,
+        total=8.07,
+    )
     return Committed(block, START_NS + block * 10**10 + 9 * 10**9, parts, (seen, seen), budget)

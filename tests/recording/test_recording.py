@@ -337,7 +337,20 @@ def test_a_rig_that_comes_back_with_other_units_mixes_none_of_them_up(tmp_path):
             "units": PackedArray.of(np.array(units, np.uint32)),
             "times_ms": PackedArray.of(np.array(times, np.float32)),
         }
-        return Result(0, number, 1, "ok", "", 0, 0, 0, 0, "flip", "spikes", arrays)
+        return Result(
+            block=0,
+            presentation=number,
+            attempt=1,
+            status="ok",
+            reason="",
+            received_ns=0,
+            commanded_ns=0,
+            onset_ns=0,
+            offset_ns=0,
+            onset_source="flip",
+            form="spikes",
+            arrays=arrays,
+        )
 
     records = [
         start,

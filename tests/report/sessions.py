@@ -136,7 +136,14 @@ def write(
             plans += [(-1, i, j) for i in range(references) for j in range(repeats)]
             rng.shuffle(plans)
             planned = tuple(
-                r.PlannedPresentation(number + i, int(k), int(row), int(j), 100.0, 50.0)
+                r.PlannedPresentation(
+                    presentation=number + i,
+                    thread=int(k),
+                    row=int(row),
+                    repeat=int(j),
+                    on_ms=100.0,
+                    off_ms=50.0,
+                )
                 for i, (k, row, j) in enumerate(plans)
             )
             number += len(plans)
@@ -179,7 +186,17 @@ def write(
                 for fitness in fitnesses
             ])
             arrays = tuple(r.PackedArray.of(np.array(s)) for s in truth.reference_scores[-1])
-            budget = r.TimeBudget(0.001, 0.03, 0.002, 0.001, 2.5, 0.004, 0.006, 0.002, 2.545)
+            budget = r.TimeBudget(
+                propose=0.001,
+                render=0.03,
+                encode=0.002,
+                send=0.001,
+                wait=2.5,
+                score=0.004,
+                journal=0.006,
+                blocked=0.002,
+                total=2.545,
+            )
             out.append(
                 r.Committed(block, now + 2_545_000_000, tuple(committed), arrays, budget)
             )

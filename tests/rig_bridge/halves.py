@@ -5,7 +5,7 @@ from __future__ import annotations
 from rig_bridge import messages as m
 from rig_bridge.engine_link import EngineLink, SendToRig
 from rig_bridge.rig_link import RigLink, SendToEngine
-from rig_bridge.trials import pack
+from rig_bridge.trials import pack_results
 from tests.rig_bridge.samples import SESSION, hello, result
 
 OTHER = "ff" * 16
@@ -50,7 +50,7 @@ def ask(link: RigLink, request, now=0.0, session=SESSION) -> list:
 
 def answer(link: EngineLink, results, *, block=0, attempt=1, now=0.0, peer=b"A") -> list:
     """Results come to the engine."""
-    message, arrays = pack(results, block=block, attempt=attempt)
+    message, arrays = pack_results(results, block=block, attempt=attempt)
     return link.received(peer, message, arrays, now)
 
 

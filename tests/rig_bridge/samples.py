@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 
 from rig_bridge import messages as m
-from rig_bridge.trials import PresentationRequest, ShowRequest, TrialResult, pack
+from rig_bridge.trials import ShowRequest, TrialResult, pack_results
 
 SESSION = "00112233445566778899aabbccddeeff"
 
@@ -28,7 +28,7 @@ def hello(**changes) -> m.Hello:
         "software": "simulated 0.1.0",
         "capabilities": ("spikes", "counts", "rates"),
         "units": (m.Unit(17, 1, "IT", "17a"), m.Unit(33, 0, "V4", "33 multi")),
-        "display": m.Display(1920, 1080, 60.0, 40.0),
+        "display": m.ScreenInfo(1920, 1080, 60.0, 40.0),
         "window_ms": (-200.0, 500.0),
     }
     return m.Hello(**{**fields, **changes})
@@ -38,16 +38,22 @@ def request(block=0, attempt=1, presentations=(0, 1, 2), images=2, known=None) -
     """Presentations in turn over a few small images."""
     pixels = tuple(image(7 * block + k) for k in range(images))
     return ShowRequest(
-        block,
-        attempt,
-        pixels,
-        tuple(sha256(p) for p in pixels),
-        tuple(
-            PresentationRequest(p, p % images, 100.0, 100.0, (known or {}).get(p, 0))
+        block=block,
+        attempt=attempt,
+        images=pixels,
+        sha256=tuple(sha256(p) for p in pixels),
+        presentations=tuple(
+            m.PresentationRequest(
+                presentation=p,
+                image=p % images,
+                on_ms=100.0,
+                off_ms=100.0,
+                known_attempt=(known or {}).get(p, 0),
+            )
             for p in presentations
         ),
-        3.0,
-        (-1.5, 0.5),
+        size_deg=3.0,
+        position_deg=(-1.5, 0.5),
     )
 
 
@@ -80,14 +86,40 @@ def result(presentation=0, attempt=1, *, form="spikes", ok=True, **changes) -> T
     return TrialResult(**{**fields, **changes})
 
 
+def showing(asked, onset_ns, *, on_ns=100_000_000, status="ok") -> m.Showing:
+    """What a display did with what it was asked for."""
+    return m.Showing(
+        presentation=asked.presentation,
+        attempt=asked.attempt,
+        status=status,
+        reason="" if status == "ok" else "fixation broken",
+        commanded_ns=onset_ns,
+        onset_ns=onset_ns,
+        offset_ns=onset_ns + on_ns,
+        onset_source="flip",
+    )
+
+
 def show():
     pixels = (image(0), image(100))
-    shown = tuple(m.ShownImage(sha256(p), "|u1", p.shape) for p in pixels)
+    shown = tuple(m.ImageInfo(sha256(p), "|u1", p.shape) for p in pixels)
     presentations = (
-        m.ShownPresentation(40, 0, 100.0, 150.0, 0),
-        m.ShownPresentation(41, 1, 100.0, 150.0, 1),
+        m.PresentationRequest(
+            presentation=40, image=0, on_ms=100.0, off_ms=150.0, known_attempt=0
+        ),
+        m.PresentationRequest(
+            presentation=41, image=1, on_ms=100.0, off_ms=150.0, known_attempt=1
+        ),
     )
-    return m.Show(SESSION, 3, 2, shown, presentations, 3.0, (-1.5, 0.5)), pixels
+    return m.Show(
+        session=SESSION,
+        block=3,
+        attempt=2,
+        images=shown,
+        presentations=presentations,
+        size_deg=3.0,
+        position_deg=(-1.5, 0.5),
+    ), pixels
 
 
 FROM_ENGINE = {
@@ -103,9 +135,11 @@ FROM_ENGINE = {
 FROM_RIG = {
     "hello": (hello(), ()),
     "accepted": (m.Accepted(3, 2), ()),
-    "response_spikes": pack([result(40, 2), result(41, 2, ok=False)], block=3, attempt=2),
-    "response_counts": pack([result(40, 2, form="counts")], block=3, attempt=2),
-    "response_rates": pack(
+    "response_spikes": pack_results(
+        [result(40, 2), result(41, 2, ok=False)], block=3, attempt=2
+    ),
+    "response_counts": pack_results([result(40, 2, form="counts")], block=3, attempt=2),
+    "response_rates": pack_results(
         [result(40, 2, form="rates"), result(41, 2, form="rates")], block=3, attempt=2
     ),
     "done": (m.Done(3, 2), ()),

@@ -15,7 +15,7 @@ from rig_bridge import codec
 from rig_bridge.engine_link import EngineLink, SendToRig
 from rig_bridge.events import BlockDone, Resent, Responded
 from rig_bridge.messages import Ack
-from rig_bridge.rig_link import RigLink, SendToEngine, Stop
+from rig_bridge.rig_link import RigLink, SendToEngine, StopPresenting
 from tests.rig_bridge.samples import SESSION, hello, request, result
 from tests.soak import share
 
@@ -93,7 +93,7 @@ class World:
                         for a in message.presentations:
                             key = (message.block, a.presentation, a.attempt)
                             assert key in self.durable, "acknowledged before it was durable"
-                    self.to_rig.append(codec.encode(message, arrays))
+                    self.to_rig.append(codec.encode_message(message, arrays))
                 case Responded(block, trials):
                     for t in trials:
                         key = (block, t.presentation, t.attempt)
@@ -118,8 +118,8 @@ class World:
         for action in actions:
             match action:
                 case SendToEngine(message, arrays):
-                    self.to_engine.append(codec.encode(message, arrays))
-                case Stop():
+                    self.to_engine.append(codec.encode_message(message, arrays))
+                case StopPresenting():
                     self.stopped = True
                 case _:
                     pass

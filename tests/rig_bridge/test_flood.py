@@ -84,7 +84,7 @@ def until(engine: EngineServer, kind) -> m.Notice:
 
 def test_a_message_without_end_ends_the_connection_and_frees_what_it_held(engine):
     raw = Raw(engine)
-    raw.send(codec.encode(hello())[0])
+    raw.send(codec.encode_message(hello())[0])
     until(engine, RigJoined)
     before = resident()
     sent, notices = flood(engine, raw)
@@ -93,7 +93,7 @@ def test_a_message_without_end_ends_the_connection_and_frees_what_it_held(engine
     assert "without the end of a message" in notices[-1].text
     assert resident() - before < 64 * MIB
     again = Raw(engine)  # the engine lives
-    again.send(codec.encode(hello())[0])
+    again.send(codec.encode_message(hello())[0])
     until(engine, RigJoined)
     again.close()
 
@@ -113,7 +113,7 @@ def flood(engine: EngineServer, raw: Raw) -> tuple[int, list]:
 
 def test_a_connection_that_ends_its_messages_may_send_any_number_of_bytes(engine):
     raw = Raw(engine)
-    raw.send(codec.encode(hello())[0])
+    raw.send(codec.encode_message(hello())[0])
     until(engine, RigJoined)
     for _ in range(60):
         raw.send(b"\xc1", more=True)
@@ -125,9 +125,9 @@ def test_a_connection_that_ends_its_messages_may_send_any_number_of_bytes(engine
 
 def test_what_is_no_tcp_connection_is_not_watched():
     guard = FloodGuard(0)
-    guard.watch(10**6)  # no descriptor at all
+    guard.add(10**6)  # no descriptor at all
     left, right = socket.socketpair()
-    guard.watch(left.fileno())
+    guard.add(left.fileno())
     right.send(b"x" * 100)
     assert guard.check() == 0
     left.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -11,8 +12,8 @@ from rig_bridge import messages as m
 from rig_bridge.engine_link import EngineLink, SendToRig
 from rig_bridge.errors import ProtocolError, RequestError, VersionError
 from rig_bridge.events import BlockDone, Resent, Responded, RigJoined, RigLost
-from rig_bridge.rig_link import TRIALS_A_MESSAGE, Prepare, RigLink, SendToEngine, Stop
-from rig_bridge.trials import pack
+from rig_bridge.rig_link import TRIALS_A_MESSAGE, Prepare, RigLink, SendToEngine, StopPresenting
+from rig_bridge.trials import pack_results
 from tests.rig_bridge.samples import (
     FROM_ENGINE,
     FROM_RIG,
@@ -37,7 +38,7 @@ def joined(**options) -> EngineLink:
 
 
 def say(link: EngineLink, results, *, block=0, attempt=1, now=0.0, peer=b"A"):
-    message, arrays = pack(results, block=block, attempt=attempt)
+    message, arrays = pack_results(results, block=block, attempt=attempt)
     return link.received(peer, message, arrays, now)
 
 
@@ -301,9 +302,7 @@ def test_a_request_that_cannot_be_is_refused_at_once(wrong, match):
 )
 def test_an_image_that_is_none_is_refused_at_once(pixels, match):
     good = request(presentations=(0,), images=1)
-    wrong = type(good)(
-        0, 1, (pixels,), good.sha256, good.presentations, good.size_deg, good.position_deg
-    )
+    wrong = dataclasses.replace(good, images=(pixels,))
     with pytest.raises(RequestError, match=match):
         joined().show(wrong, 0.0)
 
@@ -490,7 +489,7 @@ def test_the_end_is_answered_with_bye():
     link.received(*show_message(request()), 0.0)
     actions = link.received(m.End("finished"), (), 0.0)
     assert sent(actions, m.Bye)
-    assert actions[-1] == Stop("finished")
+    assert actions[-1] == StopPresenting("finished")
     assert next_of(link) is None
 
 

@@ -18,13 +18,15 @@ from rig_bridge import codec
 from rig_bridge import messages as m
 from rig_bridge.engine_link import EngineLink, SendToRig
 from rig_bridge.errors import ProtocolError
-from rig_bridge.rig_link import Prepare, RigLink, SendToEngine, Stop
+from rig_bridge.rig_link import Prepare, RigLink, SendToEngine, StopPresenting
 from tests.rig_bridge.halves import joined_engine, welcomed_rig
 from tests.rig_bridge.samples import FROM_ENGINE, FROM_RIG, request, result
 from tests.soak import share
 
-ENGINE_SIDE = [[bytes(f) for f in codec.encode(*sample)] for sample in FROM_ENGINE.values()]
-RIG_SIDE = [[bytes(f) for f in codec.encode(*sample)] for sample in FROM_RIG.values()]
+ENGINE_SIDE = [
+    [bytes(f) for f in codec.encode_message(*sample)] for sample in FROM_ENGINE.values()
+]
+RIG_SIDE = [[bytes(f) for f in codec.encode_message(*sample)] for sample in FROM_RIG.values()]
 ODD = [
     None,
     True,
@@ -142,7 +144,7 @@ class Pair:
         actions += self.engine.tick(self.now)
         for action in actions:
             if isinstance(action, SendToRig):
-                codec.encode(action.message, action.arrays)
+                codec.encode_message(action.message, action.arrays)
 
     def to_rig(self, frames: list[bytes]) -> None:
         rig, rng = self.rig, self.rng
@@ -165,9 +167,9 @@ class Pair:
                 rig.presented(result(p.presentation, p.attempt))
         actions += rig.flush()
         for action in actions:
-            assert isinstance(action, SendToEngine | Prepare | Stop)
+            assert isinstance(action, SendToEngine | Prepare | StopPresenting)
             if isinstance(action, SendToEngine):
-                codec.encode(action.message, action.arrays)
+                codec.encode_message(action.message, action.arrays)
 
 
 def play(messages: int, seed: int, *, each: int = 20_000) -> tuple[int, dict]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,9 +59,7 @@ def test_blocks_that_share_an_image_keep_it_until_the_last_has_shown_it():
     link = welcomed_rig()
     first = request(block=1, presentations=(10,), images=1)
     later = request(block=2, presentations=(20,), images=1)
-    later = type(later)(
-        2, 1, first.images, first.sha256, later.presentations, later.size_deg, (0.0, 0.0)
-    )
+    later = dataclasses.replace(later, images=first.images, sha256=first.sha256)
     ask(link, first)
     ask(link, later)
     assert present_all(link) == [(1, 10, 1), (2, 20, 1)]

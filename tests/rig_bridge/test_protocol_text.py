@@ -10,6 +10,7 @@ import pytest
 
 from rig_bridge import codec, sockets
 from rig_bridge import messages as m
+from rig_bridge.forms import FORMS
 from tests.rig_bridge.samples import FROM_ENGINE, FROM_RIG
 
 TEXT = (Path(__file__).parents[2] / "docs" / "PROTOCOL.md").read_text(encoding="utf-8")
@@ -58,9 +59,9 @@ def test_every_message_and_every_field_is_described(kind):
     ("part", "kind"),
     [
         (m.Unit, "hello"),
-        (m.Display, "hello"),
-        (m.ShownImage, "show"),
-        (m.ShownPresentation, "show"),
+        (m.ScreenInfo, "hello"),
+        (m.ImageInfo, "show"),
+        (m.PresentationRequest, "show"),
         (m.Acknowledged, "ack"),
         (m.ArraySpec, "response"),
     ],
@@ -71,15 +72,13 @@ def test_every_part_is_described(part, kind):
 
 
 def test_every_array_is_described():
-    for form, arrays in codec.ARRAYS.items():
+    for form, arrays in FORMS.items():
         row = re.search(rf"^\| `{form}` \| (.*)$", section("response"), re.MULTILINE)[1]
-        assert re.findall(r"`(\w+)` `(<\w+)` \(([^)]*)\)", row) == [
-            (name, dtype, axes)
-            for (name, dtype, n), axes in zip(
-                arrays, re.findall(r"\(([^)]*)\)", row), strict=True
-            )
-            if len([axis for axis in axes.split(",") if axis.strip()]) == n
-        ]
+        described = re.findall(r"`(\w+)` `(<\w+)` \(([^)]*)\)", row)
+        assert [
+            (name, dtype, tuple(axis.strip() for axis in axes.split(",") if axis.strip()))
+            for name, dtype, axes in described
+        ] == [(array.name, array.dtype, array.message_axes) for array in arrays]
 
 
 def test_the_bytes_are_what_the_code_sends_and_reads():
@@ -89,6 +88,6 @@ def test_the_bytes_are_what_the_code_sends_and_reads():
     assert set(examples) == set(EVERY)
     for name, lines in examples.items():
         frames = [bytes.fromhex(line) for line in lines.splitlines()]
-        assert [bytes(frame) for frame in codec.encode(*EVERY[name])] == frames
+        assert [bytes(frame) for frame in codec.encode_message(*EVERY[name])] == frames
         decode = codec.decode_from_engine if name in FROM_ENGINE else codec.decode_from_rig
         assert decode(frames)[0] == EVERY[name][0]

@@ -19,9 +19,10 @@ from rig_bridge import messages as m
 from rig_bridge.client import RigClient
 from rig_bridge.errors import EndpointError, ProtocolError, RefusedError, RequestError
 from rig_bridge.events import BlockDone, Resent, Responded, RigJoined, RigLost
+from rig_bridge.messages import PresentationRequest
 from rig_bridge.server import EngineServer
 from rig_bridge.sockets import MAX_FRAME_BYTES
-from rig_bridge.trials import Presentation, PresentationRequest, ShowRequest
+from rig_bridge.trials import Presentation, ShowRequest
 from tests.limits import PATIENCE_MS, PATIENCE_S
 from tests.rig_bridge.rig_process import make_rig
 from tests.rig_bridge.samples import SESSION, hello, result, sha256
@@ -57,16 +58,22 @@ def block(number=0, *, attempt=1, presentations=range(12), on_ms=100.0, size=32,
     rng = np.random.default_rng(number)
     images = tuple(rng.integers(0, 256, (size, size, 3), dtype=np.uint8) for _ in range(4))
     return ShowRequest(
-        number,
-        attempt,
-        images,
-        tuple(sha256(i) for i in images),
-        tuple(
-            PresentationRequest(p, p % 4, on_ms, 100.0, (known or {}).get(p, 0))
+        block=number,
+        attempt=attempt,
+        images=images,
+        sha256=tuple(sha256(i) for i in images),
+        presentations=tuple(
+            PresentationRequest(
+                presentation=p,
+                image=p % 4,
+                on_ms=on_ms,
+                off_ms=100.0,
+                known_attempt=(known or {}).get(p, 0),
+            )
             for p in presentations
         ),
-        3.0,
-        (0.0, 0.0),
+        size_deg=3.0,
+        position_deg=(0.0, 0.0),
     )
 
 
@@ -121,15 +128,15 @@ def test_what_goes_over_tcp_is_what_the_rig_does_in_this_process():
     here.prepare(dict(zip(request.sha256, request.images, strict=True)))
     for t, p in zip(over_tcp, request.presentations, strict=True):
         asked = Presentation(
-            0,
-            1,
-            p.presentation,
-            request.sha256[p.image],
-            p.on_ms,
-            p.off_ms,
-            3.0,
-            (0.0, 0.0),
-            (-100.0, 300.0),
+            block=0,
+            attempt=1,
+            presentation=p.presentation,
+            sha256=request.sha256[p.image],
+            on_ms=p.on_ms,
+            off_ms=p.off_ms,
+            size_deg=3.0,
+            position_deg=(0.0, 0.0),
+            window_ms=(-100.0, 300.0),
         )
         local = here.present(request.images[p.image], asked)
         assert (t.onset_ns, t.offset_ns) == (local.onset_ns, local.offset_ns)
@@ -251,7 +258,7 @@ def dealer(endpoint: str, identity: bytes = b"raw"):
 
 
 def say_hello(socket, engine: EngineServer) -> None:
-    socket.send_multipart(codec.encode(hello()))
+    socket.send_multipart(codec.encode_message(hello()))
     gather(engine, is_(RigJoined))
     assert socket.poll(PATIENCE_MS)
     welcome, _ = codec.decode_from_engine(socket.recv_multipart())
@@ -266,14 +273,17 @@ def test_garbage_is_noticed_and_the_session_goes_on():
             (notice,) = gather(engine, is_(m.Notice))
             assert notice.level == "error"
         engine.show(block())
-        socket.send_multipart(codec.encode(m.Accepted(0, 1)))
+        socket.send_multipart(codec.encode_message(m.Accepted(0, 1)))
         gather(engine, is_(m.Accepted))
 
 
 def test_a_frame_beyond_the_limit_ends_the_connection_and_not_the_engine():
     with server() as engine, dealer(engine.endpoint) as socket:
         say_hello(socket, engine)
-        socket.send_multipart([codec.encode(m.Done(0, 1))[0], bytes(MAX_FRAME_BYTES + 1)])
+        socket.send_multipart([
+            codec.encode_message(m.Done(0, 1))[0],
+            bytes(MAX_FRAME_BYTES + 1),
+        ])
         gather(engine, is_(RigLost))
         say_hello(socket, engine)
 

@@ -88,16 +88,16 @@ class Rig:
         key = (p.presentation, request.attempt)
         aborted = key in self.aborts or (p.presentation, "always") in self.aborts
         return TrialResult(
-            p.presentation,
-            request.attempt,
-            "aborted" if aborted else "ok",
-            "fixation" if aborted else "",
-            0,
-            0,
-            0,
-            "simulated",
-            "rates",
-            {"rates": np.array([float(p.presentation % 7)])},
+            presentation=p.presentation,
+            attempt=request.attempt,
+            status="aborted" if aborted else "ok",
+            reason="fixation" if aborted else "",
+            commanded_ns=0,
+            onset_ns=0,
+            offset_ns=0,
+            onset_source="simulated",
+            form="rates",
+            arrays={"rates": np.array([float(p.presentation % 7)])},
         )
 
     def ack(self, block, presentations):
@@ -168,6 +168,8 @@ def build(
         references=references,
         repeats=1,
         generations=generations,
+        on_ms=100.0,
+        off_ms=50.0,
         order=partial(seeds.stream, 1, "order"),
         schedule=schedule,
     )

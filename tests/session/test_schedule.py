@@ -15,11 +15,11 @@ from evolver.session.fitness import Fitness
 from evolver.session.schedule import (
     REFERENCE,
     Position,
-    Response,
     Session,
     Thread,
     balanced_order,
 )
+from rig_bridge.trials import TrialResult
 
 
 def thread(name, *, seed=1, unit=0, d=6, popsize=8, **fitness):
@@ -40,17 +40,34 @@ def session(*threads, references=3, repeats=1, generations=4, seed=1, **options)
         references=references,
         repeats=repeats,
         generations=generations,
+        on_ms=100.0,
+        off_ms=50.0,
         order=order,
         **options,
     )
 
 
+def answer(number, arrays, *, status="ok"):
+    return TrialResult(
+        presentation=number,
+        attempt=1,
+        status=status,
+        reason="" if status == "ok" else "fixation",
+        commanded_ns=0,
+        onset_ns=0,
+        offset_ns=0,
+        onset_source="simulated",
+        form="rates",
+        arrays=arrays,
+    )
+
+
 def rates(number, value=0.0, other=0.0):
-    return Response(number, True, "rates", {"rates": np.array([value, other])})
+    return answer(number, {"rates": np.array([value, other])})
 
 
 def aborted(number):
-    return Response(number, False, "rates", {})
+    return answer(number, {}, status="aborted")
 
 
 def respond(block, *, references=1.0):
@@ -60,7 +77,8 @@ def respond(block, *, references=1.0):
         if p.thread == REFERENCE:
             value = references
         else:
-            value = -float((block.proposal_of(p.thread).codes[p.row] ** 2).sum())
+            codes = next(q.codes for q in block.proposals if q.thread == p.thread)
+            value = -float((codes[p.row] ** 2).sum())
         answers.append(rates(p.presentation, value, 10 * value))
     return answers
 

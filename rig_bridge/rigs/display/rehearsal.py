@@ -7,7 +7,7 @@ display and a simulated rig, each handed in.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from rig_bridge.errors import RequestError
 from rig_bridge.messages import Hello
@@ -46,7 +46,7 @@ class Rehearsal:
         """
         answered = self._neurons.present(image, request)
         try:
-            shown = self._display.show(image, request)
+            showing = self._display.show(image, request)
         except RequestError as exc:
             hello = self.hello("", software="")
             return aborted(
@@ -56,21 +56,14 @@ class Rehearsal:
                 units=len(hello.units),
                 time_ns=self._last_ns,
             )
-        self._last_ns = shown.offset_ns
+        self._last_ns = showing.offset_ns
         arrays = answered.arrays
-        if shown.status != "ok" and "times_ms" in arrays:
-            before = arrays["times_ms"] < (shown.offset_ns - shown.onset_ns) / 1e6
+        if showing.status == "ok":
+            showing = replace(showing, status=answered.status, reason=answered.reason)
+        elif "times_ms" in arrays:
+            before = arrays["times_ms"] < (showing.offset_ns - showing.onset_ns) / 1e6
             arrays = {name: array[before] for name, array in arrays.items()}
-        return replace(
-            answered,
-            status=answered.status if shown.status == "ok" else shown.status,
-            reason=answered.reason if shown.status == "ok" else shown.reason,
-            commanded_ns=shown.commanded_ns,
-            onset_ns=shown.onset_ns,
-            offset_ns=shown.offset_ns,
-            onset_source=shown.onset_source,
-            arrays=arrays,
-        )
+        return TrialResult.of(showing, answered.form, arrays)
 
     def blank(self) -> None:
         """Clear the screen."""

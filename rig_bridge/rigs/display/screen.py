@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from rig_bridge import messages
 from rig_bridge.errors import RequestError
+from rig_bridge.messages import ScreenInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +82,9 @@ class Screen:
             if b - a > 1.5 * frame_ns
         )
 
-    def message(self) -> messages.Display:
+    def message(self) -> ScreenInfo:
         """Return what a hello says of it."""
-        return messages.Display(self.width_px, self.height_px, self.refresh_hz, self.px_per_deg)
+        return ScreenInfo(self.width_px, self.height_px, self.refresh_hz, self.px_per_deg)
 
     def _px(self, degrees: float) -> float:
         if not -80 < degrees < 80:

@@ -19,10 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from rig_bridge import messages
 from rig_bridge.errors import EndpointError
+from rig_bridge.messages import ScreenInfo, Showing
 from rig_bridge.rigs.display.screen import Screen
-from rig_bridge.rigs.protocols import Shown
 from rig_bridge.trials import Image, Presentation
 
 _KEPT = 10_000
@@ -39,7 +38,7 @@ class Look:
     fullscreen: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FrameRecord:
     """The timing of one presentation."""
 
@@ -96,7 +95,7 @@ class StimulusDisplay:
         self.blank()
 
     @property
-    def geometry(self) -> messages.Display:
+    def geometry(self) -> ScreenInfo:
         """The screen."""
         return self._screen.message()
 
@@ -108,7 +107,7 @@ class StimulusDisplay:
             for sha256, image in images.items()
         }
 
-    def show(self, image: Image, request: Presentation) -> Shown:
+    def show(self, image: Image, request: Presentation) -> Showing:
         """Show one image for whole frames, then a blank; return when that is over."""
         commanded = time.time_ns()
         rectangle = self._screen.rectangle(request.size_deg, request.position_deg)
@@ -128,23 +127,24 @@ class StimulusDisplay:
             flips.append(self._flip())
             if reason:
                 break
-        shown = len(flips) - (1 if reason else max(1, off))
+        on_flips = len(flips) - (1 if reason else max(1, off))
         self.record.append(
             FrameRecord(
-                request.presentation,
-                request.attempt,
-                tuple(flips),
-                self._screen.dropped(flips),
+                presentation=request.presentation,
+                attempt=request.attempt,
+                flips_ns=tuple(flips),
+                dropped=self._screen.dropped(flips),
             )
         )
-        return Shown(
-            request,
-            "aborted" if reason else "ok",
-            reason,
-            commanded,
-            flips[0],
-            flips[shown],
-            "flip",
+        return Showing(
+            presentation=request.presentation,
+            attempt=request.attempt,
+            status="aborted" if reason else "ok",
+            reason=reason,
+            commanded_ns=commanded,
+            onset_ns=flips[0],
+            offset_ns=flips[on_flips],
+            onset_source="flip",
         )
 
     def blank(self) -> None:
@@ -159,7 +159,7 @@ class StimulusDisplay:
     @property
     def dropped(self) -> int:
         """Frames that were missed in the presentations that are kept."""
-        return sum(one.dropped for one in self.record)
+        return sum(record.dropped for record in self.record)
 
     # ------------------------------------------------------------------ inside
 

@@ -1,7 +1,7 @@
 """How well a display keeps time: test presentations, and what their flips say.
 
-`Timing` is numbers only; `measure` runs a `StimulusDisplay` and needs its window. Nothing here
-prints: `evolver display check` does.
+`FlipTiming` is numbers only; `measure_flips` runs a `StimulusDisplay` and needs its window.
+Nothing here prints: `evolver display check` does.
 """
 
 # pyright: basic
@@ -27,20 +27,20 @@ _WORK = 0.3  # of a frame
 _UNEVEN = (
     0.2  # spread of what should be a screen's pace: 10th to 90th percentile, of its median
 )
-_REFRESH_TOLERANCE = 0.01  # of the refresh rate that the display was told
+_REFRESH_TOLERANCE = 0.01  # of the refresh rate that was stated
 EDGES = (0.0, 0.5, 0.9, 0.98, 1.02, 1.1, 1.5, 2.5, 3.5, float("inf"))
 """Of the histogram of intervals, in frames."""
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlipTiming:
     """What a run of presentations says of a display.
 
     Parameters
     ----------
     refresh_hz : measured without any pacing of ours; None where the driver does not wait for
         the vertical blank, so that no flip says anything of the screen
-    stated_hz : what the display was told
+    stated_hz : what was stated
     presentations, flips : how many there were
     dropped : frames missed within presentations: images that were too long on the screen
     between : frames missed between one presentation's end and the next one's onset
@@ -67,43 +67,43 @@ class Timing:
     @property
     def faults(self) -> tuple[str, ...]:
         """What must be put right before an animal is shown anything, each with advice."""
-        found: list[str] = []
+        advice: list[str] = []
         if (hz := self.refresh_hz) is not None and (
             abs(hz / self.stated_hz - 1) > _REFRESH_TOLERANCE
         ):
-            found.append(
+            advice.append(
                 f"the screen refreshes {hz:.2f} times a second, not {self.stated_hz:g}: "
                 f"state --refresh-hz {hz:.2f}, or set the monitor to {self.stated_hz:g} Hz"
             )
         if self.dropped:
-            found.append(
+            advice.append(
                 f"{self.dropped} frames were dropped, so that images were too long on the "
                 "screen: use --fullscreen and a graphics card's driver, turn the desktop's "
                 "compositor off, close other programs, or take fewer pixels"
             )
-        return tuple(found)
+        return tuple(advice)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What is good to know."""
-        found: list[str] = []
+        advice: list[str] = []
         if not self.waits:
-            found.append(
+            advice.append(
                 "the driver does not wait for the vertical blank, so that frames are paced by "
                 "the clock and an onset may be wrong by a frame: on a real screen use "
                 "--fullscreen and a driver with vertical synchronization; and a photodiode"
             )
         if self.between:
-            found.append(
+            advice.append(
                 f"{self.between} frames were missed between presentations, where new images "
                 "are scaled: those blanks were longer; onsets are right all the same"
             )
-        return tuple(found)
+        return tuple(advice)
 
     @classmethod
     def of(
         cls, record: Sequence[FrameRecord], screen: Screen, *, refresh_hz: float | None
-    ) -> Timing:
+    ) -> FlipTiming:
         """Return what the flips of `record` say.
 
         Raises
@@ -111,26 +111,26 @@ class Timing:
         ValueError
             There are not two flips in it.
         """
-        gaps = [b - a for one in record for a, b in pairwise(one.flips_ns)]
+        gaps = [b - a for frames in record for a, b in pairwise(frames.flips_ns)]
         if not gaps:
             raise ValueError("a record must hold a presentation of two flips; got none")
-        frames = np.array(gaps) / 1e6 / screen.frame_ms
-        counted, _ = np.histogram(frames, np.array(EDGES))
+        intervals = np.array(gaps) / 1e6 / screen.frame_ms
+        counted, _ = np.histogram(intervals, np.array(EDGES))
         return cls(
-            refresh_hz,
-            screen.refresh_hz,
-            len(record),
-            sum(len(one.flips_ns) for one in record),
-            sum(one.dropped for one in record),
-            sum(
+            refresh_hz=refresh_hz,
+            stated_hz=screen.refresh_hz,
+            presentations=len(record),
+            flips=sum(len(frames.flips_ns) for frames in record),
+            dropped=sum(frames.dropped for frames in record),
+            between=sum(
                 screen.dropped([a.flips_ns[-1], b.flips_ns[0]])
                 for a, b in pairwise(record)
                 if a.flips_ns and b.flips_ns
             ),
-            float(np.median(frames)),
-            float(np.percentile(frames, 99)),
-            float(frames.max()),
-            tuple(int(n) for n in counted),
+            median=float(np.median(intervals)),
+            p99=float(np.percentile(intervals, 99)),
+            largest=float(intervals.max()),
+            histogram=tuple(int(n) for n in counted),
         )
 
 
@@ -165,7 +165,7 @@ def refresh_rate(flip: Callable[[], object], *, frame_s: float) -> float | None:
     return 1 / idle if waits else None
 
 
-def measure(
+def measure_flips(
     display: StimulusDisplay,
     screen: Screen,
     *,
@@ -175,7 +175,7 @@ def measure(
     size_deg: float,
     position_deg: tuple[float, float],
     stop: Callable[[], bool],
-) -> tuple[Timing, tuple[FrameRecord, ...]]:
+) -> tuple[FlipTiming, tuple[FrameRecord, ...]]:
     """Show noise for some seconds; return what its flips say, and the flips.
 
     Parameters
@@ -203,8 +203,18 @@ def measure(
             display.prepare({str(k): image for k, image in enumerate(images)})
         window = (0.0, on_ms)
         which = i % _IMAGES
-        asked = Presentation(0, 1, i, str(which), on_ms, off_ms, size_deg, position_deg, window)
+        asked = Presentation(
+            block=0,
+            attempt=1,
+            presentation=i,
+            sha256=str(which),
+            on_ms=on_ms,
+            off_ms=off_ms,
+            size_deg=size_deg,
+            position_deg=position_deg,
+            window_ms=window,
+        )
         if display.show(images[which], asked).status != "ok" or stop():
             break
     record = tuple(display.record)
-    return Timing.of(record, screen, refresh_hz=rate), record
+    return FlipTiming.of(record, screen, refresh_hz=rate), record

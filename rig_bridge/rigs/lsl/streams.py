@@ -24,18 +24,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rig_bridge import messages
 from rig_bridge.errors import EndpointError
+from rig_bridge.forms import Form
+from rig_bridge.messages import ScreenInfo, Showing, Unit
 from rig_bridge.rigs.lsl.clock import Clocks, check_name, load_pylsl
 from rig_bridge.rigs.lsl.windows import (
-    Reading,
+    KnownEvents,
     RegularDecoder,
     SpikeDecoder,
-    Told,
+    StreamReading,
     arrays_of,
     nothing_of,
 )
-from rig_bridge.rigs.protocols import ImageDisplay, Recorded, Shown
+from rig_bridge.rigs.protocols import ImageDisplay, Recorded
 from rig_bridge.trials import Image, Presentation
 
 _log = logging.getLogger(__name__)
@@ -95,7 +96,7 @@ class MarkedDisplay:
     Parameters
     ----------
     display : shows
-    outlet : where it is told
+    outlet : a stream for its markers
     """
 
     def __init__(self, display: ImageDisplay, outlet: MarkerOutlet) -> None:
@@ -103,7 +104,7 @@ class MarkedDisplay:
         self._block: tuple[int, int] | None = None  # its number, the end of its last image
 
     @property
-    def geometry(self) -> messages.Display:
+    def geometry(self) -> ScreenInfo:
         """The screen."""
         return self._display.geometry
 
@@ -111,14 +112,14 @@ class MarkedDisplay:
         """Get ready to show these images."""
         self._display.prepare(images)
 
-    def show(self, image: Image, request: Presentation) -> Shown:
-        """Show one image, and tell."""
-        shown = self._display.show(image, request)
+    def show(self, image: Image, request: Presentation) -> Showing:
+        """Show one image, and send its markers."""
+        showing = self._display.show(image, request)
         if self._block is None or self._block[0] != request.block:
             self._end_block()
             event = {"event": "block begin", "block": request.block}
-            self._outlet.push(event, shown.commanded_ns)
-        self._block = request.block, shown.offset_ns
+            self._outlet.push(event, showing.commanded_ns)
+        self._block = request.block, showing.offset_ns
         which = {
             "block": request.block,
             "presentation": request.presentation,
@@ -130,12 +131,17 @@ class MarkedDisplay:
             "sha256": request.sha256,
             "size_deg": request.size_deg,
             "position_deg": list(request.position_deg),
-            "source": shown.onset_source,
+            "source": showing.onset_source,
         }
-        offset = {"event": "offset", **which, "status": shown.status, "reason": shown.reason}
-        self._outlet.push(onset, shown.onset_ns)
-        self._outlet.push(offset, shown.offset_ns)
-        return shown
+        offset = {
+            "event": "offset",
+            **which,
+            "status": showing.status,
+            "reason": showing.reason,
+        }
+        self._outlet.push(onset, showing.onset_ns)
+        self._outlet.push(offset, showing.offset_ns)
+        return showing
 
     def blank(self) -> None:
         """Clear the screen: a block is over."""
@@ -160,14 +166,17 @@ class MarkedDisplay:
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    shown: Shown
+    """A window that is to be collected."""
+
+    request: Presentation
+    showing: Showing
     onset: float  # LSL clock, s
     reason: str  # why nothing can come of it, or ''
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Joined:
-    """A stream that was found."""
+    """An open inlet of the stream."""
 
     inlet: Any
     opened: float  # everything from this LSL time on comes
@@ -198,16 +207,16 @@ class LslAcquisition:
     def __init__(
         self,
         name: str,
-        reading: Reading,
+        reading: StreamReading,
         *,
-        units: Sequence[messages.Unit] | None = None,
+        units: Sequence[Unit] | None = None,
         timeout_s: float = 10.0,
     ) -> None:
         self._pylsl = load_pylsl()
         check_name(name)
         self._name, self._reading = name, reading
         self._closed = threading.Event()
-        self._found: queue.SimpleQueue[_Joined] = queue.SimpleQueue()
+        self._rejoined: queue.SimpleQueue[_Joined] = queue.SimpleQueue()
         self._seeker: threading.Thread | None = None
         joined = self._connect(timeout_s)
         self._inlet: Any = joined.inlet
@@ -216,45 +225,45 @@ class LslAcquisition:
         channels, rate = int(info.channel_count()), float(info.nominal_srate())
         self._shape = (channels, rate)
         self._units = _unit_table(info, reading, units)
-        self._told = Told()
+        self._events = KnownEvents()
         self._decoder: RegularDecoder | SpikeDecoder = (
-            SpikeDecoder(self._told, reading, units=len(self._units))
+            SpikeDecoder(self._events, reading, units=len(self._units))
             if reading.kind == "spikes"
-            else RegularDecoder(self._told, reading, rate_hz=rate)
+            else RegularDecoder(self._events, reading, rate_hz=rate)
         )
         if reading.kind == "spikes":
-            self._told.begin(joined.opened)
+            self._events.begin(joined.opened)
         self._clocks = Clocks(self._pylsl.local_clock)
         self._waiting: deque[_Waiting] = deque()
 
     @property
-    def units(self) -> Sequence[messages.Unit]:
+    def units(self) -> Sequence[Unit]:
         """The unit table."""
         return self._units
 
     @property
-    def form(self) -> messages.Form:
+    def form(self) -> Form:
         """What `collect` hands over."""
         return self._reading.form
 
     @property
     def late(self) -> int:
         """How many spikes came so late that a window may have been handed over without."""
-        return self._told.late
+        return self._events.late
 
     @property
     def connected(self) -> bool:
         """Whether the stream is there."""
         return self._inlet is not None
 
-    def expect(self, shown: Shown) -> None:
+    def expect(self, request: Presentation, showing: Showing) -> None:
         """Take the news that an image was on the screen: its window is to be collected."""
-        onset, reason = self._clocks.at(shown.onset_ns), ""
+        onset, reason = self._clocks.at(showing.onset_ns), ""
         if self._clocks.stepped_since(onset):
             reason = "loss: the computer's clock was set while the image was on the screen"
         if len(self._waiting) >= _MOST_WAITING:
             reason = f"loss: {_MOST_WAITING} windows are waiting already"
-        self._waiting.append(_Waiting(shown, onset, reason))
+        self._waiting.append(_Waiting(request, showing, onset, reason))
 
     def collect(self) -> Sequence[Recorded]:
         """Return the windows that are complete by now, or lost, each once; never wait."""
@@ -263,15 +272,15 @@ class LslAcquisition:
         self._drain()
         done: list[Recorded] = []
         still: deque[_Waiting] = deque()
-        for one in self._waiting:
-            answer = self._answer(one, now)
-            if answer is None:
-                still.append(one)
+        for window in self._waiting:
+            recorded = self._recorded(window, now)
+            if recorded is None:
+                still.append(window)
             else:
-                done.append(answer)
+                done.append(recorded)
         self._waiting = still
         oldest = min((w.onset + self._span(w)[0] / 1000 for w in still), default=now)
-        self._told.forget(min(oldest, now - self._reading.keep_s))
+        self._events.forget(min(oldest, now - self._reading.keep_s))
         return done
 
     def close(self) -> None:
@@ -283,32 +292,40 @@ class LslAcquisition:
 
     # ------------------------------------------------------------------ inside
 
-    def _span(self, one: _Waiting) -> tuple[float, float]:
-        return self._reading.span_ms(one.shown.presentation.window_ms)
+    def _span(self, window: _Waiting) -> tuple[float, float]:
+        return self._reading.span_ms(window.request.window_ms)
 
-    def _answer(self, one: _Waiting, now: float) -> Recorded | None:
-        asked = one.shown.presentation
-        start, end = (one.onset + ms / 1000 for ms in self._span(one))
-        reading, told = self._reading, self._told
-        reason = one.reason or told.lost(start, end)
-        if not reason and told.known_to < end:
+    def _recorded(self, window: _Waiting, now: float) -> Recorded | None:
+        """Return what is known of a window; None while it is not complete."""
+        window_ms = window.request.window_ms
+        start, end = (window.onset + ms / 1000 for ms in self._span(window))
+        reading, events = self._reading, self._events
+        reason = window.reason or events.lost(start, end)
+        if not reason and events.known_to < end:
             if now <= end + reading.patience_s:
                 return None
             reason = (
                 f"loss: the stream did not reach the window's end in {reading.patience_s:g} s"
             )
         n = len(self._units)
-        arrays = nothing_of(reading, asked.window_ms, units=n)
+        arrays = nothing_of(reading, window_ms, units=n)
         if not reason:
-            arrays, reason = arrays_of(reading, told, one.onset, asked.window_ms, units=n)
-        status: messages.Status = "aborted" if reason else "ok"
-        return Recorded(one.shown, status, reason[:200], None, reading.form, arrays)
+            arrays, reason = arrays_of(reading, events, window.onset, window_ms, units=n)
+        return Recorded(
+            request=window.request,
+            showing=window.showing,
+            status="aborted" if reason else "ok",
+            reason=reason[:200],
+            onset_ns=None,
+            form=reading.form,
+            arrays=arrays,
+        )
 
     def _drain(self) -> None:
         """Read what has come; notice where the stream is gone."""
         if self._inlet is None:
             return
-        told, reading, late = self._told, self._reading, self._told.late
+        events, reading, late = self._events, self._reading, self._events.late
         asked_at = self._pylsl.local_clock()
         per_pull = max(64, _VALUES_A_PULL // self._shape[0])
         total = 0
@@ -328,35 +345,35 @@ class LslAcquisition:
         except RuntimeError as exc:  # pylsl's errors: lost, timeout, internal
             _log.warning("the stream %s is gone: %s; looking for it", self._name, exc)
             self._inlet = None
-            told.lose(told.known_to, math.inf, "the stream went away")
+            events.lose(events.known_to, math.inf, "the stream went away")
             self._decoder.restart()
             self._seeker = threading.Thread(target=self._seek, daemon=True, name="lsl-seeker")
             self._seeker.start()
             return
         if reading.kind != "spikes":
             return
-        if told.late > late:
+        if events.late > late:
             _log.warning(
                 "%d spikes of %s came after their time was taken to be complete: latency_ms, "
                 "%g, is too short, or a heartbeat came too early",
-                told.late - late,
+                events.late - late,
                 self._name,
                 reading.latency_ms,
             )
         if total >= _IRREGULAR_BUFFER * 100:
-            told.lose(told.known_to, asked_at, "more spikes came than were kept")
+            events.lose(events.known_to, asked_at, "more spikes came than were kept")
         if not reading.heartbeats:
-            told.know(asked_at - reading.latency_ms / 1000)
+            events.know(asked_at - reading.latency_ms / 1000)
 
     def _rejoin(self) -> None:
         """Go on with a stream that came back."""
         try:
-            joined = self._found.get_nowait()
+            joined = self._rejoined.get_nowait()
         except queue.Empty:
             return
         self._inlet, self._correction, self._seeker = joined.inlet, joined.correction, None
         if self._reading.kind == "spikes":
-            self._told.begin(joined.opened)
+            self._events.begin(joined.opened)
         _log.warning("the stream %s is back", self._name)
 
     def _seek(self) -> None:
@@ -366,7 +383,7 @@ class LslAcquisition:
                 joined = self._connect(_RETRY_S)
                 info = joined.inlet.info(_RETRY_S)
                 if (info.channel_count(), info.nominal_srate()) == self._shape:
-                    self._found.put(joined)
+                    self._rejoined.put(joined)
                     return
                 _log.error("the stream %s came back with another shape", self._name)
             except (EndpointError, RuntimeError):
@@ -376,18 +393,18 @@ class LslAcquisition:
     def _connect(self, timeout_s: float) -> _Joined:
         """Find the stream and begin to read it."""
         pylsl = self._pylsl
-        found: list[Any] = pylsl.resolve_byprop("name", self._name, 1, timeout_s)
-        if len(found) == 1:  # the first answer; another stream of the name may be slower
+        streams: list[Any] = pylsl.resolve_byprop("name", self._name, 1, timeout_s)
+        if len(streams) == 1:  # the first answer; another stream of the name may be slower
             twins: list[Any] = pylsl.resolve_byprop("name", self._name, 2, _TWIN_S)
-            found = twins or found
-        if len(found) != 1:
+            streams = twins or streams
+        if len(streams) != 1:
             raise EndpointError(
-                f"there must be one LSL stream named {self._name!r}; found {len(found)}. Is it "
-                "started, on a network that this machine reaches (LSLAPICFG)?"
+                f"there must be one LSL stream named {self._name!r}; found {len(streams)}. Is "
+                "it started, on a network that this machine reaches (LSLAPICFG)?"
             )
-        kind, rate = self._reading.kind, float(found[0].nominal_srate())
-        channels = int(found[0].channel_count())
-        if found[0].channel_format() == pylsl.cf_string or (kind == "spikes") == (rate > 0):
+        kind, rate = self._reading.kind, float(streams[0].nominal_srate())
+        channels = int(streams[0].channel_count())
+        if streams[0].channel_format() == pylsl.cf_string or (kind == "spikes") == (rate > 0):
             raise EndpointError(
                 f"a stream of {kind} must have numbers "
                 f"{'at irregular times' if kind == 'spikes' else 'at a regular rate'}; "
@@ -399,7 +416,7 @@ class LslAcquisition:
             )
         buffer = _IRREGULAR_BUFFER if kind == "spikes" else math.ceil(self._reading.keep_s)
         try:
-            inlet = pylsl.StreamInlet(found[0], max_buflen=buffer, recover=False)
+            inlet = pylsl.StreamInlet(streams[0], max_buflen=buffer, recover=False)
             inlet.open_stream(timeout_s)
             opened = pylsl.local_clock()
             correction = float(inlet.time_correction(max(timeout_s, 2.0)))
@@ -415,9 +432,9 @@ def _floats(samples: NDArray[Any]) -> NDArray[Any]:
 
 def _unit_table(
     info: Any,  # noqa: ANN401  pylsl's
-    reading: Reading,
-    units: Sequence[messages.Unit] | None,
-) -> tuple[messages.Unit, ...]:
+    reading: StreamReading,
+    units: Sequence[Unit] | None,
+) -> tuple[Unit, ...]:
     channels = int(info.channel_count())
     if reading.kind == "spikes":
         if not units:
@@ -429,9 +446,9 @@ def _unit_table(
                 f"there must be a unit a channel, {channels}; got {len(units)} units"
             )
         return tuple(units)
-    said: list[str | None] = list(info.get_channel_labels() or [])
-    said += [None] * (channels - len(said))
+    labels: list[str | None] = list(info.get_channel_labels() or [])
+    labels += [None] * (channels - len(labels))
     return tuple(
-        messages.Unit(i, 0, "", (label or f"channel {i}")[:200])
-        for i, label in enumerate(said[:channels])
+        Unit(i, 0, "", (label or f"channel {i}")[:200])
+        for i, label in enumerate(labels[:channels])
     )

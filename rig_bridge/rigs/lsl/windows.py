@@ -1,4 +1,4 @@
-"""What a stream of samples has told so far, and which windows around onsets it covers.
+"""What a stream of samples has events so far, and which windows around onsets it covers.
 
 Pure: no sockets, no clock, no pylsl. Times are seconds on this machine's LSL clock. A window is
 answered only where everything in it is known to have come; a gap, a sample that cannot be read
@@ -15,11 +15,11 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from rig_bridge.messages import Form
-from rig_bridge.trials import Array
+from rig_bridge.forms import Form
+from rig_bridge.trials import Array, empty_arrays
 
 Kind: TypeAlias = Literal["spikes", "voltages", "counts", "rates"]
-Floats: TypeAlias = NDArray[np.float64]
+FloatArray: TypeAlias = NDArray[np.float64]
 Samples: TypeAlias = NDArray[np.floating[Any]]
 
 _MOST_COUNTS = 65_535  # in a bin: counts travel as uint16
@@ -28,7 +28,7 @@ _MOST_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class StreamReading:
     """How a stream is read.
 
     Parameters
@@ -53,7 +53,7 @@ class Reading:
     Raises
     ------
     ValueError
-        where these do not go together
+        These do not go together.
     """
 
     kind: Kind
@@ -101,7 +101,7 @@ class Reading:
         return self.rate_window_ms if self.kind == "rates" else window_ms
 
 
-class Told:
+class KnownEvents:
     """Events, and from when to when they are all known. Bounded.
 
     Parameters
@@ -111,7 +111,7 @@ class Told:
 
     def __init__(self, *, most: int = 2_000_000) -> None:
         self._most = most
-        self._chunks: list[tuple[Floats, NDArray[np.int64], Floats]] = []
+        self._chunks: list[tuple[FloatArray, NDArray[np.int64], FloatArray]] = []
         self._held = 0
         self._losses: list[tuple[float, float, str]] = []
         self.known_from = math.inf
@@ -131,7 +131,7 @@ class Told:
         """Take the news that everything before `to` has come."""
         self.known_to = max(self.known_to, to)
 
-    def add(self, times: Floats, units: NDArray[np.int64], weights: Floats) -> None:
+    def add(self, times: FloatArray, units: NDArray[np.int64], weights: FloatArray) -> None:
         """Add events, (k,) each, in any order."""
         if not len(times):
             return
@@ -152,7 +152,7 @@ class Told:
             both = (min(first[0], second[0]), max(first[1], second[1]), first[2])
             self._losses = [both, *rest]
 
-    def lose_each(self, starts: Floats, ends: Floats, why: str) -> None:
+    def lose_each(self, starts: FloatArray, ends: FloatArray, why: str) -> None:
         """Lose several parts of time, (k,) each; many of them as one."""
         if len(starts) > _MOST_AT_ONCE:
             self.lose(float(starts.min()), float(ends.max()), why)
@@ -169,7 +169,9 @@ class Told:
                 return why
         return ""
 
-    def between(self, start: float, end: float) -> tuple[Floats, NDArray[np.int64], Floats]:
+    def between(
+        self, start: float, end: float
+    ) -> tuple[FloatArray, NDArray[np.int64], FloatArray]:
         """Return times, units and weights of the events in [start, end), sorted by time."""
         picked = [
             (t[inside], u[inside], w[inside])
@@ -189,7 +191,7 @@ class Told:
         self.known_from = before
         self._chunks = [chunk for chunk in self._chunks if float(chunk[0].max()) >= before]
         self._held = sum(len(chunk[0]) for chunk in self._chunks)
-        self._losses = [one for one in self._losses if one[1] >= before]
+        self._losses = [loss for loss in self._losses if loss[1] >= before]
 
 
 class RegularDecoder:
@@ -197,13 +199,13 @@ class RegularDecoder:
 
     Parameters
     ----------
-    told : where they go
+    events : where they go
     reading : what they are
     rate_hz : nominal, above 0
     """
 
-    def __init__(self, told: Told, reading: Reading, *, rate_hz: float) -> None:
-        self._told, self._reading = told, reading
+    def __init__(self, events: KnownEvents, reading: StreamReading, *, rate_hz: float) -> None:
+        self._events, self._reading = events, reading
         self._period, self._jitter = 1 / rate_hz, reading.jitter_ms / 1000
         self._last: float | None = None  # stamp
         self._beyond = np.zeros(0, np.bool_)  # the last sample, of each unit
@@ -212,18 +214,18 @@ class RegularDecoder:
         """Take the news that what comes next does not follow what came."""
         self._last = None
 
-    def feed(self, samples: Samples, stamps: Floats) -> None:
+    def feed(self, samples: Samples, stamps: FloatArray) -> None:
         """Take samples (n, u), float32 or float64, and their times (n,), s."""
         if not len(stamps):
             return
-        told = self._told
+        events = self._events
         if not np.isfinite(stamps).all():
-            told.lose(told.known_to, math.inf, "time stamps that are no numbers")
+            events.lose(events.known_to, math.inf, "time stamps that are no numbers")
             self.restart()
             return
         good = np.ones(len(stamps), np.bool_)
         if self._last is None:
-            told.begin(float(stamps[0]))
+            events.begin(float(stamps[0]))
             self._last = float(stamps[0])
             self._beyond = np.ones(samples.shape[1], np.bool_)  # not known: no crossing
         before = np.concatenate([[self._last], stamps[:-1]])
@@ -231,12 +233,12 @@ class RegularDecoder:
         gap, back = step > 1.5 * self._period + self._jitter, step < -self._jitter
         if not self._all_good(samples):
             good = self._each_good(samples)
-        told.lose_each(before[gap], stamps[gap], "a gap between samples")
-        told.lose_each(stamps[back], before[back], "time stamps went back")
-        told.lose_each(stamps[~good], stamps[~good], "a sample that cannot be read")
-        told.add(*self._events(samples, stamps, good, follows=~(gap | back)))
+        events.lose_each(before[gap], stamps[gap], "a gap between samples")
+        events.lose_each(stamps[back], before[back], "time stamps went back")
+        events.lose_each(stamps[~good], stamps[~good], "a sample that cannot be read")
+        events.add(*self._samples_to_events(samples, stamps, good, follows=~(gap | back)))
         self._last = float(stamps[-1])
-        told.know(float(stamps[-1]) - self._jitter)
+        events.know(float(stamps[-1]) - self._jitter)
 
     def _all_good(self, samples: Samples) -> bool:
         """Return whether every number is one; fast, and for counts never sure."""
@@ -250,14 +252,14 @@ class RegularDecoder:
             good &= (samples >= 0) & (samples <= _MOST_COUNTS) & (samples == np.floor(samples))
         return np.all(good, axis=1)
 
-    def _events(
+    def _samples_to_events(
         self,
         samples: Samples,
-        stamps: Floats,
+        stamps: FloatArray,
         good: NDArray[np.bool_],
         *,
         follows: NDArray[np.bool_],
-    ) -> tuple[Floats, NDArray[np.int64], Floats]:
+    ) -> tuple[FloatArray, NDArray[np.int64], FloatArray]:
         threshold = self._reading.threshold
         if threshold is not None:
             beyond = samples <= threshold if threshold < 0 else samples >= threshold
@@ -285,59 +287,64 @@ class SpikeDecoder:
 
     Parameters
     ----------
-    told : where they go
+    events : where they go
     reading : heartbeats or none
     units : how many there are
     """
 
-    def __init__(self, told: Told, reading: Reading, *, units: int) -> None:
-        self._told, self._reading, self._units = told, reading, units
+    def __init__(self, events: KnownEvents, reading: StreamReading, *, units: int) -> None:
+        self._events, self._reading, self._units = events, reading, units
         self._last: tuple[float, float] | None = None  # stamp and number
 
     def restart(self) -> None:
         """Take the news that what comes next does not follow what came."""
         self._last = None
 
-    def feed(self, samples: Samples, stamps: Floats) -> None:
+    def feed(self, samples: Samples, stamps: FloatArray) -> None:
         """Take samples (n, 1) or (n, 2) float64, unit and number, and their times (n,), s."""
         if not len(stamps):
             return
-        told = self._told
+        events = self._events
         units = samples[:, 0]
         good = np.isfinite(stamps) & (units >= -1) & (units < self._units)
         good &= units == np.floor(units)
-        where = np.where(np.isfinite(stamps), stamps, told.known_to)[~good]
-        told.lose_each(where, where, "a unit that is not in the table, or has no time")
+        where = np.where(np.isfinite(stamps), stamps, events.known_to)[~good]
+        events.lose_each(where, where, "a unit that is not in the table, or has no time")
         if samples.shape[1] == 2:
             self._count(samples[:, 1].astype(np.float64), stamps)
         spikes = good & (units >= 0)
         times = stamps[spikes]
-        told.add(times, units[spikes].astype(np.int64), np.ones(len(times)))
+        events.add(times, units[spikes].astype(np.int64), np.ones(len(times)))
         beats = stamps[good & (units < 0)]
         if self._reading.heartbeats and len(beats):
-            told.know(float(beats.max()))
+            events.know(float(beats.max()))
 
-    def _count(self, numbers: Floats, stamps: Floats) -> None:
+    def _count(self, numbers: FloatArray, stamps: FloatArray) -> None:
         first = (stamps[0], numbers[0] - 1) if self._last is None else self._last
         before = np.concatenate([[first[0]], stamps[:-1]])
         step = np.diff(numbers, prepend=first[1])
         missing = step != 1
         starts, ends = np.minimum(before, stamps), np.maximum(before, stamps)
-        self._told.lose_each(starts[missing], ends[missing], "samples' numbers are missing")
+        self._events.lose_each(starts[missing], ends[missing], "samples' numbers are missing")
         self._last = (float(stamps[-1]), float(numbers[-1]))
 
 
 def arrays_of(
-    reading: Reading, told: Told, onset: float, window_ms: tuple[float, float], *, units: int
+    reading: StreamReading,
+    events: KnownEvents,
+    onset: float,
+    window_ms: tuple[float, float],
+    *,
+    units: int,
 ) -> tuple[Mapping[str, Array], str]:
-    """Return what `told` knows of the window around `onset`, as `TrialResult.arrays`.
+    """Return what `events` knows of the window around `onset`, as `TrialResult.arrays`.
 
     Returns
     -------
     arrays, and ''; or arrays of nothing, and why
     """
     start, end = (onset + ms / 1000 for ms in reading.span_ms(window_ms))
-    times, which, weights = told.between(start, end)
+    times, which, weights = events.between(start, end)
     ms = (times - onset) * 1000
     nothing = nothing_of(reading, window_ms, units=units)
     if reading.form == "spikes":
@@ -347,7 +354,7 @@ def arrays_of(
         if (seen == 0).any():
             return nothing, f"loss: no sample in the rates' window {reading.rate_window_ms}"
         return {"rates": (np.bincount(which, weights, minlength=units) / seen)}, ""
-    edges: Floats = nothing["edges_ms"]
+    edges: FloatArray = nothing["edges_ms"]
     counts = np.zeros((units, len(edges) - 1))
     places = np.searchsorted(edges, ms, side="right") - 1
     np.add.at(counts, (which, np.clip(places, 0, counts.shape[1] - 1)), weights)
@@ -357,14 +364,9 @@ def arrays_of(
 
 
 def nothing_of(
-    reading: Reading, window_ms: tuple[float, float], *, units: int
-) -> Mapping[str, Array]:
+    reading: StreamReading, window_ms: tuple[float, float], *, units: int
+) -> dict[str, Array]:
     """Return the arrays of a window of which nothing is known."""
-    if reading.form == "spikes":
-        return {"units": np.zeros(0, "<u4"), "times_ms": np.zeros(0, "<f4")}
-    if reading.form == "rates":
-        return {"rates": np.zeros(units, "<f8")}
-    low, high = window_ms
-    bins = max(1, round((high - low) / (reading.bin_ms or high - low)))
-    edges = np.linspace(low, high, bins + 1, dtype="<f8")
-    return {"counts": np.zeros((units, bins), "<u2"), "edges_ms": edges}
+    width = window_ms[1] - window_ms[0]
+    bins = max(1, round(width / (reading.bin_ms or width)))
+    return empty_arrays(reading.form, units=units, window_ms=window_ms, bins=bins)

@@ -1,9 +1,7 @@
 """Open Ephys as the acquisition of a rig, through the GUI's ZMQ Interface plugin.
 
 format      bytes of the plugin to values, and back for the emulator
-sequence    message numbers: what is missing, what came twice, what was restarted
-alignment   the photodiode's edges, and through them the sample clock in display time
-windows     spikes around each onset, complete or lost: the whole logic, without sockets
+translate   the plugin's messages as the values of `rig_bridge.rigs.sampled`
 units       which electrode and cluster is which unit
 client      the sockets, and the `Acquisition` that a rig is given
 emulator    the other side of the wire: a simulated population, and faults on command

@@ -2,7 +2,7 @@
 
 Knows ZeroMQ and two clocks that are handed in. An OS thread of its own receives, so that
 arrivals are stamped, nothing piles up, and heartbeats are sent, while an image is on the screen
-or the session pauses; what the messages mean is `Windows`' business, under a lock.
+or the session pauses; what the messages mean is for `Windows`, under a lock.
 """
 
 from __future__ import annotations
@@ -19,18 +19,21 @@ from dataclasses import dataclass
 import zmq
 
 from rig_bridge.errors import EndpointError, ProtocolError
-from rig_bridge.messages import Form, Level, Unit
+from rig_bridge.forms import Form
+from rig_bridge.messages import Level, Showing, Unit
 from rig_bridge.rigs.open_ephys.format import (
     DATA_PORT,
     HEARTBEAT_S,
     MAX_FRAME_BYTES,
-    Message,
-    decode,
+    PluginMessage,
+    decode_plugin,
     heartbeat,
 )
+from rig_bridge.rigs.open_ephys.translate import to_sampled
 from rig_bridge.rigs.open_ephys.units import UnitTable
-from rig_bridge.rigs.open_ephys.windows import ClockState, Tally, Timing, Windows
-from rig_bridge.rigs.protocols import Recorded, Shown
+from rig_bridge.rigs.protocols import Recorded
+from rig_bridge.rigs.sampled.windows import ClockState, Tally, Windows, WindowTiming
+from rig_bridge.trials import Presentation
 
 _log = logging.getLogger(__name__)
 
@@ -42,12 +45,12 @@ _REPORT_EVERY = 500  # images with an edge of the photodiode
 _LAST_PORT = 65_534  # the listening port is the next one
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
     """How the acquisition is doing."""
 
     answers: bool  # heartbeats, within five seconds
-    hears: bool  # samples come
+    has_samples: bool  # samples come
     tally: Tally
     malformed: int
     clocks: ClockState
@@ -60,7 +63,7 @@ class OpenEphys:
     ----------
     host, port : of the plugin; the listening port is the next one
     units : which spikes count
-    timing : of the acquisition; None: as `Timing` has it
+    timing : of the acquisition; None: as `WindowTiming` has it
     application : name that the plugin shows
     clock : seconds, never goes back
     display_clock : nanoseconds, the clock in which the display tells its flips
@@ -68,7 +71,7 @@ class OpenEphys:
     Raises
     ------
     EndpointError
-        where the address is none
+        The address is none.
     """
 
     def __init__(
@@ -77,14 +80,14 @@ class OpenEphys:
         port: int = DATA_PORT,
         *,
         units: UnitTable,
-        timing: Timing | None = None,
+        timing: WindowTiming | None = None,
         application: str = "evolver",
         clock: Callable[[], float] = time.monotonic,
         display_clock: Callable[[], int] = time.time_ns,
     ) -> None:
         if not 1 <= port <= _LAST_PORT:
             raise EndpointError(f"Open Ephys' port must be 1 to {_LAST_PORT}; got {port}")
-        self._units, self._windows = units, Windows(units, timing or Timing())
+        self._units, self._windows = units, Windows(timing or WindowTiming())
         self._clock = clock
         self._alarmed, self._reported = False, 0
         self._warned: set[str] = set()
@@ -103,10 +106,10 @@ class OpenEphys:
         """Spike times."""
         return "spikes"
 
-    def expect(self, shown: Shown) -> None:
+    def expect(self, request: Presentation, showing: Showing) -> None:
         """Take the news that an image was on the screen."""
         with self._lock:
-            self._windows.expect(shown, self._clock())
+            self._windows.expect(request, showing, self._clock())
 
     def collect(self) -> Sequence[Recorded]:
         """Return the windows that are complete, or lost, by now.
@@ -114,18 +117,16 @@ class OpenEphys:
         Raises
         ------
         EndpointError
-            where receiving has ended
+            Receiving has ended.
         """
         if not self._receiver.is_alive():
             raise EndpointError(f"receiving from Open Ephys ended: {self._receiver.failure}")
         with self._lock:
             done = self._windows.collect(self._clock())
-        for one in done:
-            if one.status == "aborted":
-                _log.info(
-                    "presentation %s: %s", one.shown.presentation.presentation, one.reason
-                )
-        self._say_what_is_wrong()
+        for recorded in done:
+            if recorded.status == "aborted":
+                _log.info("presentation %s: %s", recorded.request.presentation, recorded.reason)
+        self._report()
         return done
 
     @property
@@ -134,30 +135,41 @@ class OpenEphys:
         receiver = self._receiver
         with self._lock:
             tally = copy.deepcopy(self._windows.tally)
-            hears, clocks = self._windows.is_hearing, self._windows.clocks
-        return Health(receiver.answers, hears, tally, receiver.malformed, clocks)
+            has_samples, clocks = self._windows.has_samples, self._windows.clocks
+        return Health(
+            answers=receiver.answers,
+            has_samples=has_samples,
+            tally=tally,
+            malformed=receiver.malformed,
+            clocks=clocks,
+        )
 
-    def _take(self, message: Message, header: bytes, arrived_ns: int, now_s: float) -> None:
+    def _take(
+        self, message: PluginMessage, header: bytes, arrived_ns: int, now_s: float
+    ) -> None:
+        sampled = to_sampled(
+            message, header, units=self._units, arrived_ns=arrived_ns, now_s=now_s
+        )
         with self._lock:
-            self._windows.take(message, header, arrived_ns, now_s)
+            self._windows.take(sampled)
 
     def notices(self) -> Sequence[tuple[Level, str]]:
         """Return what is wrong, and every 500 images how the clocks go; each once."""
-        said = list(self._notices)
+        notices = list(self._notices)
         self._notices.clear()
-        return said
+        return notices
 
     def close(self) -> None:
         """Stop listening."""
         self._receiver.close()
 
-    def _say_what_is_wrong(self) -> None:
+    def _report(self) -> None:
         health = self.health
         clocks, tally = health.clocks, health.tally
         if clocks.alarmed != self._alarmed:
             self._alarmed = clocks.alarmed
             left = clocks.residual
-            self._say(
+            self._notify(
                 "warning" if clocks.alarmed else "info",
                 f"the clocks of display and acquisition "
                 f"{'do not go together' if clocks.alarmed else 'go together again'}: residual "
@@ -171,28 +183,28 @@ class OpenEphys:
                 f"residual {left.rms_s * 1000:.2f} ms rms, {left.max_s * 1000:.2f} ms at most, "
                 f"{clocks.steps} steps"
             )
-            self._say("info", text)
+            self._notify("info", text)
         if clocks.given_up and tally.edges == 0 and tally.other_lines:
             self._warn_once(
                 f"no photodiode: edges came on lines {sorted(tally.other_lines)} only"
             )
-        if tally.other_electrodes:
+        if tally.other_sources:
             self._warn_once(
-                f"spikes of what is no unit are dropped: {sorted(tally.other_electrodes)[:10]}"
+                f"spikes of what is no unit are dropped: {sorted(tally.other_sources)[:10]}"
             )
 
     def _warn_once(self, text: str) -> None:
         if text not in self._warned and len(self._warned) < 20:
             self._warned.add(text)
-            self._say("warning", text)
+            self._notify("warning", text)
 
-    def _say(self, level: Level, text: str) -> None:
+    def _notify(self, level: Level, text: str) -> None:
         _log.log(logging.WARNING if level == "warning" else logging.INFO, "%s", text)
         self._notices.append((level, text))
 
 
 class _Receiver(threading.Thread):
-    """Receives, stamps and decodes; says that somebody is there."""
+    """Receives, stamps and decodes; sends the heartbeats."""
 
     def __init__(
         self,
@@ -201,7 +213,7 @@ class _Receiver(threading.Thread):
         application: str,
         clock: Callable[[], float],
         display_clock: Callable[[], int],
-        take: Callable[[Message, bytes, int, float], None],
+        take: Callable[[PluginMessage, bytes, int, float], None],
     ) -> None:
         super().__init__(name="open ephys", daemon=True)
         self._clock, self._display_clock, self._take = clock, display_clock, take
@@ -278,7 +290,7 @@ class _Receiver(threading.Thread):
                 return
             arrived = self._display_clock(), self._clock()
             try:
-                message = decode(frames)
+                message = decode_plugin(frames)
             except ProtocolError as exc:
                 self.malformed += 1
                 if self.malformed == 1:

@@ -2,7 +2,7 @@
 
 For tests, and for trying a rig without hardware. `Emulation` makes the messages, buffer by
 buffer, from the random generator that it is given, and knows no socket and no clock; `Emulator`
-sends them in real time on real sockets, and obeys what comes to its listening port: heartbeats,
+sends them in real time on real sockets, and does what comes to its listening port: heartbeats,
 light on the photodiode (an event, with what the neurons see), faults.
 """
 
@@ -27,7 +27,7 @@ from rig_bridge.rigs.open_ephys.format import (
     Data,
     Spike,
     Ttl,
-    encode,
+    encode_plugin,
 )
 
 Fault: TypeAlias = Literal["drop", "duplicate", "reorder", "stall", "restart", "malform"]
@@ -38,7 +38,7 @@ _MOST_BUFFERS = 100  # at a time, when the machine was away
 
 
 @dataclass(frozen=True, slots=True)
-class Response:
+class SimulatedResponse:
     """What the neurons do about an image."""
 
     sample: int  # its onset
@@ -80,7 +80,7 @@ class Emulation:
         self._number = 0
         self.sample = 0
         self._edges: list[tuple[int, bool]] = []
-        self._responses: list[Response] = []
+        self._responses: list[SimulatedResponse] = []
         self._faults: dict[Fault, int] = {}
         self._held: Frames | None = None
         self.sent = 0
@@ -91,7 +91,7 @@ class Emulation:
         self._edges += [(sample, True), (end, False)]
         if drives is not None and drives.shape == (self.electrodes,):
             late = self._latency
-            self._responses.append(Response(sample + late, end + late, drives))
+            self._responses.append(SimulatedResponse(sample + late, end + late, drives))
 
     def fault(self, fault: Fault, count: int = 1) -> None:
         """Do this to the next `count` messages; a restart is at once."""
@@ -113,37 +113,37 @@ class Emulation:
         for electrode, sample in self._spikes(first, last):
             name = f"Electrode {electrode + 1}"
             events.append((sample, Spike(0, self._stream, name, 0, sample)))
-        made: list[Frames] = []
-        for _, event in sorted(events, key=lambda one: one[0]):
+        messages: list[Frames] = []
+        for _, event in sorted(events, key=lambda event: event[0]):
             payload = bytes(8 if isinstance(event, Ttl) else 160)
-            made.append(self._encode(event, payload, now_ms))
+            messages.append(self._encode(event, payload, now_ms))
         for channel in range(self._channels):
             data = Data(0, self._stream, channel, first, samples, self.rate_hz)
-            made.append(self._encode(data, bytes(4 * samples), now_ms))
+            messages.append(self._encode(data, bytes(4 * samples), now_ms))
         self.sample = last
-        self._responses = [one for one in self._responses if one.end > last]
-        return [frames for one in made for frames in self._spoil(one)]
+        self._responses = [response for response in self._responses if response.end > last]
+        return [frames for message in messages for frames in self._spoil(message)]
 
     def _encode(self, message: Data | Spike | Ttl, payload: bytes, now_ms: int) -> Frames:
         self._number += 1
         message = _numbered(message, self._number)
-        return encode(message, payload, node=_NODE, now_ms=now_ms)
+        return encode_plugin(message, payload, node=_NODE, now_ms=now_ms)
 
     def _spikes(self, first: int, last: int) -> list[tuple[int, int]]:
         """Return (electrode, sample) of a Poisson process whose rate is constant in parts."""
         cuts = {first, last}
-        for one in self._responses:
-            cuts |= {cut for cut in (one.sample, one.end) if first < cut < last}
-        found: list[tuple[int, int]] = []
+        for response in self._responses:
+            cuts |= {cut for cut in (response.sample, response.end) if first < cut < last}
+        spikes: list[tuple[int, int]] = []
         for low, high in pairwise(sorted(cuts)):
             rates = np.full(self.electrodes, self._baseline_hz)
-            for one in self._responses:
-                if one.sample <= low < one.end:
-                    rates = rates + one.drives * self._peak_hz
+            for response in self._responses:
+                if response.sample <= low < response.end:
+                    rates = rates + response.drives * self._peak_hz
             for electrode in np.flatnonzero(counts := self._poisson(rates, high - low)):
                 at = self._rng.integers(low, high, int(counts[electrode]))
-                found += [(int(electrode), int(sample)) for sample in at]
-        return found
+                spikes += [(int(electrode), int(sample)) for sample in at]
+        return spikes
 
     def _poisson(self, rates_hz: NDArray[np.float64], samples: int) -> NDArray[np.int64]:
         return self._rng.poisson(np.clip(rates_hz, 0, 1000) * (samples / self.rate_hz))
@@ -192,7 +192,7 @@ class Emulator:
     Raises
     ------
     EndpointError
-        where the ports cannot be had
+        The ports cannot be had.
     """
 
     def __init__(

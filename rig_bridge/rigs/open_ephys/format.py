@@ -77,7 +77,7 @@ class Other:
     number: int
 
 
-Message: TypeAlias = Data | Spike | Ttl | Other
+PluginMessage: TypeAlias = Data | Spike | Ttl | Other
 
 
 class _Content(Struct, frozen=True):
@@ -116,13 +116,13 @@ _event = msgspec.json.Decoder(_Event)
 _spike = msgspec.json.Decoder(_Spike)
 
 
-def decode(frames: Sequence[bytes | memoryview]) -> Message:
+def decode_plugin(frames: Sequence[bytes | memoryview]) -> PluginMessage:
     """Return the message in these frames.
 
     Raises
     ------
     ProtocolError
-        where it is none; the text says what is wrong with it
+        It is none; the text says what is wrong with it.
     """
     if not 2 <= len(frames) <= 3:
         raise ProtocolError(f"a message must have 2 or 3 frames; got {len(frames)}")
@@ -140,13 +140,13 @@ def decode(frames: Sequence[bytes | memoryview]) -> Message:
             case "data":
                 return _data(header, payload)
             case "spike":
-                found = _spike.decode(header.spike)
+                spike = _spike.decode(header.spike)
                 return Spike(
                     header.message_num,
-                    found.stream,
-                    found.electrode,
-                    found.sorted_id,
-                    found.sample_num,
+                    spike.stream,
+                    spike.electrode,
+                    spike.sorted_id,
+                    spike.sample_num,
                 )
             case "event":
                 return _ttl(header, payload)
@@ -157,25 +157,25 @@ def decode(frames: Sequence[bytes | memoryview]) -> Message:
 
 
 def _data(header: _Header, payload: bytes | memoryview) -> Data:
-    found = _content.decode(header.content)
-    if len(payload) != 4 * found.num_samples:
+    content = _content.decode(header.content)
+    if len(payload) != 4 * content.num_samples:
         raise ProtocolError(
-            f"{found.num_samples} samples must be {4 * found.num_samples} bytes of float32; "
-            f"got {len(payload)}"
+            f"{content.num_samples} samples must be {4 * content.num_samples} bytes of "
+            f"float32; got {len(payload)}"
         )
     return Data(
         header.message_num,
-        found.stream,
-        found.channel_num,
-        found.sample_num,
-        found.num_samples,
-        found.sample_rate,
+        content.stream,
+        content.channel_num,
+        content.sample_num,
+        content.num_samples,
+        content.sample_rate,
     )
 
 
 def _ttl(header: _Header, payload: bytes | memoryview) -> Ttl | Other:
-    found = _event.decode(header.content)
-    if found.type != TTL:
+    event = _event.decode(header.content)
+    if event.type != TTL:
         return Other(header.message_num)
     if len(payload) != _TTL_BYTES.size:
         raise ProtocolError(
@@ -184,10 +184,10 @@ def _ttl(header: _Header, payload: bytes | memoryview) -> Ttl | Other:
     line, state, _word = _TTL_BYTES.unpack(payload)
     if state > 1:
         raise ProtocolError(f"a TTL line's state must be 0 or 1; got {state}")
-    return Ttl(header.message_num, found.stream, line, bool(state), found.sample_num)
+    return Ttl(header.message_num, event.stream, line, bool(state), event.sample_num)
 
 
-def encode(
+def encode_plugin(
     message: Data | Spike | Ttl, payload: bytes, *, node: int, now_ms: int
 ) -> list[bytes]:
     """Return the frames that the plugin would send.

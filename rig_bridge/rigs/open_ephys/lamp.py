@@ -18,10 +18,10 @@ import zmq
 from numpy.typing import NDArray
 
 from rig_bridge.errors import EndpointError
-from rig_bridge.messages import Display
+from rig_bridge.messages import ScreenInfo, Showing
 from rig_bridge.rigs.open_ephys.emulator import Fault
 from rig_bridge.rigs.open_ephys.format import TTL
-from rig_bridge.rigs.protocols import ImageDisplay, Shown
+from rig_bridge.rigs.protocols import ImageDisplay
 from rig_bridge.trials import Image, Presentation
 
 _GRID = 8
@@ -78,7 +78,7 @@ class Lamp:
         Raises
         ------
         EndpointError
-            where the emulator's address is none
+            The emulator's address is none.
         """
         self._display = display
         self._context = zmq.Context()
@@ -97,11 +97,11 @@ class Lamp:
             seen = drives(self._image, self._electrodes).tolist()
             self._image = None
             event = {"type": TTL, "event_channel": self._line, "event_id": 1, "sample_num": 0}
-            self._say({"type": "event", "event": event, "on_ms": self._on_ms, "drives": seen})
+            self._send({"type": "event", "event": event, "on_ms": self._on_ms, "drives": seen})
         return ""
 
     @property
-    def geometry(self) -> Display:
+    def geometry(self) -> ScreenInfo:
         """The screen."""
         return self._watched.geometry
 
@@ -109,7 +109,7 @@ class Lamp:
         """Get ready to show these images."""
         self._watched.prepare(images)
 
-    def show(self, image: Image, request: Presentation) -> Shown:
+    def show(self, image: Image, request: Presentation) -> Showing:
         """Show one image, and let the emulator see it."""
         self._image, self._on_ms = image, request.on_ms
         return self._watched.show(image, request)
@@ -134,15 +134,15 @@ class Lamp:
             raise TypeError("a lamp must have a display to watch before it is used")
         return self._display
 
-    def _say(self, what: dict[str, object]) -> None:
+    def _send(self, message: dict[str, object]) -> None:
         socket = self._socket
         if socket is None:
             return
         while socket.poll(0):
             socket.recv_multipart()
-        said = {"application": "lamp", "uuid": self._uuid, **what}
+        content = {"application": "lamp", "uuid": self._uuid, **message}
         with suppress(zmq.Again):  # nobody there: a photodiode that sees nothing
-            socket.send_multipart([b"", msgspec.json.encode(said)], zmq.NOBLOCK)
+            socket.send_multipart([b"", msgspec.json.encode(content)], zmq.NOBLOCK)
 
 
 def ask_fault(host: str, port: int, fault: Fault, count: int = 1) -> str:

@@ -18,7 +18,7 @@ _MOST = 1000  # what fits into a hello
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class SpikeSource:
     """Where the spikes of a unit come from; `sorted_id` None: all of the electrode's."""
 
     electrode: str
@@ -37,17 +37,17 @@ class UnitTable:
     Raises
     ------
     EndpointError
-        where the two differ in length, a source comes twice, or there is none
+        The two differ in length, a source comes twice, or there is none.
     """
 
-    def __init__(self, units: Sequence[Unit], sources: Sequence[Source]) -> None:
+    def __init__(self, units: Sequence[Unit], sources: Sequence[SpikeSource]) -> None:
         if not 1 <= len(units) <= _MOST or len(units) != len(sources):
             raise EndpointError(
                 f"a unit table must have 1 to {_MOST} units and a source for each; got "
                 f"{len(units)} and {len(sources)}"
             )
         self.units = tuple(units)
-        self._index: dict[Source, int] = {}
+        self._index: dict[SpikeSource, int] = {}
         for i, source in enumerate(sources):
             if source in self._index:
                 raise EndpointError(
@@ -64,7 +64,7 @@ class UnitTable:
         names = [name.replace("{}", str(i + 1)) for i in range(count)]
         return cls(
             [Unit(i, 0, "", label) for i, label in enumerate(names)],
-            [Source(label, None) for label in names],
+            [SpikeSource(label, None) for label in names],
         )
 
     @classmethod
@@ -87,7 +87,7 @@ class UnitTable:
                 f"{sorted(_COLUMNS)}; got {sorted(columns)}"
             )
         units: list[Unit] = []
-        sources: list[Source] = []
+        sources: list[SpikeSource] = []
         for line, row in enumerate(rows, 2):
             electrode = (row["electrode"] or "").strip()
             try:
@@ -107,10 +107,10 @@ class UnitTable:
             label = (row.get("label") or "").strip() or named
             area = (row.get("area") or "").strip()
             units.append(Unit(channel, sorted_id or 0, area[:200], label[:200]))
-            sources.append(Source(electrode, sorted_id))
+            sources.append(SpikeSource(electrode, sorted_id))
         return cls(units, sources)
 
     def find(self, electrode: str, sorted_id: int) -> int | None:
         """Return the index of the unit that a spike belongs to; None: of none."""
-        found = self._index.get(Source(electrode, sorted_id))
-        return self._index.get(Source(electrode, None)) if found is None else found
+        unit = self._index.get(SpikeSource(electrode, sorted_id))
+        return self._index.get(SpikeSource(electrode, None)) if unit is None else unit

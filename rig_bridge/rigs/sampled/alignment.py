@@ -1,6 +1,6 @@
 """Which photodiode edge belongs to which image, and through them sample time in display time.
 
-Samples, nanoseconds and onsets that it is told; no sockets, no clocks, no spikes. Sample time
+Samples, nanoseconds and onsets that it is handed; no sockets, no clocks, no spikes. Sample time
 is counted in nanoseconds too, from sample 0.
 
 An edge belongs to an image when both say so: its sample, by the fit of the two clocks, and the
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from rig_bridge.clocks import ClockFit, EarliestArrival
 
 _MS = 1_000_000
-_EARLY_NS = 20 * _MS  # a flip's time may be told late by so much
+_EARLY_NS = 20 * _MS  # a flip's time may come late by so much
 _MOST_EDGES = 100_000
 _STEP_MS = 5.0
 
@@ -60,7 +60,7 @@ class Alignment:
         self.fit = ClockFit(step_s=min(0.010, match_ms / 1000), alarm_s=alarm_ms / 1000)
         self.arrivals = EarliestArrival()
         self._edges: list[tuple[int, int]] = []  # (sample, arrived), rising
-        self._passed: list[tuple[int, int]] = []  # (sample, when it was first heard of)
+        self._passed: list[tuple[int, int]] = []  # (sample, when it first came)
         self._onsets: deque[int] = deque(maxlen=1000)
         self._misses = 0
         self.matched = self.missed = self.given_up = 0
@@ -114,19 +114,19 @@ class Alignment:
         expected = self.expected(onset_ns)
         if expected is None:
             return None
-        found = self._find(expected, onset_ns)
-        if found is None:
+        edge = self._find(expected, onset_ns)
+        if edge is None:
             self._miss()
             return None
         self._misses = 0
         self.matched += 1
-        self.fit.add(self.time_ns(found.sample), onset_ns)
-        return found
+        self.fit.add(self.time_ns(edge.sample), onset_ns)
+        return edge
 
     def trusts(self, onset_ns: int) -> bool:
         """Return whether an image's sample, by the messages' arrivals alone, may be believed.
 
-        It was heard of when the image was on the screen: the samples have not stood still.
+        It came when the image was on the screen: the samples have not stood still.
         """
         expected = self.expected(onset_ns)
         place = 0 if expected is None else bisect_left(self._passed, (expected, 0))

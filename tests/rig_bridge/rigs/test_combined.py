@@ -1,5 +1,6 @@
 """A display and an acquisition as one rig: what each says ends up in the right place."""
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -8,13 +9,13 @@ from rig_bridge.client import LatePresenter
 from rig_bridge.errors import RequestError
 from rig_bridge.events import Responded, RigJoined
 from rig_bridge.rigs.combined import CombinedRig
-from rig_bridge.rigs.protocols import Recorded, Shown
+from rig_bridge.rigs.protocols import Recorded
 from rig_bridge.trials import Presentation
-from tests.rig_bridge.samples import image, request
+from tests.rig_bridge.samples import image, request, showing
 from tests.rig_bridge.test_late import serve
 
 UNITS = (m.Unit(17, 1, "IT", "17a"), m.Unit(33, 0, "V4", "33 multi"))
-SCREEN = m.Display(800, 600, 60.0, 20.0)
+SCREEN = m.ScreenInfo(800, 600, 60.0, 20.0)
 
 
 class FakeDisplay:
@@ -30,10 +31,8 @@ class FakeDisplay:
         if asked.size_deg > 100:
             raise RequestError("an image must lie on the screen")
         self.time += 10**8
-        reason = "" if self.status == "ok" else "fixation broken"
-        return Shown(
-            asked, self.status, reason, self.time, self.time + 5, self.time + 105, "flip"
-        )
+        shown = showing(asked, self.time + 5, on_ns=100, status=self.status)
+        return msgspec.structs.replace(shown, commanded_ns=self.time)
 
     def blank(self):
         self.calls.append("blank")
@@ -51,8 +50,8 @@ class FakeAcquisition:
         self.behind, self.sees, self.status, self.reason = behind, sees, status, reason
         self.waiting, self.closed, self.asked = [], False, 0
 
-    def expect(self, shown):
-        self.waiting.append(shown)
+    def expect(self, asked, shown):
+        self.waiting.append((asked, shown))
         self.asked = 0
 
     def collect(self):
@@ -62,14 +61,15 @@ class FakeAcquisition:
         self.waiting = self.waiting[len(ready) :]
         return [
             Recorded(
-                shown,
-                self.status,
-                self.reason,
-                shown.onset_ns + 3 if self.sees else None,
-                "spikes",
-                {"units": np.array([1], "<u4"), "times_ms": np.array([12.5], "<f4")},
+                request=asked,
+                showing=shown,
+                status=self.status,
+                reason=self.reason,
+                onset_ns=shown.onset_ns + 3 if self.sees else None,
+                form="spikes",
+                arrays={"units": np.array([1], "<u4"), "times_ms": np.array([12.5], "<f4")},
             )
-            for shown in ready
+            for asked, shown in ready
         ]
 
     def close(self):
@@ -77,14 +77,31 @@ class FakeAcquisition:
 
 
 def ask(number=1, *, block=2, size=3.0):
-    return Presentation(block, 4, number, "a", 50.0, 50.0, size, (0, 0), (-100.0, 300.0))
+    return Presentation(
+        block=block,
+        attempt=4,
+        presentation=number,
+        sha256="a",
+        on_ms=50.0,
+        off_ms=50.0,
+        size_deg=size,
+        position_deg=(0, 0),
+        window_ms=(-100.0, 300.0),
+    )
 
 
 def test_its_hello_is_that_of_its_halves():
     rig = CombinedRig(FakeDisplay(), FakeAcquisition())
     assert isinstance(rig, LatePresenter)
     hello = rig.hello("setup 2", software="1", widest_window_ms=(-200.0, 500.0))
-    assert hello == m.Hello("setup 2", "1", ("spikes",), UNITS, SCREEN, (-200.0, 500.0))
+    assert hello == m.Hello(
+        name="setup 2",
+        software="1",
+        capabilities=("spikes",),
+        units=UNITS,
+        display=SCREEN,
+        window_ms=(-200.0, 500.0),
+    )
 
 
 @pytest.mark.parametrize("sees", [True, False])

@@ -21,7 +21,17 @@ SCREEN = Screen(800, 600, 40.0, 57.3, 60.0)
 
 
 def asked(number=1, *, on=50.0, off=50.0, size=4.0, at=(0.0, 0.0), sha256="a"):
-    return Presentation(0, 1, number, sha256, on, off, size, at, (-100.0, 300.0))
+    return Presentation(
+        block=0,
+        attempt=1,
+        presentation=number,
+        sha256=sha256,
+        on_ms=on,
+        off_ms=off,
+        size_deg=size,
+        position_deg=at,
+        window_ms=(-100.0, 300.0),
+    )
 
 
 class TestScreen:

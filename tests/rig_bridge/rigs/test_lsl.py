@@ -3,7 +3,6 @@
 A window is checked against what was sent, sample by sample, and against a loop over it.
 """
 
-import dataclasses
 import json
 import math
 import os
@@ -21,16 +20,21 @@ from hypothesis import strategies as st
 from rig_bridge.client import RigClient
 from rig_bridge.errors import EndpointError
 from rig_bridge.events import Responded, RigJoined
-from rig_bridge.messages import Display, Unit
+from rig_bridge.messages import ScreenInfo, Unit
 from rig_bridge.rigs.combined import CombinedRig
 from rig_bridge.rigs.lsl import streams
 from rig_bridge.rigs.lsl.clock import Clocks, loopback_config
-from rig_bridge.rigs.lsl.windows import Reading, RegularDecoder, SpikeDecoder, Told, arrays_of
-from rig_bridge.rigs.protocols import Shown
+from rig_bridge.rigs.lsl.windows import (
+    KnownEvents,
+    RegularDecoder,
+    SpikeDecoder,
+    StreamReading,
+    arrays_of,
+)
 from rig_bridge.server import EngineServer
 from rig_bridge.trials import Presentation
 from tests.limits import PATIENCE_S, wait_until
-from tests.rig_bridge.samples import SESSION, request
+from tests.rig_bridge.samples import SESSION, request, showing
 from tests.skips import NO_LSL
 
 WINDOW = (-100.0, 300.0)
@@ -39,22 +43,28 @@ TWO = (Unit(0, 0, "IT", "a"), Unit(1, 0, "IT", "b"))
 
 def asked(number=1, block=0):
     return Presentation(
-        block, 1, number, "a" * 64, 100.0, 100.0, 3.0, (1.0, 0.0), WINDOW
-    )  # fmt: skip
+        block=block,
+        attempt=1,
+        presentation=number,
+        sha256="a" * 64,
+        on_ms=100.0,
+        off_ms=100.0,
+        size_deg=3.0,
+        position_deg=(1.0, 0.0),
+        window_ms=WINDOW,
+    )
 
 
-def shown(onset_ns, *, number=1, block=0, status="ok"):
-    reason = "" if status == "ok" else "fixation broken"
-    end = onset_ns + 100_000_000
-    return Shown(asked(number, block), status, reason, onset_ns - 1000, onset_ns, end, "flip")
+def expect(acquisition, onset_ns, *, number=1):
+    acquisition.expect(asked(number), showing(asked(number), onset_ns))
 
 
 # ---------------------------------------------------------------------------- without LSL
 
 
 def regular(kind="counts", rate=1000.0, **changes):
-    told = Told()
-    reading = Reading(kind, **{"bin_ms": 10.0, **changes})
+    told = KnownEvents()
+    reading = StreamReading(kind, **{"bin_ms": 10.0, **changes})
     return told, reading, RegularDecoder(told, reading, rate_hz=rate)
 
 
@@ -164,23 +174,23 @@ class TestWindows:
         assert not arrays["counts"].any()
 
     def test_nothing_is_lost_before_anything_came(self):
-        told = Told()
+        told = KnownEvents()
         assert told.lost(0.0, 1.0) == ""
         assert told.known_to == -math.inf
         told.begin(0.5)
         assert "before what is kept" in told.lost(0.0, 1.0)
 
     def test_heartbeats_say_how_far_the_spikes_are_known(self):
-        told = Told()
-        decoder = SpikeDecoder(told, Reading("spikes", heartbeats=True), units=2)
+        told = KnownEvents()
+        decoder = SpikeDecoder(told, StreamReading("spikes", heartbeats=True), units=2)
         told.begin(0.0)
         decoder.feed(np.array([[0.0], [1.0], [-1.0]]), np.array([0.4, 0.5, 0.45]))
         assert told.known_to == 0.45
 
     def test_spikes_that_come_too_late_are_counted(self):
-        told = Told()
+        told = KnownEvents()
         told.begin(0.0)
-        decoder = SpikeDecoder(told, Reading("spikes"), units=2)
+        decoder = SpikeDecoder(told, StreamReading("spikes"), units=2)
         decoder.feed(np.array([[0.0], [1.0]]), np.array([0.4, 0.5]))
         told.know(0.6)
         assert told.late == 0
@@ -188,8 +198,8 @@ class TestWindows:
         assert told.late == 1
 
     def test_a_number_that_is_missing_is_a_loss(self):
-        told = Told()
-        decoder = SpikeDecoder(told, Reading("spikes"), units=2)
+        told = KnownEvents()
+        decoder = SpikeDecoder(told, StreamReading("spikes"), units=2)
         told.begin(0.0)
         decoder.feed(np.array([[0, 7], [1, 8]], float), np.array([0.1, 0.2]))
         decoder.feed(np.array([[0, 9], [1, 11]], float), np.array([0.3, 0.4]))
@@ -198,15 +208,15 @@ class TestWindows:
 
     @pytest.mark.parametrize("unit", [2.0, -2.0, 0.5, np.nan])
     def test_a_unit_that_nobody_knows_is_a_loss(self, unit):
-        told = Told()
-        decoder = SpikeDecoder(told, Reading("spikes"), units=2)
+        told = KnownEvents()
+        decoder = SpikeDecoder(told, StreamReading("spikes"), units=2)
         told.begin(0.0)
         decoder.feed(np.array([[0.0], [unit]]), np.array([0.1, 0.2]))
         assert told.lost(0.0, 0.2) == ""
         assert "not in the table" in told.lost(0.2, 0.3)
 
     def test_memory_is_bounded_and_what_was_dropped_is_a_loss(self):
-        told = Told(most=1000)
+        told = KnownEvents(most=1000)
         told.begin(0.0)
         for k in range(50):
             told.add(k + np.arange(100) / 1000, np.zeros(100, np.int64), np.ones(100))
@@ -236,7 +246,7 @@ class TestWindows:
     )
     def test_readings_that_do_not_go_together_are_refused(self, wrong):
         with pytest.raises(ValueError, match="got"):
-            Reading(**wrong)
+            StreamReading(**wrong)
 
 
 class TestClocks:
@@ -314,7 +324,7 @@ def until(acquisition, n=1):
 class Bare:
     """A display without a screen."""
 
-    geometry = Display(800, 600, 60.0, 20.0)
+    geometry = ScreenInfo(800, 600, 60.0, 20.0)
 
     def __init__(self):
         self.done = []
@@ -325,7 +335,7 @@ class Bare:
     def show(self, image, request):  # noqa: ARG002  there is no screen
         self.done.append(("show", request.presentation))
         at = time.time_ns() - 150_000_000
-        return dataclasses.replace(shown(at), presentation=request)
+        return showing(request, at)
 
     def blank(self):
         self.done.append(("blank",))
@@ -361,7 +371,7 @@ def test_a_recorder_gets_every_onset_at_its_time(pylsl):
     ):
         assert on_at == pytest.approx(onset, abs=0.003)
         assert off_at == pytest.approx(offset, abs=0.003)
-        assert on["presentation"] == off["presentation"] == one.presentation.presentation
+        assert on["presentation"] == off["presentation"] == one.presentation
         assert (on["sha256"], on["attempt"], on["source"]) == ("a" * 64, 1, "flip")
         assert (off["status"], off["reason"]) == ("ok", "")
     display.close()
@@ -371,7 +381,7 @@ def test_a_recorder_gets_every_onset_at_its_time(pylsl):
 
 def test_counts_of_a_regular_stream_are_in_their_bins(pylsl):
     out = outlet(pylsl, "counts", 3, 100.0, labels=["a1", "a2", "b1"])
-    acquisition = streams.LslAcquisition("counts", Reading("counts", bin_ms=20.0))
+    acquisition = streams.LslAcquisition("counts", StreamReading("counts", bin_ms=20.0))
     assert [u.label for u in acquisition.units] == ["a1", "a2", "b1"]
     assert acquisition.form == "counts"
     onset_ns = time.time_ns()
@@ -380,7 +390,7 @@ def test_counts_of_a_regular_stream_are_in_their_bins(pylsl):
     samples = rng.integers(0, 4, (60, 3))
     # From 145 ms before onset to 445 after it, each in the middle of half a bin.
     out.push_chunk(samples.astype(np.float32), onset + 0.445)
-    acquisition.expect(shown(onset_ns))
+    expect(acquisition, onset_ns)
     (found,) = until(acquisition)
     assert (found.status, found.reason, found.onset_ns) == ("ok", "", None)
     expected = samples[5:45].reshape(20, 2, 3).sum(axis=1).T
@@ -388,11 +398,11 @@ def test_counts_of_a_regular_stream_are_in_their_bins(pylsl):
     assert found.arrays["counts"].dtype == np.dtype("<u2")
 
     later_ns = onset_ns + 400_000_000  # its window is not over yet
-    acquisition.expect(shown(later_ns, number=2))
+    expect(acquisition, later_ns, number=2)
     assert acquisition.collect() == []
     out.push_chunk(np.ones((40, 3), np.float32), onset + 0.445 + 0.5)  # 100 ms are missing
     (found,) = until(acquisition)
-    assert found.shown.presentation.presentation == 2
+    assert found.request.presentation == 2
     assert found.status == "aborted"
     assert "loss: a gap" in found.reason
     assert found.arrays["counts"].shape == (3, 20)
@@ -401,7 +411,7 @@ def test_counts_of_a_regular_stream_are_in_their_bins(pylsl):
 
 def test_voltages_are_spikes_where_they_cross(pylsl):
     out = outlet(pylsl, "voltages", 2, 1000.0)
-    acquisition = streams.LslAcquisition("voltages", Reading("voltages", threshold=-50.0))
+    acquisition = streams.LslAcquisition("voltages", StreamReading("voltages", threshold=-50.0))
     onset_ns = time.time_ns()
     onset = Clocks(pylsl.local_clock).at(onset_ns)
     trace = np.zeros((600, 2), np.float32)
@@ -409,7 +419,7 @@ def test_voltages_are_spikes_where_they_cross(pylsl):
     trace[300, 1] = -51.0
     trace[20, 1] = trace[590, 1] = -90.0  # outside the window
     out.push_chunk(trace, onset + 0.399)  # sample 200 is at the onset
-    acquisition.expect(shown(onset_ns))
+    expect(acquisition, onset_ns)
     (found,) = until(acquisition)
     assert found.reason == ""
     assert found.arrays["units"].tolist() == [0, 1, 0]
@@ -420,7 +430,7 @@ def test_voltages_are_spikes_where_they_cross(pylsl):
 def test_spikes_with_heartbeats_and_numbers(pylsl):
     out = outlet(pylsl, "spikes", 2, 0.0, "int32")
     acquisition = streams.LslAcquisition(
-        "spikes", Reading("spikes", heartbeats=True), units=TWO
+        "spikes", StreamReading("spikes", heartbeats=True), units=TWO
     )
     onset_ns = time.time_ns()
     onset = Clocks(pylsl.local_clock).at(onset_ns)
@@ -429,14 +439,14 @@ def test_spikes_with_heartbeats_and_numbers(pylsl):
     def say(unit, ms):
         out.push_sample([unit, next(numbers)], onset + ms / 1000)
 
-    acquisition.expect(shown(onset_ns + 200_000_000, number=1))
+    expect(acquisition, onset_ns + 200_000_000, number=1)
     for unit, ms in ((0, 90), (1, 110), (0, 210), (-1, 220), (1, 499), (0, 510)):
         say(unit, ms)
 
     def nothing_yet():
         assert acquisition.collect() == []  # spikes came, no heartbeat after the window
 
-    wait_until(lambda: acquisition._told._held, step=nothing_yet)
+    wait_until(lambda: acquisition._events._held, step=nothing_yet)
     say(-1, 520)
     (found,) = until(acquisition)
     assert found.status == "ok"
@@ -444,7 +454,7 @@ def test_spikes_with_heartbeats_and_numbers(pylsl):
     np.testing.assert_allclose(found.arrays["times_ms"], [-90, 10, 299], atol=1.0)
 
     next(numbers)  # a sample that never comes
-    acquisition.expect(shown(onset_ns + 700_000_000, number=2))
+    expect(acquisition, onset_ns + 700_000_000, number=2)
     say(-1, 1100)
     (found,) = until(acquisition)
     assert (found.status, found.reason.split(":")[0]) == ("aborted", "loss")
@@ -453,18 +463,18 @@ def test_spikes_with_heartbeats_and_numbers(pylsl):
 
 def test_spikes_without_heartbeats_are_complete_after_their_latency(pylsl):
     out = outlet(pylsl, "bare", 1, 0.0, "int16")
-    reading = Reading("spikes", latency_ms=50.0, bin_ms=100.0)
+    reading = StreamReading("spikes", latency_ms=50.0, bin_ms=100.0)
     acquisition = streams.LslAcquisition("bare", reading, units=TWO)
     # The window begins after the stream was joined, and ends in a third of a second.
     onset_ns = time.time_ns() + 110_000_000
     onset = Clocks(pylsl.local_clock).at(onset_ns)
-    acquisition.expect(shown(onset_ns))
+    expect(acquisition, onset_ns)
     out.push_sample([1], onset + 0.05)
     (found,) = until(acquisition)
     assert found.status == "ok"
     np.testing.assert_array_equal(found.arrays["counts"], [[0, 0, 0, 0], [0, 1, 0, 0]])
     assert pylsl.local_clock() >= onset + 0.35
-    acquisition.expect(shown(onset_ns - 60_000_000_000, number=2))
+    expect(acquisition, onset_ns - 60_000_000_000, number=2)
     (found,) = until(acquisition)
     assert "loss: the window began before" in found.reason
     acquisition.close()
@@ -488,14 +498,14 @@ def test_a_stream_that_dies_is_a_loss_until_it_is_back():
     start = lambda: subprocess.Popen([sys.executable, "-c", CHILD])  # noqa: E731
     child = start()
     try:
-        reading = Reading("counts", bin_ms=100.0, jitter_ms=5.0)
+        reading = StreamReading("counts", bin_ms=100.0, jitter_ms=5.0)
         acquisition = streams.LslAcquisition("mortal", reading)
 
         def show(number):
             wait_until(  # something was read: the window may begin
-                lambda: acquisition._told.known_from < math.inf, step=acquisition.collect
+                lambda: acquisition._events.known_from < math.inf, step=acquisition.collect
             )
-            acquisition.expect(shown(time.time_ns() + 110_000_000, number=number))
+            expect(acquisition, time.time_ns() + 110_000_000, number=number)
 
         show(1)
         (found,) = until(acquisition)
@@ -510,7 +520,7 @@ def test_a_stream_that_dies_is_a_loss_until_it_is_back():
         child = start()
         wait_until(lambda: acquisition.connected, step=acquisition.collect)
         wait_until(
-            lambda: acquisition._told._losses[-1][1] < math.inf, step=acquisition.collect
+            lambda: acquisition._events._losses[-1][1] < math.inf, step=acquisition.collect
         )
         show(3)
         (found,) = until(acquisition)
@@ -524,12 +534,12 @@ def test_a_stream_that_dies_is_a_loss_until_it_is_back():
 def test_a_stream_that_stalls_is_a_loss_and_not_waited_for(pylsl):
     out = outlet(pylsl, "stalls", 1, 100.0)
     acquisition = streams.LslAcquisition(
-        "stalls", Reading("counts", bin_ms=50.0, patience_s=0.1)
+        "stalls", StreamReading("counts", bin_ms=50.0, patience_s=0.1)
     )
     onset_ns = time.time_ns() - 350_000_000
     onset = Clocks(pylsl.local_clock).at(onset_ns)
     out.push_chunk(np.ones((40, 1), np.float32), onset + 0.1)
-    acquisition.expect(shown(onset_ns))
+    expect(acquisition, onset_ns)
     (found,) = until(acquisition)
     assert (found.status, "did not reach" in found.reason) == ("aborted", True)
     acquisition.close()
@@ -537,7 +547,7 @@ def test_a_stream_that_stalls_is_a_loss_and_not_waited_for(pylsl):
 
 def test_closing_ends_the_search_for_a_stream_that_is_gone(pylsl):
     out = outlet(pylsl, "gone", 1, 100.0)
-    acquisition = streams.LslAcquisition("gone", Reading("counts", bin_ms=50.0))
+    acquisition = streams.LslAcquisition("gone", StreamReading("counts", bin_ms=50.0))
     del out
     wait_until(lambda: not acquisition.connected, step=acquisition.collect)
     seeker = acquisition._seeker
@@ -549,7 +559,7 @@ def test_a_block_over_the_wire(pylsl):
     """Engine, display, markers and stream at once: counts are those of the time on screen."""
     out = outlet(pylsl, "whole", 2, 1000.0)
     acquisition = streams.LslAcquisition(
-        "whole", Reading("counts", bin_ms=100.0, jitter_ms=5.0)
+        "whole", StreamReading("counts", bin_ms=100.0, jitter_ms=5.0)
     )
     rig = CombinedRig(
         streams.MarkedDisplay(Bare(), streams.MarkerOutlet("whole-markers")), acquisition
@@ -610,11 +620,11 @@ def test_a_block_over_the_wire(pylsl):
 @pytest.mark.parametrize(
     ("name", "channels", "rate", "reading", "units", "said"),
     [
-        ("w1", 1, 0.0, Reading("counts", bin_ms=10.0), None, "at a regular rate"),
-        ("w2", 1, 100.0, Reading("spikes"), TWO, "at irregular times"),
-        ("w3", 3, 0.0, Reading("spikes"), TWO, "fewer channels"),
-        ("w4", 1, 0.0, Reading("spikes"), None, "units must be given"),
-        ("w5", 3, 100.0, Reading("counts", bin_ms=10.0), TWO, "a unit a channel"),
+        ("w1", 1, 0.0, StreamReading("counts", bin_ms=10.0), None, "at a regular rate"),
+        ("w2", 1, 100.0, StreamReading("spikes"), TWO, "at irregular times"),
+        ("w3", 3, 0.0, StreamReading("spikes"), TWO, "fewer channels"),
+        ("w4", 1, 0.0, StreamReading("spikes"), None, "units must be given"),
+        ("w5", 3, 100.0, StreamReading("counts", bin_ms=10.0), TWO, "a unit a channel"),
     ],
 )
 def test_a_stream_that_is_not_what_was_said_is_refused(
@@ -628,7 +638,7 @@ def test_a_stream_that_is_not_what_was_said_is_refused(
 
 def test_no_stream_two_streams_or_a_name_that_is_none_are_refused(pylsl, monkeypatch):
     monkeypatch.setattr(streams, "_TWIN_S", 1.0)
-    reading = Reading("counts", bin_ms=10.0)
+    reading = StreamReading("counts", bin_ms=10.0)
     with pytest.raises(EndpointError, match=r"found 0.*LSLAPICFG"):
         streams.LslAcquisition("nobody", reading, timeout_s=0.3)
     with pytest.raises(EndpointError, match="without quotes"):

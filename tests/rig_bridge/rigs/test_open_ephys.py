@@ -9,17 +9,17 @@ import pytest
 import zmq
 
 from rig_bridge.errors import EndpointError
-from rig_bridge.messages import Display
+from rig_bridge.messages import ScreenInfo
 from rig_bridge.rigs.combined import CombinedRig
 from rig_bridge.rigs.open_ephys.client import OpenEphys
 from rig_bridge.rigs.open_ephys.emulator import Emulation, Emulator
 from rig_bridge.rigs.open_ephys.format import Spike, Ttl, heartbeat
 from rig_bridge.rigs.open_ephys.lamp import Lamp, ask_fault, drives
 from rig_bridge.rigs.open_ephys.units import UnitTable
-from rig_bridge.rigs.open_ephys.windows import Timing
-from rig_bridge.rigs.protocols import Shown
+from rig_bridge.rigs.sampled.windows import WindowTiming
 from rig_bridge.trials import Presentation
 from tests.limits import PATIENCE_MS, wait_until
+from tests.rig_bridge.samples import showing
 
 WINDOW = (-50.0, 150.0)
 HOST = "127.0.0.1"
@@ -61,7 +61,7 @@ class Witnessed(Emulation):
 class Screen:
     """A display without a window: waits, and says when."""
 
-    geometry = Display(800, 600, 60.0, 20.0)
+    geometry = ScreenInfo(800, 600, 60.0, 20.0)
 
     def __init__(self, frame):
         self.frame = frame
@@ -70,12 +70,12 @@ class Screen:
         pass
 
     def show(self, image, asked):  # noqa: ARG002
-        commanded = onset = time.time_ns()
+        onset = time.time_ns()
         self.frame()
         time.sleep(asked.on_ms / 1000)
         offset = time.time_ns()
         time.sleep(asked.off_ms / 1000)
-        return Shown(asked, "ok", "", commanded, onset, offset, "flip")
+        return showing(asked, onset, on_ns=offset - onset)
 
     def blank(self):
         pass
@@ -94,11 +94,11 @@ class Setup:
             HOST,
             emulator.port,
             units=UnitTable.electrodes(ELECTRODES),
-            timing=Timing(**{"stall_s": 20.0, "match_ms": 25.0, **timing}),
+            timing=WindowTiming(**{"stall_s": 20.0, "match_ms": 25.0, **timing}),
         )
         self.rig = CombinedRig(lamp.watch(Screen(lamp.frame)), self.acquisition)
         self.shown, self.results = 0, {}
-        self.until(lambda: self.acquisition.health.hears)
+        self.until(lambda: self.acquisition.health.has_samples)
         rate = emulation.rate_hz
         begin = emulation.sample
         self.until(lambda: emulation.sample > begin + 0.2 * rate)
@@ -108,7 +108,17 @@ class Setup:
 
     def show(self, n=1):
         for _ in range(n):
-            asked = Presentation(0, 1, self.shown, "a", 60.0, 60.0, 3.0, (0.0, 0.0), WINDOW)
+            asked = Presentation(
+                block=0,
+                attempt=1,
+                presentation=self.shown,
+                sha256="a",
+                on_ms=60.0,
+                off_ms=60.0,
+                size_deg=3.0,
+                position_deg=(0.0, 0.0),
+                window_ms=WINDOW,
+            )
             assert self.rig.present(PIXELS, asked) is None
             self.shown += 1
             self.collect()
@@ -268,11 +278,21 @@ def test_nobody_there_is_a_loss_that_says_so():
     with zmq.Context() as context, context.socket(zmq.PUB) as socket:
         port = socket.bind_to_random_port(f"tcp://{HOST}")
         acquisition = OpenEphys(
-            HOST, port, units=UnitTable.electrodes(2), timing=Timing(stall_s=0.2)
+            HOST, port, units=UnitTable.electrodes(2), timing=WindowTiming(stall_s=0.2)
         )
-        asked = Presentation(0, 1, 0, "a", 1.0, 1.0, 3.0, (0.0, 0.0), WINDOW)
+        asked = Presentation(
+            block=0,
+            attempt=1,
+            presentation=0,
+            sha256="a",
+            on_ms=1.0,
+            off_ms=1.0,
+            size_deg=3.0,
+            position_deg=(0.0, 0.0),
+            window_ms=WINDOW,
+        )
         now = time.time_ns()
-        acquisition.expect(Shown(asked, "ok", "", now, now, now, "flip"))
+        acquisition.expect(asked, showing(asked, now, on_ns=0))
         found = []
         wait_until(lambda: found, step=lambda: found.extend(acquisition.collect()))
         assert found[0].reason.startswith("loss: nothing came of the acquisition")

@@ -16,8 +16,8 @@ from rig_bridge.rigs.open_ephys.format import (
     Other,
     Spike,
     Ttl,
-    decode,
-    encode,
+    decode_plugin,
+    encode_plugin,
     heartbeat,
 )
 from rig_bridge.rigs.open_ephys.units import UnitTable
@@ -66,15 +66,15 @@ counts = st.integers(0, 2**53)
 
 @pytest.mark.parametrize(("frames", "message"), GOLDEN, ids=["data", "spike", "ttl"])
 def test_golden_bytes(frames, message):
-    assert decode(frames) == message
-    assert decode([memoryview(f) for f in frames]) == message
+    assert decode_plugin(frames) == message
+    assert decode_plugin([memoryview(f) for f in frames]) == message
 
 
 @pytest.mark.parametrize(("frames", "message"), GOLDEN, ids=["data", "spike", "ttl"])
 def test_the_emulator_sends_what_the_plugin_sends(frames, message):
     node = 100 if isinstance(message, Ttl) else 107
     payload = frames[2][2:] if isinstance(message, Ttl) else frames[2]
-    sent = encode(message, payload, node=node, now_ms=1_790_000_000_000)
+    sent = encode_plugin(message, payload, node=node, now_ms=1_790_000_000_000)
     expected = json.loads(frames[1])
     if isinstance(message, Data):
         expected["content"]["channel_name"] = "CH4"  # newer versions name it
@@ -84,20 +84,20 @@ def test_the_emulator_sends_what_the_plugin_sends(frames, message):
 @given(counts, names, st.integers(0, 1000), counts, st.integers(0, 100), st.floats(1, 1e6))
 def test_data_survive_the_wire(number, stream, channel, sample, samples, rate):
     sent = Data(number, stream, channel, sample, samples, rate)
-    frames = encode(sent, np.zeros(samples, "<f4").tobytes(), node=1, now_ms=0)
-    assert decode(frames) == sent
+    frames = encode_plugin(sent, np.zeros(samples, "<f4").tobytes(), node=1, now_ms=0)
+    assert decode_plugin(frames) == sent
 
 
 @given(counts, names, names, st.integers(0, 2**32 - 1), counts)
 def test_spikes_survive_the_wire(number, stream, electrode, sorted_id, sample):
     sent = Spike(number, stream, electrode, sorted_id, sample)
-    assert decode(encode(sent, bytes(160), node=1, now_ms=0)) == sent
+    assert decode_plugin(encode_plugin(sent, bytes(160), node=1, now_ms=0)) == sent
 
 
 @given(counts, names, st.integers(0, 255), st.booleans(), counts)
 def test_edges_survive_the_wire(number, stream, line, state, sample):
     sent = Ttl(number, stream, line, state, sample)
-    assert decode(encode(sent, bytes(8), node=1, now_ms=0)) == sent
+    assert decode_plugin(encode_plugin(sent, bytes(8), node=1, now_ms=0)) == sent
 
 
 def header(**changes):
@@ -140,20 +140,20 @@ def header(**changes):
 )
 def test_what_is_no_message_is_named(frames, said):
     with pytest.raises(ProtocolError, match=said):
-        decode(frames)
+        decode_plugin(frames)
 
 
 def test_messages_of_no_use_keep_their_number():
-    assert decode([b"EVENT\0", header(type="param", message_num=9)]) == Other(9)
+    assert decode_plugin([b"EVENT\0", header(type="param", message_num=9)]) == Other(9)
     content = {"stream": "s", "sample_num": 5, "type": 5}
     text = json.dumps({"message_num": 4, "type": "event", "content": content}).encode()
-    assert decode([b"EVENT\0", text, b"hello"]) == Other(4)
+    assert decode_plugin([b"EVENT\0", text, b"hello"]) == Other(4)
 
 
 @given(st.lists(st.binary(max_size=300), max_size=4))
 def test_any_bytes_are_a_message_or_a_protocol_error(frames):
     with contextlib.suppress(ProtocolError):
-        decode(frames)
+        decode_plugin(frames)
 
 
 def test_damaged_messages_are_messages_or_protocol_errors():
@@ -171,7 +171,7 @@ def test_damaged_messages_are_messages_or_protocol_errors():
                 case _:
                     frame += bytes(rng.randrange(256) for _ in range(rng.randrange(4)))
         try:
-            decode([bytes(f) for f in frames])
+            decode_plugin([bytes(f) for f in frames])
         except ProtocolError:
             refused += 1
     assert 5_000 < refused < 20_000

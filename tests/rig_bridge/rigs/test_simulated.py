@@ -11,7 +11,7 @@ import pytest
 from evolver.seeds import stream
 from rig_bridge import codec
 from rig_bridge.rigs.simulated import SimulatedRig
-from rig_bridge.trials import Presentation, pack
+from rig_bridge.trials import Presentation, pack_results
 from tests.rig_bridge.rig_process import make_rig
 from tests.rig_bridge.samples import image, sha256
 
@@ -21,7 +21,15 @@ PIXELS = image(0, 8, 8)
 
 def ask(presentation=0, attempt=1, *, on_ms=100.0, pixels=PIXELS) -> Presentation:
     return Presentation(
-        0, attempt, presentation, sha256(pixels), on_ms, 50.0, 3.0, (0.0, 0.0), WINDOW
+        block=0,
+        attempt=attempt,
+        presentation=presentation,
+        sha256=sha256(pixels),
+        on_ms=on_ms,
+        off_ms=50.0,
+        size_deg=3.0,
+        position_deg=(0.0, 0.0),
+        window_ms=WINDOW,
     )
 
 
@@ -148,7 +156,7 @@ def test_every_form_goes_over_the_wire(form):
     rig = make_rig(speed=math.inf, form=form, abort_rate=0.5)
     assert rig.hello("x", software="y").capabilities == (form,)
     results = [rig.present(PIXELS, ask(k)) for k in range(5)]
-    codec.decode_from_rig(codec.encode(*pack(results, block=0, attempt=1)))
+    codec.decode_from_rig(codec.encode_message(*pack_results(results, block=0, attempt=1)))
 
 
 @pytest.mark.parametrize(

@@ -11,14 +11,14 @@ from scipy.io import savemat
 
 from rig_bridge.client import RigClient
 from rig_bridge.events import Responded, RigJoined
-from rig_bridge.messages import Display
+from rig_bridge.messages import ScreenInfo
 from rig_bridge.rigs.xdream_folder import XDreamFolder
 from rig_bridge.server import EngineServer
 from rig_bridge.trials import Presentation
 from tests.limits import PATIENCE_S
 from tests.rig_bridge.samples import SESSION, image, request, sha256
 
-SCREEN = Display(1024, 768, 60.0, 30.0)
+SCREEN = ScreenInfo(1024, 768, 60.0, 30.0)
 
 
 class Clock:
@@ -42,7 +42,15 @@ def ask(rig, number, pixels, *, attempt=1, block=0):
     rig.present(
         pixels,
         Presentation(
-            block, attempt, number, sha256(pixels), 100.0, 100.0, 3.0, (0, 0), (0, 300)
+            block=block,
+            attempt=attempt,
+            presentation=number,
+            sha256=sha256(pixels),
+            on_ms=100.0,
+            off_ms=100.0,
+            size_deg=3.0,
+            position_deg=(0, 0),
+            window_ms=(0, 300),
         ),
     )
 

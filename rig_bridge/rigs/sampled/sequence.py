@@ -1,7 +1,7 @@
 """Message numbers: what is missing, what came twice, what was started anew.
 
-Numbers and sample indices; no sockets, no clocks. The plugin numbers its messages from 1 when
-an acquisition starts, and a gap is the only sign that some were lost. Where in sample time the
+Numbers and sample indices; no sockets, no clocks. The acquisition numbers its messages from one
+on when it starts, and a gap is the only sign that some were lost. Where in sample time the
 lost ones were is known from their neighbours. A message that comes late, out of its order,
 fills the gap it left.
 """
@@ -29,7 +29,7 @@ class Gap:
     count: int  # missing when it was found
 
 
-class Sequence:
+class MessageSequence:
     """Follows the numbers of one acquisition."""
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class Sequence:
 
         Parameters
         ----------
-        number : message_num
+        number : of the message
         fingerprint : of its bytes; a second message of the same number and other bytes is of
             another acquisition
         low, high : its first and last sample; None where it has no time

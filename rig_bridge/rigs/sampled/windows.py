@@ -1,33 +1,31 @@
 """Spikes around each onset: which windows are complete, which were lost. All of the logic.
 
-Decoded messages and times that it is handed; no sockets, no clocks. What it promises: a window
+Values and times that it is handed, of any acquisition that numbers its messages and counts
+samples; no sockets, no clocks, no system's own format. What it promises: a window
 that is handed over as ok holds every spike that the acquisition sent of it, each once, relative
 to the onset that the photodiode saw; whatever may have been lost, came of a stall or of another
 run of the acquisition, or cannot be placed, is aborted, and the reason says why.
 
 Time goes on with the samples: a window is complete when a message tells of a later sample. A
-heartbeat completes nothing: the plugin answers heartbeats also while nothing is recorded.
+heartbeat completes nothing: it may come also while nothing is recorded.
 """
 
 from __future__ import annotations
 
-import zlib
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 
 from rig_bridge.clocks import Residual
-from rig_bridge.messages import Status
-from rig_bridge.rigs.open_ephys.format import Data, Message, Other, Spike, Ttl
-from rig_bridge.rigs.open_ephys.sequence import Sequence
-from rig_bridge.rigs.open_ephys.units import UnitTable
-from rig_bridge.rigs.protocols import Recorded, Shown
+from rig_bridge.messages import Showing, ShowingStatus
+from rig_bridge.rigs.protocols import Recorded
 from rig_bridge.rigs.sampled.alignment import Alignment
-from rig_bridge.trials import Array
+from rig_bridge.rigs.sampled.sequence import MessageSequence
+from rig_bridge.trials import Array, Presentation, empty_arrays
 
 _MS = 1_000_000
 _MOST_SPIKES = 2_000_000
@@ -37,7 +35,59 @@ _Key = TypeVar("_Key")
 
 
 @dataclass(frozen=True, slots=True)
-class Timing:
+class SampleBlock:
+    """Samples that were recorded; the samples themselves are not kept."""
+
+    sample: int  # index of the first
+    samples: int
+    rate_hz: float
+
+
+@dataclass(frozen=True, slots=True)
+class UnitSpike:
+    """A spike, as a spike detector or sorter found it."""
+
+    sample: int  # index of the peak
+    unit: int | None  # row of the rig's unit table; None: no unit's
+    source: str  # where it came from, for people
+
+
+@dataclass(frozen=True, slots=True)
+class LineEdge:
+    """A digital line went up or down."""
+
+    sample: int
+    line: int  # from 0
+    rising: bool
+
+
+SampledEvent: TypeAlias = SampleBlock | UnitSpike | LineEdge
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampledMessage:
+    """A message of an acquisition, as it came.
+
+    Parameters
+    ----------
+    number : one more than the message's before; a gap is a loss
+    fingerprint : of its bytes; a repeat has the same
+    stream : whose samples it counts
+    event : what it tells; None: nothing of use here
+    arrived_ns : when it came, on the display's clock
+    now_s : when it came, on a clock that never goes back
+    """
+
+    number: int
+    fingerprint: int
+    stream: str
+    event: SampledEvent | None
+    arrived_ns: int
+    now_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowTiming:
     """What is to be set of the acquisition.
 
     Parameters
@@ -82,11 +132,11 @@ class Tally:
     aborted: int = 0  # windows
     reason: str = ""  # of the last one
     other_streams: int = 0
-    other_electrodes: dict[str, int] = field(default_factory=dict[str, int])
+    other_sources: dict[str, int] = field(default_factory=dict[str, int])  # of no unit's spikes
     other_lines: dict[int, int] = field(default_factory=dict[int, int])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClockState:
     """How the sample clock and the display's go together."""
 
@@ -100,7 +150,10 @@ class ClockState:
 
 @dataclass(frozen=True, slots=True)
 class _Pending:
-    shown: Shown
+    """A window that is to be collected."""
+
+    request: Presentation
+    showing: Showing
     since_s: float
 
 
@@ -109,14 +162,13 @@ class Windows:
 
     Parameters
     ----------
-    units : which spikes count
-    timing : Timing
+    timing : of the acquisition
     """
 
-    def __init__(self, units: UnitTable, timing: Timing) -> None:
-        self._units, self._timing = units, timing
+    def __init__(self, timing: WindowTiming) -> None:
+        self._timing = timing
         self._stream = timing.stream
-        self._sequence = Sequence()
+        self._sequence = MessageSequence()
         self._align = Alignment(
             match_ms=timing.match_ms,
             late_ms=timing.late_ms,
@@ -141,30 +193,29 @@ class Windows:
         """How the clocks go together."""
         a = self._align
         return ClockState(
-            a.fit.residual, a.fit.alarmed, a.fit.steps, a.matched, a.missed, a.given_up
+            residual=a.fit.residual,
+            alarmed=a.fit.alarmed,
+            steps=a.fit.steps,
+            matched=a.matched,
+            missed=a.missed,
+            given_up=a.given_up,
         )
 
     @property
-    def is_hearing(self) -> bool:
+    def has_samples(self) -> bool:
         """Whether samples come."""
         return self._first is not None
 
     # ------------------------------------------------------------------ what comes
 
-    def take(self, message: Message, header: bytes, arrived_ns: int, now_s: float) -> None:
-        """Take a message.
-
-        Parameters
-        ----------
-        message : as decoded
-        header : its bytes, by which a repeat is known
-        arrived_ns : when, on the display's clock
-        now_s : when, on a clock that never goes back
-        """
+    def take(self, message: SampledMessage) -> None:
+        """Take a message."""
+        arrived_ns, now_s = message.arrived_ns, message.now_s
         self.tally.messages += 1
-        low, high = _extent(message) if self._is_ours(message) else (None, None)
+        event = message.event if self._is_ours(message) else None
+        low, high = (None, None) if event is None else _extent(event)
         lost = self._sequence.lost
-        verdict = self._sequence.take(message.number, zlib.crc32(header), low, high)
+        verdict = self._sequence.take(message.number, message.fingerprint, low, high)
         if verdict == "duplicate":
             self.tally.duplicates += 1
             return
@@ -179,38 +230,37 @@ class Windows:
             text = f"loss: the acquisition stalled for {now_s - self._arrived_s:.1f} s"
             self._blind.append((self._arrived_ns, arrived_ns, text))
         self._arrived_ns, self._arrived_s = arrived_ns, now_s
-        if low is None or high is None or isinstance(message, Other):
+        if event is None or high is None:
             return
-        self._follow(message, high, arrived_ns)
-        match message:
-            case Spike():
-                self._take_spike(message)
-            case Ttl(line=line, state=state, sample=sample) if state:
-                self._take_edge(line, sample, arrived_ns)
-            case Data(sample=sample):
+        self._follow(event, high, arrived_ns)
+        match event:
+            case UnitSpike():
+                self._take_spike(event)
+            case LineEdge(sample, line, rising):
+                if rising:
+                    self._take_edge(line, sample, arrived_ns)
+            case SampleBlock(sample):
                 before = high if self._data_end is None else self._data_end
                 if sample > before:
                     self._hole_at(before, sample, "loss: samples are missing")
                 self._data_end = max(before, high)
-            case _:
-                pass
 
-    def _is_ours(self, message: Message) -> bool:
-        if isinstance(message, Other):
+    def _is_ours(self, message: SampledMessage) -> bool:
+        if message.event is None:
             return False
         self._stream = self._stream or message.stream
         if message.stream != self._stream:
             self.tally.other_streams += 1
         return message.stream == self._stream
 
-    def _follow(self, message: Data | Spike | Ttl, high: int, arrived_ns: int) -> None:
+    def _follow(self, event: SampledEvent, high: int, arrived_ns: int) -> None:
         """Let time go on, unless the sample clock was set."""
         align = self._align
-        if isinstance(message, Data) and align.rate_hz != message.rate_hz:
+        if isinstance(event, SampleBlock) and align.rate_hz != event.rate_hz:
             if align.rate_hz is not None:
                 self.tally.restarts += 1
                 self._restart("loss: the sampling rate changed", arrived_ns)
-            align.rate_hz = message.rate_hz
+            align.rate_hz = event.rate_hz
         if align.rate_hz is None:
             return
         at_ns, lag_ns = align.time_ns(high), align.arrivals.lag_ns
@@ -220,17 +270,16 @@ class Windows:
             text = f"loss: the sample clock jumped by {-apart_s:.1f} s"
             self._restart(text, arrived_ns)
         align.arrivals.add(at_ns, arrived_ns)
-        if self._first is None:  # what was sent just before was not heard
+        if self._first is None:  # what was sent just before did not come
             self._first = high + align.samples(self._timing.settle_ms)
             self._progress = high
         self._progress = max(self._progress, high)
         align.passed(self._progress, arrived_ns)
         self._prune(self._progress - align.samples(self._timing.keep_s * 1000))
 
-    def _take_spike(self, spike: Spike) -> None:
-        unit = self._units.find(spike.electrode, spike.sorted_id)
-        if unit is None:
-            _count(self.tally.other_electrodes, f"{spike.electrode}:{spike.sorted_id}")
+    def _take_spike(self, spike: UnitSpike) -> None:
+        if spike.unit is None:
+            _count(self.tally.other_sources, spike.source)
             return
         self.tally.spikes += 1
         if len(self._samples) >= _MOST_SPIKES:
@@ -238,7 +287,7 @@ class Windows:
             return
         place = bisect_right(self._samples, spike.sample)
         self._samples.insert(place, spike.sample)
-        self._which.insert(place, unit)
+        self._which.insert(place, spike.unit)
 
     def _hole_at(self, low: int, high: int, reason: str) -> None:
         if len(self._holes) >= _MOST_HOLES:  # one that covers two
@@ -257,7 +306,7 @@ class Windows:
         """Abort what waits: its samples are not those that will come."""
         if self._arrived_ns is not None:
             self._blind.append((self._arrived_ns, arrived_ns, reason))
-        self._done += [self._lost(one.shown, reason) for one in self._pending]
+        self._done += [self._lost(window, reason) for window in self._pending]
         self._pending.clear()
         self._samples, self._which = array("q"), array("I")
         self._holes.clear()
@@ -266,73 +315,72 @@ class Windows:
 
     # ------------------------------------------------------------------ what is wanted
 
-    def expect(self, shown: Shown, now_s: float) -> None:
+    def expect(self, request: Presentation, showing: Showing, now_s: float) -> None:
         """Take the news that an image was on the screen."""
-        self._align.onset(shown.onset_ns)
-        self._pending.append(_Pending(shown, now_s))
+        self._align.onset(showing.onset_ns)
+        self._pending.append(_Pending(request, showing, now_s))
 
     def collect(self, now_s: float) -> list[Recorded]:
         """Return what is complete, or lost, by now."""
         waiting: list[_Pending] = []
-        for one in self._pending:
-            done = self._resolve(one, now_s)
-            if done is None:
-                waiting.append(one)
+        for window in self._pending:
+            recorded = self._resolve(window, now_s)
+            if recorded is None:
+                waiting.append(window)
             else:
-                self._done.append(done)
+                self._done.append(recorded)
         self._pending = waiting
-        for one in self._done:
-            if one.status == "aborted":
+        for recorded in self._done:
+            if recorded.status == "aborted":
                 self.tally.aborted += 1
-                self.tally.reason = one.reason
+                self.tally.reason = recorded.reason
         done_now, self._done = self._done, []
         return done_now
 
-    def _resolve(self, one: _Pending, now_s: float) -> Recorded | None:
-        shown, align = one.shown, self._align
-        asked = shown.presentation
-        if shown.status == "aborted":  # told at once, with the spikes until then
-            return self._cut(shown, align.expected(shown.onset_ns), shown.reason)
-        begin = shown.onset_ns + round(asked.window_ms[0] * _MS)
-        end = shown.onset_ns + round(asked.window_ms[1] * _MS)
+    def _resolve(self, window: _Pending, now_s: float) -> Recorded | None:
+        """Return what is known of a window; None while more of it may come."""
+        onset_ns, align = window.showing.onset_ns, self._align
+        start_ms, end_ms = window.request.window_ms
+        if window.showing.status == "aborted":  # reported at once, with the spikes until then
+            return self._cut(window, align.expected(onset_ns), window.showing.reason)
+        begin, end = onset_ns + round(start_ms * _MS), onset_ns + round(end_ms * _MS)
         for low, high, reason in self._blind:
             if begin < high and end > low:
-                return self._lost(shown, reason)
-        expected = align.expected(shown.onset_ns)
+                return self._lost(window, reason)
+        expected = align.expected(onset_ns)
         if self._first is None or expected is None:
-            return self._stalled(one, now_s)
-        first = expected + align.samples(asked.window_ms[0])
+            return self._stalled(window, now_s)
+        first = expected + align.samples(start_ms)
         if first < self._first:
-            return self._lost(shown, "loss: the acquisition began later than the window")
-        settled = asked.window_ms[1] + self._timing.settle_ms
+            return self._lost(window, "loss: the acquisition began later than the window")
+        settled = end_ms + self._timing.settle_ms
         if self._timing.photodiode_line is not None:
             settled += align.reach_ms
         if self._progress < expected + align.samples(settled):
-            return self._stalled(one, now_s)
+            return self._stalled(window, now_s)
         if self._timing.photodiode_line is None:
-            if align.trusts(shown.onset_ns):
-                return self._judge(shown, expected, None)
-            return self._cut(shown, expected, "loss: samples came at another time than images")
-        edge = align.match(shown.onset_ns)
+            if align.trusts(onset_ns):
+                return self._complete(window, expected, None)
+            return self._cut(window, expected, "loss: samples came at another time than images")
+        edge = align.match(onset_ns)
         if edge is None:
-            reason = self._hole(first, expected + align.samples(asked.window_ms[1]))
-            return self._cut(shown, expected, reason or "no edge of the photodiode")
+            reason = self._hole(first, expected + align.samples(end_ms))
+            return self._cut(window, expected, reason or "no edge of the photodiode")
         line = align.fit.line
         seen_ns = None if line is None else line.at(align.time_ns(edge.sample))
-        return self._judge(shown, edge.sample, seen_ns)
+        return self._complete(window, edge.sample, seen_ns)
 
-    def _judge(self, shown: Shown, onset: int, onset_ns: int | None) -> Recorded:
+    def _complete(self, window: _Pending, onset: int, onset_ns: int | None) -> Recorded:
         """Hand a window over that is complete, unless something in it was lost."""
-        window = shown.presentation.window_ms
-        low, high = (onset + self._align.samples(ms) for ms in window)
+        low, high = (onset + self._align.samples(ms) for ms in window.request.window_ms)
         if self._first is None or low < self._first:
             reason = "loss: the window is no longer kept"
         else:
             reason = self._hole(low, high)
         if reason:
-            return self._cut(shown, onset, reason)
+            return self._cut(window, onset, reason)
         arrays = self._arrays(onset, low, high)
-        return _recorded(shown, "ok", "", onset_ns, arrays)
+        return _recorded(window, "ok", "", onset_ns=onset_ns, arrays=arrays)
 
     def _hole(self, low: int, high: int) -> str:
         """Return why something in [low, high) may be lost; '' where nothing is."""
@@ -342,27 +390,30 @@ class Windows:
                 return f"loss: {gap.count} messages of the acquisition are missing"
         return next((text for a, b, text in self._holes if a < high and b > low), "")
 
-    def _stalled(self, one: _Pending, now_s: float) -> Recorded | None:
+    def _stalled(self, window: _Pending, now_s: float) -> Recorded | None:
         """Give a window up when nothing has come for too long."""
-        since = one.since_s if self._arrived_ns is None else max(one.since_s, self._arrived_s)
+        since = window.since_s
+        if self._arrived_ns is not None:
+            since = max(since, self._arrived_s)
         quiet = now_s - since
         # Messages that tell no time (another stream's, say) do not help a window for ever.
-        waited = now_s - one.since_s - one.shown.presentation.window_ms[1] / 1000
+        waited = now_s - window.since_s - window.request.window_ms[1] / 1000
         if quiet <= self._timing.stall_s and waited <= 5 * self._timing.stall_s:
             return None
         what = "nothing came of the acquisition" if self._first is None else "it stalled"
-        return self._lost(one.shown, f"loss: {what}, for {max(quiet, waited):.1f} s")
+        return self._lost(window, f"loss: {what}, for {max(quiet, waited):.1f} s")
 
-    def _cut(self, shown: Shown, onset: int | None, reason: str) -> Recorded:
+    def _cut(self, window: _Pending, onset: int | None, reason: str) -> Recorded:
         """Abort a window, with what there is of it."""
         if onset is None:
-            return self._lost(shown, reason)
-        low, high = (onset + self._align.samples(ms) for ms in shown.presentation.window_ms)
-        return _recorded(shown, "aborted", reason, None, self._arrays(onset, low, high))
+            return self._lost(window, reason)
+        low, high = (onset + self._align.samples(ms) for ms in window.request.window_ms)
+        arrays = self._arrays(onset, low, high)
+        return _recorded(window, "aborted", reason, onset_ns=None, arrays=arrays)
 
-    def _lost(self, shown: Shown, reason: str) -> Recorded:
-        empty: dict[str, Array] = {"units": np.zeros(0, "<u4"), "times_ms": np.zeros(0, "<f4")}
-        return _recorded(shown, "aborted", reason, None, empty)
+    def _lost(self, window: _Pending, reason: str) -> Recorded:
+        arrays = empty_arrays("spikes", units=0, window_ms=window.request.window_ms)
+        return _recorded(window, "aborted", reason, onset_ns=None, arrays=arrays)
 
     def _arrays(self, onset: int, low: int, high: int) -> dict[str, Array]:
         first, last = bisect_left(self._samples, low), bisect_left(self._samples, high)
@@ -384,14 +435,11 @@ class Windows:
         self._align.prune(before)
 
 
-def _extent(message: Message) -> tuple[int, int] | tuple[None, None]:
-    match message:
-        case Data(sample=sample, samples=samples):
-            return sample, sample + samples
-        case Spike(sample=sample) | Ttl(sample=sample):
-            return sample, sample
-        case Other():
-            return None, None
+def _extent(event: SampledEvent) -> tuple[int, int]:
+    """Return the first sample that an event speaks of, and the one after the last."""
+    if isinstance(event, SampleBlock):
+        return event.sample, event.sample + event.samples
+    return event.sample, event.sample
 
 
 def _count(counts: dict[_Key, int], key: _Key) -> None:
@@ -400,10 +448,19 @@ def _count(counts: dict[_Key, int], key: _Key) -> None:
 
 
 def _recorded(
-    shown: Shown,
-    status: Status,
+    window: _Pending,
+    status: ShowingStatus,
     reason: str,
+    *,
     onset_ns: int | None,
     arrays: dict[str, Array],
 ) -> Recorded:
-    return Recorded(shown, status, reason, onset_ns, "spikes", arrays)
+    return Recorded(
+        request=window.request,
+        showing=window.showing,
+        status=status,
+        reason=reason,
+        onset_ns=onset_ns,
+        form="spikes",
+        arrays=arrays,
+    )

@@ -7,18 +7,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rig_bridge.rigs.open_ephys.emulator import Emulation
-from rig_bridge.rigs.open_ephys.format import Data, Spike, Ttl, decode, encode
-from rig_bridge.rigs.open_ephys.sequence import Sequence
+from rig_bridge.rigs.open_ephys.format import Data, Spike, Ttl, decode_plugin, encode_plugin
+from rig_bridge.rigs.open_ephys.translate import to_sampled
 from rig_bridge.rigs.open_ephys.units import UnitTable
-from rig_bridge.rigs.open_ephys.windows import Timing, Windows
-from rig_bridge.rigs.protocols import Shown
+from rig_bridge.rigs.sampled.sequence import MessageSequence
+from rig_bridge.rigs.sampled.windows import Windows, WindowTiming
 from rig_bridge.trials import Presentation
+from tests.rig_bridge.samples import showing
 
 EPOCH_NS = 1_790_000_000_000_000_000
 RATE = 30_000.0
@@ -40,12 +42,12 @@ class World:
     """What happened, and what was sent of it."""
 
     arrivals: list[Arrival] = field(default_factory=list)
-    shown: list[tuple[float, Shown]] = field(default_factory=list)  # (told at, what)
+    shown: list[tuple[float, tuple]] = field(default_factory=list)  # (known at, what)
     edges: list[int] = field(default_factory=list)  # true sample of each onset
 
     @property
     def spikes(self):
-        made = [decode(a.frames) for a in self.arrivals]
+        made = [decode_plugin(a.frames) for a in self.arrivals]
         return sorted(
             (m.sample, int(m.electrode.split()[-1]) - 1) for m in made if isinstance(m, Spike)
         )
@@ -58,10 +60,25 @@ class World:
 
 
 def show(number, onset_s, *, status="ok"):
-    asked = Presentation(0, 1, number, "a", 100.0, 100.0, 3.0, (0.0, 0.0), WINDOW)
+    asked = Presentation(
+        block=0,
+        attempt=1,
+        presentation=number,
+        sha256="a",
+        on_ms=100.0,
+        off_ms=100.0,
+        size_deg=3.0,
+        position_deg=(0.0, 0.0),
+        window_ms=WINDOW,
+    )
     onset = EPOCH_NS + round(onset_s * 1e9)
-    reason = "" if status == "ok" else "fixation broken"
-    return Shown(asked, status, reason, onset - 10**7, onset, onset + 10**8, "flip")
+    return asked, showing(asked, onset, status=status)
+
+
+def take(windows, message, header, at_s, *, electrodes=6):
+    units = UnitTable.electrodes(electrodes)
+    arrived_ns = EPOCH_NS + round(at_s * 1e9)
+    windows.take(to_sampled(message, header, units=units, arrived_ns=arrived_ns, now_s=at_s))
 
 
 def world(seed=1, n=12, *, channels=1, drift=0.0, jitter_s=0.001, light_s=0.008, lead_s=1.0):
@@ -93,17 +110,17 @@ def world(seed=1, n=12, *, channels=1, drift=0.0, jitter_s=0.001, light_s=0.008,
     return made
 
 
-def run(made: World, arrivals=None, *, timing=Timing(), patience_s=0.0):  # noqa: B008
+def run(made: World, arrivals=None, *, timing=WindowTiming(), patience_s=0.0):  # noqa: B008
     """Let messages and onsets come in their order; return what was recorded, and by what."""
-    windows = Windows(UnitTable.electrodes(6), timing)
+    windows = Windows(timing)
     events = [(a.time_s, 0, a) for a in (made.arrivals if arrivals is None else arrivals)]
     events += [(at, 1, shown) for at, shown in made.shown]
     recorded, last = [], 0.0
     for at, kind, what in sorted(events, key=lambda e: e[:2]):
         if kind:
-            windows.expect(what, at)
+            windows.expect(*what, at)
         else:
-            windows.take(decode(what.frames), what.frames[1], EPOCH_NS + round(at * 1e9), at)
+            take(windows, decode_plugin(what.frames), what.frames[1], at)
         recorded += windows.collect(at)
         last = at
     recorded += windows.collect(last + patience_s)
@@ -112,16 +129,16 @@ def run(made: World, arrivals=None, *, timing=Timing(), patience_s=0.0):  # noqa
 
 def check(made: World, recorded):
     """Each presentation once; what is ok is all of what there was, to the sample."""
-    numbers = [r.shown.presentation.presentation for r in recorded]
+    numbers = [r.request.presentation for r in recorded]
     assert len(set(numbers)) == len(numbers)
     for r in recorded:
         if r.status == "ok":
-            number = r.shown.presentation.presentation
+            number = r.request.presentation
             found = zip(r.arrays["units"].tolist(), r.arrays["times_ms"], strict=True)
             assert sorted(found) == sorted(made.expected(number)), number
             assert r.reason == ""
-            assert abs(r.onset_ns - r.shown.onset_ns) < 15_000_000
-    return {r.shown.presentation.presentation: r for r in recorded}
+            assert abs(r.onset_ns - r.showing.onset_ns) < 15_000_000
+    return {r.request.presentation: r for r in recorded}
 
 
 @given(
@@ -133,7 +150,7 @@ def check(made: World, recorded):
 @settings(max_examples=8)
 def test_every_window_is_whole_where_nothing_happens(seed, channels, drift, light_s):
     made = world(seed, channels=channels, drift=drift, light_s=light_s)
-    timing = Timing(rate_hz=RATE)
+    timing = WindowTiming(rate_hz=RATE)
     recorded, windows = run(made, timing=timing)
     found = check(made, recorded)
     assert set(found) == set(range(12))
@@ -157,7 +174,7 @@ def test_ok_is_whole_whatever_is_dropped_doubled_or_late(data):
         now = max(now, made.arrivals[i].time_s)
         if i not in dropped:
             arrivals += [Arrival(now, made.arrivals[i].frames)] * (1 + (i in doubled))
-    recorded, windows = run(made, arrivals, timing=Timing(rate_hz=RATE), patience_s=30.0)
+    recorded, windows = run(made, arrivals, timing=WindowTiming(rate_hz=RATE), patience_s=30.0)
     found = check(made, recorded)
     assert set(found) == set(range(12))
     last = max(i for i in range(n) if i not in dropped)
@@ -168,7 +185,7 @@ def test_ok_is_whole_whatever_is_dropped_doubled_or_late(data):
     for number, r in found.items():
         edge = made.edges[number]
         for i in dropped:
-            message = decode(made.arrivals[i].frames)
+            message = decode_plugin(made.arrivals[i].frames)
             sample = message.sample
             if edge - 0.1 * RATE <= sample < edge + 0.3 * RATE and first < i < last:
                 assert r.status == "aborted"
@@ -181,7 +198,7 @@ def test_a_gap_aborts_what_it_touches_and_nothing_else():
     at = next(
         i
         for i, a in enumerate(made.arrivals)
-        if isinstance(m := decode(a.frames), Spike) and m.sample > edge + 0.17 * RATE
+        if isinstance(m := decode_plugin(a.frames), Spike) and m.sample > edge + 0.17 * RATE
     )
     arrivals = made.arrivals[:at] + made.arrivals[at + 1 :]
     found = check(made, run(made, arrivals)[0])
@@ -213,7 +230,7 @@ def joined(first: World, second: World, gap_s: float) -> World:
         first.shown
         + [
             (at + shift, show(n + i, (s.onset_ns - EPOCH_NS) / 1e9 + shift))
-            for i, (at, s) in enumerate(second.shown)
+            for i, (at, (_, s)) in enumerate(second.shown)
         ],
         first.edges + second.edges,
     )
@@ -228,7 +245,7 @@ def test_a_restart_aborts_what_waits_and_goes_on(gap_s):
     first.arrivals = first.arrivals[:cut]
     both = joined(first, second, gap_s)
     recorded, windows = run(both)
-    by_number = {r.shown.presentation.presentation: r for r in recorded}
+    by_number = {r.request.presentation: r for r in recorded}
     assert set(by_number) == set(range(12))
     reasons = {n: r.reason for n, r in by_number.items() if r.status == "aborted"}
     assert all("loss" in reason for reason in reasons.values())
@@ -249,19 +266,19 @@ def test_an_acquisition_that_stood_still_mislabels_nothing(pause_s, line):
     true = [a for a in made.arrivals if a.time_s <= stop_s]
     later = [Arrival(a.time_s + pause_s, a.frames) for a in made.arrivals[len(true) :]]
     shown = []
-    for i, (at, s) in enumerate(made.shown):  # what comes later is seen later
+    for i, (at, (_, s)) in enumerate(made.shown):  # what comes later is seen later
         onset_s = (s.onset_ns - EPOCH_NS) / 1e9
         moved = 0.0 if onset_s < stop_s - 0.02 else pause_s
         shown.append((at + moved, show(i, onset_s + moved)))
     dark = np.arange(stop_s + 0.01, stop_s + pause_s - 0.2, 0.2)  # nothing was recorded
     shown += [(at + 0.19, show(100 + i, float(at))) for i, at in enumerate(dark)]
     both = World(true + later, sorted(shown, key=lambda e: e[0]), made.edges)
-    timing = Timing(photodiode_line=line, settle_ms=20.0)
+    timing = WindowTiming(photodiode_line=line, settle_ms=20.0)
     recorded, windows = run(both, timing=timing, patience_s=10.0)
-    in_the_dark = [r for r in recorded if r.shown.presentation.presentation >= 100]
+    in_the_dark = [r for r in recorded if r.request.presentation >= 100]
     assert len(in_the_dark) == len(dark)
     assert {r.status for r in in_the_dark} <= {"aborted"}
-    others = [r for r in recorded if r.shown.presentation.presentation < 100]
+    others = [r for r in recorded if r.request.presentation < 100]
     if line is None:
         assert all(is_about_right(both, r) for r in others if r.status == "ok")
     else:
@@ -272,7 +289,7 @@ def test_an_acquisition_that_stood_still_mislabels_nothing(pause_s, line):
 
 def is_about_right(made: World, recorded) -> bool:
     """Whether the spikes are those of the image, moved by at most 20 ms all together."""
-    edge = made.edges[recorded.shown.presentation.presentation]
+    edge = made.edges[recorded.request.presentation]
     true = [(u, (s - edge) * 1000 / RATE) for s, u in made.spikes if abs(s - edge) < RATE]
     found = list(
         zip(recorded.arrays["units"].tolist(), recorded.arrays["times_ms"], strict=True)
@@ -288,7 +305,7 @@ def is_about_right(made: World, recorded) -> bool:
 def test_a_stall_aborts_by_itself_after_a_while():
     made = world(8, 4)
     arrivals = [a for a in made.arrivals if a.time_s < made.shown[2][0]]
-    recorded, windows = run(made, arrivals, timing=Timing(stall_s=0.5))
+    recorded, windows = run(made, arrivals, timing=WindowTiming(stall_s=0.5))
     waiting = 4 - len(recorded)
     assert waiting >= 1
     assert windows.collect(made.shown[-1][0] + 0.3) == []
@@ -306,16 +323,16 @@ def test_what_was_held_back_for_too_long_is_not_believed():
         Arrival(a.time_s if a.time_s <= stop_s else max(a.time_s, stop_s + 1.5), a.frames)
         for a in made.arrivals
     ]
-    found = check(made, run(made, arrivals, timing=Timing(stall_s=1.0))[0])
+    found = check(made, run(made, arrivals, timing=WindowTiming(stall_s=1.0))[0])
     assert found[5].reason.startswith("loss: the acquisition stalled for 1.5")
     assert found[2].status == "ok"
-    found = check(made, run(made, arrivals, timing=Timing(stall_s=1.6))[0])
+    found = check(made, run(made, arrivals, timing=WindowTiming(stall_s=1.6))[0])
     assert found[5].status == "ok"
 
 
 def test_nothing_at_all_is_a_loss_too():
-    windows = Windows(UnitTable.electrodes(6), Timing(stall_s=1.0))
-    windows.expect(show(0, 1.0), 1.2)
+    windows = Windows(WindowTiming(stall_s=1.0))
+    windows.expect(*show(0, 1.0), 1.2)
     assert windows.collect(2.1) == []
     (lost,) = windows.collect(2.3)
     assert lost.reason.startswith("loss: nothing came of the acquisition")
@@ -335,7 +352,7 @@ def test_samples_that_the_hardware_lost_are_a_loss():
     edge = made.edges[4]
     arrivals = []
     for a in made.arrivals:
-        m = decode(a.frames)
+        m = decode_plugin(a.frames)
         if isinstance(m, Data) and m.sample < edge + 3000 <= m.sample + m.samples:
             short = a.frames[1].replace(b'"num_samples":300', b'"num_samples":200')
             a = Arrival(a.time_s, [a.frames[0], short, a.frames[2][:800]])
@@ -350,7 +367,7 @@ def test_an_image_without_an_edge_is_shown_again():
     edge = made.edges[6]
     arrivals = []
     for a in made.arrivals:
-        m = decode(a.frames)
+        m = decode_plugin(a.frames)
         if isinstance(m, Ttl) and m.sample == edge:  # another line went up
             a = Arrival(a.time_s, [a.frames[0], a.frames[1], b"\x04" + a.frames[2][1:]])
         arrivals.append(a)
@@ -365,7 +382,7 @@ def test_a_flickering_screen_has_one_edge_an_image():
     made = world(12, 8)
     sent = []
     for a in made.arrivals:
-        m = decode(a.frames)
+        m = decode_plugin(a.frames)
         copies = 5 if isinstance(m, Ttl) and m.state else 1  # every 10 ms
         sent += [
             (a.time_s + 0.01 * k, replace(m, sample=m.sample + 300 * k), a.frames)
@@ -374,7 +391,7 @@ def test_a_flickering_screen_has_one_edge_an_image():
     arrivals = []
     for number, (at, m, frames) in enumerate(sorted(sent, key=lambda one: one[0]), 1):
         payload = frames[2][2:] if isinstance(m, Ttl) else frames[2]
-        made_again = encode(replace(m, number=number), payload, node=1, now_ms=0)
+        made_again = encode_plugin(replace(m, number=number), payload, node=1, now_ms=0)
         arrivals.append(Arrival(at, made_again))
     recorded, windows = run(made, arrivals)
     check(made, recorded)
@@ -387,16 +404,16 @@ def test_before_there_is_a_fit_two_edges_are_too_many():
     made = world(17, 6, light_s=0.04)
     arrivals, number = [], 0
     for a in made.arrivals:
-        m = decode(a.frames)
+        m = decode_plugin(a.frames)
         if isinstance(m, Ttl) and m.state and m.sample == made.edges[0]:
             number += 1
             door = replace(m, number=number, sample=m.sample - 900)
-            frames = encode(door, bytes(8), node=1, now_ms=0)
+            frames = encode_plugin(door, bytes(8), node=1, now_ms=0)
             arrivals.append(Arrival(a.time_s, frames))
         number += 1
         again = replace(m, number=number)
         payload = a.frames[2][2:] if isinstance(m, Ttl) else a.frames[2]
-        arrivals.append(Arrival(a.time_s, encode(again, payload, node=1, now_ms=0)))
+        arrivals.append(Arrival(a.time_s, encode_plugin(again, payload, node=1, now_ms=0)))
     found = check(made, run(made, arrivals)[0])
     assert found[0].reason == "no edge of the photodiode"
     assert {found[i].status for i in range(1, 6)} == {"ok"}
@@ -404,14 +421,15 @@ def test_before_there_is_a_fit_two_edges_are_too_many():
 
 def test_an_image_that_was_broken_off_is_reported_at_once():
     made = world(13, 4)
-    at, shown = made.shown[3]
-    made.shown[3] = (at, replace(shown, status="aborted", reason="fixation broken"))
-    windows = Windows(UnitTable.electrodes(6), Timing())
+    at, (asked, shown) = made.shown[3]
+    broken_off = msgspec.structs.replace(shown, status="aborted", reason="fixation broken")
+    made.shown[3] = (at, (asked, broken_off))
+    windows = Windows(WindowTiming())
     for a in made.arrivals:
         if a.time_s > at:
             break
-        windows.take(decode(a.frames), a.frames[1], EPOCH_NS + round(a.time_s * 1e9), a.time_s)
-    windows.expect(made.shown[3][1], at)
+        take(windows, decode_plugin(a.frames), a.frames[1], a.time_s)
+    windows.expect(*made.shown[3][1], at)
     (found,) = windows.collect(at)
     assert (found.status, found.reason) == ("aborted", "fixation broken")
     assert len(found.arrays["times_ms"])
@@ -420,7 +438,7 @@ def test_an_image_that_was_broken_off_is_reported_at_once():
 
 def test_without_a_photodiode_onsets_are_as_good_as_arrivals():
     made = world(14, 12, light_s=0.0)
-    recorded, windows = run(made, timing=Timing(photodiode_line=None))
+    recorded, windows = run(made, timing=WindowTiming(photodiode_line=None))
     assert {r.status for r in recorded} == {"ok"}
     assert {r.onset_ns for r in recorded} == {None}
     assert all(is_about_right(made, r) for r in recorded)
@@ -431,7 +449,7 @@ def test_a_sample_clock_that_leaps_is_not_believed():
     made = world(15, 8)
     at = next(i for i, a in enumerate(made.arrivals) if a.time_s > made.shown[4][0])
     far = made.arrivals[at]
-    m = decode(far.frames)
+    m = decode_plugin(far.frames)
     header = far.frames[1].replace(
         f'"sample_num":{m.sample}'.encode(), f'"sample_num":{2**50}'.encode()
     )
@@ -444,14 +462,14 @@ def test_a_sample_clock_that_leaps_is_not_believed():
     assert found[0].status == found[7].status == "ok"
 
 
-def test_other_streams_and_other_electrodes_are_counted_and_kept_out():
+def test_other_streams_and_other_sources_are_counted_and_kept_out():
     made = world(16, 4)
-    windows = Windows(UnitTable.electrodes(3), Timing(stream="emulated"))
+    windows = Windows(WindowTiming(stream="emulated"))
     strange = Spike(1, "another", "Electrode 1", 0, 10)
-    windows.take(strange, b"a", EPOCH_NS, 0.0)
-    windows.take(Spike(2, "emulated", "Electrode 6", 1, 10), b"b", EPOCH_NS, 0.0)
+    take(windows, strange, b"a", 0.0, electrodes=3)
+    take(windows, Spike(2, "emulated", "Electrode 6", 1, 10), b"b", 0.0, electrodes=3)
     assert windows.tally.other_streams == 1
-    assert windows.tally.other_electrodes == {"Electrode 6:1": 1}
+    assert windows.tally.other_sources == {"Electrode 6:1": 1}
     assert windows.tally.spikes == 0
     assert made.spikes
 
@@ -468,7 +486,7 @@ class TestSequence:
                 kind="stable",
             )
         ]
-        sequence = Sequence()
+        sequence = MessageSequence()
         first = None
         for number in come.tolist():
             if first is not None and number < first:
@@ -484,7 +502,7 @@ class TestSequence:
                 assert gap.low <= number * 10 <= gap.high
 
     def test_the_same_number_with_other_bytes_is_a_restart(self):
-        sequence = Sequence()
+        sequence = MessageSequence()
         assert [sequence.take(i, 7, i, i) for i in (1, 2, 3)] == ["new"] * 3
         assert sequence.take(2, 7, 2, 2) == "duplicate"
         assert sequence.take(1, 8, 1, 1) == "restart"
@@ -493,7 +511,7 @@ class TestSequence:
 
     def test_memory_is_bounded_whatever_comes(self):
         rng = np.random.default_rng(2)
-        sequence = Sequence()
+        sequence = MessageSequence()
         number = 0
         for _ in range(5000):
             number += int(rng.integers(1, 5000))
