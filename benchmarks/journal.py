@@ -62,10 +62,10 @@ _SPEED = 25.0
 
 def _demo(folder: Path, generations: int) -> Path:
     """Run the demo's session; return its folder."""
-    settings = presets.demo(
+    settings = presets.demo_session(
         folder=folder, generations=generations, speed=_SPEED, unit=None, seed=1
     )
-    text = config.commented(settings)
+    text = config.commented_session_file(settings)
     file = folder / "demo.toml"
     file.write_text(text, encoding="utf-8")
     children: list[subprocess.Popen[bytes]] = []

@@ -77,13 +77,13 @@ def _session(folder: Path, schedule: str) -> config.Config:
         rig=config.RigTable(endpoint="tcp://127.0.0.1:*"),
         simulation=config.SimulationTable(units=("mini:conv4:52",), abort_rate=0.0),
     )
-    return config.parse(config.commented(settings))
+    return config.parse_session_file(config.commented_session_file(settings))
 
 
 def _run(folder: Path, schedule: str) -> tuple[float, float, float]:
     """Return the rig's idle share, the engine's idea of it, and the seconds of rendering."""
     settings = _session(folder, schedule)
-    text = config.commented(settings)
+    text = config.commented_session_file(settings)
     file = folder / f"{schedule}.toml"
     file.write_text(text, encoding="utf-8")
     shown = {"together": 2 * _POPSIZE + _REFERENCES, "references": 2 * _POPSIZE}.get(

@@ -98,10 +98,10 @@ def demo(
     from evolver import config
     from evolver.config import presets
 
-    settings = presets.demo(
+    settings = presets.demo_session(
         folder=folder, generations=generations, speed=speed, unit=unit or None, seed=seed
     )
-    text = config.commented(settings)
+    text = config.commented_session_file(settings)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "demo.toml"
     path.write_text(text, encoding="utf-8")
@@ -125,7 +125,7 @@ def run(
     from evolver import config
     from evolver.live import run_live
 
-    settings, text = config.load(session_file)
+    settings, text = config.load_session_file(session_file)
     with watching(settings, f"{settings.session.name}: live session") as watcher:
         ended = run_live(settings, text, watcher)
     after(ended, report_too=report_too)
@@ -142,7 +142,7 @@ def simulate(
     from evolver import config
     from evolver.live import run_simulated
 
-    settings, text = config.load(session_file)
+    settings, text = config.load_session_file(session_file)
     with watching(settings, f"{settings.session.name}: simulation") as watcher:
         ended = run_simulated(settings, text, watcher)
     after(ended, report_too=report_too)
@@ -180,7 +180,11 @@ def rig(
     from evolver.setup.simulated_rig import run_rig
     from rig_bridge.auth import RigKey
 
-    settings = presets.rig() if session_file is None else config.load(session_file)[0]
+    settings = (
+        presets.new_session()
+        if session_file is None
+        else config.load_session_file(session_file)[0]
+    )
     table = settings.simulation
     changes = {
         "units": tuple(unit) if unit else None,
@@ -192,7 +196,9 @@ def rig(
         table, **{k: v for k, v in changes.items() if v is not None}
     )
     settings = msgspec.structs.replace(settings, simulation=table)
-    settings = config.parse(config.commented(settings), source="the rig's options")
+    settings = config.parse_session_file(
+        config.commented_session_file(settings), source="the rig's options"
+    )
     stop = Stop()
     with stop.on_signals():
         where = endpoint or settings.rig.endpoint
@@ -287,7 +293,7 @@ def config_new(
     if file.exists() and not overwrite:
         raise ConfigError(f"{file} exists already; name another file, or add --overwrite")
     try:
-        file.write_text(config.commented(presets.new()), encoding="utf-8")
+        file.write_text(config.commented_session_file(presets.new_session()), encoding="utf-8")
     except OSError as exc:
         raise ConfigError(f"{file} cannot be written: {exc.strerror}") from exc
     console.print(f"wrote {file}; check it with  evolver config check {file}")
@@ -305,7 +311,7 @@ def config_check(session_file: SessionFile) -> None:
     )
     from evolver.setup.simulated_rig import build_population
 
-    settings, _ = config.load(session_file)
+    settings, _ = config.load_session_file(session_file)
     made = build_generators(settings)
     build_optimizers(settings, made)
     references = build_references(settings.references, seed=settings.session.seed)

@@ -58,11 +58,11 @@ def serve(
     is closed ends nothing: 'evolver ctl' reaches the session from any other.
     """
     from evolver import config
+    from evolver.clock import SYSTEM_CLOCK
     from evolver.live.children import check_in_child
-    from evolver.live.run import SYSTEM_CLOCK
     from evolver.session_folder import new_folder
 
-    settings, text = config.load(session_file)
+    settings, text = config.load_session_file(session_file)
     with console.status("loading the generators …"):
         # Mistakes in the file are said here, before a folder is made.
         check_in_child(session_file)
@@ -89,7 +89,7 @@ def resume(
     history = find_history(folder / JOURNAL)
     if history is None:
         if (folder / SESSION_FILE).is_file():
-            settings, _ = config.load(folder / SESSION_FILE)
+            settings, _ = config.load_session_file(folder / SESSION_FILE)
             _supervise(settings, folder, yes=yes, page=None if no_page else page)
             return
         raise RecordingError(
@@ -101,7 +101,9 @@ def resume(
         console.print(f"recording: {folder / RECORDING}")
         return
     restored = Restored.of(history)
-    settings = config.parse(restored.config_text, source=f"the session file in {folder}")
+    settings = config.parse_session_file(
+        restored.config_text, source=f"the session file in {folder}"
+    )
     if restored.mode == "live":
         _supervise(settings, folder, yes=yes, page=None if no_page else page)
         return

@@ -211,7 +211,7 @@ def rig(
     from rig_bridge.rigs.display.rehearsal import Rehearsal
     from rig_bridge.rigs.lsl.streams import MarkedDisplay, MarkerOutlet
 
-    settings, _ = config.load(session_file)
+    settings, _ = config.load_session_file(session_file)
     neurons = build_rig(build_population(settings), settings, speed=math.inf)
     loaded_key = None if key is None else RigKey.load(key)
     stop = Stop()

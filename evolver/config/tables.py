@@ -3,7 +3,7 @@
 Knows the keys, their types and their bounds, and how to say all that is wrong with a file at
 once. Knows nothing of what the names in it stand for: whether a generator exists, or a rig
 answers, is found out by those who build them. One description of every key serves three ends:
-checking, the error text, and the commented file that `commented` writes.
+checking, the error text, and the commented file that `commented_session_file` writes.
 """
 
 from __future__ import annotations
@@ -323,7 +323,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
         return self.fitness if own is None else own
 
 
-def parse(text: str, *, source: str = "the session file") -> Config:
+def parse_session_file(text: str, *, source: str = "the session file") -> Config:
     """Return the values in a session file's `text`.
 
     Raises
@@ -348,13 +348,13 @@ def parse(text: str, *, source: str = "the session file") -> Config:
     return config
 
 
-def load(path: Path) -> tuple[Config, str]:
+def load_session_file(path: Path) -> tuple[Config, str]:
     """Return the values in the session file at `path`, and its text.
 
     Raises
     ------
     ConfigError
-        if the file cannot be read, or has mistakes: see `parse`
+        if the file cannot be read, or has mistakes: see `parse_session_file`
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -370,7 +370,7 @@ def load(path: Path) -> tuple[Config, str]:
         raise ConfigError(
             f"the session file {path} cannot be read: {exc.strerror}{hint}"
         ) from exc
-    return parse(text, source=str(path)), text
+    return parse_session_file(text, source=str(path)), text
 
 
 def _contradictions(config: Config) -> list[str]:
@@ -434,7 +434,7 @@ def _fitness_contradictions(fitness: FitnessTable, window: Window, key: str) -> 
     return problems
 
 
-def commented(config: Config) -> str:
+def commented_session_file(config: Config) -> str:
     """Return the text of a session file with `config`'s values and every key explained.
 
     Keys that stand at their default are written too, behind a ``#`` where they have no value.

@@ -58,11 +58,12 @@ def check_in_child(session_file: Path) -> None:
 
 def _check(session_file: Path) -> int:
     """Build what a session file names; say on standard output why that cannot be."""
-    from evolver.config.tables import load
-    from evolver.live.run import SYSTEM_CLOCK, Job
+    from evolver.clock import SYSTEM_CLOCK
+    from evolver.config.tables import load_session_file
+    from evolver.live.run import Job
 
     try:
-        config, text = load(session_file)
+        config, text = load_session_file(session_file)
         Job(config, text, mode="live", clock=SYSTEM_CLOCK)
     except EvolverError as exc:
         sys.stdout.write(str(exc))

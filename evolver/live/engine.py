@@ -18,12 +18,13 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from evolver.config.tables import parse
+from evolver.clock import SYSTEM_CLOCK
+from evolver.config.tables import parse_session_file
 from evolver.errors import ConfigError, EvolverError, MissingResponseError, RigError
 from evolver.journal.history import find_history
 from evolver.journal.recorder_client import RemoteRecorder
 from evolver.live import pipe
-from evolver.live.run import SYSTEM_CLOCK, Job, await_rig, engine_keys
+from evolver.live.run import Job, await_rig, engine_keys
 from evolver.session.ports import Command, Progress
 from evolver.session.watchdogs import Watchdogs
 from evolver.session_folder import JOURNAL, SESSION_FILE
@@ -148,7 +149,7 @@ def _run_recorded(
     restored = None if history is None else Restored.of(history)
     path = folder / SESSION_FILE
     text = path.read_text(encoding="utf-8") if restored is None else restored.config_text
-    config = parse(text, source=str(path))
+    config = parse_session_file(text, source=str(path))
     job = Job(config, text, mode="live", clock=clock, restored=restored)
     checks = preflight.before_the_rig(
         config,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,14 +18,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from evolver.config.tables import Config, parse
+from evolver.clock import SYSTEM_CLOCK, Clock
+from evolver.config.tables import Config, parse_session_file
 from evolver.errors import RecordingError, RigError
 from evolver.journal import records
 from evolver.journal.recorder import Recorder as JournalRecorder
 from evolver.journal.writer import JournalWriter
 from evolver.live.children import fold_in_child
 from evolver.session.loop import Loop, event_record
-from evolver.session.ports import Clock, Command, Commands, Progress, Recorder, RigPort, Watch
+from evolver.session.ports import Command, Commands, Progress, Recorder, RigPort, Watch
 from evolver.session_folder import JOURNAL, RECORDING, new_folder
 from evolver.setup.build import (
     build_generators,
@@ -47,25 +47,6 @@ if TYPE_CHECKING:
     from evolver.setup.resume import Restored
 
 logger = logging.getLogger(__name__)
-
-
-class SystemClock:
-    """The machine's clocks."""
-
-    def time_ns(self) -> int:
-        """Return ns since the unix epoch."""
-        return time.time_ns()
-
-    def monotonic(self) -> float:
-        """Return seconds that never go back."""
-        return time.monotonic()
-
-    def sleep(self, seconds: float) -> None:
-        """Return after so long."""
-        time.sleep(seconds)
-
-
-SYSTEM_CLOCK = SystemClock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,7 +305,7 @@ def resume_simulated(folder: Path, watcher: Watcher, *, clock: Clock = SYSTEM_CL
         raise RecordingError(
             f"{folder} must hold a simulated session; it is a live one: use 'evolver resume'"
         )
-    config = parse(restored.config_text, source=f"the session file in {folder}")
+    config = parse_session_file(restored.config_text, source=f"the session file in {folder}")
     job = Job(config, restored.config_text, mode="simulate", clock=clock, restored=restored)
     return _simulate(job, watcher, folder, clock)
 

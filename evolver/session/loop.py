@@ -21,12 +21,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from evolver.clock import Clock
 from evolver.config.tables import Config
 from evolver.errors import RecordingError
 from evolver.journal import records
 from evolver.journal.records import Array
 from evolver.session.block import Picture, Rendered, Running, result_record
-from evolver.session.ports import Clock, Command, Commands, Progress, Recorder, RigPort, Watch
+from evolver.session.ports import Command, Commands, Progress, Recorder, RigPort, Watch
 from evolver.session.schedule import Outcome, Proposal, Session
 from evolver.types import Generator
 from rig_bridge.events import Resent, Responded, RigEvent, RigJoined, RigLost

@@ -1,4 +1,4 @@
-"""What the loop needs of the world: a rig, a recorder, a clock, commands, somebody who watches.
+"""What the loop needs of the world: a rig, a recorder, commands, somebody who watches.
 
 Protocols and values only.
 """
@@ -68,22 +68,6 @@ class Recorder(Protocol):
 
     def take_busy_seconds(self) -> float:
         """Return the time spent writing and syncing since this was last asked."""
-        ...
-
-
-class Clock(Protocol):
-    """Time, handed in."""
-
-    def time_ns(self) -> int:
-        """Return ns since the unix epoch."""
-        ...
-
-    def monotonic(self) -> float:
-        """Return seconds that never go back."""
-        ...
-
-    def sleep(self, seconds: float) -> None:
-        """Return after so long."""
         ...
 
 

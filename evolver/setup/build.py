@@ -22,7 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evolver import generators, metric, optimizers, seeds
-from evolver.config.tables import Config, FitnessTable, ReferencesTable, ThreadTable, parse
+from evolver.config.tables import (
+    Config,
+    FitnessTable,
+    ReferencesTable,
+    ThreadTable,
+    parse_session_file,
+)
 from evolver.errors import ConfigError, DataError
 from evolver.journal import records
 from evolver.optimizers import default_popsize
@@ -375,7 +381,7 @@ def renderers(text: str) -> Callable[[str, NDArray[np.floating[Any]]], Images]:
     EvolverError
         by the callable, where a generator or its weights are not on this machine
     """
-    config = parse(text, source="the recording's session file")
+    config = parse_session_file(text, source="the recording's session file")
     loaded: dict[str, Generator] = {}
 
     def render(name: str, codes: NDArray[np.floating[Any]]) -> Images:

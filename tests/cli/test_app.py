@@ -62,7 +62,7 @@ def run(*arguments, expect=0):
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory):
     settings = small(tmp_path_factory.mktemp("cli"))
-    return run_simulated(settings, config.commented(settings), Watching().watcher)
+    return run_simulated(settings, config.commented_session_file(settings), Watching().watcher)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)

@@ -28,7 +28,7 @@ generator = "mini-texture"
 
 def mistakes(text: str) -> list[str]:
     with pytest.raises(ConfigError) as caught:
-        config.parse(text)
+        config.parse_session_file(text)
     head, *lines = str(caught.value).splitlines()
     assert head == (
         "the session file has 1 mistake:"
@@ -39,7 +39,7 @@ def mistakes(text: str) -> list[str]:
 
 
 def test_the_least_file_has_sane_defaults():
-    c = config.parse(LEAST)
+    c = config.parse_session_file(LEAST)
     assert c.session.seed == 1
     assert c.presentation.on_ms == 100.0
     assert c.threads[0].optimizer == "cholesky"
@@ -49,7 +49,7 @@ def test_the_least_file_has_sane_defaults():
 
 
 def test_a_threads_own_fitness_replaces_the_sessions():
-    c = config.parse(LEAST + '[threads.fitness]\nunits = ["ch20"]\n')
+    c = config.parse_session_file(LEAST + '[threads.fitness]\nunits = ["ch20"]\n')
     assert c.fitness_of(0).units == ("ch20",)
     assert c.fitness.units == (0,)
 
@@ -121,24 +121,26 @@ def test_two_threads_must_not_share_a_name():
 
 
 def test_speed_may_be_infinite():
-    assert config.parse(LEAST + "[simulation]\nspeed = inf\n").simulation.speed == float("inf")
+    assert config.parse_session_file(
+        LEAST + "[simulation]\nspeed = inf\n"
+    ).simulation.speed == float("inf")
 
 
 def test_not_toml_says_where():
     with pytest.raises(ConfigError, match=r"not valid TOML.*line 1"):
-        config.parse("name = = 3")
+        config.parse_session_file("name = = 3")
 
 
 def test_a_missing_file_suggests_its_neighbour(tmp_path):
     (tmp_path / "session.toml").write_text(LEAST)
     with pytest.raises(ConfigError, match=r"did you mean session\.toml\?"):
-        config.load(tmp_path / "sesion.toml")
+        config.load_session_file(tmp_path / "sesion.toml")
 
 
 def test_a_file_that_is_not_text_is_refused(tmp_path):
     (tmp_path / "x.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="UTF-8"):
-        config.load(tmp_path / "x.toml")
+        config.load_session_file(tmp_path / "x.toml")
 
 
 def test_the_commented_file_reads_back_and_explains_every_key():
@@ -151,8 +153,8 @@ def test_the_commented_file_reads_back_and_explains_every_key():
         ),
         simulation=config.SimulationTable(speed=float("inf")),
     )
-    text = config.commented(c)
-    assert config.parse(text) == c
+    text = config.commented_session_file(c)
+    assert config.parse_session_file(text) == c
     lines = text.splitlines()
     for i, line in enumerate(lines):
         if " =" in line and not line.startswith("#"):
@@ -177,7 +179,7 @@ def test_every_valid_file_survives_being_written_and_read(name, seed, on_ms, sou
         fitness=config.FitnessTable((0, "ü"), tuple(weights)),
         references=config.ReferencesTable(source=source),
     )
-    assert config.parse(config.commented(c)) == c
+    assert config.parse_session_file(config.commented_session_file(c)) == c
 
 
 def thread_of(**changes):
@@ -187,7 +189,7 @@ def thread_of(**changes):
         presentation=config.PresentationTable(on_ms=100.0, off_ms=50.0),
         threads=(config.ThreadTable("t", "mini-object", **changes),),
     )
-    settings = config.parse(config.commented(settings))
+    settings = config.parse_session_file(config.commented_session_file(settings))
     (optimizer,) = build_optimizers(settings, build_generators(settings))
     return optimizer
 

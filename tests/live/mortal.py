@@ -31,4 +31,4 @@ def go_on(file: Path, folder: Path, progress) -> None:
         resume_simulated(begun[0][0], watcher)
     else:
         text = file.read_text(encoding="utf-8")
-        run_simulated(config.parse(text), text, watcher)
+        run_simulated(config.parse_session_file(text), text, watcher)

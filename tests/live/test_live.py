@@ -92,7 +92,7 @@ def test_a_live_session_records_what_a_simulation_of_the_same_file_does(tmp_path
     assert "finished" in said
     assert rig.end()[0] == 0
     same = small(offline)
-    ended = run_simulated(same, config.commented(same), Watching().watcher)
+    ended = run_simulated(same, config.commented_session_file(same), Watching().watcher)
     with recording.read(recorded(live)) as a, recording.read(ended.recording) as b:
         assert a.mode == "live"
         assert b.mode == "simulate"

@@ -30,7 +30,7 @@ def tiny(folder, schedule):
 def whole(request, tmp_path_factory):
     """An uninterrupted session's settings, folder, and records."""
     settings = tiny(tmp_path_factory.mktemp(request.param), request.param)
-    ended = run_simulated(settings, config.commented(settings), Watching().watcher)
+    ended = run_simulated(settings, config.commented_session_file(settings), Watching().watcher)
     return ended, [record for _, record in read_journal(ended.folder / "journal")]
 
 
@@ -109,7 +109,7 @@ def test_other_codes_than_recorded_go_on_from_the_recorded_ones_and_are_marked(t
     import msgspec
 
     settings = tiny(tmp_path / "whole", "references")
-    ended = run_simulated(settings, config.commented(settings), Watching().watcher)
+    ended = run_simulated(settings, config.commented_session_file(settings), Watching().watcher)
     records = [r for _, r in read_journal(ended.folder / "journal")]
     at = max(i for i, r in enumerate(records) if isinstance(r, Proposed) and r.threads)
     proposed = records[at]
@@ -205,7 +205,9 @@ def check_kills(tmp_path, wanted, rng):
             kills += 1
         (folder,) = [f for f in (tmp_path / str(seed)).iterdir() if find_history(f / "journal")]
         offline = small(tmp_path / f"whole-{seed}", session=session)
-        whole = run_simulated(offline, config.commented(offline), Watching().watcher)
+        whole = run_simulated(
+            offline, config.commented_session_file(offline), Watching().watcher
+        )
         resumed, identical = same(whole.recording, folder / "session.h5")
         assert identical
         assert resumed <= kills - before

@@ -106,7 +106,7 @@ def check_same_trajectory(folder, settings, tmp_path):
 
     table = msgspec.structs.replace(settings.session, folder=str(tmp_path / "offline"))
     same = msgspec.structs.replace(settings, session=table)
-    ended = run_simulated(same, config.commented(same), Watching().watcher)
+    ended = run_simulated(same, config.commented_session_file(same), Watching().watcher)
     with recording.read(folder / "session.h5") as a, recording.read(ended.recording) as b:
         assert a.complete
         assert a.bit_identical

@@ -41,7 +41,7 @@ class Watching:
 
 def simulate(settings, watching=None):
     watching = watching or Watching()
-    return run_simulated(settings, config.commented(settings), watching.watcher)
+    return run_simulated(settings, config.commented_session_file(settings), watching.watcher)
 
 
 @pytest.fixture(scope="module")
@@ -251,5 +251,8 @@ def test_the_order_of_every_block_is_its_own_stream(opened):
 
 
 def test_settings_are_in_the_file(ended, opened):
-    assert config.parse(opened.config) == config.load(ended.folder / "session.toml")[0]
+    assert (
+        config.parse_session_file(opened.config)
+        == config.load_session_file(ended.folder / "session.toml")[0]
+    )
     assert json.loads(json.dumps(opened.threads[1].options))["optimizer"] == {"sigma": 0.5}

@@ -93,7 +93,7 @@ def page(browser):
 def ended(tmp_path_factory):
     settings = small(tmp_path_factory.mktemp("page"), session={"generations": 5})
     watcher = Watcher(lambda: False, lambda _: None, lambda _: None, lambda _: None)
-    return run_simulated(settings, config.commented(settings), watcher)
+    return run_simulated(settings, config.commented_session_file(settings), watcher)
 
 
 def values(page):
@@ -135,7 +135,7 @@ def test_a_session_is_shown_while_it_is_written(tmp_path, monitor, page):
     watcher = Watcher(lambda: False, lambda _: None, folder.append, on_progress)
     settings = small(tmp_path, session={"generations": 4})
     session = threading.Thread(
-        target=run_simulated, args=(settings, config.commented(settings), watcher)
+        target=run_simulated, args=(settings, config.commented_session_file(settings), watcher)
     )
     session.start()
     try:
