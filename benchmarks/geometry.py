@@ -50,7 +50,7 @@ from benchmarks.optimizers.statistics import Interval, tabulate
 from benchmarks.optimizers.store import Store
 from benchmarks.optimizers.worlds import HELD_APART, MINI, TRAINING, draw_units
 from evolver import generators, metric
-from evolver.cli.metric import draw, matching_sigma
+from evolver.cli.metric import draw_codes, matching_sigma
 from evolver.metric import products
 from evolver.metric.average import average
 from scorers import distances
@@ -72,7 +72,7 @@ _STEP = 3.0  # Cholesky's sigma
 def cost() -> None:
     """Print the table of question (1)."""
     generator = generators.load("mini-texture")
-    code = draw(generator, 1, seed=0, norm=None)[0]
+    code = draw_codes(generator, 1, seed=0, norm=None)[0]
     print("| k | Lanczos, CPU s | dense, CPU s | ratio | largest relative error of a value |")
     print("|---|---|---|---|---|")
     for k in (8, 16, 32, 64):
@@ -93,7 +93,7 @@ def cost() -> None:
 def contestants(out: Path) -> tuple[Contestant, ...]:
     """Compute the metrics, or take them as they are on the disk; return who is compared."""
     generator = generators.load("mini-texture")
-    codes = draw(generator, _POINTS, seed=0, norm=None)
+    codes = draw_codes(generator, _POINTS, seed=0, norm=None)
     found: list[Contestant] = []
     for name, k, exponent in _SETTINGS:
         whole = average(

@@ -55,7 +55,7 @@ from evolver.journal.reader import JournalIndex
 from evolver.journal.records import Committed, encode
 from evolver.journal.storage import OsFileSystem
 from evolver.journal.writer import JournalWriter
-from evolver.live import Watcher, run_live
+from evolver.live import Console, run_live
 
 _SPEED = 25.0
 
@@ -74,9 +74,8 @@ def _demo(folder: Path, generations: int) -> Path:
         command = [sys.executable, "-m", "evolver", "rig", str(file), "--endpoint", endpoint]
         children.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
 
-    watcher = Watcher(lambda: False, lambda _: None, lambda _: None, lambda _: None)
     try:
-        return run_live(settings, text, watcher, on_endpoint=start_rig).folder
+        return run_live(settings, text, Console(on_endpoint=start_rig)).folder
     finally:
         for child in children:
             child.terminate()

@@ -37,7 +37,7 @@ from typing import Any
 import numpy as np
 
 from evolver import config, generators, recording
-from evolver.live import Watcher, run, run_live
+from evolver.live import Console, run_live
 from evolver.types import Codes, Generator, Images
 
 _ON_MS, _OFF_MS = 40.0, 60.0
@@ -91,8 +91,10 @@ def _run(folder: Path, schedule: str) -> tuple[float, float, float]:
     )
     seconds = shown * (_ON_MS + _OFF_MS) / 1000 / 2
 
-    def slow(settings: config.Config) -> tuple[Generator, ...]:
-        return tuple(_Slow(generators.load(t.generator), seconds) for t in settings.threads)  # pyright: ignore[reportReturnType]
+    fast = generators.load
+
+    def slow(name: str, **options: Any) -> Generator:  # noqa: ANN401  as `load` takes them
+        return _Slow(fast(name, **options), seconds)  # pyright: ignore[reportReturnType]
 
     children: list[subprocess.Popen[bytes]] = []
 
@@ -100,12 +102,11 @@ def _run(folder: Path, schedule: str) -> tuple[float, float, float]:
         command = [sys.executable, "-m", "evolver", "rig", str(file), "--endpoint", endpoint]
         children.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
 
-    watcher = Watcher(lambda: False, lambda _: None, lambda _: None, lambda _: None)
-    fast, run.build_generators = run.build_generators, slow
+    generators.load = slow
     try:
-        ended = run_live(settings, text, watcher, on_endpoint=start_rig)
+        ended = run_live(settings, text, Console(on_endpoint=start_rig))
     finally:
-        run.build_generators = fast
+        generators.load = fast
         for child in children:
             child.terminate()
             child.wait()

@@ -10,21 +10,24 @@ import logging
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.markup import escape
 
 from evolver import __version__
 from evolver.cli import keys, live, metric, monitor, open_ephys, rigs, stimulus_display, weights
-from evolver.cli.terminal import Stop, after, console, error_console, make_report, watching
+from evolver.cli.terminal import (
+    StopSignals,
+    console,
+    error_console,
+    make_report,
+    print_ended,
+    terminal_console,
+)
 from evolver.errors import ConfigError, EvolverError
 from evolver.session_folder import JOURNAL, RECORDING, REPORT
 from rig_bridge.errors import RigBridgeError
-
-if TYPE_CHECKING:
-    from evolver.config.tables import Config
-    from evolver.live import Ended
 
 app = typer.Typer(
     name="evolver",
@@ -42,7 +45,7 @@ app.command()(live.serve)
 app.command()(live.resume)
 app.command()(rigs.xdream)
 app.command("open-ephys")(open_ephys.open_ephys)
-app.command("open-ephys-emulator")(open_ephys.emulator)
+app.command("open-ephys-emulator")(open_ephys.emulate_open_ephys)
 app.command()(monitor.monitor)
 app.add_typer(live.ctl, name="ctl")
 app.add_typer(keys.app, name="keys")
@@ -82,8 +85,8 @@ def _options(
     )
 
 
-@app.command()
-def demo(
+@app.command("demo")
+def run_demo(
     folder: Annotated[Path, typer.Option(help="where the recording goes")] = Path("demo"),
     generations: Annotated[int, typer.Option(min=1, help="generations a thread")] = 30,
     speed: Annotated[float, typer.Option(help="how many times faster than real time")] = 25.0,
@@ -93,10 +96,12 @@ def demo(
     """Evolve images for a simulated neuron: two threads, a real socket, a recording, a report.
 
     Starts a simulated rig in a process of its own, runs a session against it over TCP, folds
-    the recording and writes the report.
+    the recording and writes the report. Nobody is asked to confirm anything; watchdogs warn
+    and pause nothing.
     """
     from evolver import config
     from evolver.config import presets
+    from evolver.live import run_live
 
     settings = presets.demo_session(
         folder=folder, generations=generations, speed=speed, unit=unit or None, seed=seed
@@ -106,29 +111,21 @@ def demo(
     path = folder / "demo.toml"
     path.write_text(text, encoding="utf-8")
     console.print(f"session file: {path}")
-    ended = _run_with_rig(settings, text, path)
-    after(ended)
+    rigs: list[subprocess.Popen[bytes]] = []
 
+    def start_rig(endpoint: str) -> None:
+        command = [sys.executable, "-m", "evolver", "rig", str(path), "--endpoint", endpoint]
+        rigs.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
 
-@app.command()
-def run(
-    session_file: SessionFile,
-    report_too: Annotated[
-        bool, typer.Option("--report/--no-report", help="write the report at the end")
-    ] = True,
-) -> None:
-    """Run a session against a rig, which connects over the network.
-
-    Ctrl-C ends it after the presentation under way, and keeps everything; a second Ctrl-C ends
-    it at once, and 'evolver fold' makes the recording from the journal.
-    """
-    from evolver import config
-    from evolver.live import run_live
-
-    settings, text = config.load_session_file(session_file)
-    with watching(settings, f"{settings.session.name}: live session") as watcher:
-        ended = run_live(settings, text, watcher)
-    after(ended, report_too=report_too)
+    title = f"demo: two threads evolve images for {settings.simulation.units[0]}"
+    try:
+        with terminal_console(settings, title, on_endpoint=start_rig) as watcher:
+            ended = run_live(settings, text, watcher)
+    finally:
+        for process in rigs:
+            process.terminate()
+            process.wait(timeout=10)
+    print_ended(ended)
 
 
 @app.command()
@@ -138,18 +135,23 @@ def simulate(
         bool, typer.Option("--report/--no-report", help="write the report at the end")
     ] = True,
 ) -> None:
-    """Run a session against the simulated rig of its file: no sockets, no waiting."""
+    """Run a session against the simulated rig of its file: no sockets, no waiting.
+
+    All else is as 'evolver serve' runs it, but for what needs an operator: nobody is asked to
+    confirm the checks, and watchdogs warn where the session file has them pause
+    ('watchdogs.pause_on'), because nobody could resume.
+    """
     from evolver import config
     from evolver.live import run_simulated
 
     settings, text = config.load_session_file(session_file)
-    with watching(settings, f"{settings.session.name}: simulation") as watcher:
+    with terminal_console(settings, f"{settings.session.name}: simulation") as watcher:
         ended = run_simulated(settings, text, watcher)
-    after(ended, report_too=report_too)
+    print_ended(ended, report_too=report_too)
 
 
-@app.command()
-def rig(
+@app.command("rig")
+def start_simulated_rig(
     session_file: Annotated[
         Path | None,
         typer.Argument(metavar="[SESSION.toml]", help="its [simulation] and [rig] tables"),
@@ -170,7 +172,7 @@ def rig(
 ) -> None:
     """Be a simulated rig: units of the built-in network as spiking neurons, in real time.
 
-    Connects to an engine ('evolver run') and answers until its session ends. Started before
+    Connects to an engine ('evolver serve') and answers until its session ends. Started before
     the engine, it waits for it; Ctrl-C ends it.
     """
     import msgspec
@@ -199,7 +201,7 @@ def rig(
     settings = config.parse_session_file(
         config.commented_session_file(settings), source="the rig's options"
     )
-    stop = Stop()
+    stop = StopSignals()
     with stop.on_signals():
         where = endpoint or settings.rig.endpoint
         console.print(
@@ -215,8 +217,8 @@ def rig(
     console.print(f"the session is over: {escape(reason)}")
 
 
-@app.command()
-def inspect(file: RecordingFile) -> None:
+@app.command("inspect")
+def inspect_recording(file: RecordingFile) -> None:
     """Say what is in a recording."""
     from rich.table import Table
 
@@ -242,8 +244,8 @@ def inspect(file: RecordingFile) -> None:
             console.print()
 
 
-@app.command()
-def report(
+@app.command("report")
+def report_recording(
     file: RecordingFile,
     out: Annotated[
         Path | None, typer.Option(help="folder; by default 'report' beside the recording")
@@ -254,8 +256,8 @@ def report(
     console.print(f"report: {page}")
 
 
-@app.command()
-def fold(
+@app.command("fold")
+def fold_journal(
     journal: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="journal, or the session's folder")
     ],
@@ -266,11 +268,11 @@ def fold(
     overwrite: Annotated[bool, typer.Option(help="replace a file that is there")] = False,
 ) -> None:
     """Make the recording from a journal, complete or cut short."""
-    from evolver.recording.fold import fold as fold_journal
+    from evolver.recording.fold import fold
 
     folder = journal / JOURNAL if (journal / JOURNAL).is_dir() else journal
     target = out or folder.resolve().parent / RECORDING
-    done = fold_journal(folder, target, overwrite=overwrite)
+    done = fold(folder, target, overwrite=overwrite)
     ended = done.end_reason if done.complete else "cut short: no end was recorded"
     console.print(
         f"{done.shown} presentations ({done.missing} planned and never shown), "
@@ -282,7 +284,7 @@ def fold(
 
 
 @config_app.command("new")
-def config_new(
+def new_session_file(
     file: Annotated[Path, typer.Argument(metavar="SESSION.toml")],
     overwrite: Annotated[bool, typer.Option(help="replace a file that is there")] = False,
 ) -> None:
@@ -300,40 +302,28 @@ def config_new(
 
 
 @config_app.command("check")
-def config_check(session_file: SessionFile) -> None:
+def check_session_file(session_file: SessionFile) -> None:
     """Name every mistake in a session file: its key, what was found, what is allowed."""
     from evolver import config
-    from evolver.setup.build import (
-        build_generators,
-        build_optimizers,
-        build_references,
-        build_session,
-    )
+    from evolver.setup.build import build_parts
     from evolver.setup.simulated_rig import build_population
 
     settings, _ = config.load_session_file(session_file)
-    made = build_generators(settings)
-    build_optimizers(settings, made)
-    references = build_references(settings.references, seed=settings.session.seed)
+    parts = build_parts(settings)
     population = build_population(settings)
     console.print(
-        f"{session_file}: {len(made)} thread(s), {len(references.images)} reference(s)"
+        f"{session_file}: {len(parts.generators)} thread(s), "
+        f"{len(parts.references.images)} reference(s)"
     )
     try:
-        session = build_session(
-            settings,
-            made,
-            labels=population.labels,
-            references=len(references.images),
-            schedule="together",
-        )
+        parts.session(population.labels)
     except ConfigError as exc:
         error_console.print(
             f"[yellow]note:[/] with the simulated rig it would not run: {escape(str(exc))}"
         )
         return
-    n = len(session.propose().presentations)
-    seconds = n * (settings.presentation.on_ms + settings.presentation.off_ms) / 1000
+    n, show = parts.presentations, settings.presentation
+    seconds = n * (show.on_ms + show.off_ms) / 1000
     minutes = seconds * settings.session.generations / 60
     console.print(
         f"a generation of every thread, with the references, is {n} presentations, "
@@ -341,33 +331,3 @@ def config_check(session_file: SessionFile) -> None:
         f"{minutes:.0f} min"
     )
     console.print("[green]good[/]")
-
-
-def _run_with_rig(settings: Config, text: str, path: Path) -> Ended:
-    """Run a session with a simulated rig that is started, and ended, with it."""
-    from evolver.live import run_live
-
-    children: list[subprocess.Popen[bytes]] = []
-    title = (
-        f"{settings.session.name}: two threads evolve images for {settings.simulation.units[0]}"
-    )
-    with watching(settings, title) as watcher:
-
-        def on_endpoint(endpoint: str) -> None:
-            command = [
-                sys.executable,
-                "-m",
-                "evolver",
-                "rig",
-                str(path),
-                "--endpoint",
-                endpoint,
-            ]
-            children.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
-
-        try:
-            return run_live(settings, text, watcher, on_endpoint=on_endpoint)
-        finally:
-            for child in children:
-                child.terminate()
-                child.wait(timeout=10)

@@ -32,9 +32,9 @@ _STEP = 3.0  # latent units: what 'show' compares steps with
 MetricFile = Annotated[
     Path, typer.Argument(metavar="FILE.npz", help="of 'compute', or in a public layout")
 ]
-Weights = Annotated[Path | None, typer.Option(help="the generator's weight file")]
-Device = Annotated[str, typer.Option(help="torch device: 'cpu', 'cuda', 'cuda:1'")]
-Option = Annotated[
+WeightsOption = Annotated[Path | None, typer.Option(help="the generator's weight file")]
+DeviceOption = Annotated[str, typer.Option(help="torch device: 'cpu', 'cuda', 'cuda:1'")]
+GeneratorOption = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME=VALUE", help="an option of the generator; several allowed"),
 ]
@@ -43,8 +43,8 @@ BasisPart = Annotated[
 ]
 
 
-@app.command()
-def compute(
+@app.command("compute")
+def compute_metric(
     generator: Annotated[str, typer.Argument(metavar="GENERATOR", help="as mini-texture")],
     out: Annotated[Path, typer.Argument(metavar="OUT.npz", help="file to write")],
     *,
@@ -61,9 +61,9 @@ def compute(
         typer.Option(min=1e-6, help="length of the codes; as an evolution starts by default"),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="of the codes")] = 0,
-    weights: Weights = None,
-    option: Option = None,
-    device: Device = "cpu",
+    weights: WeightsOption = None,
+    option: GeneratorOption = None,
+    device: DeviceOption = "cpu",
     folder: Annotated[
         Path | None, typer.Option(help="of finished points; OUT.npz.points by default")
     ] = None,
@@ -87,7 +87,7 @@ def compute(
     settings = _options(option)
     made = generators.load(generator, weights=weights, device=device, **settings)
     apart = distances.load(distance, device=device)
-    codes = draw(made, points, seed=seed, norm=norm)
+    codes = draw_codes(made, points, seed=seed, norm=norm)
     kept = folder or out.with_name(f"{out.name}.points")
     columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(
@@ -97,7 +97,7 @@ def compute(
         disable=not error_console.is_terminal,
     ) as bar:
         task = bar.add_task("points", total=points)
-        found = average(
+        average_metric = average(
             made,
             codes,
             k=directions or min(_DIRECTIONS, _dimensions(made, part)),
@@ -109,13 +109,13 @@ def compute(
             norm=norm,
             options=settings,
         )
-    metric.write(found, out)
+    metric.write(average_metric, out)
     console.print(f"metric: {out}\npoints: {kept} (may be removed)")
-    _say(found)
+    _print_metric(average_metric)
 
 
-@app.command()
-def show(
+@app.command("show")
+def describe_metric(
     file: MetricFile,
     *,
     cutoff: Annotated[
@@ -125,18 +125,18 @@ def show(
     part: BasisPart = None,
 ) -> None:
     """Say what a metric is of, and which step size makes a search along it begin as others."""
-    found = metric.read(file, leading=cutoff, part=part)
-    _say(found)
-    sigma = matching_sigma(found, step=_STEP, exponent=exponent)
+    latent_metric = metric.read(file, leading=cutoff, part=part)
+    _print_metric(latent_metric)
+    sigma = matching_sigma(latent_metric, step=_STEP, exponent=exponent)
     console.print(
-        f"with exponent = {exponent:g} and cutoff = {len(found.eigenvalues)}, sigma = "
+        f"with exponent = {exponent:g} and cutoff = {len(latent_metric.eigenvalues)}, sigma = "
         f"{sigma:.3g} makes first steps as long as those of sigma = {_STEP:g} in all "
-        f"{found.d} dimensions"
+        f"{latent_metric.d} dimensions"
     )
 
 
-@app.command()
-def plot(
+@app.command("plot")
+def plot_metric(
     file: MetricFile,
     *,
     out: Annotated[Path | None, typer.Option(help="PNG; beside FILE by default")] = None,
@@ -148,45 +148,49 @@ def plot(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="of the code in the middle")] = 0,
     generator: Annotated[str, typer.Option(help="where the file does not say")] = "",
-    weights: Weights = None,
-    option: Option = None,
-    device: Device = "cpu",
+    weights: WeightsOption = None,
+    option: GeneratorOption = None,
+    device: DeviceOption = "cpu",
     part: BasisPart = None,
 ) -> None:
     """Draw the spectrum, and images along axes from the first to the last."""
     from evolver import generators
     from evolver.report import metric_figure, style
 
-    found = metric.read(file, part=part)
-    said = found.provenance
-    name = generator or (said.generator if said else "")
+    latent_metric = metric.read(file, part=part)
+    provenance = latent_metric.provenance
+    name = generator or (provenance.generator if provenance else "")
     if not name:
         raise ConfigError(f"{file} does not say which generator it is of; add --generator")
-    settings = _options(option) or (said.options if said else {})
+    settings = _options(option) or (provenance.options if provenance else {})
     made = generators.load(name, weights=weights, device=device, **settings)
     remedy = "Name its --weights"
-    metric.check_generator(said, file, generator=made.name, sha256=made.sha256, remedy=remedy)
-    first, last = (said.first, said.last) if said else (0, made.d)
-    if found.d != last - first or last > made.d:
+    metric.check_generator(
+        provenance, file, generator=made.name, sha256=made.sha256, remedy=remedy
+    )
+    first, last = (provenance.first, provenance.last) if provenance else (0, made.d)
+    if latent_metric.d != last - first or last > made.d:
         raise ConfigError(
-            f"{file} must be a metric of {name}'s {made.d} dimensions; it is of {found.d}"
+            f"{file} must be a metric of {name}'s {made.d} dimensions; it is of "
+            f"{latent_metric.d}"
         )
-    code = draw(made, 1, seed=seed, norm=said.norm if said else None)[0]
+    code = draw_codes(made, 1, seed=seed, norm=provenance.norm if provenance else None)[0]
     far = reach or float(np.linalg.norm(code[first:last])) / 2 or 1.0
     steps = np.linspace(-far, far, images) if images > 1 else np.zeros(1)
-    shown = metric_figure.ranks(len(found.eigenvalues), axes)
+    of_part = f", {provenance.part}" if provenance and provenance.part else ""
+    axis_ranks = metric_figure.ranks(len(latent_metric.eigenvalues), axes)
     rows: list[Any] = []
-    for rank in shown:
+    for rank in axis_ranks:
         codes = np.repeat(code[None], images, axis=0)
-        codes[:, first:last] += steps[:, None] * found.eigenvectors[:, rank - 1]
+        codes[:, first:last] += steps[:, None] * latent_metric.eigenvectors[:, rank - 1]
         rows.append(made.render(codes))
     drawn = metric_figure.figure(
-        found.eigenvalues,
+        latent_metric.eigenvalues,
         rows,
-        shown=shown,
+        shown=axis_ranks,
         steps=[round(float(step), 6) for step in steps],
-        title=f"{name}{f', {said.part}' if said and said.part else ''}: image metric",
-        subtitle=_subtitle(found),
+        title=f"{name}{of_part}: image metric",
+        subtitle=_subtitle(latent_metric),
     )
     target = out or file.with_suffix(".png")
     try:
@@ -196,7 +200,7 @@ def plot(
     console.print(f"figure: {target}")
 
 
-def draw(generator: Generator, n: int, *, seed: int, norm: float | None) -> Codes:
+def draw_codes(generator: Generator, n: int, *, seed: int, norm: float | None) -> Codes:
     """Return codes, (n, d), as an evolution starts with, each from a stream of its own.
 
     Raises
@@ -217,42 +221,43 @@ def draw(generator: Generator, n: int, *, seed: int, norm: float | None) -> Code
     return codes * (norm / lengths)
 
 
-def matching_sigma(found: metric.Metric, *, step: float, exponent: float) -> float:
+def matching_sigma(latent_metric: metric.Metric, *, step: float, exponent: float) -> float:
     """Return the sigma of `HessianCMA` whose first steps are as long as an isotropic search's.
 
     A step is sigma * sum over axes of z lambda^-exponent, z standard normal; of all d
     dimensions alike, with `step` for sigma, it has the mean square step^2 d.
     """
-    values = np.maximum(found.eigenvalues, 1e-6 * found.eigenvalues[0])
-    return float(step * np.sqrt(found.d / np.sum(values ** (-2 * exponent))))
+    values = np.maximum(latent_metric.eigenvalues, 1e-6 * latent_metric.eigenvalues[0])
+    return float(step * np.sqrt(latent_metric.d / np.sum(values ** (-2 * exponent))))
 
 
-def _say(found: metric.Metric) -> None:
+def _print_metric(latent_metric: metric.Metric) -> None:
     from evolver.report.metric_figure import participation
 
-    said, values = found.provenance, found.eigenvalues
-    if said is None:
+    provenance, values = latent_metric.provenance, latent_metric.eigenvalues
+    if provenance is None:
         console.print("of a generator it does not name (a file in a public layout)")
     else:
-        part = f", {said.part}" if said.part else ""
-        console.print(f"generator: {escape(said.generator)}{part}")
-        console.print(f"  weights sha256 {said.weights_sha256}")
-        console.print(f"distance:  {escape(said.distance)}")
-        length = "" if said.norm is None else f", of length {said.norm:g}"
-        drawn = "" if said.seed is None else f", seed {said.seed}"
-        console.print(f"points:    {said.points}{length}{drawn} ({said.solver})")
+        part = f", {provenance.part}" if provenance.part else ""
+        console.print(f"generator: {escape(provenance.generator)}{part}")
+        console.print(f"  weights sha256 {provenance.weights_sha256}")
+        console.print(f"distance:  {escape(provenance.distance)}")
+        length = "" if provenance.norm is None else f", of length {provenance.norm:g}"
+        drawn = "" if provenance.seed is None else f", seed {provenance.seed}"
+        console.print(f"points:    {provenance.points}{length}{drawn} ({provenance.solver})")
     console.print(
-        f"axes:      {len(values)} of {found.d}; eigenvalues {values[0]:.3g} to "
+        f"axes:      {len(values)} of {latent_metric.d}; eigenvalues {values[0]:.3g} to "
         f"{values[-1]:.3g}; {participation(values):.1f} share it"
     )
 
 
-def _subtitle(found: metric.Metric) -> str:
-    if found.provenance is None:
-        return f"{len(found.eigenvalues)} of {found.d} axes"
-    said = found.provenance
-    n = f"{said.points} point{'' if said.points == 1 else 's'}"
-    return f"distance {said.distance}, {n}, {len(found.eigenvalues)} of {found.d} axes"
+def _subtitle(latent_metric: metric.Metric) -> str:
+    provenance = latent_metric.provenance
+    axes = f"{len(latent_metric.eigenvalues)} of {latent_metric.d} axes"
+    if provenance is None:
+        return axes
+    n = f"{provenance.points} point{'' if provenance.points == 1 else 's'}"
+    return f"distance {provenance.distance}, {n}, {axes}"
 
 
 def _dimensions(generator: Generator, part: str) -> int:
@@ -263,13 +268,13 @@ def _dimensions(generator: Generator, part: str) -> int:
 
 def _options(given: Sequence[str] | None) -> dict[str, Any]:
     """Read NAME=VALUE as a session file would; a bare word is text."""
-    found: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     for text in given or ():
         name, equals, value = text.partition("=")
         if not (name.isidentifier() and equals):
             raise ConfigError(f"an option must be NAME=VALUE, as chunk=4; got {text!r}")
         try:
-            found[name] = tomllib.loads(f"v = {value}")["v"]
+            options[name] = tomllib.loads(f"v = {value}")["v"]
         except tomllib.TOMLDecodeError:
-            found[name] = value
-    return found
+            options[name] = value
+    return options

@@ -20,7 +20,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from evolver import __version__
-from evolver.cli.terminal import Stop, console
+from evolver.cli.terminal import StopSignals, console
 from evolver.cli.window_options import (
     DistanceCm,
     FixationDeg,
@@ -32,10 +32,10 @@ from evolver.cli.window_options import (
     Resolution,
     SizeDeg,
     WidthCm,
+    WindowOptions,
     XDeg,
     YDeg,
     driver,
-    open_window,
 )
 from evolver.errors import ConfigError
 
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from rig_bridge.rigs.display.screen import Screen
     from rig_bridge.rigs.display.stimulus_display import FrameRecord
     from rig_bridge.rigs.display.timing import Timing
-    from rig_bridge.trials import Image
 
 _FOR_EVER_MS = 1e9
 
@@ -53,8 +52,8 @@ app = typer.Typer(
 )
 
 
-@app.command()
-def check(
+@app.command("check")
+def check_display(
     width_cm: WidthCm,
     distance_cm: DistanceCm,
     refresh_hz: RefreshHz = 60.0,
@@ -80,16 +79,17 @@ def check(
 
     if out is not None and out.suffix not in {".csv", ".json"}:
         raise ConfigError(f"--out must name a .csv or a .json file; got {out}")
-    stop = Stop()
+    window = WindowOptions(
+        width_cm=width_cm,
+        distance_cm=distance_cm,
+        refresh_hz=refresh_hz,
+        resolution=resolution,
+        fullscreen=fullscreen,
+        photodiode_px=photodiode_px,
+    )
+    stop = StopSignals()
     with stop.on_signals():
-        screen, display = open_window(
-            width_cm,
-            distance_cm,
-            refresh_hz,
-            resolution,
-            fullscreen,
-            photodiode_px=photodiode_px,
-        )
+        screen, display = window.open()
         try:
             drawn_by = driver()
             timing, record = measure(
@@ -117,8 +117,8 @@ def check(
     console.print("[green]good[/]")
 
 
-@app.command()
-def show(
+@app.command("show")
+def show_images(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="files of pictures")],
     width_cm: WidthCm,
     distance_cm: DistanceCm,
@@ -143,24 +143,25 @@ def show(
     Any key shows the next one; Escape or Ctrl-C ends it. For mapping a receptive field, and
     for measuring luminance.
     """
+    from evolver.setup.references import read_image
     from rig_bridge.trials import Presentation
 
-    loaded = [_load(path) for path in images]
-    stop = Stop()
+    loaded = [read_image(path) for path in images]
+    window = WindowOptions(
+        width_cm=width_cm,
+        distance_cm=distance_cm,
+        refresh_hz=refresh_hz,
+        resolution=resolution,
+        fullscreen=fullscreen,
+        grey=grey,
+        fixation_deg=fixation_deg,
+        photodiode_px=photodiode_px,
+    )
+    stop = StopSignals()
     keys = Keys(stop, also=lambda: time.monotonic() >= deadline)
     deadline = math.inf
     with stop.on_signals():
-        screen, display = open_window(
-            width_cm,
-            distance_cm,
-            refresh_hz,
-            resolution,
-            fullscreen,
-            grey=grey,
-            fixation_deg=fixation_deg,
-            photodiode_px=photodiode_px,
-            breaks_off=keys,
-        )
+        screen, display = window.open(breaks_off=keys)
         try:
             for i, (path, image) in enumerate(zip(images, loaded, strict=True)):
                 place = screen.rectangle(size_deg, (x_deg, y_deg))
@@ -180,8 +181,8 @@ def show(
             display.close()
 
 
-@app.command()
-def rig(
+@app.command("rig")
+def rehearse(
     session_file: Annotated[Path, typer.Argument(metavar="SESSION.toml", help="session file")],
     width_cm: WidthCm,
     distance_cm: DistanceCm,
@@ -214,20 +215,20 @@ def rig(
     settings, _ = config.load_session_file(session_file)
     neurons = build_rig(build_population(settings), settings, speed=math.inf)
     loaded_key = None if key is None else RigKey.load(key)
-    stop = Stop()
+    window = WindowOptions(
+        width_cm=width_cm,
+        distance_cm=distance_cm,
+        refresh_hz=refresh_hz,
+        resolution=resolution,
+        fullscreen=fullscreen,
+        grey=grey,
+        fixation_deg=fixation_deg,
+        photodiode_px=photodiode_px,
+    )
+    stop = StopSignals()
     keys = Keys(stop, any_key=False)
     with stop.on_signals():
-        screen, display = open_window(
-            width_cm,
-            distance_cm,
-            refresh_hz,
-            resolution,
-            fullscreen,
-            grey=grey,
-            fixation_deg=fixation_deg,
-            photodiode_px=photodiode_px,
-            breaks_off=keys,
-        )
+        screen, display = window.open(breaks_off=keys)
         try:
             where = endpoint or settings.rig.endpoint
             shower = MarkedDisplay(display, MarkerOutlet(markers)) if markers else display
@@ -249,18 +250,6 @@ def rig(
             display.close()
     console.print(f"the session is over: {escape(reason)}")
     console.print(f"{display.dropped} frames were dropped")
-
-
-def _load(path: Path) -> Image:
-    """Return the pixels of a picture, (h, w, 3) uint8; transparent ones on grey."""
-    import numpy as np
-    import PIL.Image
-
-    try:
-        with PIL.Image.open(path) as opened:
-            return np.asarray(opened.convert("RGB"))
-    except (OSError, PIL.Image.DecompressionBombError) as exc:
-        raise ConfigError(f"{path} must be a picture that can be read; {exc}") from exc
 
 
 def _print(
@@ -327,14 +316,14 @@ def _write(
             if path.suffix == ".csv":
                 writer = csv.writer(file)
                 writer.writerow(("presentation", "flip", "time_ns", "dropped_in_presentation"))
-                for one in record:
-                    for k, flip_ns in enumerate(one.flips_ns):
-                        writer.writerow((one.presentation, k, flip_ns, one.dropped))
+                for frames in record:
+                    for k, flip_ns in enumerate(frames.flips_ns):
+                        writer.writerow((frames.presentation, k, flip_ns, frames.dropped))
                 return
             content: dict[str, Any] = {
                 "screen": {**asdict(screen), "px_per_deg": screen.px_per_deg, "driver": driver},
                 "timing": asdict(timing),
-                "presentations": [asdict(one) for one in record],
+                "presentations": [asdict(frames) for frames in record],
             }
             json.dump(content, file)
     except OSError as exc:

@@ -28,7 +28,7 @@ from evolver.journal import records
 from evolver.journal.records import Array
 from evolver.session.block import Picture, Rendered, Running, result_record
 from evolver.session.ports import Command, Commands, Progress, Recorder, RigPort, Watch
-from evolver.session.schedule import Outcome, Proposal, Session
+from evolver.session.schedule import Proposal, Session
 from evolver.types import Generator
 from rig_bridge.events import Resent, Responded, RigEvent, RigJoined, RigLost
 from rig_bridge.messages import Notice
@@ -300,21 +300,20 @@ class Loop:
         now = self._clock.monotonic()
         del self._running[one.block.index]
         budget = self._budget(one, score=now - started, now=now)
-        self._submit(
-            records.Committed(
-                block=one.block.index,
-                time_ns=self._clock.time_ns(),
-                threads=tuple(
-                    records.CommittedThread(
-                        t.thread, t.generation, Array.of(t.scores), Array.of(t.sem)
-                    )
-                    for t in outcome.threads
-                ),
-                reference_scores=tuple(Array.of(s) for s in outcome.reference_scores),
-                budget=budget,
-            )
+        committed = records.Committed(
+            block=one.block.index,
+            time_ns=self._clock.time_ns(),
+            threads=tuple(
+                records.CommittedThread(
+                    t.thread, t.generation, Array.of(t.scores), Array.of(t.sem)
+                )
+                for t in outcome.threads
+            ),
+            reference_scores=tuple(Array.of(s) for s in outcome.reference_scores),
+            budget=budget,
         )
-        self._report(one, outcome=outcome, budget=budget)
+        self._submit(committed)
+        self._report(one, committed=committed)
         if self._watch is not None:
             self._heed(self._watch.committed(one.block, outcome, budget))
 
@@ -442,8 +441,7 @@ class Loop:
         self,
         one: Running | None,
         *,
-        outcome: Outcome | None = None,
-        budget: records.TimeBudget | None = None,
+        committed: records.Committed | None = None,
         event: str = "",
     ) -> None:
         state = "paused" if self._paused else "running"
@@ -460,8 +458,7 @@ class Loop:
                 elapsed_s=self._clock.monotonic() - self._started,
                 idle_s=self._idle_s,
                 state=state,
-                outcome=outcome,
-                budget=budget,
+                committed=committed,
                 event=event,
             )
         )

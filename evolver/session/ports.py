@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
+from msgspec import Struct
+
 from evolver.journal import records
 from evolver.session.schedule import Block, Outcome
 from rig_bridge.events import RigEvent
@@ -93,9 +95,15 @@ Commands: TypeAlias = Callable[[], Sequence[Command]]
 """Asked often; returns what was commanded since it was last asked."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Progress:
-    """What a person watching wants to know."""
+class Progress(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="kind",  # so that it can travel among other messages as it is
+    tag="progress",
+):
+    """What a person watching wants to know: made by the loop, sent and shown as it is."""
 
     generation: int  # committed by every thread
     generations: int
@@ -106,9 +114,8 @@ class Progress:
     elapsed_s: float  # since the first block, pauses included
     idle_s: float  # the rig had nothing to show, for want of the engine; pauses not included
     state: str  # "running", "paused", "reference-only"
-    outcome: Outcome | None  # of a block just committed; None between
-    budget: records.TimeBudget | None
-    event: str  # what happened besides; empty mostly
+    committed: records.Committed | None = None  # a block just committed, as it is recorded
+    event: str = ""  # what happened besides
 
 
 class Watch(Protocol):

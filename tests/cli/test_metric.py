@@ -126,7 +126,7 @@ def test_plot_draws_images_that_change_most_along_the_first_axis(run, folder, te
     assert drawn.shape[0] > 500
     assert (drawn < 250).any(axis=2).mean() > 0.05
     found, generator = metric.read(texture), generators.load("mini-texture")
-    code = command.draw(generator, 1, seed=0, norm=None)
+    code = command.draw_codes(generator, 1, seed=0, norm=None)
     moved = [
         np.square(
             generator.render(code + 2 * axis).astype(float) - generator.render(code)
@@ -217,7 +217,7 @@ def test_codes_at_zero_have_no_length_to_scale():
             return np.zeros((n, 3))
 
     with pytest.raises(ConfigError, match="still starts at zero"):
-        command.draw(Still(), 2, seed=0, norm=1.0)
+        command.draw_codes(Still(), 2, seed=0, norm=1.0)
 
 
 @pytest.mark.usefixtures("texture")

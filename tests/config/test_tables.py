@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from evolver.config import tables as config
 from evolver.errors import ConfigError
-from evolver.setup.build import build_generators, build_optimizers
+from evolver.setup.build import build_parts
 
 LEAST = """
 [session]
@@ -190,7 +190,7 @@ def thread_of(**changes):
         threads=(config.ThreadTable("t", "mini-object", **changes),),
     )
     settings = config.parse_session_file(config.commented_session_file(settings))
-    (optimizer,) = build_optimizers(settings, build_generators(settings))
+    (optimizer,) = build_parts(settings).optimizers
     return optimizer
 
 

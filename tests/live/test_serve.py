@@ -67,7 +67,7 @@ def ctl(*arguments, expect=0):
 
 def serve(start, file, *options):
     """Start a session and a rig that has found it."""
-    session = start("serve", file, "--no-page", *options)
+    session = start("serve", file, "--no-page", "--no-report", *options)
     endpoint = session.until(r"waiting for the rig: (\S+)").group(1)
     return session, start("rig", file, "--endpoint", endpoint)
 
@@ -106,7 +106,7 @@ def check_same_trajectory(folder, settings, tmp_path):
 
     table = msgspec.structs.replace(settings.session, folder=str(tmp_path / "offline"))
     same = msgspec.structs.replace(settings, session=table)
-    ended = run_simulated(same, config.commented_session_file(same), Watching().watcher)
+    ended = run_simulated(same, config.commented_session_file(same), Watching().console)
     with recording.read(folder / "session.h5") as a, recording.read(ended.recording) as b:
         assert a.complete
         assert a.bit_identical
@@ -228,7 +228,7 @@ def test_when_all_is_killed_resume_goes_on(tmp_path, start):
     until(lambda: all(not Path(f"/proc/{pid}").exists() for pid in pids.values()))
     rig.kill()
     folder = the_folder(tmp_path / "out")
-    again = start("resume", folder, "--yes", "--no-page")
+    again = start("resume", folder, "--yes", "--no-page", "--no-report")
     endpoint = again.until(r"waiting for the rig: (\S+)").group(1)
     second = start("rig", file, "--endpoint", endpoint)
     status, said = again.end()
@@ -262,7 +262,7 @@ def test_sixty_mixed_kills_commit_every_generation_once(tmp_path, start):
             simulation={**QUIET, "speed": 4.0},
         )
         file = write(settings, tmp_path / f"{number}.toml")
-        session = start("serve", file, "--no-page", "--yes")
+        session = start("serve", file, "--no-page", "--no-report", "--yes")
         endpoint = session.until(r"waiting for the rig: (\S+)").group(1)
         rig = start("rig", file, "--endpoint", endpoint)
         victims = rng.permutation(["engine"] * 4 + ["recorder"] * 4 + ["rig"] * 2).tolist()

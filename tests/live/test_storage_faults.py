@@ -53,7 +53,7 @@ def run(folder, disk, monkeypatch):
     monkeypatch.setattr(room, "fold_in_child", OneFold())
     settings, clock = ten_generations(folder), Impatient()
     ended = run_simulated(
-        settings, config.commented_session_file(settings), Watching().watcher, clock=clock
+        settings, config.commented_session_file(settings), Watching().console, clock=clock
     )
     return ended, clock.slept
 

@@ -14,7 +14,7 @@ import pytest
 
 from evolver import config, recording
 from evolver.errors import ControlError
-from evolver.live import Watcher, run_simulated
+from evolver.live import Console, run_simulated
 from tests.live.sessions import small
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -92,8 +92,7 @@ def page(browser):
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory):
     settings = small(tmp_path_factory.mktemp("page"), session={"generations": 5})
-    watcher = Watcher(lambda: False, lambda _: None, lambda _: None, lambda _: None)
-    return run_simulated(settings, config.commented_session_file(settings), watcher)
+    return run_simulated(settings, config.commented_session_file(settings))
 
 
 def values(page):
@@ -132,10 +131,10 @@ def test_a_session_is_shown_while_it_is_written(tmp_path, monitor, page):
         if progress.generation == 2:
             go_on.wait(60)
 
-    watcher = Watcher(lambda: False, lambda _: None, folder.append, on_progress)
+    console = Console(on_start=folder.append, on_progress=on_progress)
     settings = small(tmp_path, session={"generations": 4})
     session = threading.Thread(
-        target=run_simulated, args=(settings, config.commented_session_file(settings), watcher)
+        target=run_simulated, args=(settings, config.commented_session_file(settings), console)
     )
     session.start()
     try:
