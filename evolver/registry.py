@@ -7,10 +7,11 @@ name is asked for, so that listing what exists costs no torch.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
+from inspect import signature
 from typing import Any
 
 from evolver.errors import ConfigError
@@ -65,3 +66,31 @@ class Registry:
             f"{self.role} must be one of {', '.join(self.names())}; found {name!r}{hint} "
             f"More can be installed, by the entry-point group {self.group!r}"
         )
+
+    def check_options(
+        self,
+        name: str,
+        factory: Callable[..., object],
+        options: Iterable[str],
+        *,
+        common: Collection[str],
+    ) -> None:
+        """Raise `ConfigError` where `factory` has no option of a name that was given.
+
+        Parameters
+        ----------
+        name, factory : as `find` takes and returns them
+        options : names of the options given
+        common : parameters that every factory of the role takes, which are no options
+        """
+        parameters = signature(factory).parameters.values()
+        if any(p.kind is p.VAR_KEYWORD for p in parameters):
+            return
+        allowed = [p.name for p in parameters if p.name not in common]
+        unknown = sorted(set(options) - set(allowed))
+        if unknown:
+            takes = f"the options {', '.join(allowed)}" if allowed else "no options"
+            raise ConfigError(
+                f"{self.role} {name!r} takes {takes}; got {', '.join(unknown)}. "
+                "Remove it, or correct its name"
+            )

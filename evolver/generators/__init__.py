@@ -6,14 +6,12 @@ come with their weights; ``stylegan3``, which takes converted ones.
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING
 
-from evolver.errors import ConfigError
+from evolver.errors import ConfigError as ConfigError
 from evolver.registry import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from evolver.types import Generator
@@ -37,6 +35,8 @@ BUILTIN = {
     "pggan": "evolver.generators.pggan:load_pggan",
 }
 """Name in a session file -> module:factory, imported when asked for."""
+
+_REGISTRY = Registry("generator", BUILTIN)
 
 
 def load(
@@ -64,19 +64,6 @@ def load(
 
         factory = factory_of(name)
     else:
-        factory = Registry("generator", BUILTIN).find(name)
-    _check_options(name, factory, options)
+        factory = _REGISTRY.find(name)
+    _REGISTRY.check_options(name, factory, options, common=("weights", "device"))
     return factory(weights=weights, device=device, **options)
-
-
-def _check_options(
-    name: str, factory: Callable[..., Generator], given: Mapping[str, object]
-) -> None:
-    parameters = inspect.signature(factory).parameters
-    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        return
-    taken = [p for p in parameters if p not in {"weights", "device"}]
-    unknown = sorted(set(given) - set(taken))
-    if unknown:
-        takes = f"the options {', '.join(taken)}" if taken else "no options"
-        raise ConfigError(f"{name} takes {takes}; got {', '.join(unknown)}")

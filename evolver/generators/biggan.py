@@ -272,20 +272,22 @@ def fetch(wanted: KnownFile) -> Path:
         return path
     if hub.offline():
         raise hub.missing(wanted, "HF_HUB_OFFLINE says to ask nobody for it")
-    import requests
+    from huggingface_hub import get_hf_file_metadata
+    from huggingface_hub.errors import HfHubHTTPError
 
     url = str(wanted.page)
-
+    # A broken connection is an error of the client's own transport, whichever library that is;
+    # the Hub's error is a child of it.
+    broken: Any = (OSError, ValueError, *HfHubHTTPError.__mro__[1:-3])
     try:
-        # The package waits without end, and takes a file cut short for a whole one.
-        answer = requests.head(url, allow_redirects=True, timeout=_ASKED_S)
-        answer.raise_for_status()
+        # The package waits without end, and takes a file cut short for a whole one. The bucket
+        # is no Hub, and is sent no token.
+        size = get_hf_file_metadata(url, token=False, timeout=_ASKED_S).size
         path = Path(_package().cached_path(url))
-        length = answer.headers.get("Content-Length")
-        if length is not None and path.stat().st_size != int(length):
+        if size is not None and path.stat().st_size != size:
             path.unlink()
             raise OSError("it was cut short")
-    except (OSError, ValueError) as error:
+    except broken as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise hub.missing(wanted, f"the bucket it was published in says: {reason}") from error
     return path

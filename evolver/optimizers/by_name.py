@@ -5,10 +5,8 @@ Knows names and import paths; loads nothing until a name is asked for.
 
 from __future__ import annotations
 
-from inspect import signature
 from typing import TYPE_CHECKING, Any
 
-from evolver.errors import ConfigError
 from evolver.registry import Registry
 
 if TYPE_CHECKING:
@@ -32,6 +30,8 @@ BUILTIN = {
     "evosax": "evolver.optimizers.adapters:Evosax",
 }
 """Name in a session file -> module:class, imported when asked for."""
+
+_REGISTRY = Registry("optimizer", BUILTIN)
 
 COMMON = ("d", "rng", "popsize", "initial")
 """What every optimizer takes, and no option is called."""
@@ -61,18 +61,10 @@ def load(
         there is.
     """
     kind = find(name)
-    parameters = signature(kind).parameters.values()
-    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-        allowed = [p.name for p in parameters if p.name not in COMMON]
-        unknown = sorted(set(options) - set(allowed))
-        if unknown:
-            raise ConfigError(
-                f"optimizer {name!r} takes the options {', '.join(allowed) or '(none)'}; found "
-                f"{', '.join(unknown)}. Remove it, or correct its name"
-            )
+    _REGISTRY.check_options(name, kind, options, common=COMMON)
     return kind(d, rng=rng, popsize=popsize, initial=initial, **options)
 
 
 def find(name: str) -> Any:  # noqa: ANN401  a class that is an `Optimizer`
     """Return the class of the optimizer called `name`; raise `ConfigError` if none is."""
-    return Registry("optimizer", BUILTIN).find(name)
+    return _REGISTRY.find(name)

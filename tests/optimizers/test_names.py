@@ -75,7 +75,7 @@ def test_options_reach_the_optimizer():
 def test_unknown_names_list_what_there_is():
     with pytest.raises(ConfigError, match=r"one of .*cholesky.*; found 'choleski'"):
         room.load("choleski", 4, rng=np.random.default_rng(0))
-    with pytest.raises(ConfigError, match="options sigma, update_every; found sigm"):
+    with pytest.raises(ConfigError, match="options sigma, update_every; got sigm"):
         room.load("cholesky", 4, rng=np.random.default_rng(0), sigm=2)
 
 
