@@ -115,7 +115,9 @@ class Watchdogs:
             elif ok and trial.form == "spikes":
                 self._good("spike loss")
                 self._count(trial.arrays)
-        return [*said, *self._aborts(), *self._units()]
+            # After each showing, so that it is the same however answers are grouped.
+            said += [*self._aborts(), *self._units()]
+        return said
 
     def committed(self, block: Block, outcome: Outcome, budget: records.TimeBudget) -> Bark:
         """Take a scored block; return the same."""
