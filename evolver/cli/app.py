@@ -10,7 +10,7 @@ import logging
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -28,6 +28,9 @@ from evolver.cli.terminal import (
 from evolver.errors import ConfigError, EvolverError
 from evolver.session_folder import JOURNAL, RECORDING, REPORT
 from rig_bridge.errors import RigBridgeError
+
+if TYPE_CHECKING:
+    from evolver.config.tables import Config
 
 app = typer.Typer(
     name="evolver",
@@ -175,32 +178,17 @@ def start_simulated_rig(
     Connects to an engine ('evolver serve') and answers until its session ends. Started before
     the engine, it waits for it; Ctrl-C ends it.
     """
-    import msgspec
-
-    from evolver import config
-    from evolver.config import presets
     from evolver.setup.simulated_rig import run_rig
     from rig_bridge.auth import RigKey
 
-    settings = (
-        presets.new_session()
-        if session_file is None
-        else config.load_session_file(session_file)[0]
+    settings = _simulation_settings(
+        session_file,
+        units=tuple(unit) if unit else None,
+        speed=speed,
+        seed=seed,
+        abort_rate=abort_rate,
     )
     table = settings.simulation
-    changes = {
-        "units": tuple(unit) if unit else None,
-        "speed": speed,
-        "seed": seed,
-        "abort_rate": abort_rate,
-    }
-    table = msgspec.structs.replace(
-        table, **{k: v for k, v in changes.items() if v is not None}
-    )
-    settings = msgspec.structs.replace(settings, simulation=table)
-    settings = config.parse_session_file(
-        config.commented_session_file(settings), source="the rig's options"
-    )
     stop = StopSignals()
     with stop.on_signals():
         where = endpoint or settings.rig.endpoint
@@ -208,13 +196,26 @@ def start_simulated_rig(
             f"simulated rig of {escape(', '.join(table.units))} at speed {table.speed:g}; "
             f"connecting to {where} …"
         )
-        reason = run_rig(
-            settings,
-            endpoint=where,
-            stop=stop,
-            key=None if key is None else RigKey.load(key),
-        )
+        loaded_key = None if key is None else RigKey.load(key)
+        reason = run_rig(settings, endpoint=where, stop=stop, key=loaded_key)
     console.print(f"the session is over: {escape(reason)}")
+
+
+def _simulation_settings(session_file: Path | None, **changes: object) -> Config:
+    """Return a session file's values, with keys of [simulation] replaced; None: as it is."""
+    import msgspec
+
+    from evolver import config
+    from evolver.config import presets
+
+    settings = presets.new_session()
+    if session_file is not None:
+        settings, _ = config.load_session_file(session_file)
+    given = {name: value for name, value in changes.items() if value is not None}
+    table = msgspec.structs.replace(settings.simulation, **given)
+    settings = msgspec.structs.replace(settings, simulation=table)
+    text = config.commented_session_file(settings)
+    return config.parse_session_file(text, source="the rig's options")
 
 
 @app.command("inspect")

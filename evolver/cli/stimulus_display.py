@@ -40,6 +40,8 @@ from evolver.cli.window_options import (
 from evolver.errors import ConfigError
 
 if TYPE_CHECKING:
+    from evolver.config.tables import Config
+    from rig_bridge.auth import RigKey
     from rig_bridge.rigs.display.screen import Screen
     from rig_bridge.rigs.display.stimulus_display import FrameRecord
     from rig_bridge.rigs.display.timing import Timing
@@ -206,46 +208,57 @@ def rehearse(
     experiment; only the responses are made up. Escape in the window, or Ctrl-C, ends it.
     """
     from evolver import config
-    from evolver.setup.simulated_rig import build_population, build_rig
     from rig_bridge.auth import RigKey
+
+    settings, _ = config.load_session_file(session_file)
+    _rehearse(
+        WindowOptions(
+            width_cm=width_cm,
+            distance_cm=distance_cm,
+            refresh_hz=refresh_hz,
+            resolution=resolution,
+            fullscreen=fullscreen,
+            grey=grey,
+            fixation_deg=fixation_deg,
+            photodiode_px=photodiode_px,
+        ),
+        settings,
+        endpoint=endpoint or settings.rig.endpoint,
+        key=None if key is None else RigKey.load(key),
+        markers=markers,
+    )
+
+
+def _rehearse(
+    window: WindowOptions, settings: Config, *, endpoint: str, key: RigKey | None, markers: str
+) -> None:
+    """Be the rig of a window and simulated units until its session ends; print how it went."""
+    from evolver.setup.simulated_rig import build_population, build_rig
     from rig_bridge.client import RigClient
     from rig_bridge.rigs.display.rehearsal import Rehearsal
     from rig_bridge.rigs.lsl.streams import MarkedDisplay, MarkerOutlet
 
-    settings, _ = config.load_session_file(session_file)
     neurons = build_rig(build_population(settings), settings, speed=math.inf)
-    loaded_key = None if key is None else RigKey.load(key)
-    window = WindowOptions(
-        width_cm=width_cm,
-        distance_cm=distance_cm,
-        refresh_hz=refresh_hz,
-        resolution=resolution,
-        fullscreen=fullscreen,
-        grey=grey,
-        fixation_deg=fixation_deg,
-        photodiode_px=photodiode_px,
-    )
     stop = StopSignals()
     keys = Keys(stop, any_key=False)
     with stop.on_signals():
         screen, display = window.open(breaks_off=keys)
         try:
-            where = endpoint or settings.rig.endpoint
-            shower = MarkedDisplay(display, MarkerOutlet(markers)) if markers else display
-            presenter = Rehearsal(shower, neurons)
+            marked = MarkedDisplay(display, MarkerOutlet(markers)) if markers else display
+            presenter = Rehearsal(marked, neurons)
             client = RigClient(
-                where,
+                endpoint,
                 hello=presenter.hello("rehearsal", software=f"evolver {__version__}"),
                 presenter=presenter,
                 identity=f"rehearsal-{os.getpid()}",
-                key=loaded_key,
+                key=key,
             )
             console.print(
                 f"display of {screen.px_per_deg:.1f} pixels a degree, simulated units "
-                f"{escape(', '.join(settings.simulation.units))}; connecting to {where} …"
+                f"{escape(', '.join(settings.simulation.units))}; connecting to {endpoint} …"
             )
             reason = client.run(stop=keys.asked_to_stop)
-            shower.close()
+            marked.close()
         finally:
             display.close()
     console.print(f"the session is over: {escape(reason)}")

@@ -30,7 +30,7 @@ Name: TypeAlias = Annotated[
 Millis: TypeAlias = Annotated[float, Meta(ge=-10_000, le=10_000)]
 Degrees: TypeAlias = Annotated[float, Meta(ge=-180, le=180)]
 Weight: TypeAlias = Annotated[float, Meta(ge=-1e6, le=1e6)]
-Window: TypeAlias = tuple[Millis, Millis]
+WindowMs: TypeAlias = tuple[Millis, Millis]
 Popsize: TypeAlias = Annotated[int, Meta(ge=2, le=10_000)]
 Seed: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
@@ -108,10 +108,10 @@ class FitnessTable(Struct, frozen=True, forbid_unknown_fields=True):
         Meta(description="one a unit; without it the units are averaged"),
     ] = None
     response_ms: Annotated[
-        Window, Meta(description="spikes counted for the response, from image onset")
+        WindowMs, Meta(description="spikes counted for the response, from image onset")
     ] = (50.0, 200.0)
     baseline_ms: Annotated[
-        Window | None, Meta(description="rate subtracted from it; without it nothing is")
+        WindowMs | None, Meta(description="rate subtracted from it; without it nothing is")
     ] = None
     missing: Annotated[
         Literal["reshow", "drop", "fail"],
@@ -204,7 +204,7 @@ class RigTable(Struct, frozen=True, forbid_unknown_fields=True):
         Meta(gt=0, le=3600, description="silence after which a request is sent again"),
     ] = 30.0
     window_ms: Annotated[
-        Window, Meta(description="spikes are recorded in this window around onset")
+        WindowMs, Meta(description="spikes are recorded in this window around onset")
     ] = (-100.0, 300.0)
 
 
@@ -401,7 +401,7 @@ def _contradictions(config: Config) -> list[str]:
     return problems
 
 
-def _fitness_contradictions(fitness: FitnessTable, window: Window, key: str) -> list[str]:
+def _fitness_contradictions(fitness: FitnessTable, window: WindowMs, key: str) -> list[str]:
     problems: list[str] = []
     if fitness.weights is not None:
         if len(fitness.weights) != len(fitness.units):

@@ -459,8 +459,8 @@ class Supervisor:
 _DONE: dict[CommandName, str] = {
     "pause": "paused: nothing is shown after the presentation under way",
     "resume": "going on",
-    "stop": "ending after the presentation under way; everything is kept",
-    "abort": "ending at once; what was recorded is kept",
+    "stop": "stopping after the presentation under way; everything is kept",
+    "abort": "stopping at once; what was recorded is kept",
     "reference-only": "only references from here on; 'resume' goes back to the evolution",
     "note": "noted",
 }

@@ -1,18 +1,15 @@
 """Session files: what is accepted, what is refused, and in which words."""
 
-import re
 import string
 import tomllib
 
 import msgspec
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from evolver.config import tables as config
 from evolver.errors import ConfigError
-from evolver.setup.build import build_parts
 
 LEAST = """
 [session]
@@ -180,46 +177,3 @@ def test_every_valid_file_survives_being_written_and_read(name, seed, on_ms, sou
         references=config.ReferencesTable(source=source),
     )
     assert config.parse_session_file(config.commented_session_file(c)) == c
-
-
-def thread_of(**changes):
-    """Return the optimizer that a session file with one thread builds."""
-    settings = config.Config(
-        session=config.SessionTable("s", seed=1, generations=17),
-        presentation=config.PresentationTable(on_ms=100.0, off_ms=50.0),
-        threads=(config.ThreadTable("t", "mini-object", **changes),),
-    )
-    settings = config.parse_session_file(config.commented_session_file(settings))
-    (optimizer,) = build_parts(settings).optimizers
-    return optimizer
-
-
-class TestThreads:
-    def test_a_schedule_is_over_the_sessions_generations(self):
-        assert thread_of(optimizer="sphere").state.planned == 17
-        own = {"generations": 5}
-        assert thread_of(optimizer="sphere", optimizer_options=own).state.planned == 5
-
-    def test_a_search_without_adaptation_can_be_said_in_toml(self):
-        assert thread_of(optimizer_options={"update_every": 0}).state.update_every == 0
-
-    def test_it_starts_where_the_file_says(self, tmp_path):
-        shell = thread_of(initial="shell:7.5").ask()
-        np.testing.assert_allclose(np.linalg.norm(shell, axis=1), 7.5)
-        np.testing.assert_array_equal(thread_of(initial="zeros").state.mean, np.zeros(128))
-        code = np.linspace(-1, 1, 128)
-        np.savez(tmp_path / "one.npz", code[None])
-        start = thread_of(initial=f"file:{tmp_path / 'one.npz'}").state.mean
-        np.testing.assert_array_equal(start, code)
-
-    @pytest.mark.parametrize(
-        ("initial", "said"),
-        [
-            ("nowhere", "must be 'generator', 'zeros'"),
-            ("shell:", "a number must follow 'shell'"),
-            ("file:/does/not/exist.npz", "exist.npz"),
-        ],
-    )
-    def test_a_start_that_does_not_exist_is_named_with_its_thread(self, initial, said):
-        with pytest.raises(ConfigError, match=rf"threads\[0\] \('t'\).*{re.escape(said)}"):
-            thread_of(initial=initial)

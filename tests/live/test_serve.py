@@ -170,7 +170,7 @@ def test_an_operator_speaks_to_the_session(tmp_path, start):
     until(lambda: "reference-only" in ctl("status"))
     ctl("resume")
     assert "must say something" in ctl("note", "", expect=2)
-    assert "ending" in ctl("stop")
+    assert "stopping" in ctl("stop")
     status, said = session.end()
     assert status == 0, said
     assert "stopped by operator" in said
@@ -186,7 +186,7 @@ def test_an_operator_speaks_to_the_session(tmp_path, start):
 
 def test_nothing_is_shown_before_the_checks_are_confirmed(tmp_path, start):
     settings = small(tmp_path / "out", simulation=QUIET)
-    session, rig = serve(start, write(settings, tmp_path / "s.toml"))
+    session, rig = serve(start, write(settings, tmp_path / "s.toml"), "--report")
     session.until("before the first image")
     session.until("confirm with  evolver ctl confirm")
     folder = the_folder(tmp_path / "out")
@@ -196,6 +196,7 @@ def test_nothing_is_shown_before_the_checks_are_confirmed(tmp_path, start):
     assert status == 0, said
     assert "climbs unit 0: channel 0" in said
     assert "nothing to confirm" not in said
+    assert (folder / "report" / "report.html").is_file()
     rig.end()
 
 
