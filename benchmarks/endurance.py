@@ -120,7 +120,7 @@ def main() -> None:
         file = _session(folder, generations)
         command = [sys.executable, "-m", "evolver"]
         serve = subprocess.Popen(
-            [*command, "serve", str(file), "--yes"],
+            [*command, "serve", str(file), "--yes", "--no-report"],
             stdout=(log := (folder / "serve.log").open("w")),
             stderr=subprocess.STDOUT,
             text=True,

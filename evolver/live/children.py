@@ -72,14 +72,14 @@ def fold_in_child(journal: Path, recording: Path) -> None:
 
 
 def check_in_child(session_file: Path) -> None:
-    """Build what a session file names in a process of its own, which then gives all back.
+    """Build what a live session's file names in a process of its own, which gives all back.
 
     Weights take memory, on a GPU as well, that the caller has no use for.
 
     Raises
     ------
     ConfigError
-        The file names something that does not exist here, or cannot be loaded.
+        The file names something that does not exist here, or cannot be loaded; keys too.
     """
     child = run_python(["-m", "evolver.live.children", str(session_file)])
     if child.status == _CANNOT_BE_BUILT:
@@ -94,11 +94,15 @@ def check_in_child(session_file: Path) -> None:
 def _check(session_file: Path) -> int:
     """Build what a session file names; say on standard output why that cannot be."""
     from evolver.config.tables import load_session_file
+    from evolver.live.rigs import engine_keys
     from evolver.setup.build import build_parts
+    from rig_bridge.errors import RigBridgeError
 
     try:
-        build_parts(load_session_file(session_file)[0])
-    except EvolverError as exc:
+        config, _ = load_session_file(session_file)
+        engine_keys(config)
+        build_parts(config)
+    except (EvolverError, RigBridgeError) as exc:
         sys.stdout.write(str(exc))
         return _CANNOT_BE_BUILT
     return 0

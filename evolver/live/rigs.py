@@ -21,6 +21,7 @@ from rig_bridge.auth import EngineKeys
 from rig_bridge.events import RigJoined
 from rig_bridge.messages import Hello
 from rig_bridge.server import EngineServer
+from rig_bridge.sockets import check_loopback
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,6 +32,22 @@ class JoinedRig:
     hello: Hello
     end: Callable[[str], None]  # tells it why the session is over
     weights: tuple[records.WeightFile, ...] = ()  # that its responses are made with
+
+
+def engine_keys(config: Config) -> EngineKeys | None:
+    """Return the keys that the session file names; None where it names none and needs none.
+
+    Raises
+    ------
+    KeyFileError
+        They are missing, wrong, or open to others.
+    EndpointError
+        There are none, and other machines can reach the address.
+    """
+    if config.rig.keys is None:
+        check_loopback(config.rig.endpoint)
+        return None
+    return EngineKeys.load(Path(config.rig.keys).expanduser())
 
 
 @contextmanager
@@ -63,7 +80,6 @@ def rig_over_network(
     KeyFileError
         The keys that the session file names are missing, wrong, or open to others.
     """
-    keys = config.rig.keys
     with EngineServer(
         endpoint or config.rig.endpoint,
         session=session_id,
@@ -71,7 +87,7 @@ def rig_over_network(
         window_ms=config.rig.window_ms,
         answer_timeout_s=config.rig.answer_timeout_s,
         clock=clock.monotonic,
-        keys=None if keys is None else EngineKeys.load(Path(keys).expanduser()),
+        keys=engine_keys(config),
     ) as server:
         console.on_endpoint(server.endpoint)
         console.on_wait(f"waiting for the rig: {server.endpoint}")
