@@ -1,7 +1,6 @@
 """The supervised session: real processes, killed one by one; an operator who speaks to it."""
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ import pytest
 from evolver import config, recording
 from evolver.journal.records import Committed, Event, Resumed
 from evolver.journal.writer import read_journal
-from evolver.live import run_simulated
+from evolver.live import control, run_simulated
 from tests.soak import share
 
 from .sessions import small, write
@@ -77,15 +76,15 @@ def the_folder(parent):
     return found
 
 
+def status():
+    """Return where the session stands, asked from this process: a command takes its time."""
+    listed = control.find_session(None)
+    return control.ask(listed, control.Request("status"), timeout_s=30.0).status
+
+
 def children():
     """Return the process of each child, by name."""
-    found = {}
-    said = ctl("status")
-    for name in ("engine", "recorder"):
-        match = re.search(rf"{name}\s+running, process (\d+)", said)
-        assert match, said
-        found[name] = int(match.group(1))
-    return found
+    return {child.name: child.pid for child in status().children if child.state == "running"}
 
 
 def until(condition, seconds=30.0):
@@ -96,8 +95,8 @@ def until(condition, seconds=30.0):
 
 
 def shown_so_far():
-    match = re.search(r"shown\s+(\d+) presentations", ctl("status"))
-    return int(match.group(1)) if match else 0
+    progress = status().progress
+    return 0 if progress is None else progress.presentations
 
 
 def check_same_trajectory(folder, settings, tmp_path):
@@ -123,8 +122,8 @@ def check_committed_once(folder):
 def test_a_session_runs_to_its_end_and_is_the_simulations(tmp_path, start):
     settings = small(tmp_path / "out", simulation=QUIET)
     session, rig = serve(start, write(settings, tmp_path / "s.toml"), "--yes")
-    status, said = session.end()
-    assert status == 0, said
+    code, said = session.end()
+    assert code == 0, said
     assert "finished" in said
     assert rig.end()[0] == 0
     folder = the_folder(tmp_path / "out")
@@ -141,8 +140,8 @@ def test_a_process_that_is_killed_is_started_again_and_nothing_is_lost(tmp_path,
     session.until(r"generation +2/12")
     os.kill(children()[victim], signal.SIGKILL)
     session.until(rf"the {victim} ended with signal 9; it is started again")
-    status, said = session.end()
-    assert status == 0, said
+    code, said = session.end()
+    assert code == 0, said
     assert rig.end()[0] == 0
     folder = the_folder(tmp_path / "out")
     check_same_trajectory(folder, settings, tmp_path)
@@ -159,7 +158,7 @@ def test_an_operator_speaks_to_the_session(tmp_path, start):
     session.until(r"generation +1/300")
     assert "noted" in ctl("note", "the animal is awake")
     assert "paused" in ctl("pause", "--why", "a drink")
-    until(lambda: "paused" in ctl("status"))
+    until(lambda: status().progress.state == "paused")
     until(lambda: shown_so_far() == shown_so_far())
     still = shown_so_far()
     time.sleep(0.5)
@@ -171,8 +170,8 @@ def test_an_operator_speaks_to_the_session(tmp_path, start):
     ctl("resume")
     assert "must say something" in ctl("note", "", expect=2)
     assert "stopping" in ctl("stop")
-    status, said = session.end()
-    assert status == 0, said
+    code, said = session.end()
+    assert code == 0, said
     assert "stopped by operator" in said
     rig.end()
     folder = the_folder(tmp_path / "out")
@@ -192,8 +191,8 @@ def test_nothing_is_shown_before_the_checks_are_confirmed(tmp_path, start):
     folder = the_folder(tmp_path / "out")
     assert not list((folder / "journal").glob("*.evj"))
     assert "confirmed" in ctl("confirm")
-    status, said = session.end()
-    assert status == 0, said
+    code, said = session.end()
+    assert code == 0, said
     assert "climbs unit 0: channel 0" in said
     assert "nothing to confirm" not in said
     assert (folder / "report" / "report.html").is_file()
@@ -209,8 +208,8 @@ def test_a_signal_ends_the_session_and_keeps_everything(tmp_path, start, how):
     session.until(r"generation +1/300")
     session.process.send_signal(signal.SIGHUP)  # a terminal that goes ends nothing
     session.process.send_signal(how)
-    status, said = session.end()
-    assert status == 0, said
+    code, said = session.end()
+    assert code == 0, said
     assert "stopped by operator" in said
     rig.end()
     with recording.read(the_folder(tmp_path / "out") / "session.h5") as opened:
@@ -232,21 +231,21 @@ def test_when_all_is_killed_resume_goes_on(tmp_path, start):
     again = start("resume", folder, "--yes", "--no-page", "--no-report")
     endpoint = again.until(r"waiting for the rig: (\S+)").group(1)
     second = start("rig", file, "--endpoint", endpoint)
-    status, said = again.end()
-    assert status == 0, said
+    code, said = again.end()
+    assert code == 0, said
     assert second.end()[0] == 0
     check_same_trajectory(folder, settings, tmp_path)
     check_committed_once(folder)
-    status, said = start("resume", folder, "--yes").end()
-    assert status == 2
+    code, said = start("resume", folder, "--yes").end()
+    assert code == 2
     assert "it is finished" in said
 
 
 def test_a_mistake_that_only_the_rig_shows_ends_it_without_trying_again(tmp_path, start):
     settings = small(tmp_path / "out", fitness={"units": (99,)})
     session, rig = serve(start, write(settings, tmp_path / "s.toml"), "--yes")
-    status, said = session.end()
-    assert status == 2
+    code, said = session.end()
+    assert code == 2
     assert "fitness.units: must be 0 to 1" in said
     assert "started again" not in said
     rig.kill()
@@ -277,8 +276,8 @@ def test_sixty_mixed_kills_commit_every_generation_once(tmp_path, start):
                 continue
             until(lambda: all_running())
             os.kill(children()[victim], signal.SIGKILL)
-        status, said = session.end()
-        assert status == 0, said
+        code, said = session.end()
+        assert code == 0, said
         assert rig.end()[0] == 0
         folder = the_folder(tmp_path / f"out-{number}")
         check_committed_once(folder)
@@ -291,5 +290,4 @@ def test_sixty_mixed_kills_commit_every_generation_once(tmp_path, start):
 
 def all_running():
     """Whether engine and recorder run, as far as the session says."""
-    said = ctl("status")
-    return all(re.search(rf"{name}\s+running", said) for name in ("engine", "recorder"))
+    return {"engine", "recorder"} <= children().keys()
