@@ -68,7 +68,9 @@ def texture(folder):
     here = os.getcwd()
     os.chdir(folder)
     try:
-        command.compute("mini-texture", folder / "texture.npz", points=POINTS, directions=K)
+        command.compute_metric(
+            "mini-texture", folder / "texture.npz", points=POINTS, directions=K
+        )
     finally:
         os.chdir(here)
     return folder / "texture.npz"
