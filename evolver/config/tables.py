@@ -227,7 +227,10 @@ class WatchdogsTable(Struct, frozen=True, forbid_unknown_fields=True):
 
     pause_on: Annotated[
         tuple[WatchdogName, ...],
-        Meta(description="pause on these, and only warn of the others"),
+        Meta(
+            description="pause on these until an operator resumes, and only warn of the others; a "
+            "simulation, which nobody could resume, only warns"
+        ),
     ] = ("disk",)
     aborts_in_a_row: Annotated[
         int, Meta(ge=1, le=10_000, description="aborted showings, one after the other")
