@@ -228,7 +228,7 @@ class WatchdogsTable(Struct, frozen=True, forbid_unknown_fields=True):
     pause_on: Annotated[
         tuple[WatchdogName, ...],
         Meta(
-            description="pause on these until an operator resumes, and only warn of the others; a "
+            description="pause on these until an operator resumes, only warn of the others; a "
             "simulation, which nobody could resume, only warns"
         ),
     ] = ("disk",)
