@@ -64,14 +64,14 @@ _NAMES = {
 
 
 def _session(folder: Path, generations: int) -> Path:
-    settings = presets.demo(
+    settings = presets.demo_session(
         folder=folder / "out", generations=generations, speed=float("inf"), unit=None, seed=2
     )
     units = tuple(f"mini:conv4:{i}" for i in range(_UNITS))
     simulation = msgspec.structs.replace(settings.simulation, units=units)
     settings = msgspec.structs.replace(settings, simulation=simulation)
     file = folder / "session.toml"
-    file.write_text(config.commented(settings), encoding="utf-8")
+    file.write_text(config.commented_session_file(settings), encoding="utf-8")
     return file
 
 
@@ -121,7 +121,7 @@ def main(
         file = _session(folder, generations)
         command = [sys.executable, "-m", "evolver"]
         serve = subprocess.Popen(
-            [*command, "serve", str(file), "--yes"],
+            [*command, "serve", str(file), "--yes", "--no-report"],
             stdout=(log := (folder / "serve.log").open("w")),
             stderr=subprocess.STDOUT,
             text=True,

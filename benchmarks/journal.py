@@ -56,17 +56,17 @@ from evolver.journal.reader import JournalIndex
 from evolver.journal.records import Committed, encode_record
 from evolver.journal.storage import OsFileSystem
 from evolver.journal.writer import JournalWriter
-from evolver.live import Watcher, run_live
+from evolver.live import Console, run_live
 
 _SPEED = 25.0
 
 
 def _demo(folder: Path, generations: int) -> Path:
     """Run the demo's session; return its folder."""
-    settings = presets.demo(
+    settings = presets.demo_session(
         folder=folder, generations=generations, speed=_SPEED, unit=None, seed=1
     )
-    text = config.commented(settings)
+    text = config.commented_session_file(settings)
     file = folder / "demo.toml"
     file.write_text(text, encoding="utf-8")
     children: list[subprocess.Popen[bytes]] = []
@@ -75,9 +75,8 @@ def _demo(folder: Path, generations: int) -> Path:
         command = [sys.executable, "-m", "evolver", "rig", str(file), "--endpoint", endpoint]
         children.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
 
-    watcher = Watcher(lambda: False, lambda _: None, lambda _: None, lambda _: None)
     try:
-        return run_live(settings, text, watcher, on_endpoint=start_rig).folder
+        return run_live(settings, text, Console(on_endpoint=start_rig)).folder
     finally:
         for child in children:
             child.terminate()

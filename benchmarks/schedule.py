@@ -38,7 +38,7 @@ import numpy as np
 import typer
 
 from evolver import config, generators, recording
-from evolver.live import Watcher, run, run_live
+from evolver.live import Console, run_live
 from evolver.types import Codes, Generator, Images
 
 _ON_MS, _OFF_MS = 40.0, 60.0
@@ -78,13 +78,13 @@ def _session(folder: Path, schedule: str) -> config.Config:
         rig=config.RigTable(endpoint="tcp://127.0.0.1:*"),
         simulation=config.SimulationTable(units=("mini:conv4:52",), abort_rate=0.0),
     )
-    return config.parse(config.commented(settings))
+    return config.parse_session_file(config.commented_session_file(settings))
 
 
 def _run(folder: Path, schedule: str) -> tuple[float, float, float]:
     """Return the rig's idle share, the engine's idea of it, and the seconds of rendering."""
     settings = _session(folder, schedule)
-    text = config.commented(settings)
+    text = config.commented_session_file(settings)
     file = folder / f"{schedule}.toml"
     file.write_text(text, encoding="utf-8")
     shown = {"together": 2 * _POPSIZE + _REFERENCES, "references": 2 * _POPSIZE}.get(
@@ -92,8 +92,10 @@ def _run(folder: Path, schedule: str) -> tuple[float, float, float]:
     )
     seconds = shown * (_ON_MS + _OFF_MS) / 1000 / 2
 
-    def slow(settings: config.Config) -> tuple[Generator, ...]:
-        return tuple(_Slow(generators.load(t.generator), seconds) for t in settings.threads)  # pyright: ignore[reportReturnType]
+    fast = generators.load
+
+    def slow(name: str, **options: Any) -> Generator:  # noqa: ANN401  as `load` takes them
+        return _Slow(fast(name, **options), seconds)  # pyright: ignore[reportReturnType]
 
     children: list[subprocess.Popen[bytes]] = []
 
@@ -101,12 +103,11 @@ def _run(folder: Path, schedule: str) -> tuple[float, float, float]:
         command = [sys.executable, "-m", "evolver", "rig", str(file), "--endpoint", endpoint]
         children.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
 
-    watcher = Watcher(lambda: False, lambda _: None, lambda _: None, lambda _: None)
-    fast, run.build_generators = run.build_generators, slow
+    generators.load = slow
     try:
-        ended = run_live(settings, text, watcher, on_endpoint=start_rig)
+        ended = run_live(settings, text, Console(on_endpoint=start_rig))
     finally:
-        run.build_generators = fast
+        generators.load = fast
         for child in children:
             child.terminate()
             child.wait()

@@ -27,14 +27,20 @@ from evolver.cli import (
     stimulus_display,
     weights,
 )
-from evolver.cli.terminal import Stop, after, console, error_console, make_report, watching
+from evolver.cli.terminal import (
+    StopSignals,
+    console,
+    error_console,
+    make_report,
+    print_ended,
+    terminal_console,
+)
 from evolver.errors import ConfigError, EvolverError
 from evolver.session_folder import JOURNAL, RECORDING, REPORT
 from rig_bridge.errors import RigBridgeError
 
 if TYPE_CHECKING:
     from evolver.config.tables import Config
-    from evolver.live import Ended
 
 app = typer.Typer(
     name="evolver",
@@ -53,7 +59,7 @@ app.command()(live.resume)
 app.command()(rigs.xdream)
 app.command("lsl")(lsl.lsl)
 app.command("open-ephys")(open_ephys.open_ephys)
-app.command("open-ephys-emulator")(open_ephys.emulator)
+app.command("open-ephys-emulator")(open_ephys.emulate_open_ephys)
 app.command()(monitor.monitor)
 app.add_typer(live.ctl, name="ctl")
 app.add_typer(keys.app, name="keys")
@@ -93,8 +99,8 @@ def _options(
     )
 
 
-@app.command()
-def demo(
+@app.command("demo")
+def run_demo(
     folder: Annotated[Path, typer.Option(help="where the recording goes")] = Path("demo"),
     generations: Annotated[int, typer.Option(min=1, help="generations a thread")] = 30,
     speed: Annotated[float, typer.Option(help="how many times faster than real time")] = 25.0,
@@ -104,42 +110,36 @@ def demo(
     """Evolve images for a simulated neuron: two threads, a real socket, a recording, a report.
 
     Starts a simulated rig in a process of its own, runs a session against it over TCP, folds
-    the recording and writes the report.
+    the recording and writes the report. Nobody is asked to confirm anything; watchdogs warn
+    and pause nothing.
     """
     from evolver import config
     from evolver.config import presets
+    from evolver.live import run_live
 
-    settings = presets.demo(
+    settings = presets.demo_session(
         folder=folder, generations=generations, speed=speed, unit=unit or None, seed=seed
     )
-    text = config.commented(settings)
+    text = config.commented_session_file(settings)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "demo.toml"
     path.write_text(text, encoding="utf-8")
     console.print(f"session file: {path}")
-    ended = _run_with_rig(settings, text, path)
-    after(ended)
+    rigs: list[subprocess.Popen[bytes]] = []
 
+    def start_rig(endpoint: str) -> None:
+        command = [sys.executable, "-m", "evolver", "rig", str(path), "--endpoint", endpoint]
+        rigs.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
 
-@app.command()
-def run(
-    session_file: SessionFile,
-    report_too: Annotated[
-        bool, typer.Option("--report/--no-report", help="write the report at the end")
-    ] = True,
-) -> None:
-    """Run a session against a rig, which connects over the network.
-
-    Ctrl-C ends it after the presentation under way, and keeps everything; a second Ctrl-C ends
-    it at once, and 'evolver fold' makes the recording from the journal.
-    """
-    from evolver import config
-    from evolver.live import run_live
-
-    settings, text = config.load(session_file)
-    with watching(settings, f"{settings.session.name}: live session") as watcher:
-        ended = run_live(settings, text, watcher)
-    after(ended, report_too=report_too)
+    title = f"demo: two threads evolve images for {settings.simulation.units[0]}"
+    try:
+        with terminal_console(settings, title, on_endpoint=start_rig) as watcher:
+            ended = run_live(settings, text, watcher)
+    finally:
+        for process in rigs:
+            process.terminate()
+            process.wait(timeout=10)
+    print_ended(ended)
 
 
 @app.command()
@@ -149,18 +149,23 @@ def simulate(
         bool, typer.Option("--report/--no-report", help="write the report at the end")
     ] = True,
 ) -> None:
-    """Run a session against the simulated rig of its file: no sockets, no waiting."""
+    """Run a session against the simulated rig of its file: no sockets, no waiting.
+
+    All else is as 'evolver serve' runs it, but for what needs an operator: nobody is asked to
+    confirm the checks, and watchdogs warn where the session file has them pause
+    ('watchdogs.pause_on'), because nobody could resume.
+    """
     from evolver import config
     from evolver.live import run_simulated
 
-    settings, text = config.load(session_file)
-    with watching(settings, f"{settings.session.name}: simulation") as watcher:
+    settings, text = config.load_session_file(session_file)
+    with terminal_console(settings, f"{settings.session.name}: simulation") as watcher:
         ended = run_simulated(settings, text, watcher)
-    after(ended, report_too=report_too)
+    print_ended(ended, report_too=report_too)
 
 
-@app.command()
-def rig(
+@app.command("rig")
+def start_simulated_rig(
     session_file: Annotated[
         Path | None,
         typer.Argument(metavar="[SESSION.toml]", help="its [simulation] and [rig] tables"),
@@ -181,47 +186,51 @@ def rig(
 ) -> None:
     """Be a simulated rig: units of the built-in network as spiking neurons, in real time.
 
-    Connects to an engine ('evolver run') and answers until its session ends. Started before
+    Connects to an engine ('evolver serve') and answers until its session ends. Started before
     the engine, it waits for it; Ctrl-C ends it.
     """
-    import msgspec
-
-    from evolver import config
-    from evolver.config import presets
     from evolver.setup.simulated_rig import run_rig
     from rig_bridge.auth import RigKey
 
-    settings = presets.rig() if session_file is None else config.load(session_file)[0]
-    table = settings.simulation
-    changes = {
-        "units": tuple(unit) if unit else None,
-        "speed": speed,
-        "seed": seed,
-        "abort_rate": abort_rate,
-    }
-    table = msgspec.structs.replace(
-        table, **{k: v for k, v in changes.items() if v is not None}
+    settings = _simulation_settings(
+        session_file,
+        units=tuple(unit) if unit else None,
+        speed=speed,
+        seed=seed,
+        abort_rate=abort_rate,
     )
-    settings = msgspec.structs.replace(settings, simulation=table)
-    settings = config.parse(config.commented(settings), source="the rig's options")
-    stop = Stop()
+    table = settings.simulation
+    stop = StopSignals()
     with stop.on_signals():
         where = endpoint or settings.rig.endpoint
         console.print(
             f"simulated rig of {escape(', '.join(table.units))} at speed {table.speed:g}; "
             f"connecting to {where} …"
         )
-        reason = run_rig(
-            settings,
-            endpoint=where,
-            stop=stop,
-            key=None if key is None else RigKey.load(key),
-        )
+        loaded_key = None if key is None else RigKey.load(key)
+        reason = run_rig(settings, endpoint=where, stop=stop, key=loaded_key)
     console.print(f"the session is over: {escape(reason)}")
 
 
-@app.command()
-def inspect(file: RecordingFile) -> None:
+def _simulation_settings(session_file: Path | None, **changes: object) -> Config:
+    """Return a session file's values, with keys of [simulation] replaced; None: as it is."""
+    import msgspec
+
+    from evolver import config
+    from evolver.config import presets
+
+    settings = presets.new_session()
+    if session_file is not None:
+        settings, _ = config.load_session_file(session_file)
+    given = {name: value for name, value in changes.items() if value is not None}
+    table = msgspec.structs.replace(settings.simulation, **given)
+    settings = msgspec.structs.replace(settings, simulation=table)
+    text = config.commented_session_file(settings)
+    return config.parse_session_file(text, source="the rig's options")
+
+
+@app.command("inspect")
+def inspect_recording(file: RecordingFile) -> None:
     """Say what is in a recording."""
     from rich.table import Table
 
@@ -247,8 +256,8 @@ def inspect(file: RecordingFile) -> None:
             console.print()
 
 
-@app.command()
-def report(
+@app.command("report")
+def report_recording(
     file: RecordingFile,
     out: Annotated[
         Path | None, typer.Option(help="folder; by default 'report' beside the recording")
@@ -259,8 +268,8 @@ def report(
     console.print(f"report: {page}")
 
 
-@app.command()
-def fold(
+@app.command("fold")
+def fold_journal(
     journal: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="journal, or the session's folder")
     ],
@@ -271,11 +280,11 @@ def fold(
     overwrite: Annotated[bool, typer.Option(help="replace a file that is there")] = False,
 ) -> None:
     """Make the recording from a journal, complete or cut short."""
-    from evolver.recording.fold import fold as fold_journal
+    from evolver.recording.fold import fold
 
     folder = journal / JOURNAL if (journal / JOURNAL).is_dir() else journal
     target = out or folder.resolve().parent / RECORDING
-    done = fold_journal(folder, target, overwrite=overwrite)
+    done = fold(folder, target, overwrite=overwrite)
     ended = done.end_reason if done.complete else "cut short: no end was recorded"
     console.print(
         f"{done.shown} presentations ({done.missing} planned and never shown), "
@@ -287,7 +296,7 @@ def fold(
 
 
 @config_app.command("new")
-def config_new(
+def new_session_file(
     file: Annotated[Path, typer.Argument(metavar="SESSION.toml")],
     overwrite: Annotated[bool, typer.Option(help="replace a file that is there")] = False,
 ) -> None:
@@ -298,47 +307,35 @@ def config_new(
     if file.exists() and not overwrite:
         raise ConfigError(f"{file} exists already; name another file, or add --overwrite")
     try:
-        file.write_text(config.commented(presets.new()), encoding="utf-8")
+        file.write_text(config.commented_session_file(presets.new_session()), encoding="utf-8")
     except OSError as exc:
         raise ConfigError(f"{file} cannot be written: {exc.strerror}") from exc
     console.print(f"wrote {file}; check it with  evolver config check {file}")
 
 
 @config_app.command("check")
-def config_check(session_file: SessionFile) -> None:
+def check_session_file(session_file: SessionFile) -> None:
     """Name every mistake in a session file: its key, what was found, what is allowed."""
     from evolver import config
-    from evolver.setup.build import (
-        build_generators,
-        build_optimizers,
-        build_references,
-        build_session,
-    )
+    from evolver.setup.build import build_parts
     from evolver.setup.simulated_rig import build_population
 
-    settings, _ = config.load(session_file)
-    made = build_generators(settings)
-    build_optimizers(settings, made)
-    references = build_references(settings.references, seed=settings.session.seed)
+    settings, _ = config.load_session_file(session_file)
+    parts = build_parts(settings)
     population = build_population(settings)
     console.print(
-        f"{session_file}: {len(made)} thread(s), {len(references.images)} reference(s)"
+        f"{session_file}: {len(parts.generators)} thread(s), "
+        f"{len(parts.references.images)} reference(s)"
     )
     try:
-        session = build_session(
-            settings,
-            made,
-            labels=population.labels,
-            references=len(references.images),
-            schedule="together",
-        )
+        parts.session(population.labels)
     except ConfigError as exc:
         error_console.print(
             f"[yellow]note:[/] with the simulated rig it would not run: {escape(str(exc))}"
         )
         return
-    n = len(session.propose().presentations)
-    seconds = n * (settings.presentation.on_ms + settings.presentation.off_ms) / 1000
+    n, show = parts.presentations, settings.presentation
+    seconds = n * (show.on_ms + show.off_ms) / 1000
     minutes = seconds * settings.session.generations / 60
     console.print(
         f"a generation of every thread, with the references, is {n} presentations, "
@@ -346,33 +343,3 @@ def config_check(session_file: SessionFile) -> None:
         f"{minutes:.0f} min"
     )
     console.print("[green]good[/]")
-
-
-def _run_with_rig(settings: Config, text: str, path: Path) -> Ended:
-    """Run a session with a simulated rig that is started, and ended, with it."""
-    from evolver.live import run_live
-
-    children: list[subprocess.Popen[bytes]] = []
-    title = (
-        f"{settings.session.name}: two threads evolve images for {settings.simulation.units[0]}"
-    )
-    with watching(settings, title) as watcher:
-
-        def on_endpoint(endpoint: str) -> None:
-            command = [
-                sys.executable,
-                "-m",
-                "evolver",
-                "rig",
-                str(path),
-                "--endpoint",
-                endpoint,
-            ]
-            children.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
-
-        try:
-            return run_live(settings, text, watcher, on_endpoint=on_endpoint)
-        finally:
-            for child in children:
-                child.terminate()
-                child.wait(timeout=10)

@@ -20,8 +20,8 @@ Folder = Annotated[
 _DEFAULT = Path("keys")
 
 
-@app.command()
-def new(
+@app.command("new")
+def new_key(
     rig: Annotated[str, typer.Argument(metavar="RIG", help="name of the rig")],
     folder: Folder = _DEFAULT,
     out: Annotated[
@@ -51,13 +51,13 @@ def list_keys(folder: Folder = _DEFAULT) -> None:
         console.print(f"{escape(name)}: {escape(public)}")
 
 
-@app.command()
-def revoke(
+@app.command("revoke")
+def revoke_rig(
     rig: Annotated[str, typer.Argument(metavar="RIG", help="name of the rig")],
     folder: Folder = _DEFAULT,
 ) -> None:
     """Let a rig in no longer, from its next connection on."""
-    from rig_bridge.auth import revoke as shut_out
+    from rig_bridge.auth import revoke
 
-    shut_out(folder, rig)
+    revoke(folder, rig)
     console.print(f"{escape(rig)} is let in no longer")

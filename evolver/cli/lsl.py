@@ -16,7 +16,7 @@ import typer
 from rich.markup import escape
 
 from evolver import __version__
-from evolver.cli.terminal import Stop, console
+from evolver.cli.terminal import StopSignals, console
 from evolver.cli.window_options import (
     DistanceCm,
     FixationDeg,
@@ -27,7 +27,7 @@ from evolver.cli.window_options import (
     RefreshHz,
     Resolution,
     WidthCm,
-    open_window,
+    WindowOptions,
 )
 from evolver.errors import ConfigError
 
@@ -109,6 +109,16 @@ def lsl(
     from rig_bridge.rigs.combined import CombinedRig
     from rig_bridge.rigs.lsl.streams import LslAcquisition, MarkedDisplay, MarkerOutlet
 
+    options = WindowOptions(
+        width_cm=width_cm,
+        distance_cm=distance_cm,
+        refresh_hz=refresh_hz,
+        resolution=resolution,
+        fullscreen=fullscreen,
+        grey=grey,
+        fixation_deg=fixation_deg,
+        photodiode_px=photodiode_px,
+    )
     reading = _reading(
         kind=kind,
         bin_ms=bin_ms,
@@ -122,22 +132,12 @@ def lsl(
     )
     table = _units(kind, units, unit_count)
     loaded_key = None if key is None else RigKey.load(key)
-    stop = Stop()
+    stop = StopSignals()
     keys = Keys(stop, any_key=False)
     with stop.on_signals(), ExitStack() as closing:
         acquisition = LslAcquisition(stream, reading, units=table, timeout_s=find_s)
         closing.callback(acquisition.close)
-        screen, window = open_window(
-            width_cm,
-            distance_cm,
-            refresh_hz,
-            resolution,
-            fullscreen,
-            grey=grey,
-            fixation_deg=fixation_deg,
-            photodiode_px=photodiode_px,
-            breaks_off=keys,
-        )
+        screen, window = options.open(breaks_off=keys)
         display = MarkedDisplay(window, MarkerOutlet(markers)) if markers else window
         closing.callback(display.close)
         rig = CombinedRig(display, acquisition)

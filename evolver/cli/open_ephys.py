@@ -16,7 +16,7 @@ import typer
 from rich.markup import escape
 
 from evolver import __version__
-from evolver.cli.terminal import Stop, console
+from evolver.cli.terminal import StopSignals, console
 from evolver.cli.window_options import (
     DistanceCm,
     FixationDeg,
@@ -27,12 +27,15 @@ from evolver.cli.window_options import (
     RefreshHz,
     Resolution,
     WidthCm,
-    open_window,
+    WindowOptions,
 )
 from evolver.errors import ConfigError
 
 if TYPE_CHECKING:
+    from rig_bridge.auth import RigKey
     from rig_bridge.rigs.open_ephys.client import Health, OpenEphys
+    from rig_bridge.rigs.open_ephys.units import UnitTable
+    from rig_bridge.rigs.sampled.windows import WindowTiming
 
 Host = Annotated[str, typer.Option(help="of Open Ephys")]
 Port = Annotated[int, typer.Option(min=1, max=65534, help="data port of the ZMQ Interface")]
@@ -40,7 +43,7 @@ Electrodes = Annotated[int, typer.Option(min=1, max=1000, help="each of them one
 Emulated = Annotated[
     bool, typer.Option("--emulated", help="Open Ephys is 'evolver open-ephys-emulator'")
 ]
-Line = Annotated[
+TtlLine = Annotated[
     int, typer.Option(min=-1, max=255, help="TTL line of the photodiode, from 0; -1: none")
 ]
 
@@ -71,7 +74,7 @@ def open_ephys(
     electrode_name: Annotated[
         str, typer.Option(help="in the GUI, {} being its number from 1")
     ] = "Electrode {}",
-    photodiode_line: Line = 0,
+    photodiode_line: TtlLine = 0,
     sample_rate: Annotated[
         float | None,
         typer.Option(min=1, max=1e6, help="Hz; needed where no continuous channel is sent"),
@@ -97,13 +100,24 @@ def open_ephys(
     for trying all of it without hardware.
     """
     from rig_bridge.auth import RigKey
-    from rig_bridge.client import RigClient
-    from rig_bridge.rigs.combined import CombinedRig
-    from rig_bridge.rigs.open_ephys.client import OpenEphys
-    from rig_bridge.rigs.open_ephys.lamp import Lamp
     from rig_bridge.rigs.open_ephys.units import UnitTable
     from rig_bridge.rigs.sampled.windows import WindowTiming
 
+    if photodiode_line >= 0 and photodiode_px == 0:
+        raise ConfigError(
+            "a photodiode needs its square on the screen; --photodiode-px must be above 0, or "
+            "--photodiode-line -1"
+        )
+    window = WindowOptions(
+        width_cm=width_cm,
+        distance_cm=distance_cm,
+        refresh_hz=refresh_hz,
+        resolution=resolution,
+        fullscreen=fullscreen,
+        grey=grey,
+        fixation_deg=fixation_deg,
+        photodiode_px=photodiode_px,
+    )
     table = (
         UnitTable.electrodes(electrodes, electrode_name)
         if units is None
@@ -117,32 +131,57 @@ def open_ephys(
         stall_s=stall_s,
         alarm_ms=alarm_ms,
     )
-    if photodiode_line >= 0 and photodiode_px == 0:
-        raise ConfigError(
-            "a photodiode needs its square on the screen; --photodiode-px must be above 0, or "
-            "--photodiode-line -1"
-        )
-    loaded_key = None if key is None else RigKey.load(key)
-    stop = Stop()
+    _run_rig(
+        window,
+        table,
+        timing,
+        host=host,
+        port=port,
+        endpoint=endpoint,
+        key=None if key is None else RigKey.load(key),
+        widest_ms=widest_ms,
+        emulated_electrodes=electrodes if emulated else 0,
+    )
+
+
+def _run_rig(
+    window: WindowOptions,
+    units: UnitTable,
+    timing: WindowTiming,
+    *,
+    host: str,
+    port: int,
+    endpoint: str,
+    key: RigKey | None,
+    widest_ms: tuple[float, float],
+    emulated_electrodes: int,
+) -> None:
+    """Be the rig of a window and Open Ephys until its session ends; print how it went.
+
+    Parameters
+    ----------
+    emulated_electrodes : of the emulator that is told what is on the screen; 0: none is
+    """
+    from rig_bridge.client import RigClient
+    from rig_bridge.rigs.combined import CombinedRig
+    from rig_bridge.rigs.open_ephys.client import OpenEphys
+    from rig_bridge.rigs.open_ephys.lamp import Lamp
+
+    stop = StopSignals()
     keys = Keys(stop, any_key=False)
-    lamp = Lamp(host, port, electrodes=electrodes, line=max(0, photodiode_line))
+    lamp = None
+    if emulated_electrodes:
+        line = timing.photodiode_line or 0
+        lamp = Lamp(host, port, electrodes=emulated_electrodes, line=line)
     with stop.on_signals(), ExitStack() as closing:
-        screen, window = open_window(
-            width_cm,
-            distance_cm,
-            refresh_hz,
-            resolution,
-            fullscreen,
-            grey=grey,
-            fixation_deg=fixation_deg,
-            photodiode_px=photodiode_px,
-            breaks_off=(lambda: lamp.frame() or keys()) if emulated else keys,
+        screen, display = window.open(
+            breaks_off=keys if lamp is None else lambda: lamp.frame() or keys()
         )
-        shown_on = lamp.watch(window) if emulated else window
-        closing.callback(shown_on.close)
-        acquisition = OpenEphys(host, port, units=table, timing=timing)
+        watched = display if lamp is None else lamp.watch(display)
+        closing.callback(watched.close)
+        acquisition = OpenEphys(host, port, units=units, timing=timing)
         closing.callback(acquisition.close)
-        rig = CombinedRig(shown_on, acquisition)
+        rig = CombinedRig(watched, acquisition)
         client = RigClient(
             endpoint,
             hello=rig.hello(
@@ -150,20 +189,20 @@ def open_ephys(
             ),
             presenter=rig,
             identity=f"open-ephys-{os.getpid()}",
-            key=loaded_key,
+            key=key,
         )
         console.print(
-            f"display of {screen.px_per_deg:.1f} pixels a degree, {len(table.units)} units "
+            f"display of {screen.px_per_deg:.1f} pixels a degree, {len(units.units)} units "
             f"of Open Ephys at {escape(host)}:{port}; connecting to {escape(endpoint)} …"
         )
-        reason = client.run(stop=_Watching(acquisition, keys.asked_to_stop))
+        reason = client.run(stop=_HealthPrinter(acquisition, keys.asked_to_stop))
         health = acquisition.health
     console.print(f"the session is over: {escape(reason)}")
-    console.print(f"{window.dropped} frames were dropped")
-    _print(health)
+    console.print(f"{display.dropped} frames were dropped")
+    _print_health(health)
 
 
-def emulator(
+def emulate_open_ephys(
     host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
     port: Port = 5556,
     electrodes: Electrodes = 16,
@@ -191,7 +230,7 @@ def emulator(
     from rig_bridge.rigs.open_ephys.emulator import Emulation, Emulator
 
     if fault:
-        _ask(host, port, fault)
+        _ask_fault(host, port, fault)
         return
     emulation = Emulation(
         seeds.stream(seed, "emulator"),
@@ -201,7 +240,7 @@ def emulator(
         baseline_hz=baseline_hz,
         peak_hz=peak_hz,
     )
-    stop = Stop()
+    stop = StopSignals()
     with stop.on_signals(), Emulator(emulation, host=host, port=port) as running:
         console.print(
             f"emulating Open Ephys, {electrodes} electrodes, at {escape(host)}:{running.port}; "
@@ -212,37 +251,37 @@ def emulator(
     console.print(f"{emulation.sent} messages were sent, {running.lights} images seen")
 
 
-def _ask(host: str, port: int, asked: str) -> None:
+def _ask_fault(host: str, port: int, asked: str) -> None:
     """Tell an emulator to make a fault."""
     from rig_bridge.rigs.open_ephys.emulator import Fault
     from rig_bridge.rigs.open_ephys.lamp import ask_fault
 
     name, _, count = asked.partition(":")
-    fault = next((one for one in get_args(Fault) if one == name), None)
+    fault = next((kind for kind in get_args(Fault) if kind == name), None)
     if fault is None or not (count or "1").isdecimal():
         raise ConfigError(
             f"--fault must be one of {', '.join(get_args(Fault))}, and a whole number after a "
             f"colon; got {asked!r}"
         )
-    said = ask_fault(host, port, fault, int(count or "1"))
-    if not said:
+    answer = ask_fault(host, port, fault, int(count or "1"))
+    if not answer:
         raise ConfigError(f"no emulator answers at {host}:{port}; start one without --fault")
-    console.print(escape(said))
+    console.print(escape(answer))
 
 
-class _Watching:
-    """Says how the acquisition is doing whenever that changes; asked between presentations."""
+class _HealthPrinter:
+    """Prints how the acquisition is doing when that changes; asked between presentations."""
 
     def __init__(self, acquisition: OpenEphys, stop: Callable[[], bool]) -> None:
         self._acquisition, self._stop = acquisition, stop
-        self._said = (False, False, False)
+        self._printed = (False, False, False)
         self._aborted = 0
 
     def __call__(self) -> bool:
         """Return whether the operator wants an end."""
         health = self._acquisition.health
         now = (health.answers, health.has_samples, health.clocks.alarmed)
-        for what, is_so, was_so in zip(
+        for texts, is_so, was_so in zip(
             (
                 ("Open Ephys answers", "Open Ephys does not answer any more"),
                 ("samples come", "no samples any more"),
@@ -252,12 +291,12 @@ class _Watching:
                 ),
             ),
             now,
-            self._said,
+            self._printed,
             strict=True,
         ):
             if is_so != was_so:
-                console.print(what[0] if is_so else what[1])
-        self._said = now
+                console.print(texts[0] if is_so else texts[1])
+        self._printed = now
         tally = health.tally
         if tally.aborted > self._aborted:
             self._aborted = tally.aborted
@@ -265,7 +304,7 @@ class _Watching:
         return self._stop()
 
 
-def _print(health: Health) -> None:
+def _print_health(health: Health) -> None:
     tally, clocks = health.tally, health.clocks
     residual = clocks.residual
     console.print(

@@ -18,8 +18,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from evolver.journal import records
 from evolver.session.ports import Progress
-from evolver.session.schedule import Outcome
+from evolver.types import Scores
 
 _BARS = "▁▂▃▄▅▆▇█"
 _TREND = 30  # columns of the trend
@@ -33,18 +34,18 @@ class _ThreadView:
     sem: float = float("nan")
     best: float = -float("inf")
 
-    def take(self, outcome: Outcome, index: int) -> None:
-        for told in outcome.threads:
-            if told.thread == index:
-                valid = told.scores[np.isfinite(told.scores)]
+    def add(self, committed: records.Committed, index: int) -> None:
+        """Take what a block says of thread number `index`."""
+        for thread in committed.threads:
+            if thread.thread == index:
+                valid = _finite(thread.scores)
                 n = len(valid)
                 self.means.append(float(valid.mean()))
                 self.sem = float(valid.std(ddof=1) / np.sqrt(n)) if n > 1 else np.nan
                 self.best = max(self.best, float(valid.max()))
-        reference = outcome.reference_scores[index]
-        shown = reference[np.isfinite(reference)]
-        if len(shown):
-            self.reference = float(shown.mean())
+        references = _finite(committed.reference_scores[index])
+        if len(references):
+            self.reference = float(references.mean())
 
     @property
     def yardstick(self) -> str:
@@ -52,7 +53,12 @@ class _ThreadView:
         return "-" if np.isnan(self.reference) else f"{self.reference:.1f}"
 
 
-class Display:
+def _finite(scores: records.PackedArray) -> Scores:
+    values = np.asarray(scores.numpy(), dtype=np.float64)
+    return values[np.isfinite(values)]
+
+
+class ProgressView:
     """Live table of a session on a terminal; one line a block where there is none.
 
     Parameters
@@ -108,19 +114,19 @@ class Display:
         if text and not self._console.is_terminal:
             self._console.print(text)
 
-    def __call__(self, progress: Progress) -> None:
+    def update(self, progress: Progress) -> None:
         """Take news of the session."""
         if progress.event:
             self._event = progress.event
             if not self._console.is_terminal:
                 self._console.print(f"  {progress.event}")
-        if progress.outcome is not None:
+        if progress.committed is not None:
             for index, view in enumerate(self._views):
-                view.take(progress.outcome, index)
+                view.add(progress.committed, index)
         if progress.planned or self._last is None:
             self._last = progress
-        told = progress.outcome is not None and progress.outcome.threads
-        if told and not self._console.is_terminal:
+        scored = progress.committed is not None and progress.committed.threads
+        if scored and not self._console.is_terminal:
             self._console.print(self._line(progress), highlight=False)
 
     def _line(self, progress: Progress) -> str:

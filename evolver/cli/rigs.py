@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from evolver import __version__
-from evolver.cli.terminal import Stop, console
+from evolver.cli.terminal import StopSignals, console
 
 
 def xdream(
@@ -50,7 +50,7 @@ def xdream(
         key=None if key is None else RigKey.load(key),
         late_s=wait_minutes * 60,
     )
-    stop = Stop()
+    stop = StopSignals()
     console.print(f"images go to {images}, responses come from {responses}; {endpoint} …")
     with stop.on_signals():
         reason = client.run(stop=stop)

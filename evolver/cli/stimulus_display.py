@@ -20,7 +20,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from evolver import __version__
-from evolver.cli.terminal import Stop, console
+from evolver.cli.terminal import StopSignals, console
 from evolver.cli.window_options import (
     DistanceCm,
     FixationDeg,
@@ -32,18 +32,19 @@ from evolver.cli.window_options import (
     Resolution,
     SizeDeg,
     WidthCm,
+    WindowOptions,
     XDeg,
     YDeg,
     driver,
-    open_window,
 )
 from evolver.errors import ConfigError
 
 if TYPE_CHECKING:
+    from evolver.config.tables import Config
+    from rig_bridge.auth import RigKey
     from rig_bridge.rigs.display.screen import Screen
     from rig_bridge.rigs.display.stimulus_display import FrameRecord
     from rig_bridge.rigs.display.timing import FlipTiming
-    from rig_bridge.trials import Image
 
 _FOR_EVER_MS = 1e9
 
@@ -53,8 +54,8 @@ app = typer.Typer(
 )
 
 
-@app.command()
-def check(
+@app.command("check")
+def check_display(
     width_cm: WidthCm,
     distance_cm: DistanceCm,
     refresh_hz: RefreshHz = 60.0,
@@ -80,16 +81,17 @@ def check(
 
     if out is not None and out.suffix not in {".csv", ".json"}:
         raise ConfigError(f"--out must name a .csv or a .json file; got {out}")
-    stop = Stop()
+    window = WindowOptions(
+        width_cm=width_cm,
+        distance_cm=distance_cm,
+        refresh_hz=refresh_hz,
+        resolution=resolution,
+        fullscreen=fullscreen,
+        photodiode_px=photodiode_px,
+    )
+    stop = StopSignals()
     with stop.on_signals():
-        screen, display = open_window(
-            width_cm,
-            distance_cm,
-            refresh_hz,
-            resolution,
-            fullscreen,
-            photodiode_px=photodiode_px,
-        )
+        screen, display = window.open()
         try:
             drawn_by = driver()
             timing, record = measure_flips(
@@ -117,8 +119,8 @@ def check(
     console.print("[green]good[/]")
 
 
-@app.command()
-def show(
+@app.command("show")
+def show_images(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="files of pictures")],
     width_cm: WidthCm,
     distance_cm: DistanceCm,
@@ -143,24 +145,25 @@ def show(
     Any key shows the next one; Escape or Ctrl-C ends it. For mapping a receptive field, and
     for measuring luminance.
     """
+    from evolver.setup.references import read_image
     from rig_bridge.trials import Presentation
 
-    loaded = [_load(path) for path in images]
-    stop = Stop()
+    loaded = [read_image(path) for path in images]
+    window = WindowOptions(
+        width_cm=width_cm,
+        distance_cm=distance_cm,
+        refresh_hz=refresh_hz,
+        resolution=resolution,
+        fullscreen=fullscreen,
+        grey=grey,
+        fixation_deg=fixation_deg,
+        photodiode_px=photodiode_px,
+    )
+    stop = StopSignals()
     keys = Keys(stop, also=lambda: time.monotonic() >= deadline)
     deadline = math.inf
     with stop.on_signals():
-        screen, display = open_window(
-            width_cm,
-            distance_cm,
-            refresh_hz,
-            resolution,
-            fullscreen,
-            grey=grey,
-            fixation_deg=fixation_deg,
-            photodiode_px=photodiode_px,
-            breaks_off=keys,
-        )
+        screen, display = window.open(breaks_off=keys)
         try:
             for i, (path, image) in enumerate(zip(images, loaded, strict=True)):
                 place = screen.rectangle(size_deg, (x_deg, y_deg))
@@ -188,8 +191,8 @@ def show(
             display.close()
 
 
-@app.command()
-def rig(
+@app.command("rig")
+def rehearse(
     session_file: Annotated[Path, typer.Argument(metavar="SESSION.toml", help="session file")],
     width_cm: WidthCm,
     distance_cm: DistanceCm,
@@ -213,62 +216,61 @@ def rig(
     experiment; only the responses are made up. Escape in the window, or Ctrl-C, ends it.
     """
     from evolver import config
-    from evolver.setup.simulated_rig import build_population, build_rig
     from rig_bridge.auth import RigKey
+
+    settings, _ = config.load_session_file(session_file)
+    _rehearse(
+        WindowOptions(
+            width_cm=width_cm,
+            distance_cm=distance_cm,
+            refresh_hz=refresh_hz,
+            resolution=resolution,
+            fullscreen=fullscreen,
+            grey=grey,
+            fixation_deg=fixation_deg,
+            photodiode_px=photodiode_px,
+        ),
+        settings,
+        endpoint=endpoint or settings.rig.endpoint,
+        key=None if key is None else RigKey.load(key),
+        markers=markers,
+    )
+
+
+def _rehearse(
+    window: WindowOptions, settings: Config, *, endpoint: str, key: RigKey | None, markers: str
+) -> None:
+    """Be the rig of a window and simulated units until its session ends; print how it went."""
+    from evolver.setup.simulated_rig import build_population, build_rig
     from rig_bridge.client import RigClient
     from rig_bridge.rigs.display.rehearsal import Rehearsal
     from rig_bridge.rigs.lsl.streams import MarkedDisplay, MarkerOutlet
 
-    settings, _ = config.load(session_file)
     neurons = build_rig(build_population(settings), settings, speed=math.inf)
-    loaded_key = None if key is None else RigKey.load(key)
-    stop = Stop()
+    stop = StopSignals()
     keys = Keys(stop, any_key=False)
     with stop.on_signals():
-        screen, display = open_window(
-            width_cm,
-            distance_cm,
-            refresh_hz,
-            resolution,
-            fullscreen,
-            grey=grey,
-            fixation_deg=fixation_deg,
-            photodiode_px=photodiode_px,
-            breaks_off=keys,
-        )
+        screen, display = window.open(breaks_off=keys)
         try:
-            where = endpoint or settings.rig.endpoint
-            shower = MarkedDisplay(display, MarkerOutlet(markers)) if markers else display
-            presenter = Rehearsal(shower, neurons)
+            marked = MarkedDisplay(display, MarkerOutlet(markers)) if markers else display
+            presenter = Rehearsal(marked, neurons)
             client = RigClient(
-                where,
+                endpoint,
                 hello=presenter.hello("rehearsal", software=f"evolver {__version__}"),
                 presenter=presenter,
                 identity=f"rehearsal-{os.getpid()}",
-                key=loaded_key,
+                key=key,
             )
             console.print(
                 f"display of {screen.px_per_deg:.1f} pixels a degree, simulated units "
-                f"{escape(', '.join(settings.simulation.units))}; connecting to {where} …"
+                f"{escape(', '.join(settings.simulation.units))}; connecting to {endpoint} …"
             )
             reason = client.run(stop=keys.asked_to_stop)
-            shower.close()
+            marked.close()
         finally:
             display.close()
     console.print(f"the session is over: {escape(reason)}")
     console.print(f"{display.dropped} frames were dropped")
-
-
-def _load(path: Path) -> Image:
-    """Return the pixels of a picture, (h, w, 3) uint8; transparent ones on grey."""
-    import numpy as np
-    import PIL.Image
-
-    try:
-        with PIL.Image.open(path) as opened:
-            return np.asarray(opened.convert("RGB"))
-    except (OSError, PIL.Image.DecompressionBombError) as exc:
-        raise ConfigError(f"{path} must be a picture that can be read; {exc}") from exc
 
 
 def _print(
@@ -335,14 +337,14 @@ def _write(
             if path.suffix == ".csv":
                 writer = csv.writer(file)
                 writer.writerow(("presentation", "flip", "time_ns", "dropped_in_presentation"))
-                for one in record:
-                    for k, flip_ns in enumerate(one.flips_ns):
-                        writer.writerow((one.presentation, k, flip_ns, one.dropped))
+                for frames in record:
+                    for k, flip_ns in enumerate(frames.flips_ns):
+                        writer.writerow((frames.presentation, k, flip_ns, frames.dropped))
                 return
             content: dict[str, Any] = {
                 "screen": {**asdict(screen), "px_per_deg": screen.px_per_deg, "driver": driver},
                 "timing": asdict(timing),
-                "presentations": [asdict(one) for one in record],
+                "presentations": [asdict(frames) for frames in record],
             }
             json.dump(content, file)
     except OSError as exc:

@@ -6,25 +6,27 @@ Composition, as `evolver.cli.app` is: prints and handles signals.
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console as RichConsole
 from rich.markup import escape
 
 from evolver.session_folder import REPORT
 
 if TYPE_CHECKING:
     from evolver.config.tables import Config
-    from evolver.live import Ended, Watcher
+    from evolver.live import Console, Ended
+    from evolver.session.ports import Command
+    from evolver.setup.preflight import Check
 
-console = Console(highlight=False, soft_wrap=True)
-error_console = Console(stderr=True, highlight=False, soft_wrap=True)
+console = RichConsole(highlight=False, soft_wrap=True)
+error_console = RichConsole(stderr=True, highlight=False, soft_wrap=True)
 
 
-class Stop:
+class StopSignals:
     """Whether somebody asked to stop; a second signal ends the process as it always did."""
 
     def __init__(self) -> None:
@@ -53,22 +55,42 @@ class Stop:
 
 
 @contextmanager
-def watching(settings: Config, title: str) -> Generator[Watcher, None, None]:
-    """Show a session in the terminal, and stop it at a Ctrl-C."""
-    from evolver.cli.progress import Display
-    from evolver.live import Watcher
+def terminal_console(
+    config: Config, title: str, *, on_endpoint: Callable[[str], None] = lambda _: None
+) -> Generator[Console, None, None]:
+    """Show a session of this process in the terminal, and stop it at a Ctrl-C.
 
-    display = Display(console, title=title, threads=[t.name for t in settings.threads])
-    stop = Stop()
-    start: Callable[[Path], None] = lambda folder: display.begin(f"{title} → {folder}")  # noqa: E731
-    with stop.on_signals(), display:
-        yield Watcher(
-            should_stop=stop, on_wait=display.wait, on_start=start, on_progress=display
+    Nobody is asked to confirm the checks; of them, what is bad is printed.
+    """
+    from evolver.cli.progress import ProgressView
+    from evolver.live import Console
+    from evolver.session.ports import Command
+
+    view = ProgressView(console, title=title, threads=[t.name for t in config.threads])
+    stop = StopSignals()
+
+    def commands() -> Sequence[Command]:
+        return (Command("stop"),) if stop() else ()
+
+    with stop.on_signals(), view:
+        yield Console(
+            on_wait=view.wait,
+            on_endpoint=on_endpoint,
+            on_checks=lambda checks, _: _print_bad(checks),
+            on_start=lambda folder: view.begin(f"{title} → {folder}"),
+            on_progress=view.update,
+            commands=commands,
         )
 
 
-def after(ended: Ended, *, report_too: bool = True) -> None:
-    """Say how a session ended, and write its report."""
+def _print_bad(checks: Sequence[Check]) -> None:
+    for check in checks:
+        if check.verdict == "bad":
+            console.print(f"[red]bad[/]  {check.name}: {escape(check.text)}")
+
+
+def print_ended(ended: Ended, *, report_too: bool = True) -> None:
+    """Print how a session ended, and write its report."""
     console.print(f"[bold]{escape(ended.reason)}[/]")
     console.print(f"recording: {ended.recording}")
     if report_too:

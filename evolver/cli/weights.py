@@ -26,8 +26,10 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-Names = Annotated[list[str], typer.Argument(metavar="GENERATOR...", help="as deepsim-fc6")]
-Revision = Annotated[
+NamesArgument = Annotated[
+    list[str], typer.Argument(metavar="GENERATOR...", help="as deepsim-fc6")
+]
+RevisionOption = Annotated[
     str | None, typer.Option(help="commit, tag or branch on the Hub; main by default")
 ]
 _PACKAGE_CACHE = ".pytorch_pretrained_biggan"
@@ -37,22 +39,23 @@ _PACKAGE_CACHE = ".pytorch_pretrained_biggan"
 def list_files() -> None:
     """Say of each file its licence, its size, and where it lies, or where it comes from."""
     for wanted in KNOWN:
-        found = _here(wanted)
-        size = wanted.size if found is None else found.path.stat().st_size
-        said = "size unknown" if size is None else f"{size / 1e6:.1f} MB"
-        if found is None:
+        located = _here(wanted)
+        size = wanted.size if located is None else located.path.stat().st_size
+        size_text = "size unknown" if size is None else f"{size / 1e6:.1f} MB"
+        if located is None:
             where = f"[dim]not here; from {escape(str(wanted.url))}[/]"
         else:
             where = (
-                f"{escape(str(found.path))} ({found.source})\n  sha256 {hub.digest(found.path)}"
+                f"{escape(str(located.path))} ({located.source})\n"
+                f"  sha256 {hub.digest(located.path)}"
             )
-        console.print(f"[bold]{wanted.network}[/]  {wanted.filename}, {said}")
+        console.print(f"[bold]{wanted.network}[/]  {wanted.filename}, {size_text}")
         console.print(f"  licence: {escape(wanted.licence)}\n  {where}")
     console.print(f"\nfiles may be put by hand into  {escape(str(hub.weights_folder()))}")
 
 
-@app.command()
-def fetch(names: Names, revision: Revision = None) -> None:
+@app.command("fetch")
+def fetch_named(names: NamesArgument, revision: RevisionOption = None) -> None:
     """Fetch weights, and compare their digest with what the Hub says.
 
     What was fetched before is kept, and a connection that breaks is taken up again where it
@@ -72,23 +75,26 @@ def fetch(names: Names, revision: Revision = None) -> None:
             if wanted.network.startswith("biggan-"):
                 from evolver.generators import biggan
 
-                found = hub.WeightsLocation(biggan.fetch_biggan(wanted), None, "its package")
+                located = hub.WeightsLocation(biggan.fetch_biggan(wanted), None, "its package")
             else:
-                found = hub.find_file(
+                located = hub.find_file(
                     wanted,
                     revision=revision,
                     progress=lambda done, total: bar.update(task, completed=done, total=total),  # noqa: B023
                 )
-        digest = hub.check_digest(found)
-        said = "as the Hub says" if found.sha256 else "no digest is known to compare it with"
+        digest = hub.check_digest(located)
+        comparison = (
+            "as the Hub says" if located.sha256 else "no digest is known to compare it with"
+        )
         console.print(
-            f"{wanted.network}: {escape(str(found.path))}\n  sha256 {digest}, {said}\n"
+            f"{wanted.network}: {escape(str(located.path))}\n"
+            f"  sha256 {digest}, {comparison}\n"
             f"  licence: {escape(wanted.licence)}"
         )
 
 
-@app.command()
-def convert(
+@app.command("convert")
+def convert_weight_file(
     source: Annotated[
         Path, typer.Argument(metavar="FILE", help=".pt, .bin, .params, or StyleGAN3's .pkl")
     ],
@@ -104,8 +110,8 @@ def convert(
     console.print(f"{escape(str(out))}\n  sha256 {digest}")
 
 
-@app.command()
-def verify(
+@app.command("verify")
+def verify_named(
     names: Annotated[
         list[str] | None,
         typer.Argument(metavar="[GENERATOR...]", help="by default all whose files are here"),
@@ -114,23 +120,23 @@ def verify(
     """Compare digests with what is known of them, and load each generator from its files."""
     bad = 0
     wanted_here = [(w, _here(w)) for w in (_named(names) if names else KNOWN)]
-    for wanted, found in wanted_here:
-        if found is None:
+    for wanted, located in wanted_here:
+        if located is None:
             if names:
                 raise hub.missing_file(wanted, "nothing to verify")
             continue
         try:
-            digest = hub.check_digest(found)
+            digest = hub.check_digest(located)
         except EvolverError as exc:
             bad += 1
             console.print(f"[red]bad[/]   {wanted.network}: {escape(str(exc))}")
             continue
-        known = "as it must be" if found.sha256 else "no digest is known to compare it with"
+        known = "as it must be" if located.sha256 else "no digest is known to compare it with"
         console.print(
-            f"[green]good[/]  {wanted.network}: {escape(str(found.path))}\n"
+            f"[green]good[/]  {wanted.network}: {escape(str(located.path))}\n"
             f"      sha256 {digest}, {known}"
         )
-    there = {w.network for w, found in wanted_here if found is not None and not w.pickled}
+    there = {w.network for w, located in wanted_here if located is not None and not w.pickled}
     bad += _load(sorted(there))
     if bad:
         raise ConfigError(f"{bad} of what was verified is bad; see above")
@@ -165,12 +171,12 @@ def _named(names: Iterable[str]) -> list[KnownFile]:
 
 
 def _here(wanted: KnownFile) -> hub.WeightsLocation | None:
-    found = hub.local_weights(wanted)
-    if found is None and wanted.network.startswith("biggan-"):
+    located = hub.local_weights(wanted)
+    if located is None and wanted.network.startswith("biggan-"):
         if not (Path.home() / _PACKAGE_CACHE).is_dir():
             return None  # the package takes seconds to import, and has fetched nothing yet
         from evolver.generators import biggan
 
         path = biggan.local_biggan_file(wanted)
         return None if path is None else hub.WeightsLocation(path, None, "its package's cache")
-    return found
+    return located

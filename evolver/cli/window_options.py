@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evolver.cli.terminal import Stop
+from evolver.cli.terminal import StopSignals
 from evolver.errors import ConfigError
 from rig_bridge.errors import EndpointError
 
@@ -60,7 +61,7 @@ class Keys:
 
     def __init__(
         self,
-        stop: Stop,
+        stop: StopSignals,
         *,
         any_key: bool = True,
         also: Callable[[], bool] = lambda: False,
@@ -91,48 +92,61 @@ class Keys:
         return bool(self() and self.ended)
 
 
-def open_window(
-    width_cm: float,
-    distance_cm: float,
-    refresh_hz: float,
-    resolution: str,
-    fullscreen: bool,
-    *,
-    grey: int = 128,
-    fixation_deg: float = 0.2,
-    photodiode_px: int = 60,
-    breaks_off: Callable[[], str] = lambda: "",
-) -> tuple[Screen, StimulusDisplay]:
-    """Return the screen and an open window on it.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowOptions:
+    """The window as the command line describes it; each option is explained above."""
 
-    Raises
-    ------
-    EndpointError
-        pygame is not installed, or there is no display to open a window on.
-    """
-    from rig_bridge.rigs.display.screen import Screen
-    from rig_bridge.rigs.display.stimulus_display import Look, StimulusDisplay
+    width_cm: float
+    distance_cm: float
+    refresh_hz: float
+    resolution: str
+    fullscreen: bool
+    grey: int = 128
+    fixation_deg: float = 0.2
+    photodiode_px: int = 60
 
-    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
-    width, height = _pixels(resolution, fullscreen=fullscreen)
-    screen = Screen(width, height, width_cm, distance_cm, refresh_hz)
-    look = Look(grey, fixation_deg, photodiode_px=photodiode_px, fullscreen=fullscreen)
-    display = StimulusDisplay(screen, look, breaks_off=breaks_off)
-    if driver() in _SCREENLESS and os.environ.get("SDL_VIDEODRIVER") != driver():
-        display.close()
-        raise EndpointError(
-            "there must be a display to open a window on; none was found (set DISPLAY, or run "
-            "this at the machine itself; SDL_VIDEODRIVER=dummy does without)"
+    def open(
+        self, *, breaks_off: Callable[[], str] = lambda: ""
+    ) -> tuple[Screen, StimulusDisplay]:
+        """Return the screen and an open window on it.
+
+        Parameters
+        ----------
+        breaks_off : asked every frame for a reason to break off what is shown, or ''
+
+        Raises
+        ------
+        EndpointError
+            pygame is not installed, or there is no display to open a window on.
+        """
+        from rig_bridge.rigs.display.screen import Screen
+        from rig_bridge.rigs.display.stimulus_display import Look, StimulusDisplay
+
+        os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+        width, height = _pixels(self.resolution, fullscreen=self.fullscreen)
+        screen = Screen(width, height, self.width_cm, self.distance_cm, self.refresh_hz)
+        look = Look(
+            self.grey,
+            self.fixation_deg,
+            photodiode_px=self.photodiode_px,
+            fullscreen=self.fullscreen,
         )
-    return screen, display
+        display = StimulusDisplay(screen, look, breaks_off=breaks_off)
+        if driver() in _SCREENLESS and os.environ.get("SDL_VIDEODRIVER") != driver():
+            display.close()
+            raise EndpointError(
+                "there must be a display to open a window on; none was found (set DISPLAY, or "
+                "run this at the machine itself; SDL_VIDEODRIVER=dummy does without)"
+            )
+        return screen, display
 
 
 def _pixels(resolution: str, *, fullscreen: bool) -> tuple[int, int]:
     if resolution:
-        found = re.fullmatch(r"(\d{2,4})x(\d{2,4})", resolution)
-        if found is None:
+        match = re.fullmatch(r"(\d{2,4})x(\d{2,4})", resolution)
+        if match is None:
             raise ConfigError(f"--resolution must be like 1920x1080; got {resolution!r}")
-        return int(found[1]), int(found[2])
+        return int(match[1]), int(match[2])
     if not fullscreen:
         return 1024, 768
     try:

@@ -1,10 +1,10 @@
 """Session files: the values in them, their defaults, and all that may be wrong with one.
 
-    Config      a whole session file; its tables are in `tables`
-    parse       the values in a text
-    load        the values in a file, and its text
-    commented   a session file to read and change, of any values
-    presets     session files to start from
+    Config                  a whole session file; its tables are in `tables`
+    parse_session_file      the values in a text
+    load_session_file       the values in a file, and its text
+    commented_session_file  the text of a session file, of any values, every key explained
+    presets                 session files to start from
 
 `validation` finds every mistake of a file at once. This room knows values only: nothing of
 files but the session file itself, nothing of what the names in it stand for.
@@ -20,9 +20,9 @@ from evolver.config.tables import (
     SimulationTable,
     ThreadTable,
     WatchdogsTable,
-    commented,
-    load,
-    parse,
+    commented_session_file,
+    load_session_file,
+    parse_session_file,
 )
 
 __all__ = [
@@ -35,7 +35,7 @@ __all__ = [
     "SimulationTable",
     "ThreadTable",
     "WatchdogsTable",
-    "commented",
-    "load",
-    "parse",
+    "commented_session_file",
+    "load_session_file",
+    "parse_session_file",
 ]

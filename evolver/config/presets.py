@@ -1,4 +1,4 @@
-"""Session files to start from: the demo, a new one, a rig without one.
+"""Session files to start from: the demo, a new one.
 
 Values only. The defaults of every key live in `config`; here is what a whole session of them
 looks like.
@@ -26,7 +26,7 @@ _TEXTURE = ThreadTable("texture", "mini-texture", optimizer_options={"sigma": 3.
 _OBJECT = ThreadTable("object", "mini-object", optimizer_options={"sigma": 0.5})
 
 
-def new() -> Config:
+def new_session() -> Config:
     """Return a session as a lab would begin one: two threads, real time, one unit."""
     return Config(
         session=SessionTable("my-session"),
@@ -37,12 +37,7 @@ def new() -> Config:
     )
 
 
-def rig() -> Config:
-    """Return what ``evolver rig`` is without a session file."""
-    return new()
-
-
-def demo(
+def demo_session(
     *, folder: Path, generations: int, speed: float, unit: str | None, seed: int
 ) -> Config:
     """Return the demo's session: two image spaces, one spiking neuron, a rig in a hurry."""

@@ -3,7 +3,7 @@
 Knows the keys, their types and their bounds, and how to say all that is wrong with a file at
 once. Knows nothing of what the names in it stand for: whether a generator exists, or a rig
 answers, is found out by those who build them. One description of every key serves three ends:
-checking, the error text, and the commented file that `commented` writes.
+checking, the error text, and the commented file that `commented_session_file` writes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Name: TypeAlias = Annotated[
 Millis: TypeAlias = Annotated[float, Meta(ge=-10_000, le=10_000)]
 Degrees: TypeAlias = Annotated[float, Meta(ge=-180, le=180)]
 Weight: TypeAlias = Annotated[float, Meta(ge=-1e6, le=1e6)]
-Window: TypeAlias = tuple[Millis, Millis]
+WindowMs: TypeAlias = tuple[Millis, Millis]
 Popsize: TypeAlias = Annotated[int, Meta(ge=2, le=10_000)]
 Seed: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
@@ -108,10 +108,10 @@ class FitnessTable(Struct, frozen=True, forbid_unknown_fields=True):
         Meta(description="one a unit; without it the units are averaged"),
     ] = None
     response_ms: Annotated[
-        Window, Meta(description="spikes counted for the response, from image onset")
+        WindowMs, Meta(description="spikes counted for the response, from image onset")
     ] = (50.0, 200.0)
     baseline_ms: Annotated[
-        Window | None, Meta(description="rate subtracted from it; without it nothing is")
+        WindowMs | None, Meta(description="rate subtracted from it; without it nothing is")
     ] = None
     missing: Annotated[
         Literal["reshow", "drop", "fail"],
@@ -204,7 +204,7 @@ class RigTable(Struct, frozen=True, forbid_unknown_fields=True):
         Meta(gt=0, le=3600, description="silence after which a request is sent again"),
     ] = 30.0
     window_ms: Annotated[
-        Window, Meta(description="spikes are recorded in this window around onset")
+        WindowMs, Meta(description="spikes are recorded in this window around onset")
     ] = (-100.0, 300.0)
 
 
@@ -227,7 +227,10 @@ class WatchdogsTable(Struct, frozen=True, forbid_unknown_fields=True):
 
     pause_on: Annotated[
         tuple[WatchdogName, ...],
-        Meta(description="pause on these, and only warn of the others"),
+        Meta(
+            description="pause on these until an operator resumes, only warn of the others; a "
+            "simulation, which nobody could resume, only warns"
+        ),
     ] = ("disk",)
     aborts_in_a_row: Annotated[
         int, Meta(ge=1, le=10_000, description="aborted showings, one after the other")
@@ -323,7 +326,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
         return self.fitness if own is None else own
 
 
-def parse(text: str, *, source: str = "the session file") -> Config:
+def parse_session_file(text: str, *, source: str = "the session file") -> Config:
     """Return the values in a session file's `text`.
 
     Raises
@@ -348,13 +351,13 @@ def parse(text: str, *, source: str = "the session file") -> Config:
     return config
 
 
-def load(path: Path) -> tuple[Config, str]:
+def load_session_file(path: Path) -> tuple[Config, str]:
     """Return the values in the session file at `path`, and its text.
 
     Raises
     ------
     ConfigError
-        if the file cannot be read, or has mistakes: see `parse`
+        if the file cannot be read, or has mistakes: see `parse_session_file`
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -370,7 +373,7 @@ def load(path: Path) -> tuple[Config, str]:
         raise ConfigError(
             f"the session file {path} cannot be read: {exc.strerror}{hint}"
         ) from exc
-    return parse(text, source=str(path)), text
+    return parse_session_file(text, source=str(path)), text
 
 
 def _contradictions(config: Config) -> list[str]:
@@ -401,7 +404,7 @@ def _contradictions(config: Config) -> list[str]:
     return problems
 
 
-def _fitness_contradictions(fitness: FitnessTable, window: Window, key: str) -> list[str]:
+def _fitness_contradictions(fitness: FitnessTable, window: WindowMs, key: str) -> list[str]:
     problems: list[str] = []
     if fitness.weights is not None:
         if len(fitness.weights) != len(fitness.units):
@@ -434,7 +437,7 @@ def _fitness_contradictions(fitness: FitnessTable, window: Window, key: str) -> 
     return problems
 
 
-def commented(config: Config) -> str:
+def commented_session_file(config: Config) -> str:
     """Return the text of a session file with `config`'s values and every key explained.
 
     Keys that stand at their default are written too, behind a ``#`` where they have no value.

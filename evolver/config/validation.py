@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import difflib
 import math
-import re
 import textwrap
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import date
 from typing import cast
 
 import msgspec
@@ -38,11 +37,12 @@ def collect(raw: object, struct: type[Struct], key: str, problems: list[str]) ->
     problems : list of str, appended to: 'KEY: must be ALLOWED; found WHAT'
     """
     if not isinstance(raw, dict):
-        problems.append(f"{key}: must be a table; found {_found(raw)}")
+        problems.append(f"{key}: must be a table; found {_quoted(raw)}")
         return
     table = cast("dict[str, object]", raw)
     info = cast("inspect.StructType", inspect.type_info(struct))
     fields = {f.encode_name: f for f in info.fields}
+    types = {f.encode_name: f.type for f in msgspec.structs.fields(struct)}
     for name in table:
         if name not in fields:
             near = difflib.get_close_matches(name, fields, n=1)
@@ -56,10 +56,13 @@ def collect(raw: object, struct: type[Struct], key: str, problems: list[str]) ->
             if f.required:
                 problems.append(f"{inner}: is missing; must be {_allowed(f.type)}")
             continue
-        _check(table[name], f.type, inner, problems)
+        _check(table[name], f.type, types[name], inner, problems)
 
 
-def _check(value: object, type_: inspect.Type, key: str, problems: list[str]) -> None:
+def _check(
+    value: object, type_: inspect.Type, annotation: object, key: str, problems: list[str]
+) -> None:
+    """Append every mistake in `value`; `type_` describes what `annotation` is."""
     bare = _bare(type_)
     if isinstance(bare, inspect.StructType):
         collect(value, bare.cls, key, problems)
@@ -78,51 +81,24 @@ def _check(value: object, type_: inspect.Type, key: str, problems: list[str]) ->
             for i, row in enumerate(rows):
                 collect(row, item.cls, f"{key}[{i}]", problems)
             return
-    if not _fits(value, bare):
-        problems.append(f"{key}: must be {_allowed(type_)}; found {_found(value)}")
+    if _has_nan(value) or not _converts(value, annotation):
+        problems.append(f"{key}: must be {_allowed(type_)}; found {_quoted(value)}")
 
 
-def _fits(value: object, bare: inspect.Type) -> bool:
-    if isinstance(value, float) and math.isnan(value):
+def _converts(value: object, annotation: object) -> bool:
+    try:
+        msgspec.convert(value, annotation)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    except msgspec.ValidationError:
         return False
-    if isinstance(bare, inspect.UnionType):
-        return any(_fits(value, _bare(t)) for t in bare.types)
-    if isinstance(bare, inspect.VarTupleType | inspect.TupleType):
-        rows = _as_list(value)
-        if rows is None:
-            return False
-        if isinstance(bare, inspect.TupleType):
-            return len(rows) == len(bare.item_types) and all(
-                _fits(row, _bare(t)) for row, t in zip(rows, bare.item_types, strict=True)
-            )
-        inside = (bare.min_length or 0) <= len(rows) <= (bare.max_length or math.inf)
-        return inside and all(_fits(row, _bare(bare.item_type)) for row in rows)
-    if isinstance(bare, inspect.IntType | inspect.FloatType):
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return False
-        if isinstance(bare, inspect.IntType) and not isinstance(value, int):
-            return False
-        return not (
-            (bare.ge is not None and value < bare.ge)
-            or (bare.gt is not None and value <= bare.gt)
-            or (bare.le is not None and value > bare.le)
-            or (bare.lt is not None and value >= bare.lt)
-        )
-    if isinstance(bare, inspect.LiteralType):
-        return value in bare.values
-    if isinstance(bare, inspect.StrType):
-        return (
-            isinstance(value, str)
-            and len(value) >= (bare.min_length or 0)
-            and (bare.pattern is None or re.search(bare.pattern, value) is not None)
-        )
-    if isinstance(bare, inspect.BoolType):
-        return isinstance(value, bool)
-    if isinstance(bare, inspect.DateType):
-        return isinstance(value, date) and not isinstance(value, datetime)
-    if isinstance(bare, inspect.DictType):
-        return isinstance(value, dict)
-    return not isinstance(bare, inspect.NoneType)
+    return True
+
+
+def _has_nan(value: object) -> bool:
+    """Return whether a number is NaN, which lies within any bounds."""
+    rows = _as_list(value)
+    if rows is not None:
+        return any(map(_has_nan, rows))
+    return isinstance(value, float) and math.isnan(value)
 
 
 def _as_list(value: object) -> list[object] | None:
@@ -186,7 +162,7 @@ def _allowed(type_: inspect.Type) -> str:
     return "a table"
 
 
-def _found(value: object) -> str:
+def _quoted(value: object) -> str:
     kind = next((words for t, words in _TOML_NAMES.items() if type(value) is t), "")
     text = repr(cast("object", value))
     if len(text) > 60:

@@ -1,18 +1,57 @@
 """What a session has done in processes of its own: checking its file, folding its journal.
 
 Weights and HDF5 take memory, and may take the process with them; neither is for one that lives
-for hours. Composition only.
+for hours. Each is a fresh interpreter with arguments and an exit status: nothing is pickled, no
+process with threads is forked, the caller's own main module is not run again, and what a crash
+printed is in the error. Composition only.
 """
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from evolver.errors import ConfigError, EvolverError, RecordingError
 
 _CANNOT_BE_BUILT = 3
+_KEPT_OUTPUT = 4000  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class ChildResult:
+    """How a child process ended."""
+
+    status: int  # minus the signal's number, where one ended it
+    output: str
+    errors: str
+
+    @property
+    def failure(self) -> str:
+        """How it failed, and the end of what it printed."""
+        how = f"exit status {self.status}"
+        if self.status < 0:
+            how = f"ended by {signal.Signals(-self.status).name}"
+            if self.status == -signal.SIGKILL:
+                how += ", as a system does that is out of memory"
+        text = (self.errors or self.output).strip()[-_KEPT_OUTPUT:]
+        return f"{how}: {text}" if text else how
+
+
+def run_python(arguments: Sequence[str]) -> ChildResult:
+    """Run this Python with `arguments`, to its end."""
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    return ChildResult(done.returncode, done.stdout, done.stderr)
 
 
 def fold_in_child(journal: Path, recording: Path) -> None:
@@ -23,48 +62,47 @@ def fold_in_child(journal: Path, recording: Path) -> None:
     RecordingError
         Folding failed; the journal is untouched.
     """
-    command = [sys.executable, "-m", "evolver", "fold", str(journal), "--out", str(recording)]
-    done = subprocess.run(
-        [*command, "--overwrite"], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        said = (done.stderr or done.stdout).strip()
+    fold = ["-m", "evolver", "fold", str(journal), "--out", str(recording), "--overwrite"]
+    child = run_python(fold)
+    if child.status:
         raise RecordingError(
-            f"the journal must fold into {recording}; it did not: {said}\n"
+            f"the journal must fold into {recording}; it did not, {child.failure}\n"
             f"Nothing is lost: mend the cause and run  evolver fold {journal}"
         )
 
 
 def check_in_child(session_file: Path) -> None:
-    """Build what a session file names in a process of its own, which then gives all back.
+    """Build what a live session's file names in a process of its own, which gives all back.
 
     Weights take memory, on a GPU as well, that the caller has no use for.
 
     Raises
     ------
     ConfigError
-        The file names something that does not exist here, or cannot be loaded.
+        The file names something that does not exist here, or cannot be loaded; keys too.
     """
-    command = [sys.executable, "-m", "evolver.live.children", str(session_file)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode == _CANNOT_BE_BUILT:
-        raise ConfigError(done.stdout.strip())
-    if done.returncode:
+    child = run_python(["-m", "evolver.live.children", str(session_file)])
+    if child.status == _CANNOT_BE_BUILT:
+        raise ConfigError(child.output.strip())
+    if child.status:
         raise ConfigError(
-            f"{session_file} must name what can be loaded here; loading it failed with status "
-            f"{done.returncode}:\n{done.stderr.strip()[-4000:]}"
+            f"{session_file} must name what can be loaded here; loading it failed, "
+            f"{child.failure}"
         )
 
 
 def _check(session_file: Path) -> int:
     """Build what a session file names; say on standard output why that cannot be."""
-    from evolver.config.tables import load
-    from evolver.live.run import SYSTEM_CLOCK, Job
+    from evolver.config.tables import load_session_file
+    from evolver.live.rigs import engine_keys
+    from evolver.setup.build import build_parts
+    from rig_bridge.errors import RigBridgeError
 
     try:
-        config, text = load(session_file)
-        Job(config, text, mode="live", clock=SYSTEM_CLOCK)
-    except EvolverError as exc:
+        config, _ = load_session_file(session_file)
+        engine_keys(config)
+        build_parts(config)
+    except (EvolverError, RigBridgeError) as exc:
         sys.stdout.write(str(exc))
         return _CANNOT_BE_BUILT
     return 0

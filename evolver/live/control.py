@@ -21,7 +21,7 @@ import zmq
 from msgspec import Struct
 
 from evolver.errors import ConfigError, ControlError
-from evolver.session.ports import CommandName
+from evolver.session.ports import CommandName, Progress
 
 MAX_BYTES = 64 << 10
 _LONGEST_SOCKET_PATH = 100  # of the 107 bytes a socket's address has
@@ -46,18 +46,13 @@ class ChildStatus(Struct, frozen=True):
     memory_mb: float
 
 
-class Status(Struct, frozen=True):
+class SessionStatus(Struct, frozen=True):
     """Where a session stands."""
 
     name: str
     folder: str
-    state: str  # "starting", "waiting", "to be confirmed", "running", "paused", …
-    generation: int
-    generations: int
-    presentations: int
-    aborted: int
-    elapsed_s: float
-    idle_s: float
+    state: str  # "starting", "waiting for the rig: …", "running", "paused", …
+    progress: Progress | None  # the last, without its block's scores; None before the first
     waiting: str
     rig_endpoint: str
     page: str
@@ -71,7 +66,7 @@ class Reply(Struct, frozen=True, forbid_unknown_fields=True):
 
     ok: bool
     text: str
-    status: Status | None = None
+    status: SessionStatus | None = None
 
 
 class Listed(Struct, frozen=True):
@@ -93,12 +88,12 @@ def runtime_folder() -> Path:
     """
     folder = Path(os.environ.get("EVOLVER_RUNTIME", "") or _default_runtime())
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = folder.stat()
-    if found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o077:
+    entry = folder.stat()
+    if entry.st_uid != os.getuid() or stat.S_IMODE(entry.st_mode) & 0o077:
         raise ControlError(
             f"{folder} must belong to you alone (mode 0700), for who can enter it commands "
-            f"your sessions; it has mode {stat.S_IMODE(found.st_mode):04o} and owner "
-            f"{found.st_uid}. Mend it with  chmod 700 {folder}"
+            f"your sessions; it has mode {stat.S_IMODE(entry.st_mode):04o} and owner "
+            f"{entry.st_uid}. Mend it with  chmod 700 {folder}"
         )
     return folder
 
@@ -174,7 +169,7 @@ class ControlServer:
 
 def sessions() -> list[Listed]:
     """Return this user's live sessions; those whose process is gone are taken off the list."""
-    found: list[Listed] = []
+    live: list[Listed] = []
     for path in sorted(runtime_folder().glob("*.json")):
         try:
             listed = msgspec.json.decode(path.read_bytes(), type=Listed)
@@ -182,11 +177,11 @@ def sessions() -> list[Listed]:
         except (OSError, msgspec.MsgspecError):
             path.unlink(missing_ok=True)
             continue
-        found.append(listed)
-    return found
+        live.append(listed)
+    return live
 
 
-def find(folder: Path | None) -> Listed:
+def find_session(folder: Path | None) -> Listed:
     """Return the live session in `folder`, or the only one there is.
 
     Raises
@@ -194,16 +189,16 @@ def find(folder: Path | None) -> Listed:
     ConfigError
         There is none, or several and `folder` does not say which.
     """
-    there = sessions()
+    live = sessions()
     if folder is not None:
-        there = [one for one in there if Path(one.folder).resolve() == folder.resolve()]
-    if len(there) == 1:
-        return there[0]
-    if not there:
+        live = [s for s in live if Path(s.folder).resolve() == folder.resolve()]
+    if len(live) == 1:
+        return live[0]
+    if not live:
         where = "" if folder is None else f" in {folder}"
         raise ConfigError(f"no live session{where}; 'evolver serve SESSION.toml' starts one")
-    names = "\n".join(f"  {one.folder}" for one in there)
-    raise ConfigError(f"{len(there)} sessions are live; say which with --session:\n{names}")
+    names = "\n".join(f"  {listed.folder}" for listed in live)
+    raise ConfigError(f"{len(live)} sessions are live; say which with --session:\n{names}")
 
 
 def ask(listed: Listed, request: Request, *, timeout_s: float = 5.0) -> Reply:

@@ -16,21 +16,23 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
-from evolver.config.tables import parse
+from evolver.clock import SYSTEM_CLOCK
+from evolver.config.tables import parse_session_file
 from evolver.errors import ConfigError, EvolverError, MissingResponseError, RigError
 from evolver.journal.history import find_history
 from evolver.journal.recorder_client import RemoteRecorder
 from evolver.live import pipe
-from evolver.live.run import SYSTEM_CLOCK, Job, await_rig, engine_keys
+from evolver.live.console import Console
+from evolver.live.rigs import rig_over_network
+from evolver.live.run import LOADING, Job, run_session
 from evolver.session.ports import Command, Progress
-from evolver.session.watchdogs import Watchdogs
 from evolver.session_folder import JOURNAL, SESSION_FILE
-from evolver.setup import preflight
 from evolver.setup.resume import Restored
 from rig_bridge.errors import RigBridgeError
-from rig_bridge.server import EngineServer
 
 logger = logging.getLogger(__name__)
 
@@ -41,30 +43,30 @@ class SupervisorGoneError(EvolverError):
     """Nobody listens to this engine any more."""
 
 
-class _Mouth:
-    """Says things to the supervisor without ever waiting for it, unless they must be heard."""
+class _Sender:
+    """Sends messages to the supervisor from a worker, so that the loop never waits for it."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._queue: queue.Queue[pipe.Message | None] = queue.Queue(_QUEUE)
-        self._worker = threading.Thread(target=self._work, name="mouth", daemon=True)
+        self._queue: queue.Queue[pipe.PipeMessage | None] = queue.Queue(_QUEUE)
+        self._worker = threading.Thread(target=self._work, name="sender", daemon=True)
         self._worker.start()
 
-    def say(self, message: pipe.Message) -> None:
-        """Say something that must be heard."""
+    def send(self, message: pipe.PipeMessage) -> None:
+        """Send what must arrive; waits where the supervisor is far behind."""
         self._queue.put(message)
 
-    def tell(self, progress: Progress) -> None:
-        """Tell how it goes; left out where the supervisor is far behind."""
-        told = pipe.Told.of(progress)
-        if told.block >= 0 or told.event or self._queue.qsize() < _QUEUE // 2:
+    def send_progress(self, progress: Progress) -> None:
+        """Send progress; left out where the supervisor is far behind."""
+        matters = progress.committed is not None or progress.event
+        if matters or self._queue.qsize() < _QUEUE // 2:
             try:
-                self._queue.put_nowait(told)
+                self._queue.put_nowait(progress)
             except queue.Full:
-                logger.warning("the supervisor does not listen; left out: %s", told.event)
+                logger.warning("the supervisor does not listen; left out: %s", progress.event)
 
     def close(self) -> None:
-        """Return once everything is said."""
+        """Return once everything is sent."""
         self._queue.put(None)
         self._worker.join(5.0)
 
@@ -76,12 +78,16 @@ class _Mouth:
                 return
 
 
-class _Ears:
-    """Hears orders; asked often."""
+class _Receiver:
+    """Receives the supervisor's orders; asked often."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, *, confirmed: bool) -> None:
         self._reader = pipe.Reader(fd)
-        self.confirmed = False
+        self._confirmed = confirmed
+
+    def confirmed(self) -> bool:
+        """Return whether the operator has seen the checks."""
+        return self._confirmed
 
     def orders(self) -> Sequence[Command]:
         """Return what was ordered since last asked.
@@ -98,12 +104,25 @@ class _Ears:
                     case pipe.Order(name, text, by):
                         commands.append(Command(name, text, by))
                     case pipe.Confirm():
-                        self.confirmed = True
+                        self._confirmed = True
                     case _:
                         logger.warning("not an order: %s", message)
             if self._reader.closed:
                 raise SupervisorGoneError("the supervisor is gone; 'evolver resume' goes on")
         return commands
+
+
+def _console(sender: _Sender, receiver: _Receiver) -> Console:
+    """Return the console of an operator who is reached through the supervisor."""
+    return Console(
+        on_wait=lambda text: sender.send(pipe.Waiting(text)),
+        on_endpoint=lambda endpoint: sender.send(pipe.Listening(endpoint)),
+        on_checks=lambda checks, needed: sender.send(pipe.Preflight(tuple(checks), needed)),
+        on_progress=sender.send_progress,
+        commands=receiver.orders,
+        confirmed=receiver.confirmed,
+        can_resume=True,
+    )
 
 
 def main(folder: Path, recorder_address: str, *, confirmed: bool, endpoint: str) -> int:
@@ -112,104 +131,55 @@ def main(folder: Path, recorder_address: str, *, confirmed: bool, endpoint: str)
         signal.signal(number, signal.SIG_IGN)  # the supervisor decides
     out = os.dup(1)
     os.dup2(2, 1)  # whatever prints must not be taken for a message
-    mouth, ears = _Mouth(out), _Ears(0)
-    ears.confirmed = confirmed
+    sender, receiver = _Sender(out), _Receiver(0, confirmed=confirmed)
     try:
-        reason = _run(folder, recorder_address, endpoint, mouth, ears)
+        reason = _run(folder, recorder_address, endpoint, _console(sender, receiver))
     except (ConfigError, RigError, MissingResponseError, RigBridgeError) as exc:
         logger.exception("the engine cannot go on")
-        mouth.say(pipe.Failed(str(exc)))
+        sender.send(pipe.Failed(str(exc)))
         return pipe.CANNOT_GO_ON
     except SupervisorGoneError as exc:
         logger.error("%s", exc)  # noqa: TRY400  it says it all
         return pipe.CANNOT_GO_ON
     else:
-        mouth.say(pipe.Over(reason))
+        sender.send(pipe.Over(reason))
         return 0
     finally:
-        mouth.close()
+        sender.close()
 
 
-def _run(folder: Path, recorder_address: str, endpoint: str, mouth: _Mouth, ears: _Ears) -> str:
-    mouth.say(pipe.Waiting("loading the generators …"))
+def _run(folder: Path, recorder_address: str, endpoint: str, console: Console) -> str:
+    """Run the session of a folder, from its beginning or from where its journal ends."""
+    console.on_wait(LOADING)
     recorder = RemoteRecorder(recorder_address)
-    recorder.attach()
+    recorder.attach()  # first, so that the journal holds all that an earlier engine handed over
     try:
-        return _run_recorded(folder, recorder, endpoint, mouth, ears)
+        job = _job(folder)
+        rig = rig_over_network(
+            job.parts.config,
+            job.session_id,
+            console,
+            clock=SYSTEM_CLOCK,
+            endpoint=endpoint,
+            may_restart=True,
+        )
+        return run_session(
+            job, rig, lambda commands: nullcontext((recorder, commands)), console
+        )
     finally:
         recorder.close()
 
 
-def _run_recorded(
-    folder: Path, recorder: RemoteRecorder, endpoint: str, mouth: _Mouth, ears: _Ears
-) -> str:
-    clock = SYSTEM_CLOCK
+def _job(folder: Path) -> Job:
     history = find_history(folder / JOURNAL)
-    restored = None if history is None else Restored.of(history)
+    if history is not None:
+        return Job.resume(Restored.of(history), folder, clock=SYSTEM_CLOCK)
     path = folder / SESSION_FILE
-    text = path.read_text(encoding="utf-8") if restored is None else restored.config_text
-    config = parse(text, source=str(path))
-    job = Job(config, text, mode="live", clock=clock, restored=restored)
-    checks = preflight.before_the_rig(
-        config,
-        job.generators,
-        job.references,
-        folder,
-        time_ns=clock.time_ns(),
-        monotonic=clock.monotonic,
+    text = path.read_text(encoding="utf-8")
+    config = parse_session_file(text, source=str(path))
+    return replace(
+        Job.begin(config, text, "live", clock=SYSTEM_CLOCK), recordings=folder.parent
     )
-    with EngineServer(
-        endpoint or config.rig.endpoint,
-        session=job.session_id,
-        name=config.session.name,
-        window_ms=config.rig.window_ms,
-        answer_timeout_s=config.rig.answer_timeout_s,
-        clock=clock.monotonic,
-        keys=engine_keys(config),
-    ) as server:
-        mouth.say(pipe.Waiting("waiting for the rig", server.endpoint))
-        hello = await_rig(server, ears.orders)
-        n = job.check_units(hello)
-        checks += preflight.with_the_rig(config, job.generators, hello, folder, n=n)
-        _confirm(checks, server, mouth, ears, fresh=restored is None)
-        mouth.say(pipe.Waiting("", server.endpoint))
-        reason = job.run(
-            server,
-            hello,
-            recorder,
-            commands=ears.orders,
-            on_progress=mouth.tell,
-            watchdogs=Watchdogs.of(config, hello),
-        )
-        recorder.barrier()  # the rig is told of the end only when all is safe
-        server.end(reason)
-    return reason
-
-
-def _confirm(
-    checks: tuple[pipe.Check, ...],
-    server: EngineServer,
-    mouth: _Mouth,
-    ears: _Ears,
-    *,
-    fresh: bool,
-) -> None:
-    """Return once the operator has seen the checks, or has said so beforehand.
-
-    Raises
-    ------
-    ConfigError
-        The operator said no.
-    """
-    mouth.say(pipe.Preflight(checks, needs_confirmation=not ears.confirmed))
-    bad = [check for check in checks if check.verdict == "bad"]
-    if bad and ears.confirmed and fresh:  # one that was interrupted goes on all the same
-        said = "\n".join(f"  {check.name}: {check.text}" for check in bad)
-        raise ConfigError(f"before the first image, this must be mended:\n{said}")
-    while not ears.confirmed:
-        if any(command.name in {"stop", "abort"} for command in ears.orders()):
-            raise RigError("stopped before the first image: nothing was shown or recorded")
-        server.poll(0.1)  # so that the rig hears that the engine is there
 
 
 if __name__ == "__main__":

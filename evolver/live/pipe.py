@@ -1,7 +1,7 @@
 """What supervisor and engine say to one another: values, and their frames on a pipe.
 
 Knows MessagePack and file descriptors; knows nothing of who acts on what. A frame is four bytes
-of length, little-endian, and one MessagePack value.
+of length, little-endian, and one MessagePack value, whose key "kind" says which it is.
 """
 
 from __future__ import annotations
@@ -12,12 +12,10 @@ from collections.abc import Iterator
 from typing import TypeAlias
 
 import msgspec
-import numpy as np
 from msgspec import Struct
 
 from evolver.errors import DataError
 from evolver.session.ports import CommandName, Progress
-from evolver.session.schedule import Outcome, ThreadOutcome
 from evolver.setup.preflight import Check
 
 MAX_FRAME = 16 << 20
@@ -26,118 +24,42 @@ CANNOT_GO_ON = 3
 _LENGTH = struct.Struct("<I")
 
 
-class Said(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
-    """Base of every message."""
-
-
-class Waiting(Said, frozen=True, tag="waiting"):
+class Waiting(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="waiting"):
     """The engine waits for something; '' when it goes on."""
 
     text: str
-    endpoint: str = ""  # where a rig must connect to, once it can
 
 
-class Preflight(Said, frozen=True, tag="preflight"):
+class Listening(
+    Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="listening"
+):
+    """The engine listens for a rig."""
+
+    endpoint: str  # where a rig must connect to
+
+
+class Preflight(
+    Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="preflight"
+):
     """What was checked before the first image. The engine goes on when it is confirmed."""
 
     checks: tuple[Check, ...]
     needs_confirmation: bool
 
 
-class ThreadTold(Struct, frozen=True):
-    """What one thread's optimizer was told."""
-
-    thread: int
-    generation: int
-    scores: tuple[float, ...]
-    sem: tuple[float, ...]
-
-
-class Told(Said, frozen=True, tag="told"):
-    """The session moved on: `Progress`, made plain."""
-
-    generation: int
-    generations: int
-    shown: int
-    planned: int
-    aborted: int
-    presentations: int
-    elapsed_s: float
-    idle_s: float
-    state: str
-    event: str
-    block: int = -1  # committed just now
-    threads: tuple[ThreadTold, ...] = ()
-    reference_scores: tuple[tuple[float, ...], ...] = ()
-
-    @classmethod
-    def of(cls, p: Progress) -> Told:
-        """Make it plain."""
-        done = p.outcome
-        return cls(
-            p.generation,
-            p.generations,
-            p.shown,
-            p.planned,
-            p.aborted,
-            p.presentations,
-            p.elapsed_s,
-            p.idle_s,
-            p.state,
-            p.event,
-            -1 if done is None else done.block,
-            ()
-            if done is None
-            else tuple(
-                ThreadTold(
-                    t.thread, t.generation, tuple(t.scores.tolist()), tuple(t.sem.tolist())
-                )
-                for t in done.threads
-            ),
-            () if done is None else tuple(tuple(r.tolist()) for r in done.reference_scores),
-        )
-
-    def progress(self) -> Progress:
-        """Return it as the loop told it, without the time budget."""
-        outcome = None
-        if self.block >= 0:
-            outcome = Outcome(
-                self.block,
-                tuple(
-                    ThreadOutcome(t.thread, t.generation, np.array(t.scores), np.array(t.sem))
-                    for t in self.threads
-                ),
-                tuple(np.array(r) for r in self.reference_scores),
-            )
-        return Progress(
-            generation=self.generation,
-            generations=self.generations,
-            shown=self.shown,
-            planned=self.planned,
-            aborted=self.aborted,
-            presentations=self.presentations,
-            elapsed_s=self.elapsed_s,
-            idle_s=self.idle_s,
-            state=self.state,
-            outcome=outcome,
-            budget=None,
-            event=self.event,
-        )
-
-
-class Over(Said, frozen=True, tag="over"):
+class Over(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="over"):
     """The session came to an end."""
 
     reason: str
 
 
-class Failed(Said, frozen=True, tag="failed"):
+class Failed(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="failed"):
     """The engine cannot go on, and starting it again would not help."""
 
     text: str
 
 
-class Order(Said, frozen=True, tag="order"):
+class Order(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="order"):
     """Supervisor to engine: a command."""
 
     name: CommandName
@@ -145,17 +67,19 @@ class Order(Said, frozen=True, tag="order"):
     by: str
 
 
-class Confirm(Said, frozen=True, tag="confirm"):
+class Confirm(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="confirm"):
     """Supervisor to engine: the operator has seen the pre-flight checks."""
 
 
-Message: TypeAlias = Waiting | Preflight | Told | Over | Failed | Order | Confirm
+PipeMessage: TypeAlias = (
+    Waiting | Listening | Preflight | Progress | Over | Failed | Order | Confirm
+)
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
+_decoder: msgspec.msgpack.Decoder[PipeMessage] = msgspec.msgpack.Decoder(PipeMessage)
 
 
-def send(fd: int, message: Message) -> None:
+def send(fd: int, message: PipeMessage) -> None:
     """Write one message; waits while the pipe is full.
 
     Raises
@@ -182,7 +106,7 @@ class Reader:
         self.closed = False
         self._buffer = bytearray()
 
-    def read(self) -> Iterator[Message]:
+    def read(self) -> Iterator[PipeMessage]:
         """Read once, and yield what is complete; `closed` once the other side is gone.
 
         Raises

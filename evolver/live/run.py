@@ -1,77 +1,50 @@
 """One session in this process: from a session file, or a journal, to a finished recording.
 
-Composition: builds the parts, puts the first records in the journal, joins rig, recorder and
-loop, and sees to it that whatever happens, the journal is closed, the rig is told, and an HDF5
-file is folded from what was recorded. No arithmetic on codes or scores here, and no printing.
+Composition. `run_session` is the one way in which a session runs: pre-flight, first records,
+watchdogs, loop, last record. Simulations, demonstrations and sessions beside an animal hand it
+another rig, another recorder, another console. Whatever happens, the journal is closed, and an
+HDF5 file is folded from what was recorded. No arithmetic on codes or scores, and no printing.
 """
 
 from __future__ import annotations
 
 import logging
-import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from evolver.config.tables import Config, parse
-from evolver.errors import RecordingError, RigError
+import msgspec
+
+from evolver.clock import SYSTEM_CLOCK, Clock
+from evolver.config.tables import Config, parse_session_file
+from evolver.errors import ConfigError, RecordingError, RigError
 from evolver.journal import records
 from evolver.journal.recorder import Recorder as JournalRecorder
 from evolver.journal.writer import JournalWriter
 from evolver.live.children import fold_in_child
+from evolver.live.console import Console
+from evolver.live.disk import DiskWatchdog, JournalDisk
+from evolver.live.rigs import JoinedRig, rig_in_process, rig_over_network
 from evolver.session.loop import Loop
-from evolver.session.ports import (
-    Clock,
-    Command,
-    Commands,
-    Progress,
-    RecorderPort,
-    RigPort,
-    WatchdogsPort,
-)
+from evolver.session.ports import Command, Commands, RecorderPort, RigPort
+from evolver.session.schedule import Session
 from evolver.session.to_records import event_record, joined_record
+from evolver.session.watchdogs import Watchdogs
 from evolver.session_folder import JOURNAL, RECORDING, new_folder
-from evolver.setup.build import (
-    build_generators,
-    build_references,
-    build_session,
-    fresh,
-    machine,
-    run_start,
-    versions,
-)
-from evolver.setup.simulated_rig import LocalRig, build_population
-from rig_bridge.auth import EngineKeys
-from rig_bridge.events import RigJoined
-from rig_bridge.messages import Hello
-from rig_bridge.server import EngineServer
+from evolver.setup import preflight, provenance
+from evolver.setup.build import Parts, build_parts
 
 if TYPE_CHECKING:
     from evolver.setup.resume import Restored
 
 logger = logging.getLogger(__name__)
 
-
-class SystemClock:
-    """The machine's clocks."""
-
-    def time_ns(self) -> int:
-        """Return ns since the unix epoch."""
-        return time.time_ns()
-
-    def monotonic(self) -> float:
-        """Return seconds that never go back."""
-        return time.monotonic()
-
-    def sleep(self, seconds: float) -> None:
-        """Return after so long."""
-        time.sleep(seconds)
-
-
-SYSTEM_CLOCK = SystemClock()
+LOADING = "loading the generators …"
+"""What a session waits for at first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,175 +57,201 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Watcher:
-    """Whoever watches a session.
+class Job:
+    """One session that can be run, once.
 
     Parameters
     ----------
-    should_stop : asked often; True ends the session without losing what was shown
-    on_wait : told what the session waits for before its first block; '' when it goes on
-    on_start : told the recording's folder
-    on_progress : told of every change after that
+    parts : made of its session file
+    text : the session file as it was
+    mode : of the recording
+    recordings : the folder in which the session has, or gets, a folder of its own
+    session_id : the session keeps it when it is resumed
+    clock : Clock
     """
 
-    should_stop: Callable[[], bool]
-    on_wait: Callable[[str], None]
-    on_start: Callable[[Path], None]
-    on_progress: Callable[[Progress], None]
+    parts: Parts
+    text: str
+    mode: Literal["live", "simulate"]
+    recordings: Path
+    session_id: str
+    clock: Clock
 
-    def commands(self) -> Sequence[Command]:
-        """Return what the watcher commands."""
-        return (Command("stop"),) if self.should_stop() else ()
+    @classmethod
+    def begin(
+        cls, config: Config, text: str, mode: Literal["live", "simulate"], *, clock: Clock
+    ) -> Job:
+        """Return a new session.
+
+        Raises
+        ------
+        ConfigError
+            The session file names something that does not exist here. Nothing was shown or
+            written.
+        """
+        recordings = Path(config.session.folder).expanduser()
+        return cls(build_parts(config), text, mode, recordings, uuid.uuid4().hex, clock)
+
+    @classmethod
+    def resume(cls, restored: Restored, folder: Path, *, clock: Clock) -> Job:
+        """Return the session of `folder`, to go on from where its journal ends.
+
+        Raises
+        ------
+        ConfigError
+            As `begin`; or a weight file is not the one the session was begun with.
+        """
+        text = restored.config_text
+        config = parse_session_file(text, source=f"the session file in {folder}")
+        parts = build_parts(config, restored=restored)
+        mode = "live" if restored.mode == "live" else "simulate"
+        return cls(parts, text, mode, folder.parent, restored.session_id, clock)
 
 
-class Job:
-    """One session's parts, and what is done with them.
+def run_session(
+    job: Job,
+    rig: AbstractContextManager[JoinedRig],
+    recorder: Callable[[Commands], AbstractContextManager[tuple[RecorderPort, Commands]]],
+    console: Console,
+) -> str:
+    """Run a session to its end, from where it stands; return why it ended.
 
     Parameters
     ----------
-    config, text : the session file's values, and the file as it was
-    mode : "live" or "simulate"
-    clock : Clock
-    restored : what a journal says of a session that was interrupted; None: a new one
+    job : the session
+    rig : entered once all that needs no rig is checked; yields it when it has joined
+    recorder : called with the console's commands once nothing speaks against the first image;
+        gives the recorder, and the commands to which it may have added its own
+    console : told how it goes; commands it
 
     Raises
     ------
     ConfigError
-        The session file names something that does not exist here, or a weight file is not the
-        one the session was begun with. Nothing was shown or written.
+        The rig does not have a unit of the session file, or a check is bad and nobody was
+        asked. Nothing was shown.
+    RigError
+        The operator stopped before the first image.
+    RecordingError
+        The disk refuses, and the operator ended the session.
     """
+    parts, clock = job.parts, job.clock
+    checks = preflight.before_the_rig(
+        parts, job.recordings, time_ns=clock.time_ns(), monotonic=clock.monotonic
+    )
+    with rig as joined:
+        session = parts.session([unit.label for unit in joined.hello.units])
+        checks += preflight.with_the_rig(parts, joined.hello, job.recordings)
+        _confirm(job, checks, joined.port, console)
+        console.on_wait("")
+        with recorder(console.commands) as (opened, commands):
+            reason = _run_loop(job, session, joined, opened, commands, console)
+            opened.barrier()  # the rig is told of the end only when all is safe
+        joined.end(reason)
+    return reason
 
-    def __init__(
-        self,
-        config: Config,
-        text: str,
-        *,
-        mode: str,
-        clock: Clock,
-        restored: Restored | None = None,
-    ) -> None:
-        self.config, self.restored = config, restored
-        self.session_id = uuid.uuid4().hex if restored is None else restored.session_id
-        self.text, self._mode, self._clock = text, mode, clock
-        # Before anything is shown or written, so that a mistake costs nothing.
-        self.generators = build_generators(config)
-        if restored is not None:
-            restored.check_weights(self.generators)
-        self.references = build_references(config.references, seed=config.session.seed)
-        if restored is not None:
-            self.references = restored.references(self.references)
 
-    def check_units(self, hello: Hello) -> int:
-        """Return the presentations of one generation of every thread and the references.
+def _confirm(
+    job: Job, checks: Sequence[preflight.Check], rig: RigPort, console: Console
+) -> None:
+    """Return once the operator has seen the checks, or has said so beforehand."""
+    confirmed = console.confirmed()
+    console.on_checks(checks, not confirmed)
+    bad = [check for check in checks if check.verdict == "bad"]
+    # One that was interrupted goes on all the same; so does one without an animal.
+    if bad and confirmed and job.mode == "live" and job.parts.restored is None:
+        lines = "\n".join(f"  {check.name}: {check.text}" for check in bad)
+        raise ConfigError(f"before the first image, this must be mended:\n{lines}")
+    while not console.confirmed():
+        if any(command.name in {"stop", "abort"} for command in console.commands()):
+            raise RigError("stopped before the first image: nothing was shown or recorded")
+        rig.poll(0.1)  # so that the rig hears that the engine is there
 
-        Raises
-        ------
-        ConfigError
-            The rig does not have a unit that the session file names.
-        """
-        labels = [unit.label for unit in hello.units]
-        session = build_session(
-            self.config,
-            self.generators,
-            labels=labels,
-            references=len(self.references.images),
-            schedule="together",
+
+def _run_loop(
+    job: Job,
+    session: Session,
+    joined: JoinedRig,
+    recorder: RecorderPort,
+    commands: Commands,
+    console: Console,
+) -> str:
+    """Record what the session begins with, run it, record how it ended."""
+    parts, clock, restored = job.parts, job.clock, job.parts.restored
+    loop = Loop(
+        parts.config,
+        session,
+        generators=parts.generators,
+        references=parts.references.images,
+        reference_labels=parts.references.labels,
+        rig=joined.port,
+        recorder=recorder,
+        clock=clock,
+        commands=commands,
+        on_progress=console.on_progress,
+        watchdogs=_watchdogs(parts.config, joined, can_resume=console.can_resume),
+        running=() if restored is None else restored.running,
+        recorded_images=() if restored is None else restored.recorded_images,
+    )
+    loop.store(
+        _first_record(job, session, joined),
+        joined_record(joined.hello, clock.time_ns()),
+    )
+    try:
+        reason = loop.run()
+    except BaseException as exc:
+        text = f"{type(exc).__name__}: {exc}"
+        logger.exception("the session failed")
+        recorder.retry()
+        recorder.submit(event_record(clock.time_ns(), "error", "failed", text))
+        recorder.submit(records.RunEnd(clock.time_ns(), f"error: {text}"))
+        raise
+    loop.store(records.RunEnd(clock.time_ns(), reason))
+    return reason
+
+
+def _first_record(
+    job: Job, session: Session, joined: JoinedRig
+) -> records.RunStart | records.Resumed:
+    time_ns, restored = job.clock.time_ns(), job.parts.restored
+    if restored is not None:
+        return restored.record(
+            time_ns, machine=provenance.machine(), versions=provenance.versions()
         )
-        return len(session.propose().presentations)
+    created = datetime.fromtimestamp(time_ns / 1e9, tz=UTC).isoformat(timespec="milliseconds")
+    return provenance.run_start(
+        job.parts,
+        session,
+        text=job.text,
+        session_id=job.session_id,
+        created=created,
+        mode=job.mode,
+        weights=joined.weights,
+    )
 
-    def run(
-        self,
-        rig: RigPort,
-        hello: Hello,
-        recorder: RecorderPort,
-        *,
-        commands: Commands,
-        on_progress: Callable[[Progress], None],
-        watchdogs: WatchdogsPort | None = None,
-        weights: Sequence[records.WeightFile] = (),
-    ) -> str:
-        """Run the session to its end, from where it stands; return why it ended.
 
-        Parameters
-        ----------
-        rig, hello : a rig that has joined, and what it said
-        recorder : of this session's journal
-        commands, on_progress, watchdogs : as the loop takes them
-        weights : of weight files besides the generators'
+def _watchdogs(config: Config, joined: JoinedRig, *, can_resume: bool) -> Watchdogs:
+    """Return the session file's watchdogs; where nobody could resume, they only warn."""
+    if not can_resume:
+        table = msgspec.structs.replace(config.watchdogs, pause_on=())
+        config = msgspec.structs.replace(config, watchdogs=table)
+    return Watchdogs.of(config, joined.hello)
 
-        Raises
-        ------
-        ConfigError
-            The rig does not have a unit of the session file. Nothing was shown.
-        """
-        config, clock, old = self.config, self._clock, self.restored
-        session = build_session(
-            config,
-            self.generators,
-            labels=[unit.label for unit in hello.units],
-            references=len(self.references.images),
-            restore=fresh if old is None else old.thread,
-            position=None if old is None else old.position,
-        )
-        loop = Loop(
-            config,
-            session,
-            generators=self.generators,
-            references=self.references.images,
-            reference_labels=self.references.labels,
-            rig=rig,
-            recorder=recorder,
-            clock=clock,
-            commands=commands,
-            on_progress=on_progress,
-            watchdogs=watchdogs,
-            running=() if old is None else old.running,
-            recorded_images=() if old is None else old.recorded_images,
-        )
-        if old is None:
-            now = datetime.fromtimestamp(clock.time_ns() / 1e9, tz=UTC)
-            first = run_start(
-                config,
-                self.text,
-                self.generators,
-                session,
-                session_id=self.session_id,
-                created=now.isoformat(timespec="milliseconds"),
-                mode=self._mode,
-                weights=weights,
-            )
-        else:
-            first = old.record(clock.time_ns(), machine=machine(), versions=versions())
-        loop.store(first, joined_record(hello, clock.time_ns()))
-        try:
-            reason = loop.run()
-        except BaseException as exc:
-            said = f"{type(exc).__name__}: {exc}"
-            logger.exception("the session failed")
-            recorder.retry()
-            recorder.submit(event_record(clock.time_ns(), "error", "failed", said))
-            recorder.submit(records.RunEnd(clock.time_ns(), f"error: {said}"))
-            raise
-        loop.store(records.RunEnd(clock.time_ns(), reason))
-        return reason
+
+# ------------------------------------------------------------------ all in this process
 
 
 def run_live(
-    config: Config,
-    text: str,
-    watcher: Watcher,
-    *,
-    clock: Clock = SYSTEM_CLOCK,
-    on_endpoint: Callable[[str], None] = lambda _: None,
+    config: Config, text: str, console: Console | None = None, *, clock: Clock = SYSTEM_CLOCK
 ) -> Ended:
-    """Run a session against a rig over the network, all in this process.
+    """Run a session against a rig over the network, with loop and recorder in this process.
+
+    Beside an animal, `evolver serve` runs the same in processes that outlive one another.
 
     Parameters
     ----------
     config, text : the session file's values, and the file as it was
-    watcher : Watcher
+    console : told how it goes; commands it. Without one, nobody watches
     clock : the machine's, if not given
-    on_endpoint : told the address the rig must connect to, once it can
 
     Returns
     -------
@@ -264,58 +263,40 @@ def run_live(
         The session file names something that does not exist here, or a unit the rig does not
         have. Nothing was shown.
     RigError
-        The operator stopped before a rig joined.
+        The operator stopped before the first image.
     RecordingError
         The journal could not be written, or the recording not be folded from it.
     """
-    job = Job(config, text, mode="live", clock=clock)
-    with EngineServer(
-        config.rig.endpoint,
-        session=job.session_id,
-        name=config.session.name,
-        window_ms=config.rig.window_ms,
-        answer_timeout_s=config.rig.answer_timeout_s,
-        clock=clock.monotonic,
-        keys=engine_keys(config),
-    ) as server:
-        watcher.on_wait(f"waiting for a rig to connect to {server.endpoint} …")
-        on_endpoint(server.endpoint)
-        hello = await_rig(server, watcher.commands)
-        watcher.on_wait("")
-        try:
-            ended = _record(
-                job,
-                server,
-                hello,
-                watcher,
-                new_folder(job.config, job.text, clock.time_ns()),
-                clock,
-            )
-        except BaseException:
-            server.end("the session failed")
-            raise
-        server.end(ended.reason)
-    return _fold(ended, watcher)
+    console = console or Console()
+    console.on_wait(LOADING)
+    job = Job.begin(config, text, "live", clock=clock)
+    rig = rig_over_network(config, job.session_id, console, clock=clock)
+    return _run_here(job, rig, console)
 
 
 def run_simulated(
-    config: Config, text: str, watcher: Watcher, *, clock: Clock = SYSTEM_CLOCK
+    config: Config, text: str, console: Console | None = None, *, clock: Clock = SYSTEM_CLOCK
 ) -> Ended:
     """Run a session against the simulated rig of its file, in this process and without waiting.
 
     The neurons, their noise and the order are those of a live session against `evolver rig`
     with the same file. Parameters and errors are those of `run_live`.
     """
-    return _simulate(Job(config, text, mode="simulate", clock=clock), watcher, None, clock)
+    console = console or Console()
+    console.on_wait(LOADING)
+    job = Job.begin(config, text, "simulate", clock=clock)
+    return _run_here(job, rig_in_process(config, clock=clock), console)
 
 
-def resume_simulated(folder: Path, watcher: Watcher, *, clock: Clock = SYSTEM_CLOCK) -> Ended:
+def resume_simulated(
+    folder: Path, console: Console | None = None, *, clock: Clock = SYSTEM_CLOCK
+) -> Ended:
     """Go on with a simulated session that was interrupted, to the same recording.
 
     Parameters
     ----------
     folder : the session's
-    watcher, clock : as `run_simulated` takes them
+    console, clock : as `run_simulated` takes them
 
     Raises
     ------
@@ -325,86 +306,50 @@ def resume_simulated(folder: Path, watcher: Watcher, *, clock: Clock = SYSTEM_CL
     from evolver.journal.history import read_history
     from evolver.setup.resume import Restored
 
+    console = console or Console()
     restored = Restored.of(read_history(folder / JOURNAL))
     if restored.mode != "simulate":
         raise RecordingError(
             f"{folder} must hold a simulated session; it is a live one: use 'evolver resume'"
         )
-    config = parse(restored.config_text, source=f"the session file in {folder}")
-    job = Job(config, restored.config_text, mode="simulate", clock=clock, restored=restored)
-    return _simulate(job, watcher, folder, clock)
+    console.on_wait(LOADING)
+    job = Job.resume(restored, folder, clock=clock)
+    return _run_here(job, rig_in_process(job.parts.config, clock=clock), console, folder=folder)
 
 
-def _simulate(job: Job, watcher: Watcher, folder: Path | None, clock: Clock) -> Ended:
-    population = build_population(job.config)
-    rig = LocalRig(population, job.config, clock=clock)
-    weights = tuple(
-        records.WeightFile("scorer", name, population.scorer.sha256)
-        for name in job.config.simulation.units
-    )
-    # A unit that the rig does not have is found before a folder is made.
-    ended = _record(job, rig, rig.hello, watcher, folder, clock, weights=weights)
-    return _fold(ended, watcher)
-
-
-def _record(
+def _run_here(
     job: Job,
-    rig: RigPort,
-    hello: Hello,
-    watcher: Watcher,
-    folder: Path | None,
-    clock: Clock,
+    rig: AbstractContextManager[JoinedRig],
+    console: Console,
     *,
-    weights: Sequence[records.WeightFile] = (),
+    folder: Path | None = None,
 ) -> Ended:
-    resumed = folder is not None and (folder / JOURNAL).is_dir()
-    job.check_units(hello)
-    if folder is None:
-        folder = new_folder(job.config, job.text, clock.time_ns())
-    watcher.on_start(folder)
-    journal = JournalWriter(folder / JOURNAL, resume=resumed)
-    with JournalRecorder(journal, clock=clock.monotonic) as recorder:
-        reason = job.run(
-            rig,
-            hello,
-            recorder,
-            commands=watcher.commands,
-            on_progress=watcher.on_progress,
-            weights=weights,
-        )
-    return Ended(reason, folder, folder / RECORDING)
+    """Run a session whose journal this process keeps, and fold it.
 
-
-def engine_keys(config: Config) -> EngineKeys | None:
-    """Return the keys that the session file names; None where it names none.
-
-    Raises
-    ------
-    KeyFileError
-        They are missing, wrong, or open to others.
+    Parameters
+    ----------
+    folder : the session's; None: made once nothing speaks against the first image
     """
-    folder = config.rig.keys
-    return None if folder is None else EngineKeys.load(Path(folder).expanduser())
+    config, clock = job.parts.config, job.clock
+    folders = [] if folder is None else [folder]
 
+    @contextmanager
+    def recorder(commands: Commands) -> Generator[tuple[RecorderPort, Commands], None, None]:
+        if not folders:
+            folders.append(new_folder(config, job.text, clock.time_ns()))
+        console.on_start(folders[0])
+        journal = JournalWriter(folders[0] / JOURNAL, resume=job.parts.restored is not None)
+        watchdog = DiskWatchdog(config.watchdogs, can_resume=console.can_resume)
+        disk = JournalDisk(watchdog, journal, clock)
 
-def await_rig(server: EngineServer, commands: Commands) -> Hello:
-    """Return what a rig says when it has joined.
+        def all_commands() -> Sequence[Command]:
+            return (*commands(), *disk.commands())
 
-    Raises
-    ------
-    RigError
-        The operator stopped before.
-    """
-    while True:
-        if any(command.name in {"stop", "abort"} for command in commands()):
-            raise RigError("stopped before a rig joined: nothing was shown or recorded")
-        for event in server.poll(0.1):
-            if isinstance(event, RigJoined):
-                return event.hello
+        with JournalRecorder(journal, clock=clock.monotonic) as opened:
+            yield opened, all_commands
 
-
-def _fold(ended: Ended, watcher: Watcher) -> Ended:
-    watcher.on_wait("folding the journal into one file …")
-    fold_in_child(ended.folder / JOURNAL, ended.recording)
-    watcher.on_wait("")
-    return ended
+    reason = run_session(job, rig, recorder, console)
+    console.on_wait("folding the journal into one file …")
+    fold_in_child(folders[0] / JOURNAL, folders[0] / RECORDING)
+    console.on_wait("")
+    return Ended(reason, folders[0], folders[0] / RECORDING)

@@ -17,25 +17,28 @@ import sys
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+import msgspec
 import zmq
 
+from evolver.config.tables import WatchdogsTable
 from evolver.errors import DataError, RecordingError
 from evolver.journal.recorder_protocol import RecorderStatus, recorder_status
 from evolver.live import pipe
 from evolver.live.child_process import KEPT_STARTS, Child
 from evolver.live.children import fold_in_child
+from evolver.live.console import Console
 from evolver.live.control import (
     ControlServer,
     Reply,
     Request,
-    Status,
+    SessionStatus,
     runtime_folder,
 )
+from evolver.live.disk import DISK_EVERY_S, DiskWatchdog
 from evolver.session.ports import CommandName, Progress
 from evolver.session_folder import JOURNAL, RECORDING
 
@@ -45,7 +48,6 @@ _POLL_MS = 200
 _WITHIN_S = 600.0
 _BACKOFF_S = (0.0, 1.0, 2.0, 5.0, 10.0)
 _END_PATIENCE_S = 60.0
-_DISK_EVERY_S = 5.0
 _EVENTS_KEPT = 20
 
 
@@ -59,36 +61,16 @@ class Settings:
     name : the session's
     confirmed : go on after the pre-flight checks without asking
     page_port : where the live page listens; 0: any port; None: no page
+    watchdogs : the session file's [watchdogs], of which the disk's is kept here
     terminal : file descriptor on which a person may answer the checks; None: nobody is there
-    disk_minutes : warn, and pause, below so many minutes of disk
-    pause_on_disk : whether the second of them pauses, or only warns
     """
 
     folder: Path
     name: str
     confirmed: bool
     page_port: int | None
+    watchdogs: WatchdogsTable
     terminal: int | None = None
-    disk_minutes: tuple[float, float] = (30.0, 5.0)
-    pause_on_disk: bool = True
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Console:
-    """Whoever sits at the terminal, if anybody does.
-
-    Parameters
-    ----------
-    on_wait : told what the session waits for; '' when it goes on
-    on_checks : shown the pre-flight checks, and whether they are to be confirmed
-    on_progress : told how it goes
-    on_event : told what happened to the session's processes
-    """
-
-    on_wait: Callable[[str], None]
-    on_checks: Callable[[Sequence[pipe.Check], bool], None]
-    on_progress: Callable[[Progress], None]
-    on_event: Callable[[str], None]
 
 
 class Supervisor:
@@ -97,7 +79,7 @@ class Supervisor:
     Parameters
     ----------
     settings : Settings
-    console : Console
+    console : Console; its commands come through `command` and signals
     """
 
     def __init__(self, settings: Settings, console: Console) -> None:
@@ -105,17 +87,17 @@ class Supervisor:
         self._folder = settings.folder
         self._id = uuid.uuid4().hex  # of this run; the session's own is the engine's business
         self._confirmed = settings.confirmed
-        self._progress: pipe.Told | None = None
+        self._progress: Progress | None = None
         self._waiting, self._endpoint, self._page = "starting", "", ""
         self._to_confirm = False
         self._events: deque[str] = deque(maxlen=_EVENTS_KEPT)
         self._over: str | None = None  # why the session came to its end
         self._failed: str | None = None
-        self._ended_at: float | None = None
         self._signals = self._asked = 0
         self._orphan_read, self._orphan_write = os.pipe()  # closed by our death
         self._recorder_status: RecorderStatus | None = None
-        self._disk_asked, self._disk_said = 0.0, 0
+        self._disk = DiskWatchdog(settings.watchdogs, can_resume=True)
+        self._disk_asked = 0.0
         self._address = address = str(runtime_folder() / f"{self._id[:12]}.rec")
         logs = self._folder / "logs"
         logs.mkdir(exist_ok=True)
@@ -186,22 +168,22 @@ class Supervisor:
             poller.register(self._settings.terminal, zmq.POLLIN)
         ready = dict(poller.poll(_POLL_MS))
         if asking and self._settings.terminal in ready:
-            self._hear_terminal()
+            self._read_terminal()
         if control.socket in ready:
             control.answer(self._answer)
         if reader is not None and reader.fd in ready:
-            self._hear(reader)
+            self._receive(reader)
         self._look_at_disk(now)
-        self._obey_signals()
+        self._apply_signals()
 
     def _keep(self, child: Child, now: float) -> None:
         """Start a child that is to run and does not."""
         if child.running or not child.wanted:
             return
         if child.process is not None and child.reader is not None:
-            return  # its last words are read first
+            return  # its last messages are read first
         if child.process is not None:
-            self._fallen(child, now)
+            self._restart_later(child, now)
             if not child.wanted:
                 return
             child.process = None
@@ -210,21 +192,21 @@ class Supervisor:
 
     def _start(self, child: Child) -> None:
         command = list(child.command)
-        talks = child is self._engine
-        if talks and self._confirmed:
+        piped = child is self._engine
+        if piped and self._confirmed:
             command.append("--confirmed")
-        if talks and self._endpoint:
+        if piped and self._endpoint:
             command += ["--endpoint", self._endpoint]  # where the rig looks for it
         with child.log.open("ab") as log:
             child.process = subprocess.Popen(
                 command,
-                stdin=subprocess.PIPE if talks else subprocess.DEVNULL,
-                stdout=subprocess.PIPE if talks or child.name == "page" else log,
+                stdin=subprocess.PIPE if piped else subprocess.DEVNULL,
+                stdout=subprocess.PIPE if piped or child.name == "page" else log,
                 stderr=log,
                 start_new_session=True,  # a Ctrl-C is the supervisor's to understand
                 pass_fds=(self._orphan_read,) if child is self._recorder else (),
             )
-        if talks and child.process.stdout is not None:
+        if piped and child.process.stdout is not None:
             child.reader = pipe.Reader(child.process.stdout.fileno())
         if child.name == "page":
             self._page = self._read_address(child)
@@ -242,7 +224,7 @@ class Supervisor:
             self._note(f"live page: {address}")
         return address
 
-    def _fallen(self, child: Child, now: float) -> None:
+    def _restart_later(self, child: Child, now: float) -> None:
         """Decide when a child that ended is started again, if it is."""
         status = child.process.returncode if child.process is not None else 0
         if child is self._engine and status in {0, pipe.CANNOT_GO_ON}:
@@ -267,10 +249,10 @@ class Supervisor:
         child.restarts += 1
         self._note(f"the {child.name} ended with {how}; it is started again")
 
-    def _hear(self, reader: pipe.Reader) -> None:
+    def _receive(self, reader: pipe.Reader) -> None:
         try:
             for message in reader.read():
-                self._take(message)
+                self._apply(message)
         except (OSError, DataError) as exc:
             logger.warning("the engine cannot be understood: %s", exc)
             reader.closed = True
@@ -288,18 +270,19 @@ class Supervisor:
                     process.kill()
                     process.wait()
 
-    def _take(self, message: pipe.Message) -> None:
+    def _apply(self, message: pipe.PipeMessage) -> None:
         match message:
-            case pipe.Told():
+            case Progress():
                 self._progress = message
                 if message.event:
                     self._events.append(message.event)
-                self._console.on_progress(message.progress())
-            case pipe.Waiting(text, endpoint):
+                self._console.on_progress(message)
+            case pipe.Waiting(text):
                 self._waiting = text
-                self._endpoint = endpoint or self._endpoint
-                where = f"{text}: {endpoint}" if text and endpoint else text
-                self._console.on_wait(where)
+                self._console.on_wait(text)
+            case pipe.Listening(endpoint):
+                self._endpoint = endpoint
+                self._console.on_endpoint(endpoint)
             case pipe.Preflight(checks, needs):
                 self._to_confirm = needs
                 self._waiting = "waiting for the operator to confirm" if needs else ""
@@ -339,11 +322,12 @@ class Supervisor:
         self._to_confirm, self._confirmed = False, True
         return True
 
-    def _hear_terminal(self) -> None:
-        said = os.read(self._settings.terminal or 0, 1024).decode("utf-8", "replace").strip()
-        if said.lower() in {"y", "yes"}:
+    def _read_terminal(self) -> None:
+        line = os.read(self._settings.terminal or 0, 1024).decode("utf-8", "replace")
+        answer = line.strip().lower()
+        if answer in {"y", "yes"}:
             self.confirm()
-        elif said.lower() in {"n", "no"}:
+        elif answer in {"n", "no"}:
             self.command("stop", "the checks were not confirmed", "operator")
         else:
             self._console.on_event("answer yes or no")
@@ -363,20 +347,16 @@ class Supervisor:
                     return Reply(ok=True, text=_DONE[request.name])
                 return Reply(ok=False, text="the engine is starting; ask again in a moment")
 
-    def status(self) -> Status:
+    def status(self) -> SessionStatus:
         """Return where the session stands."""
-        p, recorder = self._progress, self._recorder_status
-        state = self._waiting or ("running" if p is None else p.state)
-        return Status(
+        progress, recorder = self._progress, self._recorder_status
+        if progress is not None:
+            progress = msgspec.structs.replace(progress, committed=None)  # it may be long
+        return SessionStatus(
             name=self._settings.name,
             folder=str(self._folder),
-            state=state,
-            generation=0 if p is None else p.generation,
-            generations=0 if p is None else p.generations,
-            presentations=0 if p is None else p.presentations,
-            aborted=0 if p is None else p.aborted,
-            elapsed_s=0.0 if p is None else p.elapsed_s,
-            idle_s=0.0 if p is None else p.idle_s,
+            state=self._waiting or ("running" if progress is None else progress.state),
+            progress=progress,
             waiting=self._waiting,
             rig_endpoint=self._endpoint,
             page=self._page,
@@ -388,8 +368,8 @@ class Supervisor:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         self._signals += 1
 
-    def _obey_signals(self) -> None:
-        """Stop the session at the first signal, abort it at the second, end it at the third."""
+    def _apply_signals(self) -> None:
+        """Stop the session at the first signal, at once at the second; kill it at the third."""
         if not self._signals:
             return
         count, self._signals = self._signals, 0
@@ -397,7 +377,7 @@ class Supervisor:
         if self._asked == 1 and self.command("stop", "interrupted", "a signal"):
             self._note("stopping after the presentation under way")
         elif self._asked == 2 and self.command("abort", "interrupted twice", "a signal"):
-            self._note("aborting")
+            self._note("stopping at once")
         elif self._engine.process is not None:
             self._failed = "ended by a signal before the engine could end it"
             self._engine.process.kill()
@@ -410,7 +390,7 @@ class Supervisor:
         self._console.on_event(text)
 
     def _look_at_disk(self, now: float) -> None:
-        if now - self._disk_asked < _DISK_EVERY_S or not self._recorder.running:
+        if now - self._disk_asked < DISK_EVERY_S or not self._recorder.running:
             return
         self._disk_asked = now
         try:
@@ -418,17 +398,10 @@ class Supervisor:
         except RecordingError as exc:
             logger.info("%s", exc)  # it is starting
             return
-        left = self._recorder_status.minutes_left
-        warn, pause = self._settings.disk_minutes
-        level = 0 if left is None or left >= warn else 1 if left >= pause else 2
-        if level > self._disk_said:
-            text = f"the disk has room for {left:.0f} minutes more at this pace"
-            self._note(text)
-            if level == 2 and self._settings.pause_on_disk:
-                self.command("pause", text, "the watchdog 'disk'")
-            else:
-                self.command("note", text, "the watchdog 'disk'")
-        self._disk_said = level
+        command = self._disk.judge(self._recorder_status.minutes_left)
+        if command is not None:
+            self._note(command.text)
+            self.command(command.name, command.text, command.by)
 
     # ------------------------------------------------------------------ the end
 
@@ -441,7 +414,7 @@ class Supervisor:
                 poller = zmq.Poller()
                 poller.register(self._engine.reader.fd, zmq.POLLIN)
                 if poller.poll(_POLL_MS):
-                    self._hear(self._engine.reader)
+                    self._receive(self._engine.reader)
             else:
                 time.sleep(0.01)
             control.answer(self._answer)
@@ -486,8 +459,8 @@ class Supervisor:
 _DONE: dict[CommandName, str] = {
     "pause": "paused: nothing is shown after the presentation under way",
     "resume": "going on",
-    "stop": "ending after the presentation under way; everything is kept",
-    "abort": "ending at once; what was recorded is kept",
+    "stop": "stopping after the presentation under way; everything is kept",
+    "abort": "stopping at once; what was recorded is kept",
     "reference-only": "only references from here on; 'resume' goes back to the evolution",
     "note": "noted",
 }

@@ -375,10 +375,10 @@ def _mean_sem(values: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def _generations(text: str) -> int:
-    from evolver.config.tables import parse
+    from evolver.config.tables import parse_session_file
     from evolver.errors import ConfigError
 
     try:
-        return parse(text).session.generations
+        return parse_session_file(text).session.generations
     except ConfigError:  # of a later version
         return 0

@@ -21,13 +21,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from evolver.clock import Clock
 from evolver.config.tables import Config
 from evolver.errors import RecordingError
 from evolver.journal import records
 from evolver.session import to_records
 from evolver.session.block import HashedImage, RenderedThread, RunningBlock
 from evolver.session.ports import (
-    Clock,
     Command,
     Commands,
     Progress,
@@ -35,7 +35,7 @@ from evolver.session.ports import (
     RigPort,
     WatchdogsPort,
 )
-from evolver.session.schedule import Outcome, Proposal, Session
+from evolver.session.schedule import Proposal, Session
 from evolver.types import Generator
 from rig_bridge.events import Resent, Responded, RigEvent, RigJoined, RigLost
 from rig_bridge.messages import Notice
@@ -314,8 +314,9 @@ class Loop:
         now = self._clock.monotonic()
         del self._running[running.block.index]
         budget = self._budget(running, score=now - started, now=now)
-        self._submit(to_records.committed_record(outcome, budget, self._clock.time_ns()))
-        self._report(running, outcome=outcome, budget=budget)
+        committed = to_records.committed_record(outcome, budget, self._clock.time_ns())
+        self._submit(committed)
+        self._report(running, committed=committed)
         if self._watchdogs is not None:
             self._apply_warnings(self._watchdogs.committed(running.block, outcome, budget))
 
@@ -450,8 +451,7 @@ class Loop:
         self,
         running: RunningBlock | None,
         *,
-        outcome: Outcome | None = None,
-        budget: records.TimeBudget | None = None,
+        committed: records.Committed | None = None,
         event: str = "",
     ) -> None:
         state = "paused" if self._paused else "running"
@@ -468,8 +468,7 @@ class Loop:
                 elapsed_s=self._clock.monotonic() - self._started,
                 idle_s=self._idle_s,
                 state=state,
-                outcome=outcome,
-                budget=budget,
+                committed=committed,
                 event=event,
             )
         )

@@ -1,4 +1,4 @@
-"""What the loop needs of the world: a rig, a recorder, a clock, commands, watchdogs.
+"""What the loop needs of the world: a rig, a recorder, commands, watchdogs.
 
 Protocols and values only.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
+
+from msgspec import Struct
 
 from evolver.journal import records
 from evolver.session.schedule import Block, Outcome
@@ -71,22 +73,6 @@ class RecorderPort(Protocol):
         ...
 
 
-class Clock(Protocol):
-    """Time, handed in."""
-
-    def time_ns(self) -> int:
-        """Return ns since the unix epoch."""
-        ...
-
-    def monotonic(self) -> float:
-        """Return seconds that never go back."""
-        ...
-
-    def sleep(self, seconds: float) -> None:
-        """Return after so long."""
-        ...
-
-
 CommandName: TypeAlias = Literal["pause", "resume", "stop", "abort", "reference-only", "note"]
 
 
@@ -109,9 +95,15 @@ Commands: TypeAlias = Callable[[], Sequence[Command]]
 """Asked often; returns what was commanded since it was last asked."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Progress:
-    """What a person watching wants to know."""
+class Progress(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="kind",  # so that it can travel among other messages as it is
+    tag="progress",
+):
+    """What a person watching wants to know: made by the loop, sent and shown as it is."""
 
     generation: int  # committed by every thread
     generations: int
@@ -122,9 +114,8 @@ class Progress:
     elapsed_s: float  # since the first block, pauses included
     idle_s: float  # the rig had nothing to show, for want of the engine; pauses not included
     state: str  # "running", "paused", "reference-only"
-    outcome: Outcome | None  # of a block just committed; None between
-    budget: records.TimeBudget | None
-    event: str  # what happened besides; empty mostly
+    committed: records.Committed | None = None  # a block just committed, as it is recorded
+    event: str = ""  # what happened besides
 
 
 class WatchdogsPort(Protocol):

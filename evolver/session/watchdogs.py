@@ -121,7 +121,9 @@ class Watchdogs:
             elif ok and result.form == "spikes":
                 self._clear("spike loss")
                 self._count(result.arrays)
-        return [*warnings, *self._aborts(), *self._units()]
+            # After each showing, so that it is the same however answers are grouped.
+            warnings += [*self._aborts(), *self._units()]
+        return warnings
 
     def committed(
         self, block: Block, outcome: Outcome, budget: records.TimeBudget

@@ -1,22 +1,23 @@
 """What is checked before the first image is shown.
 
-Knows the parts of a session and the machine they run on; says what it found, in words, and
-leaves it to others to go on or not. Each check is a thing that labs have lost sessions to.
+Knows the parts of a session and the machine they run on; says in words how they are, and leaves
+it to others to go on or not. Each check is a thing that labs have lost sessions to.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from msgspec import Struct
 
 from evolver.config.tables import Config
-from evolver.setup.build import References
-from evolver.types import Generator
+from evolver.setup.build import Parts
+from evolver.setup.references import References
 from rig_bridge.messages import Hello
 
 _MINUTES_LEFT = 30.0
@@ -30,47 +31,40 @@ class Check(Struct, frozen=True, forbid_unknown_fields=True):
     """One pre-flight check."""
 
     name: str
-    verdict: str  # "good", "warning", "bad"
+    verdict: Literal["good", "warning", "bad"]
     text: str
 
 
 def before_the_rig(
-    config: Config,
-    generators: Sequence[Generator],
-    references: References,
-    folder: Path,
-    *,
-    time_ns: int,
-    monotonic: Callable[[], float],
+    parts: Parts, recordings: Path, *, time_ns: int, monotonic: Callable[[], float]
 ) -> tuple[Check, ...]:
-    """Check what can be checked without a rig: weights, memory and speed, disk, clock, screen.
+    """Check what can be checked without a rig: weights, memory and speed, clock, screen.
 
     Parameters
     ----------
-    config, generators, references : the session's parts
-    folder : its recording's
+    parts : the session's
+    recordings : the folder in which the session gets a folder of its own; need not exist yet
     time_ns : ns since the unix epoch
     monotonic : seconds
     """
     return (
-        *_weights(config, generators),
-        *_render(config, generators, monotonic),
-        _clock(folder, time_ns),
-        _receptive_field(config, time_ns),
-        _references(references),
+        *_weights(parts),
+        *_render(parts, monotonic),
+        _clock(recordings, time_ns),
+        _receptive_field(parts.config, time_ns),
+        _references(parts.references),
     )
 
 
-def with_the_rig(
-    config: Config, generators: Sequence[Generator], hello: Hello, folder: Path, *, n: int
-) -> tuple[Check, ...]:
+def with_the_rig(parts: Parts, hello: Hello, recordings: Path) -> tuple[Check, ...]:
     """Check what the rig said: the units that scores are made of, its screen, the disk's room.
 
     Parameters
     ----------
+    parts, recordings : as `before_the_rig` takes them; the rig has every unit of the file
     hello : what the rig said
-    n : presentations a generation of all threads
     """
+    config = parts.config
     labels = [unit.label for unit in hello.units]
     checks = [Check("rig", "good", f"{hello.name} ({hello.software}), {len(labels)} units")]
     for thread, table in enumerate(config.threads):
@@ -82,34 +76,35 @@ def with_the_rig(
                 f"{', ' + unit.area if unit.area else ''}, {unit.label!r}"
             )
             checks.append(Check("unit", "good", text))
-    checks += [_screen(config, hello), _disk(config, generators, hello, folder, n)]
-    return tuple(checks)
+    return (*checks, _screen(config, hello), _disk(parts, hello, recordings))
 
 
-def _weights(config: Config, generators: Sequence[Generator]) -> Iterator[Check]:
-    for table, generator in zip(config.threads, generators, strict=True):
+def _weights(parts: Parts) -> Iterator[Check]:
+    for table, generator in zip(parts.config.threads, parts.generators, strict=True):
         text = f"{table.name}: {generator.name}, sha256 {generator.sha256[:12]}…"
         yield Check("weights", "good", text)
 
 
-def _render(
-    config: Config, generators: Sequence[Generator], monotonic: Callable[[], float]
-) -> Iterator[Check]:
+def _render(parts: Parts, monotonic: Callable[[], float]) -> Iterator[Check]:
     """Render a whole generation, as the first block will: what memory lacks is missed now."""
+    config = parts.config
     show = config.presentation
-    for table, generator in zip(config.threads, generators, strict=True):
-        n = table.popsize or 4 + int(3 * np.log2(generator.d))
+    for table, generator, n in zip(
+        config.threads, parts.generators, parts.popsizes, strict=True
+    ):
         began = monotonic()
         try:
             generator.render(np.zeros((n, generator.d)))
         except (RuntimeError, MemoryError) as exc:  # torch raises RuntimeError without memory
-            said = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
-            yield Check("render", "bad", f"{table.name}: {n} images cannot be rendered: {said}")
+            reason = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
+            yield Check(
+                "render", "bad", f"{table.name}: {n} images cannot be rendered: {reason}"
+            )
             continue
         seconds = monotonic() - began
         hidden = config.references.count * (show.on_ms + show.off_ms) / 1000 * show.repeats
         text = f"{table.name}: {n} images in {seconds:.2f} s"
-        late = config.presentation.schedule == "references" and seconds > hidden
+        late = show.schedule == "references" and seconds > hidden
         if late:
             text += (
                 f", longer than the {hidden:.1f} s in which the references are shown: the rig "
@@ -118,20 +113,18 @@ def _render(
         yield Check("render", "warning" if late else "good", text)
 
 
-def _clock(folder: Path, time_ns: int) -> Check:
+def _clock(recordings: Path, time_ns: int) -> Check:
     now = datetime.fromtimestamp(time_ns / 1e9, tz=UTC)
     text = f"{now:%Y-%m-%d %H:%M:%S} UTC"
     if now.year < _OLDEST_YEAR:
         return Check("clock", "bad", f"it is said to be {text}: set the clock")
-    newest = max(
-        (path.stat().st_mtime for path in folder.parent.iterdir() if path != folder),
-        default=0.0,
-    )
+    there = recordings.iterdir() if recordings.is_dir() else ()
+    newest = max((path.stat().st_mtime for path in there), default=0.0)
     if newest > time_ns / 1e9 + 60:
         return Check(
             "clock",
             "warning",
-            f"{text} is before the last recording in {folder.parent} was made",
+            f"{text} is before the last recording in {recordings} was made",
         )
     return Check("clock", "good", text)
 
@@ -182,18 +175,18 @@ def _screen(config: Config, hello: Hello) -> Check:
     return Check("screen", "good", text)
 
 
-def _disk(
-    config: Config, generators: Sequence[Generator], hello: Hello, folder: Path, n: int
-) -> Check:
-    show = config.presentation
+def _disk(parts: Parts, hello: Hello, recordings: Path) -> Check:
+    config = parts.config
+    show, n = config.presentation, parts.presentations
     pixels = sum(
-        (table.popsize or 4 + int(3 * np.log2(generator.d))) * generator.image_size**2 * 3
-        for table, generator in zip(config.threads, generators, strict=True)
+        popsize * generator.image_size**2 * 3
+        for popsize, generator in zip(parts.popsizes, parts.generators, strict=True)
     )
     seconds = (config.rig.window_ms[1] - config.rig.window_ms[0]) / 1000
     spikes = len(hello.units) * _SPIKES_A_SECOND * seconds * _SPIKE_BYTES
     need = config.session.generations * (pixels + n * (spikes + _RECORD_BYTES))
-    free = shutil.disk_usage(folder).free
+    there = next(p for p in (recordings.resolve(), *recordings.resolve().parents) if p.exists())
+    free = shutil.disk_usage(there).free
     minutes = config.session.generations * n * (show.on_ms + show.off_ms) / 60_000
     left = free / need * minutes if need else float("inf")
     text = f"{free / 1e9:.1f} GB free, the session takes about {need / 1e6:.0f} MB"

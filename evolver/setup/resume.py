@@ -30,7 +30,7 @@ from evolver.session.schedule import (
     Thread,
 )
 from evolver.session.to_records import result_of
-from evolver.setup.build import References
+from evolver.setup.references import References
 from evolver.types import Generator
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class Restored:
                 f"the session {history.run_start.name!r} must have been interrupted to go on; "
                 "it is finished. Begin another one"
             )
-        blocks = tuple(_running(history, one) for one in history.unfinished)
+        blocks = tuple(_running(history, unfinished) for unfinished in history.unfinished)
         return cls(history, blocks)
 
     @property
@@ -85,7 +85,7 @@ class Restored:
             next_presentation=h.next_presentation,
             generations=tuple(0 if last is None else last.generation + 1 for last in h.threads),
             last_was_threads=h.last_was_threads,
-            pending=tuple(one.block for one in self.running),
+            pending=tuple(running.block for running in self.running),
         )
 
     @property
@@ -103,16 +103,20 @@ class Restored:
                     "Bring the old file back"
                 )
 
-    def references(self, now: References) -> References:
-        """Return the reference images as they were shown; `now` where none were yet."""
-        shown = self.history.references
-        if not shown:
-            return now
-        pixels = tuple(np.asarray(self.history.pixels(sha256)) for sha256 in shown)
+    def references(self) -> References | None:
+        """Return the reference images as they were shown; None where none were yet."""
+        digests = self.history.references
+        if not digests:
+            return None
+        pixels = tuple(np.asarray(self.history.pixels(sha256)) for sha256 in digests)
         return References(pixels, tuple(self.history.reference_labels))
 
     def thread(self, index: int, fresh: Thread) -> Thread:
-        """Return thread number `index`, put where it stood; `fresh` if it was never asked."""
+        """Return thread number `index`, put where it stood; `fresh` if it was never asked.
+
+        `fresh` is as the session file makes it. Its random stream is put where it stood, and
+        its optimizer gives way to one that goes on from the recorded state.
+        """
         last = self.history.threads[index]
         if last is None:
             return fresh
@@ -155,9 +159,9 @@ class Restored:
         )
 
 
-def _running(history: History, one: Unfinished) -> RunningBlock:
+def _running(history: History, unfinished: Unfinished) -> RunningBlock:
     """Return a block that was interrupted, with every answer that had come."""
-    plan = one.proposed
+    plan = unfinished.proposed
     proposals = tuple(
         Proposal(
             thread=p.thread,
@@ -179,10 +183,10 @@ def _running(history: History, one: Unfinished) -> RunningBlock:
         for p in plan.threads
     }
     running.recorded = True
-    running.last_attempt = one.last_attempt
-    running.unanswered = one.unanswered
+    running.last_attempt = unfinished.last_attempt
+    running.unanswered = unfinished.unanswered
     running.same_attempts = history.run_start.mode == "simulate"
-    for record in one.results:
+    for record in unfinished.results:
         running.results.append(result_of(record))
         running.known[record.presentation] = max(
             record.attempt, running.known.get(record.presentation, 0)

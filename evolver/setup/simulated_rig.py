@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 import scorers
 from evolver import __version__, seeds
+from evolver.clock import Clock
 from evolver.config.tables import Config
 from evolver.errors import ConfigError
-from evolver.session.ports import Clock
 from rig_bridge.auth import RigKey
 from rig_bridge.client import RigClient
 from rig_bridge.events import Responded, RigEvent

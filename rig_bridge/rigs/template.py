@@ -1,6 +1,6 @@
 """A rig in 60 lines: copy this file, and put your own screen and your own neurons in it.
 
-Needs pyzmq, msgpack, msgspec and numpy. Connects to an engine (`evolver serve`, `evolver run`),
+Needs pyzmq, msgpack, msgspec and numpy. Connects to an engine (`evolver serve`),
 shows what it is asked to show, and answers with spikes. docs/PROTOCOL.md says everything about
 the wire, for a rig in another language.
 

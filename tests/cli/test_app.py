@@ -18,7 +18,6 @@ from tests.live.test_simulate import Watching
 COMMANDS = [
     [],
     ["demo"],
-    ["run"],
     ["simulate"],
     ["rig"],
     ["inspect"],
@@ -63,7 +62,7 @@ def run(*arguments, expect=0):
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory):
     settings = small(tmp_path_factory.mktemp("cli"))
-    return run_simulated(settings, config.commented(settings), Watching().watcher)
+    return run_simulated(settings, config.commented_session_file(settings), Watching().console)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -205,7 +204,7 @@ class TestKeys:
 
     def test_an_address_that_others_can_reach_needs_keys(self, tmp_path):
         settings = small(tmp_path / "out", rig={"endpoint": "tcp://0.0.0.0:*"})
-        said = run("run", write(settings, tmp_path / "s.toml"), expect=2)
+        said = run("serve", write(settings, tmp_path / "s.toml"), "--yes", expect=2)
         assert "evolver keys new" in said
         assert not (tmp_path / "out").exists()
 

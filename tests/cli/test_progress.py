@@ -6,19 +6,22 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from evolver.cli.progress import Display, sparkline
+from evolver.cli.progress import ProgressView, sparkline
+from evolver.journal.records import Array, Committed, CommittedThread, TimeBudget
 from evolver.session.ports import Progress
-from evolver.session.schedule import Outcome, ThreadOutcome
+
+BUDGET = TimeBudget(**dict.fromkeys(TimeBudget.__struct_fields__, 0.0))
 
 
 def outcome(block, *means, references=()):
     """Return a block in which each thread scored about its mean."""
     spread = np.array([-1.0, 0.0, 1.0])
     threads = tuple(
-        ThreadOutcome(k, block // 2, m + spread, np.full(3, np.nan))
+        CommittedThread(k, block // 2, Array.of(m + spread), Array.of(np.full(3, np.nan)))
         for k, m in enumerate(means)
     )
-    return Outcome(block, threads, tuple(np.array(references, float) for _ in (0, 1)))
+    scores = tuple(Array.of(np.array(references, float)) for _ in (0, 1))
+    return Committed(block, 0, threads, scores, BUDGET)
 
 
 def progress(generation, *, done=None, **changes):
@@ -32,8 +35,7 @@ def progress(generation, *, done=None, **changes):
         "elapsed_s": 490.0,
         "idle_s": 4.9,
         "state": "running",
-        "outcome": done,
-        "budget": None,
+        "committed": done,
         "event": "",
     }
     return Progress(**{**values, **changes})
@@ -41,10 +43,10 @@ def progress(generation, *, done=None, **changes):
 
 def picture(width, *news):
     console = Console(file=io.StringIO(), width=width, force_terminal=False)
-    display = Display(console, title="monday: live session", threads=["texture", "object"])
+    view = ProgressView(console, title="monday: live session", threads=["texture", "object"])
     for one in news:
-        display(one)
-    console.print(display._picture())
+        view.update(one)
+    console.print(view._picture())
     return console.file.getvalue()
 
 
@@ -67,9 +69,9 @@ def test_the_key_facts_are_there_at_every_width(width):
 
 def test_before_the_first_score_it_says_what_it_waits_for():
     console = Console(file=io.StringIO(), width=80)
-    display = Display(console, title="t", threads=["a"])
-    display.wait("waiting for a rig")
-    console.print(display._picture())
+    view = ProgressView(console, title="t", threads=["a"])
+    view.wait("waiting for a rig")
+    console.print(view._picture())
     assert "waiting for a rig" in console.file.getvalue()
 
 
@@ -80,9 +82,9 @@ def test_a_pause_cannot_be_overlooked():
 
 def test_a_pipe_gets_a_line_a_generation_and_one_an_event():
     console = Console(file=io.StringIO(), width=200, force_terminal=False)
-    with Display(console, title="monday", threads=["texture", "object"]) as display:
+    with ProgressView(console, title="monday", threads=["texture", "object"]) as view:
         for one in (*NEWS, progress(10, event="the rig is gone")):
-            display(one)
+            view.update(one)
     lines = console.file.getvalue().splitlines()
     assert lines[0] == "monday"
     assert lines[1].split()[:4] == ["generation", "9/40", "texture", "12.3"]

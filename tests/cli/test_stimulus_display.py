@@ -305,7 +305,7 @@ def test_show_names_what_is_no_picture(tmp_path):
     (tmp_path / "a.png").write_text("nothing of the kind")
     status, said = run("show", tmp_path / "a.png", *AT)
     assert status == 2
-    assert "must be a picture" in said
+    assert "must be a PNG or JPEG image" in said
 
 
 class Shows:
@@ -387,9 +387,9 @@ def test_a_session_is_rehearsed_on_a_display(tmp_path, monkeypatch):
         simulation={"abort_rate": 0.0},
     )
     file = write(settings, tmp_path / "s.toml")
-    engine, rig = Evolver("run", file, "--no-report"), None
+    engine, rig = Evolver("here", file), None
     try:
-        endpoint = engine.until(r"waiting for a rig to connect to (\S+)").group(1)
+        endpoint = engine.until(r"waiting for the rig: (\S+)").group(1)
         rig = Evolver("display", "rig", file, *AT, "--endpoint", endpoint, *markers)
         rig.until("connecting to")
         status, said = engine.end()

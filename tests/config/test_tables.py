@@ -1,18 +1,15 @@
 """Session files: what is accepted, what is refused, and in which words."""
 
-import re
 import string
 import tomllib
 
 import msgspec
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from evolver.config import tables as config
 from evolver.errors import ConfigError
-from evolver.setup.build import build_generators, build_optimizers
 
 LEAST = """
 [session]
@@ -28,7 +25,7 @@ generator = "mini-texture"
 
 def mistakes(text: str) -> list[str]:
     with pytest.raises(ConfigError) as caught:
-        config.parse(text)
+        config.parse_session_file(text)
     head, *lines = str(caught.value).splitlines()
     assert head == (
         "the session file has 1 mistake:"
@@ -39,7 +36,7 @@ def mistakes(text: str) -> list[str]:
 
 
 def test_the_least_file_has_sane_defaults():
-    c = config.parse(LEAST)
+    c = config.parse_session_file(LEAST)
     assert c.session.seed == 1
     assert c.presentation.on_ms == 100.0
     assert c.threads[0].optimizer == "cholesky"
@@ -49,7 +46,7 @@ def test_the_least_file_has_sane_defaults():
 
 
 def test_a_threads_own_fitness_replaces_the_sessions():
-    c = config.parse(LEAST + '[threads.fitness]\nunits = ["ch20"]\n')
+    c = config.parse_session_file(LEAST + '[threads.fitness]\nunits = ["ch20"]\n')
     assert c.fitness_of(0).units == ("ch20",)
     assert c.fitness.units == (0,)
 
@@ -121,24 +118,26 @@ def test_two_threads_must_not_share_a_name():
 
 
 def test_speed_may_be_infinite():
-    assert config.parse(LEAST + "[simulation]\nspeed = inf\n").simulation.speed == float("inf")
+    assert config.parse_session_file(
+        LEAST + "[simulation]\nspeed = inf\n"
+    ).simulation.speed == float("inf")
 
 
 def test_not_toml_says_where():
     with pytest.raises(ConfigError, match=r"not valid TOML.*line 1"):
-        config.parse("name = = 3")
+        config.parse_session_file("name = = 3")
 
 
 def test_a_missing_file_suggests_its_neighbour(tmp_path):
     (tmp_path / "session.toml").write_text(LEAST)
     with pytest.raises(ConfigError, match=r"did you mean session\.toml\?"):
-        config.load(tmp_path / "sesion.toml")
+        config.load_session_file(tmp_path / "sesion.toml")
 
 
 def test_a_file_that_is_not_text_is_refused(tmp_path):
     (tmp_path / "x.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="UTF-8"):
-        config.load(tmp_path / "x.toml")
+        config.load_session_file(tmp_path / "x.toml")
 
 
 def test_the_commented_file_reads_back_and_explains_every_key():
@@ -151,8 +150,8 @@ def test_the_commented_file_reads_back_and_explains_every_key():
         ),
         simulation=config.SimulationTable(speed=float("inf")),
     )
-    text = config.commented(c)
-    assert config.parse(text) == c
+    text = config.commented_session_file(c)
+    assert config.parse_session_file(text) == c
     lines = text.splitlines()
     for i, line in enumerate(lines):
         if " =" in line and not line.startswith("#"):
@@ -177,47 +176,4 @@ def test_every_valid_file_survives_being_written_and_read(name, seed, on_ms, sou
         fitness=config.FitnessTable((0, "ü"), tuple(weights)),
         references=config.ReferencesTable(source=source),
     )
-    assert config.parse(config.commented(c)) == c
-
-
-def thread_of(**changes):
-    """Return the optimizer that a session file with one thread builds."""
-    settings = config.Config(
-        session=config.SessionTable("s", seed=1, generations=17),
-        presentation=config.PresentationTable(on_ms=100.0, off_ms=50.0),
-        threads=(config.ThreadTable("t", "mini-object", **changes),),
-    )
-    settings = config.parse(config.commented(settings))
-    (optimizer,) = build_optimizers(settings, build_generators(settings))
-    return optimizer
-
-
-class TestThreads:
-    def test_a_schedule_is_over_the_sessions_generations(self):
-        assert thread_of(optimizer="sphere").state.planned == 17
-        own = {"generations": 5}
-        assert thread_of(optimizer="sphere", optimizer_options=own).state.planned == 5
-
-    def test_a_search_without_adaptation_can_be_said_in_toml(self):
-        assert thread_of(optimizer_options={"update_every": 0}).state.update_every == 0
-
-    def test_it_starts_where_the_file_says(self, tmp_path):
-        codes = thread_of(initial="sphere:7.5").ask()
-        np.testing.assert_allclose(np.linalg.norm(codes, axis=1), 7.5)
-        np.testing.assert_array_equal(thread_of(initial="zeros").state.mean, np.zeros(128))
-        code = np.linspace(-1, 1, 128)
-        np.savez(tmp_path / "one.npz", code[None])
-        start = thread_of(initial=f"file:{tmp_path / 'one.npz'}").state.mean
-        np.testing.assert_array_equal(start, code)
-
-    @pytest.mark.parametrize(
-        ("initial", "said"),
-        [
-            ("nowhere", "must be 'generator', 'zeros'"),
-            ("sphere:", "a number must follow 'sphere'"),
-            ("file:/does/not/exist.npz", "exist.npz"),
-        ],
-    )
-    def test_a_start_that_does_not_exist_is_named_with_its_thread(self, initial, said):
-        with pytest.raises(ConfigError, match=rf"threads\[0\] \('t'\).*{re.escape(said)}"):
-            thread_of(initial=initial)
+    assert config.parse_session_file(config.commented_session_file(c)) == c

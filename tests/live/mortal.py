@@ -6,7 +6,7 @@ import torch
 
 from evolver import config
 from evolver.journal.history import find_history
-from evolver.live import Watcher, resume_simulated, run_simulated
+from evolver.live import Console, resume_simulated, run_simulated
 from evolver.live.children import fold_in_child
 
 
@@ -16,10 +16,8 @@ def go_on(file: Path, folder: Path, progress) -> None:
     `progress` is sent something whenever there is news, and closed before the folding.
     """
     torch.set_num_threads(1)
-    watcher = Watcher(
-        should_stop=lambda: False,
-        on_wait=lambda said: progress.close() if said else None,
-        on_start=lambda _: None,
+    console = Console(
+        on_wait=lambda text: progress.close() if text.startswith("folding") else None,
         on_progress=lambda _: progress.send(1),
     )
     found = [(one, find_history(one / "journal")) for one in folder.glob("*")]
@@ -28,7 +26,7 @@ def go_on(file: Path, folder: Path, progress) -> None:
         progress.close()
         fold_in_child(begun[0][0] / "journal", begun[0][0] / "session.h5")
     elif begun:
-        resume_simulated(begun[0][0], watcher)
+        resume_simulated(begun[0][0], console)
     else:
         text = file.read_text(encoding="utf-8")
-        run_simulated(config.parse(text), text, watcher)
+        run_simulated(config.parse_session_file(text), text, console)

@@ -32,10 +32,10 @@ def small(folder: Path, **changes) -> config.Config:
     for key, values in changes.items():
         table = msgspec.structs.replace(getattr(settings, key), **values)
         settings = msgspec.structs.replace(settings, **{key: table})
-    return config.parse(config.commented(settings))
+    return config.parse_session_file(config.commented_session_file(settings))
 
 
 def write(settings: config.Config, path: Path) -> Path:
     """Write the session file."""
-    path.write_text(config.commented(settings), encoding="utf-8")
+    path.write_text(config.commented_session_file(settings), encoding="utf-8")
     return path

@@ -63,8 +63,8 @@ def start():
 
 def start_live(start, file: Path) -> tuple[Evolver, Evolver, str]:
     """Start an engine and a rig that has found it."""
-    engine = start("run", file, "--no-report")
-    endpoint = engine.until(r"waiting for a rig to connect to (\S+)").group(1)
+    engine = start("here", file)
+    endpoint = engine.until(r"waiting for the rig: (\S+)").group(1)
     return engine, start("rig", file, "--endpoint", endpoint), endpoint
 
 
@@ -82,7 +82,7 @@ def test_a_live_session_records_what_a_simulation_of_the_same_file_does(tmp_path
     assert "finished" in said
     assert rig.end()[0] == 0
     same = small(offline)
-    ended = run_simulated(same, config.commented(same), Watching().watcher)
+    ended = run_simulated(same, config.commented_session_file(same), Watching().console)
     with recording.read(recorded(live)) as a, recording.read(ended.recording) as b:
         assert a.mode == "live"
         assert b.mode == "simulate"
@@ -135,8 +135,8 @@ def test_ctrl_c_ends_a_session_and_keeps_everything(tmp_path, start):
 
 
 def test_waiting_for_a_rig_can_be_given_up(tmp_path, start):
-    engine = start("run", write(small(tmp_path / "out"), tmp_path / "s.toml"))
-    engine.until("waiting for a rig")
+    engine = start("here", write(small(tmp_path / "out"), tmp_path / "s.toml"))
+    engine.until("waiting for the rig")
     engine.process.send_signal(signal.SIGINT)
     status, said = engine.end()
     assert status == 2
@@ -151,8 +151,8 @@ def test_a_session_with_keys_runs_with_the_rig_that_has_one(tmp_path, start):
     new_rig(tmp_path / "keys", "setup", tmp_path / "setup.key")
     settings = small(tmp_path / "out", rig={"keys": str(tmp_path / "keys")})
     file = write(settings, tmp_path / "s.toml")
-    engine = start("run", file, "--no-report")
-    endpoint = engine.until(r"waiting for a rig to connect to (\S+)").group(1)
+    engine = start("here", file)
+    endpoint = engine.until(r"waiting for the rig: (\S+)").group(1)
     stranger = start("rig", file, "--endpoint", endpoint)
     rig = start("rig", file, "--endpoint", endpoint, "--key", tmp_path / "setup.key")
     status, said = engine.end()
@@ -164,10 +164,10 @@ def test_a_session_with_keys_runs_with_the_rig_that_has_one(tmp_path, start):
 
 
 def test_a_port_that_is_taken_is_said_so(tmp_path, start):
-    first = start("run", write(small(tmp_path / "out"), tmp_path / "s.toml"))
-    endpoint = first.until(r"waiting for a rig to connect to (\S+)").group(1)
+    first = start("here", write(small(tmp_path / "out"), tmp_path / "s.toml"))
+    endpoint = first.until(r"waiting for the rig: (\S+)").group(1)
     settings = small(tmp_path / "out", rig={"endpoint": endpoint})
-    status, said = start("run", write(settings, tmp_path / "t.toml")).end()
+    status, said = start("here", write(settings, tmp_path / "t.toml")).end()
     assert status == 2
     assert f"cannot bind {endpoint}" in said
 
@@ -196,8 +196,8 @@ def kill_and_fold(tmp_path, start, monkeypatch, delay_s: float) -> tuple[int, in
     monkeypatch.setattr(client.codec, "decode_from_engine", listening)
     folder = tmp_path / f"out-{delay_s:.4f}"
     settings = small(folder, session={"generations": 500}, simulation={"speed": 50.0})
-    engine = start("run", write(settings, tmp_path / "s.toml"), "--no-report")
-    endpoint = engine.until(r"waiting for a rig to connect to (\S+)").group(1)
+    engine = start("here", write(settings, tmp_path / "s.toml"))
+    endpoint = engine.until(r"waiting for the rig: (\S+)").group(1)
     presenter = build_rig(build_population(settings), settings, speed=50.0)
     rig = client.RigClient(
         endpoint,

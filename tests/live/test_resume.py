@@ -50,7 +50,7 @@ def tiny(folder, schedule):
 def whole(request, tmp_path_factory):
     """An uninterrupted session's settings, folder, and records."""
     settings = tiny(tmp_path_factory.mktemp(request.param), request.param)
-    ended = run_simulated(settings, config.commented(settings), Watching().watcher)
+    ended = run_simulated(settings, config.commented_session_file(settings), Watching().console)
     return ended, [record for _, record in read_journal(ended.folder / "journal")]
 
 
@@ -95,7 +95,7 @@ def test_cut_anywhere_it_goes_on_bit_for_bit(whole, tmp_path):
     for n in places(records):
         folder = tmp_path / f"cut-{n}"
         cut(records[:n], folder)
-        again = resume_simulated(folder, Watching().watcher)
+        again = resume_simulated(folder, Watching().console)
         assert again.reason == "finished"
         assert same(ended.recording, again.recording) == (1, True), f"cut after {n} records"
 
@@ -139,7 +139,7 @@ def test_cut_again_and_again(whole, tmp_path):
     cut(records[:first], tmp_path)
     reason, resumed = "", 0
     while reason != "finished":
-        again = resume_simulated(tmp_path, Watching(stop_after=6).watcher)
+        again = resume_simulated(tmp_path, Watching(stop_after=6).console)
         reason, resumed = again.reason, resumed + 1
         assert resumed < 50
     assert resumed > 2
@@ -151,7 +151,7 @@ def test_what_came_and_was_not_learnt_from_is_not_shown_again(whole, tmp_path):
     at = [i for i, r in enumerate(records) if isinstance(r, Result)][3]
     cut(records[: at + 1], tmp_path)
     before = {(r.presentation, r.attempt) for r in records[: at + 1] if isinstance(r, Result)}
-    resume_simulated(tmp_path, Watching().watcher)
+    resume_simulated(tmp_path, Watching().console)
     after = [r for _, r in read_journal(tmp_path / "journal")][at + 1 :]
     again = [(r.presentation, r.attempt) for r in after if isinstance(r, Result)]
     assert before.isdisjoint(again)
@@ -160,7 +160,7 @@ def test_what_came_and_was_not_learnt_from_is_not_shown_again(whole, tmp_path):
 def test_other_codes_than_recorded_go_on_from_the_recorded_ones_and_are_marked(tmp_path):
     """A machine on which the same draw comes out otherwise, as far as the journal can tell."""
     settings = tiny(tmp_path / "whole", "references")
-    ended = run_simulated(settings, config.commented(settings), Watching().watcher)
+    ended = run_simulated(settings, config.commented_session_file(settings), Watching().console)
     records = [r for _, r in read_journal(ended.folder / "journal")]
     at = max(i for i, r in enumerate(records) if isinstance(r, Proposed) and r.threads)
     proposed = records[at]
@@ -169,7 +169,7 @@ def test_other_codes_than_recorded_go_on_from_the_recorded_ones_and_are_marked(t
     changed = msgspec.structs.replace(first, codes=PackedArray.of(moved))
     records[at] = msgspec.structs.replace(proposed, threads=(changed, *proposed.threads[1:]))
     cut(records[: at + 2], tmp_path)
-    again = resume_simulated(tmp_path, Watching().watcher)
+    again = resume_simulated(tmp_path, Watching().console)
     with recording.read(again.recording) as opened:
         assert not opened.bit_identical
         codes = opened.threads[0].codes[opened.threads[0].generation == first.generation]
@@ -182,7 +182,7 @@ def test_other_codes_than_recorded_go_on_from_the_recorded_ones_and_are_marked(t
 def test_a_finished_session_does_not_go_on(whole):
     ended, _ = whole
     with pytest.raises(RecordingError, match="it is finished"):
-        resume_simulated(ended.folder, Watching().watcher)
+        resume_simulated(ended.folder, Watching().console)
 
 
 def test_other_weights_are_refused(whole, tmp_path):
@@ -192,7 +192,7 @@ def test_other_weights_are_refused(whole, tmp_path):
     start = msgspec.structs.replace(start, threads=(other, *start.threads[1:]))
     cut([start, *records[1:9]], tmp_path)
     with pytest.raises(ConfigError, match="must go on with the weights it began with"):
-        resume_simulated(tmp_path, Watching().watcher)
+        resume_simulated(tmp_path, Watching().console)
 
 
 def test_history_says_where_a_session_stood(whole, tmp_path):
@@ -213,7 +213,7 @@ def test_history_says_where_a_session_stood(whole, tmp_path):
 def test_the_record_says_that_it_went_on(whole, tmp_path):
     _, records = whole
     cut(records[:20], tmp_path)
-    resume_simulated(tmp_path, Watching().watcher)
+    resume_simulated(tmp_path, Watching().console)
     (resumed,) = [r for _, r in read_journal(tmp_path / "journal") if isinstance(r, Resumed)]
     assert resumed.bit_identical
     assert resumed.machine
@@ -254,7 +254,9 @@ def check_kills(tmp_path, wanted, rng):
             kills += 1
         (folder,) = [f for f in (tmp_path / str(seed)).iterdir() if find_history(f / "journal")]
         offline = small(tmp_path / f"whole-{seed}", session=session)
-        whole = run_simulated(offline, config.commented(offline), Watching().watcher)
+        whole = run_simulated(
+            offline, config.commented_session_file(offline), Watching().console
+        )
         resumed, identical = same(whole.recording, folder / "session.h5")
         assert identical
         assert resumed <= kills - before

@@ -1,7 +1,6 @@
 """The supervised session: real processes, killed one by one; an operator who speaks to it."""
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ import pytest
 from evolver import config, recording
 from evolver.journal.records import Committed, Event, Resumed
 from evolver.journal.writer import read_journal
-from evolver.live import run_simulated
+from evolver.live import control, run_simulated
 from tests.limits import wait_until
 from tests.soak import share
 
@@ -68,7 +67,7 @@ def ctl(*arguments, expect=0):
 
 def serve(start, file, *options):
     """Start a session and a rig that has found it."""
-    session = start("serve", file, "--no-page", *options)
+    session = start("serve", file, "--no-page", "--no-report", *options)
     endpoint = session.until(r"waiting for the rig: (\S+)").group(1)
     return session, start("rig", file, "--endpoint", endpoint)
 
@@ -78,20 +77,20 @@ def the_folder(parent):
     return found
 
 
+def status():
+    """Return where the session stands, asked from this process: a command takes its time."""
+    listed = control.find_session(None)
+    return control.ask(listed, control.Request("status"), timeout_s=30.0).status
+
+
 def children():
     """Return the process of each child, by name."""
-    found = {}
-    said = ctl("status")
-    for name in ("engine", "recorder"):
-        match = re.search(rf"{name}\s+running, process (\d+)", said)
-        assert match, said
-        found[name] = int(match.group(1))
-    return found
+    return {child.name: child.pid for child in status().children if child.state == "running"}
 
 
 def shown_so_far():
-    match = re.search(r"shown\s+(\d+) presentations", ctl("status"))
-    return int(match.group(1)) if match else 0
+    progress = status().progress
+    return 0 if progress is None else progress.presentations
 
 
 def check_same_trajectory(folder, settings, tmp_path):
@@ -100,7 +99,7 @@ def check_same_trajectory(folder, settings, tmp_path):
 
     table = msgspec.structs.replace(settings.session, folder=str(tmp_path / "offline"))
     same = msgspec.structs.replace(settings, session=table)
-    ended = run_simulated(same, config.commented(same), Watching().watcher)
+    ended = run_simulated(same, config.commented_session_file(same), Watching().console)
     with recording.read(folder / "session.h5") as a, recording.read(ended.recording) as b:
         assert a.complete
         assert a.bit_identical
@@ -117,8 +116,8 @@ def check_committed_once(folder):
 def test_a_session_runs_to_its_end_and_is_the_simulations(tmp_path, start):
     settings = small(tmp_path / "out", simulation=QUIET)
     session, rig = serve(start, write(settings, tmp_path / "s.toml"), "--yes")
-    status, said = session.end()
-    assert status == 0, said
+    code, said = session.end()
+    assert code == 0, said
     assert "finished" in said
     assert rig.end()[0] == 0
     folder = the_folder(tmp_path / "out")
@@ -135,8 +134,8 @@ def test_a_process_that_is_killed_is_started_again_and_nothing_is_lost(tmp_path,
     session.until(r"generation +2/12")
     os.kill(children()[victim], signal.SIGKILL)
     session.until(rf"the {victim} ended with signal 9; it is started again")
-    status, said = session.end()
-    assert status == 0, said
+    code, said = session.end()
+    assert code == 0, said
     assert rig.end()[0] == 0
     folder = the_folder(tmp_path / "out")
     check_same_trajectory(folder, settings, tmp_path)
@@ -153,7 +152,7 @@ def test_an_operator_speaks_to_the_session(tmp_path, start):
     session.until(r"generation +1/300")
     assert "noted" in ctl("note", "the animal is awake")
     assert "paused" in ctl("pause", "--why", "a drink")
-    wait_until(lambda: "paused" in ctl("status"))
+    wait_until(lambda: status().progress.state == "paused")
     wait_until(lambda: shown_so_far() == shown_so_far())
     still = shown_so_far()
     time.sleep(0.5)
@@ -164,9 +163,9 @@ def test_an_operator_speaks_to_the_session(tmp_path, start):
     wait_until(lambda: "reference-only" in ctl("status"))
     ctl("resume")
     assert "must say something" in ctl("note", "", expect=2)
-    assert "ending" in ctl("stop")
-    status, said = session.end()
-    assert status == 0, said
+    assert "stopping" in ctl("stop")
+    code, said = session.end()
+    assert code == 0, said
     assert "stopped by operator" in said
     rig.end()
     folder = the_folder(tmp_path / "out")
@@ -180,16 +179,17 @@ def test_an_operator_speaks_to_the_session(tmp_path, start):
 
 def test_nothing_is_shown_before_the_checks_are_confirmed(tmp_path, start):
     settings = small(tmp_path / "out", simulation=QUIET)
-    session, rig = serve(start, write(settings, tmp_path / "s.toml"))
+    session, rig = serve(start, write(settings, tmp_path / "s.toml"), "--report")
     session.until("before the first image")
     session.until("confirm with  evolver ctl confirm")
     folder = the_folder(tmp_path / "out")
     assert not list((folder / "journal").glob("*.evj"))
     assert "confirmed" in ctl("confirm")
-    status, said = session.end()
-    assert status == 0, said
+    code, said = session.end()
+    assert code == 0, said
     assert "climbs unit 0: channel 0" in said
     assert "nothing to confirm" not in said
+    assert (folder / "report" / "report.html").is_file()
     rig.end()
 
 
@@ -202,8 +202,8 @@ def test_a_signal_ends_the_session_and_keeps_everything(tmp_path, start, how):
     session.until(r"generation +1/300")
     session.process.send_signal(signal.SIGHUP)  # a terminal that goes ends nothing
     session.process.send_signal(how)
-    status, said = session.end()
-    assert status == 0, said
+    code, said = session.end()
+    assert code == 0, said
     assert "stopped by operator" in said
     rig.end()
     with recording.read(the_folder(tmp_path / "out") / "session.h5") as opened:
@@ -222,24 +222,24 @@ def test_when_all_is_killed_resume_goes_on(tmp_path, start):
     wait_until(lambda: all(not Path(f"/proc/{pid}").exists() for pid in pids.values()))
     rig.kill()
     folder = the_folder(tmp_path / "out")
-    again = start("resume", folder, "--yes", "--no-page")
+    again = start("resume", folder, "--yes", "--no-page", "--no-report")
     endpoint = again.until(r"waiting for the rig: (\S+)").group(1)
     second = start("rig", file, "--endpoint", endpoint)
-    status, said = again.end()
-    assert status == 0, said
+    code, said = again.end()
+    assert code == 0, said
     assert second.end()[0] == 0
     check_same_trajectory(folder, settings, tmp_path)
     check_committed_once(folder)
-    status, said = start("resume", folder, "--yes").end()
-    assert status == 2
+    code, said = start("resume", folder, "--yes").end()
+    assert code == 2
     assert "it is finished" in said
 
 
 def test_a_mistake_that_only_the_rig_shows_ends_it_without_trying_again(tmp_path, start):
     settings = small(tmp_path / "out", fitness={"units": (99,)})
     session, rig = serve(start, write(settings, tmp_path / "s.toml"), "--yes")
-    status, said = session.end()
-    assert status == 2
+    code, said = session.end()
+    assert code == 2
     assert "fitness.units: must be 0 to 1" in said
     assert "started again" not in said
     rig.kill()
@@ -256,7 +256,7 @@ def test_sixty_mixed_kills_commit_every_generation_once(tmp_path, start):
             simulation={**QUIET, "speed": 4.0},
         )
         file = write(settings, tmp_path / f"{number}.toml")
-        session = start("serve", file, "--no-page", "--yes")
+        session = start("serve", file, "--no-page", "--no-report", "--yes")
         endpoint = session.until(r"waiting for the rig: (\S+)").group(1)
         rig = start("rig", file, "--endpoint", endpoint)
         victims = rng.permutation(["engine"] * 4 + ["recorder"] * 4 + ["rig"] * 2).tolist()
@@ -270,8 +270,8 @@ def test_sixty_mixed_kills_commit_every_generation_once(tmp_path, start):
                 continue
             wait_until(lambda: all_running())
             os.kill(children()[victim], signal.SIGKILL)
-        status, said = session.end()
-        assert status == 0, said
+        code, said = session.end()
+        assert code == 0, said
         assert rig.end()[0] == 0
         folder = the_folder(tmp_path / f"out-{number}")
         check_committed_once(folder)
@@ -284,5 +284,4 @@ def test_sixty_mixed_kills_commit_every_generation_once(tmp_path, start):
 
 def all_running():
     """Whether engine and recorder run, as far as the session says."""
-    said = ctl("status")
-    return all(re.search(rf"{name}\s+running", said) for name in ("engine", "recorder"))
+    return {"engine", "recorder"} <= children().keys()

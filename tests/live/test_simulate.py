@@ -11,37 +11,38 @@ from evolver import config, generators, recording, seeds
 from evolver.errors import ConfigError, MissingResponseError
 from evolver.journal.records import Committed, Proposed, Result, RunEnd, Sent
 from evolver.journal.writer import read_journal
-from evolver.live import Watcher, run_simulated
+from evolver.live import Console, run_simulated
 from evolver.optimizers import CholeskyCMA
-from evolver.session.ports import Progress
-from evolver.setup.build import build_references
+from evolver.session.ports import Command, Progress
+from evolver.setup.references import build_references
 
 from .sessions import small
 
 
 class Watching:
-    """A watcher that keeps what it is told, and may stop the session."""
+    """Watches a session: keeps what it is told, and may stop it."""
 
     def __init__(self, stop_after: int | None = None) -> None:
         self.news: list[Progress] = []
+        self.checks = []
         self.stop_after = stop_after
 
-    def should_stop(self) -> bool:
-        return self.stop_after is not None and len(self.news) >= self.stop_after
+    def commands(self):
+        stops = self.stop_after is not None and len(self.news) >= self.stop_after
+        return (Command("stop"),) if stops else ()
 
     @property
-    def watcher(self) -> Watcher:
-        return Watcher(
-            should_stop=self.should_stop,
-            on_wait=lambda _: None,
-            on_start=lambda _: None,
+    def console(self) -> Console:
+        return Console(
+            on_checks=lambda checks, _: self.checks.extend(checks),
             on_progress=self.news.append,
+            commands=self.commands,
         )
 
 
 def simulate(settings, watching=None):
     watching = watching or Watching()
-    return run_simulated(settings, config.commented(settings), watching.watcher)
+    return run_simulated(settings, config.commented_session_file(settings), watching.console)
 
 
 @pytest.fixture(scope="module")
@@ -199,8 +200,8 @@ def test_without_noise_the_scores_follow_the_units_own_activation(tmp_path):
 def test_progress_is_told_block_by_block(tmp_path):
     watching = Watching()
     simulate(small(tmp_path), watching)
-    committed = [n for n in watching.news if n.outcome is not None]
-    assert [bool(n.outcome.threads) for n in committed] == [True, False] * 3
+    committed = [n for n in watching.news if n.committed is not None]
+    assert [bool(n.committed.threads) for n in committed] == [True, False] * 3
     assert [n.generation for n in committed] == [1, 1, 2, 2, 3, 3]
     assert {n.generations for n in committed} == {3}
     assert committed[-1].presentations == 45 + committed[-1].aborted
@@ -251,5 +252,8 @@ def test_the_order_of_every_block_is_its_own_stream(opened):
 
 
 def test_settings_are_in_the_file(ended, opened):
-    assert config.parse(opened.config) == config.load(ended.folder / "session.toml")[0]
+    assert (
+        config.parse_session_file(opened.config)
+        == config.load_session_file(ended.folder / "session.toml")[0]
+    )
     assert json.loads(json.dumps(opened.threads[1].options))["optimizer"] == {"sigma": 0.5}

@@ -5,6 +5,7 @@ from functools import partial
 import pytest
 
 from evolver import config
+from evolver.clock import SystemClock
 from evolver.errors import RecordingError
 from evolver.journal.writer import JournalWriter
 from evolver.live import run as room
@@ -21,7 +22,7 @@ HOWS = ("EIO", "ENOSPC", "short", "torn")
 BEFORE_THE_FIRST_IMAGE = {"make_folder", "lock"}
 
 
-class Impatient(room.SystemClock):
+class Impatient(SystemClock):
     """A clock that does not wait for a person to make room on the disk."""
 
     def __init__(self):
@@ -51,7 +52,9 @@ def run(folder, disk, monkeypatch):
     monkeypatch.setattr(room, "JournalWriter", partial(JournalWriter, files=disk))
     monkeypatch.setattr(room, "fold_in_child", OneFold())
     settings, clock = ten_generations(folder), Impatient()
-    ended = run_simulated(settings, config.commented(settings), Watching().watcher, clock=clock)
+    ended = run_simulated(
+        settings, config.commented_session_file(settings), Watching().console, clock=clock
+    )
     return ended, clock.slept
 
 

@@ -27,7 +27,7 @@ from tests.recording.sessions import write_session
 def session(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     settings = small(folder, presentation={"schedule": request.param})
-    ended = run_simulated(settings, config.commented(settings), Watching().watcher)
+    ended = run_simulated(settings, config.commented_session_file(settings), Watching().console)
     model = SessionModel()
     model.feed(record for _, record in read_journal(ended.folder / "journal"))
     with recording.read(ended.recording) as opened:

@@ -16,7 +16,7 @@ from playwright.sync_api import sync_playwright
 from evolver import config, recording
 from evolver.errors import ControlError
 from evolver.journal import JournalWriter
-from evolver.live import Watcher, run_simulated
+from evolver.live import Console, run_simulated
 from evolver.recording.fold import fold
 from tests.limits import PATIENCE_MS, PATIENCE_S, wait_until
 from tests.live.sessions import small
@@ -95,8 +95,7 @@ def page(browser):
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory):
     settings = small(tmp_path_factory.mktemp("page"), session={"generations": 5})
-    watcher = Watcher(lambda: False, lambda _: None, lambda _: None, lambda _: None)
-    return run_simulated(settings, config.commented(settings), watcher)
+    return run_simulated(settings, config.commented_session_file(settings))
 
 
 def values(page):
@@ -135,10 +134,10 @@ def test_a_session_is_shown_while_it_is_written(tmp_path, monitor, page):
         if progress.generation == 2:
             go_on.wait(PATIENCE_S)
 
-    watcher = Watcher(lambda: False, lambda _: None, folder.append, on_progress)
+    console = Console(on_start=folder.append, on_progress=on_progress)
     settings = small(tmp_path, session={"generations": 4})
     session = threading.Thread(
-        target=run_simulated, args=(settings, config.commented(settings), watcher)
+        target=run_simulated, args=(settings, config.commented_session_file(settings), console)
     )
     session.start()
     try:

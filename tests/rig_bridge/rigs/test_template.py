@@ -18,10 +18,10 @@ def test_the_template_runs_a_session(tmp_path):
         presentation={"on_ms": 5.0, "off_ms": 5.0},
         fitness={"units": ("IT-2",)},
     )
-    engine = Evolver("run", write(settings, tmp_path / "s.toml"), "--no-report")
+    engine = Evolver("here", write(settings, tmp_path / "s.toml"))
     rig = None
     try:
-        endpoint = engine.until(r"waiting for a rig to connect to (\S+)").group(1)
+        endpoint = engine.until(r"waiting for the rig: (\S+)").group(1)
         rig = subprocess.Popen(
             [sys.executable, "-m", "rig_bridge.rigs.template", endpoint],
             stdout=subprocess.PIPE,

@@ -1,0 +1,127 @@
+"""The rigs a session can run against: one over the network, or a simulation in this process.
+
+A context manager each, which yields the rig once it has joined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from evolver.clock import Clock
+from evolver.config.tables import Config
+from evolver.errors import RigError
+from evolver.journal import records
+from evolver.live.console import Console
+from evolver.session.ports import Commands, RigPort
+from evolver.setup.simulated_rig import LocalRig, build_population
+from rig_bridge.auth import EngineKeys
+from rig_bridge.events import RigJoined
+from rig_bridge.messages import Hello
+from rig_bridge.server import EngineServer
+from rig_bridge.sockets import check_loopback
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class JoinedRig:
+    """A rig that is there, and what it said of itself."""
+
+    port: RigPort
+    hello: Hello
+    end: Callable[[str], None]  # tells it why the session is over
+    weights: tuple[records.WeightFile, ...] = ()  # that its responses are made with
+
+
+def engine_keys(config: Config) -> EngineKeys | None:
+    """Return the keys that the session file names; None where it names none and needs none.
+
+    Raises
+    ------
+    KeyFileError
+        They are missing, wrong, or open to others.
+    EndpointError
+        There are none, and other machines can reach the address.
+    """
+    if config.rig.keys is None:
+        check_loopback(config.rig.endpoint)
+        return None
+    return EngineKeys.load(Path(config.rig.keys).expanduser())
+
+
+@contextmanager
+def rig_over_network(
+    config: Config,
+    session_id: str,
+    console: Console,
+    *,
+    clock: Clock,
+    endpoint: str = "",
+    may_restart: bool = False,
+) -> Generator[JoinedRig, None, None]:
+    """Listen for a rig, wait until one has joined, and close the socket at the end.
+
+    Parameters
+    ----------
+    config, session_id : the session's
+    console : told the address and that a rig is waited for; may stop the waiting
+    clock : Clock
+    endpoint : where to listen instead of where the session file says
+    may_restart : another process may take this one's place after a failure, so that the rig
+        is not told that the session is over
+
+    Raises
+    ------
+    RigError
+        The operator stopped before a rig joined.
+    EndpointError
+        The address cannot be listened on.
+    KeyFileError
+        The keys that the session file names are missing, wrong, or open to others.
+    """
+    with EngineServer(
+        endpoint or config.rig.endpoint,
+        session=session_id,
+        name=config.session.name,
+        window_ms=config.rig.window_ms,
+        answer_timeout_s=config.rig.answer_timeout_s,
+        clock=clock.monotonic,
+        keys=engine_keys(config),
+    ) as server:
+        console.on_endpoint(server.endpoint)
+        console.on_wait(f"waiting for the rig: {server.endpoint}")
+        hello = _await_rig(server, console.commands)
+        try:
+            yield JoinedRig(server, hello, server.end)
+        except BaseException:
+            if not may_restart:
+                server.end("the session failed")
+            raise
+
+
+def _await_rig(server: EngineServer, commands: Commands) -> Hello:
+    while True:
+        if any(command.name in {"stop", "abort"} for command in commands()):
+            raise RigError("stopped before a rig joined: nothing was shown or recorded")
+        for event in server.poll(0.1):
+            if isinstance(event, RigJoined):
+                return event.hello
+
+
+@contextmanager
+def rig_in_process(config: Config, *, clock: Clock) -> Generator[JoinedRig, None, None]:
+    """Make the simulated rig of a session file, which answers at once.
+
+    Raises
+    ------
+    ConfigError
+        A unit of [simulation] does not exist.
+    """
+    population = build_population(config)
+    rig = LocalRig(population, config, clock=clock)
+    weights = tuple(
+        records.WeightFile("scorer", name, population.scorer.sha256)
+        for name in config.simulation.units
+    )
+    yield JoinedRig(rig, rig.hello, lambda _: None, weights)

@@ -1,0 +1,128 @@
+"""What a session's numbers depend on: machine, versions, weights; and its first records.
+
+Knows the parts of a session and the records that say what they were. Knows nothing of when the
+records are written.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal, cast
+
+import msgspec
+
+from evolver.config.tables import FitnessTable
+from evolver.journal import records
+from evolver.session.fitness import Fitness
+from evolver.session.schedule import Session
+from evolver.setup.build import Parts
+
+_VERSIONS_OF = ("evolver", "numpy", "torch", "pyzmq", "msgpack", "msgspec", "h5py", "pillow")
+
+
+def run_start(
+    parts: Parts,
+    session: Session,
+    *,
+    text: str,
+    session_id: str,
+    created: str,
+    mode: Literal["live", "simulate"],
+    weights: Sequence[records.WeightFile] = (),
+) -> records.RunStart:
+    """Return the record of everything that was decided before the first image.
+
+    Parameters
+    ----------
+    parts, session : what the session file was made into
+    text : the session file as it was
+    session_id, created, mode : of the session; `created` is ISO 8601
+    weights : weight files besides the generators'
+    """
+    config = parts.config
+    threads = tuple(
+        records.ThreadInfo(
+            name=table.name,
+            optimizer=table.optimizer,
+            generator=table.generator,
+            d=generator.d,
+            popsize=thread.optimizer.popsize,
+            image_size=generator.image_size,
+            weights_sha256=generator.sha256,
+            options=json.dumps({
+                "optimizer": table.optimizer_options,
+                "generator": table.generator_options,
+                "initial": table.initial,
+                "device": table.device,
+            }),
+            fitness=_fitness_text(config.fitness_of(i), thread.fitness),
+        )
+        for i, (table, generator, thread) in enumerate(
+            zip(config.threads, parts.generators, session.threads, strict=True)
+        )
+    )
+    files = [
+        records.WeightFile(f"generator:{table.name}", table.generator, generator.sha256)
+        for table, generator in zip(config.threads, parts.generators, strict=True)
+    ]
+    return records.RunStart(
+        journal_version=records.JOURNAL_VERSION,
+        session_id=session_id,
+        name=config.session.name,
+        created=created,
+        seed=config.session.seed,
+        mode=mode,
+        config=text,
+        threads=threads,
+        weights=(*files, *weights),
+        versions=versions(),
+        machine=machine(),
+        window_ms=config.rig.window_ms,
+    )
+
+
+def _fitness_text(table: FitnessTable, fitness: Fitness) -> str:
+    values = cast("dict[str, object]", msgspec.to_builtins(table))
+    return json.dumps(
+        values | {"units": fitness.units.tolist(), "weights": fitness.weights.tolist()}
+    )
+
+
+def machine() -> dict[str, str]:
+    """Return what the arithmetic of a session depends on: processor, threads, instructions."""
+    import torch
+
+    return {
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "python": platform.python_version(),
+        "cores": str(os.cpu_count()),
+        "torch_threads": str(torch.get_num_threads()),
+        "torch_capability": str(torch.backends.cpu.get_cpu_capability()),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the version of every package that a session's numbers depend on."""
+    installed: dict[str, str] = {}
+    for name in _VERSIONS_OF:
+        try:
+            installed[name] = version(name)
+        except PackageNotFoundError:  # e.g. torch built from source
+            installed[name] = "unknown"
+    return installed
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

@@ -1,0 +1,52 @@
+"""Work done in processes of their own: what comes of one that fails, or is killed."""
+
+import sys
+
+import pytest
+
+from evolver.errors import ConfigError, RecordingError
+from evolver.live import children
+from evolver.live.children import check_in_child, fold_in_child, run_python
+
+from .sessions import small, write
+
+KILLED = """
+import os, signal, sys
+print("halfway", file=sys.stderr, flush=True)
+os.kill(os.getpid(), signal.{})
+"""
+
+
+def test_a_child_that_a_signal_ended_is_said_so_with_what_it_printed():
+    child = run_python(["-c", KILLED.format("SIGKILL")])
+    assert child.failure == (
+        "ended by SIGKILL, as a system does that is out of memory: halfway"
+    )
+    assert run_python(["-c", KILLED.format("SIGSEGV")]).failure == "ended by SIGSEGV: halfway"
+
+
+def test_a_child_that_ends_well_has_its_output():
+    child = run_python(["-c", "print('done')"])
+    assert (child.status, child.output.strip()) == (0, "done")
+
+
+@pytest.fixture
+def killed(monkeypatch):
+    monkeypatch.setattr(
+        children, "run_python", lambda _: run_python(["-c", KILLED.format("SIGKILL")])
+    )
+
+
+@pytest.mark.usefixtures("killed")
+def test_what_a_killed_child_leaves_is_said_by_who_asked(tmp_path):
+    with pytest.raises(RecordingError, match=r"SIGKILL.*halfway\nNothing is lost"):
+        fold_in_child(tmp_path / "journal", tmp_path / "s.h5")
+    with pytest.raises(ConfigError, match=r"s\.toml must name what can be loaded.*SIGKILL"):
+        check_in_child(tmp_path / "s.toml")
+
+
+def test_a_mistake_that_building_shows_comes_back_as_it_is(tmp_path):
+    settings = small(tmp_path / "out", references={"source": "/no/such/folder"})
+    with pytest.raises(ConfigError, match=r"^references\.source: must be") as caught:
+        check_in_child(write(settings, tmp_path / "s.toml"))
+    assert sys.executable not in str(caught.value)

@@ -1,0 +1,147 @@
+"""One assembly: each optimizer is made once, and says itself how many images it wants."""
+
+import re
+
+import msgspec
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from evolver import config, optimizers
+from evolver.cli import app
+from evolver.errors import ConfigError
+from evolver.journal.writer import JournalWriter, read_journal
+from evolver.live import resume_simulated, run_simulated
+from evolver.optimizers import CholeskyCMA, by_name
+from evolver.setup.build import build_parts
+from tests.live.sessions import small, write
+
+MADE = []
+
+
+def counted(d, *, rng, popsize=None, initial=None, sigma=3.0):
+    """Make an optimizer, and count it."""
+    MADE.append(d)
+    return CholeskyCMA(d, rng=rng, popsize=popsize, initial=initial, sigma=sigma)
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch):
+    find = by_name.find
+    monkeypatch.setattr(
+        "evolver.optimizers.by_name.find", lambda n: counted if n == "counted" else find(n)
+    )
+    monkeypatch.setattr(
+        "evolver.optimizers.find", lambda n: counted if n == "counted" else find(n)
+    )
+    MADE.clear()
+    plain = small(tmp_path / "out", session={"generations": 2}, references={"count": 2})
+    threads = tuple(msgspec.structs.replace(t, optimizer="counted") for t in plain.threads)
+    return msgspec.structs.replace(plain, threads=threads)
+
+
+def one_thread(name):
+    """Return a session with one thread of an optimizer that has a population of its own."""
+    thread = config.ThreadTable("t", "mini-texture", optimizer=name)
+    return config.Config(
+        session=config.SessionTable("s"),
+        presentation=config.PresentationTable(on_ms=100.0, off_ms=50.0, repeats=2),
+        threads=(thread,),
+        references=config.ReferencesTable(count=3),
+    )
+
+
+def test_each_optimizer_is_made_once_by_a_check_a_session_and_a_resume(settings, tmp_path):
+    file = write(settings, tmp_path / "s.toml")
+    checked = CliRunner().invoke(app.app, ["config", "check", str(file)])
+    assert checked.exit_code == 0, checked.output
+    assert len(MADE) == 2
+    MADE.clear()
+    ended = run_simulated(settings, config.commented_session_file(settings))
+    assert len(MADE) == 2
+    MADE.clear()
+    records = [record for _, record in read_journal(ended.folder / "journal")]
+    with JournalWriter(tmp_path / "cut" / "journal") as journal:
+        for record in records[: len(records) // 2]:
+            journal.append(record)
+    resume_simulated(tmp_path / "cut")
+    assert len(MADE) == 2
+
+
+def test_the_population_is_what_the_optimizer_says():
+    parts = build_parts(one_thread("genetic"))
+    (optimizer,) = parts.optimizers
+    first = optimizer.ask()  # it begins with as many as it was given
+    optimizer.tell(first, np.arange(float(len(first))))
+    assert parts.popsizes == (len(optimizer.ask()),)
+    assert parts.popsizes[0] > optimizers.default_popsize(optimizer.d)
+    assert parts.presentations == 2 * (parts.popsizes[0] + 3)
+
+
+def test_presentations_are_those_of_a_block_that_has_everything(tmp_path):
+    parts = build_parts(small(tmp_path, presentation={"schedule": "together", "repeats": 3}))
+    expected = parts.presentations
+    block = parts.session(["a", "b"]).propose()
+    assert len(block.presentations) == expected == 3 * (6 + 5 + 4)
+
+
+def test_a_unit_that_the_rig_does_not_have_is_named_with_its_key(tmp_path):
+    parts = build_parts(small(tmp_path, fitness={"units": (2,)}))
+    with pytest.raises(ConfigError, match=r"fitness\.units: must be 0 to 1"):
+        parts.session(["a", "b"])
+
+
+def test_the_first_codes_are_those_of_named_streams(tmp_path):
+    """What a seed gives may never change: recordings say which it was."""
+    parts = build_parts(small(tmp_path))
+    codes = np.concatenate([optimizer.ask()[:2, :3].ravel() for optimizer in parts.optimizers])
+    np.testing.assert_allclose(codes, FIRST_CODES, atol=1e-8)
+
+
+FIRST_CODES = [
+    -0.27974614, 0.12526525, 2.58533476, -0.93037002, 2.19449918, 1.09083179,
+    0.57177734, 0.11010742, 1.11425781, -0.23291016, 0.58691406, 1.5625,
+]  # fmt: skip
+
+
+def thread_of(**changes):
+    """Return the optimizer that a session file with one thread builds."""
+    settings = config.Config(
+        session=config.SessionTable("s", seed=1, generations=17),
+        presentation=config.PresentationTable(on_ms=100.0, off_ms=50.0),
+        threads=(config.ThreadTable("t", "mini-object", **changes),),
+    )
+    settings = config.parse_session_file(config.commented_session_file(settings))
+    (optimizer,) = build_parts(settings).optimizers
+    return optimizer
+
+
+class TestThreads:
+    def test_a_schedule_is_over_the_sessions_generations(self):
+        assert thread_of(optimizer="sphere").state.planned == 17
+        own = {"generations": 5}
+        assert thread_of(optimizer="sphere", optimizer_options=own).state.planned == 5
+
+    def test_a_search_without_adaptation_can_be_said_in_toml(self):
+        assert thread_of(optimizer_options={"update_every": 0}).state.update_every == 0
+
+    def test_it_starts_where_the_file_says(self, tmp_path):
+        shell = thread_of(initial="shell:7.5").ask()
+        np.testing.assert_allclose(np.linalg.norm(shell, axis=1), 7.5)
+        np.testing.assert_array_equal(thread_of(initial="zeros").state.mean, np.zeros(128))
+        code = np.linspace(-1, 1, 128)
+        np.savez(tmp_path / "one.npz", code[None])
+        start = thread_of(initial=f"file:{tmp_path / 'one.npz'}").state.mean
+        np.testing.assert_array_equal(start, code)
+
+    @pytest.mark.parametrize(
+        ("initial", "said"),
+        [
+            ("nowhere", "must be 'generator', 'zeros'"),
+            ("shell:", "a number must follow 'shell'"),
+            ("file:/does/not/exist.npz", "exist.npz"),
+        ],
+    )
+    def test_a_start_that_does_not_exist_is_named_with_its_thread(self, initial, said):
+        with pytest.raises(ConfigError, match=rf"threads\[0\] \('t'\).*{re.escape(said)}"):
+            thread_of(initial=initial)
