@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload([
@@ -54,6 +55,8 @@ def _fold(journal, recording):
 class Command:
     """`evolver ARGUMENTS` in a process of its own, with the face of `subprocess.Popen`.
 
+    `here FILE` is `tests.live.here`: a live session all in one process.
+
     It is what `python -m evolver` runs, without the seconds of importing; the guides' tests run
     the command line itself. What it prints, and its errors, are in `stdout`.
     """
@@ -94,7 +97,11 @@ def _evolver(words, environment, output):
     sys.argv = ["evolver", *words]
     import torch
 
-    from evolver.cli import main
-
     torch.set_num_threads(1)
+    if words[:1] == ["here"]:
+        from tests.live.here import main as run_here
+
+        sys.exit(run_here(Path(words[1])))
+    from evolver.cli.app import main
+
     main()

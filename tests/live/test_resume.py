@@ -116,8 +116,8 @@ def test_as_many_blocks_as_overlapped_go_on(tmp_path, five_at_once, then_at_once
         config.ThreadTable(f"texture-{k}", "mini-texture", popsize=4) for k in range(5)
     )
     settings = msgspec.structs.replace(tiny(tmp_path / "whole", "alternate"), threads=threads)
-    settings = config.parse(config.commented(settings))
-    ended = run_simulated(settings, config.commented(settings), Watching().watcher)
+    settings = config.parse_session_file(config.commented_session_file(settings))
+    ended = run_simulated(settings, config.commented_session_file(settings), Watching().console)
     records = [record for _, record in read_journal(ended.folder / "journal")]
     # After the fifth block was sent, and in the middle of what came of the second.
     fifth = next(i for i, r in enumerate(records) if isinstance(r, Sent) and r.block == 4)
@@ -128,7 +128,7 @@ def test_as_many_blocks_as_overlapped_go_on(tmp_path, five_at_once, then_at_once
         cut(records[: at + 1], folder)
         unfinished = {u.proposed.block for u in read_history(folder / "journal").unfinished}
         assert len(unfinished) >= 4
-        again = resume_simulated(folder, Watching().watcher)
+        again = resume_simulated(folder, Watching().console)
         assert again.reason == "finished"
         assert same(ended.recording, again.recording) == (1, True)
 
