@@ -15,7 +15,7 @@ import torch
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-M = TypeVar("M", bound=torch.nn.Module)
+_M = TypeVar("_M", bound=torch.nn.Module)
 
 
 def vector_norm(
@@ -31,7 +31,7 @@ def symmetric_eigen(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return values, vectors
 
 
-def channels_last(net: M) -> M:
+def channels_last(net: _M) -> _M:
     """Lay a network's weights out in the order that wide registers like; return the network."""
     return net.to(memory_format=torch.channels_last)
 

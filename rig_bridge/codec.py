@@ -41,7 +41,7 @@ MAX_FRAMES = 1 + 1024
 MAX_MESSAGE_BYTES = 512 * 2**20
 
 FrameBytes: TypeAlias = bytes | memoryview
-M = TypeVar("M", bound=msgspec.Struct)
+_M = TypeVar("_M", bound=msgspec.Struct)
 
 _ENCODER = msgspec.msgpack.Encoder()
 _FROM_ENGINE = msgspec.msgpack.Decoder(cast("type[FromEngine]", FromEngine))
@@ -134,7 +134,7 @@ def _quick_header(message: FromEngine | FromRig) -> bytes | None:
     return header
 
 
-def _quick_message(header: bytes, read: msgspec.msgpack.Decoder[M]) -> M | None:
+def _quick_message(header: bytes, read: msgspec.msgpack.Decoder[_M]) -> _M | None:
     """Return the message of a header that is written as this side would; else None."""
     try:
         message = read.decode(header)
@@ -171,7 +171,7 @@ def _read(header: bytes) -> dict[str, object]:
     return raw
 
 
-def _typed(raw: dict[str, object], kinds: type[M]) -> M:
+def _typed(raw: dict[str, object], kinds: type[_M]) -> _M:
     try:
         message = msgspec.convert(raw, kinds)
     except (msgspec.ValidationError, RecursionError) as exc:

@@ -29,7 +29,7 @@ OnMs: TypeAlias = Annotated[float, Meta(gt=0, le=60_000)]
 OffMs: TypeAlias = Annotated[float, Meta(ge=0, le=60_000)]
 PositionDegrees: TypeAlias = Annotated[float, Meta(ge=-180, le=180)]
 SizeDegrees: TypeAlias = Annotated[float, Meta(gt=0, le=180)]
-WindowMs: TypeAlias = Annotated[float, Meta(ge=-60_000, le=60_000)]
+EdgeMs: TypeAlias = Annotated[float, Meta(ge=-60_000, le=60_000)]
 SidePixels: TypeAlias = Annotated[int, Meta(ge=1, le=8192)]
 ShowingStatus: TypeAlias = Literal["ok", "aborted"]
 OnsetSource: TypeAlias = Literal["simulated", "command", "flip", "photodiode"]
@@ -70,7 +70,7 @@ class Hello(Message, frozen=True, kw_only=True, tag="hello"):
     capabilities: Annotated[tuple[Form, ...], Meta(min_length=1, max_length=3)]
     units: Annotated[tuple[Unit, ...], Meta(min_length=1, max_length=10_000)]
     display: ScreenInfo
-    window_ms: tuple[WindowMs, WindowMs]  # the widest it can record, relative to onset
+    window_ms: tuple[EdgeMs, EdgeMs]  # the widest it can record, relative to onset
     version: int = VERSION
 
 
@@ -79,7 +79,7 @@ class Welcome(Message, frozen=True, tag="welcome"):
 
     session: SessionId
     name: ShortText
-    window_ms: tuple[WindowMs, WindowMs]  # to be recorded, relative to onset
+    window_ms: tuple[EdgeMs, EdgeMs]  # to be recorded, relative to onset
     version: int = VERSION
 
 

@@ -32,6 +32,7 @@ from evolver.cli.window_options import (
 from evolver.errors import ConfigError
 
 if TYPE_CHECKING:
+    from rig_bridge.auth import RigKey
     from rig_bridge.messages import Unit
     from rig_bridge.rigs.lsl.streams import LslAcquisition
     from rig_bridge.rigs.lsl.windows import StreamReading
@@ -105,11 +106,8 @@ def lsl(
     Escape or Ctrl-C ends it.
     """
     from rig_bridge.auth import RigKey
-    from rig_bridge.client import RigClient
-    from rig_bridge.rigs.combined import CombinedRig
-    from rig_bridge.rigs.lsl.streams import LslAcquisition, MarkedDisplay, MarkerOutlet
 
-    options = WindowOptions(
+    window = WindowOptions(
         width_cm=width_cm,
         distance_cm=distance_cm,
         refresh_hz=refresh_hz,
@@ -131,14 +129,49 @@ def lsl(
         keep_s=max(10.0, 2 * (widest_ms[1] - widest_ms[0]) / 1000 + patience_s),
     )
     table = _units(kind, units, unit_count)
-    loaded_key = None if key is None else RigKey.load(key)
+    _run_rig(
+        window,
+        stream,
+        reading,
+        table,
+        find_s=find_s,
+        markers=markers,
+        endpoint=endpoint,
+        key=None if key is None else RigKey.load(key),
+        widest_ms=widest_ms,
+    )
+
+
+def _run_rig(
+    window: WindowOptions,
+    stream: str,
+    reading: StreamReading,
+    units: tuple[Unit, ...] | None,
+    *,
+    find_s: float,
+    markers: str,
+    endpoint: str,
+    key: RigKey | None,
+    widest_ms: tuple[float, float],
+) -> None:
+    """Be the rig of a window and a stream until its session ends; print how it went.
+
+    Parameters
+    ----------
+    units : the unit table; None: the stream's own channels
+    markers : name of the stream of onsets; '': none
+    """
+    from rig_bridge.client import RigClient
+    from rig_bridge.rigs.combined import CombinedRig
+    from rig_bridge.rigs.lsl.streams import LslAcquisition, MarkedDisplay, MarkerOutlet
+
     stop = StopSignals()
     keys = Keys(stop, any_key=False)
     with stop.on_signals(), ExitStack() as closing:
-        acquisition = LslAcquisition(stream, reading, units=table, timeout_s=find_s)
+        acquisition = LslAcquisition(stream, reading, units=units, timeout_s=find_s)
         closing.callback(acquisition.close)
-        screen, window = options.open(breaks_off=keys)
-        display = MarkedDisplay(window, MarkerOutlet(markers)) if markers else window
+        screen, bare = window.open(breaks_off=keys)
+        display = MarkedDisplay(bare, MarkerOutlet(markers)) if markers else bare
         closing.callback(display.close)
         rig = CombinedRig(display, acquisition)
         client = RigClient(
@@ -148,7 +181,7 @@ def lsl(
             ),
             presenter=rig,
             identity=f"lsl-{os.getpid()}",
-            key=loaded_key,
+            key=key,
         )
         console.print(
             f"display of {screen.px_per_deg:.1f} pixels a degree, {len(acquisition.units)} "
@@ -157,9 +190,11 @@ def lsl(
         reason = client.run(stop=_StreamReport(acquisition, keys.asked_to_stop))
         late = acquisition.late
     console.print(f"the session is over: {escape(reason)}")
-    console.print(f"{window.dropped} frames were dropped")
+    console.print(f"{bare.dropped} frames were dropped")
     if late:
-        console.print(f"{late} spikes came later than --latency-ms {latency_ms:g} allows")
+        console.print(
+            f"{late} spikes came later than --latency-ms {reading.latency_ms:g} allows"
+        )
 
 
 def _reading(**options: object) -> StreamReading:

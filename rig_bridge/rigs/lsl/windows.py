@@ -19,7 +19,7 @@ from rig_bridge.forms import Form
 from rig_bridge.trials import Array, empty_arrays
 
 Kind: TypeAlias = Literal["spikes", "voltages", "counts", "rates"]
-FloatArray: TypeAlias = NDArray[np.float64]
+Times: TypeAlias = NDArray[np.float64]
 Samples: TypeAlias = NDArray[np.floating[Any]]
 
 _MOST_COUNTS = 65_535  # in a bin: counts travel as uint16
@@ -111,7 +111,7 @@ class KnownEvents:
 
     def __init__(self, *, most: int = 2_000_000) -> None:
         self._most = most
-        self._chunks: list[tuple[FloatArray, NDArray[np.int64], FloatArray]] = []
+        self._chunks: list[tuple[Times, NDArray[np.int64], Times]] = []
         self._held = 0
         self._losses: list[tuple[float, float, str]] = []
         self.known_from = math.inf
@@ -131,7 +131,7 @@ class KnownEvents:
         """Take the news that everything before `to` has come."""
         self.known_to = max(self.known_to, to)
 
-    def add(self, times: FloatArray, units: NDArray[np.int64], weights: FloatArray) -> None:
+    def add(self, times: Times, units: NDArray[np.int64], weights: Times) -> None:
         """Add events, (k,) each, in any order."""
         if not len(times):
             return
@@ -152,7 +152,7 @@ class KnownEvents:
             both = (min(first[0], second[0]), max(first[1], second[1]), first[2])
             self._losses = [both, *rest]
 
-    def lose_each(self, starts: FloatArray, ends: FloatArray, why: str) -> None:
+    def lose_each(self, starts: Times, ends: Times, why: str) -> None:
         """Lose several parts of time, (k,) each; many of them as one."""
         if len(starts) > _MOST_AT_ONCE:
             self.lose(float(starts.min()), float(ends.max()), why)
@@ -169,9 +169,7 @@ class KnownEvents:
                 return why
         return ""
 
-    def between(
-        self, start: float, end: float
-    ) -> tuple[FloatArray, NDArray[np.int64], FloatArray]:
+    def between(self, start: float, end: float) -> tuple[Times, NDArray[np.int64], Times]:
         """Return times, units and weights of the events in [start, end), sorted by time."""
         picked = [
             (t[inside], u[inside], w[inside])
@@ -214,7 +212,7 @@ class RegularDecoder:
         """Take the news that what comes next does not follow what came."""
         self._last = None
 
-    def feed(self, samples: Samples, stamps: FloatArray) -> None:
+    def feed(self, samples: Samples, stamps: Times) -> None:
         """Take samples (n, u), float32 or float64, and their times (n,), s."""
         if not len(stamps):
             return
@@ -255,11 +253,11 @@ class RegularDecoder:
     def _samples_to_events(
         self,
         samples: Samples,
-        stamps: FloatArray,
+        stamps: Times,
         good: NDArray[np.bool_],
         *,
         follows: NDArray[np.bool_],
-    ) -> tuple[FloatArray, NDArray[np.int64], FloatArray]:
+    ) -> tuple[Times, NDArray[np.int64], Times]:
         threshold = self._reading.threshold
         if threshold is not None:
             beyond = samples <= threshold if threshold < 0 else samples >= threshold
@@ -300,7 +298,7 @@ class SpikeDecoder:
         """Take the news that what comes next does not follow what came."""
         self._last = None
 
-    def feed(self, samples: Samples, stamps: FloatArray) -> None:
+    def feed(self, samples: Samples, stamps: Times) -> None:
         """Take samples (n, 1) or (n, 2) float64, unit and number, and their times (n,), s."""
         if not len(stamps):
             return
@@ -319,7 +317,7 @@ class SpikeDecoder:
         if self._reading.heartbeats and len(beats):
             events.know(float(beats.max()))
 
-    def _count(self, numbers: FloatArray, stamps: FloatArray) -> None:
+    def _count(self, numbers: Times, stamps: Times) -> None:
         first = (stamps[0], numbers[0] - 1) if self._last is None else self._last
         before = np.concatenate([[first[0]], stamps[:-1]])
         step = np.diff(numbers, prepend=first[1])
@@ -354,7 +352,7 @@ def arrays_of(
         if (seen == 0).any():
             return nothing, f"loss: no sample in the rates' window {reading.rate_window_ms}"
         return {"rates": (np.bincount(which, weights, minlength=units) / seen)}, ""
-    edges: FloatArray = nothing["edges_ms"]
+    edges: Times = nothing["edges_ms"]
     counts = np.zeros((units, len(edges) - 1))
     places = np.searchsorted(edges, ms, side="right") - 1
     np.add.at(counts, (which, np.clip(places, 0, counts.shape[1] - 1)), weights)
