@@ -133,8 +133,8 @@ def run_demo(
 
     title = f"demo: two threads evolve images for {settings.simulation.units[0]}"
     try:
-        with terminal_console(settings, title, on_endpoint=start_rig) as watcher:
-            ended = run_live(settings, text, watcher)
+        with terminal_console(settings, title, on_endpoint=start_rig) as session_console:
+            ended = run_live(settings, text, session_console)
     finally:
         for process in rigs:
             process.terminate()
@@ -159,8 +159,8 @@ def simulate(
     from evolver.live import run_simulated
 
     settings, text = config.load_session_file(session_file)
-    with terminal_console(settings, f"{settings.session.name}: simulation") as watcher:
-        ended = run_simulated(settings, text, watcher)
+    with terminal_console(settings, f"{settings.session.name}: simulation") as session_console:
+        ended = run_simulated(settings, text, session_console)
     print_ended(ended, report_too=report_too)
 
 

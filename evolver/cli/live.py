@@ -117,8 +117,8 @@ def resume(
         _supervise(settings, folder, yes=yes, page=page, report_too=report_too)
         return
     title = f"{settings.session.name}: simulation, resumed"
-    with terminal_console(settings, title) as watcher:
-        ended = resume_simulated(folder, watcher)
+    with terminal_console(settings, title) as session_console:
+        ended = resume_simulated(folder, session_console)
     print_ended(ended, report_too=report_too)
 
 
