@@ -124,7 +124,7 @@ def misfit(
         for axis, length in zip(axes, shape, strict=False):
             letter, extra = (axis[0], 1) if axis.endswith(" + 1") else (axis, 0)
             fits = fits and known.setdefault(letter, length - extra) == length - extra
-        if not fits or known.get("t", 1) < 1:
+        if not fits or (not message and known.get("t", 1) < 1):
             return _shapes_wanted(form, shapes, sizes, message=message)
     return ""
 

@@ -177,14 +177,16 @@ class Showing(Part, frozen=True, kw_only=True):
     a field that is added here travels with both.
     """
 
-    presentation: Index
+    presentation: Index  # its number in the session
     attempt: Attempt  # of the show it was presented for
-    status: ShowingStatus
+    status: ShowingStatus  # ok, or aborted
     reason: ShortText  # of an aborted one; else empty
-    commanded_ns: Nanoseconds  # rig clock, as are the next two
-    onset_ns: Nanoseconds
-    offset_ns: Nanoseconds
-    onset_source: OnsetSource
+    commanded_ns: (
+        Nanoseconds  # when the image was asked of the screen; rig clock, as the next two
+    )
+    onset_ns: Nanoseconds  # when it appeared
+    offset_ns: Nanoseconds  # when it was gone
+    onset_source: OnsetSource  # how the onset is known
 
 
 class Trial(Showing, frozen=True, kw_only=True):

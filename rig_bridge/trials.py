@@ -85,20 +85,10 @@ class Presentation:
 
 
 class TrialResult(Showing, frozen=True, eq=False, kw_only=True):
-    """What happened in one presentation, with its response.
+    """What happened in one presentation: a `Showing`, with its response."""
 
-    Parameters
-    ----------
-    presentation, attempt : which one; the attempt of the show it was presented for
-    status, reason : ok, or aborted and why
-    commanded_ns, onset_ns, offset_ns : rig clock, nanoseconds
-    onset_source : how the onset is known
-    form : spikes, counts or rates
-    arrays : the form's, as `rig_bridge.forms.FORMS` lists them
-    """
-
-    form: Form
-    arrays: dict[str, Array]
+    form: Form  # spikes, counts or rates
+    arrays: dict[str, Array]  # the form's, as `rig_bridge.forms.FORMS` lists them
 
     @classmethod
     def of(cls, showing: Showing, form: Form, arrays: dict[str, Array]) -> TrialResult:

@@ -59,7 +59,7 @@ def test_a_session_with_a_stream_of_counts(tmp_path):
         references={"count": 2},
     )
     sender = subprocess.Popen([sys.executable, "-c", SENDER], env=ENVIRONMENT)
-    engine = Evolver("run", write(settings, tmp_path / "s.toml"), "--no-report")
+    engine = Evolver("here", write(settings, tmp_path / "s.toml"))
     rig = None
     try:
         endpoint = engine.until(r"waiting for a rig to connect to (\S+)").group(1)

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from evolver.cli.progress import ProgressView, sparkline
-from evolver.journal.records import Array, Committed, CommittedThread, TimeBudget
+from evolver.journal.records import Committed, CommittedThread, PackedArray, TimeBudget
 from evolver.session.ports import Progress
 
 BUDGET = TimeBudget(**dict.fromkeys(TimeBudget.__struct_fields__, 0.0))
@@ -17,10 +17,12 @@ def outcome(block, *means, references=()):
     """Return a block in which each thread scored about its mean."""
     spread = np.array([-1.0, 0.0, 1.0])
     threads = tuple(
-        CommittedThread(k, block // 2, Array.of(m + spread), Array.of(np.full(3, np.nan)))
+        CommittedThread(
+            k, block // 2, PackedArray.of(m + spread), PackedArray.of(np.full(3, np.nan))
+        )
         for k, m in enumerate(means)
     )
-    scores = tuple(Array.of(np.array(references, float)) for _ in (0, 1))
+    scores = tuple(PackedArray.of(np.array(references, float)) for _ in (0, 1))
     return Committed(block, 0, threads, scores, BUDGET)
 
 

@@ -147,7 +147,6 @@ def test_a_flipped_bit_takes_one_record_and_is_reported(tmp_path):
         assert numbers(tmp_path) == [n for n in range(6) if n != hit]
         if hit < 5:  # nobody can tell a damaged last record from one that was never finished
             assert summary.missing == ((hit, hit),)
-            assert summary.damaged
             assert "MISSING" in summary.describe()
             assert summary.damage == ((path.name, *spans[hit]),)
 

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from evolver import config
-from evolver.journal.records import Event, RigJoined, RunEnd, RunStart
+from evolver.journal.records import Event, RigRecord, RunEnd, RunStart
 from evolver.journal.writer import read_journal
 from evolver.live import Console, run_live, run_simulated
 from evolver.session.ports import Command
@@ -87,7 +87,7 @@ def test_the_same_file_raises_the_same_alarms_whoever_runs_it(tmp_path, start): 
     for folder in folders:
         start_record, joined, *_, last = records_of(folder)
         assert isinstance(start_record, RunStart)
-        assert isinstance(joined, RigJoined)
+        assert isinstance(joined, RigRecord)
         assert isinstance(last, RunEnd)
 
 

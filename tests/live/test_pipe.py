@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from evolver.errors import DataError
-from evolver.journal.records import Array, Committed, CommittedThread, TimeBudget
+from evolver.journal.records import Committed, CommittedThread, PackedArray, TimeBudget
 from evolver.live import pipe
 from evolver.session.ports import Progress
 from evolver.setup.preflight import Check
@@ -17,8 +17,8 @@ BUDGET = TimeBudget(**dict.fromkeys(TimeBudget.__struct_fields__, 0.25))
 COMMITTED = Committed(
     4,
     123,
-    (CommittedThread(0, 2, Array.of(SCORES), Array.of(SCORES * 0)),),
-    (Array.of(np.zeros(0)),),
+    (CommittedThread(0, 2, PackedArray.of(SCORES), PackedArray.of(SCORES * 0)),),
+    (PackedArray.of(np.zeros(0)),),
     BUDGET,
 )
 PROGRESS = Progress(

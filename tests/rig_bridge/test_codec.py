@@ -285,7 +285,7 @@ def test_what_breaks_a_rule_is_refused(case):
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
-        ({"length": 9}, "one entry per spike"),
+        ({"length": 9}, "units .s,. and times_ms .s,., p = 2, s = 11"),
         ({"presentation": 41}, "once"),
         ({"attempt": 3}, "at most the response's"),
         ({"offset_ns": 0}, "not be before"),

@@ -324,7 +324,7 @@ def test_a_rig_that_cannot_record_the_window_is_refused():
 
 
 def test_another_version_is_refused_and_told_which_is_spoken():
-    actions = engine().misread(b"A", VersionError("no", found=2))
+    actions = engine().misread(b"A", VersionError("no", version=2))
     assert actions[0].message == m.Refused(
         "this engine speaks protocol version 1, the rig 2", version=1
     )

@@ -27,9 +27,10 @@ def counted(d, *, rng, popsize=None, initial=None, sigma=3.0):
 
 @pytest.fixture
 def settings(tmp_path, monkeypatch):
-    find = by_name.find
+    find = by_name.find_optimizer
     monkeypatch.setattr(
-        "evolver.optimizers.by_name.find", lambda n: counted if n == "counted" else find(n)
+        "evolver.optimizers.by_name.find_optimizer",
+        lambda n: counted if n == "counted" else find(n),
     )
     monkeypatch.setattr(
         "evolver.optimizers.find", lambda n: counted if n == "counted" else find(n)
