@@ -62,7 +62,7 @@ def test_a_session_with_a_stream_of_counts(tmp_path):
     engine = Evolver("here", write(settings, tmp_path / "s.toml"))
     rig = None
     try:
-        endpoint = engine.until(r"waiting for a rig to connect to (\S+)").group(1)
+        endpoint = engine.until(r"waiting for the rig: (\S+)").group(1)
         reading = ("--kind", "counts", "--bin-ms", 50, "--jitter-ms", 20, "--find-s", 30)
         rig = Evolver("lsl", "array", *SCREEN, *reading, "--endpoint", endpoint)
         rig.until("2 units of the LSL stream array")
