@@ -3,32 +3,17 @@
 import subprocess
 import sys
 from inspect import Parameter, signature
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import evolver.optimizers as room
+from evolver import config
+from evolver.config import presets
 from evolver.errors import ConfigError
 
-
-def test_public_names():
-    assert sorted(room.__all__) == [
-        "BUILTIN",
-        "CholeskyCMA",
-        "Composite",
-        "Genetic",
-        "HessianCMA",
-        "RandomSearch",
-        "RankSphere",
-        "SepCMA",
-        "SphereCMA",
-        "batched",
-        "default_popsize",
-        "find",
-        "load",
-        "state_from_dict",
-        "state_to_dict",
-    ]
+GUIDE = Path(__file__).parents[2] / "docs" / "guide-optimizers.md"
 
 
 def test_signature():
@@ -55,6 +40,14 @@ def test_every_builtin_loads(name):
     options = NEEDED.get(name, {})
     optimizer = room.load(name, 12, rng=np.random.default_rng(0), popsize=8, **options)
     assert optimizer.ask().shape == (8, 12)
+
+
+def test_every_builtin_is_in_the_session_file_and_in_the_guide():
+    session_file = config.commented_session_file(presets.new_session())
+    guide = GUIDE.read_text(encoding="utf-8")
+    for name in room.BUILTIN:
+        assert f"'{name}'" in session_file
+        assert f"\n| `{name}` |" in guide
 
 
 def test_options_reach_the_optimizer():
