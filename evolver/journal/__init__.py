@@ -4,6 +4,7 @@ records              what is kept: one struct a kind of record
 frames, storage      how records are wrapped, and the storage calls that are made
 writer, reader       put records on disk, and read them back
 follower             reads while somebody else writes
+interpreter          what records mean in their order, worked out once for every reader
 survey, history      what a session consists of; where it stood
 recorder             a worker that journals while the loop goes on
 recorder_process, recorder_client, recorder_protocol    the same in a process of its own
