@@ -11,6 +11,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("evolver", "rig_bridge", "scorers")
 SOURCES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+MADE = {"benchmarks/out/optimizers/"}
+"""Paths on the pages that a command makes."""
 
 PUBLIC = {
     "evolver": {"__version__"},
@@ -132,11 +135,11 @@ def test_architecture_tells_of_every_room():
     assert not missing, "the table of rooms must name each: " + ", ".join(missing)
 
 
-def test_architecture_names_only_what_exists():
-    text = (ROOT / "docs" / "ARCHITECTURE.md").read_text(encoding="utf-8")
-    paths = set(
-        re.findall(r"`((?:evolver|rig_bridge|scorers|tests|benchmarks)/[\w/.]*)`", text)
-    )
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_pages_name_only_what_exists(page):
+    text = page.read_text(encoding="utf-8")
+    folders = "|".join((*PACKAGES, "tests", "benchmarks", "docs"))
+    paths = set(re.findall(rf"`((?:{folders})/[\w/.-]*)`", text)) - MADE
     missing = sorted(path for path in paths if not (ROOT / path).exists())
-    assert paths
+    assert paths or page.stem != "ARCHITECTURE"
     assert not missing, "these do not exist: " + ", ".join(missing)
