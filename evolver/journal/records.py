@@ -137,7 +137,7 @@ class RigRecord(Record, frozen=True, forbid_unknown_fields=True, tag="rig_joined
     name: str
     software: str
     units: tuple[UnitInfo, ...]
-    info: str  # JSON: display geometry, capabilities, everything else it said
+    info: str  # JSON: the screen, capabilities, everything else it said
 
 
 class ImagePixels(Record, frozen=True, forbid_unknown_fields=True, tag="image"):

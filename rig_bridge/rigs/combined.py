@@ -42,7 +42,7 @@ class CombinedRig:
             software=software,
             capabilities=(self._acquisition.form,),
             units=tuple(self._acquisition.units),
-            display=self._display.geometry,
+            display=self._display.screen_info,
             window_ms=widest_window_ms,
         )
 

@@ -62,7 +62,7 @@ class ImageDisplay(Protocol):
     """Shows images, one at a time."""
 
     @property
-    def geometry(self) -> ScreenInfo:
+    def screen_info(self) -> ScreenInfo:
         """The screen."""
         ...
 

@@ -312,7 +312,7 @@ class Shows:
     """A display without a screen, whose onsets are its own."""
 
     def __init__(self, status="ok", shown_ns=100_000_000):
-        self.geometry = SCREEN.message()
+        self.screen_info = SCREEN.message()
         self.prepared = {}
         self.prepare = self.prepared.update
         self.show = lambda _image, asked: msgspec.structs.replace(

@@ -31,7 +31,7 @@ class Rehearsal:
 
     def hello(self, name: str, *, software: str) -> Hello:
         """Return what this rig says of itself."""
-        return self._neurons.hello(name, software=software, display=self._display.geometry)
+        return self._neurons.hello(name, software=software, display=self._display.screen_info)
 
     def prepare(self, images: dict[str, Image]) -> None:
         """Get both ready."""

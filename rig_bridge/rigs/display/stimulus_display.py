@@ -95,7 +95,7 @@ class StimulusDisplay:
         self.blank()
 
     @property
-    def geometry(self) -> ScreenInfo:
+    def screen_info(self) -> ScreenInfo:
         """The screen."""
         return self._screen.message()
 

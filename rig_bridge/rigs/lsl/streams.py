@@ -104,9 +104,9 @@ class MarkedDisplay:
         self._block: tuple[int, int] | None = None  # its number, the end of its last image
 
     @property
-    def geometry(self) -> ScreenInfo:
+    def screen_info(self) -> ScreenInfo:
         """The screen."""
-        return self._display.geometry
+        return self._display.screen_info
 
     def prepare(self, images: Mapping[str, Image]) -> None:
         """Get ready to show these images."""

@@ -101,9 +101,9 @@ class Lamp:
         return ""
 
     @property
-    def geometry(self) -> ScreenInfo:
+    def screen_info(self) -> ScreenInfo:
         """The screen."""
-        return self._watched.geometry
+        return self._watched.screen_info
 
     def prepare(self, images: Mapping[str, Image]) -> None:
         """Get ready to show these images."""

@@ -19,7 +19,7 @@ SCREEN = m.ScreenInfo(800, 600, 60.0, 20.0)
 
 
 class FakeDisplay:
-    geometry = SCREEN
+    screen_info = SCREEN
 
     def __init__(self):
         self.calls, self.status, self.time = [], "ok", 10**15

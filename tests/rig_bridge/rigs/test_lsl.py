@@ -324,7 +324,7 @@ def until(acquisition, n=1):
 class Bare:
     """A display without a screen."""
 
-    geometry = ScreenInfo(800, 600, 60.0, 20.0)
+    screen_info = ScreenInfo(800, 600, 60.0, 20.0)
 
     def __init__(self):
         self.done = []

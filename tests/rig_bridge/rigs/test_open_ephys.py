@@ -61,7 +61,7 @@ class Witnessed(Emulation):
 class Screen:
     """A display without a window: waits, and says when."""
 
-    geometry = ScreenInfo(800, 600, 60.0, 20.0)
+    screen_info = ScreenInfo(800, 600, 60.0, 20.0)
 
     def __init__(self, frame):
         self.frame = frame
