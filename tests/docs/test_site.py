@@ -36,7 +36,7 @@ class Page(HTMLParser):
             self.fetched.append(given["src"])
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site") / "site"
     done = subprocess.run(
@@ -51,7 +51,7 @@ def site(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def pages(site):
     return {path: Page(path.read_text("utf-8")) for path in site.rglob("*.html")}
 
