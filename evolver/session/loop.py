@@ -118,6 +118,8 @@ class Loop:
 
     def _run(self) -> EndReason:
         self._started = self._clock.monotonic()
+        for interrupted in self._running.values():  # its time before was another process's
+            interrupted.proposed_at = self._started
         with ThreadPoolExecutor(len(self._generators), "render") as self._renderers:
             try:
                 while True:

@@ -78,7 +78,8 @@ class Watchdogs:
     _in_a_row: int = 0
     _silent: dict[int, int] = field(default_factory=dict[int, int])  # showings without a spike
     _rates: dict[int, deque[float]] = field(default_factory=dict[int, "deque[float]"])
-    _before: list[float] = field(default_factory=list[float])  # spikes before onset, a showing
+    # Spikes before onset of each showing, by block: the next is answered before one is over.
+    _before: dict[int, list[float]] = field(default_factory=dict[int, "list[float]"])
     _baseline: _Normal = field(default_factory=_Normal)
     _references: dict[int, _Normal] = field(default_factory=dict[int, _Normal])
     _warned: set[str] = field(default_factory=set[str])
@@ -106,7 +107,7 @@ class Watchdogs:
 
     def answered(
         self,
-        block: Block,  # noqa: ARG002  as `WatchdogsPort`
+        block: Block,
         results: Sequence[TrialResult],
         time_ns: int,
     ) -> WarningList:
@@ -120,7 +121,7 @@ class Watchdogs:
                 warnings += self._warn("spike loss", f"spikes were lost: {result.reason}")
             elif ok and result.form == "spikes":
                 self._clear("spike loss")
-                self._count(result.arrays)
+                self._count(block.index, result.arrays)
             # After each showing, so that it is the same however answers are grouped.
             warnings += [*self._aborts(), *self._units()]
         return warnings
@@ -143,7 +144,11 @@ class Watchdogs:
             f"the rig had nothing to show for {budget.idle:.1f} s before block {block.index}, "
             f"whose images took {budget.render:.1f} s to render",
         )
-        return [*warnings, *self._drift_of_baseline(), *self._drift_of_references(outcome)]
+        return [
+            *warnings,
+            *self._drift_of_baseline(block.index),
+            *self._drift_of_references(outcome),
+        ]
 
     def summary(self) -> list[str]:
         """Return what is worth keeping of the whole session: how the two clocks went."""
@@ -185,12 +190,12 @@ class Watchdogs:
             "aborts", many, f"{share:.0%} of the last {n} showings were aborted"
         )
 
-    def _count(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+    def _count(self, block: int, arrays: Mapping[str, NDArray[Any]]) -> None:
         rows = arrays["units"].astype(np.int64)
         counts = np.bincount(rows, minlength=self.n_units)
         seconds = (self.window_ms[1] - self.window_ms[0]) / 1000
         early = np.bincount(rows[arrays["times_ms"] < 0], minlength=self.n_units)
-        self._before.append(float(sum(early[row] for row in self.units)))
+        self._before.setdefault(block, []).append(float(sum(early[row] for row in self.units)))
         for row in self.units:
             fired = float(counts[row])
             self._silent[row] = 0 if fired else self._silent.get(row, 0) + 1
@@ -216,10 +221,10 @@ class Watchdogs:
             )
         return warnings
 
-    def _drift_of_baseline(self) -> WarningList:
-        if self.window_ms[0] >= 0 or len(self._before) < 2:
+    def _drift_of_baseline(self, block: int) -> WarningList:
+        before = np.array(self._before.pop(block, []))
+        if self.window_ms[0] >= 0 or len(before) < 2:
             return []
-        before, self._before = np.array(self._before), []
         seconds = -self.window_ms[0] / 1000 * len(self.units)
         rate = float(before.mean()) / seconds
         error = float(before.std(ddof=1)) / np.sqrt(len(before)) / seconds

@@ -92,8 +92,11 @@ def _render(parts: Parts, monotonic: Callable[[], float]) -> Iterator[Check]:
     for table, generator, n in zip(
         config.threads, parts.generators, parts.popsizes, strict=True
     ):
-        began = monotonic()
         try:
+            generator.render(
+                np.zeros((1, generator.d))
+            )  # the first pass of a network is slower
+            began = monotonic()
             generator.render(np.zeros((n, generator.d)))
         except (RuntimeError, MemoryError) as exc:  # torch raises RuntimeError without memory
             reason = str(exc).splitlines()[0] if str(exc) else type(exc).__name__

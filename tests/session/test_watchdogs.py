@@ -133,6 +133,27 @@ def test_the_baseline_drifts():
     assert warnings[0].startswith("baseline: the baseline is ")
 
 
+def test_the_baseline_is_a_blocks_own_however_answers_are_grouped():
+    """The next block may be answered before this one is committed: blocks overlap."""
+    showings = {
+        k: [trial(spikes=12, early=8 if k >= 8 else 1 + i % 2) for i in range(20)]
+        for k in range(10)
+    }
+    blocks = [Block(k, (), 10, PLAN) for k in range(10)]
+    in_turn, overlapping = watchdogs(), watchdogs()
+    expected, warnings = [], []
+    for k, block in enumerate(blocks):
+        expected += in_turn.answered(block, showings[k], 0)
+        expected += in_turn.committed(block, outcome(), budget())
+    overlapping.answered(blocks[0], showings[0], 0)
+    for k, block in enumerate(blocks):
+        if k + 1 < len(blocks):
+            warnings += overlapping.answered(blocks[k + 1], showings[k + 1], 0)
+        warnings += overlapping.committed(block, outcome(), budget())
+    assert len(expected) == 1
+    assert warnings == expected
+
+
 def test_pace_and_idle():
     dogs = watchdogs(slow_block=2.0, idle_s=1.0)
     assert dogs.committed(BLOCK, outcome(), budget(wait=5.9)) == []
