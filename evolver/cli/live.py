@@ -97,6 +97,12 @@ def resume(
     page = None if no_page else page
     history = find_history(folder / JOURNAL)
     if history is None:
+        if (folder / RECORDING).exists():
+            raise RecordingError(
+                f"{folder} must hold a journal to go on from; it has a recording and no "
+                "journal. The recording is left as it is; bring the journal back, or begin "
+                "another session"
+            )
         if not (folder / SESSION_FILE).is_file():
             raise RecordingError(
                 f"{folder} must be a session's folder, with its journal; it is not"

@@ -35,7 +35,10 @@ BUILTIN = {
 }
 """Name in a session file -> module:factory, imported when asked for."""
 
-_REGISTRY = Registry("generator", BUILTIN, ("weights", "device"))
+COMMON = ("weights", "device")
+"""What every generator takes, and no option is called."""
+
+_REGISTRY = Registry("generator", BUILTIN, COMMON)
 
 
 def load_generator(

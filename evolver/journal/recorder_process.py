@@ -396,8 +396,13 @@ class RecorderProcess:
             engine.process = None
 
     def _note_death(self, engine: _Engine) -> None:
-        """Say in the journal that an engine ended without a goodbye."""
+        """Say in the journal that an engine ended without a goodbye.
+
+        Not in an empty one: its first record says what the session is, and nothing was lost.
+        """
         self._forget(engine)
+        if self._sequence == 0:
+            return
         event = Event(engine.lost_ns, "error", "engine_died", _DIED)
         self._waiting.append((msgspec.msgpack.encode(event), None))
         self._sequence += 1

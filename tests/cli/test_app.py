@@ -214,6 +214,13 @@ class TestResume:
         said = run("resume", tmp_path, expect=2)
         assert "must be a session's folder, with its journal" in said.replace("\n", " ")
 
+    def test_a_recording_without_its_journal_is_left_as_it_is(self, ended, tmp_path):
+        (tmp_path / "session.toml").write_bytes((ended.folder / "session.toml").read_bytes())
+        (tmp_path / "session.h5").write_bytes(b"what was recorded")
+        said = run("resume", tmp_path, expect=2)
+        assert "has a recording and no journal" in " ".join(said.split())
+        assert (tmp_path / "session.h5").read_bytes() == b"what was recorded"
+
     def test_a_simulation_goes_on(self, ended, tmp_path):
         from evolver.journal.writer import JournalWriter, read_journal
 

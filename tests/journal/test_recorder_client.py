@@ -292,6 +292,18 @@ def test_a_recorder_that_is_told_to_end_and_started_again_takes_each_record_once
     recorder.close()
 
 
+def test_an_engine_that_dies_before_the_first_record_leaves_the_journal_empty(
+    tmp_path, address, start
+):
+    """The first record says what the session is: nothing may come before it."""
+    start()
+    hand_over_and_die(address, 0)
+    hand_over_and_die(address, 1)
+    journal = tmp_path / "journal"
+    wait_until(lambda: [r.name for _, r in read_journal(journal)][-1:] == ["engine_died"])
+    assert [r.name for _, r in read_journal(journal)] == ["e", "engine_died"]
+
+
 def test_an_engines_death_is_in_the_journal_before_another_comes(tmp_path, address, start):
     start()
     before = time.time_ns()

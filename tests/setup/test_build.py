@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from evolver import config, optimizers
 from evolver.cli import app
-from evolver.errors import ConfigError
+from evolver.errors import ConfigError, WeightsError
 from evolver.journal.writer import JournalWriter, read_journal
 from evolver.live import resume_simulated, run_simulated
 from evolver.optimizers import CholeskyCMA, by_name
@@ -122,6 +122,23 @@ class TestThreads:
         assert thread_of(optimizer="sphere").state.planned == 17
         own = {"generations": 5}
         assert thread_of(optimizer="sphere", optimizer_options=own).state.planned == 5
+
+    @pytest.mark.parametrize(
+        ("key", "option"),
+        [
+            ("generator_options", "device"),
+            ("generator_options", "weights"),
+            ("optimizer_options", "popsize"),
+            ("optimizer_options", "rng"),
+        ],
+    )
+    def test_options_that_the_thread_has_keys_for_are_refused(self, key, option):
+        with pytest.raises(ConfigError, match=rf"'t'.*{key} must not have {option}"):
+            thread_of(**{key: {option: "cpu"}})
+
+    def test_weights_that_are_not_there_name_the_thread(self, tmp_path):
+        with pytest.raises(WeightsError, match=r"threads\[0\] \('t'\)"):
+            thread_of(weights=str(tmp_path / "none.safetensors"))
 
     def test_a_search_without_adaptation_can_be_said_in_toml(self):
         assert thread_of(optimizer_options={"update_every": 0}).state.update_every == 0
