@@ -426,7 +426,7 @@ def test_it_says_how_it_is_doing(tmp_path, address, start):
 def test_a_frozen_recorder_holds_up_who_waits_and_nobody_else(tmp_path, address, start):
     process = start()
     recorder = RemoteRecorder(address, patience_s=0.3)
-    recorder.attach()
+    wait_until(lambda: attached(recorder))
     process.process.send_signal(signal.SIGSTOP)
     try:
         pixels = PackedArray.of(np.zeros((1024, 1024, 3), np.uint8))
@@ -440,6 +440,16 @@ def test_a_frozen_recorder_holds_up_who_waits_and_nobody_else(tmp_path, address,
     found = [r.sha256 for _, r in read_journal(tmp_path / "journal")]
     assert found == [f"{number:064}" for number in range(10)]
     recorder.close()
+
+
+def attached(recorder):
+    """Attach to a recorder that may still be starting; return whether it answered in time."""
+    try:
+        recorder.attach()
+    except RecordingError:
+        recorder.retry()
+        return False
+    return True
 
 
 def settled(recorder):
