@@ -46,7 +46,7 @@ coverage: $(VENV)/installed-dev system  ## which lines and branches the tests ru
 	$(BIN)/python -m coverage json --quiet
 	$(BIN)/python -m tests.coverage
 
-soak: $(VENV)/installed-dev system  ## ten minutes of kills, faults and damaged messages
+soak: $(VENV)/installed-dev system  ## kills, faults and damaged messages: ten to twenty minutes
 	$(BIN)/python -m pytest -m soak -n 2 --timeout 3600
 
 soak-full: $(VENV)/installed-dev system  ## all of them, and new examples for what is tested by examples; hours
