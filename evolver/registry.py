@@ -68,6 +68,22 @@ class Registry:
             f"More can be installed, by the entry-point group {self.group!r}"
         )
 
+    def check_common(self, options: Collection[str]) -> None:
+        """Refuse options of a thread that are called as what every factory of the role takes.
+
+        Raises
+        ------
+        ConfigError
+            One is; the message names it.
+        """
+        taken = sorted(set(options) & set(self.common))
+        if taken:
+            raise ConfigError(
+                f"{self.role}_options must not have {', '.join(taken)}: of "
+                f"{', '.join(self.common)}, which every {self.role} takes, a thread has keys, "
+                "or the session gives them"
+            )
+
     def check_options(
         self, name: str, factory: Callable[..., object], options: Collection[str]
     ) -> None:

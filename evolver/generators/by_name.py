@@ -35,10 +35,8 @@ BUILTIN = {
 }
 """Name in a session file -> module:factory, imported when asked for."""
 
-COMMON = ("weights", "device")
-"""What every generator takes, and no option is called."""
-
-_REGISTRY = Registry("generator", BUILTIN, COMMON)
+REGISTRY = Registry("generator", BUILTIN, ("weights", "device"))
+"""The generators that a session file can name."""
 
 
 def load_generator(
@@ -68,6 +66,6 @@ def load_generator(
 
         factory = factory_of(name)
     else:
-        factory = _REGISTRY.find(name)
-    _REGISTRY.check_options(name, factory, options)
+        factory = REGISTRY.find(name)
+    REGISTRY.check_options(name, factory, options)
     return factory(weights=weights, device=device, **options)

@@ -6,11 +6,11 @@ the journal: the recorder's process, or the session's own where it has none.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 
 from evolver.clock import Clock
 from evolver.config.tables import WatchdogsTable
+from evolver.journal.storage import disk_free_bytes
 from evolver.journal.writer import JournalWriter
 from evolver.session.ports import Command
 
@@ -24,12 +24,11 @@ class DiskWatchdog:
     Parameters
     ----------
     table : the session file's [watchdogs]
-    can_resume : whether an operator could resume a session that it paused
     """
 
-    def __init__(self, table: WatchdogsTable, *, can_resume: bool) -> None:
+    def __init__(self, table: WatchdogsTable) -> None:
         self._warn, self._pause = table.disk_minutes
-        self._may_pause = can_resume and "disk" in table.pause_on
+        self._may_pause = "disk" in table.pause_on
         self._level = 0
 
     def judge(self, minutes_left: float | None) -> Command | None:
@@ -75,6 +74,6 @@ class JournalDisk:
         written = self._journal.durable_bytes - self._bytes
         if written <= 0:
             return ()
-        free = shutil.disk_usage(self._journal.folder).free
+        free = disk_free_bytes(self._journal.folder)
         command = self._watchdog.judge(free / written * (now - self._began) / 60)
         return () if command is None else (command,)

@@ -104,8 +104,7 @@ class Job:
         text = restored.config_text
         config = parse_session_file(text, source=f"the session file in {folder}")
         parts = build_parts(config, restored=restored)
-        mode = "live" if restored.mode == "live" else "simulate"
-        return cls(parts, text, mode, folder.parent, restored.session_id, clock)
+        return cls(parts, text, restored.mode, folder.parent, restored.session_id, clock)
 
 
 def run_session(
@@ -188,7 +187,7 @@ def _run_loop(
         clock=clock,
         commands=commands,
         on_progress=console.on_progress,
-        watchdogs=_watchdogs(parts.config, joined, can_resume=console.can_resume),
+        watchdogs=Watchdogs.of(_watched(parts.config, console), joined.hello),
         running=() if restored is None else restored.running,
         recorded_images=() if restored is None else restored.recorded_images,
     )
@@ -229,12 +228,12 @@ def _first_record(
     )
 
 
-def _watchdogs(config: Config, joined: JoinedRig, *, can_resume: bool) -> Watchdogs:
-    """Return the session file's watchdogs; where nobody could resume, they only warn."""
-    if not can_resume:
-        table = msgspec.structs.replace(config.watchdogs, pause_on=())
-        config = msgspec.structs.replace(config, watchdogs=table)
-    return Watchdogs.of(config, joined.hello)
+def _watched(config: Config, console: Console) -> Config:
+    """Return the session file as watchdogs read it: where nobody could resume, none pauses."""
+    if console.can_resume:
+        return config
+    table = msgspec.structs.replace(config.watchdogs, pause_on=())
+    return msgspec.structs.replace(config, watchdogs=table)
 
 
 # ------------------------------------------------------------------ all in this process
@@ -339,7 +338,7 @@ def _run_here(
             folders.append(new_folder(config, job.text, clock.time_ns()))
         console.on_start(folders[0])
         journal = JournalWriter(folders[0] / JOURNAL, resume=job.parts.restored is not None)
-        watchdog = DiskWatchdog(config.watchdogs, can_resume=console.can_resume)
+        watchdog = DiskWatchdog(_watched(config, console).watchdogs)
         disk = JournalDisk(watchdog, journal, clock)
 
         def all_commands() -> Sequence[Command]:

@@ -96,7 +96,7 @@ class Supervisor:
         self._signals = self._asked = 0
         self._orphan_read, self._orphan_write = os.pipe()  # closed by our death
         self._recorder_status: RecorderStatus | None = None
-        self._disk = DiskWatchdog(settings.watchdogs, can_resume=True)
+        self._disk = DiskWatchdog(settings.watchdogs)
         self._disk_asked = 0.0
         self._address = address = str(runtime_folder() / f"{self._id[:12]}.rec")
         logs = self._folder / "logs"

@@ -34,7 +34,8 @@ BUILTIN = {
 COMMON = ("d", "rng", "popsize", "initial")
 """What every optimizer takes, and no option is called."""
 
-_REGISTRY = Registry("optimizer", BUILTIN, COMMON)
+REGISTRY = Registry("optimizer", BUILTIN, COMMON)
+"""The optimizers that a session file can name."""
 
 
 def load_optimizer(
@@ -61,10 +62,10 @@ def load_optimizer(
         there is.
     """
     kind = find_optimizer(name)
-    _REGISTRY.check_options(name, kind, options)
+    REGISTRY.check_options(name, kind, options)
     return kind(d, rng=rng, popsize=popsize, initial=initial, **options)
 
 
 def find_optimizer(name: str) -> Any:  # noqa: ANN401  a class that is an `Optimizer`
     """Return the class of the optimizer called `name`; raise `ConfigError` if none is."""
-    return _REGISTRY.find(name)
+    return REGISTRY.find(name)

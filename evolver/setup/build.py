@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from evolver import generators, metric, optimizers, seeds
 from evolver.config.tables import Config, ThreadTable, parse_session_file
 from evolver.errors import ConfigError, DataError, WeightsError
-from evolver.generators.by_name import COMMON as GENERATOR_KEYS
-from evolver.optimizers.by_name import COMMON as OPTIMIZER_KEYS
+from evolver.generators.by_name import REGISTRY as GENERATORS
+from evolver.optimizers.by_name import REGISTRY as OPTIMIZERS
 from evolver.session.fitness import Fitness
 from evolver.session.schedule import Session, Thread
 from evolver.setup.references import References, build_references
@@ -122,28 +122,14 @@ def _load_generators(config: Config) -> tuple[Generator, ...]:
     loaded: list[Generator] = []
     for i, table in enumerate(config.threads):
         try:
-            _check_reserved(table)
             loaded.append(_load_generator(table))
         except (ConfigError, WeightsError) as exc:
             raise type(exc)(f"threads[{i}] ({table.name!r}): {exc}") from exc
     return tuple(loaded)
 
 
-def _check_reserved(table: ThreadTable) -> None:
-    """Refuse options that are keys of the thread itself, or the session's to give."""
-    for key, options, reserved in (
-        ("generator_options", table.generator_options, GENERATOR_KEYS),
-        ("optimizer_options", table.optimizer_options, OPTIMIZER_KEYS),
-    ):
-        taken = sorted(set(options) & set(reserved))
-        if taken:
-            raise ConfigError(
-                f"{key} must not have {', '.join(taken)}: a thread's own keys say so "
-                "(weights, device, popsize, initial), and the session gives the rest"
-            )
-
-
 def _load_generator(table: ThreadTable) -> Generator:
+    GENERATORS.check_common(table.generator_options)
     return generators.load(
         table.generator, weights=table.weights, device=table.device, **table.generator_options
     )
@@ -155,6 +141,7 @@ def _build_optimizer(
     table = config.threads[i]
     options = table.optimizer_options
     try:
+        OPTIMIZERS.check_common(options)
         initial = _initial_codes(table, generator, seed=config.session.seed)
         for basis in _bases(options):
             metric.check_generator(

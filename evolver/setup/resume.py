@@ -13,7 +13,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -67,8 +67,8 @@ class Restored:
         return self.history.run_start.session_id
 
     @property
-    def mode(self) -> str:
-        """Return "live" or "simulate"."""
+    def mode(self) -> Literal["live", "simulate"]:
+        """Of the recording."""
         return self.history.run_start.mode
 
     @property

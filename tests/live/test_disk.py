@@ -13,15 +13,15 @@ def names(watchdog, *minutes):
 
 
 def test_it_warns_then_pauses_each_once():
-    watchdog = DiskWatchdog(TABLE, can_resume=True)
+    watchdog = DiskWatchdog(TABLE)
     assert names(watchdog, None, 31, 29, 28, 4, 3) == [None, None, "note", None, "pause", None]
     assert names(watchdog, 10, 4, 100, 20) == [None, "pause", None, "note"]
 
 
 def test_it_only_warns_where_nobody_could_resume_or_the_file_says_so():
-    assert names(DiskWatchdog(TABLE, can_resume=False), 4) == ["note"]
+    assert names(DiskWatchdog(WatchdogsTable(pause_on=())), 4) == ["note"]
     quiet = WatchdogsTable(pause_on=("aborts",))
-    assert names(DiskWatchdog(quiet, can_resume=True), 4) == ["note"]
+    assert names(DiskWatchdog(quiet), 4) == ["note"]
 
 
 class Clock:
@@ -38,9 +38,8 @@ class Journal:
 
 def test_a_session_that_keeps_its_journal_asks_at_its_own_pace(monkeypatch):
     clock, journal = Clock(), Journal()
-    usage = type("Usage", (), {"free": 60_000})
-    monkeypatch.setattr(disk.shutil, "disk_usage", lambda _: usage)
-    watched = JournalDisk(DiskWatchdog(TABLE, can_resume=True), journal, clock)
+    monkeypatch.setattr(disk, "disk_free_bytes", lambda _: 60_000)
+    watched = JournalDisk(DiskWatchdog(TABLE), journal, clock)
     assert watched.commands() == ()
     clock.now = DISK_EVERY_S
     assert watched.commands() == ()  # nothing is written: it never fills
