@@ -5,16 +5,15 @@ Names and numbers, and a CSV file of them; nothing of the wire.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rig_bridge.errors import EndpointError
 from rig_bridge.messages import Unit
+from rig_bridge.rigs.unit_files import MOST_UNITS, read_unit_rows
 
 _COLUMNS = {"electrode", "sorted_id", "channel", "area", "label"}
-_MOST = 1000  # what fits into a hello
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +40,9 @@ class UnitTable:
     """
 
     def __init__(self, units: Sequence[Unit], sources: Sequence[SpikeSource]) -> None:
-        if not 1 <= len(units) <= _MOST or len(units) != len(sources):
+        if not 1 <= len(units) <= MOST_UNITS or len(units) != len(sources):
             raise EndpointError(
-                f"a unit table must have 1 to {_MOST} units and a source for each; got "
+                f"a unit table must have 1 to {MOST_UNITS} units and a source for each; got "
                 f"{len(units)} and {len(sources)}"
             )
         self.units = tuple(units)
@@ -74,26 +73,14 @@ class UnitTable:
         Columns: electrode (its name in the GUI); and, as they are needed, sorted_id (empty:
         all spikes of the electrode), channel, area, label.
         """
-        try:
-            with path.open(newline="", encoding="utf-8-sig") as file:
-                reader = csv.DictReader(file)
-                columns = set(reader.fieldnames or ())
-                rows = list(reader)
-        except (OSError, UnicodeDecodeError, csv.Error) as exc:
-            raise EndpointError(f"{path} must be a CSV file that can be read; {exc}") from exc
-        if "electrode" not in columns or not columns <= _COLUMNS:
-            raise EndpointError(
-                f"{path} must have a column 'electrode', and no others than "
-                f"{sorted(_COLUMNS)}; got {sorted(columns)}"
-            )
+        rows = read_unit_rows(path, key="electrode", columns=_COLUMNS)
         units: list[Unit] = []
         sources: list[SpikeSource] = []
         for line, row in enumerate(rows, 2):
-            electrode = (row["electrode"] or "").strip()
+            electrode = row["electrode"]
             try:
-                cluster = (row.get("sorted_id") or "").strip()
-                sorted_id = int(cluster) if cluster else None
-                channel = int((row.get("channel") or "").strip() or len(units))
+                sorted_id = int(row["sorted_id"]) if row["sorted_id"] else None
+                channel = int(row["channel"] or len(units))
             except ValueError as exc:
                 raise EndpointError(
                     f"{path}, line {line}: numbers must be whole; {exc}"
@@ -104,9 +91,8 @@ class UnitTable:
                     f"be below 0; got {row}"
                 )
             named = electrode if sorted_id is None else f"{electrode}:{sorted_id}"
-            label = (row.get("label") or "").strip() or named
-            area = (row.get("area") or "").strip()
-            units.append(Unit(channel, sorted_id or 0, area[:200], label[:200]))
+            label = row["label"] or named
+            units.append(Unit(channel, sorted_id or 0, row["area"][:200], label[:200]))
             sources.append(SpikeSource(electrode, sorted_id))
         return cls(units, sources)
 
