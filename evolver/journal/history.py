@@ -32,7 +32,6 @@ from evolver.journal.records import (
     PackedArray,
     Proposed,
     Result,
-    RigRecord,
     RunStart,
 )
 
@@ -66,7 +65,6 @@ class History:
 
     run_start: RunStart
     index: JournalIndex
-    rig: RigRecord | None = None  # the last one
     threads: list[LastGeneration | None] = field(default_factory=list["LastGeneration | None"])
     unfinished: list[Unfinished] = field(default_factory=list[Unfinished])
     next_block: int = 0
@@ -162,8 +160,6 @@ def _take(history: History, reading: RecordReading) -> None:
                 )
         case ImagePixels() as image:
             history.images[image.sha256] = reading.sequence
-        case RigRecord() as rig:
-            history.rig = rig
         case Committed() as scores:
             for part in scores.threads:
                 for last in history.threads[part.thread : part.thread + 1]:

@@ -18,6 +18,7 @@ from evolver.errors import RecordingError
 from evolver.journal.interpreter import (
     BlockPlan,
     Interpreter,
+    PlannedShowing,
     ReceivedResult,
     RecordReading,
     RigUnits,
@@ -29,7 +30,6 @@ from evolver.journal.records import (
     Committed,
     Event,
     ImagePixels,
-    PlannedPresentation,
     Resumed,
     RunEnd,
     RunStart,
@@ -48,16 +48,6 @@ class SurveyedImage:
     label: str = ""
     is_reference: bool = False
     sequence: int = -1  # of its pixels
-
-
-@dataclass(frozen=True, slots=True)
-class SurveyedPlan:
-    """One planned presentation and the image it shows."""
-
-    block: int
-    planned: PlannedPresentation
-    generation: int  # -1 for a reference
-    image_id: int  # -1 where the plan names no image
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +79,7 @@ class Survey:
     sha256: str = ""
     end: RunEnd | None = None
     images: dict[str, SurveyedImage] = field(default_factory=dict[str, SurveyedImage])
-    plans: dict[int, SurveyedPlan] = field(default_factory=dict[int, SurveyedPlan])
+    plans: dict[int, PlannedShowing] = field(default_factory=dict[int, PlannedShowing])
     results: dict[tuple[int, int], SurveyedResult] = field(
         default_factory=dict[tuple[int, int], SurveyedResult]
     )  # by presentation and attempt
@@ -115,6 +105,10 @@ class Survey:
     def blocks(self) -> list[int]:
         """Every block that was proposed or committed, in order."""
         return sorted(self.proposed.keys() | self.committed.keys())
+
+    def image_id(self, showing: PlannedShowing) -> int:
+        """Return the row of the image that is shown; -1 where the plan names none."""
+        return self.images[showing.sha256].image_id if showing.sha256 else -1
 
     @property
     def rows(self) -> list[tuple[int, int]]:
@@ -228,13 +222,7 @@ def _take_plan(content: Survey, reading: BlockPlan) -> None:
         content.generations[part.thread, part.generation] = GenerationPlace(
             reading.sequence, place, len(part.images)
         )
-    for number, showing in reading.block.showings.items():
-        content.plans[number] = SurveyedPlan(
-            showing.block,
-            showing.planned,
-            showing.generation,
-            content.images[showing.sha256].image_id if showing.sha256 else -1,
-        )
+    content.plans |= reading.block.showings
 
 
 def _take_result(content: Survey, reading: ReceivedResult) -> None:

@@ -25,6 +25,7 @@ from PIL import Image
 
 from evolver import __version__
 from evolver.errors import RecordingError
+from evolver.journal.interpreter import PlannedShowing
 from evolver.journal.reader import JournalIndex, JournalSummary
 from evolver.journal.records import (
     Committed,
@@ -33,7 +34,7 @@ from evolver.journal.records import (
     ProposedThread,
     Result,
 )
-from evolver.journal.survey import Survey, SurveyedPlan, SurveyedResult, survey
+from evolver.journal.survey import Survey, SurveyedResult, survey
 from evolver.recording import schema as s
 from evolver.recording.fold_responses import ResponseWriter
 from evolver.recording.hdf5 import (
@@ -171,7 +172,9 @@ def _write(file: h5py.File, content: Survey, index: JournalIndex, *, webp: bool)
         place = content.results.get(key)
         result = None if place is None else _read(index, place.sequence, Result)
         responses.add(place, result)
-        presentations.append(_presentation_row(key, content.plans.get(key[0]), result, place))
+        plan = content.plans.get(key[0])
+        image_id = -1 if plan is None else content.image_id(plan)
+        presentations.append(_presentation_row(key, plan, image_id, result, place))
     responses.close()
     write_table(file, s.PRESENTATIONS, s.PRESENTATION_COLUMNS, presentations)
     _write_blocks(file, content, index)
@@ -386,7 +389,8 @@ def _webp(pixels: NDArray[Any]) -> bytes | None:
 
 def _presentation_row(
     key: tuple[int, int],
-    plan: SurveyedPlan | None,
+    plan: PlannedShowing | None,
+    image_id: int,
     result: Result | None,
     place: SurveyedResult | None,
 ) -> tuple[Any, ...]:
@@ -397,10 +401,10 @@ def _presentation_row(
     """
     if place is None:
         result = None
-    row: dict[str, Any] = {"presentation": key[0], "attempt": key[1]}
+    row: dict[str, Any] = {"presentation": key[0], "attempt": key[1], "image_id": image_id}
     if plan is None:
         block = -1 if result is None else result.block
-        row |= {"block": block, "thread": -1, "row": -1, "image_id": -1, "is_reference": False}
+        row |= {"block": block, "thread": -1, "row": -1, "is_reference": False}
         row |= {"repeat": 0, "on_ms": np.nan, "off_ms": np.nan, "generation": -1}
     else:
         planned = plan.planned
@@ -408,7 +412,6 @@ def _presentation_row(
             "block": plan.block,
             "thread": planned.thread,
             "row": planned.row,
-            "image_id": plan.image_id,
             "is_reference": planned.thread == -1,
             "repeat": planned.repeat,
             "on_ms": planned.on_ms,
