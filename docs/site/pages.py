@@ -10,6 +10,7 @@ so there is no list to keep. The packages are read, never imported. A warning en
 
 from __future__ import annotations
 
+import functools
 import json
 import posixpath
 import re
@@ -105,6 +106,7 @@ def _is_laid_out(path: Path) -> bool:
     return any(name.match(pattern) for pattern in (*PAGES, *PICTURES))
 
 
+@functools.cache
 def _repository() -> str:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     return project["urls"]["Documentation"].partition("#")[0]

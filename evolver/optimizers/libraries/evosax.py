@@ -19,7 +19,7 @@ _LARGEST32 = 3e38
 
 
 @lru_cache(maxsize=32)
-def _compiled(kind: Any, popsize: int, d: int) -> Any:  # noqa: ANN401  evosax has no types  # noqa: ANN401  evosax has no types
+def _compiled(kind: Any, popsize: int, d: int) -> Any:  # noqa: ANN401  evosax has no types
     """Return the algorithm, which holds no state: jax compiles for each object anew."""
     return kind(population_size=popsize, solution=np.zeros(d, np.float32))
 
@@ -48,7 +48,7 @@ class EvosaxEngine:
             self._key = self._jax.random.key(begin.seed % 2**32)
             self._state = self._es.init(self._next_key(), first, params)
 
-    def _next_key(self) -> Any:  # noqa: ANN401  jax's, which may not be installed  # noqa: ANN401  jax's, which may not be installed
+    def _next_key(self) -> Any:  # noqa: ANN401  jax's, which may not be installed
         self._key, key = self._jax.random.split(self._key)
         return key
 
