@@ -6,16 +6,15 @@ that needs it.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.markup import escape
 
 from evolver import __version__
+from evolver.cli.screen_rig import run_screen_rig
 from evolver.cli.terminal import StopSignals, console
 from evolver.cli.window_options import (
     DistanceCm,
@@ -161,7 +160,6 @@ def _run_rig(
     units : the unit table; None: the stream's own channels
     markers : name of the stream of onsets; '': none
     """
-    from rig_bridge.client import RigClient
     from rig_bridge.rigs.combined import CombinedRig
     from rig_bridge.rigs.lsl.streams import LslAcquisition, MarkedDisplay, MarkerOutlet
 
@@ -174,23 +172,18 @@ def _run_rig(
         display = MarkedDisplay(bare, MarkerOutlet(markers)) if markers else bare
         closing.callback(display.close)
         rig = CombinedRig(display, acquisition)
-        client = RigClient(
-            endpoint,
-            hello=rig.hello(
-                "lsl", software=f"evolver {__version__}", widest_window_ms=widest_ms
-            ),
-            presenter=rig,
-            identity=f"lsl-{os.getpid()}",
+        run_screen_rig(
+            rig,
+            rig.hello("lsl", software=f"evolver {__version__}", widest_window_ms=widest_ms),
+            screen=screen,
+            display=bare,
+            responses=f"{len(acquisition.units)} units of the LSL stream {stream}",
+            identity="lsl",
+            endpoint=endpoint,
             key=key,
+            stop=_StreamReport(acquisition, keys.asked_to_stop),
         )
-        console.print(
-            f"display of {screen.px_per_deg:.1f} pixels a degree, {len(acquisition.units)} "
-            f"units of the LSL stream {escape(stream)}; connecting to {escape(endpoint)} …"
-        )
-        reason = client.run(stop=_StreamReport(acquisition, keys.asked_to_stop))
         late = acquisition.late
-    console.print(f"the session is over: {escape(reason)}")
-    console.print(f"{bare.dropped} frames were dropped")
     if late:
         console.print(
             f"{late} spikes came later than --latency-ms {reading.latency_ms:g} allows"

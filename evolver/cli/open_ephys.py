@@ -6,7 +6,6 @@ that needs it.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,6 +15,7 @@ import typer
 from rich.markup import escape
 
 from evolver import __version__
+from evolver.cli.screen_rig import run_screen_rig
 from evolver.cli.terminal import StopSignals, console
 from evolver.cli.window_options import (
     DistanceCm,
@@ -162,7 +162,6 @@ def _run_rig(
     ----------
     emulated_electrodes : of the emulator that is told what is on the screen; 0: none is
     """
-    from rig_bridge.client import RigClient
     from rig_bridge.rigs.combined import CombinedRig
     from rig_bridge.rigs.open_ephys.client import OpenEphys
     from rig_bridge.rigs.open_ephys.lamp import Lamp
@@ -182,23 +181,20 @@ def _run_rig(
         acquisition = OpenEphys(host, port, units=units, timing=timing)
         closing.callback(acquisition.close)
         rig = CombinedRig(watched, acquisition)
-        client = RigClient(
-            endpoint,
-            hello=rig.hello(
+        run_screen_rig(
+            rig,
+            rig.hello(
                 "open ephys", software=f"evolver {__version__}", widest_window_ms=widest_ms
             ),
-            presenter=rig,
-            identity=f"open-ephys-{os.getpid()}",
+            screen=screen,
+            display=display,
+            responses=f"{len(units.units)} units of Open Ephys at {host}:{port}",
+            identity="open-ephys",
+            endpoint=endpoint,
             key=key,
+            stop=_HealthPrinter(acquisition, keys.asked_to_stop),
         )
-        console.print(
-            f"display of {screen.px_per_deg:.1f} pixels a degree, {len(units.units)} units "
-            f"of Open Ephys at {escape(host)}:{port}; connecting to {escape(endpoint)} …"
-        )
-        reason = client.run(stop=_HealthPrinter(acquisition, keys.asked_to_stop))
         health = acquisition.health
-    console.print(f"the session is over: {escape(reason)}")
-    console.print(f"{display.dropped} frames were dropped")
     _print_health(health)
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
 import time
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,6 +20,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from evolver import __version__
+from evolver.cli.screen_rig import run_screen_rig
 from evolver.cli.terminal import StopSignals, console
 from evolver.cli.window_options import (
     DistanceCm,
@@ -242,35 +243,29 @@ def _rehearse(
 ) -> None:
     """Be the rig of a window and simulated units until its session ends; print how it went."""
     from evolver.setup.simulated_rig import build_population, build_rig
-    from rig_bridge.client import RigClient
     from rig_bridge.rigs.display.rehearsal import Rehearsal
     from rig_bridge.rigs.lsl.streams import MarkedDisplay, MarkerOutlet
 
     neurons = build_rig(build_population(settings), settings, speed=math.inf)
     stop = StopSignals()
     keys = Keys(stop, any_key=False)
-    with stop.on_signals():
+    with stop.on_signals(), ExitStack() as closing:
         screen, display = window.open(breaks_off=keys)
-        try:
-            marked = MarkedDisplay(display, MarkerOutlet(markers)) if markers else display
-            presenter = Rehearsal(marked, neurons)
-            client = RigClient(
-                endpoint,
-                hello=presenter.hello("rehearsal", software=f"evolver {__version__}"),
-                presenter=presenter,
-                identity=f"rehearsal-{os.getpid()}",
-                key=key,
-            )
-            console.print(
-                f"display of {screen.px_per_deg:.1f} pixels a degree, simulated units "
-                f"{escape(', '.join(settings.simulation.units))}; connecting to {endpoint} …"
-            )
-            reason = client.run(stop=keys.asked_to_stop)
-            marked.close()
-        finally:
-            display.close()
-    console.print(f"the session is over: {escape(reason)}")
-    console.print(f"{display.dropped} frames were dropped")
+        closing.callback(display.close)
+        marked = MarkedDisplay(display, MarkerOutlet(markers)) if markers else display
+        closing.callback(marked.close)
+        rig = Rehearsal(marked, neurons)
+        run_screen_rig(
+            rig,
+            rig.hello("rehearsal", software=f"evolver {__version__}"),
+            screen=screen,
+            display=display,
+            responses=f"simulated units {', '.join(settings.simulation.units)}",
+            identity="rehearsal",
+            endpoint=endpoint,
+            key=key,
+            stop=keys.asked_to_stop,
+        )
 
 
 def _print(
