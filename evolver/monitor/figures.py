@@ -204,6 +204,7 @@ class UnitsFigure:
 
     def __init__(self) -> None:
         self.figure = _new_figure("all units", _TIME, "unit", 250)
+        self.figure.yaxis.ticker = BasicTicker(min_interval=1)
         self._mapper = LinearColorMapper(Magma256, low=0, high=1)
         self._data = ColumnDataSource({"image": [], "x": [], "dw": [], "dh": []})
         self.figure.image(
@@ -238,7 +239,7 @@ class BudgetFigure:
     """Where the last blocks' time went."""
 
     def __init__(self) -> None:
-        self.figure = _new_figure("time budget", "block", "seconds", 190)
+        self.figure = _new_figure("time budget", "block", "seconds", 220)
         self._data = ColumnDataSource({"x": [], "wait": [], "idle": [], "render": []})
         self.figure.vbar_stack(
             ["wait", "idle"],
@@ -257,8 +258,9 @@ class BudgetFigure:
             legend_label="rendering, meanwhile",
         )
         self.figure.xaxis.ticker = BasicTicker(min_interval=1)
-        _small_legend(self.figure, "bottom_left")
+        _small_legend(self.figure, "top_left")
         self.figure.legend.orientation = "horizontal"
+        self.figure.add_layout(self.figure.legend[0], "above")  # it would cover the bars
 
     def draw(self, model: SessionModel) -> None:
         """Draw the last blocks."""

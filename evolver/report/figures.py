@@ -362,8 +362,8 @@ def _budget_parts(evolution: Evolution) -> dict[str, FloatArray]:
 
 
 def _stack(axes: Axes, blocks: np.ndarray, parts: dict[str, FloatArray], scale: float) -> None:
-    axes.set_ylim(bottom=0)
     if not len(blocks):
+        axes.set_ylim(bottom=0)
         axes.text(0.5, 0.5, "no block was finished", color=QUIET, ha="center")
         return
     base = np.zeros(len(blocks))
@@ -374,6 +374,6 @@ def _stack(axes: Axes, blocks: np.ndarray, parts: dict[str, FloatArray], scale: 
         axes.stairs(top, edges, baseline=base, fill=True, color=BUDGET[name], label=label)
         base = top
     axes.set_xlim(edges[0], max(edges[-1], edges[0] + 1))
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(bottom=0)  # after the data: limits that are set keep their other end
     axes.xaxis.set_major_locator(whole_ticks(6))
     axes.grid(axis="y", color=GRID, lw=0.8)

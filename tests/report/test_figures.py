@@ -47,6 +47,19 @@ def quick(monkeypatch):
     monkeypatch.setattr("evolver.report.style.DPI", DPI // 4)
 
 
+@pytest.mark.parametrize("name", DRAW)
+@pytest.mark.parametrize("case", ODD)
+def test_what_is_drawn_lies_inside_the_limits(case, name):
+    """Stairs, lines and dots: a limit that was set too early cuts them off."""
+    for axes in DRAW[name](evolution(**ODD[case])).axes:
+        drawn = axes.dataLim
+        if np.isfinite(drawn.get_points()).all():
+            low, high = sorted(axes.get_ylim())
+            slack = 1e-6 * max(1.0, abs(high))
+            assert low - slack <= drawn.y0, (axes.get_title(), drawn, axes.get_ylim())
+            assert drawn.y1 <= high + slack, (axes.get_title(), drawn, axes.get_ylim())
+
+
 @pytest.mark.parametrize("case", ODD)
 def test_every_figure_of_every_odd_session_shows_something(tmp_path, case):
     made = evolution(**ODD[case])
