@@ -10,11 +10,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.limits import PATIENCE_S
+
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload([
     "evolver.cli.app",
     "evolver.live.run",
     "evolver.setup.resume",
+    "evolver.setup.preflight",
+    "evolver.recording.fold",
+    "evolver.report.page",
     "evolver.generators.mini",
     "scorers.cnn",
 ])
@@ -52,19 +57,33 @@ def _fold(journal, recording):
     fold_here(journal, recording, overwrite=True)
 
 
+def evolver(*arguments, expect=0, cwd=None, environment=os.environ):
+    """Run `evolver ARGUMENTS` to its end; return all it printed.
+
+    It must end with the status `expect`, and print no traceback.
+    """
+    command = Command(arguments, environment, cwd)
+    with command.stdout:
+        printed = command.stdout.read()
+    assert command.wait(PATIENCE_S) == expect, printed
+    assert "Traceback" not in printed
+    return printed
+
+
 class Command:
     """`evolver ARGUMENTS` in a process of its own, with the face of `subprocess.Popen`.
 
     `here FILE` is `tests.live.here`: a live session all in one process.
 
-    It is what `python -m evolver` runs, without the seconds of importing; the guides' tests run
-    the command line itself. What it prints, and its errors, are in `stdout`.
+    It is what `python -m evolver` runs, without the seconds of importing: what a program that
+    has imported nothing does is for tests that start one. What it prints, and its errors, are in
+    `stdout`.
     """
 
-    def __init__(self, arguments, environment):
+    def __init__(self, arguments, environment, cwd=None):
         receive, send = pipe()
         words = [str(one) for one in arguments]
-        self._process = child(_evolver, words, dict(environment), send)
+        self._process = child(_evolver, words, dict(environment), cwd, send)
         send.close()
         self.stdout = os.fdopen(os.dup(receive.fileno()), encoding="utf-8")
         receive.close()
@@ -87,7 +106,9 @@ class Command:
         self.send_signal(signal.SIGKILL)
 
 
-def _evolver(words, environment, output):
+def _evolver(words, environment, cwd, output):
+    if cwd is not None:
+        os.chdir(cwd)
     for stream in (1, 2):
         os.dup2(output.fileno(), stream)
     output.close()

@@ -28,6 +28,21 @@ def _unlisted(name, report):
         )
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """What a fixture makes for a module is made by one worker, which runs all tests that use it.
+
+    A fixture with parameters makes several things, which may be made by several workers.
+    """
+    for item in items:
+        fixtures = item._fixtureinfo.name2fixturedefs
+        shared = [name for name, made in fixtures.items() if made[-1].scope == "module"]
+        if shared and item.get_closest_marker("xdist_group") is None:
+            indices = item.callspec.indices if hasattr(item, "callspec") else {}
+            made = "-".join(str(indices[name]) for name in shared if name in indices)
+            item.add_marker(pytest.mark.xdist_group(f"{item.path.stem}{made}"))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item):
     report = yield

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -12,9 +13,11 @@ from typer.testing import CliRunner
 from evolver import config, recording
 from evolver.cli import app
 from evolver.live import run_simulated
+from tests.children import evolver as run
 from tests.live.sessions import small, write
 from tests.live.test_simulate import Watching
 
+SCRIPT = str(Path(sys.executable).parent / "evolver")
 COMMANDS = [
     [],
     ["demo"],
@@ -45,20 +48,6 @@ COMMANDS = [
 ]
 
 
-def run(*arguments, expect=0):
-    """Run a command in a process of its own; return all it printed."""
-    done = subprocess.run(
-        [sys.executable, "-m", "evolver", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    said = done.stdout + done.stderr
-    assert done.returncode == expect, said
-    assert "Traceback" not in said
-    return said
-
-
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory):
     settings = small(tmp_path_factory.mktemp("cli"))
@@ -76,8 +65,11 @@ def test_every_command_says_what_it_does_and_what_its_options_are(command):
             assert re.search(r"  \S.*[a-z]{3}", text[found.end() :]), f"no help: {line!r}"
 
 
-def test_version():
-    assert re.fullmatch(r"evolver \d+\.\d+\.\d+\n", run("--version"))
+@pytest.mark.parametrize("start", [["-m", "evolver"], [SCRIPT]], ids=["module", "script"])
+def test_it_is_started_as_a_module_or_by_its_name(start):
+    command = [sys.executable, *start, "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"evolver \d+\.\d+\.\d+\n", done.stdout)
 
 
 @pytest.mark.parametrize("what", ["import evolver", "from evolver import cli"])

@@ -1,8 +1,9 @@
 """The commands in README.md and in the guides, run as a reader would run them, in their order.
 
-A comment before a block says how: ``<!-- test: skip REASON -->``, ``<!-- test: background -->``
-for a command that goes on, ``<!-- test: expect 2 -->``. A TOML block followed by "Saved as
-`x.toml`" is saved as that.
+Commands begin in a process that has imported already, and Python in one that has not; what begins
+in the background is a shell's, as a reader's. A comment before a block says how:
+``<!-- test: skip REASON -->``, ``<!-- test: background -->`` for a command that goes on,
+``<!-- test: expect 2 -->``. A TOML block followed by "Saved as `x.toml`" is saved as that.
 """
 
 import os
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.children import evolver
 from tests.limits import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
@@ -58,6 +60,30 @@ def environment():
     return {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
 
+def run(block, folder):
+    """Run a block to its end, in a folder."""
+    expected = int(block.how.split()[1]) if block.how.startswith("expect") else 0
+    lines = block.text.replace("\\\n", " ").splitlines()
+    if block.kind == "sh" and all(
+        re.fullmatch(r"evolver [^;&|<>$*?]*", line) for line in lines
+    ):
+        for line in lines:
+            words = shlex.split(line, comments=True)[1:]
+            evolver(*words, expect=expected, cwd=folder, environment=environment())
+        return
+    command = [sys.executable, "-c"] if block.kind == "python" else ["sh", "-ec"]
+    done = subprocess.run(
+        [*command, block.text],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == expected, f"{block.text}\n{done.stdout}{done.stderr}"
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
 def test_the_commands_of_a_guide_run(page, tmp_path):
     running = []
@@ -69,11 +95,6 @@ def test_the_commands_of_a_guide_run(page, tmp_path):
                 if block.file:
                     (tmp_path / block.file).write_text(block.text)
                 continue
-            command = (
-                [sys.executable, "-c", block.text]
-                if block.kind == "python"
-                else ["sh", "-ec", block.text]
-            )
             if block.how == "background":
                 running.append(
                     subprocess.Popen(
@@ -86,17 +107,7 @@ def test_the_commands_of_a_guide_run(page, tmp_path):
                     )
                 )
                 continue
-            expected = int(block.how.split()[1]) if block.how.startswith("expect") else 0
-            done = subprocess.run(
-                command,
-                cwd=tmp_path,
-                env=environment(),
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            assert done.returncode == expected, f"{block.text}\n{done.stdout}{done.stderr}"
-            assert "Traceback" not in done.stderr
+            run(block, tmp_path)
             quick(tmp_path)
             while running and "rig" in block.text:
                 process = running.pop()
@@ -110,10 +121,7 @@ def test_the_commands_of_a_guide_run(page, tmp_path):
 
 def commands():
     """Return every sub-command that the help lists, with the groups' own."""
-    done = subprocess.run(
-        [sys.executable, "-m", "evolver", "--help"], capture_output=True, text=True, check=True
-    )
-    listed = done.stdout.partition("Commands")[2]
+    listed = evolver("--help").partition("Commands")[2]
     return re.findall(r"(?m)^\W*([a-z][a-z-]+)  ", listed)
 
 

@@ -377,7 +377,7 @@ def check_kills(tmp_path, kills, seed):
 
 
 def test_kills_take_nothing_that_was_acknowledged(tmp_path):
-    check_kills(tmp_path, 25, seed=1)
+    check_kills(tmp_path, 10, seed=1)
 
 
 @pytest.mark.soak

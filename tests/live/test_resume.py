@@ -219,7 +219,7 @@ def test_the_record_says_that_it_went_on(whole, tmp_path):
     assert resumed.machine
 
 
-def run_and_kill(file, folder, rng):
+def run_and_kill(file, folder, rng, generations):
     """Go on with a session, kill it somewhere; return whether it was killed, not finished."""
     receive, send = children.pipe()
     process = children.child(mortal.go_on, file, folder, send)
@@ -228,7 +228,7 @@ def run_and_kill(file, folder, rng):
         process.join(float(rng.random()) / 2)  # while it starts
         return children.kill(process)
     try:
-        for _ in range(int(rng.integers(5, 150))):
+        for _ in range(int(rng.integers(5, 4 * generations))):
             receive.recv()
         for _ in range(int(rng.integers(0, 200_000))):
             pass  # some moment between two
@@ -241,16 +241,16 @@ def run_and_kill(file, folder, rng):
         receive.close()
 
 
-def check_kills(tmp_path, wanted, rng):
+def check_kills(tmp_path, wanted, rng, generations):
     """Kill sessions at random moments, again and again; compare them with unkilled ones."""
     kills = gone_on = 0
     while kills < wanted:
         seed = int(rng.integers(1, 10_000))
-        session = {"generations": 40, "seed": seed}
+        session = {"generations": generations, "seed": seed}
         settings = small(tmp_path / str(seed), session=session)
         file = write(settings, tmp_path / f"{seed}.toml")
         before = kills
-        while run_and_kill(file, tmp_path / str(seed), rng):
+        while run_and_kill(file, tmp_path / str(seed), rng, generations):
             kills += 1
         (folder,) = [f for f in (tmp_path / str(seed)).iterdir() if find_history(f / "journal")]
         offline = small(tmp_path / f"whole-{seed}", session=session)
@@ -265,10 +265,10 @@ def check_kills(tmp_path, wanted, rng):
 
 
 def test_kills_leave_the_trajectory_as_it_was(tmp_path):
-    check_kills(tmp_path, 3, np.random.default_rng(1))
+    check_kills(tmp_path, 3, np.random.default_rng(1), generations=12)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 def test_two_hundred_kills_leave_the_trajectory_as_it_was(tmp_path):
-    check_kills(tmp_path, share(200, 60), np.random.default_rng(20261121))
+    check_kills(tmp_path, share(200, 60), np.random.default_rng(20261121), generations=40)

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -15,6 +13,7 @@ from evolver import config, recording
 from evolver.journal.records import Committed, Event, Resumed
 from evolver.journal.writer import read_journal
 from evolver.live import control, run_simulated
+from tests.children import evolver
 from tests.limits import wait_until
 from tests.soak import share
 
@@ -53,16 +52,7 @@ def start(runtime, monkeypatch):
 
 
 def ctl(*arguments, expect=0):
-    done = subprocess.run(
-        [sys.executable, "-m", "evolver", "ctl", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    said = done.stdout + done.stderr
-    assert done.returncode == expect, said
-    assert "Traceback" not in said
-    return said
+    return evolver("ctl", *arguments, expect=expect)
 
 
 def serve(start, file, *options):

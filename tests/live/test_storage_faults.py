@@ -39,66 +39,58 @@ class OneFold:
         fold(journal, out, overwrite=True)
 
 
-def ten_generations(folder):
-    return small(
-        folder,
-        session={"generations": 10},
-        references={"count": 2},
-    )
-
-
-def run(folder, disk, monkeypatch):
-    """Run the session on a disk; return how it ended, and the seconds it waited."""
+def run(folder, disk, monkeypatch, generations):
+    """Run a session on a disk; return how it ended, and the seconds it waited."""
     monkeypatch.setattr(room, "JournalWriter", partial(JournalWriter, files=disk))
     monkeypatch.setattr(room, "fold_in_child", OneFold())
-    settings, clock = ten_generations(folder), Impatient()
+    session = {"generations": generations}
+    settings, clock = small(folder, session=session, references={"count": 2}), Impatient()
     ended = run_simulated(
         settings, config.commented_session_file(settings), Watching().console, clock=clock
     )
     return ended, clock.slept
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """An undisturbed session's recording, and the storage calls that it made."""
-    disk = Disk()
-    with pytest.MonkeyPatch.context() as patch:
-        ended, slept = run(tmp_path_factory.mktemp("whole"), disk, patch)
-    assert slept == 0
-    return ended.recording, list(disk.calls)
+@pytest.fixture
+def check(tmp_path, monkeypatch, caplog):
+    """Fail calls of a session, one session each; return how many had to wait.
+
+    `places` are the calls to fail, of all that an undisturbed session makes.
+    """
+
+    def check_at(places, generations):
+        disk, waited = Disk(), 0
+        whole, slept = run(tmp_path / "whole", disk, monkeypatch, generations)
+        assert slept == 0
+        calls = list(disk.calls)
+        for at in places(calls):
+            for how in HOWS:
+                if how in {"short", "torn"} and calls[at] != "pwrite":
+                    continue
+                folder = tmp_path / f"{at}-{how}"
+                caplog.clear()  # an error that is kept keeps its session, with its generators
+                try:
+                    ended, slept = run(folder, FaultyDisk([at], how), monkeypatch, generations)
+                except RecordingError:
+                    assert calls[at] in BEFORE_THE_FIRST_IMAGE, (at, how)
+                    continue
+                waited += slept > 0
+                assert same(whole.recording, ended.recording) == (0, True), (at, how)
+        return waited
+
+    return check_at
 
 
-def check(whole, places, tmp_path, monkeypatch, caplog):
-    """Fail the calls at these places, one session each; return how many had to wait."""
-    reference, calls = whole
-    waited = 0
-    for at in places:
-        for how in HOWS:
-            if how in {"short", "torn"} and calls[at] != "pwrite":
-                continue
-            folder = tmp_path / f"{at}-{how}"
-            caplog.clear()  # an error that is kept keeps its session, with its generators
-            try:
-                ended, slept = run(folder, FaultyDisk([at], how), monkeypatch)
-            except RecordingError:
-                assert calls[at] in BEFORE_THE_FIRST_IMAGE, (at, how)
-                continue
-            waited += slept > 0
-            assert same(reference, ended.recording) == (0, True), (at, how)
-    return waited
-
-
-def test_storage_calls_may_fail_anywhere_in_a_session(whole, tmp_path, monkeypatch, caplog):
-    _, calls = whole
+def one_of_each(calls):
     first = {calls.index(name) for name in set(calls)}
-    check(
-        whole, sorted(first | {len(calls) // 2, len(calls) - 1}), tmp_path, monkeypatch, caplog
-    )
+    return sorted(first | {len(calls) // 2, len(calls) - 1})
+
+
+def test_storage_calls_may_fail_anywhere_in_a_session(check):
+    check(one_of_each, generations=3)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
-def test_every_storage_call_of_ten_generations_may_fail(whole, tmp_path, monkeypatch, caplog):
-    _, calls = whole
-    step = share(1, 6)
-    assert check(whole, range(0, len(calls), step), tmp_path, monkeypatch, caplog) > 10
+def test_every_storage_call_of_ten_generations_may_fail(check):
+    assert check(lambda calls: range(0, len(calls), share(1, 6)), generations=10) > 10

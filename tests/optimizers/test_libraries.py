@@ -63,6 +63,11 @@ class TestNevergradEvolution(TestNevergrad):
     algorithm = "OnePlusOne"
 
 
+# It compiles what it runs, for seconds, in each process that runs it.
+EVOSAX = pytest.mark.xdist_group("evosax")
+
+
+@EVOSAX
 class TestEvosax(OptimizerConformance):
     test_only_ranks_matter = None  # the spacing of scores reaches it
 
@@ -98,7 +103,7 @@ def test_pycma_is_the_library_itself():
         ("pycma", {"diagonal": True, "options": {"CMA_active": False}}),
         ("cmaes", {}),
         ("nevergrad", {}),
-        ("evosax", {"algorithm": "SNES"}),
+        pytest.param("evosax", {"algorithm": "SNES"}, marks=EVOSAX),
     ],
 )
 def test_climbs(name, options):
