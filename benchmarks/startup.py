@@ -4,7 +4,7 @@ Question: how long does ``python -c "import evolver"`` take, as a ratio of ``pyt
 and does it load torch? (Goals: under 0.3 s; it must not, or this fails.) The same of
 ``evolver --version``.
 
-Method: each in a new interpreter, the sides alternating; medians of 20 rounds.
+Method: each in a new interpreter, the sides alternating; medians of `--rounds`, 20.
 
 Outputs: a Markdown section on standard output. Cost: about 15 s.
 
@@ -19,11 +19,11 @@ import subprocess
 import sys
 import time
 from datetime import UTC, datetime
+from typing import Annotated
 
 import numpy as np
 import typer
 
-_ROUNDS = 20
 _SIDES = {
     "python -c pass": ["-c", "pass"],
     "import evolver": ["-c", "import evolver"],
@@ -31,10 +31,12 @@ _SIDES = {
 }
 
 
-def main() -> None:
+def main(
+    rounds: Annotated[int, typer.Option(help="how often each is begun", min=1)] = 20,
+) -> None:
     """Measure what importing the package costs, and print the section."""
     took: dict[str, list[float]] = {name: [] for name in _SIDES}
-    for _ in range(_ROUNDS):
+    for _ in range(rounds):
         for name, arguments in _SIDES.items():
             began = time.perf_counter()
             subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
@@ -45,7 +47,7 @@ def main() -> None:
     base = float(np.median(took["python -c pass"]))
     print("## Start-up\n")
     print(f"`python -m benchmarks.startup`, {datetime.now(UTC):%Y-%m-%d},")
-    print(f"{platform.machine()}, {os.cpu_count()} cores; medians of {_ROUNDS}.")
+    print(f"{platform.machine()}, {os.cpu_count()} cores; medians of {rounds}.")
     print("`import evolver` does not load torch.\n")
     print("| | s | ratio |")
     print("|---|---|---|")

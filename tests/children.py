@@ -20,6 +20,7 @@ _CONTEXT.set_forkserver_preload([
     "evolver.setup.preflight",
     "evolver.recording.fold",
     "evolver.report.page",
+    "evolver.monitor.server",
     "evolver.generators.mini",
     "scorers.cnn",
 ])
@@ -75,9 +76,9 @@ class Command:
 
     `here FILE` is `tests.live.here`: a live session all in one process.
 
-    It is what `python -m evolver` runs, without the seconds of importing: what a program that
-    has imported nothing does is for tests that start one. What it prints, and its errors, are in
-    `stdout`.
+    It is what `python -m evolver` runs, without the seconds of importing; what it does without
+    them, before anything is imported, is not tested by it. What it prints, and its errors, are
+    in `stdout`.
     """
 
     def __init__(self, arguments, environment, cwd=None):

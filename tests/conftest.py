@@ -30,7 +30,7 @@ def _unlisted(name, report):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """What a fixture makes for a module is made by one worker, which runs all tests that use it.
+    """What a fixture makes for a module is made once: one worker runs all tests that use it.
 
     A fixture with parameters makes several things, which may be made by several workers.
     """

@@ -1,6 +1,6 @@
 """The commands in README.md and in the guides, run as a reader would run them, in their order.
 
-Commands begin in a process that has imported already, and Python in one that has not; what begins
+Commands begin in a process that has imported already, Python in one that has not; what begins
 in the background is a shell's, as a reader's. A comment before a block says how:
 ``<!-- test: skip REASON -->``, ``<!-- test: background -->`` for a command that goes on,
 ``<!-- test: expect 2 -->``. A TOML block followed by "Saved as `x.toml`" is saved as that.

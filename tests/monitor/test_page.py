@@ -1,10 +1,10 @@
 """The page in a real browser, while a session is written and after it."""
 
 import http.client
+import os
 import re
 import shutil
-import subprocess
-import sys
+import signal
 import threading
 import urllib.error
 import urllib.request
@@ -18,6 +18,7 @@ from evolver.errors import ControlError
 from evolver.journal import JournalWriter
 from evolver.live import Console, run_simulated
 from evolver.recording.fold import fold
+from tests.children import Command
 from tests.limits import PATIENCE_MS, PATIENCE_S, wait_until
 from tests.live.sessions import small
 from tests.monitor.sessions import make_session
@@ -47,19 +48,14 @@ def browser():
 
 class Monitor:
     def __init__(self, what, *options):
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "evolver", "monitor", str(what), *options],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        self.process = Command(["monitor", what, *options], os.environ)
         line = self.process.stdout.readline()
         found = re.search(r"live page: (\S+)", line)
         assert found, line + self.process.stdout.read()
         self.url = found.group(1)
 
     def close(self):
-        self.process.terminate()
+        self.process.send_signal(signal.SIGTERM)
         with self.process.stdout:
             said = self.process.stdout.read()
         assert self.process.wait(PATIENCE_S) == 0, said
