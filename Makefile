@@ -8,6 +8,9 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 # One core a worker: many small matrices gain nothing from more.
 export OMP_NUM_THREADS ?= 1
 
+# Processes that begin by the hundred read what the first of them has compiled.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint types contracts audit system pytest coverage soak soak-full bench docs format clean
 

@@ -36,6 +36,7 @@ from evolver.cli.terminal import (
     terminal_console,
 )
 from evolver.errors import ConfigError, EvolverError
+from evolver.garbage import collect_seldom
 from evolver.session_folder import JOURNAL, RECORDING, REPORT
 from rig_bridge.errors import RigBridgeError
 
@@ -75,6 +76,7 @@ RecordingFile = Annotated[Path, typer.Argument(metavar="FILE", help="recording (
 
 def main() -> None:
     """Run the command line; a mistake of the user's is a message, not a traceback."""
+    collect_seldom()
     try:
         app()
     except (EvolverError, RigBridgeError) as exc:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evolver.errors import ConfigError, EvolverError, RecordingError
+from evolver.garbage import collect_seldom
 
 _CANNOT_BE_BUILT = 3
 _KEPT_OUTPUT = 4000  # characters
@@ -109,4 +110,5 @@ def _check(session_file: Path) -> int:
 
 
 if __name__ == "__main__":
+    collect_seldom()
     sys.exit(_check(Path(sys.argv[1])))

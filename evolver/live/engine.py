@@ -23,6 +23,7 @@ from pathlib import Path
 from evolver.clock import SYSTEM_CLOCK
 from evolver.config.tables import parse_session_file
 from evolver.errors import ConfigError, EvolverError, MissingResponseError, RigError
+from evolver.garbage import collect_seldom
 from evolver.journal.history import find_history
 from evolver.journal.recorder_client import RemoteRecorder
 from evolver.live import pipe
@@ -183,6 +184,7 @@ def _job(folder: Path) -> Job:
 
 
 if __name__ == "__main__":
+    collect_seldom()
     logging.basicConfig(
         level=logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",

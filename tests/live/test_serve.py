@@ -142,10 +142,8 @@ def test_a_process_that_is_killed_is_started_again_and_nothing_is_lost(tmp_path,
 
 
 def test_an_operator_speaks_to_the_session(tmp_path, start):
-    settings = small(
-        tmp_path / "out", session={"generations": 300}, simulation={**QUIET, "speed": 5.0}
-    )
-    session, rig = serve(start, write(settings, tmp_path / "s.toml"), "--yes")
+    file = write(endless(tmp_path / "out"), tmp_path / "s.toml")
+    session, rig = serve(start, file, "--yes")
     session.until(r"generation +1/300")
     assert "noted" in ctl("note", "the animal is awake")
     assert "paused" in ctl("pause", "--why", "a drink")
@@ -172,34 +170,42 @@ def test_an_operator_speaks_to_the_session(tmp_path, start):
     assert "no live session" in ctl("status", expect=2)
 
 
+def endless(folder):
+    """A session that only an operator ends."""
+    return small(folder, session={"generations": 300}, simulation={**QUIET, "speed": 5.0})
+
+
 def test_nothing_is_shown_before_the_checks_are_confirmed(tmp_path, start):
-    settings = small(tmp_path / "out", simulation=QUIET)
-    session, rig = serve(start, write(settings, tmp_path / "s.toml"), "--report")
+    file = write(endless(tmp_path / "out"), tmp_path / "s.toml")
+    session, rig = serve(start, file, "--report")
     session.until("before the first image")
     session.until("confirm with  evolver ctl confirm")
     folder = the_folder(tmp_path / "out")
     assert not list((folder / "journal").glob("*.evj"))
     assert "confirmed" in ctl("confirm")
-    code, said = session.end()
-    assert code == 0, said
+    session.until(r"generation +1/300")
+    said = end_by_signal(session, signal.SIGTERM)
     assert "climbs unit 0: channel 0" in said
     assert "nothing to confirm" not in said
     assert (folder / "report" / "report.html").is_file()
     rig.end()
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_session_and_keeps_everything(tmp_path, start, how):
-    settings = small(
-        tmp_path / "out", session={"generations": 300}, simulation={**QUIET, "speed": 5.0}
-    )
-    session, rig = serve(start, write(settings, tmp_path / "s.toml"), "--yes")
-    session.until(r"generation +1/300")
-    session.process.send_signal(signal.SIGHUP)  # a terminal that goes ends nothing
+def end_by_signal(session, how):
+    """End the session; return all it said."""
     session.process.send_signal(how)
     code, said = session.end()
     assert code == 0, said
     assert "stopped by operator" in said
+    return said
+
+
+def test_a_signal_ends_the_session_and_keeps_everything(tmp_path, start):
+    file = write(endless(tmp_path / "out"), tmp_path / "s.toml")
+    session, rig = serve(start, file, "--yes")
+    session.until(r"generation +1/300")
+    session.process.send_signal(signal.SIGHUP)  # a terminal that goes ends nothing
+    end_by_signal(session, signal.SIGINT)
     rig.end()
     with recording.read(the_folder(tmp_path / "out") / "session.h5") as opened:
         assert opened.complete
