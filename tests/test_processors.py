@@ -18,18 +18,21 @@ ROOT = Path(__file__).resolve().parent.parent
 WORLD = "a4020fbe08acb8019ccbb36c1fec47418a1b97c4bf92c43a8755451260a14bc9"
 """Of ten scenes of every class, on every processor; a changed scene changes it, and says so."""
 
-# The promises' own tests, of searches that are resumed (numpy), and of pixels and responses in
-# company (torch); scenes are in the digest of the world, which draws them alone as well.
+# The promises' own tests, of scenes and of searches that are resumed (numpy), and of pixels and
+# responses in company (torch).
 # Of optimizers, this project's own: what other libraries promise is theirs, and takes seconds.
 OWN = ("cholesky", "composite", "genetic", "hessian", "random_search", "rank_sphere", "sep")
-ARRAYS = tuple(f"tests/optimizers/test_{name}.py" for name in (*OWN, "sphere"))
+ARRAYS = (
+    "tests/scorers/test_scenes.py",
+    *(f"tests/optimizers/test_{name}.py" for name in (*OWN, "sphere")),
+)
 NETWORKS = (
     "tests/scorers/test_cnn.py",
     "tests/generators/test_mini.py",
     "tests/test_row_products.py",
     "tests/generators/test_winograd.py",
 )
-NAMES = "(alone or company or bit_identical) and not 3.0 and not 20.0"  # one norm of codes
+NAMES = "alone or company or bit_identical or what_render_draws"
 
 CORES = ("Haswell", "Sandybridge", "Nehalem")
 TORCH = {

@@ -148,8 +148,9 @@ def test_an_operator_speaks_to_the_session(tmp_path, start):
     assert "noted" in ctl("note", "the animal is awake")
     assert "paused" in ctl("pause", "--why", "a drink")
     wait_until(lambda: status().progress.state == "paused")
-    wait_until(nothing_comes)
+    wait_until(nothing_comes)  # what was under way is answered
     still = shown_so_far()
+    assert nothing_comes()
     assert "going on" in ctl("resume")
     wait_until(lambda: shown_so_far() > still)
     ctl("reference-only")
@@ -184,19 +185,21 @@ def test_nothing_is_shown_before_the_checks_are_confirmed(tmp_path, start):
     assert not list((folder / "journal").glob("*.evj"))
     assert "confirmed" in ctl("confirm")
     session.until(r"generation +1/300")
-    said = end_by_signal(session, signal.SIGTERM)
+    said = end_by_signal(session, rig, signal.SIGTERM, folder)
     assert "climbs unit 0: channel 0" in said
     assert "nothing to confirm" not in said
     assert (folder / "report" / "report.html").is_file()
-    rig.end()
 
 
-def end_by_signal(session, how):
-    """End the session; return all it said."""
+def end_by_signal(session, rig, how, folder):
+    """End the session, which keeps everything; return all it said."""
     session.process.send_signal(how)
     code, said = session.end()
     assert code == 0, said
     assert "stopped by operator" in said
+    rig.end()
+    with recording.read(folder / "session.h5") as opened:
+        assert opened.complete
     return said
 
 
@@ -205,10 +208,7 @@ def test_a_signal_ends_the_session_and_keeps_everything(tmp_path, start):
     session, rig = serve(start, file, "--yes")
     session.until(r"generation +1/300")
     session.process.send_signal(signal.SIGHUP)  # a terminal that goes ends nothing
-    end_by_signal(session, signal.SIGINT)
-    rig.end()
-    with recording.read(the_folder(tmp_path / "out") / "session.h5") as opened:
-        assert opened.complete
+    end_by_signal(session, rig, signal.SIGINT, the_folder(tmp_path / "out"))
 
 
 def test_when_all_is_killed_resume_goes_on(tmp_path, start):
