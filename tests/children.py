@@ -3,6 +3,7 @@
 A server that has imported everything forks them; nothing of the test's own process is in them.
 """
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -101,7 +102,9 @@ class Command:
 
     def send_signal(self, number):
         if self.poll() is None:
-            os.kill(self.pid, number)
+            # The server collects a dead process before it says so: there may be none any more.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     def kill(self):
         self.send_signal(signal.SIGKILL)
