@@ -31,6 +31,7 @@ from torch import nn
 
 from evolver.errors import ConfigError, WeightsError
 from evolver.generators.frozen import FrozenGenerator
+from evolver.generators.scale import CodeScale
 from evolver.tensors import channels_last, vector_norm
 from evolver.weights import hub
 from evolver.weights.read import chosen_device, fill, read_bytes, read_weights
@@ -137,6 +138,7 @@ def load_biggan(
         initial=partial(_initial, table, config.z_dim, _chosen(classes, len(table))),
         parts={"noise": (0, d - k), "class": (d - k, d)},
         embeddings=table,
+        code_scale=CodeScale(0.2, NOISE * config.z_dim**0.5, {"noise": 0.3, "class": 0.06}),
     )
 
 

@@ -21,6 +21,7 @@ from torch.nn import functional as F  # noqa: N812  the name every torch user kn
 
 from evolver.errors import WeightsError
 from evolver.generators.frozen import FrozenGenerator
+from evolver.generators.scale import CodeScale
 from evolver.tensors import channels_last
 from evolver.weights import hub
 from evolver.weights.read import chosen_device, fill, read_weights
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _SLOPE = 0.3  # of LeakyReLU below zero
+CODE_SCALE = CodeScale(
+    step=3.0, norm=None
+)  # as the field runs it; codes grow to norms of 300 to 430
 _MEAN = (123.0, 117.0, 104.0)  # RGB grey levels that the network's training subtracted
 
 # Name, module, channels in and out, kernel, stride, padding.
@@ -212,6 +216,7 @@ def load_deepsim(
         sha256=digest,
         device=target,
         chunk=chunk,
+        code_scale=CODE_SCALE,
     )
 
 
