@@ -170,7 +170,11 @@ class ThreadTable(Struct, frozen=True, forbid_unknown_fields=True):
         str | None, Meta(description="weight file; without it the one that comes along")
     ] = None
     optimizer_options: Annotated[
-        dict[str, Any], Meta(description="handed to the optimizer, e.g. { sigma = 3.0 }")
+        dict[str, Any],
+        Meta(
+            description="handed to the optimizer, e.g. { sigma = 3.0 }; lengths that are left "
+            "out follow the generator"
+        ),
     ] = field(default_factory=dict[str, Any])
     generator_options: Annotated[
         dict[str, Any], Meta(description="handed to the generator")
