@@ -49,6 +49,7 @@ from evolver.recording.hdf5 import (
     write_texts,
 )
 from evolver.recording.verify import verify
+from evolver.session_folder import SESSION_FILE
 
 _R = TypeVar("_R")
 _WEBP_MAX = 16383  # pixels a side
@@ -79,6 +80,9 @@ def fold(
 ) -> FoldReport:
     """Make the HDF5 file of a journal, verify it, and give it its name.
 
+    A journal that lost its first record is salvaged: what the others hold is in the file, its
+    attribute `salvaged` is 1, and a warning says so.
+
     Parameters
     ----------
     journal_folder : Path; read only
@@ -103,7 +107,7 @@ def fold(
             "name"
         )
     index = JournalIndex(journal_folder)
-    content = survey(index)
+    content = survey(index, _session_file(journal_folder))
     temporary = _temporary(out_path)
     try:
         with h5py.File(temporary, "w", libver=("v108", "v108")) as file:
@@ -120,6 +124,15 @@ def fold(
     finally:
         temporary.unlink(missing_ok=True)
     return _report(out_path, content, index.summary, spikes)
+
+
+def _session_file(journal_folder: Path) -> str:
+    """Return the text of the session file beside a journal, or nothing."""
+    try:
+        path = journal_folder.resolve().parent / SESSION_FILE
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def _report(path: Path, content: Survey, summary: JournalSummary, spikes: int) -> FoldReport:
@@ -217,6 +230,7 @@ def _write_root(file: h5py.File, content: Survey, index: JournalIndex) -> None:
         s.A_JOURNAL_SHA256: content.sha256,
         s.A_JOURNAL_RECORDS: summary.records,
         s.A_JOURNAL_MISSING: sum(last - first + 1 for first, last in summary.missing),
+        s.A_SALVAGED: np.uint8(content.salvaged),
         s.A_SOFTWARE: f"evolver {__version__}",
     }
     for name, value in attributes.items():

@@ -115,6 +115,11 @@ class Recording:
         return bool(self.attrs.get(s.A_BIT_IDENTICAL, 1))
 
     @property
+    def salvaged(self) -> bool:
+        """Whether the journal had lost its first record, so that names here are stand-ins."""
+        return bool(self.attrs.get(s.A_SALVAGED, 0))
+
+    @property
     def window_ms(self) -> TimeWindow:
         """(start, end) ms relative to onset: where spikes were recorded."""
         start, end = self.attrs[s.A_WINDOW_MS]

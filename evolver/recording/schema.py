@@ -30,6 +30,7 @@ A_JOURNAL_VERSION = "journal_version"
 A_JOURNAL_SHA256 = "journal_sha256"
 A_JOURNAL_RECORDS = "journal_records"
 A_JOURNAL_MISSING = "journal_missing"
+A_SALVAGED = "salvaged"
 A_SOFTWARE = "software"
 
 # Texts at the root: scalar datasets, because an attribute holds 64 KiB at most.

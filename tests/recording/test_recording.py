@@ -28,7 +28,10 @@ from evolver.journal.records import (
 from evolver.recording import read
 from evolver.recording.fold import fold
 from evolver.recording.verify import verify
+from evolver.report.tables import describe
 from evolver.responses import rates_in_window
+from tests.journal.test_writer import damage_heads
+from tests.live.sessions import small, write
 from tests.recording.sessions import (
     MISSING,
     REFERENCES,
@@ -309,11 +312,41 @@ def test_any_record_may_be_lost_to_damage(tmp_path):
                     recording.images[at]
 
 
-def test_without_its_first_record_a_journal_cannot_be_folded(tmp_path):
-    journal(tmp_path / "journal", make_records(**SMALL)[1:])
-    with pytest.raises(RecordingError, match="read_journal gives the records"):
-        fold(tmp_path / "journal", tmp_path / "recording.h5")
-    assert not (tmp_path / "recording.h5").exists()
+@pytest.mark.parametrize("form", ["spikes", "counts", "rates"])
+@pytest.mark.parametrize("how", ["never", "unreadable", "with its session file"])
+def test_without_its_first_record_a_journal_is_salvaged(tmp_path, how, form):
+    records = make_records(**SMALL, form=form)
+    config = small(tmp_path, rig={"window_ms": (-100.0, 400.0)})
+    if how == "never":
+        journal(tmp_path / "journal", records[1:])
+    else:
+        journal(tmp_path / "journal", records)
+        damage_heads(tmp_path / "journal")
+    if how == "with its session file":
+        write(config, tmp_path / "session.toml")
+    report = fold(tmp_path / "journal", tmp_path / "recording.h5")
+    assert "first record" in report.warnings[0]
+    fold(journal(tmp_path / "whole", records), tmp_path / "whole.h5")
+    with read(tmp_path / "recording.h5") as left, read(tmp_path / "whole.h5") as whole:
+        assert left.salvaged
+        assert not whole.salvaged
+        assert left.presentations.tolist() == whole.presentations.tolist()
+        assert left.blocks.tolist() == whole.blocks.tolist()
+        assert left.image_sha256.tolist() == whole.image_sha256.tolist()
+        np.testing.assert_array_equal(
+            left.rates((50.0, 250.0)), whole.rates((50.0, 250.0)), strict=True
+        )
+        for one, other in zip(left.threads, whole.threads, strict=True):
+            np.testing.assert_array_equal(one.codes, other.codes, strict=True)
+            np.testing.assert_array_equal(one.score, other.score)
+            assert (one.d, one.popsize, one.image_size) == (8, 3, 8)
+        if how == "with its session file":
+            assert (left.name, left.seed, left.window_ms) == ("small", 5, (-100.0, 400.0))
+            assert left.threads[0].generator == "mini-texture"
+        else:
+            assert (left.name, left.threads[1].generator) == ("unknown", "unknown")
+            assert left.window_ms == {"rates": (0.0, 1.0)}.get(form, WINDOW_MS)
+        assert [section.title for section in describe(left)]
 
 
 def test_a_journal_with_no_whole_record_says_so(tmp_path):
