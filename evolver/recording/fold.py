@@ -13,10 +13,10 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import h5py
 import numpy as np
@@ -41,7 +41,7 @@ from evolver.recording.hdf5 import (
     Growing,
     array_at,
     clean,
-    dataset_at,
+    finish,
     new_group,
     write_array,
     write_table,
@@ -53,6 +53,10 @@ from evolver.session_folder import SESSION_FILE
 
 _R = TypeVar("_R")
 _WEBP_MAX = 16383  # pixels a side
+
+ImageEncoding: TypeAlias = Literal["webp", "png", "none"]
+_Encoder: TypeAlias = Callable[[NDArray[Any]], tuple[int, bytes] | None]
+"""(h, w, 3) uint8 to the encoding's number and bytes; None where it cannot hold the image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,7 @@ def fold(
     out_path: Path,
     *,
     overwrite: bool = False,
-    compress_images: Literal["webp", "none"] = "webp",
+    compress_images: ImageEncoding = "webp",
 ) -> FoldReport:
     """Make the HDF5 file of a journal, verify it, and give it its name.
 
@@ -88,7 +92,8 @@ def fold(
     journal_folder : Path; read only
     out_path : Path of the file to make; its folder must exist
     overwrite : replace a file that is there already
-    compress_images : "webp", lossless, or "none", raw bytes
+    compress_images : "webp", lossless; "png", which is larger and which every program reads; or
+        "none", raw bytes
 
     Returns
     -------
@@ -111,7 +116,8 @@ def fold(
     temporary = _temporary(out_path)
     try:
         with h5py.File(temporary, "w", libver=("v108", "v108")) as file:
-            spikes = _write(file, content, index, webp=compress_images == "webp")
+            spikes = _write(file, content, index, encode=_ENCODERS[compress_images])
+            finish(file)
         _sync(temporary)
         verify(temporary, journal_folder)
         temporary.replace(out_path)
@@ -173,12 +179,14 @@ def _sync(path: Path) -> None:
         os.close(fd)
 
 
-def _write(file: h5py.File, content: Survey, index: JournalIndex, *, webp: bool) -> int:
+def _write(
+    file: h5py.File, content: Survey, index: JournalIndex, *, encode: _Encoder | None
+) -> int:
     rows = content.rows
     _write_root(file, content, index)
     _write_rigs(file, content)
     _write_threads(file, content, index)
-    _write_images(file, content, index, webp=webp)
+    _write_images(file, content, index, encode=encode)
     responses = ResponseWriter(file, content)
     presentations: list[tuple[Any, ...]] = []
     for key in rows:
@@ -349,7 +357,9 @@ def _write_scores(
             write_array(group, name, values)
 
 
-def _write_images(file: h5py.File, content: Survey, index: JournalIndex, *, webp: bool) -> None:
+def _write_images(
+    file: h5py.File, content: Survey, index: JournalIndex, *, encode: _Encoder | None
+) -> None:
     group = new_group(file, s.IMAGES)
     images = list(content.images.items())
     m = len(images)
@@ -360,9 +370,10 @@ def _write_images(file: h5py.File, content: Survey, index: JournalIndex, *, webp
         array = _pixels(index, image.sequence)
         if array is not None:
             shapes[at] = array.shape
-            data = _webp(array) if webp else None
-            encodings[at] = s.ENCODING_RAW if data is None else s.ENCODING_WEBP
-            pixels.add(np.frombuffer(array.tobytes() if data is None else data, np.uint8))
+            data = None if encode is None else encode(array)
+            number, encoded = data or (s.ENCODING_RAW, array.tobytes())
+            encodings[at] = number
+            pixels.add(np.frombuffer(encoded, np.uint8))
         else:
             content.warnings.append(f"the pixels of image {at} ({sha256}) are lost")
         offsets[at + 1] = pixels.length
@@ -373,9 +384,6 @@ def _write_images(file: h5py.File, content: Survey, index: JournalIndex, *, webp
     write_array(group, s.I_IS_REFERENCE, flags)
     write_array(group, s.I_SHAPE, shapes)
     write_array(group, s.I_ENCODING, encodings)
-    dataset_at(group, s.I_ENCODING).attrs["meaning"] = (
-        "0 pixels lost, 1 raw (h, w, 3) uint8, 2 WebP lossless"
-    )
     write_array(group, s.I_OFFSETS, offsets)
 
 
@@ -391,14 +399,26 @@ def _pixels(index: JournalIndex, sequence: int) -> NDArray[Any] | None:
     return array
 
 
-def _webp(pixels: NDArray[Any]) -> bytes | None:
+def _webp(pixels: NDArray[Any]) -> tuple[int, bytes] | None:
     """Return lossless WebP, or None where the format cannot hold an image of that size."""
     if not 0 < min(pixels.shape[:2]) <= max(pixels.shape[:2]) <= _WEBP_MAX:
         return None
     out = io.BytesIO()
     # Method 0: the slower ones gain nothing on pictures like these.
     Image.fromarray(pixels).save(out, "WEBP", lossless=True, method=0, quality=50)
-    return out.getvalue()
+    return s.ENCODING_WEBP, out.getvalue()
+
+
+def _png(pixels: NDArray[Any]) -> tuple[int, bytes] | None:
+    """Return PNG, or None where there is no pixel to hold."""
+    if not pixels.size:
+        return None
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "PNG", compress_level=1)
+    return s.ENCODING_PNG, out.getvalue()
+
+
+_ENCODERS: dict[ImageEncoding, _Encoder | None] = {"webp": _webp, "png": _png, "none": None}
 
 
 def _presentation_row(

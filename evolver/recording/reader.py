@@ -7,6 +7,7 @@ kept; pixels, codes, optimizer states, PSTHs and spikes are read when they are a
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -21,8 +22,11 @@ from evolver.recording import schema as s
 from evolver.recording.hdf5 import (
     array_at,
     attributes,
+    check_attributes,
+    damaged_datasets,
     dataset_at,
     group_at,
+    has_checksums,
     names_in,
     part_of,
     read_table,
@@ -385,6 +389,14 @@ class Recording:
 
     # -- the file
 
+    def check_datasets(self) -> Iterator[tuple[str, str]]:
+        """Yield (path, "" or what is wrong with it) of every dataset that has a checksum.
+
+        Nothing in a file of an older maker, which has none.
+        """
+        if has_checksums(self._file):
+            yield from damaged_datasets(self._file)
+
     def close(self) -> None:
         """Close the file; what was handed out lazily cannot be read any more."""
         self._file.close()
@@ -425,6 +437,11 @@ def _open(path: Path) -> h5py.File:
     root = attributes(file)
     form, version = root.get(s.A_FORMAT), root.get(s.A_SCHEMA_VERSION)
     if form == s.FORMAT and version == s.SCHEMA_VERSION:
+        try:
+            check_attributes(file)
+        except RecordingError:
+            file.close()
+            raise
         return file
     file.close()
     if form != s.FORMAT:

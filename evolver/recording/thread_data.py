@@ -29,6 +29,8 @@ from evolver.recording.hdf5 import (
 )
 from evolver.types import Images
 
+_FORMATS = ("WEBP", "PNG")
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ThreadData:
@@ -115,8 +117,18 @@ class ImageTable(Sequence[NDArray[np.uint8]]):
         data = part_of(self._pixels, slice(self._offsets[at], self._offsets[at + 1]))
         if encoding == s.ENCODING_RAW:
             return data.reshape(shape)
-        with Image.open(io.BytesIO(data.tobytes())) as image:
-            return np.array(image.convert("RGB"))
+        try:
+            with Image.open(io.BytesIO(data.tobytes()), formats=_FORMATS) as image:
+                return np.array(image.convert("RGB"))
+        except (OSError, ValueError) as exc:
+            raise RecordingError(
+                f"the pixels of image {at} must be WebP or PNG, and cannot be decoded: {exc}. "
+                "The file was damaged after it was made; fold the journal again"
+            ) from exc
+
+    def is_lost(self, image_id: int) -> bool:
+        """Return whether an image's pixels are not in the file."""
+        return bool(self._encodings[image_id] == s.ENCODING_MISSING)
 
     def stack(self, image_ids: Sequence[int] | NDArray[np.integer[Any]]) -> Images:
         """Return images of one size as one array, (n, h, w, 3) uint8."""

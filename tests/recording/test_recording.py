@@ -27,7 +27,7 @@ from evolver.journal.records import (
 )
 from evolver.recording import read
 from evolver.recording.fold import fold
-from evolver.recording.verify import verify
+from evolver.recording.verify import verify, verify_file
 from evolver.report.tables import describe
 from evolver.responses import rates_in_window
 from tests.journal.test_writer import damage_heads
@@ -517,8 +517,133 @@ def test_verify_finds_a_file_that_differs_from_its_journal(tmp_path, damage, say
     verify(out, tmp_path / "journal")
     with h5py.File(out, "r+") as file:
         damage(file)
+    with pytest.raises(RecordingError):  # by its checksums, whatever the journal says
+        verify_file(out)
+    with h5py.File(out, "r+") as file:
+        forget_checksums(file)
     with pytest.raises(RecordingError, match=says):
         verify(out, tmp_path / "journal")
+
+
+def forget_checksums(file):
+    """Make it a file of an older maker."""
+    del file["attributes"]
+
+    def forget(_, part):
+        part.attrs.pop("crc32", None)
+
+    file.visititems(forget)
+
+
+def flipped(data, bits):
+    data = bytearray(data)
+    for bit in bits:
+        data[bit // 8] ^= 1 << bit % 8
+    return bytes(data)
+
+
+def everything(path):
+    """All that a file's datasets hold."""
+    with h5py.File(path) as file:
+        datasets = []
+        file.visititems(
+            lambda _, part: datasets.append(part) if isinstance(part, h5py.Dataset) else None
+        )
+        return {one.name: one[()].tobytes() for one in datasets if one.dtype.kind != "O"}
+
+
+@pytest.mark.parametrize("images", ["webp", "png", "none"])
+def test_no_flipped_bit_changes_data_unsaid(tmp_path, images):
+    """Beside those of HDF5, no structure of a file nor any of its values is taken on trust."""
+    write_session(tmp_path / "journal", **SMALL)
+    out = tmp_path / "recording.h5"
+    fold(tmp_path / "journal", out, compress_images=images)
+    whole = out.read_bytes()
+    with h5py.File(out) as file:  # where values lie by themselves, and chunks
+        places = []
+
+        def lie(_, part):
+            if isinstance(part, h5py.Dataset):
+                own = part.id
+                if part.chunks:
+                    chunks = [own.get_chunk_info(k) for k in range(own.get_num_chunks())]
+                    places.extend((part.name, c.byte_offset, c.size) for c in chunks)
+                elif part.size:
+                    places.append((part.name, own.get_offset(), own.get_storage_size()))
+
+        file.visititems(lie)
+    good = everything(out)
+    rng = np.random.default_rng(3)
+    chosen = [places[i] for i in rng.choice(len(places), 60, replace=False)]
+    for name, offset, size in chosen:
+        assert offset is not None, name
+        out.write_bytes(flipped(whole, [8 * (offset + int(rng.integers(size)))]))
+        with pytest.raises(RecordingError, match=r"must (hold|have)"):
+            verify_file(out)
+    for bit in rng.integers(8 * len(whole), size=60):
+        out.write_bytes(flipped(whole, [int(bit)]))
+        try:
+            verify_file(out)
+        except RecordingError:
+            continue
+        assert everything(out) == good, f"bit {bit}"
+
+
+def test_whoever_reads_damage_is_told_at_once(tmp_path):
+    write_session(tmp_path / "journal", **SMALL)
+    out = tmp_path / "recording.h5"
+    fold(tmp_path / "journal", out)
+    with h5py.File(out, "r+") as file:
+        for name in ("presentations/onset_ns", "blocks/total", "threads/0/score"):
+            file[name][0] = file[name][0] + 1
+        label = file["units/label"][()]
+        file["units/label"][...] = label[::-1]
+        place = file["spikes/time_ms"].id.get_chunk_info(0)
+        file["threads/1"].attrs["generator"] = "another"
+    with pytest.raises(RecordingError, match=r"/threads/1 .* attribute 'generator' differs"):
+        read(out)
+    with h5py.File(out, "r+") as file:
+        file["threads/1"].attrs["generator"] = "mini-object"
+        file.attrs["a lab's own"] = "is not looked at"
+    out.write_bytes(flipped(out.read_bytes(), [8 * (place.byte_offset + 3)]))
+    with read(out) as recording:
+        for look in (
+            lambda: recording.presentations,
+            lambda: recording.blocks,
+            lambda: recording.threads,
+            lambda: recording.units,
+            lambda: recording.spikes(0),
+            lambda: recording.all_spikes(),
+        ):
+            with pytest.raises(
+                RecordingError, match=r"must hold at /.* what was written there"
+            ):
+                look()
+        assert len(recording.events) == 2
+
+
+def test_a_file_of_an_older_maker_is_verified_by_its_images(made):
+    counted = verify_file(GOLDEN / "recording-v1.h5")
+    assert (counted.datasets, counted.images) == (0, 11)
+    assert verify_file(made / "recording.h5").datasets > 80
+
+
+def test_every_dataset_says_what_it_is_and_in_which_unit(session):
+    _, recording, _ = session
+    said = {}
+    with h5py.File(recording.path) as file:
+        file.visititems(
+            lambda name, part: (
+                said.update({name: (part.attrs["meaning"], part.attrs["unit"])})
+                if isinstance(part, h5py.Dataset)
+                else None
+            )
+        )
+        assert len(said) > 80
+    assert all(meaning for meaning, _ in said.values())
+    assert said["presentations/onset_ns"] == (b"rig clock, ns; 0 where no result came", b"ns")
+    assert said["spikes/time_ms"][1] == b"ms"
+    assert said["blocks/idle"][1] == b"s"
 
 
 def test_a_fold_that_went_wrong_leaves_nothing(tmp_path, monkeypatch):
