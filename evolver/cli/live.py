@@ -110,8 +110,8 @@ def resume(
         if not (folder / LOGS).is_dir():
             # A simulation would go on as a live session: nothing else says what it was.
             raise RecordingError(
-                f"{folder} must hold a session that has begun; nothing of this one was recorded "
-                "or shown. Begin it again: 'evolver serve' or 'evolver simulate' with "
+                f"{folder} must hold a session that has begun; nothing of this one was "
+                "recorded or shown. Begin it again: 'evolver serve' or 'evolver simulate' with "
                 f"{folder / SESSION_FILE}"
             )
         settings, _ = config.load_session_file(folder / SESSION_FILE)

@@ -138,10 +138,10 @@ class JournalIndex:
         if not self.sequences and self._unfinished:
             return False
         raise DamagedJournalError(
-            f"the first record of the journal in {self.summary.folder} says what session it is, "
-            "and cannot be read: the journal is damaged. No session can go on from it, and none "
-            "may begin in it. Keep the folder as it is; 'evolver fold' salvages what is there, "
-            f"and a new session gets a folder of its own.\n{self.summary.describe()}"
+            f"the first record of the journal in {self.summary.folder} says what session it "
+            "is, and cannot be read: the journal is damaged. No session can go on from it, and "
+            "none may begin in it. Keep the folder as it is; 'evolver fold' salvages what is "
+            f"there, and a new session gets a folder of its own.\n{self.summary.describe()}"
         )
 
     def frame(self, sequence: int) -> bytes:

@@ -160,8 +160,8 @@ def survey(index: JournalIndex, session_file: str = "") -> Survey:
     if start is None:
         interpreter.start = content.start  # what comes is to fit it
         content.warnings.append(
-            "the first record, which says what session this is, cannot be read; names, seed and "
-            "window are as the session file beside the journal has them, or unknown"
+            "the first record, which says what session this is, cannot be read; names, seed "
+            "and window are as the session file beside the journal has them, or unknown"
         )
     content.warnings.extend(_index_warnings(index))
     digest = hashlib.sha256()

@@ -227,7 +227,7 @@ def test_a_journal_without_its_first_record_is_damaged_and_never_empty(tmp_path,
 
 
 def test_cut_within_its_first_record_a_journal_never_began(tmp_path):
-    """What a kill leaves, and a power loss: nothing was acknowledged, and a recorder goes on."""
+    """What a kill leaves: nothing was acknowledged, and a recorder goes on."""
     write(tmp_path, 1)
     (path,) = segment_paths(tmp_path)
     data = path.read_bytes()[: frames.scan(path.read_bytes()).frames[0].length]
@@ -243,7 +243,7 @@ def test_cut_within_its_first_record_a_journal_never_began(tmp_path):
 
 def test_a_journal_that_begins_with_something_else_is_no_session_to_go_on_with(tmp_path):
     write(tmp_path, 3)
-    with pytest.raises(DamagedJournalError, match="that of .* is Event"):
+    with pytest.raises(DamagedJournalError, match=r"that of .* is Event"):
         find_history(tmp_path)
 
 
