@@ -628,6 +628,52 @@ def test_a_file_of_an_older_maker_is_verified_by_its_images(made):
     assert verify_file(made / "recording.h5").datasets > 80
 
 
+def test_what_is_read_is_named_in_a_line(session):
+    _, recording, _ = session
+    for thing in (recording, recording.threads, recording.threads[0], recording.images):
+        assert len(repr(thing)) < 300
+        assert "\n" not in repr(thing)
+    assert "'texture'" in repr(recording.threads)
+
+
+def test_threads_are_found_by_number_and_by_name(session):
+    _, recording, _ = session
+    threads = recording.threads
+    assert threads["object"] is threads[1] is threads[-1]
+    assert [thread.name for thread in threads] == list(threads.names) == ["texture", "object"]
+    assert threads[:1] == (threads[0],)
+    with pytest.raises(KeyError, match="'texture', 'object'"):
+        threads["face"]
+
+
+def test_rates_are_those_of_any_window(session):
+    records, recording, _ = session
+    np.testing.assert_array_equal(recording.rates(), recording.rates(WINDOW_MS))
+    if "spikes" not in recording.presentations["form"]:
+        return
+    odd = (37.3, 111.9)
+    got = recording.rates(odd)
+    first = of(records, Result)[0]
+    sent = {name: array.numpy() for name, array in first.arrays.items()}
+    row = recording.presentations["presentation"].tolist().index(first.presentation)
+    np.testing.assert_allclose(got[row], rates_in_window("spikes", sent, 4, odd))
+
+
+def test_tables_are_dataframes_where_there_is_pandas(session, monkeypatch):
+    _, recording, _ = session
+    for name in ("presentations", "units", "blocks", "sent", "events"):
+        frame, table = recording.dataframe(name), getattr(recording, name)
+        assert list(frame.columns) == list(table.dtype.names)
+        for column in frame.columns:
+            assert frame[column].tolist() == pytest.approx(table[column].tolist(), nan_ok=True)
+    assert (recording.dataframe().status == "ok").sum() == 44
+    with pytest.raises(DataError, match="'presentations', 'blocks'"):
+        recording.dataframe("images")
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(DataError, match=r"evolver\[pandas\]"):
+        recording.dataframe()
+
+
 def test_every_dataset_says_what_it_is_and_in_which_unit(session):
     _, recording, _ = session
     said = {}
