@@ -120,6 +120,20 @@ def dataset_at(group: h5py.Group, *names: str | int) -> h5py.Dataset:
     return part
 
 
+def is_in(group: h5py.Group, name: str) -> bool:
+    """Return whether a group has something of a name.
+
+    Raises
+    ------
+    RecordingError
+        The file is too damaged to tell.
+    """
+    try:
+        return name in group
+    except _H5PY_ERRORS as exc:
+        raise RecordingError(_damaged(group, str(exc))) from exc
+
+
 def array_at(group: h5py.Group, *names: str | int) -> NDArray[Any]:
     """Return all of a dataset.
 
@@ -159,9 +173,9 @@ def _values(dataset: h5py.Dataset) -> NDArray[Any]:
     """Return all of a dataset, compared with its checksum where the file has one."""
     try:
         values = np.asarray(dataset[()])
+        expected = dataset.attrs.get(schema.D_CRC32)
     except _H5PY_ERRORS as exc:
         raise RecordingError(_damaged(dataset, str(exc))) from exc
-    expected = dataset.attrs.get(schema.D_CRC32)
     if expected is not None and _crc(values, 0) != int(expected):
         raise RecordingError(_damaged(dataset, "its checksum differs"))
     return values
@@ -218,7 +232,7 @@ def finish(file: h5py.File) -> None:
 
 def has_checksums(file: h5py.File) -> bool:
     """Return whether a file was made with them."""
-    return schema.ATTRIBUTES in file
+    return is_in(file, schema.ATTRIBUTES)
 
 
 def check_attributes(file: h5py.File) -> None:
@@ -230,7 +244,7 @@ def check_attributes(file: h5py.File) -> None:
         return
     expected = json.loads(text_at(file, schema.ATTRIBUTES))
     for path, values in expected.items():
-        if path not in file:
+        if not is_in(file, path):
             continue
         there = group_at(file, path)
         for name, value in values.items():
@@ -281,16 +295,28 @@ def _damaged(part: h5py.Group | h5py.Dataset, what: str) -> str:
 
 
 def attributes(group: h5py.Group) -> dict[str, Any]:
-    """Return a group's attributes; numbers are Python's own."""
-    return {
-        name: value.item() if isinstance(value, np.generic) else value
-        for name, value in group.attrs.items()
-    }
+    """Return a group's attributes; numbers are Python's own.
+
+    Raises
+    ------
+    RecordingError
+        They cannot be read any more.
+    """
+    try:
+        return {
+            name: value.item() if isinstance(value, np.generic) else value
+            for name, value in group.attrs.items()
+        }
+    except _H5PY_ERRORS as exc:
+        raise RecordingError(_damaged(group, str(exc))) from exc
 
 
 def names_in(group: h5py.Group) -> list[str]:
     """Return what is in a group, numbered names in the order of their numbers."""
-    names = [str(name) for name in group]
+    try:
+        names = [str(name) for name in group]
+    except _H5PY_ERRORS as exc:
+        raise RecordingError(_damaged(group, str(exc))) from exc
     return sorted(names, key=lambda name: (int(name), "") if name.isdigit() else (-1, name))
 
 
@@ -388,8 +414,8 @@ class Growing:
 def _at(group: h5py.Group, names: tuple[str | int, ...]) -> object:
     try:
         return group["/".join(str(name) for name in names)]
-    except KeyError as exc:
-        raise RecordingError(_wrong(group, names, "something")) from exc
+    except _H5PY_ERRORS as exc:
+        raise RecordingError(_wrong(group, names, f"something ({exc})")) from exc
 
 
 def _wrong(group: h5py.Group, names: tuple[str | int, ...], what: str) -> str:

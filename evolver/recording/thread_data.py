@@ -23,6 +23,7 @@ from evolver.recording.hdf5 import (
     attributes,
     dataset_at,
     group_at,
+    is_in,
     names_in,
     part_of,
     text_at,
@@ -83,7 +84,7 @@ class ThreadData:
             There is no such generation.
         """
         name = s.generation_name(generation)
-        if name not in self._states:
+        if not is_in(self._states, name):
             known = [int(key) for key in names_in(self._states)]
             raise RecordingError(
                 f"thread {self.name!r} has generations {known}; got {generation}"
