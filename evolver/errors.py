@@ -6,6 +6,7 @@ EvolverError
 ├── OrderError       a method was called out of turn                      (also a RuntimeError)
 ├── WeightsError     a weight file is missing, or is not the one that was named
 ├── RecordingError   a journal or a recording cannot be written or read
+│   └── DamagedJournalError   its first record cannot be read: nothing may go on in it
 ├── ControlError     a live session cannot be reached, or must not be
 ├── RigError         the rig said or did something a session cannot go on with
 └── MissingResponseError   a presentation got no response and the policy is to fail
@@ -36,6 +37,10 @@ class WeightsError(EvolverError):
 
 class RecordingError(EvolverError):
     """A journal or a recording cannot be written or read."""
+
+
+class DamagedJournalError(RecordingError):
+    """A journal's first record was there and cannot be read: nothing may go on in it."""
 
 
 class ControlError(EvolverError):

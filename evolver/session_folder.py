@@ -15,6 +15,8 @@ JOURNAL = "journal"
 RECORDING = "session.h5"
 SESSION_FILE = "session.toml"
 REPORT = "report"
+LOGS = "logs"
+"""Of the processes of a live session; no other session's folder has any."""
 
 
 def new_folder(config: Config, text: str, time_ns: int) -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -71,6 +72,16 @@ app.add_typer(metric.app, name="metric")
 SessionFile = Annotated[
     Path, typer.Argument(metavar="SESSION.toml", help="session file; see 'evolver config new'")
 ]
+
+
+class ImageOption(StrEnum):
+    """How `evolver fold` keeps images."""
+
+    WEBP = "webp"
+    PNG = "png"
+    NONE = "none"
+
+
 RecordingFile = Annotated[Path, typer.Argument(metavar="FILE", help="recording (.h5)")]
 
 
@@ -280,13 +291,17 @@ def fold_journal(
         typer.Option(help="file to write; by default session.h5 beside the journal"),
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="replace a file that is there")] = False,
+    images: Annotated[
+        ImageOption,
+        typer.Option(help="how images are kept: webp is smallest, MATLAB reads png and none"),
+    ] = ImageOption.WEBP,
 ) -> None:
-    """Make the recording from a journal, complete or cut short."""
+    """Make the recording from a journal, complete, cut short or damaged."""
     from evolver.recording.fold import fold
 
     folder = journal / JOURNAL if (journal / JOURNAL).is_dir() else journal
     target = out or folder.resolve().parent / RECORDING
-    done = fold(folder, target, overwrite=overwrite)
+    done = fold(folder, target, overwrite=overwrite, compress_images=images.value)
     ended = done.end_reason if done.complete else "cut short: no end was recorded"
     console.print(
         f"{done.shown} presentations ({done.missing} planned and never shown), "
@@ -295,6 +310,32 @@ def fold_journal(
     for warning in done.warnings:
         console.print(f"[yellow]warning:[/] {escape(warning)}")
     console.print(f"recording: {target}")
+
+
+@app.command("verify")
+def verify_recording(
+    file: RecordingFile,
+    journal: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="compare it with this journal as well"),
+    ] = None,
+) -> None:
+    """Say whether a recording is, bit for bit, what was written: every dataset, every image."""
+    from evolver.recording.verify import verify, verify_file
+
+    done = verify_file(file)
+    if done.datasets:
+        console.print(f"{done.datasets} datasets have their checksums")
+    else:
+        console.print(
+            "[yellow]note:[/] made before files had checksums: only the images can be "
+            "compared with their digests. Fold the journal again for a file that has them"
+        )
+    console.print(f"{done.images} images have their digests")
+    if journal is not None:
+        verify(file, journal / JOURNAL if (journal / JOURNAL).is_dir() else journal)
+        console.print("it holds what the journal holds")
+    console.print("[green]good[/]")
 
 
 @config_app.command("new")

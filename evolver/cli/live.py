@@ -18,7 +18,7 @@ from rich.table import Table
 
 from evolver.cli.terminal import console, print_ended, terminal_console
 from evolver.errors import ConfigError, ControlError, RecordingError
-from evolver.session_folder import JOURNAL, RECORDING, SESSION_FILE
+from evolver.session_folder import JOURNAL, LOGS, RECORDING, SESSION_FILE
 
 if TYPE_CHECKING:
     from evolver.config.tables import Config
@@ -106,6 +106,13 @@ def resume(
         if not (folder / SESSION_FILE).is_file():
             raise RecordingError(
                 f"{folder} must be a session's folder, with its journal; it is not"
+            )
+        if not (folder / LOGS).is_dir():
+            # A simulation would go on as a live session: nothing else says what it was.
+            raise RecordingError(
+                f"{folder} must hold a session that has begun; nothing of this one was "
+                "recorded or shown. Begin it again: 'evolver serve' or 'evolver simulate' with "
+                f"{folder / SESSION_FILE}"
             )
         settings, _ = config.load_session_file(folder / SESSION_FILE)
         _supervise(settings, folder, yes=yes, page=page, report_too=report_too)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from evolver.errors import RecordingError
+from evolver.errors import DamagedJournalError, RecordingError
 from evolver.journal.interpreter import (
     BlockPlan,
     Interpreter,
@@ -24,7 +24,7 @@ from evolver.journal.interpreter import (
     RecordReading,
     interpret,
 )
-from evolver.journal.reader import JournalIndex, segment_paths
+from evolver.journal.reader import HEAD, JournalIndex, segment_paths
 from evolver.journal.records import (
     Committed,
     CommittedThread,
@@ -98,7 +98,10 @@ class History:
 
 
 def find_history(journal: Path) -> History | None:
-    """Do as `read_history`; None where no session has begun, or there is no journal."""
+    """Do as `read_history`; None where no session has begun, or there is no journal.
+
+    A journal that holds anything has begun: damage is an error, and never None.
+    """
     return _history(JournalIndex(journal)) if segment_paths(journal) else None
 
 
@@ -112,23 +115,31 @@ def read_history(journal: Path) -> History:
 
     Raises
     ------
+    DamagedJournalError
+        What it begins with cannot be read, or is not the start of a session.
     RecordingError
-        There is no journal, or it does not begin with the start of a session.
+        There is no journal, or no record of it was ever finished.
     """
     history = _history(JournalIndex(journal))
     if history is None:
         raise RecordingError(
-            f"a journal must begin with the start of a session; {journal} does not. Nothing "
-            "was shown in it: begin a new session"
+            f"a journal must hold the start of a session; no record of {journal} was ever "
+            "finished. Nothing was shown in it: begin a new session"
         )
     return history
 
 
 def _history(index: JournalIndex) -> History | None:
-    first = next(iter(index), None)
-    if first is None or not isinstance(first[1], RunStart):
+    if not index.has_begun():
         return None
-    history = History(first[1], index, threads=[None] * len(first[1].threads))
+    start = index.record(HEAD)
+    if not isinstance(start, RunStart):
+        raise DamagedJournalError(
+            f"the first record of a journal must be the start of a session; that of "
+            f"{index.summary.folder} is {type(start).__name__}. Nothing may go on in it: keep "
+            "it as it is, and begin a new session in a folder of its own"
+        )
+    history = History(start, index, threads=[None] * len(start.threads))
     interpreter = Interpreter()
     blocks = _OpenBlocks()
     for reading in interpret(index, interpreter):

@@ -22,7 +22,13 @@ from pathlib import Path
 
 from evolver.clock import SYSTEM_CLOCK
 from evolver.config.tables import parse_session_file
-from evolver.errors import ConfigError, EvolverError, MissingResponseError, RigError
+from evolver.errors import (
+    ConfigError,
+    DamagedJournalError,
+    EvolverError,
+    MissingResponseError,
+    RigError,
+)
 from evolver.garbage import collect_seldom
 from evolver.journal.history import find_history
 from evolver.journal.recorder_client import RemoteRecorder
@@ -38,6 +44,14 @@ from rig_bridge.errors import RigBridgeError
 logger = logging.getLogger(__name__)
 
 _QUEUE = 1000
+# What another engine would meet as well.
+_CANNOT_GO_ON = (
+    ConfigError,
+    DamagedJournalError,
+    RigError,
+    MissingResponseError,
+    RigBridgeError,
+)
 
 
 class SupervisorGoneError(EvolverError):
@@ -135,7 +149,7 @@ def main(folder: Path, recorder_address: str, *, confirmed: bool, endpoint: str)
     sender, receiver = _Sender(out), _Receiver(0, confirmed=confirmed)
     try:
         reason = _run(folder, recorder_address, endpoint, _console(sender, receiver))
-    except (ConfigError, RigError, MissingResponseError, RigBridgeError) as exc:
+    except _CANNOT_GO_ON as exc:
         logger.exception("the engine cannot go on")
         sender.send(pipe.Failed(str(exc)))
         return pipe.CANNOT_GO_ON

@@ -5,7 +5,7 @@ A context manager each, which yields the rig once it has joined.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,8 +110,15 @@ def _await_rig(server: EngineServer, commands: Commands) -> Hello:
 
 
 @contextmanager
-def rig_in_process(config: Config, *, clock: Clock) -> Generator[JoinedRig, None, None]:
+def rig_in_process(
+    config: Config, *, clock: Clock, shown: Mapping[int, int] | None = None
+) -> Generator[JoinedRig, None, None]:
     """Make the simulated rig of a session file, which answers at once.
+
+    Parameters
+    ----------
+    config, clock : the session's
+    shown : presentation to how often it was shown already, in a session that goes on
 
     Raises
     ------
@@ -119,7 +126,7 @@ def rig_in_process(config: Config, *, clock: Clock) -> Generator[JoinedRig, None
         A unit of [simulation] does not exist.
     """
     population = build_population(config)
-    rig = LocalRig(population, config, clock=clock)
+    rig = LocalRig(population, config, clock=clock, shown=shown)
     weights = tuple(
         records.WeightFile("scorer", name, population.scorer.sha256)
         for name in config.simulation.units

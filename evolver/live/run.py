@@ -313,7 +313,8 @@ def resume_simulated(
         )
     console.on_wait(LOADING)
     job = Job.resume(restored, folder, clock=clock)
-    return _run_here(job, rig_in_process(job.parts.config, clock=clock), console, folder=folder)
+    rig = rig_in_process(job.parts.config, clock=clock, shown=restored.shown)
+    return _run_here(job, rig, console, folder=folder)
 
 
 def _run_here(

@@ -40,7 +40,7 @@ from evolver.live.control import (
 )
 from evolver.live.disk import DISK_EVERY_S, DiskWatchdog
 from evolver.session.ports import CommandName, Progress
-from evolver.session_folder import JOURNAL, RECORDING
+from evolver.session_folder import JOURNAL, LOGS, RECORDING
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ class Supervisor:
         self._disk = DiskWatchdog(settings.watchdogs)
         self._disk_asked = 0.0
         self._address = address = str(runtime_folder() / f"{self._id[:12]}.rec")
-        logs = self._folder / "logs"
+        logs = self._folder / LOGS
         logs.mkdir(exist_ok=True)
         python = [sys.executable, "-m"]
         self._recorder = Child(

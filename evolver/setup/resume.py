@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -92,6 +93,13 @@ class Restored:
     def recorded_images(self) -> Sequence[str]:
         """Digests of the pixels that the journal has already."""
         return tuple(self.history.images)
+
+    @property
+    def shown(self) -> dict[int, int]:
+        """Presentation to how often it was shown, of those that may be shown again."""
+        return Counter(
+            result.presentation for running in self.running for result in running.results
+        )
 
     def check_weights(self, generators: Sequence[Generator]) -> None:
         """Raise `ConfigError` unless the generators run on the weights they ran on before."""

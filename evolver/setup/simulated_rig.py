@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -85,8 +85,17 @@ def build_population(config: Config) -> Population:
     return Population(scorer, neurons, seed)
 
 
-def build_rig(population: Population, config: Config, *, speed: float) -> SimulatedRig:
-    """Return a presenter whose screen is seen by `population`."""
+def build_rig(
+    population: Population,
+    config: Config,
+    *,
+    speed: float,
+    shown: Mapping[int, int] | None = None,
+) -> SimulatedRig:
+    """Return a presenter whose screen is seen by `population`.
+
+    `shown` says how often presentations were shown already, in a session that goes on.
+    """
     table = config.simulation
     quiet = table.spikes == "none"
     return SimulatedRig(
@@ -99,6 +108,7 @@ def build_rig(population: Population, config: Config, *, speed: float) -> Simula
         form="rates" if quiet else "spikes",
         rate_window_ms=config.fitness.response_ms,
         expected_rates=population.neurons.expected_rates if quiet else None,
+        shown=shown,
     )
 
 
@@ -110,10 +120,18 @@ class LocalRig:
     population : Population
     config : the session file's values
     clock : for the time budget
+    shown : presentation to how often it was shown already, in a session that goes on
     """
 
-    def __init__(self, population: Population, config: Config, *, clock: Clock) -> None:
-        self._rig = build_rig(population, config, speed=math.inf)
+    def __init__(
+        self,
+        population: Population,
+        config: Config,
+        *,
+        clock: Clock,
+        shown: Mapping[int, int] | None = None,
+    ) -> None:
+        self._rig = build_rig(population, config, speed=math.inf, shown=shown)
         self._window_ms = config.rig.window_ms
         self._clock = clock
         self._events: list[RigEvent] = []

@@ -12,8 +12,10 @@ from typer.testing import CliRunner
 
 from evolver import config, recording
 from evolver.cli import app
+from evolver.journal.reader import segment_paths
 from evolver.live import run_simulated
 from tests.children import evolver as run
+from tests.journal.test_writer import damage_heads
 from tests.live.sessions import small, write
 from tests.live.test_simulate import Watching
 
@@ -225,6 +227,31 @@ class TestResume:
         with recording.read(tmp_path / "s" / "session.h5") as opened:
             assert opened.complete
             assert opened.resumed == 1
+
+    @pytest.mark.parametrize("damage", ["cut in the first record", "a bit in every copy"])
+    def test_no_session_begins_inside_an_old_journal(self, ended, tmp_path, damage):
+        """Simulated here, so that a live session in its place would be the worst to come."""
+        shutil.copytree(ended.folder, tmp_path / "s")
+        (tmp_path / "s" / "session.h5").unlink()
+        (segment,) = segment_paths(tmp_path / "s" / "journal")
+        if damage == "cut in the first record":
+            segment.write_bytes(segment.read_bytes()[:500])
+        else:
+            damage_heads(tmp_path / "s" / "journal")
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        said = " ".join(run("resume", tmp_path / "s", expect=2).split())
+        after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        assert after == before
+        if damage == "cut in the first record":
+            assert "nothing of this one was recorded or shown" in said
+            return
+        assert "the journal is damaged" in said
+        assert "first record" in run("fold", tmp_path / "s")
+        with (
+            recording.read(tmp_path / "s" / "session.h5") as left,
+            recording.read(ended.recording) as whole,
+        ):
+            assert left.presentations.tolist() == whole.presentations.tolist()
 
     def test_ctl_without_a_session(self, tmp_path, monkeypatch):
         (tmp_path / "run").mkdir(mode=0o700)
