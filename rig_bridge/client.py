@@ -20,7 +20,7 @@ from rig_bridge.auth import RigKey
 from rig_bridge.errors import EndpointError, ProtocolError, RefusedError
 from rig_bridge.messages import Hello, Level
 from rig_bridge.rig_link import Prepare, RigAction, RigLink, SendToEngine, StopPresenting
-from rig_bridge.sockets import Monitor, set_options
+from rig_bridge.sockets import Monitor, set_rig_options
 from rig_bridge.trials import Image, Presentation, TrialResult
 
 _WAKE_S = 0.1
@@ -144,13 +144,9 @@ class RigClient:
         """
         context = zmq.Context()
         socket = context.socket(zmq.DEALER)
-        set_options(socket)
+        set_rig_options(socket, self._identity)
         if self._key is not None:
             self._key.protect(socket)
-        socket.setsockopt(zmq.IDENTITY, self._identity)
-        socket.setsockopt(zmq.IMMEDIATE, 1)
-        socket.setsockopt(zmq.RECONNECT_IVL, 50)
-        socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
         monitor = Monitor(socket)
         try:
             try:
