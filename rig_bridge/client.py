@@ -6,6 +6,7 @@ image gets onto a screen is the presenter's.
 
 from __future__ import annotations
 
+import logging
 import math
 import secrets
 import time
@@ -18,10 +19,12 @@ import zmq
 from rig_bridge import codec
 from rig_bridge.auth import RigKey
 from rig_bridge.errors import EndpointError, ProtocolError, RefusedError
-from rig_bridge.messages import Hello, Level
+from rig_bridge.messages import Hello, Invalid, Level
 from rig_bridge.rig_link import Prepare, RigAction, RigLink, SendToEngine, StopPresenting
 from rig_bridge.sockets import Monitor, set_rig_options
 from rig_bridge.trials import Image, Presentation, TrialResult
+
+logger = logging.getLogger(__name__)
 
 _WAKE_S = 0.1
 _COLLECT_S = 0.01
@@ -241,6 +244,16 @@ class RigClient:
                 text = f"the engine sent what is no message: {error}"
                 self._do(socket, link.notice("error", text))
                 continue
+            if isinstance(message, Invalid):
+                logger.error(
+                    "the engine could not take a message of block %d, presentations %s: %s "
+                    "must be %s; got %s",
+                    message.block,
+                    message.presentations,
+                    message.field or "it",
+                    message.allowed,
+                    message.value,
+                )
             self._do(socket, link.received(message, arrays, self._clock()))
         return received
 

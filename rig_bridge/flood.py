@@ -1,8 +1,8 @@
 """What strangers can make an engine hold: bytes that wait to be read, over all connections.
 
 Knows what Linux tells of a TCP connection, and how long ZeroMQ's frames are on the wire;
-nothing of messages. The socket's own queue has no limit (see `sockets.set_options`), so that this is
-what bounds the memory.
+nothing of messages. The socket's own queue has no limit (see `sockets.set_options`), so that
+this is what bounds the memory.
 """
 
 from __future__ import annotations

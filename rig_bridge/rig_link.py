@@ -28,6 +28,7 @@ from rig_bridge.messages import (
     FromRig,
     Hello,
     Hold,
+    Invalid,
     Level,
     Notice,
     Ping,
@@ -181,6 +182,10 @@ class RigLink:
             case Hold(session, on):
                 if self.welcomed and self.welcome and session == self.welcome.session:
                     self._held = on
+                return []
+            case Invalid(block=block, presentations=presentations):
+                for presentation in presentations:  # shown again when asked for again
+                    self._kept.pop((block, presentation), None)
                 return []
             case Ping(session):
                 if self.welcomed and self.welcome and session != self.welcome.session:

@@ -20,7 +20,7 @@ from rig_bridge.engine_link import EngineAction, EngineLink, SendToRig
 from rig_bridge.errors import EndpointError, ProtocolError
 from rig_bridge.events import RigEvent
 from rig_bridge.flood import ConnectionWatch, FloodGuard
-from rig_bridge.messages import Hello, Notice, Ping, Show
+from rig_bridge.messages import Hello, Ping, Show
 from rig_bridge.sockets import (
     check_bound,
     check_loopback,
@@ -245,17 +245,17 @@ class EngineServer:
         if ended := self._guard.take_ended():
             text = (
                 f"{ended} connection(s) ended: at most {self._guard.rig_bytes >> 20} MiB of "
-                f"the rig's and {self._guard.strangers_bytes >> 20} MiB of all others' may wait to "
-                "be read, unfinished messages included"
+                f"the rig's and {self._guard.strangers_bytes >> 20} MiB of all others' may "
+                "wait to be read, unfinished messages included"
             )
-            self._events.append(Notice("error", text))
+            self._do(self._link.notice("flood", "error", text, self._clock()))
 
     def _read(self, peer: bytes, frames: list[memoryview]) -> None:
         now = self._clock()
         try:
             message, arrays = codec.decode_from_rig(frames)
         except ProtocolError as error:
-            self._do(self._link.misread(peer, error))
+            self._do(self._link.misread(peer, error, now))
             return
         if isinstance(message, Hello):
             if peer == self._link.peer:

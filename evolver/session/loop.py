@@ -37,7 +37,14 @@ from evolver.session.ports import (
 )
 from evolver.session.schedule import Proposal, Session
 from evolver.types import Generator
-from rig_bridge.events import Resent, Responded, RigEvent, RigJoined, RigLost
+from rig_bridge.events import (
+    Resent,
+    Responded,
+    RigEvent,
+    RigInvalid,
+    RigJoined,
+    RigLost,
+)
 from rig_bridge.messages import Notice
 from rig_bridge.trials import TrialResult
 
@@ -364,6 +371,9 @@ class Loop:
                 self._event("info", "rig_joined", f"{hello.name} is back")
             case RigLost(reason):
                 self._event("warning", "rig_lost", reason)
+            case RigInvalid(reason):
+                if self._watchdogs is not None:
+                    self._apply_warnings(self._watchdogs.invalid(reason))
             case Notice(level, text):
                 self._event(level, "rig_notice", text)
             case _:
