@@ -19,6 +19,7 @@ import zmq
 from rig_bridge import codec
 from rig_bridge.auth import RigKey
 from rig_bridge.errors import EndpointError, ProtocolError, RefusedError
+from rig_bridge.handed_over import VALUE_ERRORS
 from rig_bridge.messages import Hello, Invalid, Level
 from rig_bridge.rig_link import Prepare, RigAction, RigLink, SendToEngine, StopPresenting
 from rig_bridge.sockets import Monitor, set_rig_options
@@ -198,8 +199,10 @@ class RigClient:
             self._do(socket, link.verify(at_most=1 if link.is_ready else None))
             due = link.next()
             if due is not None:
-                result = self._presenter.present(*due)
-                if result is not None:
+                result, fault = self._present(*due)
+                if fault:
+                    link.not_presented(fault)
+                elif result is not None:
                     link.presented(result)
                 elif self._late is not None:
                     link.presented_for_later(clock())
@@ -221,13 +224,28 @@ class RigClient:
             wake_s = _COLLECT_S if link.is_awaiting else _WAKE_S
             poller.poll(math.ceil(wake_s * 1000))
 
+    def _present(self, image: Image, request: Presentation) -> tuple[TrialResult | None, str]:
+        """Return what came of a showing, and why it could not be."""
+        try:
+            return self._presenter.present(image, request), ""
+        except VALUE_ERRORS as exc:
+            logger.exception("presentation %d is aborted", request.presentation)
+            return None, f"the presenter failed: {type(exc).__name__}: {exc}"
+
     def _collect(self, socket: zmq.Socket[bytes], link: RigLink) -> None:
         """Ask the presenter for results that came later, and for its notices."""
         if link.welcomed and self._reporting is not None:
             for level, text in self._reporting.notices():
                 self._do(socket, link.notice(level, text))
         if link.is_awaiting and self._late is not None:
-            for block, result in self._late.collect():
+            try:
+                results = self._late.collect()
+            except VALUE_ERRORS as exc:
+                logger.exception("what was recorded is lost")
+                text = f"the acquisition failed: {type(exc).__name__}: {exc}"
+                self._do(socket, link.notice("error", text))
+                return
+            for block, result in results:
                 self._do(socket, link.collected(block, result))
 
     def _receive(self, socket: zmq.Socket[bytes], link: RigLink) -> bool:
@@ -264,7 +282,10 @@ class RigClient:
                     self._outbox.append(codec.encode_message(message, arrays))
                 case Prepare(images):
                     self._send(socket)  # notices: before what may take long
-                    self._presenter.prepare(images)
+                    try:
+                        self._presenter.prepare(images)
+                    except VALUE_ERRORS:  # `present` will say it, of each image
+                        logger.exception("images could not be prepared")
                 case StopPresenting():
                     self._stopped = action
         self._send(socket)

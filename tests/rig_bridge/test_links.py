@@ -576,14 +576,16 @@ def test_long_answers_are_several_messages_and_forms_do_not_mix():
     assert [r.form for r in responses] == ["spikes", "rates", "spikes"]
 
 
-def test_a_result_of_something_else_is_refused():
+def test_a_result_of_something_else_is_an_aborted_one_of_what_was_asked_for():
     link = rig()
     link.received(*show_message(request()), 0.0)
-    with pytest.raises(ValueError, match="asked for"):
+    with pytest.raises(ValueError, match="nothing is"):
         link.presented(result(0))
     next_of(link)
-    with pytest.raises(ValueError, match="asked for"):
-        link.presented(result(1))
+    link.presented(result(1))
+    assert link.kept[0, 0].status == "aborted"
+    assert "must be (0, 1)" in link.kept[0, 0].reason
+    next_of(link)
     with pytest.raises(ValueError, match="asked for"):
         link.presented(result(0, 2))
 
