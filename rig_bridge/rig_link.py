@@ -301,6 +301,9 @@ class RigLink:
 
     def collected(self, block: int, result: TrialResult) -> list[RigAction]:
         """Take a result that came later; one that nobody waits for (any more) is dropped."""
+        if not isinstance(result, TrialResult):  # pyright: ignore[reportUnnecessaryIsInstance]
+            text = f"block {block}: what is no TrialResult was dropped: {type(result).__name__}"
+            return self.notice("error", text)
         if self._abandoned_awaited.pop((block, *_label(result)), None) is not None:
             return []
         awaited = self._awaited.get((block, result.presentation))

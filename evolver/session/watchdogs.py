@@ -182,7 +182,7 @@ class Watchdogs:
     def _clocks(self, results: Sequence[TrialResult], time_ns: int) -> WarningList:
         # The last showing is the one that waited least. A simulated clock keeps its own time.
         last = max((t.offset_ns for t in results if t.onset_source != "simulated"), default=0)
-        if not last or time_ns - self._clocked_ns < _CLOCKED_EVERY_NS:
+        if not last or 0 <= time_ns - self._clocked_ns < _CLOCKED_EVERY_NS:
             return []
         self._clocked_ns = time_ns
         line = self._clock.line
