@@ -163,6 +163,20 @@ class End(Message, frozen=True, tag="end"):
     reason: LongText
 
 
+class Invalid(Message, frozen=True, kw_only=True, tag="invalid"):
+    """Engine to rig: a message of the rig's could not be taken, and why; for its author.
+
+    The results in it are none: a rig forgets what it keeps of these presentations, and shows
+    them again when it is asked to.
+    """
+
+    block: Index  # of the response; 0 where the message could not be read
+    presentations: Annotated[tuple[Index, ...], Meta(max_length=MAX_SHOWN_AT_ONCE)]
+    field: ShortText  # what was wrong; empty where the message could not be read
+    value: ShortText  # what it was
+    allowed: LongText  # what it must be
+
+
 class Accepted(Message, frozen=True, tag="accepted"):
     """Rig to engine: a `show` is here, complete; digests are compared before showing."""
 
@@ -233,5 +247,5 @@ class Bye(Message, frozen=True, tag="bye"):
     reason: LongText
 
 
-FromEngine: TypeAlias = Welcome | Refused | Show | Ack | Ping | Hold | End
+FromEngine: TypeAlias = Welcome | Refused | Show | Ack | Ping | Hold | Invalid | End
 FromRig: TypeAlias = Hello | Accepted | Response | Done | Notice | Bye

@@ -214,6 +214,7 @@ class RigTable(Struct, frozen=True, forbid_unknown_fields=True):
 
 WatchdogName: TypeAlias = Literal[
     "aborts",
+    "invalid",
     "spike loss",
     "dead unit",
     "noisy unit",
@@ -235,7 +236,7 @@ class WatchdogsTable(Struct, frozen=True, forbid_unknown_fields=True):
             description="pause on these until an operator resumes, only warn of the others; a "
             "simulation, which nobody could resume, only warns"
         ),
-    ] = ("disk",)
+    ] = ("disk", "invalid")
     aborts_in_a_row: Annotated[
         int, Meta(ge=1, le=10_000, description="aborted showings, one after the other")
     ] = 20

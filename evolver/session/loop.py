@@ -37,7 +37,14 @@ from evolver.session.ports import (
 )
 from evolver.session.schedule import Proposal, Session
 from evolver.types import Generator
-from rig_bridge.events import Resent, Responded, RigEvent, RigJoined, RigLost
+from rig_bridge.events import (
+    Resent,
+    Responded,
+    RigEvent,
+    RigInvalid,
+    RigJoined,
+    RigLost,
+)
 from rig_bridge.messages import Notice
 from rig_bridge.trials import TrialResult
 
@@ -104,6 +111,7 @@ class Loop:
         self._ending: EndReason | None = None
         self._paused = self._references_only = False
         self._aborted = self._answered = 0
+        self._first_attempts: dict[int, int] = {}  # of this process's, by block
         self._blocked_s = self._idle_s = 0.0
         self._idle_since: float | None = None  # the rig has nothing to show since
         self._started = clock.monotonic()
@@ -262,6 +270,7 @@ class Loop:
             self._event("info", "reshow", f"block {block.index}: {again} again")
         running.shown_once = True
         for attempt, part in parts:
+            self._first_attempts.setdefault(block.index, attempt)
             self._record_sent(block.index, attempt, part)
         self._barrier()
         running.blocked_s += self._blocked_s - blocked
@@ -315,6 +324,7 @@ class Loop:
         outcome = self._session.commit(running.block.index, running.results)
         now = self._clock.monotonic()
         del self._running[running.block.index]
+        self._first_attempts.pop(running.block.index, None)
         budget = self._budget(running, score=now - started, now=now)
         committed = to_records.committed_record(outcome, budget, self._clock.time_ns())
         self._submit(committed)
@@ -364,6 +374,9 @@ class Loop:
                 self._event("info", "rig_joined", f"{hello.name} is back")
             case RigLost(reason):
                 self._event("warning", "rig_lost", reason)
+            case RigInvalid(reason):
+                if self._watchdogs is not None:
+                    self._apply_warnings(self._watchdogs.invalid(reason))
             case Notice(level, text):
                 self._event(level, "rig_notice", text)
             case _:
@@ -382,7 +395,8 @@ class Loop:
             )
             running.take(result)
             self._aborted += not result.ok
-            self._answered += 1
+            # What a rig kept from before a restart was not shown in this process's time.
+            self._answered += result.attempt >= self._first_attempts.get(block, 0)
         running.answered_at = self._clock.monotonic()
         if not self._busy and not self._paused:
             self._idle_since = running.answered_at

@@ -127,6 +127,10 @@ class WatchdogsPort(Protocol):
         """Take results and when they came, ns; return warnings, or commands by rule."""
         ...
 
+    def invalid(self, reason: str) -> Sequence[Command | str]:
+        """Take the news that the rig sent what cannot be taken; return the same."""
+        ...
+
     def committed(
         self, block: Block, outcome: Outcome, budget: records.TimeBudget
     ) -> Sequence[Command | str]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from rig_bridge.client import RigClient
 from rig_bridge.messages import Hello, ScreenInfo, Unit
+from rig_bridge.steady import unix_ns
 from rig_bridge.trials import Image, Presentation, TrialResult
 
 UNITS = tuple(Unit(channel=c, unit=0, area="IT", label=f"IT-{c}") for c in range(4))
@@ -34,7 +35,7 @@ class MyRig:
 
     def present(self, image: Image, request: Presentation) -> TrialResult:
         """Show one image, and return what the neurons did."""
-        commanded = time.time_ns()
+        commanded = unix_ns()
         onset = self.flip(image)
         time.sleep(request.on_ms / 1000)  # your display's timing instead
         offset = self.flip(None)
@@ -53,7 +54,7 @@ class MyRig:
 
     def flip(self, image: Image | None) -> int:  # noqa: ARG002  yours uses it
         """Put an image, or grey, on the screen; return when it was there, ns."""
-        return time.time_ns()
+        return unix_ns()
 
     def spikes(
         self,

@@ -22,6 +22,7 @@ import numpy as np
 from rig_bridge.errors import EndpointError
 from rig_bridge.messages import ScreenInfo, Showing
 from rig_bridge.rigs.display.screen import Screen
+from rig_bridge.steady import unix_ns
 from rig_bridge.trials import Image, Presentation
 
 _KEPT = 10_000
@@ -109,7 +110,7 @@ class StimulusDisplay:
 
     def show(self, image: Image, request: Presentation) -> Showing:
         """Show one image for whole frames, then a blank; return when that is over."""
-        commanded = time.time_ns()
+        commanded = unix_ns()
         rectangle = self._screen.rectangle(request.size_deg, request.position_deg)
         surface = self._surface(image, request.sha256, rectangle[2:])
         on = max(1, self._screen.frames(request.on_ms))
@@ -195,7 +196,7 @@ class StimulusDisplay:
             time.sleep(left)
             now = time.perf_counter()
         self._last_flip = now
-        return time.time_ns()
+        return unix_ns()
 
     def _closed(self) -> str:
         pygame = self._pygame

@@ -33,6 +33,7 @@ from rig_bridge.rigs.open_ephys.translate import to_sampled
 from rig_bridge.rigs.open_ephys.units import UnitTable
 from rig_bridge.rigs.protocols import Recorded
 from rig_bridge.rigs.sampled.windows import ClockState, Tally, Windows, WindowTiming
+from rig_bridge.steady import unix_ns
 from rig_bridge.trials import Presentation
 
 _log = logging.getLogger(__name__)
@@ -83,7 +84,7 @@ class OpenEphys:
         timing: WindowTiming | None = None,
         application: str = "evolver",
         clock: Callable[[], float] = time.monotonic,
-        display_clock: Callable[[], int] = time.time_ns,
+        display_clock: Callable[[], int] = unix_ns,
     ) -> None:
         if not 1 <= port <= _LAST_PORT:
             raise EndpointError(f"Open Ephys' port must be 1 to {_LAST_PORT}; got {port}")
