@@ -34,8 +34,8 @@ ENTRANCE = "/enter"
 class _Token(AuthProvider):
     """Lets in whoever has the cookie, which `_Entrance` gives for the token.
 
-    The page is redrawn through a WebSocket, on which no cookie can be set and nothing can be sent
-    elsewhere: what lets a visitor in has to be there before, and a visitor without it is refused
+    The page is redrawn through a WebSocket, on which no cookie can be set and nobody can be sent
+    elsewhere: what lets a visitor in has to be there before it, and who lacks it is refused
     before the two sides shake hands.
     """
 
@@ -117,7 +117,7 @@ def _equal(brought: str, token: str) -> bool:
 
 
 def _same_host(handler: RequestHandler) -> bool:
-    """Whether a WebSocket is opened by a page of this server, under the name that it goes by."""
+    """Whether a WebSocket is opened by a page of this server, under its name there."""
     origin = urlsplit(handler.request.headers.get("Origin", "")).netloc
     return origin.lower() == handler.request.host.lower()
 
