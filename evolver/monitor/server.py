@@ -34,9 +34,9 @@ ENTRANCE = "/enter"
 class _Token(AuthProvider):
     """Lets in whoever has the cookie, which `_Entrance` gives for the token.
 
-    The page is redrawn through a WebSocket, on which no cookie can be set and nobody can be sent
-    elsewhere: what lets a visitor in has to be there before it, and who lacks it is refused
-    before the two sides shake hands.
+    The page is redrawn through a WebSocket, on which no cookie can be set and nobody can be
+    sent elsewhere: what lets a visitor in has to be there before it, and who lacks it is
+    refused before the two sides shake hands.
     """
 
     def __init__(self, token: str) -> None:
