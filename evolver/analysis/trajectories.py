@@ -245,7 +245,7 @@ def change(
     small: no success.
 
     A pair picked by its maximum is favoured by noise, and a t-test does not know that it was
-    picked: of sessions without any change, the paper's verdict calls success in 3.5 to 5 % at
+    picked: of sessions without any change, the paper's verdict calls success in 2.5 to 5 % at
     p < 0.01 (``verdict="paper"`` keeps it). By default the pair is picked again in every one of
     `shuffles` sessions whose images are dealt anew to generations of the same sizes, and p is
     the share of those whose t is at least as large, this session's own among them: with nothing

@@ -268,7 +268,7 @@ def report_recording(
         bool,
         typer.Option(
             "--paper",
-            help="judge success by the published t-test, which calls one in 3.5 to 5 % of "
+            help="judge success by the published t-test, which calls one in 2.5 to 5 % of "
             "sessions of noise; by default images are dealt anew to generations",
         ),
     ] = False,

@@ -17,11 +17,15 @@ from evolver import config, recording
 from evolver.errors import ControlError
 from evolver.journal import JournalWriter
 from evolver.live import Console, run_simulated
+from evolver.live.before import BeforeFirstImage
+from evolver.monitor.before import BeforeView
 from evolver.monitor.server import make_server, page_address
+from evolver.monitor.sources import before_first_image
 from evolver.recording.fold import fold
+from evolver.setup.preflight import Check
 from tests.children import Command
 from tests.limits import PATIENCE_MS, PATIENCE_S, wait_until
-from tests.live.sessions import small
+from tests.live.sessions import small, write
 from tests.monitor.sessions import make_session
 from tests.skips import NO_CHROMIUM
 
@@ -176,6 +180,86 @@ def test_what_cannot_be_drawn_is_said(tmp_path, monitor, page, finished):
 def test_a_session_that_has_not_begun(tmp_path, monitor, page):
     page.goto(monitor(tmp_path).url)
     page.locator(".state", has_text="waiting for the first image").wait_for()
+
+
+def test_before_the_first_image_the_checks_are_shown_and_how_to_confirm(
+    tmp_path, monitor, page
+):
+    """The engine says what it waits for; a folder's session file says whose it is."""
+    settings = small(tmp_path, session={"name": "tuesday <it>"})
+    write(settings, tmp_path / "session.toml")
+    checks = (
+        Check("unit", "good", "texture climbs unit 3"),
+        Check("clock", "bad", "it is 1970 & early"),
+    )
+    before = BeforeFirstImage(tmp_path)
+    before.wait("waiting for the rig: tcp://127.0.0.1:5571")
+    page.goto(monitor(tmp_path).url)
+    state = page.locator(".state")
+    page.get_by_text("tuesday <it>").wait_for()
+    assert state.inner_text() == "waiting for the rig: tcp://127.0.0.1:5571"
+    assert "3 generations of texture: mini-texture" in page.locator(".before").inner_text()
+    before.check(checks, True)
+    page.locator(".confirm").wait_for()
+    assert "evolver ctl confirm" in page.locator(".confirm").inner_text()
+    rows = page.locator(".check").all_inner_texts()
+    assert [row.split("\t") for row in rows] == [
+        [check.verdict, check.name, check.text] for check in checks
+    ]
+    assert state.inner_text() == "waiting for the operator to confirm"
+    before.wait("")  # confirmed
+    page.locator(".confirm").wait_for(state="detached")
+    records, _ = make_session("spikes", (-100.0, 300.0), 10)
+    with JournalWriter(tmp_path / "journal") as journal:
+        for record in records[:-1]:
+            journal.append(record)
+    until(page, "^3")
+    page.locator(".before").wait_for(state="detached")
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff{", b'{"checks": 3}'])
+def test_a_folder_that_says_nothing_is_waited_for_all_the_same(tmp_path, content):
+    (tmp_path / "before.json").write_bytes(content)
+    (tmp_path / "session.toml").write_bytes(content)
+    assert before_first_image(tmp_path) == BeforeView(tmp_path.name)
+
+
+def test_a_page_that_cannot_be_told_ends_no_session(tmp_path):
+    before = BeforeFirstImage(tmp_path / "gone")
+    before.check((), True)
+    before.wait("")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (900, 700)])
+def test_nothing_is_cut_off(ended, monitor, page, width, height):
+    page.set_viewport_size({"width": width, "height": height})
+    page.goto(monitor(ended.recording).url)
+    until(page, "5 / 5")
+    page.locator(".bk-Figure").nth(6).wait_for()
+    wait_until(lambda: page.screenshot() == page.screenshot())  # all of it is laid out
+    boxes = [
+        box.bounding_box()
+        for kind in (".bk-Figure", ".bk-Div", ".bk-Button", ".bk-Select", ".bk-Slider")
+        for box in page.locator(kind).all()
+        if box.is_visible()
+    ]
+    assert len(boxes) > 10
+    for box in boxes:
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= width
+    figures = [box.bounding_box() for box in page.locator(".bk-Figure").all()]
+    assert min(box["width"] for box in figures) >= 280  # a title has room
+    for i, one in enumerate(figures):
+        for other in figures[:i]:
+            apart = (
+                one["x"] >= other["x"] + other["width"] - 1
+                or other["x"] >= one["x"] + one["width"] - 1
+                or one["y"] >= other["y"] + other["height"] - 1
+                or other["y"] >= one["y"] + one["height"] - 1
+            )
+            assert apart
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 def test_playback_changes_what_is_shown(ended, monitor, page):
