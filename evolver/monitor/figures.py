@@ -40,6 +40,8 @@ _PICTURE_WIDTH, _NAME = 280, 12
 _LEGEND_COLUMNS = 3
 _MIN_WIDTH = 400
 """Of a figure, pixels: two stand side by side on a page 900 wide, three on one of 1,300."""
+_BEHIND = ":host { background-color: var(--paper) !important; }"
+"""Of a figure: white by itself, it shows as a line where a canvas ends inside a pixel."""
 _OVER = "over"
 """The name of a second range of heights, 0 to 1 of the frame, whatever the data are."""
 _TIME = "time after image onset (ms)"
@@ -130,6 +132,7 @@ class PictureFigure:
             height=height,
             tools="",
             toolbar_location=None,
+            stylesheets=[_BEHIND],
             x_range=Range1d(0, _COLUMNS),
             y_range=Range1d(0, _ROWS),
         )
@@ -406,7 +409,6 @@ def recolour(figures: Sequence[figure], colours: Mapping[str, str]) -> None:
     for drawing in figures:
         drawing.background_fill_color = drawing.border_fill_color = colours["paper"]
         drawing.outline_line_color = None
-        drawing.styles = {"background-color": colours["paper"]}  # seen between two canvases
         drawing.title.text_color = colours["ink"]
         for axis in (*drawing.xaxis, *drawing.yaxis):
             axis.axis_label_text_color = axis.major_label_text_color = colours["quiet"]
@@ -441,6 +443,7 @@ def _new_figure(title: str, x: str, y: str, height: int) -> figure:
         tools="",
         toolbar_location=None,
         sizing_mode="stretch_width",
+        stylesheets=[_BEHIND],
     )
     drawing.xaxis.axis_label, drawing.yaxis.axis_label = x, y
     drawing.title.text_font_size = "15px"
