@@ -29,7 +29,7 @@ SHUFFLES = 1999
 """Sessions with their images dealt anew: p comes in steps of 0.0005."""
 _DEALT_AT_ONCE = 1_000_000
 
-Verdict: TypeAlias = Literal["shuffled", "paper"]
+SuccessTest: TypeAlias = Literal["shuffled", "paper"]
 """What a success is judged by: images dealt anew to generations, or the paper's t-test."""
 
 
@@ -216,7 +216,7 @@ class Change:
     dof: int
     p_t: float
     p: float
-    verdict: Verdict
+    verdict: SuccessTest
     alpha: float
 
     @property
@@ -231,7 +231,7 @@ def change(
     *,
     late: Literal["max", "end"] = "max",
     rule: Literal["paper", "all"] = "paper",
-    verdict: Verdict = "shuffled",
+    verdict: SuccessTest = "shuffled",
     alpha: float = ALPHA,
     shuffles: int = SHUFFLES,
     rng: np.random.Generator | None = None,

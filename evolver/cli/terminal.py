@@ -17,7 +17,7 @@ from rich.markup import escape
 from evolver.session_folder import REPORT
 
 if TYPE_CHECKING:
-    from evolver.analysis.trajectories import Verdict
+    from evolver.analysis.trajectories import SuccessTest
     from evolver.config.tables import Config
     from evolver.live import Console, Ended
     from evolver.session.ports import Command
@@ -100,7 +100,7 @@ def print_ended(ended: Ended, *, report_too: bool = True) -> None:
 
 
 def make_report(
-    file: Path, out: Path, *, verdict: Verdict = "shuffled", alpha: float = 0.01
+    file: Path, out: Path, *, verdict: SuccessTest = "shuffled", alpha: float = 0.01
 ) -> Path:
     """Write the report of a recording into a folder; return its page."""
     from evolver import recording

@@ -20,8 +20,8 @@ from evolver.analysis.trajectories import (
     Change,
     FloatArray,
     Ints,
+    SuccessTest,
     Trajectory,
-    Verdict,
     best_rows,
     change,
     count_psth,
@@ -169,7 +169,7 @@ def read_evolution(
     recording: Recording,
     *,
     render: Render | None = None,
-    verdict: Verdict = "shuffled",
+    verdict: SuccessTest = "shuffled",
     alpha: float = ALPHA,
 ) -> Evolution:
     """Compute everything the figures show.
@@ -273,7 +273,7 @@ def _thread(
     generation: Ints,
     edges: FloatArray,
     render: Render | None,
-    verdict: Verdict,
+    verdict: SuccessTest,
     alpha: float,
 ) -> ThreadEvolution:
     """Compute one thread; `generation`, (p,), is that of each presentation, -1 for none."""

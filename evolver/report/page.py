@@ -24,7 +24,7 @@ from evolver.report.style import save
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from evolver.analysis.trajectories import Change, Verdict
+    from evolver.analysis.trajectories import Change, SuccessTest
     from evolver.recording import Recording
     from evolver.report.evolution import Evolution, Render, ThreadEvolution
 
@@ -46,7 +46,7 @@ def write_report(
     out_folder: Path,
     *,
     render: Render | None = None,
-    verdict: Verdict = "shuffled",
+    verdict: SuccessTest = "shuffled",
     alpha: float = ALPHA,
 ) -> Path:
     """Write ``report.html`` and the figures it holds into `out_folder`; return the page's path.
