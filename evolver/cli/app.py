@@ -275,9 +275,22 @@ def report_recording(
     out: Annotated[
         Path | None, typer.Option(help="folder; by default 'report' beside the recording")
     ] = None,
+    paper: Annotated[
+        bool,
+        typer.Option(
+            "--paper",
+            help="judge success by the published t-test, which calls one in 2.5 to 5 % of "
+            "sessions of noise; by default images are dealt anew to generations",
+        ),
+    ] = False,
+    alpha: Annotated[
+        float, typer.Option(min=0, max=1, help="a success has a smaller p")
+    ] = 0.01,
 ) -> None:
     """Write the report of a recording: one HTML page, and its figures as PNG files."""
-    page = make_report(file, out or file.resolve().parent / REPORT)
+    verdict = "paper" if paper else "shuffled"
+    out = out or file.resolve().parent / REPORT
+    page = make_report(file, out, verdict=verdict, alpha=alpha)
     console.print(f"report: {page}")
 
 

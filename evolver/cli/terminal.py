@@ -17,6 +17,7 @@ from rich.markup import escape
 from evolver.session_folder import REPORT
 
 if TYPE_CHECKING:
+    from evolver.analysis.trajectories import SuccessTest
     from evolver.config.tables import Config
     from evolver.live import Console, Ended
     from evolver.session.ports import Command
@@ -98,11 +99,14 @@ def print_ended(ended: Ended, *, report_too: bool = True) -> None:
         console.print(f"report:    {page}")
 
 
-def make_report(file: Path, out: Path) -> Path:
+def make_report(
+    file: Path, out: Path, *, verdict: SuccessTest = "shuffled", alpha: float = 0.01
+) -> Path:
     """Write the report of a recording into a folder; return its page."""
     from evolver import recording
     from evolver.report.page import write_report
     from evolver.setup.build import renderers
 
     with recording.read(file) as opened, console.status("writing the report …"):
-        return write_report(opened, out, render=renderers(opened.config))
+        render = renderers(opened.config)
+        return write_report(opened, out, render=render, verdict=verdict, alpha=alpha)

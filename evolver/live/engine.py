@@ -33,11 +33,13 @@ from evolver.garbage import collect_seldom
 from evolver.journal.history import find_history
 from evolver.journal.recorder_client import RemoteRecorder
 from evolver.live import pipe
+from evolver.live.before import BeforeFirstImage
 from evolver.live.console import Console
 from evolver.live.rigs import rig_over_network
 from evolver.live.run import LOADING, Job, run_session
 from evolver.session.ports import Command, Progress
 from evolver.session_folder import JOURNAL, SESSION_FILE
+from evolver.setup.preflight import Check
 from evolver.setup.resume import Restored
 from rig_bridge.errors import RigBridgeError
 
@@ -127,12 +129,21 @@ class _Receiver:
         return commands
 
 
-def _console(sender: _Sender, receiver: _Receiver) -> Console:
+def _console(sender: _Sender, receiver: _Receiver, before: BeforeFirstImage) -> Console:
     """Return the console of an operator who is reached through the supervisor."""
+
+    def on_wait(text: str) -> None:
+        before.wait(text)
+        sender.send(pipe.Waiting(text))
+
+    def on_checks(checks: Sequence[Check], needed: bool) -> None:  # noqa: FBT001  a console's
+        before.check(checks, needed)
+        sender.send(pipe.Preflight(tuple(checks), needed))
+
     return Console(
-        on_wait=lambda text: sender.send(pipe.Waiting(text)),
+        on_wait=on_wait,
         on_endpoint=lambda endpoint: sender.send(pipe.Listening(endpoint)),
-        on_checks=lambda checks, needed: sender.send(pipe.Preflight(tuple(checks), needed)),
+        on_checks=on_checks,
         on_progress=sender.send_progress,
         commands=receiver.orders,
         confirmed=receiver.confirmed,
@@ -147,8 +158,9 @@ def main(folder: Path, recorder_address: str, *, confirmed: bool, endpoint: str)
     out = os.dup(1)
     os.dup2(2, 1)  # whatever prints must not be taken for a message
     sender, receiver = _Sender(out), _Receiver(0, confirmed=confirmed)
+    console = _console(sender, receiver, BeforeFirstImage(folder))
     try:
-        reason = _run(folder, recorder_address, endpoint, _console(sender, receiver))
+        reason = _run(folder, recorder_address, endpoint, console)
     except _CANNOT_GO_ON as exc:
         logger.exception("the engine cannot go on")
         sender.send(pipe.Failed(str(exc)))

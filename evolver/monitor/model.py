@@ -39,6 +39,7 @@ from evolver.journal.records import (
 )
 from evolver.monitor.pictures import KeptPictures, PictureStore, Thumbnail
 from evolver.monitor.psth import Counts, ResponseSums
+from evolver.responses import TimeWindow
 
 _EVENTS = 200
 _BUDGETS = 400
@@ -70,12 +71,21 @@ class ThreadView:
 
     name: str
     units: tuple[int, ...] = ()  # that its fitness watches
+    response_ms: TimeWindow | None = None  # ms after onset, what is scored
+    baseline_ms: TimeWindow | None = None  # and what is taken off
     generations: dict[int, GenerationView] = field(default_factory=dict[int, GenerationView])
 
     @property
     def scored(self) -> list[GenerationView]:
         """Generations with scores, in order."""
-        return [g for _, g in sorted(self.generations.items()) if g.scored]
+        return [
+            g for _, g in sorted(self.generations.items()) if g.scored and np.isfinite(g.mean)
+        ]
+
+    @property
+    def done(self) -> int:
+        """Generations that are finished, of which some may have no score."""
+        return sum(g.scored for g in self.generations.values())
 
     def at(self, number: int) -> GenerationView | None:
         """Return the scored generation of this number in full, or the last before it."""
@@ -83,10 +93,12 @@ class ThreadView:
         return earlier[-1] if earlier else None
 
 
-class _WatchedUnits(msgspec.Struct, frozen=True):
+class _Watched(msgspec.Struct, frozen=True):
     """What of a thread's fitness the page needs; the record says more."""
 
     units: tuple[int, ...] = ()  # rows of the unit table
+    response_ms: TimeWindow | None = None
+    baseline_ms: TimeWindow | None = None
 
 
 class SessionModel:
@@ -109,6 +121,7 @@ class SessionModel:
         self.budgets: deque[tuple[int, TimeBudget]] = deque(maxlen=_BUDGETS)
         self.generations = 0
         self.latest_ns = 0
+        self.on_ms = float("nan")  # how long images stay on; NaN where that changes
         self.paused = False
         self.responses = ResponseSums()
         self._interpreter = Interpreter()
@@ -177,7 +190,11 @@ class SessionModel:
 
     def _take_plan(self, reading: BlockPlan) -> None:
         record = reading.record
-        self._begun_ns = self._begun_ns or record.time_ns
+        if not self._begun_ns:
+            self._begun_ns = record.time_ns
+            self.on_ms = record.presentations[0].on_ms if record.presentations else self.on_ms
+        if any(planned.on_ms != self.on_ms for planned in record.presentations):
+            self.on_ms = float("nan")
         self._pictures.hold(sha256 for part in record.threads for sha256 in part.images)
         self._pictures.forget_unheld()
         for part in record.threads:
@@ -260,7 +277,7 @@ class SessionModel:
 
     def _thin(self, view: ThreadView) -> None:
         """Keep the first generation, the latest ones, and others evenly between in full."""
-        full = [generation for generation in view.scored if generation.in_full]
+        full = [g for g in view.scored if g.in_full]
         if len(full) > _GENERATIONS_IN_FULL:
             numbers = np.array([generation.number for generation in full[:-_LATEST_IN_FULL]])
             gaps = numbers[2:] - numbers[:-2]  # that each but the first and last would leave
@@ -311,7 +328,7 @@ class SessionModel:
     @property
     def done(self) -> int:
         """Generations that every thread has finished."""
-        return min((len(t.scored) for t in self.threads), default=0)
+        return min((t.done for t in self.threads), default=0)
 
     @property
     def pace(self) -> float:
@@ -360,10 +377,10 @@ class SessionModel:
 
 def _thread_view(info: ThreadInfo) -> ThreadView:
     try:
-        units = msgspec.json.decode(info.fitness, type=_WatchedUnits).units
+        watched = msgspec.json.decode(info.fitness, type=_Watched)
     except msgspec.MsgspecError:
-        units = ()
-    return ThreadView(info.name, units)
+        watched = _Watched()
+    return ThreadView(info.name, watched.units, watched.response_ms, watched.baseline_ms)
 
 
 def _mean_sem(values: NDArray[np.float64]) -> tuple[float, float]:

@@ -13,6 +13,7 @@ from evolver import config, recording
 from evolver.journal.records import Committed, Event, Resumed
 from evolver.journal.writer import read_journal
 from evolver.live import control, run_simulated
+from evolver.monitor.sources import before_first_image
 from tests.children import evolver
 from tests.limits import wait_until
 from tests.soak import share
@@ -184,8 +185,12 @@ def test_nothing_is_shown_before_the_checks_are_confirmed(tmp_path, start):
     session.until("confirm with  evolver ctl confirm")
     folder = the_folder(tmp_path / "out")
     assert not list((folder / "journal").glob("*.evj"))
+    shown = before_first_image(folder)  # on the live page
+    assert shown.to_confirm
+    assert any("climbs unit 0: channel 0" in text for _, _, text in shown.checks)
     assert "confirmed" in ctl("confirm")
     session.until(r"generation +1/300")
+    assert not before_first_image(folder).to_confirm
     said = end_by_signal(session, signal.SIGTERM)
     assert "climbs unit 0: channel 0" in said
     assert "nothing to confirm" not in said
