@@ -41,6 +41,7 @@ ALLOWED = {
         "test_spikes_without_heartbeats_are_complete_after_their_latency",
         "test_a_stream_that_dies_is_a_loss_until_it_is_back",
         "test_a_stream_that_stalls_is_a_loss_and_not_waited_for",
+        "test_what_cannot_be_read_is_said_at_once",
         "test_closing_ends_the_search_for_a_stream_that_is_gone",
         "test_a_block_over_the_wire",
         "test_a_stream_that_is_not_what_was_said_is_refused",
