@@ -87,7 +87,7 @@ def test_the_rig_in_node_runs_a_session(tmp_path):
         pytest.skip(NO_NODE)
     settings = small(
         tmp_path / "out",
-        session={"generations": 2},
+        session={"generations": 1},
         presentation={"on_ms": 5.0, "off_ms": 5.0},
         fitness={"units": ("IT-2",)},
     )
