@@ -40,7 +40,7 @@ def test_every_moment_at_which_a_rig_may_be_started_anew():
 def test_every_moment_of_one_fault(kind):
     found = explore(1, kinds={kind})
     assert found.states > 3000
-    assert found.faults[kind] > 300
+    assert found.faults[kind] > 30
     assert found.ends > 1
 
 
