@@ -75,6 +75,9 @@ def lsl(
     jitter_ms: Annotated[
         float, typer.Option(min=0, help="of a regular stream's time stamps")
     ] = 2.0,
+    ahead_ms: Annotated[
+        float, typer.Option(min=0, help="a time stamp further beyond now is unreadable")
+    ] = 50.0,
     patience_s: Annotated[
         float, typer.Option(min=0, help="a window not complete by then is aborted")
     ] = 5.0,
@@ -124,6 +127,7 @@ def lsl(
         heartbeats=heartbeats,
         latency_ms=latency_ms,
         jitter_ms=jitter_ms,
+        ahead_ms=ahead_ms,
         patience_s=patience_s,
         keep_s=max(10.0, 2 * (widest_ms[1] - widest_ms[0]) / 1000 + patience_s),
     )

@@ -318,6 +318,7 @@ def _print_health(health: Health) -> None:
         (tally.restarts, "restarts of the acquisition"),
         (tally.stalls, "stalls"),
         (tally.jumps, "jumps of the sample clock"),
+        (tally.wild, "time stamps that cannot be"),
         (sum(tally.other_sources.values()), "spikes of what is no unit"),
     ):
         if count:
