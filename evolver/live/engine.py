@@ -21,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from evolver.clock import SYSTEM_CLOCK
-from evolver.config.tables import parse_session_file
+from evolver.config.tables import load_session_file
 from evolver.errors import ConfigError, DataError, EvolverError, MissingResponseError, RigError
 from evolver.garbage import collect_seldom
 from evolver.journal.history import find_history
@@ -44,7 +44,7 @@ class SupervisorGoneError(EvolverError):
     """Nobody listens to this engine any more."""
 
 
-class _Sender:
+class Sender:
     """Sends messages to the supervisor from a worker, so that the loop never waits for it."""
 
     def __init__(self, fd: int) -> None:
@@ -78,7 +78,7 @@ class _Sender:
                 return
 
 
-class _Receiver:
+class Receiver:
     """Receives the supervisor's messages on a worker, and answers its pings there.
 
     A loop that is busy for seconds still answers, and the supervisor's end of the pipe does not
@@ -91,7 +91,7 @@ class _Receiver:
     sender : answers go through it
     """
 
-    def __init__(self, fd: int, *, confirmed: bool, sender: _Sender) -> None:
+    def __init__(self, fd: int, *, confirmed: bool, sender: Sender) -> None:
         self._reader = pipe.Reader(fd)
         self._confirmed = confirmed
         self._sender = sender
@@ -143,7 +143,7 @@ class _Receiver:
                 logger.warning("not an order: %s", message)
 
 
-def _console(sender: _Sender, receiver: _Receiver) -> Console:
+def _console(sender: Sender, receiver: Receiver) -> Console:
     """Return the console of an operator who is reached through the supervisor."""
     return Console(
         on_wait=lambda text: sender.send(pipe.Waiting(text)),
@@ -162,8 +162,8 @@ def main(folder: Path, recorder_address: str, *, confirmed: bool, endpoint: str)
         signal.signal(number, signal.SIG_IGN)  # the supervisor decides
     out = os.dup(1)
     os.dup2(2, 1)  # whatever prints must not be taken for a message
-    sender = _Sender(out)
-    receiver = _Receiver(0, confirmed=confirmed, sender=sender)
+    sender = Sender(out)
+    receiver = Receiver(0, confirmed=confirmed, sender=sender)
     try:
         reason = _run(folder, recorder_address, endpoint, _console(sender, receiver))
     except (ConfigError, RigError, MissingResponseError, RigBridgeError) as exc:
@@ -206,9 +206,7 @@ def _job(folder: Path) -> Job:
     history = find_history(folder / JOURNAL)
     if history is not None:
         return Job.resume(Restored.of(history), folder, clock=SYSTEM_CLOCK)
-    path = folder / SESSION_FILE
-    text = path.read_text(encoding="utf-8")
-    config = parse_session_file(text, source=str(path))
+    config, text = load_session_file(folder / SESSION_FILE)
     return replace(
         Job.begin(config, text, "live", clock=SYSTEM_CLOCK), recordings=folder.parent
     )
