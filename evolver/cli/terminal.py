@@ -59,7 +59,7 @@ codecs.register_error("evolver-plainly", _plainly)
 
 
 class _Lasting:
-    """A text stream whose reader may go away: what is printed then is lost, and no more.
+    """A text stream that prints what it can: in its encoding, as long as anybody reads.
 
     Parameters
     ----------
@@ -70,13 +70,15 @@ class _Lasting:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write, if anybody reads."""
+        """Write, if anybody reads; what the encoding lacks is written otherwise."""
+        encoding = self._stream.encoding or "utf-8"
+        plain = text.encode(encoding, "evolver-plainly").decode(encoding)
         try:
-            return self._stream.write(text)
+            self._stream.write(plain)
         except OSError as exc:
             if exc.errno not in _GONE:
                 raise
-            return len(text)
+        return len(text)
 
     def flush(self) -> None:
         """Flush, if anybody reads."""
@@ -99,8 +101,7 @@ def steady_streams() -> None:
     """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if stream is not None and hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="evolver-plainly")
+        if stream is not None and not isinstance(stream, _Lasting):
             setattr(sys, name, _Lasting(stream))
 
 
