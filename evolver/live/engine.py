@@ -79,7 +79,7 @@ class Sender:
 
 
 class Receiver:
-    """Receives the supervisor's messages on a worker, and answers its pings there.
+    """Receives the supervisor's messages on a worker, and answers there that it is.
 
     A loop that is busy for seconds still answers, and the supervisor's end of the pipe does not
     fill; a process that is frozen does not answer.
@@ -137,8 +137,8 @@ class Receiver:
                 self._commands.put(Command(name, text, by))
             case pipe.Confirm():
                 self._confirmed = True
-            case pipe.Ping():
-                self._sender.send(pipe.Pong(time.monotonic() - self._asked))
+            case pipe.AreYouThere():
+                self._sender.send(pipe.Here(time.monotonic() - self._asked))
             case _:
                 logger.warning("not an order: %s", message)
 

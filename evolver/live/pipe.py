@@ -73,18 +73,29 @@ class Confirm(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind",
     """Supervisor to engine: the operator has seen the pre-flight checks."""
 
 
-class Ping(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="ping"):
+class AreYouThere(
+    Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="are_you_there"
+):
     """Supervisor to engine: answer at once."""
 
 
-class Pong(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="pong"):
-    """The engine's answer to a ping, whatever its loop is busy with."""
+class Here(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="here"):
+    """The engine's answer to that, whatever its loop is busy with."""
 
     since_orders_s: float  # since the loop last asked for orders
 
 
 PipeMessage: TypeAlias = (
-    Waiting | Listening | Preflight | Progress | Over | Failed | Order | Confirm | Ping | Pong
+    Waiting
+    | Listening
+    | Preflight
+    | Progress
+    | Over
+    | Failed
+    | Order
+    | Confirm
+    | AreYouThere
+    | Here
 )
 
 _encoder = msgspec.msgpack.Encoder()

@@ -137,7 +137,7 @@ class Supervisor:
             command += ["--port", str(settings.page_port)]
             self._pages = [Child("page", command, logs / "page.log", speaks="text")]
         self._children = (self._recorder, self._engine, *self._pages)
-        self._turn_at = self._ping_at = time.monotonic()
+        self._turn_at = self._asked_engine_at = time.monotonic()
         self._since_orders_s = 0.0  # by the engine's loop, as its process last said
         self._misplaced = ""  # what happened to the session's folder
         self._to_pause = ""  # why, until the engine is told
@@ -295,9 +295,9 @@ class Supervisor:
     def _watch(self, now: float, passed: float) -> None:
         """End a process that answers nothing; it is started again as one that fell."""
         engine, patience = self._engine, self._patience
-        if now - self._ping_at >= _ASK_EVERY_S:
-            self._ping_at = now
-            self._send(pipe.Ping())
+        if now - self._asked_engine_at >= _ASK_EVERY_S:
+            self._asked_engine_at = now
+            self._send(pipe.AreYouThere())
         for child in self._children:
             if not child.running:
                 continue
@@ -361,8 +361,8 @@ class Supervisor:
             case pipe.Waiting(text):
                 self._waiting = text
                 self._console.on_wait(text)
-            case pipe.Pong(since_orders_s):
-                self._take_pong(since_orders_s)
+            case pipe.Here(since_orders_s):
+                self._take_here(since_orders_s)
             case pipe.Listening(endpoint):
                 self._engine.spoke = True
                 self._endpoint = endpoint
@@ -383,7 +383,7 @@ class Supervisor:
 
     # ------------------------------------------------------------------ the operator
 
-    def _take_pong(self, since_orders_s: float) -> None:
+    def _take_here(self, since_orders_s: float) -> None:
         """Say when the engine's loop begins to be long busy."""
         before, self._since_orders_s = self._since_orders_s, since_orders_s
         if self._engine.spoke and before < self._patience.busy_s <= since_orders_s:

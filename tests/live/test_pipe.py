@@ -56,8 +56,8 @@ def ends():
         pipe.Failed("no"),
         pipe.Order("pause", "a drink", "operator"),
         pipe.Confirm(),
-        pipe.Ping(),
-        pipe.Pong(1.5),
+        pipe.AreYouThere(),
+        pipe.Here(1.5),
     ],
     ids=lambda message: type(message).__name__,
 )
@@ -111,7 +111,7 @@ def test_a_reader_that_is_gone_is_an_error(ends):
     reader, write = ends
     os.close(reader.fd)
     with pytest.raises(OSError, match="Broken pipe"):
-        pipe.Writer(write).send(pipe.Ping())
+        pipe.Writer(write).send(pipe.AreYouThere())
 
 
 def test_an_engine_answers_while_its_loop_does_not_ask(ends):
@@ -122,9 +122,9 @@ def test_an_engine_answers_while_its_loop_does_not_ask(ends):
     receiver = Receiver(to_read, confirmed=False, sender=Sender(to_supervisor))
     pipe.send(to_engine, pipe.Order("note", "here", "operator"))
     pipe.send(to_engine, pipe.Confirm())
-    pipe.send(to_engine, pipe.Ping())
+    pipe.send(to_engine, pipe.AreYouThere())
     (pong,) = from_engine.read()
-    assert isinstance(pong, pipe.Pong)
+    assert isinstance(pong, pipe.Here)
     assert pong.since_orders_s > 0
     assert receiver.confirmed()
     os.close(to_engine)

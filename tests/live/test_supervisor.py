@@ -29,13 +29,13 @@ HANGS = "if first('hung'): time.sleep(3600)\n"
 LOOP_HANGS = """
 if first('hung'):
     while True:
-        say(pipe.Pong(5.0 if first('busy') else 1e6))
+        say(pipe.Here(5.0 if first('busy') else 1e6))
         time.sleep(0.1)
 """
 DEAF = """
 if first('hung'):
     while True:
-        say(pipe.Pong(0.0))
+        say(pipe.Here(0.0))
         time.sleep(0.1)
 """
 CLOSES = """
@@ -130,7 +130,7 @@ time.sleep(3600)
 WAITS_FOR_PAGE = """
 Path(sys.argv[1], "engine").touch()
 while not Path(sys.argv[1], "printed").exists():
-    say(pipe.Pong(0.0))
+    say(pipe.Here(0.0))
     time.sleep(0.01)
 """
 
@@ -154,7 +154,7 @@ time.sleep(3600)
 """
     text = """
 while not Path(sys.argv[1], "again").exists():
-    say(pipe.Pong(0.0))
+    say(pipe.Here(0.0))
     time.sleep(0.01)
 """
     supervisor, said = make(
