@@ -123,9 +123,9 @@ def test_an_engine_answers_while_its_loop_does_not_ask(ends):
     pipe.send(to_engine, pipe.Order("note", "here", "operator"))
     pipe.send(to_engine, pipe.Confirm())
     pipe.send(to_engine, pipe.AreYouThere())
-    (pong,) = from_engine.read()
-    assert isinstance(pong, pipe.Here)
-    assert pong.since_orders_s > 0
+    (here,) = from_engine.read()
+    assert isinstance(here, pipe.Here)
+    assert here.since_orders_s > 0
     assert receiver.confirmed()
     os.close(to_engine)
     assert [order.text for order in receiver.orders()] == ["here"]
