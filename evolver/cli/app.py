@@ -30,10 +30,12 @@ from evolver.cli import (
 )
 from evolver.cli.terminal import (
     StopSignals,
+    check_can_write,
     console,
     error_console,
     make_report,
     print_ended,
+    steady_streams,
     terminal_console,
 )
 from evolver.errors import ConfigError, EvolverError
@@ -88,6 +90,7 @@ RecordingFile = Annotated[Path, typer.Argument(metavar="FILE", help="recording (
 def main() -> None:
     """Run the command line; a mistake of the user's is a message, not a traceback."""
     collect_seldom()
+    steady_streams()
     try:
         app()
     except (EvolverError, RigBridgeError) as exc:
@@ -134,7 +137,7 @@ def run_demo(
         folder=folder, generations=generations, speed=speed, unit=unit or None, seed=seed
     )
     text = config.commented_session_file(settings)
-    folder.mkdir(parents=True, exist_ok=True)
+    check_can_write(folder, "Name another folder with --folder")
     path = folder / "demo.toml"
     path.write_text(text, encoding="utf-8")
     console.print(f"session file: {path}")

@@ -91,9 +91,10 @@ def resume(
     """
     from evolver import config
     from evolver.journal.history import find_history
-    from evolver.live import fold_in_child, resume_simulated
+    from evolver.live import control, fold_in_child, resume_simulated
     from evolver.setup.resume import Restored
 
+    control.check_not_running(folder)
     page = None if no_page else page
     history = find_history(folder / JOURNAL)
     if history is None:

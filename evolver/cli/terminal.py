@@ -5,15 +5,20 @@ Composition, as `evolver.cli.app` is: prints and handles signals.
 
 from __future__ import annotations
 
+import codecs
+import errno
 import signal
+import sys
+import tempfile
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console as RichConsole
 from rich.markup import escape
 
+from evolver.errors import ConfigError
 from evolver.session_folder import REPORT
 
 if TYPE_CHECKING:
@@ -27,8 +32,105 @@ console = RichConsole(highlight=False, soft_wrap=True)
 error_console = RichConsole(stderr=True, highlight=False, soft_wrap=True)
 
 
+_PLAIN = {
+    "→": "->",
+    "…": "...",
+    "█": "#",
+    "\N{EN DASH}": "-",
+    "\N{MINUS SIGN}": "-",
+    "\N{MULTIPLICATION SIGN}": "x",
+}
+_GONE = (errno.EIO, errno.EPIPE)
+
+
+def _plainly(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Replace what a terminal's encoding lacks."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    letter = error.object[error.start]
+    if letter in _PLAIN:
+        return _PLAIN[letter], error.start + 1
+    one = UnicodeEncodeError(
+        error.encoding, error.object, error.start, error.start + 1, error.reason
+    )
+    return codecs.backslashreplace_errors(one)
+
+
+codecs.register_error("evolver-plainly", _plainly)
+
+
+class _Lasting:
+    """A text stream that prints what it can: in its encoding, as long as anybody reads.
+
+    Parameters
+    ----------
+    stream : of a terminal or a pipe
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, if anybody reads; what the encoding lacks is written otherwise."""
+        encoding = self._stream.encoding or "utf-8"
+        plain = text.encode(encoding, "evolver-plainly").decode(encoding)
+        try:
+            self._stream.write(plain)
+        except OSError as exc:
+            if exc.errno not in _GONE:
+                raise
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, if anybody reads."""
+        try:
+            self._stream.flush()
+        except OSError as exc:
+            if exc.errno not in _GONE:
+                raise
+
+    def __getattr__(self, name: str) -> object:
+        """Return what else the stream has."""
+        return getattr(self._stream, name)
+
+
+def steady_streams() -> None:
+    """Make standard output and errors of this process such that printing ends no session.
+
+    A letter that the terminal's encoding lacks is written otherwise; a terminal that was
+    closed, or a pipe that nobody reads any more, is written to in vain.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is not None and not isinstance(stream, _Lasting):
+            setattr(sys, name, _Lasting(stream))
+
+
+def check_can_write(folder: Path, remedy: str) -> None:
+    """Check that files can be made in a folder, before work is done for them.
+
+    Raises
+    ------
+    ConfigError
+        They cannot; with the remedy.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return
+    except OSError as exc:
+        raise ConfigError(
+            f"{folder} must be a folder that can be written to, and is not: {exc.strerror}. "
+            f"{remedy}"
+        ) from exc
+
+
 class StopSignals:
-    """Whether somebody asked to stop; a second signal ends the process as it always did."""
+    """Whether somebody asked to stop; a second signal ends the process as it always did.
+
+    A terminal that is closed asks to stop as well: what was begun is brought to an end. One
+    that this process was told to outlive (nohup) does not.
+    """
 
     def __init__(self) -> None:
         self._asked = False
@@ -41,6 +143,8 @@ class StopSignals:
     def on_signals(self) -> Generator[None, None, None]:
         """Listen to signals as long as this lasts."""
         before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            before[signal.SIGHUP] = signal.getsignal(signal.SIGHUP)
 
         def ask(number: int, _frame: object) -> None:
             self._asked = True
@@ -107,6 +211,11 @@ def make_report(
     from evolver.report.page import write_report
     from evolver.setup.build import renderers
 
+    remedy = "Name another folder with  evolver report FILE --out FOLDER"
     with recording.read(file) as opened, console.status("writing the report …"):
+        check_can_write(out, remedy)
         render = renderers(opened.config)
-        return write_report(opened, out, render=render, verdict=verdict, alpha=alpha)
+        try:
+            return write_report(opened, out, render=render, verdict=verdict, alpha=alpha)
+        except OSError as exc:
+            raise ConfigError(f"the report cannot be written: {exc}. {remedy}") from exc

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from evolver.cli.terminal import console, error_console
+from evolver.cli.terminal import check_can_write, console, error_console
 from evolver.errors import ConfigError, EvolverError
 from evolver.weights import hub
 from evolver.weights.catalogue import KNOWN
@@ -106,6 +106,7 @@ def convert_weight_file(
     """Write a weight file as safetensors, which holds numbers and nothing that could run."""
     from evolver.generators.conversion import convert_weights
 
+    check_can_write(out.resolve().parent, "Name another file as OUT.safetensors")
     digest = convert_weights(source, out, generator=generator)
     console.print(f"{escape(str(out))}\n  sha256 {digest}")
 

@@ -365,7 +365,7 @@ def load_session_file(path: Path) -> tuple[Config, str]:
         if the file cannot be read, or has mistakes: see `parse_session_file`
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
     except UnicodeDecodeError as exc:
         raise ConfigError(f"{path} must be a text file in UTF-8: {exc}") from exc
     except OSError as exc:

@@ -150,6 +150,15 @@ def from_npz(path: Path, *, d: int, key: str | None = None) -> Codes:
     return codes
 
 
+def _path_and_key(text: str) -> tuple[Path, str | None]:
+    """Return the file of PATH or PATH:KEY, and the key; a file's name may have colons."""
+    whole = Path(text).expanduser()
+    path, colon, key = text.rpartition(":")
+    if not colon or whole.exists():
+        return whole, None
+    return Path(path).expanduser(), key or None
+
+
 def _member(path: Path, key: str | None) -> NDArray[Any]:
     with zipfile.ZipFile(path) as archive:
         entries = {e.filename.removesuffix(".npy"): e for e in archive.infolist()}
@@ -307,8 +316,8 @@ def initial_codes_of(
             f"a number must follow {kind!r} and a colon; found {text!r}"
         ) from error
     if kind == "file" and value:
-        path, _, key = value.partition(":")
-        codes = from_npz(Path(path).expanduser(), d=generator.d, key=key or None)
+        path, key = _path_and_key(value)
+        codes = from_npz(path, d=generator.d, key=key)
         return codes[np.arange(n) % len(codes)]
     raise ConfigError(
         "initial codes must be 'generator', 'zeros', 'normal:SCALE', 'sphere:NORM', "

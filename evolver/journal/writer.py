@@ -44,6 +44,26 @@ _HEADS_APART_BYTES = 4096  # between the two of the first segment: a disk fails 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+
+
+def is_locked(folder: Path, files: FileSystem | None = None) -> bool:
+    """Whether another process writes the journal in `folder`, as far as locks tell."""
+    lock = folder / LOCK_NAME
+    if not lock.is_file():
+        return False
+    files = OsFileSystem() if files is None else files
+    try:
+        files.close(files.lock(lock))
+    except BlockingIOError:
+        return True
+    except (
+        OSError
+    ):  # no locks, or a place that cannot be written: whoever writes there will say
+        return False
+    return False
+
+
 class JournalWriter:
     """Appends records to a journal; one writer a folder, and one worker a writer.
 
@@ -206,6 +226,12 @@ class JournalWriter:
                 "Stop that session, or give this one another folder"
             ) from exc
         except OSError as exc:
+            if exc.errno in _NO_LOCKS:
+                raise RecordingError(
+                    f"a journal must be where files can be locked, so that two processes never "
+                    f"write it at once; in {self.folder} they cannot: {exc.strerror}. Choose a "
+                    "folder on a local disk, or mount this one with locks"
+                ) from exc
             raise RecordingError(
                 f"cannot write a journal in {self.folder}: {exc}. Choose a folder on a disk "
                 "that can be written"

@@ -9,6 +9,7 @@ it with the journal.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -34,6 +35,7 @@ from evolver.journal.records import (
     ProposedThread,
     Result,
 )
+from evolver.journal.storage import OsFileSystem, sync_folder
 from evolver.journal.survey import Survey, SurveyedResult, survey
 from evolver.recording import schema as s
 from evolver.recording.fold_responses import ResponseWriter
@@ -111,24 +113,31 @@ def fold(
             f"{out_path} exists and would be replaced; allow overwriting, or choose another "
             "name"
         )
+    temporary = _temporary(out_path)  # first: a place that cannot be written is said at once
+    try:
+        return _fold(journal_folder, out_path, temporary, compress_images=compress_images)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _fold(
+    journal_folder: Path, out_path: Path, temporary: Path, *, compress_images: ImageEncoding
+) -> FoldReport:
     index = JournalIndex(journal_folder)
     content = survey(index, _session_file(journal_folder))
-    temporary = _temporary(out_path)
     try:
         with h5py.File(temporary, "w", libver=("v108", "v108")) as file:
             spikes = _write(file, content, index, encode=_ENCODERS[compress_images])
             finish(file)
-        _sync(temporary)
+        OsFileSystem().sync_file(temporary)
         verify(temporary, journal_folder)
         temporary.replace(out_path)
-        _sync(out_path.parent)
+        sync_folder(out_path.parent)
     except (OSError, RuntimeError) as exc:  # h5py raises RuntimeError for some failed writes
         raise RecordingError(
             f"cannot write {out_path}: {exc}. Free some space or choose another disk; the "
             "journal is untouched"
         ) from exc
-    finally:
-        temporary.unlink(missing_ok=True)
     return _report(out_path, content, index.summary, spikes)
 
 
@@ -164,19 +173,13 @@ def _temporary(out_path: Path) -> Path:
         )
     except OSError as exc:
         raise RecordingError(
-            f"cannot write in {out_path.parent}: {exc}. Make that folder, or choose another"
+            f"the recording must be written in {out_path.parent}, and cannot: {exc.strerror}. "
+            "Make that folder, or name another file with --out"
         ) from exc
-    os.fchmod(fd, 0o644)  # mkstemp's files are for their owner alone
+    with contextlib.suppress(OSError):  # exFAT and CIFS have no modes
+        os.fchmod(fd, 0o644)  # mkstemp's files are for their owner alone
     os.close(fd)
     return Path(name)
-
-
-def _sync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _write(

@@ -1,7 +1,9 @@
 """The command line, as a person meets it: what it says, what it writes, how it ends."""
 
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tomllib
@@ -14,8 +16,10 @@ from evolver import config, recording
 from evolver.cli import app
 from evolver.journal.reader import segment_paths
 from evolver.live import run_simulated
+from tests.children import Command
 from tests.children import evolver as run
 from tests.journal.test_writer import damage_heads
+from tests.limits import PATIENCE_S
 from tests.live.sessions import small, write
 from tests.live.test_simulate import Watching
 
@@ -161,6 +165,31 @@ class TestRecordings:
         said = run("report", ended.recording, "--out", tmp_path / "here")
         assert str(tmp_path / "here" / "report.html") in said.replace("\n", "")
         assert (tmp_path / "here" / "summary.png").is_file()
+
+    def test_a_report_that_cannot_be_written_is_said_so(self, ended, tmp_path):
+        (tmp_path / "file").touch()
+        for out in (tmp_path / "file", "/proc/report"):
+            said = run("report", ended.recording, "--out", out, expect=2)
+            assert "--out FOLDER" in said
+
+    def test_nor_can_a_recording(self, ended):
+        said = run("fold", ended.folder, "--out", "/proc/s.h5", expect=2)
+        assert "--out" in said
+
+    def test_a_terminal_that_goes_ends_a_simulation_which_is_folded(self, tmp_path):
+        settings = small(tmp_path / "out", session={"generations": 5000})
+        command = Command(["simulate", write(settings, tmp_path / "s.toml")], os.environ)
+        with command.stdout:
+            for line in command.stdout:
+                if "generation" in line:
+                    break
+            command.send_signal(signal.SIGHUP)
+            said = command.stdout.read()
+        assert command.wait(PATIENCE_S) == 0, said
+        assert "stopped by operator" in said
+        (folder,) = (tmp_path / "out").iterdir()
+        with recording.read(folder / "session.h5") as opened:
+            assert opened.end_reason == "stopped by operator"
 
     def test_fold_makes_the_recording_again(self, ended, tmp_path):
         copy = tmp_path / "session"

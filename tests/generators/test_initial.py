@@ -75,6 +75,17 @@ def test_a_users_file(tmp_path, dtype):
         initial.from_npz(tmp_path / "two.npz", d=6, key="others")
 
 
+def test_a_users_file_may_have_colons_in_its_path(tmp_path, things):
+    folder = tmp_path / "12:30"
+    folder.mkdir()
+    codes = RNG(0).standard_normal((2, things.d))
+    np.savez(folder / "a:b.npz", codes=codes, others=codes[:, :1])
+    np.save(folder / "bare.npy", codes)
+    for text in (f"{folder}/a:b.npz:codes", f"{folder}/bare.npy"):
+        read = initial.initial_codes_of(f"file:{text}", things, 2, rng=RNG(1))
+        np.testing.assert_array_equal(read, codes)
+
+
 def test_one_code_is_a_row(tmp_path):
     np.savez(tmp_path / "one.npz", np.arange(4.0))
     assert initial.from_npz(tmp_path / "one.npz", d=4).shape == (1, 4)

@@ -1,8 +1,11 @@
 """The journal: what was acknowledged is there, whatever the disk and the process do."""
 
+import errno
+import fcntl
 import os
 import shutil
 import signal
+import stat
 import struct
 import zlib
 from pathlib import Path
@@ -17,6 +20,7 @@ from evolver.journal.history import find_history, read_history
 from evolver.journal.reader import segment_paths
 from evolver.journal.records import Event, Result
 from evolver.journal.storage import OsFileSystem, disk_free_bytes
+from evolver.journal.writer import is_locked
 from evolver.recording import read
 from evolver.recording.fold import fold
 from tests import children
@@ -512,3 +516,54 @@ def test_folders_are_made_with_their_parents(tmp_path):
     OsFileSystem().make_folder(tmp_path / "a" / "b")
     OsFileSystem().make_folder(tmp_path / "a" / "b")
     assert (tmp_path / "a" / "b").is_dir()
+
+
+def refuse_folders(monkeypatch, number):
+    """Have the system refuse to sync a folder; return how often all was synced."""
+    synced = []
+    real = os.fsync
+
+    def fsync(fd):
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise OSError(number, os.strerror(number))
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "sync", lambda: synced.append(True))
+    return synced
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.ENOSYS])
+def test_where_a_folder_cannot_be_synced_everything_is(tmp_path, monkeypatch, number):
+    synced = refuse_folders(monkeypatch, number)
+    with JournalWriter(tmp_path / "new" / "journal") as journal:
+        journal.append(note(0))
+    with JournalWriter(tmp_path / "new" / "journal", resume=True) as journal:
+        journal.append(note(1))
+    assert numbers(tmp_path / "new" / "journal") == [0, 1]
+    assert len(synced) == 5  # two folders; a segment; what is resumed, and a segment
+
+
+def test_a_folder_that_the_disk_refuses_is_no_such(tmp_path, monkeypatch):
+    synced = refuse_folders(monkeypatch, errno.EIO)
+    with pytest.raises(RecordingError, match="Input/output error"):
+        JournalWriter(tmp_path / "journal")
+    assert not synced
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL])
+def test_where_nothing_can_be_locked_that_is_what_is_said(tmp_path, monkeypatch, number):
+    def flock(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(RecordingError, match="must be where files can be locked"):
+        JournalWriter(tmp_path)
+    assert not is_locked(tmp_path)
+
+
+def test_whether_another_process_writes_can_be_asked(tmp_path):
+    assert not is_locked(tmp_path)
+    with JournalWriter(tmp_path):
+        assert is_locked(tmp_path)
+    assert not is_locked(tmp_path)

@@ -1,8 +1,10 @@
 """From a journal to the file and back: against expectations made from the records by hand."""
 
+import errno
 import hashlib
 import json
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -848,3 +850,28 @@ def test_the_format_text_tells_the_truth():
         for table in ("units", "presentations", "blocks", "sent", "events"):
             for column in file[table]:
                 assert column in text
+
+
+def test_where_there_are_no_modes_and_no_syncs_of_folders_a_fold_is_made(tmp_path, monkeypatch):
+    write_session(tmp_path / "journal", **SMALL)
+
+    def refuse(*_):
+        raise PermissionError(errno.EPERM, "no modes here")
+
+    real = os.fsync
+
+    def fsync(fd):
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "no syncs here")
+        real(fd)
+
+    monkeypatch.setattr(os, "fchmod", refuse)
+    monkeypatch.setattr(os, "fsync", fsync)
+    assert fold(tmp_path / "journal", tmp_path / "s.h5").complete
+    with read(tmp_path / "s.h5") as opened:
+        assert opened.complete
+
+
+def test_a_place_that_cannot_be_written_is_said_before_the_journal_is_read(tmp_path):
+    with pytest.raises(RecordingError, match="name another file with --out"):
+        fold(tmp_path / "no journal", Path("/proc/s.h5"))
