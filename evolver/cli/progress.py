@@ -19,6 +19,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from evolver.cli.terminal import plain
 from evolver.clock import duration_text, time_text
 from evolver.journal import records
 from evolver.session.ports import Progress
@@ -252,11 +253,6 @@ class ProgressView:
         if progress.no_rig_s >= 1:
             parts.append(f"no rig for {duration_text(progress.no_rig_s)} in all")
         return Text(" · ".join(parts), style="dim")
-
-
-def plain(text: str) -> str:
-    """Return a text without what a terminal would take for a command."""
-    return "".join(c if c.isprintable() or c == "\n" else "·" for c in text)
 
 
 def sparkline(values: Sequence[float], low: float, high: float) -> str:

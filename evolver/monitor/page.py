@@ -8,6 +8,7 @@ follows.
 from __future__ import annotations
 
 import html
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
@@ -95,6 +96,7 @@ class Page:
         self._version = self._scored = -1
         self._threads = 0
         self._playing = None
+        self._state = ""
         self._drawn: tuple[int, int, int] | None = None  # scored version, generation, unit
         self._header = Div(sizing_mode="stretch_width")
         self._notes = Div(sizing_mode="stretch_width", visible=False)
@@ -178,9 +180,10 @@ class Page:
 
     def _tick(self) -> None:
         model = self._model = self._source.look()
-        if model.version == self._version and self._threads:
+        state = model.state(time.time_ns())  # it changes while nothing comes
+        if (model.version, state) == (self._version, self._state) and self._threads:
             return
-        self._version = model.version
+        self._version, self._state = model.version, state
         if len(model.threads) != self._threads:
             self._lay_out()
         self._draw_texts()
@@ -284,7 +287,8 @@ def _state(model: SessionModel, *, trouble: bool) -> tuple[str, str]:
         return model.ended, QUIET
     if model.start is None:
         return "waiting for the first image", AMBER
-    return ("PAUSED", RED) if model.paused else ("running", GREEN)
+    state = model.state(time.time_ns())
+    return (state, GREEN) if state == "running" else (state.upper(), RED)
 
 
 def header_html(model: SessionModel, colours: Mapping[str, str], *, trouble: bool) -> str:
@@ -292,7 +296,7 @@ def header_html(model: SessionModel, colours: Mapping[str, str], *, trouble: boo
     ink, quiet = colours["ink"], colours["quiet"]
     state, colour = _state(model, trouble=trouble)
     total = f"<small> / {model.generations}</small>" if model.generations else ""
-    big = [(f"{model.done}{total}", "generation", ink)]
+    big = [(f"{model.done}{total}", "generations done", ink)]
     for k, view in enumerate(model.threads):
         scored = view.scored
         text = f"{scored[-1].mean:.1f}" if scored else "…"

@@ -49,11 +49,16 @@ BLOCKS_AT_ONCE = 3
 """Blocks that overlap: one on screen, one waiting behind it, one being rendered."""
 _IMAGES_REMEMBERED = 4096  # digests; an image that comes later is recorded again
 _RETRY_S = 2.0
-_REPORT_EVERY_S = 1.0  # however little happens, so that who watches hears that it goes on
+_REPORT_EVERY_S = 0.5  # however little happens, so that who watches hears that it goes on
 _POLL_S = 0.05  # the longest an acknowledgement waits once its result is on disk
 _POLL_RENDERING_S = 0.002  # the longest a rendered block waits
 
 EndReason = Literal["finished", "stopped by operator", "aborted by operator"]
+ENDED_BY: dict[str, EndReason] = {
+    "stop": "stopped by operator",
+    "abort": "aborted by operator",
+}
+"""Why a session ended, by the command that ended it."""
 
 
 class Loop:
@@ -189,9 +194,7 @@ class Loop:
                 self._references_only = True
                 self._hold(False)  # it says what is to be shown
             case "stop" | "abort":
-                self._ending = (
-                    "stopped by operator" if command.name == "stop" else "aborted by operator"
-                )
+                self._ending = ENDED_BY[command.name]
         name = command.name.replace("-", "_")
         self._event("info" if command.by == "operator" else "warning", name, text)
         if self._ending == "stopped by operator":

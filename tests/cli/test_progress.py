@@ -2,6 +2,7 @@
 
 import io
 import os
+import subprocess
 import sys
 
 import numpy as np
@@ -13,7 +14,6 @@ from evolver.cli.progress import ProgressView, sparkline
 from evolver.clock import time_text
 from evolver.journal.records import Committed, CommittedThread, PackedArray, TimeBudget
 from evolver.session.ports import Progress
-from tests.children import child, pipe
 from tests.terminal import Terminal
 
 BUDGET = TimeBudget(**dict.fromkeys(TimeBudget.__struct_fields__, 0.0))
@@ -106,34 +106,36 @@ GONE = progress(
 )
 
 
-def draw(tty, title, news, seen):
-    """Draw in a process that has that terminal, as the commands do, until it was seen."""
-    descriptor = os.open(tty, os.O_RDWR)
-    for standard in (0, 1, 2):
-        os.dup2(descriptor, standard)
-    sys.stdout = os.fdopen(1, "w", encoding="utf-8")
-    for name in ("COLUMNS", "LINES"):
-        os.environ.pop(name, None)
-    os.environ["TERM"] = "xterm-256color"
-    with ProgressView(terminal.console, title=title, threads=["texture", "object"]) as view:
-        for one in news:
+TITLE = "monday: live session → /data/recordings/monkey-m/2026/" + "x" * 60
+
+
+def draw():
+    """Draw on the terminal that this process has, as the commands do, until it was seen."""
+    with ProgressView(terminal.console, title=TITLE, threads=["texture", "object"]) as view:
+        for one in (*NEWS, GONE):
             view.update(one)
-        view._live.refresh()
-        seen.recv()
+        sys.stdin.read()
 
 
 @pytest.mark.parametrize("columns", [80, 140])
 @pytest.mark.parametrize("rows", [24, 8])
 def test_on_a_terminal_state_and_last_event_have_lines_of_their_own(columns, rows):
     """On the console of the commands, which leaves wrapping to the terminal."""
-    title = "monday: live session → /data/recordings/monkey-m/2026/" + "x" * 60
+    environment = {k: v for k, v in os.environ.items() if k not in {"COLUMNS", "LINES"}}
     with Terminal(columns, rows) as screen:
-        looked_at, tell = pipe()
-        process = child(draw, screen.name, title, (*NEWS, GONE), looked_at)
-        seen = screen.until("NO RIG FOR 0:42", alive=process.is_alive).splitlines()
-        tell.send("seen")
-        process.join()
-    assert process.exitcode == 0
+        process = subprocess.Popen(
+            [sys.executable, "-c", f"from {__name__} import draw; draw()"],
+            stdin=subprocess.PIPE,
+            stdout=screen.fd,
+            stderr=screen.fd,
+            env={**environment, "TERM": "xterm-256color"},
+        )
+        seen = screen.until(
+            r"\n *\.\.\." if rows == 8 else "in all",
+            alive=lambda: process.poll() is None,
+        ).splitlines()
+        process.communicate(b"")
+    assert process.returncode == 0
     lines = [line.strip() for line in seen]
     assert "NO RIG FOR 0:42" in lines
     assert f"{time_text(AT_NS)}  the connection to the rig is gone" in lines

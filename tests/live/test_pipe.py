@@ -30,6 +30,11 @@ PROGRESS = Progress(
     presentations=50,
     elapsed_s=1.5,
     idle_s=0.5,
+    idle_share=0.5,
+    paused_s=0.25,
+    no_rig_s=0.25,
+    pace=None,
+    left_s=12.5,
     state="running",
     committed=COMMITTED,
 )
