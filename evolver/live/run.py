@@ -146,6 +146,7 @@ def run_session(
     ending, time_ns = commands.last, job.clock.time_ns()
     reason = ENDED_BY[ending.name]
     text = f"{ending.name} by {ending.by} while there was no rig"
+    text += f": {ending.text}" if ending.text else ""
     with recorder(commands) as (opened, _):
         opened.submit(event_record(time_ns, "info", ending.name, text))
         opened.submit(records.RunEnd(time_ns, reason))

@@ -13,7 +13,7 @@ from evolver.session.ports import Progress
 from evolver.setup.preflight import Check
 
 SCORES = np.array([1.0, np.nan, 0.1 + 0.2])
-BUDGET = TimeBudget(**dict.fromkeys(TimeBudget.__struct_fields__, 0.25))
+BUDGET = TimeBudget(**{**dict.fromkeys(TimeBudget.__struct_fields__, 0.25), "shown": 9})
 COMMITTED = Committed(
     4,
     123,
