@@ -30,7 +30,7 @@ def test_commands_that_come_too_early_are_kept_in_their_order():
 class Records(list):
     """A recorder that keeps what it is handed."""
 
-    def submit(self, record, on_durable=None):
+    def submit(self, record):
         self.append(record)
 
     def barrier(self):
