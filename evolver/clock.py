@@ -1,9 +1,14 @@
-"""Time, handed in: what needs a clock takes one, so that tests hand in another."""
+"""Time, handed in: what needs a clock takes one, so that tests hand in another.
+
+And how times are written for people, the same in the terminal, on the live page and in
+`evolver ctl status`.
+"""
 
 from __future__ import annotations
 
 import os
 import time
+from datetime import UTC, datetime
 from typing import Protocol
 
 
@@ -58,3 +63,15 @@ class SystemClock:
 
 
 SYSTEM_CLOCK = SystemClock()
+
+
+def duration_text(seconds: float) -> str:
+    """Return a duration as "0:42" or "1:02:03"; whole seconds, nothing below 0."""
+    minutes, rest = divmod(max(0, int(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def time_text(time_ns: int) -> str:
+    """Return a time of day as "14:03:12", in this machine's time zone."""
+    return f"{datetime.fromtimestamp(time_ns / 1e9, tz=UTC).astimezone():%H:%M:%S}"

@@ -128,6 +128,11 @@ class EngineServer:
         return self._link.hello
 
     @property
+    def connected(self) -> bool:
+        """Whether there is a rig that was welcomed."""
+        return self._link.peer is not None
+
+    @property
     def unanswered(self) -> dict[int, tuple[int, ...]]:
         """Presentations that are asked for and not answered, by block."""
         return self._link.unanswered

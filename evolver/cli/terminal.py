@@ -24,6 +24,7 @@ from evolver.session_folder import REPORT
 if TYPE_CHECKING:
     from evolver.analysis.trajectories import SuccessTest
     from evolver.config.tables import Config
+    from evolver.journal.records import Committed
     from evolver.live import Console, Ended
     from evolver.session.ports import Command
     from evolver.setup.preflight import Check
@@ -125,6 +126,11 @@ def check_can_write(folder: Path, remedy: str) -> None:
         ) from exc
 
 
+def plain(text: str) -> str:
+    """Return a text without what a terminal would take for a command."""
+    return "".join(c if c.isprintable() or c == "\n" else "·" for c in text)
+
+
 class StopSignals:
     """Whether somebody asked to stop; a second signal ends the process as it always did.
 
@@ -161,7 +167,11 @@ class StopSignals:
 
 @contextmanager
 def terminal_console(
-    config: Config, title: str, *, on_endpoint: Callable[[str], None] = lambda _: None
+    config: Config,
+    title: str,
+    *,
+    on_endpoint: Callable[[str], None] = lambda _: None,
+    earlier: Sequence[Committed] = (),
 ) -> Generator[Console, None, None]:
     """Show a session of this process in the terminal, and stop it at a Ctrl-C.
 
@@ -172,6 +182,8 @@ def terminal_console(
     from evolver.session.ports import Command
 
     view = ProgressView(console, title=title, threads=[t.name for t in config.threads])
+    for committed in earlier:
+        view.remember(committed)
     stop = StopSignals()
 
     def commands() -> Sequence[Command]:

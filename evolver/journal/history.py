@@ -28,12 +28,15 @@ from evolver.journal.reader import HEAD, JournalIndex, segment_paths
 from evolver.journal.records import (
     Committed,
     CommittedThread,
+    Event,
     ImagePixels,
     PackedArray,
     Proposed,
     Result,
+    RunEnd,
     RunStart,
 )
+from evolver.journal.tally import Tally
 
 
 @dataclass(slots=True, eq=False)
@@ -74,6 +77,9 @@ class History:
     reference_labels: tuple[str, ...] = ()
     answered: int = 0
     aborted: int = 0
+    committed: list[Committed] = field(default_factory=list[Committed])
+    tally: Tally = field(default_factory=Tally)
+    held: str = ""  # "pause" or "reference-only", if it was so when it was interrupted
     resumed: int = 0  # times the session went on already
     ended: str = ""  # why, if it came to an end and did not go on
     images: dict[str, int] = field(default_factory=dict[str, int])  # digest -> sequence
@@ -172,10 +178,18 @@ def _take(history: History, reading: RecordReading) -> None:
         case ImagePixels() as image:
             history.images[image.sha256] = reading.sequence
         case Committed() as scores:
+            history.committed.append(scores)
+            history.tally.add(scores)
             for part in scores.threads:
                 for last in history.threads[part.thread : part.thread + 1]:
                     if last is not None and last.generation == part.generation:
                         last.committed = part
+        case Event(name="pause"):
+            history.held = "pause"
+        case Event(name="reference_only"):
+            history.held = "reference-only"
+        case Event(name="resume") | RunEnd():
+            history.held = ""  # whoever resumes a session that was stopped wants it to go on
         case _:
             pass
 

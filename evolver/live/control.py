@@ -71,14 +71,14 @@ class SessionStatus(Struct, frozen=True):
 
     name: str
     folder: str
-    state: str  # "starting", "waiting for the rig: …", "running", "paused", …
+    state: str  # "starting", "waiting for the rig: …", or the last progress's
     progress: Progress | None  # the last, without its block's scores; None before the first
     waiting: str
     rig_endpoint: str
     page: str
     disk_minutes: float | None
     children: tuple[ChildStatus, ...]
-    events: tuple[str, ...]  # the last ones
+    events: tuple[str, ...]  # the last ones, each with its time of day
 
 
 class Reply(Struct, frozen=True, forbid_unknown_fields=True):

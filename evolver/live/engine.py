@@ -35,7 +35,7 @@ from evolver.journal.history import find_history
 from evolver.journal.recorder_client import RemoteRecorder
 from evolver.live import pipe
 from evolver.live.before import BeforeFirstImage
-from evolver.live.console import Console
+from evolver.live.console import Console, KeptCommands
 from evolver.live.rigs import rig_over_network
 from evolver.live.run import LOADING, Job, run_session
 from evolver.session.ports import Command, Progress
@@ -214,16 +214,19 @@ def _run(folder: Path, recorder_address: str, endpoint: str, console: Console) -
     recorder.attach()  # first, so that the journal holds all that an earlier engine handed over
     try:
         job = _job(folder)
+        restored = job.parts.restored
+        commands = KeptCommands(console.commands, () if restored is None else restored.commands)
         rig = rig_over_network(
             job.parts.config,
             job.session_id,
             console,
+            commands,
             clock=SYSTEM_CLOCK,
             endpoint=endpoint,
             may_restart=True,
         )
         return run_session(
-            job, rig, lambda commands: nullcontext((recorder, commands)), console
+            job, rig, lambda wanted: nullcontext((recorder, wanted)), console, commands
         )
     finally:
         recorder.close()

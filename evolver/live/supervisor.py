@@ -28,6 +28,7 @@ from types import FrameType
 import msgspec
 import zmq
 
+from evolver.clock import time_text
 from evolver.config.tables import WatchdogsTable
 from evolver.errors import DataError, RecordingError
 from evolver.journal.recorder_protocol import RecorderStatus
@@ -73,6 +74,7 @@ class Settings:
     page_port : where the live page listens; 0: any port; None: no page
     watchdogs : the session file's [watchdogs], of which the disk's is kept here
     terminal : file descriptor on which a person may answer the checks; None: nobody is there
+    references : whether it has reference images
     """
 
     folder: Path
@@ -81,6 +83,7 @@ class Settings:
     page_port: int | None
     watchdogs: WatchdogsTable
     terminal: int | None = None
+    references: bool = True
 
 
 class Supervisor:
@@ -338,6 +341,9 @@ class Supervisor:
         wait = _BACKOFF_S[min(len(child.recent) - 1, len(_BACKOFF_S) - 1)]
         child.start_at = now + wait
         child.restarts += 1
+        if child is self._engine:  # what it said last is no longer so
+            self._waiting = "the engine is started again"
+            self._console.on_wait(self._waiting)
         self._note(f"the {child.name} {what}; it is started again")
 
     def _receive(self, reader: pipe.Reader) -> None:
@@ -356,7 +362,7 @@ class Supervisor:
             case Progress():
                 self._progress = message
                 if message.event:
-                    self._events.append(message.event)
+                    self._keep_event(message.event, message.event_ns)
                 self._console.on_progress(message)
             case pipe.Waiting(text):
                 self._waiting = text
@@ -371,9 +377,9 @@ class Supervisor:
                 self._to_confirm = needs
                 self._waiting = "waiting for the operator to confirm" if needs else ""
                 self._console.on_checks(checks, needs)
-                self._events.extend(
-                    f"{c.name}: {c.text}" for c in checks if c.verdict != "good"
-                )
+                for check in checks:
+                    if check.verdict != "good":
+                        self._keep_event(f"{check.name}: {check.text}")
             case pipe.Over(reason):
                 self._over = reason
             case pipe.Failed(text):
@@ -446,6 +452,9 @@ class Supervisor:
                     return Reply(ok=True, text="confirmed: the first image follows")
                 return Reply(ok=False, text="there is nothing to confirm now")
             case _:
+                if request.name == "reference-only" and not self._settings.references:
+                    text = "the session has no reference images ([references] in its file)"
+                    return Reply(ok=False, text=text)
                 if request.name == "note" and not request.text:
                     return Reply(ok=False, text="a note must say something")
                 if self.command(request.name, request.text, "operator"):
@@ -491,8 +500,12 @@ class Supervisor:
 
     def _note(self, text: str) -> None:
         logger.info("%s", text)
-        self._events.append(text)
+        self._keep_event(text)
         self._console.on_event(text)
+
+    def _keep_event(self, text: str, time_ns: int = 0) -> None:
+        """Keep an event for `ctl status`, with its time: now, if it has none of its own."""
+        self._events.append(f"{time_text(time_ns or time.time_ns())}  {text}")
 
     # ------------------------------------------------------------------ the end
 

@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from evolver.clock import duration_text
 from evolver.errors import DataError
 from evolver.journal.interpreter import (
     BlockPlan,
@@ -37,13 +38,13 @@ from evolver.journal.records import (
     ThreadInfo,
     TimeBudget,
 )
+from evolver.journal.tally import Tally
 from evolver.monitor.pictures import KeptPictures, PictureStore, Thumbnail
 from evolver.monitor.psth import Counts, ResponseSums
 from evolver.responses import TimeWindow
 
 _EVENTS = 200
 _BUDGETS = 400
-_PACE = 60
 _GENERATIONS_IN_FULL, _LATEST_IN_FULL = 160, 60
 _PICTURES = 8
 
@@ -122,11 +123,12 @@ class SessionModel:
         self.generations = 0
         self.latest_ns = 0
         self.on_ms = float("nan")  # how long images stay on; NaN where that changes
-        self.paused = False
+        self.paused = self.references_only = False
+        self.gone_ns: int | None = None  # there is no rig since
+        self.tally = Tally()
         self.responses = ResponseSums()
         self._interpreter = Interpreter()
         self._pictures = KeptPictures() if pictures is None else pictures
-        self._received_ns: deque[int] = deque(maxlen=_PACE)
         self._progress: dict[int, float] = {}  # open block -> where the threads stood
         self._begun_ns = 0
         self._contradictions = 0
@@ -159,6 +161,7 @@ class SessionModel:
             case RunStart() as start:
                 self._take_start(start)
             case RigRecord():
+                self.gone_ns = None
                 self._take_units()
             case ImagePixels() as image:
                 pixels = image.pixels.numpy().astype(np.uint8, copy=False)
@@ -174,8 +177,21 @@ class SessionModel:
 
     def _take_event(self, event: Event) -> None:
         self.events.append((event.time_ns, event.level, event.name, event.text))
-        if event.name in {"pause", "resume"}:
-            self.paused = event.name == "pause"
+        match event.name:
+            case "pause":
+                self.paused = True
+            case "resume":
+                self.paused = self.references_only = False
+            case "reference_only":
+                self.paused, self.references_only = False, True
+            case "resumed":  # what was commanded before is commanded again, if it still holds
+                self.paused = self.references_only = False
+            case "rig_lost":
+                self.gone_ns = event.time_ns
+            case "rig_joined":
+                self.gone_ns = None
+            case _:
+                pass
 
     def _take_start(self, start: RunStart) -> None:
         self.start = start
@@ -225,7 +241,6 @@ class SessionModel:
             return
         self._take_units()
         self.latest_ns = record.received_ns
-        self._received_ns.append(record.received_ns)
         if record.status != "ok":
             return
         self.responses.show(reading.form, reading.arrays, reading.rows)
@@ -256,6 +271,7 @@ class SessionModel:
             at, [scores.numpy().astype(np.float64) for scores in record.reference_scores]
         )
         self.budgets.append((record.block, record.budget))
+        self.tally.add(record)
         self.scored_version += 1
 
     def _score(
@@ -330,14 +346,25 @@ class SessionModel:
         """Generations that every thread has finished."""
         return min((t.done for t in self.threads), default=0)
 
+    def state(self, now_ns: int) -> str:
+        """Return what the session does, in the words of the terminal and of `ctl status`.
+
+        Parameters
+        ----------
+        now_ns : engine clock
+        """
+        words = ["paused"] if self.paused else []
+        if self.references_only:
+            words.append("reference-only")
+        if self.gone_ns is not None:
+            words.append(f"no rig for {duration_text((now_ns - self.gone_ns) / 1e9)}")
+        return ", ".join(words) or "running"
+
     @property
     def pace(self) -> float:
-        """Presentations a second, of late."""
-        if len(self._received_ns) < 2 or self._received_ns[-1] <= self._received_ns[0]:
-            return float("nan")
-        return (
-            (len(self._received_ns) - 1) / (self._received_ns[-1] - self._received_ns[0]) * 1e9
-        )
+        """Showings a second, of late, while the rig had something to show; NaN: not known."""
+        pace = self.tally.pace
+        return float("nan") if pace is None else pace
 
     @property
     def minutes(self) -> float:
@@ -346,16 +373,14 @@ class SessionModel:
 
     @property
     def minutes_left(self) -> float:
-        """Minutes to the last generation, at the pace so far; NaN before one is finished."""
-        left = self.generations - self.done
-        return self.minutes / self.done * left if self.done else float("nan")
+        """Minutes to the last generation, as the terminal has them; NaN before one is done."""
+        left = self.tally.left_s(self.generations * len(self.threads))
+        return float("nan") if left is None else left / 60
 
     @property
     def idle_share(self) -> float:
-        """How much of its recent time the rig had nothing to show."""
-        wait = sum(budget.wait for _, budget in self.budgets)
-        idle = sum(budget.idle for _, budget in self.budgets)
-        return idle / (wait + idle) if wait + idle > 0 else 0.0
+        """How much of the time that it could have shown images the rig had none to show."""
+        return self.tally.idle_share
 
     def pictures(self, generation: GenerationView) -> list[Thumbnail | None]:
         """Return the images of a generation that scored best, best first; None where lost."""

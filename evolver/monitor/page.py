@@ -8,6 +8,7 @@ follows.
 from __future__ import annotations
 
 import html
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
@@ -102,6 +103,7 @@ class Page:
         self._threads = 0
         self._playing = None
         self._drawn_texts = False
+        self._state: str = ""
         self._drawn: tuple[int, int, int] | None = None  # scored version, generation, unit
         self._header = Div(sizing_mode="stretch_width")
         self._notes = Div(sizing_mode="stretch_width", visible=False)
@@ -198,9 +200,12 @@ class Page:
     def _tick(self) -> None:
         model = self._model = self._source.look()
         before = self._source.before
-        if model.version == self._version and before == self._waited and self._drawn_texts:
+        state = model.state(time.time_ns())  # it changes while nothing comes
+        drawn = (model.version, before, state)
+        if drawn == (self._version, self._waited, self._state) and self._drawn_texts:
             return
-        self._version, self._waited, self._drawn_texts = model.version, before, True
+        self._version, self._waited, self._state = drawn
+        self._drawn_texts = True
         if len(model.threads) != self._threads:
             self._lay_out()
         self._draw_texts()
@@ -321,7 +326,8 @@ def _state(model: SessionModel, before: BeforeView | None, *, trouble: bool) -> 
         return before.waiting, AMBER
     if model.start is None:
         return "waiting for the first image", AMBER
-    return ("PAUSED", RED) if model.paused else ("running", GREEN)
+    state = model.state(time.time_ns())
+    return (state, GREEN) if state == "running" else (state.upper(), RED)
 
 
 def header_html(
@@ -344,7 +350,7 @@ def header_html(
     if model.start is None:
         return f"{head}</div>"
     total = f"<small> / {model.generations}</small>" if model.generations else ""
-    big = [(f"{model.done}{total}", "generation", ink)]
+    big = [(f"{model.done}{total}", "generations done", ink)]
     for k, view in enumerate(model.threads):
         name = f"{html.escape(view.name)}, spikes/s"
         big.append((_latest([g.mean for g in view.scored]), name, thread_colour(k)))

@@ -483,7 +483,8 @@ def _write_blocks(file: h5py.File, content: Survey, index: JournalIndex) -> None
             np.nan if done is None else getattr(done.budget, name) for name in s.BUDGET_NAMES
         ]
         times = (0 if plan is None else plan.time_ns, 0 if done is None else done.time_ns)
-        rows.append((block, *times, content.attempts.get(block, 0), *budget))
+        shown = 0 if done is None else done.budget.shown
+        rows.append((block, *times, content.attempts.get(block, 0), *budget, shown))
     write_table(file, s.BLOCKS, s.BLOCK_COLUMNS, rows)
 
     widths = [len(plan.references) for plan in proposed if plan is not None]

@@ -174,17 +174,23 @@ BUDGET_NAMES = (
     "journal",
     "blocked",
     "idle",
+    "paused",
+    "no_rig",
     "total",
 )
+_LATER_BUDGET = {"idle", "paused", "no_rig"}
 BLOCK_COLUMNS = (
     Column("block", "<i8", "number of the block"),
     Column("time_ns", "<i8", "when it was proposed, engine clock, ns since 1970"),
     Column("committed_ns", "<i8", "when it was committed; 0 if it never was"),
     Column("attempts", "<i4", "times it was sent to the rig, re-shown parts included"),
     *(
-        Column(name, "<f8", "time budget, s; NaN if never committed", added=name == "idle")
+        Column(
+            name, "<f8", "time budget, s; NaN if never committed", added=name in _LATER_BUDGET
+        )
         for name in BUDGET_NAMES
     ),
+    Column("shown", "<i4", "showings that `wait` is the time of; 0: not known", added=True),
 )
 
 SENT_COLUMNS = (

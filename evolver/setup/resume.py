@@ -23,6 +23,7 @@ from evolver.journal import records
 from evolver.journal.history import History, Unfinished
 from evolver.optimizers import state_from_dict
 from evolver.session.block import HashedImage, RunningBlock
+from evolver.session.ports import Command, Earlier
 from evolver.session.schedule import (
     REFERENCE,
     Block,
@@ -88,6 +89,21 @@ class Restored:
             last_was_threads=h.last_was_threads,
             pending=tuple(running.block for running in self.running),
         )
+
+    @property
+    def earlier(self) -> Earlier:
+        """What the session has behind it."""
+        return Earlier(self.history.tally, self.history.answered, self.history.aborted)
+
+    @property
+    def commands(self) -> tuple[Command, ...]:
+        """What an operator or a watchdog had commanded, and nobody had taken back."""
+        text, by = "as it was before the interruption", "the session"
+        match self.history.held:
+            case "pause" | "reference-only" as name:
+                return (Command(name, text, by),)
+            case _:
+                return ()
 
     @property
     def recorded_images(self) -> Sequence[str]:

@@ -137,6 +137,7 @@ class LocalRig:
         self._events: list[RigEvent] = []
         self._attempts: dict[int, int] = {}
         self.hello = _hello(self._rig)
+        self.connected = True
         self.encode_seconds = self.send_seconds = 0.0
 
     def next_attempt(self, block: int) -> int:

@@ -14,7 +14,7 @@ from evolver.setup.preflight import Check
 from tests.limits import wait_until
 
 SCORES = np.array([1.0, np.nan, 0.1 + 0.2])
-BUDGET = TimeBudget(**dict.fromkeys(TimeBudget.__struct_fields__, 0.25))
+BUDGET = TimeBudget(**{**dict.fromkeys(TimeBudget.__struct_fields__, 0.25), "shown": 9})
 COMMITTED = Committed(
     4,
     123,
@@ -31,6 +31,11 @@ PROGRESS = Progress(
     presentations=50,
     elapsed_s=1.5,
     idle_s=0.5,
+    idle_share=0.5,
+    paused_s=0.25,
+    no_rig_s=0.25,
+    pace=None,
+    left_s=12.5,
     state="running",
     committed=COMMITTED,
 )
