@@ -33,7 +33,15 @@ from evolver.errors import ConfigError, WeightsError
 from evolver.generators.frozen import FrozenGenerator
 from evolver.tensors import channels_last, vector_norm
 from evolver.weights import hub
-from evolver.weights.read import chosen_device, fill, read_bytes, read_weights
+from evolver.weights.read import (
+    Tensors,
+    chosen_device,
+    fill,
+    fitted,
+    floats,
+    read_bytes,
+    read_weight_file,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,6 +103,7 @@ def load_biggan(
     classes: int | Sequence[int] | None = None,
     revision: str | None = None,
     sha256: str | None = None,
+    entry: str | None = None,
 ) -> FrozenGenerator:
     """Load ``biggan-deep-SIZE``.
 
@@ -109,6 +118,7 @@ def load_biggan(
     classes : numbers of the classes that initial codes are of; any when None
     revision : commit, tag or branch on the Hub
     sha256 : the digest the weight file must have
+    entry : the place of the weights in a checkpoint that holds several networks, as "g_ema"
 
     Raises
     ------
@@ -122,8 +132,8 @@ def load_biggan(
     target = chosen_device(device)
     config_file, weight_file, expected = _files(name, weights, revision)
     config = _read_config(config_file)
-    tensors, digest = read_weights(weight_file, sha256=sha256 or expected)
-    model = _model(config, tensors, path=weight_file)
+    file = read_weight_file(weight_file, sha256=sha256 or expected)
+    model = fitted(file, partial(_model, config, path=weight_file), entry=entry)
     table = model.embeddings.weight.detach().T.double().numpy().copy()  # (classes, k)
     d, k = config.z_dim + config.class_embed_dim, config.class_embed_dim
     return FrozenGenerator(
@@ -131,7 +141,7 @@ def load_biggan(
         channels_last(BigGanNet(model.generator, float(truncation))),
         d=d,
         image_size=config.output_dim,
-        sha256=digest,
+        sha256=file.sha256,
         device=target,
         chunk=chunk,
         initial=partial(_initial, table, config.z_dim, _chosen(classes, len(table))),
@@ -167,12 +177,12 @@ def _chosen(classes: object, count: int) -> Sequence[int]:
     return numbers
 
 
-def _model(config: _Config, tensors: dict[str, torch.Tensor], *, path: Path) -> Any:  # noqa: ANN401
+def _model(config: _Config, tensors: Tensors, *, path: Path) -> Any:  # noqa: ANN401
     """Return the package's model with these weights, for drawing alone."""
     package = _package()
     with torch.device("meta"):
         model = package.BigGAN(package.BigGANConfig.from_dict(msgspec.to_builtins(config)))
-    fill(model, _with_v(model, tensors), path=path)
+    fill(model, _with_v(model, floats(tensors, path=path)), path=path)
     model.eval()
     # Spectral normalisation divides by a constant from now on: once, and not at every image.
     # In training mode it would move the constant at every image.
@@ -182,21 +192,21 @@ def _model(config: _Config, tensors: dict[str, torch.Tensor], *, path: Path) -> 
     return model
 
 
-def _with_v(model: nn.Module, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def _with_v(model: nn.Module, given: Tensors) -> dict[str, torch.Tensor]:
     """Return the tensors as today's torch names them.
 
     Before torch 1.1, spectral normalisation stored the divided weight instead of the right
     singular vector, v. Both follow from what else there is: weight = weight_orig / sigma, with
     sigma = u' W v, so any v with that product does; W'u scaled is the one of power iteration.
     """
-    tensors = dict(tensors)
+    tensors = dict(given)
     for name in model.state_dict():
         stem = name.removesuffix("_v")
         if stem == name or name in tensors or not {stem, f"{stem}_orig"} <= set(tensors):
             continue
         weight, original = tensors.pop(stem), tensors[f"{stem}_orig"]
         u = tensors.get(f"{stem}_u")
-        if u is None or original.ndim < 2 or len(u) != len(original):
+        if u is None or original.ndim < 2 or u.shape != original.shape[:1]:
             continue  # `fill` says what is missing
         rows = original.flatten(1)
         back = rows.T @ u

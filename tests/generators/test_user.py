@@ -130,7 +130,7 @@ def test_codes_can_have_a_shape():
         ("Nets.ready", {"arguments": {"d": 3}}, "takes no arguments"),
         ("Nameless", {}, "give the option d"),
         ("Nameless", {"d": 4}, "must draw one square image"),
-        ("Oblong", {}, r"it draws \(1, 3, 2, 3\)"),
+        ("Oblong", {}, r"it draws \(1, 1, 2, 3\)"),
         ("Decoder", {"d": 5}, "must draw an image from a code of 5 numbers"),
         ("Decoder", {"d": 6, "code_shape": [5]}, "one whole number"),
         ("Decoder", {"d": 0}, "one whole number"),
