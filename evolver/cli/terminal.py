@@ -101,8 +101,13 @@ def print_ended(ended: Ended, *, report_too: bool = True) -> None:
 def make_report(file: Path, out: Path) -> Path:
     """Write the report of a recording into a folder; return its page."""
     from evolver import recording
+    from evolver.recording.strangers import said_as_recording
     from evolver.report.page import write_report
     from evolver.setup.build import renderers
 
-    with recording.read(file) as opened, console.status("writing the report …"):
+    with (
+        recording.read(file) as opened,
+        console.status("writing the report …"),
+        said_as_recording(file),
+    ):
         return write_report(opened, out, render=renderers(opened.config))

@@ -17,6 +17,7 @@ from evolver.monitor.model import SessionModel
 from evolver.monitor.pictures import RecordedPictures
 from evolver.recording import Recording
 from evolver.recording.replay import replayed_records
+from evolver.recording.strangers import said_as_recording
 from evolver.session_folder import JOURNAL
 
 _LOOK_EVERY_S = 0.1
@@ -74,7 +75,8 @@ class FileSource:
     def __init__(self, path: Path) -> None:
         self.trouble = ""
         self._recording = recording.read(path)
-        self.model = recorded_session(self._recording)
+        with said_as_recording(path):
+            self.model = recorded_session(self._recording)
 
     def look(self) -> SessionModel:
         """Return the model."""

@@ -16,6 +16,14 @@ from numpy.typing import DTypeLike, NDArray
 
 from evolver.errors import RecordingError
 from evolver.recording.schema import TEXT, Column
+from evolver.recording.strangers import (
+    check_array,
+    check_attribute,
+    check_dataset,
+    check_group,
+    member,
+    read_texts,
+)
 
 _CHUNK_BYTES = 256 << 10
 _SMALLEST_CHUNK_BYTES = 4 << 10
@@ -111,12 +119,15 @@ def dataset_at(group: h5py.Group, *names: str | int) -> h5py.Dataset:
     part = _at(group, names)
     if not isinstance(part, h5py.Dataset):
         raise RecordingError(_wrong(group, names, "a dataset"))
+    check_dataset(part)
     return part
 
 
 def array_at(group: h5py.Group, *names: str | int) -> NDArray[Any]:
     """Return all of a dataset."""
-    return np.asarray(dataset_at(group, *names)[()])
+    dataset = dataset_at(group, *names)
+    check_array(dataset)
+    return np.asarray(dataset[()])
 
 
 def part_of(dataset: h5py.Dataset, at: int | slice) -> NDArray[Any]:
@@ -126,16 +137,18 @@ def part_of(dataset: h5py.Dataset, at: int | slice) -> NDArray[Any]:
 
 def text_at(group: h5py.Group, *names: str | int) -> str:
     """Return a scalar text."""
-    return str(dataset_at(group, *names).asstr()[()])
+    return "".join(read_texts(dataset_at(group, *names)))
 
 
 def texts_at(group: h5py.Group, *names: str | int) -> list[str]:
     """Return a column of texts."""
-    return [str(text) for text in dataset_at(group, *names).asstr()[()]]
+    return read_texts(dataset_at(group, *names))
 
 
 def attributes(group: h5py.Group) -> dict[str, Any]:
     """Return a group's attributes; numbers are Python's own."""
+    for name in group.attrs:
+        check_attribute(group, name)
     return {
         name: value.item() if isinstance(value, np.generic) else value
         for name, value in group.attrs.items()
@@ -144,6 +157,7 @@ def attributes(group: h5py.Group) -> dict[str, Any]:
 
 def names_in(group: h5py.Group) -> list[str]:
     """Return what is in a group, numbered names in the order of their numbers."""
+    check_group(group)
     names = [str(name) for name in group]
     return sorted(names, key=lambda name: (int(name), "") if name.isdigit() else (-1, name))
 
@@ -241,10 +255,15 @@ class Growing:
 
 
 def _at(group: h5py.Group, names: tuple[str | int, ...]) -> object:
+    part: object = group
     try:
-        return group["/".join(str(name) for name in names)]
+        for name in "/".join(str(name) for name in names).split("/"):
+            if not isinstance(part, h5py.Group):
+                raise KeyError(name)
+            part = member(part, name)
     except KeyError as exc:
         raise RecordingError(_wrong(group, names, "something")) from exc
+    return part
 
 
 def _wrong(group: h5py.Group, names: tuple[str | int, ...], what: str) -> str:

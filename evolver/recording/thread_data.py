@@ -27,6 +27,7 @@ from evolver.recording.hdf5 import (
     part_of,
     text_at,
 )
+from evolver.regular_files import PARSER_ERRORS
 from evolver.types import Images
 
 
@@ -113,10 +114,15 @@ class ImageTable(Sequence[NDArray[np.uint8]]):
                 "again, and its sha256 says whether it is the same"
             )
         data = part_of(self._pixels, slice(self._offsets[at], self._offsets[at + 1]))
-        if encoding == s.ENCODING_RAW:
-            return data.reshape(shape)
-        with Image.open(io.BytesIO(data.tobytes())) as image:
-            return np.array(image.convert("RGB"))
+        try:
+            if encoding == s.ENCODING_RAW:
+                return data.reshape(shape)
+            with Image.open(io.BytesIO(data.tobytes()), formats=("WEBP",)) as image:
+                if (image.height, image.width) == shape[:2]:  # before it is unpacked
+                    return np.array(image.convert("RGB"))
+        except PARSER_ERRORS as exc:
+            raise RecordingError(f"image {at} must be whole; it is damaged: {exc}") from exc
+        raise RecordingError(f"image {at} must be of the shape {shape} that the file states")
 
     def stack(self, image_ids: Sequence[int] | NDArray[np.integer[Any]]) -> Images:
         """Return images of one size as one array, (n, h, w, 3) uint8."""
