@@ -31,6 +31,7 @@ from torch import nn
 
 from evolver.errors import ConfigError, WeightsError
 from evolver.generators.frozen import FrozenGenerator
+from evolver.regular_files import expanded
 from evolver.tensors import channels_last, vector_norm
 from evolver.weights import hub
 from evolver.weights.read import (
@@ -240,23 +241,41 @@ def _files(
         return config, model, None
     location = hub.find_weights(name, weights, revision=revision)
     if location.path.is_dir():
-        files = [location.path / w for w in _WEIGHTS if (location.path / w).is_file()]
-        if not files or not (location.path / _CONFIG).is_file():
+        return (*_in_folder(name, location.path), None)
+    start = f"{name}-" if location.path.name.startswith(f"{name}-") else ""
+    beside_it = [location.path.parent / f"{s}{_CONFIG}" for s in dict.fromkeys((start, ""))]
+    config = next((path for path in beside_it if path.is_file()), None)
+    if config is None:
+        if expanded(weights).exists():
             raise WeightsError(
-                f"{location.path} must hold {_CONFIG} and {' or '.join(_WEIGHTS)}; it holds "
-                f"{', '.join(sorted(p.name for p in location.path.iterdir())[:8]) or 'nothing'}"
-            )
-        return location.path / _CONFIG, files[0], None
-    config = location.path.parent / _CONFIG
-    if not config.is_file():
-        if Path(weights).expanduser().exists():
-            raise WeightsError(
-                f"{_CONFIG} must lie beside {location.path}: it says how the network is built"
+                f"{_CONFIG} must lie beside {location.path}, or {name}-{_CONFIG}: it says how "
+                f"the network is built, and is needed next. It is published at "
+                f"{hub.known_files(name)[1].page}"
             )
         repo, _, file = str(weights).partition(":")
         beside = f"{repo}:{file.rpartition('/')[0]}/{_CONFIG}".replace(":/", ":")
         config = hub.find_weights(name, beside, revision=revision).path
     return config, location.path, location.sha256
+
+
+def _in_folder(name: str, folder: Path) -> tuple[Path, Path]:
+    """Return configuration and weights in a folder, by their own names or the bucket's."""
+    starts = ("", f"{name}-")
+    configs = [folder / f"{s}{_CONFIG}" for s in starts]
+    files = [folder / f"{s}{w}" for s in starts for w in _WEIGHTS]
+    config = next((path for path in configs if path.is_file()), None)
+    weights = next((path for path in files if path.is_file()), None)
+    if config is None or weights is None:
+        missing = [
+            *([_CONFIG] if config is None else []),
+            *([" or ".join(_WEIGHTS)] if weights is None else []),
+        ]
+        raise WeightsError(
+            f"{folder} must hold {_CONFIG} and {' or '.join(_WEIGHTS)}, or the same after "
+            f"'{name}-'; needed next: {', '.join(missing)}. It holds "
+            f"{', '.join(sorted(p.name for p in folder.iterdir())[:8]) or 'nothing'}"
+        )
+    return config, weights
 
 
 def _by_name(name: str) -> tuple[Path, Path]:
@@ -267,8 +286,7 @@ def _by_name(name: str) -> tuple[Path, Path]:
 
 def local_biggan_file(wanted: KnownFile) -> Path | None:
     """Return where a file lies: put there by hand, or in the package's cache; or None."""
-    by_hand = hub.weights_folder() / wanted.local_name
-    if by_hand.is_file():
+    if (by_hand := hub.by_hand_file(wanted)) is not None:
         return by_hand
     cache = Path(_package().PYTORCH_PRETRAINED_BIGGAN_CACHE)
     # The package would ask the bucket even for what it has: the name begins with the address's

@@ -114,12 +114,18 @@ def find_file(
     """Return where a known file lies, fetching it if need be; see `find_weights`."""
     if wanted.shipped:
         return WeightsLocation(Path(__file__).parent / wanted.shipped, wanted.sha256, _SHIPPED)
-    by_hand = weights_folder() / wanted.local_name
-    if by_hand.is_file():
+    by_hand = by_hand_file(wanted)
+    if by_hand is not None:
         return WeightsLocation(by_hand, wanted.sha256, "put there by hand")
     if wanted.repo is None:
         raise missing_file(wanted, "it has to be fetched by hand")
     return _from_hub(wanted, revision=revision, fetch=fetch, progress=progress)
+
+
+def by_hand_file(wanted: KnownFile) -> Path | None:
+    """Return where a person has put a known file, under any of its names; or None."""
+    places = (weights_folder() / name for name in (wanted.local_name, *wanted.also_as))
+    return next((place for place in places if place.is_file()), None)
 
 
 def local_weights(wanted: KnownFile, *, revision: str | None = None) -> WeightsLocation | None:
