@@ -21,7 +21,7 @@ from evolver.errors import ConfigError, DataError
 from evolver.row_products import row_by_row
 from evolver.weights import hub
 from evolver.weights.catalogue import CNN
-from evolver.weights.read import Tensors, chosen_device, fill, fitted, read_weight_file
+from evolver.weights.read import TensorTable, chosen_device, fill, fitted, read_weight_file
 from scorers.mini import calibration
 from scorers.mini.network import INPUT_SIZE, LayerInfo, MiniCNN
 from scorers.preprocess import resized
@@ -188,7 +188,7 @@ def load_mini_scorer(
     )
 
 
-def _mini_net(tensors: Tensors, *, path: Path) -> MiniCNN:
+def _mini_net(tensors: TensorTable, *, path: Path) -> MiniCNN:
     bias = tensors.get("logits.bias")
     net = MiniCNN(len(bias) if bias is not None and bias.ndim == 1 else 1)
     fill(net, tensors, path=path)

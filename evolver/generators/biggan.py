@@ -35,7 +35,7 @@ from evolver.regular_files import expanded
 from evolver.tensors import channels_last, vector_norm
 from evolver.weights import hub
 from evolver.weights.read import (
-    Tensors,
+    TensorTable,
     chosen_device,
     fill,
     fitted,
@@ -178,7 +178,7 @@ def _chosen(classes: object, count: int) -> Sequence[int]:
     return numbers
 
 
-def _model(config: _Config, tensors: Tensors, *, path: Path) -> Any:  # noqa: ANN401
+def _model(config: _Config, tensors: TensorTable, *, path: Path) -> Any:  # noqa: ANN401
     """Return the package's model with these weights, for drawing alone."""
     package = _package()
     with torch.device("meta"):
@@ -193,7 +193,7 @@ def _model(config: _Config, tensors: Tensors, *, path: Path) -> Any:  # noqa: AN
     return model
 
 
-def _with_v(model: nn.Module, given: Tensors) -> dict[str, torch.Tensor]:
+def _with_v(model: nn.Module, given: TensorTable) -> dict[str, torch.Tensor]:
     """Return the tensors as today's torch names them.
 
     Before torch 1.1, spectral normalisation stored the divided weight instead of the right

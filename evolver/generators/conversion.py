@@ -15,7 +15,7 @@ import safetensors.torch
 
 from evolver.errors import ConfigError, WeightsError
 from evolver.generators import deepsim, pggan
-from evolver.weights.read import Tensors, fitted, read_weight_file
+from evolver.weights.read import TensorTable, fitted, read_weight_file
 
 
 def convert_weights(
@@ -64,7 +64,7 @@ def convert_weights(
     return hashlib.sha256(content).hexdigest()
 
 
-def _checked(generator: str, tensors: Tensors, *, path: Path) -> Tensors:
+def _checked(generator: str, tensors: TensorTable, *, path: Path) -> TensorTable:
     """Return tensors as the generator takes them; `WeightsError` if another's."""
     if generator in {f"deepsim-{variant}" for variant in deepsim.VARIANTS}:
         net = deepsim.deepsim_net(generator.removeprefix("deepsim-"), tensors, path=path)

@@ -23,7 +23,7 @@ from evolver.errors import WeightsError
 from evolver.generators.frozen import FrozenGenerator
 from evolver.tensors import channels_last
 from evolver.weights import hub
-from evolver.weights.read import Tensors, chosen_device, fill, fitted, read_weight_file
+from evolver.weights.read import TensorTable, chosen_device, fill, fitted, read_weight_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -215,7 +215,7 @@ def load_deepsim(
     )
 
 
-def deepsim_net(variant: str, tensors: Tensors, *, path: Path) -> DeepSimNet:
+def deepsim_net(variant: str, tensors: TensorTable, *, path: Path) -> DeepSimNet:
     """Return the network of a variant with these weights; raises as `fill`."""
     with torch.device("meta"):
         net = DeepSimNet(variant)
@@ -223,7 +223,7 @@ def deepsim_net(variant: str, tensors: Tensors, *, path: Path) -> DeepSimNet:
     return net
 
 
-def deepsim_names(tensors: Tensors, *, path: Path) -> dict[str, torch.Tensor]:
+def deepsim_names(tensors: TensorTable, *, path: Path) -> dict[str, torch.Tensor]:
     """Return the tensors named as `DeepSimNet` does: ``defc7.1.weight`` is ``defc7.weight``.
 
     Raises

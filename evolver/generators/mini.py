@@ -18,7 +18,7 @@ from evolver.generators.frozen import FrozenGenerator
 from evolver.generators.mini_object import ObjectNet
 from evolver.generators.mini_texture import TextureNet
 from evolver.weights import hub
-from evolver.weights.read import Tensors, chosen_device, fill, fitted, read_weight_file
+from evolver.weights.read import TensorTable, chosen_device, fill, fitted, read_weight_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,7 +70,7 @@ def load_mini_generator(
     )
 
 
-def _mini_net(name: str, tensors: Tensors, *, path: Path) -> TextureNet | ObjectNet:
+def _mini_net(name: str, tensors: TensorTable, *, path: Path) -> TextureNet | ObjectNet:
     if name == "mini-texture":
         net = TextureNet()
     else:

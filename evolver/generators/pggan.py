@@ -24,7 +24,14 @@ from evolver.errors import WeightsError
 from evolver.generators.frozen import FrozenGenerator
 from evolver.tensors import channels_last
 from evolver.weights import hub
-from evolver.weights.read import Tensors, chosen_device, fill, fitted, floats, read_weight_file
+from evolver.weights.read import (
+    TensorTable,
+    chosen_device,
+    fill,
+    fitted,
+    floats,
+    read_weight_file,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -126,7 +133,7 @@ def load_pggan(
     )
 
 
-def pggan_net(tensors: Tensors, *, path: Path) -> PgganNet:
+def pggan_net(tensors: TensorTable, *, path: Path) -> PgganNet:
     """Return the network of these weights, in any of their layouts.
 
     Raises

@@ -24,7 +24,7 @@ import torch
 from evolver.errors import ConfigError
 from evolver.generators.frozen import FrozenGenerator
 from evolver.weights import hub
-from evolver.weights.read import Tensors, chosen_device, fill, fitted, read_weight_file
+from evolver.weights.read import TensorTable, chosen_device, fill, fitted, read_weight_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -120,7 +120,7 @@ class _Face(torch.nn.Module):
         return images.clamp(0, 1)
 
 
-def _filled(net: torch.nn.Module, tensors: Tensors, *, path: Path) -> torch.nn.Module:
+def _filled(net: torch.nn.Module, tensors: TensorTable, *, path: Path) -> torch.nn.Module:
     fill(net, tensors, path=path)
     return net
 

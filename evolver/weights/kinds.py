@@ -14,13 +14,13 @@ from typing import Final, Literal, TypeAlias
 
 from evolver.regular_files import PARSER_ERRORS
 
-Kind: TypeAlias = Literal[
+FileKind: TypeAlias = Literal[
     "safetensors", "torch zip", "torch row", "mxnet", "pickle", "npz", "npy", "zip",
     "TorchScript", "hdf5", "lfs pointer", "web page", "json", "empty", "unknown",
 ]  # fmt: skip
 
 MOST_TENSORS: Final = 20_000
-"""Tensors, or entries, of one file of any kind; the largest network here has 900."""
+"""TensorTable, or entries, of one file of any kind; the largest network here has 900."""
 ROW: Final = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 """First bytes of torch's older layout, a row of pickles."""
 MXNET: Final = struct.pack("<Q", 0x112)
@@ -30,7 +30,7 @@ _ZIP_ENTRY: Final = b"PK\x01\x02"
 _LONGEST_HEADER: Final = 100 << 20  # bytes, as the safetensors library has it
 _LFS: Final = b"version https://git-lfs.github.com/spec/"
 
-_MEANS: Final[dict[Kind, str]] = {
+_MEANS: Final[dict[FileKind, str]] = {
     "safetensors": "a safetensors file",
     "torch zip": "a file of torch.save",
     "torch row": "a file of torch.save, in torch's older layout",
@@ -51,7 +51,7 @@ _MEANS: Final[dict[Kind, str]] = {
 }
 
 
-def kind_of(content: bytes) -> Kind:
+def kind_of(content: bytes) -> FileKind:
     """Return what a whole file's bytes are; they may be damaged all the same."""
     if not content:
         return "empty"
@@ -77,7 +77,7 @@ def kind_of(content: bytes) -> Kind:
     return "json" if start.startswith((b"{", b"[")) else "unknown"
 
 
-def meaning(kind: Kind) -> str:
+def meaning(kind: FileKind) -> str:
     """Return what a kind is, for people, and what to do where it cannot be used."""
     return _MEANS[kind]
 
@@ -94,7 +94,7 @@ def _is_safetensors(content: bytes) -> bool:
     return 2 <= length <= min(_LONGEST_HEADER, len(content) - 8) and content[8:9] == b"{"
 
 
-def _kind_of_zip(content: bytes) -> Kind:
+def _kind_of_zip(content: bytes) -> FileKind:
     if entry_count(content) > 2 * MOST_TENSORS:
         return "torch zip"  # whose reader refuses it, with the number
     try:

@@ -22,16 +22,26 @@ import torch
 from evolver.errors import ConfigError, WeightsError
 from evolver.regular_files import PARSER_ERRORS
 from evolver.weights.file_bytes import LARGEST, read_bytes
-from evolver.weights.kinds import MOST_TENSORS, Kind, kind_of, meaning
+from evolver.weights.kinds import MOST_TENSORS, FileKind, kind_of, meaning
 from evolver.weights.mxnet_files import read_mxnet
 from evolver.weights.torch_files import read_torch
 
 __all__ = [
-    "LARGEST", "Tensors", "TensorsDifferError", "WeightFile", "chosen_device", "fill",
-    "fitted", "floats", "parse_safetensors", "read_bytes", "read_weight_file", "read_weights",
+    "LARGEST",
+    "ReadWeights",
+    "TensorTable",
+    "TensorsDifferError",
+    "chosen_device",
+    "fill",
+    "fitted",
+    "floats",
+    "parse_safetensors",
+    "read_bytes",
+    "read_weight_file",
+    "read_weights",
 ]  # fmt: skip
 
-Tensors: TypeAlias = Mapping[str, torch.Tensor]
+TensorTable: TypeAlias = Mapping[str, torch.Tensor]
 _Network = TypeVar("_Network")
 
 _WRAPPERS = ("module", "_orig_mod")  # DataParallel's, and torch.compile's
@@ -41,15 +51,15 @@ _LISTED = 4  # names, of those that differ
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class WeightFile:
+class ReadWeights:
     """What a weight file holds."""
 
     path: Path
-    kind: Kind
+    kind: FileKind
     sha256: str
     """Of the whole file, 64 hexadecimal digits."""
-    tables: Mapping[str, Tensors]
-    """Tensors by name, for each place in the file; the outermost place is ''."""
+    tables: Mapping[str, TensorTable]
+    """TensorTable by name, for each place in the file; the outermost place is ''."""
     beside: tuple[str, ...] = ()
     """Places of what is no tensor, some of them."""
 
@@ -63,14 +73,14 @@ class WeightFile:
         return ", ".join([*parts, *self.beside[:8]]) + more
 
 
-def _under(table: Tensors) -> str:
+def _under(table: TensorTable) -> str:
     """Return the names that a table's tensors are under, where they are few."""
     names = list(dict.fromkeys(name.partition(".")[0] for name in table))
     return f" under {', '.join(names)}" if len(names) <= _LISTED < len(table) else ""
 
 
 class TensorsDifferError(WeightsError):
-    """Tensors are not those that a network wants."""
+    """TensorTable are not those that a network wants."""
 
     def __init__(self, message: str, *, differing: int) -> None:
         super().__init__(message)
@@ -78,7 +88,7 @@ class TensorsDifferError(WeightsError):
         """How many are missing, too many, or of another shape or kind."""
 
 
-def read_weight_file(path: str | Path, *, sha256: str | None = None) -> WeightFile:
+def read_weight_file(path: str | Path, *, sha256: str | None = None) -> ReadWeights:
     """Read a safetensors file, torch's `.pt` or `.bin`, or MXNet's `.params`.
 
     Parameters
@@ -88,7 +98,7 @@ def read_weight_file(path: str | Path, *, sha256: str | None = None) -> WeightFi
 
     Returns
     -------
-    WeightFile : floating-point tensors as float32, others as stored
+    ReadWeights : floating-point tensors as float32, others as stored
 
     Raises
     ------
@@ -129,7 +139,7 @@ def read_weight_file(path: str | Path, *, sha256: str | None = None) -> WeightFi
         place: {name: wide(value) for name, value in table.items()}
         for place, table in tables.items()
     }
-    return WeightFile(path, kind, digest, wide_tables, beside)
+    return ReadWeights(path, kind, digest, wide_tables, beside)
 
 
 def read_weights(
@@ -184,7 +194,7 @@ def parse_safetensors(content: bytes, path: Path) -> dict[str, torch.Tensor]:
 
 
 def fitted(
-    file: WeightFile, build: Callable[[Tensors], _Network], *, entry: str | None = None
+    file: ReadWeights, build: Callable[[TensorTable], _Network], *, entry: str | None = None
 ) -> _Network:
     """Return what `build` makes of the one table in a file that is its network's.
 
@@ -204,7 +214,7 @@ def fitted(
         None fits, or several do and none was named, or there is no such entry.
     """
     failures: list[WeightsError] = []
-    matches: dict[str, tuple[Tensors, _Network]] = {}
+    matches: dict[str, tuple[TensorTable, _Network]] = {}
     for place, table in _named(file, entry):
         for under, candidate in _unwrapped(place, table):
             try:
@@ -234,7 +244,7 @@ def _differing(error: WeightsError) -> float:
     return error.differing if isinstance(error, TensorsDifferError) else float("inf")
 
 
-def _named(file: WeightFile, entry: str | None) -> list[tuple[str, Tensors]]:
+def _named(file: ReadWeights, entry: str | None) -> list[tuple[str, TensorTable]]:
     """Return the tables to try, each with its place."""
     if entry is not None:
         for place, table in file.tables.items():
@@ -253,7 +263,7 @@ def _named(file: WeightFile, entry: str | None) -> list[tuple[str, Tensors]]:
     return list(file.tables.items())[:_MOST_PLACES]
 
 
-def _unwrapped(place: str, table: Tensors) -> Iterator[tuple[str, Tensors]]:
+def _unwrapped(place: str, table: TensorTable) -> Iterator[tuple[str, TensorTable]]:
     """Yield a table, and what it is without wrappers' names, and its parts; with places."""
     yield place, table
     plain = {
@@ -267,7 +277,7 @@ def _unwrapped(place: str, table: Tensors) -> Iterator[tuple[str, Tensors]]:
         yield from _groups(place, plain, 1)
 
 
-def _groups(place: str, table: Tensors, depth: int) -> Iterator[tuple[str, Tensors]]:
+def _groups(place: str, table: TensorTable, depth: int) -> Iterator[tuple[str, TensorTable]]:
     """Yield the parts of a table that are under one name each."""
     groups: dict[str, dict[str, torch.Tensor]] = {}
     for name, value in table.items():
@@ -283,7 +293,7 @@ def _groups(place: str, table: Tensors, depth: int) -> Iterator[tuple[str, Tenso
             yield from _groups(under, group, depth + 1)
 
 
-def _same(one: Tensors, other: Tensors) -> bool:
+def _same(one: TensorTable, other: TensorTable) -> bool:
     return one.keys() == other.keys() and all(
         one[name] is other[name]
         or (one[name].dtype == other[name].dtype and torch.equal(one[name], other[name]))
@@ -294,7 +304,7 @@ def _same(one: Tensors, other: Tensors) -> bool:
 # A network and its tensors
 
 
-def floats(tensors: Tensors, *, path: Path) -> Tensors:
+def floats(tensors: TensorTable, *, path: Path) -> TensorTable:
     """Return tensors if all are of real floating-point numbers.
 
     Raises
@@ -313,7 +323,7 @@ def floats(tensors: Tensors, *, path: Path) -> Tensors:
     return tensors
 
 
-def fill(net: torch.nn.Module, tensors: Tensors, *, path: Path) -> None:
+def fill(net: torch.nn.Module, tensors: TensorTable, *, path: Path) -> None:
     """Put tensors into a network that must want exactly these, by name, shape and kind.
 
     A network on torch's `meta` device, which has shapes and no numbers, takes them as its own.
