@@ -207,9 +207,15 @@ def _write(path: Path, **keys: str) -> None:
 
 def _read(path: Path, *, secret: bool) -> dict[str, str]:
     try:
-        with path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            data = file.read(_LARGEST_FILE + 1)
+        # Without waiting: a pipe that nobody writes to opens at once, and is refused.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise KeyFileError(f"the key file {path} must be a regular file; it is none")
+            data = os.read(descriptor, _LARGEST_FILE + 1)
+        finally:
+            os.close(descriptor)
     except OSError as exc:
         raise KeyFileError(
             f"the key file {path} cannot be read: {exc.strerror}. 'evolver keys new' makes one"

@@ -251,10 +251,13 @@ def inspect_recording(file: RecordingFile) -> None:
     from rich.table import Table
 
     from evolver import recording
+    from evolver.recording.strangers import said_as_recording
     from evolver.report.tables import describe
 
     with recording.read(file) as opened:
-        for section in describe(opened):
+        with said_as_recording(file):
+            sections = list(describe(opened))
+        for section in sections:
             table = Table(
                 title=escape(section.title),
                 title_justify="left",

@@ -220,11 +220,16 @@ def make_report(
 ) -> Path:
     """Write the report of a recording into a folder; return its page."""
     from evolver import recording
+    from evolver.recording.strangers import said_as_recording
     from evolver.report.page import write_report
     from evolver.setup.build import renderers
 
     remedy = "Name another folder with  evolver report FILE --out FOLDER"
-    with recording.read(file) as opened, console.status("writing the report …"):
+    with (
+        recording.read(file) as opened,
+        console.status("writing the report …"),
+        said_as_recording(file),
+    ):
         check_can_write(out, remedy)
         render = renderers(opened.config)
         try:

@@ -166,6 +166,8 @@ def _run_with_rig(
         parts, job.recordings, time_ns=clock.time_ns(), monotonic=clock.monotonic
     )
     with rig as joined:
+        if parts.restored is not None:
+            parts.restored.check_rig(joined.weights)
         session = parts.session([unit.label for unit in joined.hello.units])
         checks += preflight.with_the_rig(parts, joined.hello, job.recordings)
         _confirm(job, checks, joined.port, console, commands)

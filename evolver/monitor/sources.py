@@ -21,6 +21,7 @@ from evolver.monitor.model import SessionModel
 from evolver.monitor.pictures import RecordedPictures
 from evolver.recording import Recording
 from evolver.recording.replay import replayed_records
+from evolver.recording.strangers import said_as_recording
 from evolver.session_folder import BEFORE, JOURNAL, SESSION_FILE
 
 _LOOK_EVERY_S = 0.1
@@ -121,7 +122,8 @@ class FileSource:
         self.trouble = ""
         self.before: BeforeView | None = None
         self._recording = recording.read(path)
-        self.model = recorded_session(self._recording)
+        with said_as_recording(path):
+            self.model = recorded_session(self._recording)
 
     def look(self) -> SessionModel:
         """Return the model."""

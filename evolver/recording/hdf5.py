@@ -20,6 +20,14 @@ from numpy.typing import DTypeLike, NDArray
 from evolver.errors import RecordingError
 from evolver.recording import schema
 from evolver.recording.schema import TEXT, Column
+from evolver.recording.strangers import (
+    check_array,
+    check_attribute,
+    check_dataset,
+    check_group,
+    member,
+    read_texts,
+)
 
 _CHUNK_BYTES = 256 << 10
 _SMALLEST_CHUNK_BYTES = 4 << 10
@@ -117,6 +125,7 @@ def dataset_at(group: h5py.Group, *names: str | int) -> h5py.Dataset:
     part = _at(group, names)
     if not isinstance(part, h5py.Dataset):
         raise RecordingError(_wrong(group, names, "a dataset"))
+    check_dataset(part)
     return part
 
 
@@ -140,9 +149,12 @@ def array_at(group: h5py.Group, *names: str | int) -> NDArray[Any]:
     Raises
     ------
     RecordingError
-        The file does not have it, or its values are not those that were written.
+        The file does not have it, it is more than a recording holds, or its values are not
+        those that were written.
     """
-    return _values(dataset_at(group, *names))
+    dataset = dataset_at(group, *names)
+    check_array(dataset)
+    return _values(dataset)
 
 
 def part_of(dataset: h5py.Dataset, at: int | slice) -> NDArray[Any]:
@@ -161,12 +173,26 @@ def part_of(dataset: h5py.Dataset, at: int | slice) -> NDArray[Any]:
 
 def text_at(group: h5py.Group, *names: str | int) -> str:
     """Return a scalar text; raises as `array_at`."""
-    return bytes(_values(dataset_at(group, *names)).item()).decode()
+    return "".join(_texts(dataset_at(group, *names)))
 
 
 def texts_at(group: h5py.Group, *names: str | int) -> list[str]:
     """Return a column of texts; raises as `array_at`."""
-    return [text.decode() for text in _values(dataset_at(group, *names))]
+    return _texts(dataset_at(group, *names))
+
+
+def _texts(dataset: h5py.Dataset) -> list[str]:
+    """Return all texts of a dataset, compared with its checksum where the file has one."""
+    try:
+        texts = read_texts(dataset)
+        expected = dataset.attrs.get(schema.D_CRC32)
+    except _H5PY_ERRORS as exc:
+        raise RecordingError(_damaged(dataset, str(exc))) from exc
+    if expected is not None:
+        data = b"".join(text.encode("utf-8", "surrogateescape") + b"\0" for text in texts)
+        if zlib.crc32(data) != int(expected):
+            raise RecordingError(_damaged(dataset, "its checksum differs"))
+    return texts
 
 
 def _values(dataset: h5py.Dataset) -> NDArray[Any]:
@@ -303,6 +329,8 @@ def attributes(group: h5py.Group) -> dict[str, Any]:
         They cannot be read any more.
     """
     try:
+        for name in group.attrs:
+            check_attribute(group, name)
         return {
             name: value.item() if isinstance(value, np.generic) else value
             for name, value in group.attrs.items()
@@ -313,6 +341,7 @@ def attributes(group: h5py.Group) -> dict[str, Any]:
 
 def names_in(group: h5py.Group) -> list[str]:
     """Return what is in a group, numbered names in the order of their numbers."""
+    check_group(group)
     try:
         names = [str(name) for name in group]
     except _H5PY_ERRORS as exc:
@@ -412,10 +441,15 @@ class Growing:
 
 
 def _at(group: h5py.Group, names: tuple[str | int, ...]) -> object:
+    part: object = group
     try:
-        return group["/".join(str(name) for name in names)]
+        for name in "/".join(str(name) for name in names).split("/"):
+            if not isinstance(part, h5py.Group):
+                raise KeyError(name)
+            part = member(part, name)
     except _H5PY_ERRORS as exc:
         raise RecordingError(_wrong(group, names, f"something ({exc})")) from exc
+    return part
 
 
 def _wrong(group: h5py.Group, names: tuple[str | int, ...], what: str) -> str:

@@ -33,11 +33,15 @@ from evolver.recording.hdf5 import (
     text_at,
     texts_at,
 )
+from evolver.recording.strangers import check_file, said_as_recording
 from evolver.recording.thread_data import ImageTable, ThreadTable, read_thread
+from evolver.regular_files import PARSER_ERRORS
 from evolver.responses import TimeWindow, check_window, rates_in_window, spike_rates
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+_MOST_RATES = 1 << 30  # 8 GiB of them
 
 
 def read(path: str | Path) -> Recording:
@@ -369,6 +373,10 @@ class Recording:
     def _rates(self, window_ms: TimeWindow) -> NDArray[np.float64]:
         form, rig = self.presentations["form"], self.presentations["rig"]
         u = len(self.units)
+        if len(form) * u > _MOST_RATES:
+            raise RecordingError(
+                f"rates of {len(form)} presentations and {u} units do not fit; read the spikes"
+            )
         rates = np.full((len(form), u), np.nan)
         has_spikes = form == "spikes"
         if has_spikes.any():
@@ -457,21 +465,25 @@ def _open(path: Path) -> h5py.File:
         )
     if not path.exists():
         raise RecordingError(f"there is no file {path}; check the name")
+    check_file(path)
     try:
         file = h5py.File(path, "r")
-    except OSError as exc:
+    except PARSER_ERRORS as exc:
         raise RecordingError(
             f"{path} must be an HDF5 file, as evolver fold makes it; it cannot be opened as "
             f"one ({exc}). If the session's journal is still there, fold it again"
         ) from exc
-    root = attributes(file)
-    form, version = root.get(s.A_FORMAT), root.get(s.A_SCHEMA_VERSION)
-    if form == s.FORMAT and version == s.SCHEMA_VERSION:
-        try:
-            check_attributes(file)
-        except RecordingError:
-            file.close()
-            raise
+    try:
+        with said_as_recording(path):
+            root = attributes(file)
+            form, version = str(root.get(s.A_FORMAT)), str(root.get(s.A_SCHEMA_VERSION))
+            known = form == s.FORMAT and version == str(s.SCHEMA_VERSION)
+            if known:
+                check_attributes(file)
+    except RecordingError:
+        file.close()
+        raise
+    if known:
         return file
     file.close()
     if form != s.FORMAT:

@@ -28,6 +28,7 @@ from evolver.recording.hdf5 import (
     part_of,
     text_at,
 )
+from evolver.regular_files import PARSER_ERRORS
 from evolver.types import Images
 
 _FORMATS = ("WEBP", "PNG")
@@ -158,16 +159,18 @@ class ImageTable(Sequence[NDArray[np.uint8]]):
                 "again, and its sha256 says whether it is the same"
             )
         data = part_of(self._pixels, slice(self._offsets[at], self._offsets[at + 1]))
-        if encoding == s.ENCODING_RAW:
-            return data.reshape(shape)
         try:
+            if encoding == s.ENCODING_RAW:
+                return data.reshape(shape)
             with Image.open(io.BytesIO(data.tobytes()), formats=_FORMATS) as image:
-                return np.array(image.convert("RGB"))
-        except (OSError, ValueError) as exc:
+                if (image.height, image.width) == shape[:2]:  # before it is unpacked
+                    return np.array(image.convert("RGB"))
+        except PARSER_ERRORS as exc:
             raise RecordingError(
                 f"the pixels of image {at} must be WebP or PNG, and cannot be decoded: {exc}. "
                 "The file was damaged after it was made; fold the journal again"
             ) from exc
+        raise RecordingError(f"image {at} must be of the shape {shape} that the file states")
 
     def __repr__(self) -> str:
         """Name it in a line."""

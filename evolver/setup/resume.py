@@ -127,6 +127,25 @@ class Restored:
                     "Bring the old file back"
                 )
 
+    def check_rig(self, weights: Sequence[records.WeightFile]) -> None:
+        """Raise `ConfigError` unless responses are made with what they were made with before.
+
+        Parameters
+        ----------
+        weights : what the rig that joined says of the networks behind its responses
+        """
+        now = {(file.role, file.name): file.sha256 for file in weights}
+        for file in self.history.run_start.weights:
+            if file.role.startswith("generator:"):
+                continue  # of which `check_weights` knows more
+            found = now.get((file.role, file.name), "none")
+            if found != file.sha256:
+                raise ConfigError(
+                    f"the {file.role} {file.name!r} must go on with the weights it began with, "
+                    f"sha256 {file.sha256}; it now has {found}. Bring the old file, or the old "
+                    "version of evolver, back"
+                )
+
     def references(self) -> References | None:
         """Return the reference images as they were shown; None where none were yet."""
         digests = self.history.references
