@@ -146,10 +146,10 @@ def show_images(
     Any key shows the next one; Escape or Ctrl-C ends it. For mapping a receptive field, and
     for measuring luminance.
     """
-    from evolver.setup.references import read_image
+    from evolver.setup.images import read_image
     from rig_bridge.trials import Presentation
 
-    loaded = [read_image(path) for path in images]
+    loaded = [read_image(path, grey=grey) for path in images]
     window = WindowOptions(
         width_cm=width_cm,
         distance_cm=distance_cm,

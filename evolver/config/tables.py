@@ -94,6 +94,12 @@ class ReferencesTable(Struct, frozen=True, forbid_unknown_fields=True):
             min_length=1, description="'builtin' (rendered), or a folder of PNG or JPEG files"
         ),
     ] = "builtin"
+    grey: Annotated[
+        int,
+        Meta(
+            ge=0, le=255, description="behind a file's transparent pixels; the display's --grey"
+        ),
+    ] = 128
 
 
 class FitnessTable(Struct, frozen=True, forbid_unknown_fields=True):
