@@ -72,7 +72,8 @@ class PresentationTable(Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = "references"
     size_deg: Annotated[
-        float, Meta(gt=0, le=180, description="width of the image, degrees of visual angle")
+        float,
+        Meta(gt=0, le=180, description="longer side of an image, degrees of visual angle"),
     ] = 3.0
     position_deg: Annotated[
         tuple[Degrees, Degrees],
