@@ -97,7 +97,7 @@ class Screen:
 
         Parameters
         ----------
-        stated : further fields of `ScreenInfo`
+        **stated : further fields of `ScreenInfo`
         """
         return ScreenInfo(
             self.width_px, self.height_px, self.refresh_hz, self.px_per_deg, **stated
