@@ -25,7 +25,7 @@ from evolver.cli.window_options import (
     GammaTable,
     Grey,
     Keys,
-    Monitor,
+    MonitorNumber,
     PhotodiodePx,
     RefreshHz,
     Resolution,
@@ -60,7 +60,7 @@ def open_ephys(
     grey: Grey = 128,
     fixation_deg: FixationDeg = 0.2,
     photodiode_px: PhotodiodePx = 60,
-    monitor: Monitor = 0,
+    monitor: MonitorNumber = 0,
     gamma: Gamma = None,
     gamma_table: GammaTable = None,
     endpoint: Annotated[

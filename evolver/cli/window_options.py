@@ -39,7 +39,7 @@ Resolution = Annotated[
 ]
 Fullscreen = Annotated[bool, typer.Option("--fullscreen", help="instead of a window")]
 Grey = Annotated[int, typer.Option(min=0, max=255, help="of the background")]
-Monitor = Annotated[
+MonitorNumber = Annotated[
     int, typer.Option(min=0, max=63, help="which one, from 0; a number too large lists them")
 ]
 Gamma = Annotated[
