@@ -20,8 +20,11 @@ from evolver.cli.window_options import (
     DistanceCm,
     FixationDeg,
     Fullscreen,
+    Gamma,
+    GammaTable,
     Grey,
     Keys,
+    MonitorNumber,
     PhotodiodePx,
     RefreshHz,
     Resolution,
@@ -47,6 +50,9 @@ def lsl(
     grey: Grey = 128,
     fixation_deg: FixationDeg = 0.2,
     photodiode_px: PhotodiodePx = 60,
+    monitor: MonitorNumber = 0,
+    gamma: Gamma = None,
+    gamma_table: GammaTable = None,
     kind: Annotated[
         Literal["spikes", "voltages", "counts", "rates"],
         typer.Option(
@@ -118,6 +124,9 @@ def lsl(
         grey=grey,
         fixation_deg=fixation_deg,
         photodiode_px=photodiode_px,
+        monitor=monitor,
+        gamma=gamma,
+        gamma_table=gamma_table,
     )
     reading = _reading(
         kind=kind,

@@ -72,7 +72,8 @@ class PresentationTable(Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = "references"
     size_deg: Annotated[
-        float, Meta(gt=0, le=180, description="width of the image, degrees of visual angle")
+        float,
+        Meta(gt=0, le=180, description="longer side of an image, degrees of visual angle"),
     ] = 3.0
     position_deg: Annotated[
         tuple[Degrees, Degrees],
@@ -94,6 +95,12 @@ class ReferencesTable(Struct, frozen=True, forbid_unknown_fields=True):
             min_length=1, description="'builtin' (rendered), or a folder of PNG or JPEG files"
         ),
     ] = "builtin"
+    grey: Annotated[
+        int,
+        Meta(
+            ge=0, le=255, description="behind a file's transparent pixels; the display's --grey"
+        ),
+    ] = 128
 
 
 class FitnessTable(Struct, frozen=True, forbid_unknown_fields=True):

@@ -82,7 +82,12 @@ def with_the_rig(parts: Parts, hello: Hello, recordings: Path) -> tuple[Check, .
                 f"{', ' + unit.area if unit.area else ''}, {unit.label!r}"
             )
             checks.append(Check("unit", "good", text))
-    return (*checks, _screen(config, hello), _disk(parts, hello, recordings))
+    return (
+        *checks,
+        _screen(config, hello),
+        *_shapes(config, parts.references, hello),
+        _disk(parts, hello, recordings),
+    )
 
 
 def _weights(parts: Parts) -> Iterator[Check]:
@@ -228,6 +233,49 @@ def _screen(config: Config, hello: Hello) -> Check:
     if outside:
         return Check("screen", "bad", f"{text}, part of it outside the screen")
     return Check("screen", "good", text)
+
+
+def _shapes(config: Config, references: References, hello: Hello) -> Iterator[Check]:
+    """Check that images keep their shape on the screen, and that their greys are its own."""
+    screen, size_deg = hello.display, config.presentation.size_deg
+    oblong = [
+        (label, image.shape)
+        for label, image in zip(references.labels, references.images, strict=True)
+        if image.shape[0] != image.shape[1]
+    ]
+    if oblong:
+        label, (height, width, _) = oblong[0]
+        text = f"{len(oblong)} references are not square ({label!r}: {width} x {height})"
+        thin = [
+            f"{label!r}, {shape[1]} x {shape[0]}"
+            for label, shape in oblong
+            if size_deg * screen.px_per_deg * min(shape[:2]) / max(shape[:2]) < 1
+        ]
+        if screen.background_grey is None:
+            yield Check(
+                "shapes",
+                "bad",
+                f"{text}, and the rig does not say that it keeps an image's shape, nor what is "
+                "around it (display.background_grey in its hello): make them square",
+            )
+        elif thin:
+            yield Check(
+                "shapes",
+                "bad",
+                f"{'; '.join(thin[:5])} would be thinner than a pixel of the screen",
+            )
+        else:
+            grey = screen.background_grey
+            text += f": their longer side is {size_deg:g}°, around them is grey {grey}"
+            yield Check("shapes", "good", text)
+    behind, around = config.references.grey, screen.background_grey
+    if config.references.source != "builtin" and around is not None and behind != around:
+        yield Check(
+            "background",
+            "warning",
+            f"transparent pixels of references have references.grey, {behind}, and the "
+            f"display's background is {around}: their edges may be seen",
+        )
 
 
 def _disk(parts: Parts, hello: Hello, recordings: Path) -> Check:
