@@ -36,7 +36,7 @@ from evolver.journal.records import (
     RunEnd,
     RunStart,
 )
-from evolver.journal.tally import Tally
+from evolver.journal.tally import ShowingTally
 
 
 @dataclass(slots=True, eq=False)
@@ -78,7 +78,7 @@ class History:
     answered: int = 0
     aborted: int = 0
     committed: list[Committed] = field(default_factory=list[Committed])
-    tally: Tally = field(default_factory=Tally)
+    tally: ShowingTally = field(default_factory=ShowingTally)
     held: str = ""  # "pause" or "reference-only", if it was so when it was interrupted
     resumed: int = 0  # times the session went on already
     ended: str = ""  # why, if it came to an end and did not go on

@@ -20,7 +20,7 @@ _RECENT_S = 30.0
 
 
 @dataclass(slots=True, eq=False)
-class Tally:
+class ShowingTally:
     """The committed blocks of one session, summed up.
 
     Attributes
@@ -49,7 +49,7 @@ class Tally:
             while self._recent_s - self._recent[0][1] >= _RECENT_S:
                 self._recent.popleft()
 
-    def copy(self) -> Tally:
+    def copy(self) -> ShowingTally:
         """Return another one that stands where this one does."""
         return replace(self, _recent=self._recent.copy())
 

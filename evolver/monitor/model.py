@@ -38,7 +38,7 @@ from evolver.journal.records import (
     ThreadInfo,
     TimeBudget,
 )
-from evolver.journal.tally import Tally
+from evolver.journal.tally import ShowingTally
 from evolver.monitor.pictures import KeptPictures, PictureStore, Thumbnail
 from evolver.monitor.psth import Counts, ResponseSums
 from evolver.responses import TimeWindow
@@ -125,7 +125,7 @@ class SessionModel:
         self.on_ms = float("nan")  # how long images stay on; NaN where that changes
         self.paused = self.references_only = False
         self.gone_ns: int | None = None  # there is no rig since
-        self.tally = Tally()
+        self.tally = ShowingTally()
         self.responses = ResponseSums()
         self._interpreter = Interpreter()
         self._pictures = KeptPictures() if pictures is None else pictures

@@ -441,9 +441,10 @@ class Growing:
 
 
 def _at(group: h5py.Group, names: tuple[str | int, ...]) -> object:
-    part: object = group
+    path = "/".join(str(name) for name in names)
+    part: object = group.file["/"] if path.startswith("/") else group
     try:
-        for name in "/".join(str(name) for name in names).split("/"):
+        for name in filter(None, path.split("/")):
             if not isinstance(part, h5py.Group):
                 raise KeyError(name)
             part = member(part, name)

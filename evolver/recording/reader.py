@@ -34,7 +34,7 @@ from evolver.recording.hdf5 import (
     texts_at,
 )
 from evolver.recording.strangers import check_file, said_as_recording
-from evolver.recording.thread_data import ImageTable, ThreadTable, read_thread
+from evolver.recording.thread_data import ImageTable, RecordedThreads, read_thread
 from evolver.regular_files import PARSER_ERRORS
 from evolver.responses import TimeWindow, check_window, rates_in_window, spike_rates
 
@@ -206,10 +206,10 @@ class Recording:
         )
 
     @cached_property
-    def threads(self) -> ThreadTable:
+    def threads(self) -> RecordedThreads:
         """One `ThreadData` a thread, in the session's order, by number or by name."""
         group = group_at(self._file, s.THREADS)
-        return ThreadTable([read_thread(group_at(group, key)) for key in names_in(group)])
+        return RecordedThreads([read_thread(group_at(group, key)) for key in names_in(group)])
 
     def dataframe(self, table: str = s.PRESENTATIONS) -> DataFrame:
         """Return a table as pandas has it.

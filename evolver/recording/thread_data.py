@@ -99,7 +99,7 @@ class ThreadData:
         return state
 
 
-class ThreadTable(Sequence[ThreadData]):
+class RecordedThreads(Sequence[ThreadData]):
     """A session's threads in order, ``threads[0]``, and by name, ``threads["texture"]``."""
 
     def __init__(self, threads: Sequence[ThreadData]) -> None:
@@ -131,7 +131,7 @@ class ThreadTable(Sequence[ThreadData]):
 
     def __repr__(self) -> str:
         """Name them in a line."""
-        return f"<ThreadTable of {', '.join(map(repr, self.names)) or 'none'}>"
+        return f"<RecordedThreads of {', '.join(map(repr, self.names)) or 'none'}>"
 
 
 class ImageTable(Sequence[NDArray[np.uint8]]):

@@ -12,7 +12,7 @@ from typing import Literal, Protocol, TypeAlias
 from msgspec import Struct
 
 from evolver.journal import records
-from evolver.journal.tally import Tally
+from evolver.journal.tally import ShowingTally
 from evolver.session.schedule import Block, Outcome
 from rig_bridge.events import RigEvent
 from rig_bridge.trials import ShowRequest, TrialResult
@@ -122,8 +122,8 @@ class Progress(
     idle_share: float  # of the time in which it could have shown something
     paused_s: float  # of it: paused
     no_rig_s: float  # of it: there was no rig
-    pace: float | None  # showings a second of late (`Tally.pace`)
-    left_s: float | None  # to the end (`Tally.left_s`)
+    pace: float | None  # showings a second of late (`ShowingTally.pace`)
+    left_s: float | None  # to the end (`ShowingTally.left_s`)
     state: str  # "running", or "paused", "reference-only", "no rig for 0:42" and the like
     committed: records.Committed | None = None  # a block just committed, as it is recorded
     event: str = ""  # what happened besides
@@ -140,7 +140,7 @@ class Earlier:
     answered, aborted : presentations, every attempt
     """
 
-    tally: Tally = field(default_factory=Tally)
+    tally: ShowingTally = field(default_factory=ShowingTally)
     answered: int = 0
     aborted: int = 0
 

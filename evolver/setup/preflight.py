@@ -116,7 +116,7 @@ def _render(parts: Parts, monotonic: Callable[[], float]) -> Iterator[Check]:
     for table, generator, optimizer in zip(
         config.threads, parts.generators, parts.optimizers, strict=True
     ):
-        codes = _like_the_first(optimizer)
+        codes = _of_its_own(optimizer)
         try:
             seconds, images = _timed(generator, codes, monotonic)
             late = show.schedule == "references" and seconds > hidden
@@ -141,9 +141,14 @@ def _render(parts: Parts, monotonic: Callable[[], float]) -> Iterator[Check]:
         yield _pictures(table.name, generator, codes, images)
 
 
-def _like_the_first(optimizer: Optimizer) -> Codes:
-    """Return a generation such as the search begins with; its own stream is left alone."""
+def _of_its_own(optimizer: Optimizer) -> Codes:
+    """Return a generation that the search draws itself: the first may be given to it.
+
+    Its stream is left alone, and nothing has been scored: all scores are the same.
+    """
     twin = type(optimizer).from_state(optimizer.state, rng=np.random.default_rng(0))
+    first = twin.ask()
+    twin.tell(first, np.zeros(len(first)))
     return np.resize(twin.ask(), (optimizer.popsize, optimizer.d))
 
 

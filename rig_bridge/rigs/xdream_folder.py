@@ -35,6 +35,7 @@ from rig_bridge.errors import EndpointError
 from rig_bridge.messages import Hello, Level, ScreenInfo, Unit
 from rig_bridge.rigs.mat5_files import MatFileError
 from rig_bridge.rigs.mat_files import is_hdf5, read_rates
+from rig_bridge.steady import unix_ns
 from rig_bridge.trials import Image, Presentation, TrialResult, aborted
 
 _QUIET_S = 0.2
@@ -178,7 +179,7 @@ class XDreamFolder:
             batch.number = self._next_number()  # taken since the first image was asked for
         repeats = max(len(asked) for asked in batch.asked.values())
         (partial / "repeats.txt").write_text(f"{repeats}\n", encoding="ascii")
-        batch.written_ns = time.time_ns()
+        batch.written_ns = unix_ns()
         partial.rename(self._folder(batch))
 
     def _folder(self, batch: _Batch) -> Path:
@@ -230,7 +231,7 @@ class XDreamFolder:
         for name, row in zip(names, rates, strict=True):
             if np.isfinite(row).all():
                 rows.setdefault(name, []).append(row)
-        now = max(time.time_ns(), batch.written_ns)
+        now = max(unix_ns(), batch.written_ns)
         done: list[tuple[int, TrialResult]] = []
         for name, asked in batch.asked.items():
             for request in asked:
@@ -267,7 +268,7 @@ class XDreamFolder:
             reason[:200],
             form="rates",
             units=self._channels,
-            time_ns=time.time_ns(),
+            time_ns=unix_ns(),
         )
 
 

@@ -470,7 +470,7 @@ def test_a_file_is_not_replaced_unless_asked(made):
 
 
 def test_a_folder_that_is_not_there_is_refused(made):
-    with pytest.raises(RecordingError, match="cannot write in"):
+    with pytest.raises(RecordingError, match="must be written in"):
         fold(made / "journal", made / "nowhere" / "recording.h5")
 
 

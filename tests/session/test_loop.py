@@ -20,7 +20,7 @@ from evolver.journal.records import (
     Sent,
     TimeBudget,
 )
-from evolver.journal.tally import Tally
+from evolver.journal.tally import ShowingTally
 from evolver.optimizers import CholeskyCMA
 from evolver.session.block import RunningBlock
 from evolver.session.fitness import Fitness
@@ -514,7 +514,7 @@ class TestTime:
 
     def test_what_is_left_is_known_to_the_second_with_threads_that_take_turns(self):
         """Pauses are not expected to come again."""
-        tally = Tally()
+        tally = ShowingTally()
         budget = TimeBudget(*([0.0] * 9))
         for block in range(7):
             thread = CommittedThread(block % 2, block // 2, None, None)
@@ -527,7 +527,7 @@ class TestTime:
         whole, _, rig, disk, news = build(generations=10)
         whole._rig = Showing(rig.clock)
         whole.run()
-        tally = Tally()
+        tally = ShowingTally()
         for committed in of(disk, Committed):
             tally.add(committed)
         loop, _, rig, _, later = build(generations=10, earlier=Earlier(tally, 90, 7))
