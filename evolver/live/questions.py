@@ -102,7 +102,7 @@ class Places:
 
     Parameters
     ----------
-    paths : of folders; one that is not there yet is waited for
+    *paths : of folders; one that is not there yet is waited for
     """
 
     def __init__(self, *paths: Path) -> None:

@@ -42,6 +42,7 @@ __all__ = [
 ]  # fmt: skip
 
 TensorTable: TypeAlias = Mapping[str, torch.Tensor]
+"""The tensors of a file or network, by name."""
 _Network = TypeVar("_Network")
 
 _WRAPPERS = ("module", "_orig_mod")  # DataParallel's, and torch.compile's
