@@ -18,7 +18,7 @@ from rig_bridge import codec
 from rig_bridge import messages as m
 from rig_bridge.client import RigClient
 from rig_bridge.errors import EndpointError, ProtocolError, RefusedError, RequestError
-from rig_bridge.events import BlockDone, Resent, Responded, RigJoined, RigLost
+from rig_bridge.events import BlockDone, Resent, Responded, RigInvalid, RigJoined, RigLost
 from rig_bridge.messages import PresentationRequest
 from rig_bridge.server import EngineServer
 from rig_bridge.sockets import MAX_FRAME_BYTES, check_bound, parse_endpoint
@@ -271,8 +271,9 @@ def test_garbage_is_noticed_and_the_session_goes_on():
         say_hello(socket, engine)
         for frames in ([b""], [b"\xc1"], [b"x" * 70_000], [b"\x80"] * 2000):
             socket.send_multipart(frames)
-            (notice,) = gather(engine, is_(m.Notice))
+            notice, invalid = gather(engine, is_(m.Notice))
             assert notice.level == "error"
+            assert isinstance(invalid, RigInvalid)
         engine.show(block())
         socket.send_multipart(codec.encode_message(m.Accepted(0, 1)))
         gather(engine, is_(m.Accepted))
