@@ -168,7 +168,7 @@ def poisson(population: SpikingPopulation) -> Callable[..., list[TrialResult]]:
             units, times = population.spikes(
                 clean[[p.row]],
                 presentation=p.presentation,
-                attempt=1,
+                showing=1,
                 on_ms=ON_MS,
                 window_ms=WINDOW_MS,
             )

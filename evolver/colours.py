@@ -76,8 +76,22 @@ PAGE_DARK = {
 }
 """What differs from `PAGE_LIGHT` on the pages of reports, where the reader prefers dark."""
 
-LIVE_LIGHT = {"paper": "#ffffff", "ink": INK, "quiet": QUIET, "grid": GRID}
-LIVE_DARK = {"paper": "#14181d", "ink": "#e6e9ec", "quiet": "#8b949e", "grid": "#2a3138"}
+LIVE_LIGHT = {
+    "paper": "#ffffff",
+    "ink": INK,
+    "quiet": QUIET,
+    "grid": GRID,
+    "response": "#e4e8ed",
+    "baseline": "#f2f3f5",
+}
+LIVE_DARK = {
+    "paper": "#14181d",
+    "ink": "#e6e9ec",
+    "quiet": "#8b949e",
+    "grid": "#2a3138",
+    "response": "#2b333d",
+    "baseline": "#1e242b",
+}
 
 
 def thread_colour(index: int) -> str:
@@ -97,6 +111,12 @@ def series_colour(index: int) -> str:
     hue, lightness = (0.11 + extra * 0.6180339887) % 1, (0.35, 0.5, 0.62)[extra % 3]
     red, green, blue = (round(255 * part) for part in hls_to_rgb(hue, lightness, 0.55))
     return f"#{red:02x}{green:02x}{blue:02x}"
+
+
+def mixed(colour: str, other: str, share: float) -> str:
+    """Return a colour on its way to another: share 0 is the first, 1 the other."""
+    parts = zip(*(bytes.fromhex(text[1:]) for text in (colour, other)), strict=True)
+    return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in parts)
 
 
 def css_variables(colours: Mapping[str, str]) -> str:

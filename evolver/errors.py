@@ -6,8 +6,10 @@ EvolverError
 ├── OrderError       a method was called out of turn                      (also a RuntimeError)
 ├── WeightsError     a weight file is missing, or is not the one that was named
 ├── RecordingError   a journal or a recording cannot be written or read
+│   └── DamagedJournalError   its first record cannot be read: nothing may go on in it
 ├── ControlError     a live session cannot be reached, or must not be
 ├── RigError         the rig said or did something a session cannot go on with
+│   └── StoppedEarlyError    the operator stopped before the first image of this process
 └── MissingResponseError   a presentation got no response and the policy is to fail
 
 Every message says what must hold, what came, and what to do.
@@ -38,12 +40,30 @@ class RecordingError(EvolverError):
     """A journal or a recording cannot be written or read."""
 
 
+class DamagedJournalError(RecordingError):
+    """A journal's first record was there and cannot be read: nothing may go on in it."""
+
+
 class ControlError(EvolverError):
     """A live session cannot be reached, or must not be."""
 
 
 class RigError(EvolverError):
     """The rig said or did something a session cannot go on with."""
+
+
+class StoppedEarlyError(RigError):
+    """The operator stopped a session before this process had shown anything.
+
+    Its text is of a session that begins; one that goes on has what was recorded before.
+
+    Parameters
+    ----------
+    when : as "before a rig joined"
+    """
+
+    def __init__(self, when: str) -> None:
+        super().__init__(f"stopped {when}: nothing was shown or recorded")
 
 
 class MissingResponseError(EvolverError):

@@ -15,6 +15,10 @@ JOURNAL = "journal"
 RECORDING = "session.h5"
 SESSION_FILE = "session.toml"
 REPORT = "report"
+LOGS = "logs"
+"""Of the processes of a live session; no other session's folder has any."""
+BEFORE = "before.json"
+"""What a live session waits for and what was checked before its first image."""
 
 
 def new_folder(config: Config, text: str, time_ns: int) -> Path:

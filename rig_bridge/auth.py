@@ -12,6 +12,7 @@ owner alone (0600), and are refused otherwise.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
@@ -130,7 +131,8 @@ def new_engine(folder: Path) -> EngineKeys:
     """
     try:
         (folder / RIGS_FOLDER).mkdir(parents=True, exist_ok=True)
-        folder.chmod(0o700)
+        with contextlib.suppress(PermissionError):  # no modes there: the key file will tell
+            folder.chmod(0o700)
     except OSError as exc:
         raise KeyFileError(f"{folder} cannot be made: {exc.strerror}") from exc
     if not (folder / ENGINE_FILE).exists():
@@ -190,7 +192,14 @@ def _write(path: Path, **keys: str) -> None:
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(fd, "w", encoding="ascii") as file:
-            os.fchmod(file.fileno(), 0o600)
+            with contextlib.suppress(OSError):
+                os.fchmod(file.fileno(), 0o600)
+            if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
+                path.unlink()
+                raise KeyFileError(
+                    f"a key must be where files can be for their owner alone; the file system "
+                    f"of {path} keeps no modes. Choose a folder on another"
+                )
             file.write(text)
     except OSError as exc:
         raise KeyFileError(f"{path} cannot be written: {exc.strerror}") from exc
@@ -198,9 +207,15 @@ def _write(path: Path, **keys: str) -> None:
 
 def _read(path: Path, *, secret: bool) -> dict[str, str]:
     try:
-        with path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            data = file.read(_LARGEST_FILE + 1)
+        # Without waiting: a pipe that nobody writes to opens at once, and is refused.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise KeyFileError(f"the key file {path} must be a regular file; it is none")
+            data = os.read(descriptor, _LARGEST_FILE + 1)
+        finally:
+            os.close(descriptor)
     except OSError as exc:
         raise KeyFileError(
             f"the key file {path} cannot be read: {exc.strerror}. 'evolver keys new' makes one"

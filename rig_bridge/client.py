@@ -6,6 +6,7 @@ image gets onto a screen is the presenter's.
 
 from __future__ import annotations
 
+import logging
 import math
 import secrets
 import time
@@ -18,10 +19,13 @@ import zmq
 from rig_bridge import codec
 from rig_bridge.auth import RigKey
 from rig_bridge.errors import EndpointError, ProtocolError, RefusedError
-from rig_bridge.messages import Hello, Level
+from rig_bridge.handed_over import VALUE_ERRORS
+from rig_bridge.messages import Hello, Invalid, Level
 from rig_bridge.rig_link import Prepare, RigAction, RigLink, SendToEngine, StopPresenting
-from rig_bridge.sockets import Monitor, set_options
+from rig_bridge.sockets import Monitor, set_rig_options
 from rig_bridge.trials import Image, Presentation, TrialResult
+
+logger = logging.getLogger(__name__)
 
 _WAKE_S = 0.1
 _COLLECT_S = 0.01
@@ -144,13 +148,9 @@ class RigClient:
         """
         context = zmq.Context()
         socket = context.socket(zmq.DEALER)
-        set_options(socket)
+        set_rig_options(socket, self._identity)
         if self._key is not None:
             self._key.protect(socket)
-        socket.setsockopt(zmq.IDENTITY, self._identity)
-        socket.setsockopt(zmq.IMMEDIATE, 1)
-        socket.setsockopt(zmq.RECONNECT_IVL, 50)
-        socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
         monitor = Monitor(socket)
         try:
             try:
@@ -199,8 +199,10 @@ class RigClient:
             self._do(socket, link.verify(at_most=1 if link.is_ready else None))
             due = link.next()
             if due is not None:
-                result = self._presenter.present(*due)
-                if result is not None:
+                result, fault = self._present(*due)
+                if fault:
+                    link.not_presented(fault)
+                elif result is not None:
                     link.presented(result)
                 elif self._late is not None:
                     link.presented_for_later(clock())
@@ -222,13 +224,28 @@ class RigClient:
             wake_s = _COLLECT_S if link.is_awaiting else _WAKE_S
             poller.poll(math.ceil(wake_s * 1000))
 
+    def _present(self, image: Image, request: Presentation) -> tuple[TrialResult | None, str]:
+        """Return what came of a showing, and why it could not be."""
+        try:
+            return self._presenter.present(image, request), ""
+        except VALUE_ERRORS as exc:
+            logger.exception("presentation %d is aborted", request.presentation)
+            return None, f"the presenter failed: {type(exc).__name__}: {exc}"
+
     def _collect(self, socket: zmq.Socket[bytes], link: RigLink) -> None:
         """Ask the presenter for results that came later, and for its notices."""
         if link.welcomed and self._reporting is not None:
             for level, text in self._reporting.notices():
                 self._do(socket, link.notice(level, text))
         if link.is_awaiting and self._late is not None:
-            for block, result in self._late.collect():
+            try:
+                results = self._late.collect()
+            except VALUE_ERRORS as exc:
+                logger.exception("what was recorded is lost")
+                text = f"the acquisition failed: {type(exc).__name__}: {exc}"
+                self._do(socket, link.notice("error", text))
+                return
+            for block, result in results:
                 self._do(socket, link.collected(block, result))
 
     def _receive(self, socket: zmq.Socket[bytes], link: RigLink) -> bool:
@@ -245,6 +262,16 @@ class RigClient:
                 text = f"the engine sent what is no message: {error}"
                 self._do(socket, link.notice("error", text))
                 continue
+            if isinstance(message, Invalid):
+                logger.error(
+                    "the engine could not take a message of block %d, presentations %s: %s "
+                    "must be %s; got %s",
+                    message.block,
+                    message.presentations,
+                    message.field or "it",
+                    message.allowed,
+                    message.value,
+                )
             self._do(socket, link.received(message, arrays, self._clock()))
         return received
 
@@ -255,7 +282,10 @@ class RigClient:
                     self._outbox.append(codec.encode_message(message, arrays))
                 case Prepare(images):
                     self._send(socket)  # notices: before what may take long
-                    self._presenter.prepare(images)
+                    try:
+                        self._presenter.prepare(images)
+                    except VALUE_ERRORS:  # `present` will say it, of each image
+                        logger.exception("images could not be prepared")
                 case StopPresenting():
                     self._stopped = action
         self._send(socket)

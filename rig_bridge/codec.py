@@ -35,7 +35,7 @@ from rig_bridge.messages import (
 )
 from rig_bridge.trials import Array
 
-MAX_HEADER_BYTES = 65_536
+MAX_HEADER_BYTES = 2 * 2**20
 MAX_FRAME_BYTES = 64 * 2**20
 MAX_FRAMES = 1 + 1024
 MAX_MESSAGE_BYTES = 512 * 2**20

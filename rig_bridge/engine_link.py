@@ -21,9 +21,18 @@ from msgspec import structs
 from rig_bridge import codec
 from rig_bridge.delivery import Answers
 from rig_bridge.errors import ProtocolError, RequestError, VersionError
-from rig_bridge.events import BlockDone, Resent, Responded, RigEvent, RigJoined, RigLost
+from rig_bridge.events import (
+    BlockDone,
+    Resent,
+    Responded,
+    RigEvent,
+    RigInvalid,
+    RigJoined,
+    RigLost,
+)
 from rig_bridge.forms import FORMS
 from rig_bridge.messages import (
+    MAX_SHOWN_AT_ONCE,
     VERSION,
     Accepted,
     Ack,
@@ -36,6 +45,8 @@ from rig_bridge.messages import (
     Hello,
     Hold,
     ImageInfo,
+    Invalid,
+    Level,
     Notice,
     Ping,
     PresentationRequest,
@@ -44,6 +55,7 @@ from rig_bridge.messages import (
     Show,
     Welcome,
 )
+from rig_bridge.notices import NoticeLimit
 from rig_bridge.trials import Array, ShowRequest, TrialResult, unpack_results
 
 
@@ -86,11 +98,19 @@ class _Rival:
 _ANOTHER = "another rig is here already, and alive; end it first"
 
 
-def _refuse(peer: bytes, hello: Hello, reason: str) -> list[EngineAction]:
-    return [
-        SendToRig(peer, Refused(reason)),
-        Notice("warning", f"rig {hello.name!r} was refused: {reason}"),
-    ]
+@dataclass(frozen=True, slots=True)
+class _Wrong:
+    """What in a response cannot be: a field, its value, and what it must be."""
+
+    presentations: tuple[int, ...]
+    field: str
+    value: str
+    allowed: str
+
+    @property
+    def text(self) -> str:
+        which = f" of presentation {self.presentations[0]}" if self.presentations else ""
+        return f"{self.field}{which} must be {self.allowed}; got {self.value}"
 
 
 class EngineLink:
@@ -111,6 +131,8 @@ class EngineLink:
     RESEND_AT_MOST_EVERY_S = 1.0
     MANY_HELLOS, MANY_HELLOS_S = 5, 5.0  # more than one rig says: every 2 s at most
     MAX_ATTEMPTS_AHEAD = 1000
+    LONGEST_RESEND_S = 64.0  # between questions that are answered by what cannot be taken
+    WELCOMES, WELCOMES_S = 20, 10.0  # more of them are none, from whomever
 
     def __init__(
         self,
@@ -134,6 +156,9 @@ class EngineLink:
         self._rival_wait_s = rival_wait_s
         self._rival: _Rival | None = None
         self._hellos: deque[float] = deque(maxlen=self.MANY_HELLOS)
+        self._welcomes: deque[float] = deque(maxlen=self.WELCOMES)
+        self._notices = NoticeLimit()
+        self._invalid = 0  # messages in a row that could not be taken
         self._message_at = self._pinged = 0.0
 
     # ------------------------------------------------------------------ commands from above
@@ -232,26 +257,57 @@ class EngineLink:
         self._message_at = now
         if isinstance(message, Bye):
             return self.lost(f"the rig said bye: {message.reason}")
-        actions = self._refuse_rival()  # the first rig is alive
+        actions = self._refuse_rival(now)  # the first rig is alive
         match message:
-            case Accepted() | Notice():
+            case Accepted():
                 return [*actions, message]
+            case Notice():
+                return [*actions, *self._notices.admit(f"rig's {message.level}", message, now)]
             case Response():
-                return actions + self._received_response(message, arrays)
+                return actions + self._received_response(message, arrays, now)
             case Done(block, attempt):
                 return actions + self._received_done(block, attempt, now)
 
-    def misread(self, peer: bytes, error: ProtocolError) -> list[EngineAction]:
+    def misread(self, peer: bytes, error: ProtocolError, now: float) -> list[EngineAction]:
         """Take bytes that `codec` could not read."""
         if isinstance(error, VersionError):
             reason = f"this engine speaks protocol version {VERSION}, the rig {error.version}"
             return [
                 SendToRig(peer, Refused(reason)),
-                Notice("error", f"a rig was refused: {reason}"),
+                *self.notice("refused", "error", f"a rig was refused: {reason}", now),
             ]
         if peer != self.peer:
             return []
-        return [Notice("error", f"the rig sent what is no message: {error}"[:2000])]
+        wrong = _Wrong((), "", "", str(error)[:2000])
+        return self._dropped(0, wrong, f"the rig sent what is no message: {error}", now)
+
+    def notice(self, kind: str, level: Level, text: str, now: float) -> list[EngineAction]:
+        """Return a notice for the session, unless there were many of its kind of late.
+
+        Parameters
+        ----------
+        kind : what is limited together
+        level, text, now : of the notice
+        """
+        return [*self._notices.admit(kind, Notice(level, text[:2000]), now)]
+
+    def _dropped(self, block: int, wrong: _Wrong, text: str, now: float) -> list[EngineAction]:
+        """Say to the rig and to the session that a message of the rig's was dropped, and why.
+
+        The rig hears of every fifth or so of many, as the session does.
+        """
+        self._invalid += 1
+        said = self.notice("invalid", "error", text, now)
+        if said and self.peer is not None:
+            message = Invalid(
+                block=block,
+                presentations=wrong.presentations[:MAX_SHOWN_AT_ONCE],
+                field=wrong.field[:200],
+                value=wrong.value[:200],
+                allowed=wrong.allowed,
+            )
+            said = [SendToRig(self.peer, message), *said]
+        return [*said, RigInvalid(text[:2000])]
 
     def lost(self, reason: str) -> list[EngineAction]:
         """Take the news that the rig is gone."""
@@ -265,16 +321,17 @@ class EngineLink:
 
     def tick(self, now: float) -> list[EngineAction]:
         """Take the time: ping, and ask again for what is overdue."""
+        actions: list[EngineAction] = [*self._notices.due(now)]
         if self.peer is None:
-            return []
-        actions: list[EngineAction] = []
+            return actions
         if self._rival is not None and now - self._rival.since >= self._rival_wait_s:
-            actions += self._refuse_rival()
+            actions += self._refuse_rival(now)
         if now - self._pinged >= self._ping_every_s:
             actions += self.ping(now)
         silent = not self.held and now - self._message_at >= self._answer_timeout_s
         for entry in list(self._open):
-            if silent or (entry.due is not None and now >= entry.due):
+            due = entry.due is not None and now >= entry.due and not self.held
+            if silent or due:
                 actions += self._send(entry, now)
         return actions
 
@@ -309,10 +366,14 @@ class EngineLink:
                 f"the session records from {pre} to {post} ms around onset; "
                 f"this rig can from {hello.window_ms[0]} to {hello.window_ms[1]}"
             )
-            return _refuse(peer, hello, refusal)
+            return self._refuse(peer, hello, refusal, now)
         if self.peer is not None and peer != self.peer:
             return self._received_rival(peer, hello, now)
-        actions = self._refuse_rival()
+        if len(self._welcomes) == self.WELCOMES and now - self._welcomes[0] < self.WELCOMES_S:
+            text = f"more than {self.WELCOMES} hellos in {self.WELCOMES_S:g} s: not answered"
+            return self.notice("hellos", "error", text, now)
+        self._welcomes.append(now)
+        actions = self._refuse_rival(now)
         actions += self._count_hello(peer, now)
         self.peer, self.hello = peer, hello
         self._message_at = self._pinged = now
@@ -327,17 +388,24 @@ class EngineLink:
         """Have a second rig wait until the first sends something, is gone, or is too late."""
         rival = self._rival
         if rival is not None and peer != rival.peer:
-            return _refuse(peer, hello, _ANOTHER)
+            return self._refuse(peer, hello, _ANOTHER, now)
         self._rival = _Rival(peer, hello, now, now if rival is None else rival.since)
         if rival is not None:
             return []
         first = "" if self.hello is None else self.hello.name
         text = f"rig {hello.name!r} wants to join while {first!r} is here; it waits for a sign"
-        return [Notice("warning", text), *self.ping(now)]
+        return [*self.notice("rival", "warning", text, now), *self.ping(now)]
 
-    def _refuse_rival(self) -> list[EngineAction]:
+    def _refuse_rival(self, now: float) -> list[EngineAction]:
         rival, self._rival = self._rival, None
-        return [] if rival is None else _refuse(rival.peer, rival.hello, _ANOTHER)
+        if rival is None:
+            return []
+        return self._refuse(rival.peer, rival.hello, _ANOTHER, now)
+
+    def _refuse(self, peer: bytes, hello: Hello, reason: str, now: float) -> list[EngineAction]:
+        text = f"rig {hello.name!r} was refused: {reason}"
+        said = self.notice("refused", "warning", text, now)
+        return [SendToRig(peer, Refused(reason)), *said]
 
     def _count_hello(self, peer: bytes, now: float) -> list[EngineAction]:
         """Notice hellos in quick succession: two programs that take one identity in turns."""
@@ -352,15 +420,15 @@ class EngineLink:
             f"rig {peer.decode(errors='replace')!r} said hello {self.MANY_HELLOS} times in "
             f"{self.MANY_HELLOS_S:g} s: do two programs use one identity? End one of them"
         )
-        return [Notice("error", text)]
+        return self.notice("hellos", "error", text, now)
 
     def _received_response(
-        self, response: Response, arrays: Sequence[Array]
+        self, response: Response, arrays: Sequence[Array], now: float
     ) -> list[EngineAction]:
         block = response.block
         results = unpack_results(response, arrays)
         if wrong := self._contradiction(response, results):
-            return [Notice("error", f"a response was dropped: {wrong}")]
+            return self._dropped(block, wrong, f"a response was dropped: {wrong.text}", now)
         if self._answers.last_attempt(block):
             # An engine that was restarted may not know of its last resend; the rig does.
             self._answers.use(block, response.attempt)
@@ -381,36 +449,43 @@ class EngineLink:
                 again.append((result.presentation, result.attempt))
         actions = self._acks(block, again)
         if fresh:
+            self._invalid = 0
             actions.append(Responded(block, tuple(fresh)))
             self._open = [entry for entry in self._open if entry.unanswered]
             if all(entry.request.block != block for entry in self._open):
                 actions.append(BlockDone(block, self._answers.last_attempt(block)))
         return actions
 
-    def _contradiction(self, response: Response, results: Sequence[TrialResult]) -> str:
-        """Return what in a response cannot be, by what the rig said or was asked; or ''."""
+    def _contradiction(
+        self, response: Response, results: Sequence[TrialResult]
+    ) -> _Wrong | None:
+        """Return what in a response cannot be, by what the rig said or was asked."""
+        every = tuple(result.presentation for result in results)
         if self.hello is None:
-            return "no hello came before it"
-        if response.form not in self.hello.capabilities:
-            return (
-                f"form must be one of {self.hello.capabilities}, as said in the hello; "
-                f"got {response.form!r}"
-            )
+            return _Wrong(every, "response", "one without a hello", "after a hello")
+        capabilities = self.hello.capabilities
+        if response.form not in capabilities:
+            allowed = f"one of {capabilities}, as said in the hello"
+            return _Wrong(every, "form", repr(response.form), allowed)
         n = len(self.hello.units)
         for result in results:
-            if not _fits_units(result, n):
-                return f"units must be those of the hello, {n} of them"
+            if got := _foreign_units(result, n):
+                allowed = f"those of the hello, {n} of them (0 to {n - 1})"
+                return _Wrong((result.presentation,), "units", got, allowed)
         last = self._answers.last_attempt(response.block)
         if last and response.attempt > last + self.MAX_ATTEMPTS_AHEAD:
-            return f"attempt must be near {last}, the last of its block; got {response.attempt}"
-        return ""
+            allowed = f"near {last}, the last of block {response.block}"
+            return _Wrong(every, "attempt", str(response.attempt), allowed)
+        return None
 
     def _received_done(self, block: int, attempt: int, now: float) -> list[EngineAction]:
         """Ask again, soon, for what the rig believes it has answered."""
         for entry in self._open:
             request = entry.request
             if request.block == block and request.attempt <= attempt and entry.due is None:
-                entry.due = now + self.RESEND_AT_MOST_EVERY_S
+                # A rig that answers wrongly each time is asked less and less often.
+                wait = self.RESEND_AT_MOST_EVERY_S * 2.0 ** min(self._invalid, 10)
+                entry.due = now + min(wait, self.LONGEST_RESEND_S)
         return []
 
     def _asked(self, block: int, presentation: int) -> _Open | None:
@@ -471,16 +546,18 @@ class EngineLink:
         return [SendToRig(self.peer, Ack(block, tuple(Acknowledged(*r) for r in results)))]
 
 
-def _fits_units(result: TrialResult, n: int) -> bool:
-    """Return whether a response is of `n` units, or of some of them."""
+def _foreign_units(result: TrialResult, n: int) -> str:
+    """Return which units, or how many, a response has that the hello has not; '' for none."""
     if result.form == "spikes":
         units = result.arrays["units"]
-        return not len(units) or int(units.max()) < n
-    return all(
-        result.arrays[array.name].shape[array.axes.index("u")] == n
-        for array in FORMS[result.form]
-        if "u" in array.axes
-    )
+        largest = int(units.max()) if len(units) else 0
+        return f"unit {largest}" if largest >= n else ""
+    for array in FORMS[result.form]:
+        if "u" in array.axes:
+            number = result.arrays[array.name].shape[array.axes.index("u")]
+            if number != n:
+                return f"{number} units"
+    return ""
 
 
 def _remaining(

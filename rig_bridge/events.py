@@ -48,5 +48,14 @@ class Resent:
     presentations: tuple[int, ...]
 
 
-RigEvent: TypeAlias = RigJoined | Accepted | Responded | BlockDone | RigLost | Resent | Notice
+@dataclass(frozen=True, slots=True)
+class RigInvalid:
+    """The rig sent what cannot be taken: no message at all, or an impossible response."""
+
+    reason: str
+
+
+RigEvent: TypeAlias = (
+    RigJoined | Accepted | Responded | BlockDone | RigLost | Resent | RigInvalid | Notice
+)
 """`Accepted` (the rig has a request, complete) and `Notice` are handed up as they came."""

@@ -31,6 +31,10 @@ PositionDegrees: TypeAlias = Annotated[float, Meta(ge=-180, le=180)]
 SizeDegrees: TypeAlias = Annotated[float, Meta(gt=0, le=180)]
 EdgeMs: TypeAlias = Annotated[float, Meta(ge=-60_000, le=60_000)]
 SidePixels: TypeAlias = Annotated[int, Meta(ge=1, le=8192)]
+GreyLevel: TypeAlias = Annotated[int, Meta(ge=0, le=255)]
+GunLevels: TypeAlias = Annotated[tuple[GreyLevel, ...], Meta(min_length=256, max_length=256)]
+MonitorLevels: TypeAlias = tuple[GunLevels, GunLevels, GunLevels]
+"""Of red, green and blue: the level a monitor is sent for each of an image's, 0 to 255."""
 ShowingStatus: TypeAlias = Literal["ok", "aborted"]
 OnsetSource: TypeAlias = Literal["simulated", "command", "flip", "photodiode"]
 Level: TypeAlias = Literal["info", "warning", "error"]
@@ -53,13 +57,21 @@ class Unit(Part, frozen=True):
     label: ShortText
 
 
-class ScreenInfo(Part, frozen=True):
-    """The screen images are shown on."""
+class ScreenInfo(Part, frozen=True, omit_defaults=True):
+    """The screen images are shown on. What has a default may be left out.
+
+    A rig that states `background_grey` keeps the shape of every image: its longer side is
+    `Show.size_deg`, and around it is that grey.
+    """
 
     width_px: SidePixels
     height_px: SidePixels
     refresh_hz: Annotated[float, Meta(gt=0, le=1000)]
     px_per_deg: Annotated[float, Meta(gt=0, le=10_000)]
+    background_grey: GreyLevel | None = None
+    monitor: ShortText = ""  # which one, for people
+    calibration: ShortText = ""  # how `levels` came about, for people
+    levels: MonitorLevels | None = None  # sent to the monitor; None: those of the images
 
 
 class Hello(Message, frozen=True, kw_only=True, tag="hello"):
@@ -163,6 +175,20 @@ class End(Message, frozen=True, tag="end"):
     reason: LongText
 
 
+class Invalid(Message, frozen=True, kw_only=True, tag="invalid"):
+    """Engine to rig: a message of the rig's could not be taken, and why; for its author.
+
+    The results in it are none: a rig forgets what it keeps of these presentations, and shows
+    them again when it is asked to.
+    """
+
+    block: Index  # of the response; 0 where the message could not be read
+    presentations: Annotated[tuple[Index, ...], Meta(max_length=MAX_SHOWN_AT_ONCE)]
+    field: ShortText  # what was wrong; empty where the message could not be read
+    value: ShortText  # what it was
+    allowed: LongText  # what it must be
+
+
 class Accepted(Message, frozen=True, tag="accepted"):
     """Rig to engine: a `show` is here, complete; digests are compared before showing."""
 
@@ -233,5 +259,5 @@ class Bye(Message, frozen=True, tag="bye"):
     reason: LongText
 
 
-FromEngine: TypeAlias = Welcome | Refused | Show | Ack | Ping | Hold | End
+FromEngine: TypeAlias = Welcome | Refused | Show | Ack | Ping | Hold | Invalid | End
 FromRig: TypeAlias = Hello | Accepted | Response | Done | Notice | Bye

@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+from rig_bridge.codec import MAX_FRAME_BYTES
+from rig_bridge.handed_over import checked_result
 from rig_bridge.messages import (
     VERSION,
     Accepted,
@@ -28,6 +30,7 @@ from rig_bridge.messages import (
     FromRig,
     Hello,
     Hold,
+    Invalid,
     Level,
     Notice,
     Ping,
@@ -82,6 +85,10 @@ class _Awaited:
 
     presentation: Presentation
     due: float
+
+
+def _bytes(result: TrialResult) -> int:
+    return sum(array.nbytes for array in result.arrays.values())
 
 
 def _label(result: TrialResult) -> tuple[int, int]:
@@ -182,6 +189,10 @@ class RigLink:
                 if self.welcomed and self.welcome and session == self.welcome.session:
                     self._held = on
                 return []
+            case Invalid(block=block, presentations=presentations):
+                for presentation in presentations:  # shown again when asked for again
+                    self._kept.pop((block, presentation), None)
+                return []
             case Ping(session):
                 if self.welcomed and self.welcome and session != self.welcome.session:
                     return self.connected(now)
@@ -249,21 +260,28 @@ class RigLink:
         return self._images[self._showing.sha256], self._showing
 
     def presented(self, result: TrialResult) -> None:
-        """Take the result of what `next` returned.
+        """Take the result of what `next` returned; aborted where it cannot be sent.
 
         Raises
         ------
         ValueError
-            It is of another presentation or attempt.
+            Nothing is on the screen.
         """
-        asked = self._showing
-        if asked is None or _label(result) != (asked.presentation, asked.attempt):
-            raise ValueError(
-                f"the result must be of the presentation that was asked for, {asked}; got "
-                f"presentation {result.presentation}, attempt {result.attempt}"
-            )
+        asked = self._on_screen()
         if self._leave_screen(asked):
-            self._keep(asked.block, result)
+            self._keep(asked.block, self._checked(result, asked))
+
+    def not_presented(self, reason: str) -> None:
+        """Take the news that what `next` returned could not be shown: it is aborted.
+
+        Raises
+        ------
+        ValueError
+            Nothing is on the screen.
+        """
+        asked = self._on_screen()
+        if self._leave_screen(asked):
+            self._keep(asked.block, self._without_response(asked, reason[:200]))
 
     def presented_for_later(self, now: float) -> None:
         """Take the news that what `next` returned was shown, and its result comes later.
@@ -273,9 +291,7 @@ class RigLink:
         ValueError
             Nothing is on the screen.
         """
-        asked = self._showing
-        if asked is None:
-            raise ValueError("a result can come later only of what is on the screen")
+        asked = self._on_screen()
         # The window may end long after the image; times of the rig's own are not known yet.
         due = now + self._late_s + max(0.0, asked.window_ms[1] / 1000)
         if self._leave_screen(asked):
@@ -285,6 +301,9 @@ class RigLink:
 
     def collected(self, block: int, result: TrialResult) -> list[RigAction]:
         """Take a result that came later; one that nobody waits for (any more) is dropped."""
+        if not isinstance(result, TrialResult):  # pyright: ignore[reportUnnecessaryIsInstance]
+            text = f"block {block}: what is no TrialResult was dropped: {type(result).__name__}"
+            return self.notice("error", text)
         if self._abandoned_awaited.pop((block, *_label(result)), None) is not None:
             return []
         awaited = self._awaited.get((block, result.presentation))
@@ -295,7 +314,7 @@ class RigLink:
                 f"{result.presentation}, attempt {result.attempt}",
             )
         del self._awaited[block, result.presentation]
-        self._keep(block, result)
+        self._keep(block, self._checked(result, awaited.presentation))
         return []
 
     def flush(self) -> list[RigAction]:
@@ -304,8 +323,10 @@ class RigLink:
             return []
         actions: list[RigAction] = []
         group: list[TrialResult] = []
+        size = 0
         for i, (block, result) in enumerate(self._unsent):
             group.append(result)
+            size += _bytes(result)
             following = self._unsent[i + 1] if i + 1 < len(self._unsent) else None
             if (
                 following is None
@@ -313,13 +334,14 @@ class RigLink:
                 or not may_share(result, following[1])
                 or any(r.presentation == following[1].presentation for r in group)
                 or len(group) == TRIALS_A_MESSAGE
+                or size + _bytes(following[1]) > MAX_FRAME_BYTES
             ):
                 actions.append(
                     SendToEngine(
                         *pack_results(group, block=block, attempt=self._attempts[block])
                     )
                 )
-                group = []
+                group, size = [], 0
         self._unsent.clear()
         for block in sorted(self._undone - self._busy_blocks()):
             self._undone.discard(block)
@@ -353,6 +375,20 @@ class RigLink:
         kept = self._kept.get(key)
         if kept is not None and kept.attempt <= attempt:
             del self._kept[key]
+
+    def _on_screen(self) -> Presentation:
+        if self._showing is None:
+            raise ValueError("a result must be of what is on the screen, and nothing is")
+        return self._showing
+
+    def _checked(self, result: TrialResult, asked: Presentation) -> TrialResult:
+        return checked_result(
+            result,
+            asked,
+            capabilities=self._hello.capabilities,
+            units=len(self._hello.units),
+            time_ns=self._last_ns,
+        )
 
     def _leave_screen(self, asked: Presentation) -> bool:
         """Take `asked` off the screen; return whether its session still goes on."""

@@ -16,12 +16,17 @@ import zmq
 
 from rig_bridge import codec
 from rig_bridge.auth import EngineKeys
-from rig_bridge.codec import MAX_MESSAGE_BYTES
 from rig_bridge.engine_link import EngineAction, EngineLink, SendToRig
 from rig_bridge.errors import EndpointError, ProtocolError
 from rig_bridge.events import RigEvent
-from rig_bridge.messages import Hello, Notice, Ping, Show
-from rig_bridge.sockets import FloodGuard, Monitor, check_loopback, set_options
+from rig_bridge.flood import ConnectionWatch, FloodGuard
+from rig_bridge.messages import Hello, Ping, Show
+from rig_bridge.sockets import (
+    check_bound,
+    check_loopback,
+    parse_endpoint,
+    set_engine_options,
+)
 from rig_bridge.trials import ShowRequest
 
 _WAKE_S = 0.1
@@ -69,6 +74,7 @@ class EngineServer:
         clock: Callable[[], float] = time.monotonic,
         keys: EngineKeys | None = None,
     ) -> None:
+        parse_endpoint(endpoint)
         if keys is None:
             check_loopback(endpoint)
         self._link = EngineLink(
@@ -83,12 +89,10 @@ class EngineServer:
         self.encode_seconds = self.send_seconds = self.last_send_seconds = 0.0
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
-        set_options(self._socket)
-        self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
-        self._socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
+        set_engine_options(self._socket)
         self._gate = None if keys is None else keys.protect(self._context, self._socket)
-        self._guard = FloodGuard()
-        self._monitor = Monitor(self._socket, self._guard)
+        self._guard = FloodGuard(curve=keys is not None)
+        self._watch = ConnectionWatch(self._socket, self._guard)
         try:
             self._socket.bind(endpoint)
         except zmq.ZMQError as exc:
@@ -98,9 +102,14 @@ class EngineServer:
                 "tcp://127.0.0.1:* takes any free port"
             ) from exc
         self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        try:
+            check_bound(endpoint, self.endpoint)
+        except EndpointError:
+            self.close()
+            raise
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
-        self._poller.register(self._monitor.socket, zmq.POLLIN)
+        self._poller.register(self._watch.wake_fd, zmq.POLLIN)
 
     def __enter__(self) -> Self:
         return self
@@ -117,6 +126,11 @@ class EngineServer:
     def hello(self) -> Hello | None:
         """The hello of the rig that is there; None while there is none."""
         return self._link.hello
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a rig that was welcomed."""
+        return self._link.peer is not None
 
     @property
     def unanswered(self) -> dict[int, tuple[int, ...]]:
@@ -181,7 +195,7 @@ class EngineServer:
     def close(self) -> None:
         """Close the socket at once; a second time does nothing."""
         if not self._socket.closed:
-            self._monitor.close()
+            self._watch.close()
             self._socket.close(linger=0)
             if self._gate is not None:
                 self._gate.close()
@@ -198,7 +212,7 @@ class EngineServer:
 
     def _turn(self) -> None:
         """Read what came, send what is due."""
-        if False in self._monitor.events():
+        if self._watch.take_lost():
             # Somebody's connection ended; whose, only a send can tell, and not at once.
             self._probe_until = time.monotonic() + _PROBE_FOR_S
         self._receive()
@@ -222,25 +236,31 @@ class EngineServer:
             try:
                 peer, *frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
-                self._check_flood()
+                self._guard.all_read()
                 break
-            self._guard.message_ended(peer.get(zmq.SRCFD))
             self._read(peer.bytes, [frame.buffer for frame in frames])
-
-    def _check_flood(self) -> None:
-        if self._guard.check():
-            text = (
-                f"a connection was ended: more than {MAX_MESSAGE_BYTES} bytes came on it "
-                "without the end of a message"
+            self._guard.read(
+                int(peer.get(zmq.SRCFD)),
+                [len(frame) for frame in frames],
+                by_rig=peer.bytes == self._link.peer,
             )
-            self._events.append(Notice("error", text))
+        self._report_flood()
+
+    def _report_flood(self) -> None:
+        if ended := self._guard.take_ended():
+            text = (
+                f"{ended} connection(s) ended: at most {self._guard.rig_bytes >> 20} MiB of "
+                f"the rig's and {self._guard.strangers_bytes >> 20} MiB of all others' may "
+                "wait to be read, unfinished messages included"
+            )
+            self._do(self._link.notice("flood", "error", text, self._clock()))
 
     def _read(self, peer: bytes, frames: list[memoryview]) -> None:
         now = self._clock()
         try:
             message, arrays = codec.decode_from_rig(frames)
         except ProtocolError as error:
-            self._do(self._link.misread(peer, error))
+            self._do(self._link.misread(peer, error, now))
             return
         if isinstance(message, Hello):
             if peer == self._link.peer:

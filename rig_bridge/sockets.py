@@ -1,20 +1,25 @@
-"""What both sides set on their sockets, and how they learn of connections.
+"""What both sides set on their sockets, addresses, and how they learn of connections.
 
-Knows ZeroMQ, and what Linux tells of a TCP connection; nothing of messages.
+Knows ZeroMQ; nothing of messages.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import socket as tcp
-import struct
-from urllib.parse import urlsplit
+import re
+from dataclasses import dataclass
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from rig_bridge.codec import MAX_FRAME_BYTES, MAX_MESSAGE_BYTES
+from rig_bridge.codec import MAX_FRAME_BYTES
 from rig_bridge.errors import EndpointError
+
+_TCP = re.compile(
+    r"tcp://(?:\[([0-9a-fA-F:.]{2,45})\]|([A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\*))"
+    r":([0-9]{1,5}|\*)"
+)
+_IPC = re.compile(r"ipc://([^;\s@*][^;\s]{0,106}|\*)")
 
 HEARTBEAT_MS = 1000
 HEARTBEAT_TIMEOUT_MS = 5000
@@ -22,27 +27,101 @@ HIGH_WATER_MARK = 64
 
 
 def set_options(socket: zmq.Socket[bytes]) -> None:
-    """Set what holds for either side: no lingering, small queues, heartbeats, size limit."""
+    """Set what holds for either side: no lingering, a size limit, small queues to send.
+
+    What has come is never refused (RCVHWM 0). libzmq 4.3 ends the process ("Assertion failed:
+    !_io_error") where a connection is lost while its queue is full, and then has a ping to
+    send: one of its own heartbeats, or the answer to one of the peer's. A queue that is never
+    full cannot come there; on the engine, whose peers may be strangers, `flood.FloodGuard`
+    bounds what waits.
+    """
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.SNDHWM, HIGH_WATER_MARK)
-    socket.setsockopt(zmq.RCVHWM, HIGH_WATER_MARK)
+    socket.setsockopt(zmq.RCVHWM, 0)
     socket.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME_BYTES)
+
+
+def set_engine_options(socket: zmq.Socket[bytes]) -> None:
+    """Set the options of a ROUTER.
+
+    It has no heartbeats of its own (see `set_options`). A rig's carry the time after which it
+    counts as gone (HEARTBEAT_TTL), and of a machine that is gone TCP's own tell.
+    """
+    set_options(socket)
+    socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+    socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
+    socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
+    socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 2)
+    socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, 1)
+    socket.setsockopt(zmq.TCP_KEEPALIVE_CNT, 3)
+
+
+def set_rig_options(socket: zmq.Socket[bytes], identity: bytes) -> None:
+    """Set the options of a DEALER, whose heartbeats tell either side that the other is gone."""
+    set_options(socket)
+    socket.setsockopt(zmq.IDENTITY, identity)
+    socket.setsockopt(zmq.IMMEDIATE, 1)
+    socket.setsockopt(zmq.RECONNECT_IVL, 50)
+    socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
     socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
     socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
     socket.setsockopt(zmq.HEARTBEAT_TTL, HEARTBEAT_TIMEOUT_MS)
 
 
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An address of ``tcp://`` or ``ipc://``, taken apart.
+
+    Parameters
+    ----------
+    host : the name or number as it was given, without brackets; the path of ``ipc://``
+    port : 1 to 65535; 0: any free one; None for ``ipc://``
+    """
+
+    host: str
+    port: int | None
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        if self.port is None or self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+def parse_endpoint(endpoint: str) -> Address:
+    """Take an address apart, strictly: what ZeroMQ might understand in another way is none.
+
+    Raises
+    ------
+    EndpointError
+        It is not ``tcp://HOST:PORT`` (a name, or a number, ``[…]`` around one of IPv6, or
+        ``*``; 1 to 65535, or ``*`` for any free port), nor ``ipc://PATH``.
+    """
+    path = _IPC.fullmatch(endpoint)
+    if path is not None:
+        return Address(path[1], None)
+    match = _TCP.fullmatch(endpoint)
+    port = 0 if match is None or match[3] == "*" else int(match[3])
+    if match is not None and match[1]:
+        try:
+            ipaddress.IPv6Address(match[1])
+        except ValueError:
+            match = None
+    if match is None or (match[3] != "*" and not 1 <= port <= 65_535):
+        raise EndpointError(
+            "an address must be tcp://HOST:PORT with a port from 1 to 65535 (* for any that is "
+            f"free), or ipc://PATH; got {endpoint!r}"
+        )
+    return Address(match[1] or match[2], port)
+
+
 def check_loopback(endpoint: str) -> None:
     """Raise `EndpointError` unless only this machine can reach a socket bound there."""
-    url = urlsplit(endpoint)
-    if url.scheme == "ipc":
-        return
-    host = (url.hostname or "").strip("[]")
-    try:
-        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if url.scheme != "tcp" or not loopback:
+    if not parse_endpoint(endpoint).is_loopback:
         raise EndpointError(
             f"the engine binds loopback addresses only, such as tcp://127.0.0.1:5765; got "
             f"{endpoint!r}. Any other address needs keys: make them with 'evolver keys new' "
@@ -50,76 +129,25 @@ def check_loopback(endpoint: str) -> None:
         )
 
 
-class FloodGuard:
-    """Ends connections on which more came than a message may have, and no message.
-
-    ZeroMQ hands a message over when its last frame is here, and until then keeps every frame:
-    a peer that never ends one would fill the memory. No option of ZeroMQ bounds that. What
-    Linux counts as received on a TCP connection does, as often as `check` is called; elsewhere,
-    and on ``ipc://``, nothing is watched.
+def check_bound(asked: str, bound: str) -> None:
+    """Raise `EndpointError` unless a socket is where it was asked to be.
 
     Parameters
     ----------
-    limit_bytes : received since the last message that ended
+    asked : the address it was bound to
+    bound : what ZeroMQ says it is bound to (LAST_ENDPOINT)
     """
-
-    # struct tcp_info of linux/tcp.h: tcpi_bytes_received, since Linux 4.1.
-    _RECEIVED_AT, _SIZE = 128, 136
-
-    def __init__(self, limit_bytes: int = MAX_MESSAGE_BYTES) -> None:
-        self._limit = limit_bytes
-        self._connections: dict[int, tuple[object, int]] = {}  # descriptor: peer, bytes by then
-
-    def add(self, descriptor: int) -> None:
-        """Watch the connection that ZeroMQ accepted as `descriptor`."""
-        self._connections.pop(descriptor, None)
-        seen = self._look(descriptor)
-        if seen is not None:
-            self._connections[descriptor] = (seen[0], 0)
-
-    def message_ended(self, descriptor: int) -> None:
-        """Take the news that a message of this connection has ended."""
-        if descriptor in self._connections:
-            seen = self._look(descriptor)
-            if seen is not None:
-                self._connections[descriptor] = seen
-
-    def check(self) -> int:
-        """End what must be ended; return how many. Call it when every message has been read."""
-        ended = 0
-        for descriptor, (peer, base) in list(self._connections.items()):
-            seen = self._look(descriptor)
-            if seen is None or seen[0] != peer:  # closed, and perhaps another one by now
-                del self._connections[descriptor]
-            elif seen[1] - base > self._limit:
-                self._look(descriptor, end=True)  # ZeroMQ drops what it has of it
-                del self._connections[descriptor]
-                ended += 1
-        return ended
-
-    def _look(self, descriptor: int, *, end: bool = False) -> tuple[object, int] | None:
-        """Return peer and bytes received; None where it is over, or nobody can tell."""
-        option = getattr(tcp, "TCP_INFO", None)
-        if option is None:
-            return None
-        try:
-            connection = tcp.socket(fileno=descriptor)
-        except OSError:
-            return None
-        try:
-            if connection.family not in {tcp.AF_INET, tcp.AF_INET6}:
-                return None
-            if end:
-                connection.shutdown(tcp.SHUT_RDWR)
-            info = connection.getsockopt(tcp.IPPROTO_TCP, option, self._SIZE)
-            peer: object = connection.getpeername()
-        except OSError:
-            return None
-        finally:
-            connection.detach()  # it is ZeroMQ's, to close when it likes
-        if len(info) < self._SIZE:
-            return None
-        return peer, int(struct.unpack_from("=Q", info, self._RECEIVED_AT)[0])
+    wanted, got = parse_endpoint(asked), parse_endpoint(bound)
+    if wanted.port is None or got.port is None:
+        fits = wanted == got or (wanted.host == "*" and got.port is None)
+    else:
+        fits = wanted.port in {0, got.port} and got.port > 0
+        fits = fits and (not wanted.is_loopback or got.is_loopback)
+    if not fits:
+        raise EndpointError(
+            f"the socket must be where it was asked to be, {asked!r}; it is at {bound!r}. "
+            "Name a number, such as tcp://127.0.0.1:5765"
+        )
 
 
 class Monitor:
@@ -127,24 +155,26 @@ class Monitor:
 
     _EVENTS = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | zmq.EVENT_ACCEPTED
 
-    def __init__(self, socket: zmq.Socket[bytes], guard: FloodGuard | None = None) -> None:
-        self._socket, self._guard = socket, guard
+    def __init__(self, socket: zmq.Socket[bytes]) -> None:
+        self._socket = socket
         self.socket = socket.get_monitor_socket(self._EVENTS)
         self.socket.setsockopt(zmq.LINGER, 0)
 
-    def events(self) -> list[bool]:
-        """Return what happened since the last call: True for a connection made, False lost."""
-        happened: list[bool] = []
+    def raw_events(self) -> list[tuple[int, int]]:
+        """Return ZeroMQ's events and their values since the last call."""
+        happened: list[tuple[int, int]] = []
         while self.socket.poll(0):
             message = recv_monitor_message(self.socket)
-            event = message["event"]
-            if event == zmq.EVENT_ACCEPTED and self._guard is not None:
-                self._guard.add(int(message["value"]))
-            elif event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
-                happened.append(True)
-            elif event == zmq.EVENT_DISCONNECTED:
-                happened.append(False)
+            happened.append((int(message["event"]), int(message["value"])))
         return happened
+
+    def events(self) -> list[bool]:
+        """Return what happened since the last call: True for a connection made, False lost."""
+        made: dict[int, bool] = {
+            zmq.EVENT_HANDSHAKE_SUCCEEDED: True,
+            zmq.EVENT_DISCONNECTED: False,
+        }
+        return [made[event] for event, _ in self.raw_events() if event in made]
 
     def close(self) -> None:
         """Stop listening."""

@@ -37,7 +37,7 @@ class ShowRequest:
     images : each (h, w, 3) uint8, C-contiguous; sent without a copy, so not to be changed
     sha256 : one per image, of its bytes, 64 hexadecimal digits
     presentations : in the order of showing; `image` is an index into `images`
-    size_deg : side of the image, degrees of visual angle
+    size_deg : longer side of the image, degrees of visual angle
     position_deg : its centre, degrees right of and above fixation
     """
 

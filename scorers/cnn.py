@@ -10,6 +10,7 @@ rectifying is the business of the spike model.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +21,7 @@ from evolver.errors import ConfigError, DataError
 from evolver.row_products import row_by_row
 from evolver.weights import hub
 from evolver.weights.catalogue import CNN
-from evolver.weights.read import chosen_device, fill, read_weights
+from evolver.weights.read import TensorTable, chosen_device, fill, fitted, read_weight_file
 from scorers.mini import calibration
 from scorers.mini.network import INPUT_SIZE, LayerInfo, MiniCNN
 from scorers.preprocess import resized
@@ -177,9 +178,18 @@ def load_mini_scorer(
 ) -> CNNScorer:
     """Load units of the built-in network; see `scorers.load`."""
     location = hub.find_file(CNN) if weights is None else hub.find_weights("mini", weights)
-    tensors, sha256 = read_weights(location.path, sha256=location.sha256)
-    net = MiniCNN(len(tensors["logits.bias"]) if "logits.bias" in tensors else 1)
-    fill(net, tensors, path=location.path)
+    file = read_weight_file(location.path, sha256=location.sha256)
     return CNNScorer(
-        net, specs, sha256=sha256, device=chosen_device(device), shipped_weights=weights is None
+        fitted(file, partial(_mini_net, path=location.path)),
+        specs,
+        sha256=file.sha256,
+        device=chosen_device(device),
+        shipped_weights=weights is None,
     )
+
+
+def _mini_net(tensors: TensorTable, *, path: Path) -> MiniCNN:
+    bias = tensors.get("logits.bias")
+    net = MiniCNN(len(bias) if bias is not None and bias.ndim == 1 else 1)
+    fill(net, tensors, path=path)
+    return net

@@ -9,8 +9,8 @@ unit's own time course (latency, transient, sustained part), a baseline is added
 multiplies both (Goris, Movshon & Simoncelli 2014: variance = mean + (gain sd * mean)^2), and
 spikes are drawn from the resulting rate as a Poisson process.
 
-The randomness of one presentation is a stream of its own, named by presentation and attempt:
-order, batches and repeats of the question change nothing.
+The randomness of one presentation is a stream of its own, named by presentation and by which
+showing of it this is: order, batches and repeats of the question change nothing.
 """
 
 from __future__ import annotations
@@ -227,7 +227,7 @@ class SpikingPopulation:
         drive: Vector,
         *,
         presentation: int,
-        attempt: int,
+        showing: int,
         on_ms: float,
         window_ms: tuple[float, float],
     ) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
@@ -236,7 +236,7 @@ class SpikingPopulation:
         Parameters
         ----------
         drive : (u,) float64
-        presentation, attempt : name the random stream
+        presentation, showing : name the random stream
         on_ms : how long the image is on screen
         window_ms : recorded, relative to onset
 
@@ -245,7 +245,7 @@ class SpikingPopulation:
         units : (k,) uint32
         times_ms : (k,) float32, after onset, ascending
         """
-        rng = self._stream("spikes", presentation, attempt)
+        rng = self._stream("spikes", presentation, showing)
         gain = self._gain(rng)
         course = self._courses(on_ms, window_ms)
         bins = course.shape[1] - 1

@@ -75,7 +75,8 @@ def evolver(*arguments, expect=0, cwd=None, environment=os.environ):
 class Command:
     """`evolver ARGUMENTS` in a process of its own, with the face of `subprocess.Popen`.
 
-    `here FILE` is `tests.live.here`: a live session all in one process.
+    `here FILE` is `tests.live.here`: a live session all in one process. `impatient serve FILE`
+    is `serve FILE` by a supervisor that ends silent processes after seconds.
 
     It is what `python -m evolver` runs, without the seconds of importing; what it does without
     them, before anything is imported, is not tested by it. What it prints, and its errors, are
@@ -127,6 +128,11 @@ def _evolver(words, environment, cwd, output):
         from tests.live.here import main as run_here
 
         sys.exit(run_here(Path(words[1])))
+    if words[:1] == ["impatient"]:
+        from tests.live.impatient import lose_patience
+
+        lose_patience()
+        del sys.argv[1]
     from evolver.cli.app import main
 
     main()

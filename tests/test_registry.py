@@ -85,7 +85,7 @@ def test_an_installed_distribution_adds_a_generator_and_a_scorer(tmp_path, monke
         (
             "generator",
             lambda: _generators().load("mini-object", chnk=1),
-            "'mini-object' takes the options chunk; got chnk; did you mean 'chunk'",
+            "'mini-object' takes the options chunk, entry; got chnk; did you mean 'chunk'",
         ),
         (
             "scorer",

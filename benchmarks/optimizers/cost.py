@@ -8,6 +8,7 @@ the first coordinate plus noise, made outside the timed parts.
 
 from __future__ import annotations
 
+import gc
 import re
 from pathlib import Path
 from statistics import fmean, median
@@ -103,6 +104,7 @@ def _memory(contestant: Contestant, d: int, popsize: int, norm: float) -> int | 
     small = _make(contestant, 8, popsize, norm)  # what is imported on first use is not counted
     for _ in range(2):
         _step(small, rng)
+    gc.collect()  # or what others left behind is given back meanwhile, and hides the growth
     try:
         before = _resident("VmRSS")
         _CLEAR.write_text("5")  # the peak, VmHWM, starts anew

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,10 +30,12 @@ from evolver.cli import (
 )
 from evolver.cli.terminal import (
     StopSignals,
+    check_can_write,
     console,
     error_console,
     make_report,
     print_ended,
+    steady_streams,
     terminal_console,
 )
 from evolver.errors import ConfigError, EvolverError
@@ -71,12 +74,23 @@ app.add_typer(metric.app, name="metric")
 SessionFile = Annotated[
     Path, typer.Argument(metavar="SESSION.toml", help="session file; see 'evolver config new'")
 ]
+
+
+class ImageOption(StrEnum):
+    """How `evolver fold` keeps images."""
+
+    WEBP = "webp"
+    PNG = "png"
+    NONE = "none"
+
+
 RecordingFile = Annotated[Path, typer.Argument(metavar="FILE", help="recording (.h5)")]
 
 
 def main() -> None:
     """Run the command line; a mistake of the user's is a message, not a traceback."""
     collect_seldom()
+    steady_streams()
     try:
         app()
     except (EvolverError, RigBridgeError) as exc:
@@ -123,7 +137,7 @@ def run_demo(
         folder=folder, generations=generations, speed=speed, unit=unit or None, seed=seed
     )
     text = config.commented_session_file(settings)
-    folder.mkdir(parents=True, exist_ok=True)
+    check_can_write(folder, "Name another folder with --folder")
     path = folder / "demo.toml"
     path.write_text(text, encoding="utf-8")
     console.print(f"session file: {path}")
@@ -237,10 +251,13 @@ def inspect_recording(file: RecordingFile) -> None:
     from rich.table import Table
 
     from evolver import recording
+    from evolver.recording.strangers import said_as_recording
     from evolver.report.tables import describe
 
     with recording.read(file) as opened:
-        for section in describe(opened):
+        with said_as_recording(file):
+            sections = list(describe(opened))
+        for section in sections:
             table = Table(
                 title=escape(section.title),
                 title_justify="left",
@@ -264,9 +281,22 @@ def report_recording(
     out: Annotated[
         Path | None, typer.Option(help="folder; by default 'report' beside the recording")
     ] = None,
+    paper: Annotated[
+        bool,
+        typer.Option(
+            "--paper",
+            help="judge success by the published t-test, which calls one in 2.5 to 5 % of "
+            "sessions of noise; by default images are dealt anew to generations",
+        ),
+    ] = False,
+    alpha: Annotated[
+        float, typer.Option(min=0, max=1, help="a success has a smaller p")
+    ] = 0.01,
 ) -> None:
     """Write the report of a recording: one HTML page, and its figures as PNG files."""
-    page = make_report(file, out or file.resolve().parent / REPORT)
+    verdict = "paper" if paper else "shuffled"
+    out = out or file.resolve().parent / REPORT
+    page = make_report(file, out, verdict=verdict, alpha=alpha)
     console.print(f"report: {page}")
 
 
@@ -280,13 +310,17 @@ def fold_journal(
         typer.Option(help="file to write; by default session.h5 beside the journal"),
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="replace a file that is there")] = False,
+    images: Annotated[
+        ImageOption,
+        typer.Option(help="how images are kept: webp is smallest, MATLAB reads png and none"),
+    ] = ImageOption.WEBP,
 ) -> None:
-    """Make the recording from a journal, complete or cut short."""
+    """Make the recording from a journal, complete, cut short or damaged."""
     from evolver.recording.fold import fold
 
     folder = journal / JOURNAL if (journal / JOURNAL).is_dir() else journal
     target = out or folder.resolve().parent / RECORDING
-    done = fold(folder, target, overwrite=overwrite)
+    done = fold(folder, target, overwrite=overwrite, compress_images=images.value)
     ended = done.end_reason if done.complete else "cut short: no end was recorded"
     console.print(
         f"{done.shown} presentations ({done.missing} planned and never shown), "
@@ -295,6 +329,32 @@ def fold_journal(
     for warning in done.warnings:
         console.print(f"[yellow]warning:[/] {escape(warning)}")
     console.print(f"recording: {target}")
+
+
+@app.command("verify")
+def verify_recording(
+    file: RecordingFile,
+    journal: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="compare it with this journal as well"),
+    ] = None,
+) -> None:
+    """Say whether a recording is, bit for bit, what was written: every dataset, every image."""
+    from evolver.recording.verify import verify, verify_file
+
+    done = verify_file(file)
+    if done.datasets:
+        console.print(f"{done.datasets} datasets have their checksums")
+    else:
+        console.print(
+            "[yellow]note:[/] made before files had checksums: only the images can be "
+            "compared with their digests. Fold the journal again for a file that has them"
+        )
+    console.print(f"{done.images} images have their digests")
+    if journal is not None:
+        verify(file, journal / JOURNAL if (journal / JOURNAL).is_dir() else journal)
+        console.print("it holds what the journal holds")
+    console.print("[green]good[/]")
 
 
 @config_app.command("new")

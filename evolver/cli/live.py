@@ -6,7 +6,9 @@ command that needs it.
 
 from __future__ import annotations
 
+import math
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,12 +18,14 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from evolver.cli.terminal import console, print_ended, terminal_console
+from evolver.cli.terminal import console, plain, print_ended, terminal_console
+from evolver.clock import duration_text, time_text
 from evolver.errors import ConfigError, ControlError, RecordingError
-from evolver.session_folder import JOURNAL, RECORDING, SESSION_FILE
+from evolver.session_folder import JOURNAL, LOGS, RECORDING, SESSION_FILE
 
 if TYPE_CHECKING:
     from evolver.config.tables import Config
+    from evolver.journal.records import Committed
     from evolver.live import Console
     from evolver.live.control import SessionStatus
     from evolver.session.ports import CommandName
@@ -91,9 +95,10 @@ def resume(
     """
     from evolver import config
     from evolver.journal.history import find_history
-    from evolver.live import fold_in_child, resume_simulated
+    from evolver.live import control, fold_in_child, resume_simulated
     from evolver.setup.resume import Restored
 
+    control.check_not_running(folder)
     page = None if no_page else page
     history = find_history(folder / JOURNAL)
     if history is None:
@@ -106,6 +111,13 @@ def resume(
         if not (folder / SESSION_FILE).is_file():
             raise RecordingError(
                 f"{folder} must be a session's folder, with its journal; it is not"
+            )
+        if not (folder / LOGS).is_dir():
+            # A simulation would go on as a live session: nothing else says what it was.
+            raise RecordingError(
+                f"{folder} must hold a session that has begun; nothing of this one was "
+                "recorded or shown. Begin it again: 'evolver serve' or 'evolver simulate' with "
+                f"{folder / SESSION_FILE}"
             )
         settings, _ = config.load_session_file(folder / SESSION_FILE)
         _supervise(settings, folder, yes=yes, page=page, report_too=report_too)
@@ -120,23 +132,41 @@ def resume(
         restored.config_text, source=f"the session file in {folder}"
     )
     if restored.mode == "live":
-        _supervise(settings, folder, yes=yes, page=page, report_too=report_too)
+        _supervise(
+            settings,
+            folder,
+            yes=yes,
+            page=page,
+            report_too=report_too,
+            earlier=history.committed,
+        )
         return
     title = f"{settings.session.name}: simulation, resumed"
-    with terminal_console(settings, title) as session_console:
+    with terminal_console(settings, title, earlier=history.committed) as session_console:
         ended = resume_simulated(folder, session_console)
     print_ended(ended, report_too=report_too)
 
 
 def _supervise(
-    settings: Config, folder: Path, *, yes: bool, page: int | None, report_too: bool
+    settings: Config,
+    folder: Path,
+    *,
+    yes: bool,
+    page: int | None,
+    report_too: bool,
+    earlier: Sequence[Committed] = (),
 ) -> None:
-    """Run a session under a supervisor to its end; say how it ended, and write its report."""
+    """Run a session under a supervisor to its end; say how it ended, and write its report.
+
+    Parameters
+    ----------
+    earlier : blocks from before it was interrupted, for the terminal
+    """
     from evolver.live import Ended, supervisor
 
     terminal = sys.stdin.fileno() if sys.stdin is not None and sys.stdin.isatty() else None
     console.print(f"session folder: {folder}")
-    with _OperatorView(settings, folder, asks=terminal is not None) as view:
+    with _OperatorView(settings, folder, asks=terminal is not None, earlier=earlier) as view:
         session = supervisor.Supervisor(
             supervisor.Settings(
                 folder,
@@ -145,6 +175,7 @@ def _supervise(
                 page_port=page,
                 watchdogs=settings.watchdogs,
                 terminal=terminal,
+                references=settings.references.count > 0,
             ),
             view.console(),
         )
@@ -169,14 +200,19 @@ class _OperatorView:
     ----------
     settings, folder : of the session
     asks : whether somebody can answer at this terminal
+    earlier : blocks from before it was interrupted
     """
 
-    def __init__(self, settings: Config, folder: Path, *, asks: bool) -> None:
+    def __init__(
+        self, settings: Config, folder: Path, *, asks: bool, earlier: Sequence[Committed]
+    ) -> None:
         from evolver.cli.progress import ProgressView
 
         title = f"{settings.session.name}: live session → {folder}"
         names = [thread.name for thread in settings.threads]
         self._view = ProgressView(console, title=title, threads=names)
+        for committed in earlier:
+            self._view.remember(committed)
         self._asks = asks
         self._drawing = False  # the table is on the terminal
         self._stack = ExitStack()
@@ -195,8 +231,11 @@ class _OperatorView:
             on_wait=self._on_wait,
             on_checks=self._on_checks,
             on_progress=self._view.update,
-            on_event=lambda text: console.print(f"  {escape(text)}"),
+            on_event=self._on_event,
         )
+
+    def _on_event(self, text: str) -> None:
+        console.print(f"  {time_text(time.time_ns())}  {plain(text)}", markup=False)
 
     def _on_checks(self, checks: Sequence[Check], needed: bool) -> None:
         if not self._drawing:  # an engine that was started again has nothing new to say
@@ -210,7 +249,7 @@ class _OperatorView:
         if self._drawing:
             self._view.wait(text)
         elif text:
-            console.print(text)
+            console.print(text, markup=False)
         else:
             self._drawing = True
             self._stack.enter_context(self._view)
@@ -242,9 +281,16 @@ def _status_table(status: SessionStatus) -> Table:
     rows = [("session", f"{status.name} in {status.folder}"), ("state", status.state)]
     if (p := status.progress) is not None:
         rows += [
-            ("generation", f"{p.generation} of {p.generations}"),
+            ("generations", f"{p.generation} of {p.generations} done"),
             ("shown", f"{p.presentations} presentations, {p.aborted} aborted"),
-            ("time", f"{p.elapsed_s / 60:.1f} min, the rig idle for {p.idle_s:.1f} s of it"),
+            ("time", f"{duration_text(p.elapsed_s)} since the first image"),
+            (
+                "of it",
+                f"rig idle {duration_text(p.idle_s)}, paused {duration_text(p.paused_s)}",
+            ),
+            ("", f"no rig for {duration_text(p.no_rig_s)}"),
+            ("pace", "-" if p.pace is None else f"{p.pace:.1f} images/s"),
+            ("left", "-" if p.left_s is None else duration_text(math.ceil(p.left_s))),
         ]
     minutes = status.disk_minutes
     rows += [
@@ -260,7 +306,7 @@ def _status_table(status: SessionStatus) -> Table:
         ))
     rows += [("" if i else "events", text) for i, text in enumerate(status.events[-8:])]
     for name, text in rows:
-        table.add_row(f"[dim]{name}[/]", escape(text))
+        table.add_row(f"[dim]{name}[/]", escape(plain(text)))
     return table
 
 

@@ -20,8 +20,11 @@ from evolver.cli.window_options import (
     DistanceCm,
     FixationDeg,
     Fullscreen,
+    Gamma,
+    GammaTable,
     Grey,
     Keys,
+    MonitorNumber,
     PhotodiodePx,
     RefreshHz,
     Resolution,
@@ -47,6 +50,9 @@ def lsl(
     grey: Grey = 128,
     fixation_deg: FixationDeg = 0.2,
     photodiode_px: PhotodiodePx = 60,
+    monitor: MonitorNumber = 0,
+    gamma: Gamma = None,
+    gamma_table: GammaTable = None,
     kind: Annotated[
         Literal["spikes", "voltages", "counts", "rates"],
         typer.Option(
@@ -75,6 +81,9 @@ def lsl(
     jitter_ms: Annotated[
         float, typer.Option(min=0, help="of a regular stream's time stamps")
     ] = 2.0,
+    ahead_ms: Annotated[
+        float, typer.Option(min=0, help="a time stamp further beyond now is unreadable")
+    ] = 50.0,
     patience_s: Annotated[
         float, typer.Option(min=0, help="a window not complete by then is aborted")
     ] = 5.0,
@@ -115,6 +124,9 @@ def lsl(
         grey=grey,
         fixation_deg=fixation_deg,
         photodiode_px=photodiode_px,
+        monitor=monitor,
+        gamma=gamma,
+        gamma_table=gamma_table,
     )
     reading = _reading(
         kind=kind,
@@ -124,6 +136,7 @@ def lsl(
         heartbeats=heartbeats,
         latency_ms=latency_ms,
         jitter_ms=jitter_ms,
+        ahead_ms=ahead_ms,
         patience_s=patience_s,
         keep_s=max(10.0, 2 * (widest_ms[1] - widest_ms[0]) / 1000 + patience_s),
     )

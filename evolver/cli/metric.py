@@ -16,7 +16,7 @@ from rich.markup import escape
 
 from evolver import metric, seeds
 from evolver.analysis.spectra import matching_sigma, participation, spaced_ranks
-from evolver.cli.terminal import console, error_console
+from evolver.cli.terminal import check_can_write, console, error_console
 from evolver.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -85,11 +85,13 @@ def compute_metric(
         raise ConfigError(f"{out} exists already; name another file, or add --overwrite")
     if not out.resolve().parent.is_dir():
         raise ConfigError(f"{out} must be in a folder that is there; it is not")
+    check_can_write(out.resolve().parent, "Name another file as OUT.npz")
     settings = _options(option)
     renderer = generators.load(generator, weights=weights, device=device, **settings)
     compared = distances.load_distance(distance, device=device)
     codes = draw_points(renderer, points, seed=seed, norm=norm)
     finished_points = folder or out.with_name(f"{out.name}.points")
+    check_can_write(finished_points, "Name another folder for the finished points")
     with _points_bar(points) as update:
         computed = average(
             renderer,
@@ -167,6 +169,8 @@ def plot_metric(
     from evolver import generators
     from evolver.report import metric_figure, style
 
+    target = out or file.with_suffix(".png")
+    check_can_write(target.resolve().parent, "Name another file with --out")
     spectrum = metric.read_metric(file, part=part)
     provenance = spectrum.provenance
     name = generator or (provenance.generator if provenance else "")
@@ -201,7 +205,6 @@ def plot_metric(
         title=f"{name}{part_name}: image metric",
         subtitle=_subtitle(spectrum),
     )
-    target = out or file.with_suffix(".png")
     try:
         style.save(figure, target)
     except OSError as error:

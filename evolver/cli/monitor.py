@@ -28,7 +28,7 @@ def monitor(
     which nobody is let in.
     """
     try:
-        from evolver.monitor.server import is_loopback, make_server
+        from evolver.monitor.server import is_loopback, make_server, page_address
     except ImportError as exc:
         raise ConfigError(
             f"the live page needs bokeh, which is not installed ({exc}): "
@@ -44,8 +44,8 @@ def monitor(
         raise ConfigError(f"a session's folder or a recording must be named; {what} is neither")
     token = None if is_loopback(address) else secrets.token_urlsafe(24)
     server = make_server(source, address=address, port=port, token=token)
-    query = "" if token is None else f"?token={token}"
-    print(f"live page: http://{address}:{server.port}/{query}", flush=True)  # noqa: T201  never wrapped
+    url = page_address(address, server.port or port, token)
+    print(f"live page: {url}", flush=True)  # noqa: T201  never wrapped
     console.print("Ctrl-C ends it; the session goes on")
     loop = server.io_loop
 

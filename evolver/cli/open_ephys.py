@@ -21,8 +21,11 @@ from evolver.cli.window_options import (
     DistanceCm,
     FixationDeg,
     Fullscreen,
+    Gamma,
+    GammaTable,
     Grey,
     Keys,
+    MonitorNumber,
     PhotodiodePx,
     RefreshHz,
     Resolution,
@@ -57,6 +60,9 @@ def open_ephys(
     grey: Grey = 128,
     fixation_deg: FixationDeg = 0.2,
     photodiode_px: PhotodiodePx = 60,
+    monitor: MonitorNumber = 0,
+    gamma: Gamma = None,
+    gamma_table: GammaTable = None,
     endpoint: Annotated[
         str, typer.Option(help="the engine's address")
     ] = "tcp://127.0.0.1:5571",
@@ -117,6 +123,9 @@ def open_ephys(
         grey=grey,
         fixation_deg=fixation_deg,
         photodiode_px=photodiode_px,
+        monitor=monitor,
+        gamma=gamma,
+        gamma_table=gamma_table,
     )
     table = (
         UnitTable.electrodes(electrodes, electrode_name)
@@ -318,6 +327,7 @@ def _print_health(health: Health) -> None:
         (tally.restarts, "restarts of the acquisition"),
         (tally.stalls, "stalls"),
         (tally.jumps, "jumps of the sample clock"),
+        (tally.wild, "time stamps that cannot be"),
         (sum(tally.other_sources.values()), "spikes of what is no unit"),
     ):
         if count:

@@ -6,24 +6,29 @@ one up, because the picture is only rebuilt a few times a second.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
 import numpy as np
-from rich.console import Console, Group
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from evolver.cli.terminal import plain
+from evolver.clock import duration_text, time_text
 from evolver.journal import records
 from evolver.session.ports import Progress
 from evolver.types import Scores
 
 _BARS = "▁▂▃▄▅▆▇█"
 _TREND = 30  # columns of the trend
+_BAR = 18  # columns of the bar of generations
+_TITLE_LINES, _STATE_LINES, _EVENT_LINES = 2, 2, 3  # at most
 
 
 @dataclass(slots=True)
@@ -58,8 +63,40 @@ def _finite(scores: records.PackedArray) -> Scores:
     return values[np.isfinite(values)]
 
 
+class _Lines:
+    """A text of at most so many lines, none wider than the terminal."""
+
+    def __init__(self, text: str, style: str, most: int) -> None:
+        self._text, self._most = Text(plain(text), style=style), most
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width = options.max_width
+        lines = list(self._text.wrap(console, width, overflow="fold", no_wrap=False))
+        if len(lines) > self._most:
+            last = lines[self._most - 1]
+            last.truncate(max(1, width - 1))
+            lines = [*lines[: self._most - 1], last.append("…")]
+        yield from lines
+
+
+class _Wrapping:
+    """Folds what is too wide, also on a console that leaves wrapping to the terminal.
+
+    Such a console has a live display cut off at its edge, and what is cut off is nowhere.
+    """
+
+    def __init__(self, content: RenderableType) -> None:
+        self._content = content
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield from console.render(self._content, options.update(no_wrap=False, overflow="fold"))
+
+
 class ProgressView:
     """Live table of a session on a terminal; one line a block where there is none.
+
+    State and last event have lines of their own, above all else: neither a narrow terminal nor
+    one with few lines can hide them.
 
     Parameters
     ----------
@@ -73,9 +110,11 @@ class ProgressView:
         self, console: Console, *, title: str, threads: Sequence[str], unit: str = "spikes/s"
     ) -> None:
         self._console, self._title, self._unit = console, title, unit
+        # A terminal that cannot move its cursor gets lines, as a pipe does.
+        self._draws = console.is_terminal and not console.is_dumb_terminal
         self._views = [_ThreadView(name) for name in threads]
         self._last: Progress | None = None
-        self._event = ""
+        self._event, self._event_ns = "", 0
         self._waiting = ""
         self._live = Live(
             console=console,
@@ -86,10 +125,10 @@ class ProgressView:
 
     def __enter__(self) -> Self:
         """Begin to draw."""
-        if self._console.is_terminal:
+        if self._draws:
             self._live.start()
         else:
-            self._console.print(self._title)
+            self._print(self._title)
         return self
 
     def __exit__(
@@ -99,35 +138,42 @@ class ProgressView:
         trace: TracebackType | None,
     ) -> None:
         """Leave the last picture standing."""
-        if self._console.is_terminal:
+        if self._draws:
             self._live.stop()
 
     def begin(self, title: str) -> None:
         """Show another first line, now that more is known."""
         self._title = title
-        if not self._console.is_terminal:
-            self._console.print(title)
+        if not self._draws:
+            self._print(title)
+
+    def remember(self, committed: records.Committed) -> None:
+        """Take a block from before the session was interrupted."""
+        for index, view in enumerate(self._views):
+            view.add(committed, index)
 
     def wait(self, text: str) -> None:
         """Say what the session waits for; '' when it goes on."""
         self._waiting = text
-        if text and not self._console.is_terminal:
-            self._console.print(text)
+        if text and not self._draws:
+            self._print(text)
+
+    def _print(self, text: str) -> None:
+        """Print a line as it is: no markup, for a rig or an operator may have written it."""
+        self._console.print(plain(text), markup=False, highlight=False)
 
     def update(self, progress: Progress) -> None:
         """Take news of the session."""
         if progress.event:
-            self._event = progress.event
-            if not self._console.is_terminal:
-                self._console.print(f"  {progress.event}")
+            self._event, self._event_ns = progress.event, progress.event_ns
+            if not self._draws:
+                self._print(f"  {self._last_event}")
         if progress.committed is not None:
-            for index, view in enumerate(self._views):
-                view.add(progress.committed, index)
-        if progress.planned or self._last is None:
-            self._last = progress
+            self.remember(progress.committed)
+        self._last = progress
         scored = progress.committed is not None and progress.committed.threads
-        if scored and not self._console.is_terminal:
-            self._console.print(self._line(progress), highlight=False)
+        if scored and not self._draws:
+            self._print(self._line(progress))
 
     def _line(self, progress: Progress) -> str:
         scores = "  ".join(
@@ -143,31 +189,43 @@ class ProgressView:
 
     @staticmethod
     def _pace(progress: Progress) -> str:
-        if progress.elapsed_s <= 0:
-            return ""
-        return f"{progress.presentations / progress.elapsed_s:.1f} images/s"
+        return "" if progress.pace is None else f"{progress.pace:.1f} images/s"
 
-    def _picture(self) -> Group:
-        title = Text(self._title, style="bold")
+    @property
+    def _last_event(self) -> str:
+        """The last event, with its time where that is known."""
+        return f"{time_text(self._event_ns)}  {self._event}" if self._event_ns else self._event
+
+    def _picture(self) -> RenderableType:
+        title = _Lines(self._title, "bold", _TITLE_LINES)
         if self._last is None:
-            return Group(title, Text(self._waiting or "starting …", style="dim"))
+            return _Lines(f"{self._title}\n{self._waiting or 'starting …'}", "bold", 4)
         progress = self._last
+        event = _Lines(self._last_event or "nothing happened yet", "dim", _EVENT_LINES)
         done, of = progress.generation, progress.generations
         bar = Table.grid(padding=(0, 2))
         bar.add_row(
-            f"generation {min(done + 1, of)} of {of}",
-            ProgressBar(total=of, completed=done, width=40),
+            f"{done} of {of} generations done",
+            ProgressBar(total=of, completed=done, width=_BAR),
             _left(progress),
         )
-        return Group(title, bar, self._table(), self._footer(progress))
+        state = self._state(progress)
+        return _Wrapping(Group(title, state, event, bar, self._table(), self._footer(progress)))
+
+    def _state(self, progress: Progress) -> RenderableType:
+        if self._waiting:
+            return _Lines(self._waiting, "yellow", _STATE_LINES)
+        if progress.state == "running":
+            return _Lines("running", "green", _STATE_LINES)
+        return _Lines(progress.state.upper(), "bold red", _STATE_LINES)
 
     def _table(self) -> Table:
         table = Table(box=None, padding=(0, 2), header_style="dim")
         unit = f"mean ± sem [{self._unit}]".replace("[", r"\[")
         table.add_column("thread", overflow="ellipsis", no_wrap=True)
-        for title, least in ((unit, 13), ("best image", 6), ("references", 6)):
+        for title, least in ((unit, 13), ("best image", 10), ("references", 10)):
             table.add_column(title, justify="right", min_width=least)
-        table.add_column("mean score by generation", overflow="crop", no_wrap=True)
+        table.add_column("by generation", overflow="crop", no_wrap=True, min_width=5)
         low, high = self._range()
         for view in self._views:
             if not view.means:
@@ -187,18 +245,13 @@ class ProgressView:
         return (min(values), max(values)) if values else (0.0, 1.0)
 
     def _footer(self, progress: Progress) -> Text:
-        parts = [
-            f"{progress.presentations} presentations ({progress.aborted} aborted)",
-            f"rig {self._pace(progress)}",
-        ]
-        if progress.elapsed_s > 0 and progress.presentations:
-            parts.append(f"rig idle {progress.idle_s / progress.elapsed_s:.1%} of the time")
-        if progress.state != "running":
-            parts.append(progress.state.upper())
-        if self._waiting:
-            parts.append(self._waiting)
-        elif self._event:
-            parts.append(self._event)
+        parts = [f"{progress.presentations} presentations ({progress.aborted} aborted)"]
+        if progress.pace is not None:
+            parts += [self._pace(progress), f"rig idle {progress.idle_share:.1%}"]
+        if progress.paused_s >= 1:
+            parts.append(f"paused {duration_text(progress.paused_s)} in all")
+        if progress.no_rig_s >= 1:
+            parts.append(f"no rig for {duration_text(progress.no_rig_s)} in all")
         return Text(" · ".join(parts), style="dim")
 
 
@@ -214,11 +267,6 @@ def sparkline(values: Sequence[float], low: float, high: float) -> str:
 
 
 def _left(progress: Progress) -> str:
-    done, of = progress.generation, progress.generations
-    if done == 0 or done >= of:
+    if progress.left_s is None or progress.generation >= progress.generations:
         return ""
-    seconds = progress.elapsed_s / done * (of - done)
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    text = f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-    return f"{text} left"
+    return f"{duration_text(math.ceil(progress.left_s))} left"

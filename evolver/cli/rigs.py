@@ -23,6 +23,15 @@ def xdream(
     channels: Annotated[
         int, typer.Option(min=1, max=10_000, help="columns of tEvokedResp")
     ] = 64,
+    background_grey: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=255,
+            help="around images that are not square, whose shape the other side keeps; by "
+            "default they are refused",
+        ),
+    ] = None,
     wait_minutes: Annotated[
         float, typer.Option(min=0.1, help="for a MATLAB file; then its showings are aborted")
     ] = 30.0,
@@ -40,7 +49,7 @@ def xdream(
     from rig_bridge.messages import ScreenInfo
     from rig_bridge.rigs.xdream_folder import XDreamFolder
 
-    screen = ScreenInfo(1920, 1080, 60.0, 40.0)
+    screen = ScreenInfo(1920, 1080, 60.0, 40.0, background_grey=background_grey)
     rig = XDreamFolder(images, responses, channels=channels, display=screen)
     client = RigClient(
         endpoint,

@@ -11,7 +11,7 @@ import json
 import math
 import time
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,8 +26,11 @@ from evolver.cli.window_options import (
     DistanceCm,
     FixationDeg,
     Fullscreen,
+    Gamma,
+    GammaTable,
     Grey,
     Keys,
+    MonitorNumber,
     PhotodiodePx,
     RefreshHz,
     Resolution,
@@ -69,6 +72,9 @@ def check_display(
     x_deg: XDeg = 0.0,
     y_deg: YDeg = 0.0,
     photodiode_px: PhotodiodePx = 60,
+    monitor: MonitorNumber = 0,
+    gamma: Gamma = None,
+    gamma_table: GammaTable = None,
     out: Annotated[
         Path | None, typer.Option(help="file for every flip's time, .csv or .json")
     ] = None,
@@ -89,6 +95,9 @@ def check_display(
         resolution=resolution,
         fullscreen=fullscreen,
         photodiode_px=photodiode_px,
+        monitor=monitor,
+        gamma=gamma,
+        gamma_table=gamma_table,
     )
     stop = StopSignals()
     with stop.on_signals():
@@ -134,6 +143,9 @@ def show_images(
     grey: Grey = 128,
     fixation_deg: FixationDeg = 0.2,
     photodiode_px: PhotodiodePx = 60,
+    monitor: MonitorNumber = 0,
+    gamma: Gamma = None,
+    gamma_table: GammaTable = None,
     seconds: Annotated[
         float, typer.Option(min=0.01, help="each; by default until a key")
     ] = math.inf,
@@ -146,10 +158,10 @@ def show_images(
     Any key shows the next one; Escape or Ctrl-C ends it. For mapping a receptive field, and
     for measuring luminance.
     """
-    from evolver.setup.references import read_image
+    from evolver.setup.images import read_image
     from rig_bridge.trials import Presentation
 
-    loaded = [read_image(path) for path in images]
+    loaded = [read_image(path, grey=grey) for path in images]
     window = WindowOptions(
         width_cm=width_cm,
         distance_cm=distance_cm,
@@ -159,6 +171,9 @@ def show_images(
         grey=grey,
         fixation_deg=fixation_deg,
         photodiode_px=photodiode_px,
+        monitor=monitor,
+        gamma=gamma,
+        gamma_table=gamma_table,
     )
     stop = StopSignals()
     keys = Keys(stop, also=lambda: time.monotonic() >= deadline)
@@ -167,7 +182,7 @@ def show_images(
         screen, display = window.open(breaks_off=keys)
         try:
             for i, (path, image) in enumerate(zip(images, loaded, strict=True)):
-                place = screen.rectangle(size_deg, (x_deg, y_deg))
+                place = screen.rectangle(size_deg, (x_deg, y_deg), image.shape[:2])
                 console.print(
                     f"{escape(str(path))}: {place[2]} x {place[3]} px at {place[0]}, {place[1]}"
                 )
@@ -203,6 +218,9 @@ def rehearse(
     grey: Grey = 128,
     fixation_deg: FixationDeg = 0.2,
     photodiode_px: PhotodiodePx = 60,
+    monitor: MonitorNumber = 0,
+    gamma: Gamma = None,
+    gamma_table: GammaTable = None,
     endpoint: Annotated[str, typer.Option(help="the engine's address, instead")] = "",
     key: Annotated[
         Path | None, typer.Option(help="key file, for an engine that has keys")
@@ -230,6 +248,9 @@ def rehearse(
             grey=grey,
             fixation_deg=fixation_deg,
             photodiode_px=photodiode_px,
+            monitor=monitor,
+            gamma=gamma,
+            gamma_table=gamma_table,
         ),
         settings,
         endpoint=endpoint or settings.rig.endpoint,
@@ -246,7 +267,8 @@ def _rehearse(
     from rig_bridge.rigs.display.rehearsal import Rehearsal
     from rig_bridge.rigs.lsl.streams import MarkedDisplay, MarkerOutlet
 
-    neurons = build_rig(build_population(settings), settings, speed=math.inf)
+    population = replace(build_population(settings), grey=window.grey)
+    neurons = build_rig(population, settings, speed=math.inf)
     stop = StopSignals()
     keys = Keys(stop, any_key=False)
     with stop.on_signals(), ExitStack() as closing:

@@ -5,19 +5,26 @@ Composition, as `evolver.cli.app` is: prints and handles signals.
 
 from __future__ import annotations
 
+import codecs
+import errno
 import signal
+import sys
+import tempfile
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console as RichConsole
 from rich.markup import escape
 
+from evolver.errors import ConfigError
 from evolver.session_folder import REPORT
 
 if TYPE_CHECKING:
+    from evolver.analysis.trajectories import SuccessTest
     from evolver.config.tables import Config
+    from evolver.journal.records import Committed
     from evolver.live import Console, Ended
     from evolver.session.ports import Command
     from evolver.setup.preflight import Check
@@ -26,8 +33,110 @@ console = RichConsole(highlight=False, soft_wrap=True)
 error_console = RichConsole(stderr=True, highlight=False, soft_wrap=True)
 
 
+_PLAIN = {
+    "→": "->",
+    "…": "...",
+    "█": "#",
+    "\N{EN DASH}": "-",
+    "\N{MINUS SIGN}": "-",
+    "\N{MULTIPLICATION SIGN}": "x",
+}
+_GONE = (errno.EIO, errno.EPIPE)
+
+
+def _plainly(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Replace what a terminal's encoding lacks."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    letter = error.object[error.start]
+    if letter in _PLAIN:
+        return _PLAIN[letter], error.start + 1
+    one = UnicodeEncodeError(
+        error.encoding, error.object, error.start, error.start + 1, error.reason
+    )
+    return codecs.backslashreplace_errors(one)
+
+
+codecs.register_error("evolver-plainly", _plainly)
+
+
+class _Lasting:
+    """A text stream that prints what it can: in its encoding, as long as anybody reads.
+
+    Parameters
+    ----------
+    stream : of a terminal or a pipe
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, if anybody reads; what the encoding lacks is written otherwise."""
+        encoding = self._stream.encoding or "utf-8"
+        plain = text.encode(encoding, "evolver-plainly").decode(encoding)
+        try:
+            self._stream.write(plain)
+        except OSError as exc:
+            if exc.errno not in _GONE:
+                raise
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, if anybody reads."""
+        try:
+            self._stream.flush()
+        except OSError as exc:
+            if exc.errno not in _GONE:
+                raise
+
+    def __getattr__(self, name: str) -> object:
+        """Return what else the stream has."""
+        return getattr(self._stream, name)
+
+
+def steady_streams() -> None:
+    """Make standard output and errors of this process such that printing ends no session.
+
+    A letter that the terminal's encoding lacks is written otherwise; a terminal that was
+    closed, or a pipe that nobody reads any more, is written to in vain.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is not None and not isinstance(stream, _Lasting):
+            setattr(sys, name, _Lasting(stream))
+
+
+def check_can_write(folder: Path, remedy: str) -> None:
+    """Check that files can be made in a folder, before work is done for them.
+
+    Raises
+    ------
+    ConfigError
+        They cannot; with the remedy.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return
+    except OSError as exc:
+        raise ConfigError(
+            f"{folder} must be a folder that can be written to, and is not: {exc.strerror}. "
+            f"{remedy}"
+        ) from exc
+
+
+def plain(text: str) -> str:
+    """Return a text without what a terminal would take for a command."""
+    return "".join(c if c.isprintable() or c == "\n" else "·" for c in text)
+
+
 class StopSignals:
-    """Whether somebody asked to stop; a second signal ends the process as it always did."""
+    """Whether somebody asked to stop; a second signal ends the process as it always did.
+
+    A terminal that is closed asks to stop as well: what was begun is brought to an end. One
+    that this process was told to outlive (nohup) does not.
+    """
 
     def __init__(self) -> None:
         self._asked = False
@@ -40,6 +149,8 @@ class StopSignals:
     def on_signals(self) -> Generator[None, None, None]:
         """Listen to signals as long as this lasts."""
         before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            before[signal.SIGHUP] = signal.getsignal(signal.SIGHUP)
 
         def ask(number: int, _frame: object) -> None:
             self._asked = True
@@ -56,7 +167,11 @@ class StopSignals:
 
 @contextmanager
 def terminal_console(
-    config: Config, title: str, *, on_endpoint: Callable[[str], None] = lambda _: None
+    config: Config,
+    title: str,
+    *,
+    on_endpoint: Callable[[str], None] = lambda _: None,
+    earlier: Sequence[Committed] = (),
 ) -> Generator[Console, None, None]:
     """Show a session of this process in the terminal, and stop it at a Ctrl-C.
 
@@ -67,6 +182,8 @@ def terminal_console(
     from evolver.session.ports import Command
 
     view = ProgressView(console, title=title, threads=[t.name for t in config.threads])
+    for committed in earlier:
+        view.remember(committed)
     stop = StopSignals()
 
     def commands() -> Sequence[Command]:
@@ -98,11 +215,24 @@ def print_ended(ended: Ended, *, report_too: bool = True) -> None:
         console.print(f"report:    {page}")
 
 
-def make_report(file: Path, out: Path) -> Path:
+def make_report(
+    file: Path, out: Path, *, verdict: SuccessTest = "shuffled", alpha: float = 0.01
+) -> Path:
     """Write the report of a recording into a folder; return its page."""
     from evolver import recording
+    from evolver.recording.strangers import said_as_recording
     from evolver.report.page import write_report
     from evolver.setup.build import renderers
 
-    with recording.read(file) as opened, console.status("writing the report …"):
-        return write_report(opened, out, render=renderers(opened.config))
+    remedy = "Name another folder with  evolver report FILE --out FOLDER"
+    with (
+        recording.read(file) as opened,
+        console.status("writing the report …"),
+        said_as_recording(file),
+    ):
+        check_can_write(out, remedy)
+        render = renderers(opened.config)
+        try:
+            return write_report(opened, out, render=render, verdict=verdict, alpha=alpha)
+        except OSError as exc:
+            raise ConfigError(f"the report cannot be written: {exc}. {remedy}") from exc

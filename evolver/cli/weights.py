@@ -5,14 +5,16 @@ Composition: prints, and draws progress; torch is loaded only by the commands th
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
-from evolver.cli.terminal import console, error_console
+from evolver.cli.terminal import check_can_write, console, error_console
 from evolver.errors import ConfigError, EvolverError
+from evolver.regular_files import expanded
 from evolver.weights import hub
 from evolver.weights.catalogue import KNOWN
 
@@ -102,11 +104,16 @@ def convert_weight_file(
     generator: Annotated[
         str, typer.Option("--as", metavar="GENERATOR", help="what the weights are for")
     ],
+    entry: Annotated[
+        str | None,
+        typer.Option(help="place of the weights in a checkpoint of several networks, as g_ema"),
+    ] = None,
 ) -> None:
     """Write a weight file as safetensors, which holds numbers and nothing that could run."""
     from evolver.generators.conversion import convert_weights
 
-    digest = convert_weights(source, out, generator=generator)
+    check_can_write(out.resolve().parent, "Name another file as OUT.safetensors")
+    digest = convert_weights(source, out, generator=generator, entry=entry)
     console.print(f"{escape(str(out))}\n  sha256 {digest}")
 
 
@@ -114,12 +121,23 @@ def convert_weight_file(
 def verify_named(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[GENERATOR...]", help="by default all whose files are here"),
+        typer.Argument(
+            metavar="[GENERATOR|FILE...]", help="by default all whose files are here"
+        ),
+    ] = None,
+    generator: Annotated[
+        str | None,
+        typer.Option("--as", metavar="GENERATOR", help="what files are for; each is loaded"),
     ] = None,
 ) -> None:
-    """Compare digests with what is known of them, and load each generator from its files."""
-    bad = 0
-    wanted_here = [(w, _here(w)) for w in (_named(names) if names else KNOWN)]
+    """Compare digests with what is known of them, and load each generator from its files.
+
+    Of a file, say what it is and what it holds.
+    """
+    files = [name for name in names or () if _is_path(name)]
+    bad = sum(not _verify_file(name, generator) for name in files)
+    names = [name for name in names or () if name not in files]
+    wanted_here = [(w, _here(w)) for w in (_named(names) if names or files else KNOWN)]
     for wanted, located in wanted_here:
         if located is None:
             if names:
@@ -140,6 +158,51 @@ def verify_named(
     bad += _load(sorted(there))
     if bad:
         raise ConfigError(f"{bad} of what was verified is bad; see above")
+
+
+def _is_path(name: str) -> bool:
+    return not hub.known_files(name) and (
+        "/" in name or "\\" in name or name.startswith("~") or Path(name).exists()
+    )
+
+
+def _verify_file(name: str, generator: str | None) -> bool:
+    """Print what a file is and holds; return whether it is good."""
+    from evolver import generators
+    from evolver.weights.kinds import kind_of
+    from evolver.weights.read import read_bytes, read_weight_file
+    from evolver.weights.safe_network import read_network
+
+    path = expanded(name)
+    try:
+        if path.is_dir() and generator:
+            lines = ["a folder"]
+        elif kind_of(content := read_bytes(path)) == "pickle":
+            read_network(path)
+            lines = [
+                f"a pickle of networks, sha256 {sha256(content).hexdigest()}",
+                "nothing in it was run; 'evolver weights convert' makes it a safetensors file",
+            ]
+        else:
+            file = read_weight_file(path)
+            lines = [f"{file.kind}, sha256 {file.sha256}", f"it holds {file.describe()}"]
+            lines += [
+                f"it is the {known.filename} of {known.network}"
+                for known in KNOWN
+                if known.sha256 == file.sha256
+            ]
+        if generator:
+            loaded = generators.load(generator, weights=path)
+            lines.append(
+                f"{generator} loads: {loaded.d} dimensions, {loaded.image_size} pixels"
+            )
+    except EvolverError as exc:
+        console.print(f"[red]bad[/]   {escape(str(path))}: {escape(str(exc))}")
+        return False
+    console.print(f"[green]good[/]  {escape(str(path))}")
+    for line in lines:
+        console.print(f"      {escape(line)}")
+    return True
 
 
 def _load(names: Iterable[str]) -> int:

@@ -19,6 +19,7 @@ from evolver.errors import ConfigError
 from rig_bridge.errors import EndpointError
 
 if TYPE_CHECKING:
+    from rig_bridge.rigs.display.light import Calibration
     from rig_bridge.rigs.display.screen import Screen
     from rig_bridge.rigs.display.stimulus_display import StimulusDisplay
 
@@ -38,13 +39,24 @@ Resolution = Annotated[
 ]
 Fullscreen = Annotated[bool, typer.Option("--fullscreen", help="instead of a window")]
 Grey = Annotated[int, typer.Option(min=0, max=255, help="of the background")]
+MonitorNumber = Annotated[
+    int, typer.Option(min=0, max=63, help="which one, from 0; a number too large lists them")
+]
+Gamma = Annotated[
+    float | None,
+    typer.Option(help="of the monitor, whose light is level ** gamma; corrected for sRGB"),
+]
+GammaTable = Annotated[
+    Path | None,
+    typer.Option(help="CSV of a photometer, instead: level,luminance or level,red,green,blue"),
+]
 FixationDeg = Annotated[
     float, typer.Option(min=0, max=10, help="diameter of the fixation point; 0: none")
 ]
 PhotodiodePx = Annotated[
     int, typer.Option(min=0, max=1000, help="side of the photodiode's square; 0: none")
 ]
-SizeDeg = Annotated[float, typer.Option(min=0.01, max=160, help="width of the image")]
+SizeDeg = Annotated[float, typer.Option(min=0.01, max=160, help="longer side of an image")]
 XDeg = Annotated[float, typer.Option("--x", min=-80, max=80, help="right of fixation, degrees")]
 YDeg = Annotated[float, typer.Option("--y", min=-80, max=80, help="above fixation, degrees")]
 
@@ -104,6 +116,9 @@ class WindowOptions:
     grey: int = 128
     fixation_deg: float = 0.2
     photodiode_px: int = 60
+    monitor: int = 0
+    gamma: float | None = None
+    gamma_table: Path | None = None
 
     def open(
         self, *, breaks_off: Callable[[], str] = lambda: ""
@@ -122,14 +137,17 @@ class WindowOptions:
         from rig_bridge.rigs.display.screen import Screen
         from rig_bridge.rigs.display.stimulus_display import Look, StimulusDisplay
 
+        calibration = self._calibration()
         os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
-        width, height = _pixels(self.resolution, fullscreen=self.fullscreen)
+        width, height = _pixels(self.resolution, self.monitor, fullscreen=self.fullscreen)
         screen = Screen(width, height, self.width_cm, self.distance_cm, self.refresh_hz)
         look = Look(
             self.grey,
             self.fixation_deg,
             photodiode_px=self.photodiode_px,
             fullscreen=self.fullscreen,
+            monitor=self.monitor,
+            calibration=calibration,
         )
         display = StimulusDisplay(screen, look, breaks_off=breaks_off)
         if driver() in _SCREENLESS and os.environ.get("SDL_VIDEODRIVER") != driver():
@@ -140,8 +158,17 @@ class WindowOptions:
             )
         return screen, display
 
+    def _calibration(self) -> Calibration | None:
+        from rig_bridge.rigs.display.light import calibrate_by_gamma, calibrate_by_table
 
-def _pixels(resolution: str, *, fullscreen: bool) -> tuple[int, int]:
+        if self.gamma is not None and self.gamma_table is not None:
+            raise ConfigError("a monitor's light must be told once: --gamma or --gamma-table")
+        if self.gamma_table is not None:
+            return calibrate_by_table(self.gamma_table)
+        return None if self.gamma is None else calibrate_by_gamma(self.gamma)
+
+
+def _pixels(resolution: str, monitor: int, *, fullscreen: bool) -> tuple[int, int]:
     if resolution:
         match = re.fullmatch(r"(\d{2,4})x(\d{2,4})", resolution)
         if match is None:
@@ -149,13 +176,17 @@ def _pixels(resolution: str, *, fullscreen: bool) -> tuple[int, int]:
         return int(match[1]), int(match[2])
     if not fullscreen:
         return 1024, 768
+    from rig_bridge.rigs.display.stimulus_display import name_monitor
+
     try:
         import pygame
     except ImportError:
         return 1024, 768  # the display says what is missing
     try:
         pygame.display.init()
-        return pygame.display.get_desktop_sizes()[0]
+        desktops = pygame.display.get_desktop_sizes()
+        name_monitor(monitor, desktops)
+        return desktops[monitor]
     except pygame.error as exc:
         raise EndpointError(f"no window can be opened: {exc}") from exc
 

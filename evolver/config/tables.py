@@ -72,7 +72,8 @@ class PresentationTable(Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = "references"
     size_deg: Annotated[
-        float, Meta(gt=0, le=180, description="width of the image, degrees of visual angle")
+        float,
+        Meta(gt=0, le=180, description="longer side of an image, degrees of visual angle"),
     ] = 3.0
     position_deg: Annotated[
         tuple[Degrees, Degrees],
@@ -94,6 +95,12 @@ class ReferencesTable(Struct, frozen=True, forbid_unknown_fields=True):
             min_length=1, description="'builtin' (rendered), or a folder of PNG or JPEG files"
         ),
     ] = "builtin"
+    grey: Annotated[
+        int,
+        Meta(
+            ge=0, le=255, description="behind a file's transparent pixels; the display's --grey"
+        ),
+    ] = 128
 
 
 class FitnessTable(Struct, frozen=True, forbid_unknown_fields=True):
@@ -170,7 +177,11 @@ class ThreadTable(Struct, frozen=True, forbid_unknown_fields=True):
         str | None, Meta(description="weight file; without it the one that comes along")
     ] = None
     optimizer_options: Annotated[
-        dict[str, Any], Meta(description="handed to the optimizer, e.g. { sigma = 3.0 }")
+        dict[str, Any],
+        Meta(
+            description="handed to the optimizer, e.g. { sigma = 3.0 }; lengths that are left "
+            "out follow the generator"
+        ),
     ] = field(default_factory=dict[str, Any])
     generator_options: Annotated[
         dict[str, Any], Meta(description="handed to the generator")
@@ -210,6 +221,7 @@ class RigTable(Struct, frozen=True, forbid_unknown_fields=True):
 
 WatchdogName: TypeAlias = Literal[
     "aborts",
+    "invalid",
     "spike loss",
     "dead unit",
     "noisy unit",
@@ -231,7 +243,7 @@ class WatchdogsTable(Struct, frozen=True, forbid_unknown_fields=True):
             description="pause on these until an operator resumes, only warn of the others; a "
             "simulation, which nobody could resume, only warns"
         ),
-    ] = ("disk",)
+    ] = ("disk", "invalid")
     aborts_in_a_row: Annotated[
         int, Meta(ge=1, le=10_000, description="aborted showings, one after the other")
     ] = 20
@@ -360,7 +372,7 @@ def load_session_file(path: Path) -> tuple[Config, str]:
         if the file cannot be read, or has mistakes: see `parse_session_file`
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
     except UnicodeDecodeError as exc:
         raise ConfigError(f"{path} must be a text file in UTF-8: {exc}") from exc
     except OSError as exc:

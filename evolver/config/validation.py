@@ -81,7 +81,9 @@ def _check(
             for i, row in enumerate(rows):
                 collect(row, item.cls, f"{key}[{i}]", problems)
             return
-    if _has_nan(value) or not _converts(value, annotation):
+    if _has_nul(value):
+        problems.append(f"{key}: must be without NUL characters; found {_quoted(value)}")
+    elif _has_nan(value) or not _converts(value, annotation):
         problems.append(f"{key}: must be {_allowed(type_)}; found {_quoted(value)}")
 
 
@@ -99,6 +101,16 @@ def _has_nan(value: object) -> bool:
     if rows is not None:
         return any(map(_has_nan, rows))
     return isinstance(value, float) and math.isnan(value)
+
+
+def _has_nul(value: object) -> bool:
+    """Return whether a text has a NUL character, which no file's name may have."""
+    rows = _as_list(value)
+    if rows is not None:
+        return any(map(_has_nul, rows))
+    if isinstance(value, dict):
+        return any(map(_has_nul, cast("dict[str, object]", value).values()))
+    return isinstance(value, str) and "\0" in value
 
 
 def _as_list(value: object) -> list[object] | None:

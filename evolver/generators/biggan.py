@@ -31,9 +31,19 @@ from torch import nn
 
 from evolver.errors import ConfigError, WeightsError
 from evolver.generators.frozen import FrozenGenerator
+from evolver.generators.scale import CodeScale
+from evolver.regular_files import expanded
 from evolver.tensors import channels_last, vector_norm
 from evolver.weights import hub
-from evolver.weights.read import chosen_device, fill, read_bytes, read_weights
+from evolver.weights.read import (
+    TensorTable,
+    chosen_device,
+    fill,
+    fitted,
+    floats,
+    read_bytes,
+    read_weight_file,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,6 +105,7 @@ def load_biggan(
     classes: int | Sequence[int] | None = None,
     revision: str | None = None,
     sha256: str | None = None,
+    entry: str | None = None,
 ) -> FrozenGenerator:
     """Load ``biggan-deep-SIZE``.
 
@@ -109,6 +120,7 @@ def load_biggan(
     classes : numbers of the classes that initial codes are of; any when None
     revision : commit, tag or branch on the Hub
     sha256 : the digest the weight file must have
+    entry : the place of the weights in a checkpoint that holds several networks, as "g_ema"
 
     Raises
     ------
@@ -122,8 +134,8 @@ def load_biggan(
     target = chosen_device(device)
     config_file, weight_file, expected = _files(name, weights, revision)
     config = _read_config(config_file)
-    tensors, digest = read_weights(weight_file, sha256=sha256 or expected)
-    model = _model(config, tensors, path=weight_file)
+    file = read_weight_file(weight_file, sha256=sha256 or expected)
+    model = fitted(file, partial(_model, config, path=weight_file), entry=entry)
     table = model.embeddings.weight.detach().T.double().numpy().copy()  # (classes, k)
     d, k = config.z_dim + config.class_embed_dim, config.class_embed_dim
     return FrozenGenerator(
@@ -131,12 +143,13 @@ def load_biggan(
         channels_last(BigGanNet(model.generator, float(truncation))),
         d=d,
         image_size=config.output_dim,
-        sha256=digest,
+        sha256=file.sha256,
         device=target,
         chunk=chunk,
         initial=partial(_initial, table, config.z_dim, _chosen(classes, len(table))),
         parts={"noise": (0, d - k), "class": (d - k, d)},
         embeddings=table,
+        code_scale=CodeScale(0.2, NOISE * config.z_dim**0.5, {"noise": 0.3, "class": 0.06}),
     )
 
 
@@ -167,12 +180,12 @@ def _chosen(classes: object, count: int) -> Sequence[int]:
     return numbers
 
 
-def _model(config: _Config, tensors: dict[str, torch.Tensor], *, path: Path) -> Any:  # noqa: ANN401
+def _model(config: _Config, tensors: TensorTable, *, path: Path) -> Any:  # noqa: ANN401
     """Return the package's model with these weights, for drawing alone."""
     package = _package()
     with torch.device("meta"):
         model = package.BigGAN(package.BigGANConfig.from_dict(msgspec.to_builtins(config)))
-    fill(model, _with_v(model, tensors), path=path)
+    fill(model, _with_v(model, floats(tensors, path=path)), path=path)
     model.eval()
     # Spectral normalisation divides by a constant from now on: once, and not at every image.
     # In training mode it would move the constant at every image.
@@ -182,21 +195,21 @@ def _model(config: _Config, tensors: dict[str, torch.Tensor], *, path: Path) -> 
     return model
 
 
-def _with_v(model: nn.Module, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def _with_v(model: nn.Module, given: TensorTable) -> dict[str, torch.Tensor]:
     """Return the tensors as today's torch names them.
 
     Before torch 1.1, spectral normalisation stored the divided weight instead of the right
     singular vector, v. Both follow from what else there is: weight = weight_orig / sigma, with
     sigma = u' W v, so any v with that product does; W'u scaled is the one of power iteration.
     """
-    tensors = dict(tensors)
+    tensors = dict(given)
     for name in model.state_dict():
         stem = name.removesuffix("_v")
         if stem == name or name in tensors or not {stem, f"{stem}_orig"} <= set(tensors):
             continue
         weight, original = tensors.pop(stem), tensors[f"{stem}_orig"]
         u = tensors.get(f"{stem}_u")
-        if u is None or original.ndim < 2 or len(u) != len(original):
+        if u is None or original.ndim < 2 or u.shape != original.shape[:1]:
             continue  # `fill` says what is missing
         rows = original.flatten(1)
         back = rows.T @ u
@@ -230,23 +243,41 @@ def _files(
         return config, model, None
     location = hub.find_weights(name, weights, revision=revision)
     if location.path.is_dir():
-        files = [location.path / w for w in _WEIGHTS if (location.path / w).is_file()]
-        if not files or not (location.path / _CONFIG).is_file():
+        return (*_in_folder(name, location.path), None)
+    start = f"{name}-" if location.path.name.startswith(f"{name}-") else ""
+    beside_it = [location.path.parent / f"{s}{_CONFIG}" for s in dict.fromkeys((start, ""))]
+    config = next((path for path in beside_it if path.is_file()), None)
+    if config is None:
+        if expanded(weights).exists():
             raise WeightsError(
-                f"{location.path} must hold {_CONFIG} and {' or '.join(_WEIGHTS)}; it holds "
-                f"{', '.join(sorted(p.name for p in location.path.iterdir())[:8]) or 'nothing'}"
-            )
-        return location.path / _CONFIG, files[0], None
-    config = location.path.parent / _CONFIG
-    if not config.is_file():
-        if Path(weights).expanduser().exists():
-            raise WeightsError(
-                f"{_CONFIG} must lie beside {location.path}: it says how the network is built"
+                f"{_CONFIG} must lie beside {location.path}, or {name}-{_CONFIG}: it says how "
+                f"the network is built, and is needed next. It is published at "
+                f"{hub.known_files(name)[1].page}"
             )
         repo, _, file = str(weights).partition(":")
         beside = f"{repo}:{file.rpartition('/')[0]}/{_CONFIG}".replace(":/", ":")
         config = hub.find_weights(name, beside, revision=revision).path
     return config, location.path, location.sha256
+
+
+def _in_folder(name: str, folder: Path) -> tuple[Path, Path]:
+    """Return configuration and weights in a folder, by their own names or the bucket's."""
+    starts = ("", f"{name}-")
+    configs = [folder / f"{s}{_CONFIG}" for s in starts]
+    files = [folder / f"{s}{w}" for s in starts for w in _WEIGHTS]
+    config = next((path for path in configs if path.is_file()), None)
+    weights = next((path for path in files if path.is_file()), None)
+    if config is None or weights is None:
+        missing = [
+            *([_CONFIG] if config is None else []),
+            *([" or ".join(_WEIGHTS)] if weights is None else []),
+        ]
+        raise WeightsError(
+            f"{folder} must hold {_CONFIG} and {' or '.join(_WEIGHTS)}, or the same after "
+            f"'{name}-'; needed next: {', '.join(missing)}. It holds "
+            f"{', '.join(sorted(p.name for p in folder.iterdir())[:8]) or 'nothing'}"
+        )
+    return config, weights
 
 
 def _by_name(name: str) -> tuple[Path, Path]:
@@ -257,8 +288,7 @@ def _by_name(name: str) -> tuple[Path, Path]:
 
 def local_biggan_file(wanted: KnownFile) -> Path | None:
     """Return where a file lies: put there by hand, or in the package's cache; or None."""
-    by_hand = hub.weights_folder() / wanted.local_name
-    if by_hand.is_file():
+    if (by_hand := hub.by_hand_file(wanted)) is not None:
         return by_hand
     cache = Path(_package().PYTORCH_PRETRAINED_BIGGAN_CACHE)
     # The package would ask the bucket even for what it has: the name begins with the address's

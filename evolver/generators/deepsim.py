@@ -21,14 +21,18 @@ from torch.nn import functional as F  # noqa: N812  the name every torch user kn
 
 from evolver.errors import WeightsError
 from evolver.generators.frozen import FrozenGenerator
+from evolver.generators.scale import CodeScale
 from evolver.tensors import channels_last
 from evolver.weights import hub
-from evolver.weights.read import chosen_device, fill, read_weights
+from evolver.weights.read import TensorTable, chosen_device, fill, fitted, read_weight_file
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _SLOPE = 0.3  # of LeakyReLU below zero
+CODE_SCALE = CodeScale(
+    step=3.0, norm=None
+)  # as the field runs it; codes grow to norms of 300 to 430
 _MEAN = (123.0, 117.0, 104.0)  # RGB grey levels that the network's training subtracted
 
 # Name, module, channels in and out, kernel, stride, padding.
@@ -177,6 +181,7 @@ def load_deepsim(
     chunk: int = 8,
     revision: str | None = None,
     sha256: str | None = None,
+    entry: str | None = None,
 ) -> FrozenGenerator:
     """Load ``deepsim-VARIANT``.
 
@@ -189,6 +194,7 @@ def load_deepsim(
     chunk : images drawn at once; bounds memory
     revision : commit, tag or branch on the Hub
     sha256 : the digest the file must have
+    entry : the place of the weights in a checkpoint that holds several networks, as "g_ema"
 
     Raises
     ------
@@ -200,22 +206,29 @@ def load_deepsim(
     name = f"deepsim-{variant}"
     target = chosen_device(device)
     location = hub.find_weights(name, weights, revision=revision)
-    tensors, digest = read_weights(location.path, sha256=sha256 or location.sha256)
-    with torch.device("meta"):
-        net = DeepSimNet(variant)
-    fill(net, deepsim_names(tensors, path=location.path), path=location.path)
+    file = read_weight_file(location.path, sha256=sha256 or location.sha256)
+    net = fitted(file, partial(deepsim_net, variant, path=location.path), entry=entry)
     return FrozenGenerator(
         name,
         channels_last(net),
         d=net.d,
         image_size=net.image_size,
-        sha256=digest,
+        sha256=file.sha256,
         device=target,
         chunk=chunk,
+        code_scale=CODE_SCALE,
     )
 
 
-def deepsim_names(tensors: dict[str, torch.Tensor], *, path: Path) -> dict[str, torch.Tensor]:
+def deepsim_net(variant: str, tensors: TensorTable, *, path: Path) -> DeepSimNet:
+    """Return the network of a variant with these weights; raises as `fill`."""
+    with torch.device("meta"):
+        net = DeepSimNet(variant)
+    fill(net, deepsim_names(tensors, path=path), path=path)
+    return net
+
+
+def deepsim_names(tensors: TensorTable, *, path: Path) -> dict[str, torch.Tensor]:
     """Return the tensors named as `DeepSimNet` does: ``defc7.1.weight`` is ``defc7.weight``.
 
     Raises

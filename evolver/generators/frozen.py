@@ -21,6 +21,7 @@ from evolver.row_products import row_by_row
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from evolver.generators.scale import CodeScale
     from evolver.types import Codes, Images, Matrix
 
 _MOST_AT_ONCE = 4096
@@ -43,6 +44,7 @@ class FrozenGenerator:
     parts : name -> (first, one past last) dimension of a part of the code with a meaning of its
         own, as "noise" and "class"; an optimizer may have one to itself
     embeddings : (classes, k) float64, what the part "class" holds for each; none when None
+    code_scale : the lengths of its codes that users set; from its first codes when None
 
     Raises
     ------
@@ -63,6 +65,7 @@ class FrozenGenerator:
         initial: Callable[[int, np.random.Generator], Codes] | None = None,
         parts: Mapping[str, tuple[int, int]] | None = None,
         embeddings: Matrix | None = None,
+        code_scale: CodeScale | None = None,
     ) -> None:
         if type(chunk) is not int or not 1 <= chunk <= _MOST_AT_ONCE:
             raise ConfigError(
@@ -71,6 +74,7 @@ class FrozenGenerator:
             )
         self.name, self.d, self.image_size, self.sha256 = name, d, image_size, sha256
         self.parts, self.embeddings = dict(parts or {}), embeddings
+        self.code_scale = code_scale
         self._net = net.eval().requires_grad_(False).to(device)
         self._device, self._chunk, self._initial = device, chunk, initial
 

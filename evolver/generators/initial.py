@@ -15,34 +15,27 @@ files or of where a seed comes from: random generators are handed in. Torch is l
 
 from __future__ import annotations
 
-import lzma
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from evolver.checks import check_images
 from evolver.errors import ConfigError, DataError
+from evolver.numpy_files import NumpyArchive, opened_archive, read_array
+from evolver.regular_files import PARSER_ERRORS, opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import torch
-    from numpy.typing import NDArray
 
     from evolver.types import Codes, Generator, Images, Matrix, Scores
 
 _LARGEST_FILE = 256 << 20  # bytes of a file of codes, unpacked
 _MOST_CODES = 100_000
 _CLASS_NOISE = 0.7
-# What numpy and zipfile raise on files that are not what they seem.
-_DAMAGE = (
-    OSError, ValueError, RuntimeError, OverflowError, EOFError, KeyError, TypeError,
-    SyntaxError, zipfile.BadZipFile, zlib.error, lzma.LZMAError,
-)  # fmt: skip
 
 
 def zeros(n: int, d: int) -> Codes:
@@ -131,15 +124,23 @@ def from_npz(path: Path, *, d: int, key: str | None = None) -> Codes:
     DataError
         The file cannot be read, is too large, or holds no codes of d finite numbers.
     """
+
+    def fits(shape: tuple[int, ...]) -> bool:
+        rows = shape if len(shape) == 2 else (1, *shape)
+        return len(rows) == 2 and rows[1] == d and 1 <= rows[0] <= _MOST_CODES
+
     try:
-        if zipfile.is_zipfile(path):
-            array = _member(path, key)
-        else:
-            with path.open("rb") as file:
-                array = _array(file, path.stat().st_size, str(path))
-    except DataError:
+        with opened_archive(path) as archive:
+            if archive is not None:
+                array = archive.read(_key(archive, path, key), fits=fits)
+            else:
+                with opened(path, at_most=_LARGEST_FILE) as (file, size):
+                    array = read_array(file, size, str(path), fits=fits)
+    except DataError as error:
+        if "another shape" in str(error):
+            raise DataError(f"codes in {path} must have shape (n, {d}); {error}") from error
         raise
-    except _DAMAGE as error:
+    except PARSER_ERRORS as error:
         raise DataError(f"{path} must be a file that numpy.savez writes: {error}") from error
     codes = np.atleast_2d(array)
     if codes.ndim != 2 or codes.shape[1] != d or not 1 <= len(codes) <= _MOST_CODES:
@@ -150,43 +151,25 @@ def from_npz(path: Path, *, d: int, key: str | None = None) -> Codes:
     return codes
 
 
-def _member(path: Path, key: str | None) -> NDArray[Any]:
-    with zipfile.ZipFile(path) as archive:
-        entries = {e.filename.removesuffix(".npy"): e for e in archive.infolist()}
-        if key is None and len(entries) == 1:
-            (key,) = entries
-        if key is None or key not in entries:
-            raise DataError(
-                f"{path} must hold the codes under a name that is given as key; it holds "
-                f"{', '.join(sorted(entries)[:8])}; key is {key!r}"
-            )
-        entry = entries[key]
-        with archive.open(entry) as file:
-            return _array(file, entry.file_size, f"{path}:{key}")
+def _path_and_key(text: str) -> tuple[Path, str | None]:
+    """Return the file of PATH or PATH:KEY, and the key; a file's name may have colons."""
+    whole = Path(text).expanduser()
+    path, colon, key = text.rpartition(":")
+    if not colon or whole.exists():
+        return whole, None
+    return Path(path).expanduser(), key or None
 
 
-def _array(file: Any, size: int, where: str) -> NDArray[Any]:  # noqa: ANN401  two kinds of file
-    """Read one array in the npy format, its shape compared with the bytes there are."""
-    if size > _LARGEST_FILE:
-        raise DataError(f"{where} must have at most {_LARGEST_FILE >> 20} MiB; it has {size} B")
-    version = np.lib.format.read_magic(file)
-    read = {(1, 0): np.lib.format.read_array_header_1_0}.get(
-        version, np.lib.format.read_array_header_2_0
-    )
-    shape, columns_first, dtype = read(file)
-    if dtype.hasobject or dtype.kind not in "fiu":
-        raise DataError(f"{where} must hold numbers; it holds {dtype}")
-    content = cast("bytes", file.read(size))
-    count = 1
-    for extent in shape:
-        count *= extent
-    if count * dtype.itemsize != len(content):
+def _key(archive: NumpyArchive, path: Path, key: str | None) -> str:
+    """Return the name of the codes in an archive."""
+    if key is None and len(archive.names) == 1:
+        (key,) = archive.names
+    if key is None or key not in archive.names:
         raise DataError(
-            f"{where} must hold all its numbers; {shape} of {dtype} are "
-            f"{count * dtype.itemsize} bytes, and there are {len(content)}"
+            f"{path} must hold the codes under a name that is given as key; it holds "
+            f"{', '.join(sorted(archive.names)[:8])}; key is {key!r}"
         )
-    array = np.frombuffer(content, dtype)
-    return array.reshape(shape[::-1]).T if columns_first else array.reshape(shape)
+    return key
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -307,8 +290,8 @@ def initial_codes_of(
             f"a number must follow {kind!r} and a colon; found {text!r}"
         ) from error
     if kind == "file" and value:
-        path, _, key = value.partition(":")
-        codes = from_npz(Path(path).expanduser(), d=generator.d, key=key or None)
+        path, key = _path_and_key(value)
+        codes = from_npz(path, d=generator.d, key=key)
         return codes[np.arange(n) % len(codes)]
     raise ConfigError(
         "initial codes must be 'generator', 'zeros', 'normal:SCALE', 'sphere:NORM', "

@@ -18,7 +18,7 @@ from evolver.generators.frozen import FrozenGenerator
 from evolver.generators.mini_object import ObjectNet
 from evolver.generators.mini_texture import TextureNet
 from evolver.weights import hub
-from evolver.weights.read import chosen_device, fill, read_weights
+from evolver.weights.read import TensorTable, chosen_device, fill, fitted, read_weight_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,6 +35,7 @@ def load_mini_generator(
     weights: str | Path | None = None,
     device: str = "cpu",
     chunk: int = 8,
+    entry: str | None = None,
 ) -> FrozenGenerator:
     """Load ``mini-texture`` or ``mini-object``.
 
@@ -44,6 +45,7 @@ def load_mini_generator(
     weights : a file to use instead of the shipped one; ``repo:file`` on the Hub
     device : a torch device, "cpu" or "cuda:0"
     chunk : images drawn at once; bounds memory
+    entry : the place of the weights in a checkpoint that holds several networks, as "g_ema"
 
     Raises
     ------
@@ -54,23 +56,30 @@ def load_mini_generator(
         network.
     """
     location = hub.find_weights(name, weights)
-    tensors, sha256 = read_weights(location.path, sha256=location.sha256)
-    if name == "mini-texture":
-        net = TextureNet()
-    else:
-        table = tensors.get("embeddings.weight")
-        net = ObjectNet(0 if table is None else len(table))
-    fill(net, tensors, path=location.path)
+    file = read_weight_file(location.path, sha256=location.sha256)
+    net = fitted(file, partial(_mini_net, name, path=location.path), entry=entry)
     return FrozenGenerator(
         name,
         net,
         d=net.d,
         image_size=IMAGE_SIZE,
-        sha256=sha256,
+        sha256=file.sha256,
         device=chosen_device(device),
         chunk=chunk,
         **_code_of(net),
     )
+
+
+def _mini_net(name: str, tensors: TensorTable, *, path: Path) -> TextureNet | ObjectNet:
+    if name == "mini-texture":
+        net = TextureNet()
+    else:
+        table = tensors.get("embeddings.weight")
+        # Of the width there is, so that rows of nothing make no network of any size.
+        whole = table is not None and table.shape[1:] == (ObjectNet.embedding,)
+        net = ObjectNet(len(table) if table is not None and whole else 0)
+    fill(net, tensors, path=path)
+    return net
 
 
 def _code_of(net: TextureNet | ObjectNet) -> dict[str, Any]:

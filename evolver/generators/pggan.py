@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import re
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,7 +24,14 @@ from evolver.errors import WeightsError
 from evolver.generators.frozen import FrozenGenerator
 from evolver.tensors import channels_last
 from evolver.weights import hub
-from evolver.weights.read import chosen_device, fill, read_weights
+from evolver.weights.read import (
+    TensorTable,
+    chosen_device,
+    fill,
+    fitted,
+    floats,
+    read_weight_file,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -89,6 +97,7 @@ def load_pggan(
     chunk: int = 1,
     revision: str | None = None,
     sha256: str | None = None,
+    entry: str | None = None,
 ) -> FrozenGenerator:
     """Load ``pggan``.
 
@@ -100,6 +109,7 @@ def load_pggan(
     chunk : images drawn at once; one of 1024 pixels takes about 0.5 GB
     revision : commit, tag or branch on the Hub
     sha256 : the digest the file must have
+    entry : the place of the weights in a checkpoint that holds several networks, as "g_ema"
 
     Raises
     ------
@@ -110,19 +120,31 @@ def load_pggan(
     """
     target = chosen_device(device)
     location = hub.find_weights("pggan", weights, revision=revision)
-    tensors, digest = read_weights(location.path, sha256=sha256 or location.sha256)
-    plain = pggan_names(tensors, path=location.path)
-    net = outline(plain, path=location.path)
-    fill(net, plain, path=location.path)
+    file = read_weight_file(location.path, sha256=sha256 or location.sha256)
+    net = fitted(file, partial(pggan_net, path=location.path), entry=entry)
     return FrozenGenerator(
         "pggan",
         channels_last(net),
         d=net.d,
         image_size=net.image_size,
-        sha256=digest,
+        sha256=file.sha256,
         device=target,
         chunk=chunk,
     )
+
+
+def pggan_net(tensors: TensorTable, *, path: Path) -> PgganNet:
+    """Return the network of these weights, in any of their layouts.
+
+    Raises
+    ------
+    WeightsError
+        They are of no such network.
+    """
+    plain = pggan_names(tensors, path=path)
+    net = outline(plain, path=path)
+    fill(net, plain, path=path)
+    return net
 
 
 def outline(tensors: Mapping[str, torch.Tensor], *, path: Path) -> PgganNet:
@@ -166,6 +188,7 @@ def pggan_names(tensors: Mapping[str, torch.Tensor], *, path: Path) -> dict[str,
     WeightsError
         The names are those of neither, nor of `PgganNet`.
     """
+    floats(tensors, path=path)
     if "rgb.weight" in tensors:
         return dict(tensors)
     if any(name.startswith("layer") for name in tensors):

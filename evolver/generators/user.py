@@ -3,7 +3,8 @@
 A session file says ``generator = "lab.nets:Decoder"`` and ``weights = "decoder.safetensors"``;
 what `Decoder` is, an nn.Module, its class, or a function that returns one, is called for or
 taken as it is. Knows codes, pixels and weight files. Knows nothing of what the module does: it
-is shown one code of zeros, and must answer with one image.
+is shown a few codes as an evolution begins with, twice together and once alone, and must draw
+the same images each time.
 
 Importing a module runs it: a session file that names one is to be trusted as a program is.
 """
@@ -17,11 +18,13 @@ from math import isfinite, prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from evolver.errors import ConfigError
 from evolver.generators.frozen import FrozenGenerator
-from evolver.weights.read import chosen_device, fill, read_weights
+from evolver.weights import hub
+from evolver.weights.read import TensorTable, chosen_device, fill, fitted, read_weight_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -42,25 +45,28 @@ def load_module(
     output_range: Sequence[float] = (0.0, 1.0),
     arguments: Mapping[str, Any] | None = None,
     chunk: int = 8,
+    entry: str | None = None,
 ) -> FrozenGenerator:
     """Load a module as a generator.
 
     Parameters
     ----------
     name : "module:attr", an import path and what is to be found there; `attr` may have dots
-    weights : a safetensors file, or torch's, with exactly the module's tensors; the module's
-        own, as it comes, when None
+    weights : a safetensors file, or torch's, with exactly the module's tensors, or a checkpoint
+        that holds them; ``repo:file`` on the Hub; the module's own, as it comes, when None
     device : a torch device
     d : latent dimensions; the module's attribute `d` when None
     code_shape : what one code looks like to the module, as (256, 6, 6); (d,) when None
     output_range : what the module's black and white are, as (-1, 1) or (0, 255)
     arguments : handed to the class or function
     chunk : images drawn at once
+    entry : the place of the weights in a checkpoint that holds several networks, as "g_ema"
 
     Raises
     ------
     ConfigError
-        The module cannot be imported, made or called, or draws no images.
+        The module cannot be imported, made or called; or draws no images, other images for the
+        same codes, or values outside of `output_range`.
     WeightsError
         The weight file is missing, or is of another module.
     """
@@ -68,21 +74,29 @@ def load_module(
     chosen = chosen_device(device)
     net = _made(name, dict(arguments or {})).float().eval().requires_grad_(False)
     if weights is not None:
-        tensors, sha256 = read_weights(Path(weights))
-        fill(net, tensors, path=Path(weights))
+        location = hub.find_weights(name, weights)
+        file = read_weight_file(location.path, sha256=location.sha256)
+        fitted(file, partial(_filled, net, path=location.path), entry=entry)
+        sha256 = file.sha256
     else:
         sha256 = _digest(net)
     width = _width(name, net, d, code_shape)
-    face = _Face(net, tuple(code_shape or (width,)), low, high).to(chosen)
+    face = _Face(net, tuple(code_shape or (width,)), low, high).to(chosen).eval()
     return FrozenGenerator(
         name,
         face,
         d=width,
-        image_size=_image_size(name, face, width, chosen),
+        image_size=_probed(name, face, width, chosen),
         sha256=sha256,
         device=chosen,
         chunk=chunk,
     )
+
+
+_PROBES = 3  # codes
+_REPEATS_TO = 1e-4  # of the range; a GPU adds up in any order
+_COMPANY_TO = 4e-3  # of the range, about one grey level
+_MARGIN, _MOST_OUTSIDE = 0.01, 0.2  # of the range; of the values
 
 
 class _Face(torch.nn.Module):
@@ -94,11 +108,21 @@ class _Face(torch.nn.Module):
         super().__init__()
         self.net, self._shape, self._low, self._scale = net, shape, low, 1 / (high - low)
 
-    def forward(self, z: torch.Tensor) -> torch.Tensor:
+    def unclamped(self, z: torch.Tensor) -> torch.Tensor:
+        """Return what the module draws, with its black at 0 and its white at 1."""
         images = self.net(z.reshape(-1, *self._shape))
+        return (images.float() - self._low) * self._scale
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        images = self.unclamped(z)
         if images.shape[1] == 1:  # grey
             images = images.expand(-1, 3, -1, -1)
-        return ((images.float() - self._low) * self._scale).clamp(0, 1)
+        return images.clamp(0, 1)
+
+
+def _filled(net: torch.nn.Module, tensors: TensorTable, *, path: Path) -> torch.nn.Module:
+    fill(net, tensors, path=path)
+    return net
 
 
 def _made(name: str, arguments: dict[str, Any]) -> torch.nn.Module:
@@ -108,9 +132,10 @@ def _made(name: str, arguments: dict[str, Any]) -> torch.nn.Module:
         target: Any = import_module(path)
         for part in attribute.split("."):
             target = getattr(target, part)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # a lab's own code, which may raise anything
         raise ConfigError(
-            f"generator {name!r} must be importable, as module:attr; it is not: {error}. "
+            f"generator {name!r} must be importable, as module:attr; it is not: "
+            f"{_said(error)}. "
             "Install the module, or put its folder on PYTHONPATH"
         ) from error
     if isinstance(target, torch.nn.Module):
@@ -124,9 +149,10 @@ def _made(name: str, arguments: dict[str, Any]) -> torch.nn.Module:
         )
     try:
         module = target(**arguments)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except Exception as error:  # a lab's own code, which may raise anything
         raise ConfigError(
-            f"generator {name!r} must be made of arguments {arguments!r}; it says: {error}"
+            f"generator {name!r} must be made of arguments {arguments!r}; it says: "
+            f"{_said(error)}"
         ) from error
     if not isinstance(module, torch.nn.Module):
         raise ConfigError(
@@ -168,24 +194,81 @@ def _range(values: Any) -> tuple[float, float]:  # noqa: ANN401  from a session 
             )
 
 
-def _image_size(name: str, face: _Face, width: int, device: torch.device) -> int:
-    """Draw a code of zeros, and return the size of its image."""
-    try:
-        with torch.no_grad():
-            image = face(torch.zeros(1, width, device=device))
-    except (RuntimeError, TypeError, ValueError, AttributeError, IndexError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConfigError(
-            f"generator {name!r} must draw an image from a code of {width} numbers; it says: "
-            f"{reason}"
-        ) from error
-    shape = tuple(image.shape)
-    if len(shape) != 4 or shape[:2] != (1, 3) or shape[2] != shape[3]:
+def _probed(name: str, face: _Face, width: int, device: torch.device) -> int:
+    """Draw a few codes twice, and each alone; return the size of the images.
+
+    Raises
+    ------
+    ConfigError
+        The module raises, draws no square images, other images for the same codes or in other
+        company, or values that its `output_range` cuts off.
+    """
+    normal = np.random.default_rng(0).standard_normal((_PROBES, width))
+    codes = torch.as_tensor(normal.astype(np.float32)).to(device)
+    alone = _drawn(name, face, codes[:1], width)
+    shape = tuple(alone.shape)
+    if len(shape) != 4 or shape[0] != 1 or shape[1] not in {1, 3} or shape[2] != shape[3]:
         raise ConfigError(
             f"generator {name!r} must draw one square image, (1, 3 or 1, h, h), from one code; "
             f"it draws {shape}"
         )
+    together = _drawn(name, face, codes, width)
+    if tuple(together.shape) != (_PROBES, *shape[1:]):
+        raise ConfigError(
+            f"generator {name!r} must draw {_PROBES} images, {(_PROBES, *shape[1:])}, from "
+            f"{_PROBES} codes, as it draws one from one; it draws {tuple(together.shape)}. "
+            "Is a number of images written into its forward? -1 in view leaves it open"
+        )
+    if not bool(torch.isfinite(together).all()):
+        raise ConfigError(
+            f"generator {name!r} must draw finite values; it draws NaN or infinity"
+        )
+    again = _drawn(name, face, codes, width)
+    if (moved := _distance(together, again)) > _REPEATS_TO:
+        raise ConfigError(
+            f"generator {name!r} must draw the same image for the same code; drawn twice, its "
+            f"values differ by up to {moved:.2g} of its range, in evaluation mode. Take out "
+            "what draws random numbers (noise, functional dropout), or give it a fixed seed"
+        )
+    if (moved := _distance(alone, together[:1])) > _COMPANY_TO:
+        raise ConfigError(
+            f"generator {name!r} must draw an image that does not depend on which others are "
+            f"drawn with it; alone, its values differ by up to {moved:.2g} of its range. Does "
+            "it normalise over the batch?"
+        )
+    outside = float(((together < -_MARGIN) | (together > 1 + _MARGIN)).float().mean())
+    if outside > _MOST_OUTSIDE:
+        low, high = float(together.min()), float(together.max())
+        raise ConfigError(
+            f"generator {name!r} must draw values within its output_range; {outside:.0%} lie "
+            f"outside, where they would be cut to black or white: with the range as 0 to 1, it "
+            f"draws {low:.3g} to {high:.3g}. A network that ends in tanh has output_range = "
+            "[-1, 1]"
+        )
     return shape[2]
+
+
+def _drawn(name: str, face: _Face, codes: torch.Tensor, width: int) -> torch.Tensor:
+    try:
+        with torch.no_grad():
+            return face.unclamped(codes)
+    except Exception as error:  # a lab's own code, which may raise anything
+        count = "a code" if len(codes) == 1 else f"{len(codes)} codes at once, each"
+        raise ConfigError(
+            f"generator {name!r} must draw an image from {count} of {width} numbers; it says: "
+            f"{_said(error)}"
+        ) from error
+
+
+def _distance(one: torch.Tensor, other: torch.Tensor) -> float:
+    return float((one - other).abs().max())
+
+
+def _said(error: Exception) -> str:
+    """Return an error in its own words, its kind where it has none or where they need it."""
+    first = (str(error).strip().splitlines() or [""])[0]
+    kind = type(error).__name__
+    return f"{kind}: {first}" if first else kind
 
 
 def _digest(net: torch.nn.Module) -> str:

@@ -6,6 +6,7 @@ writer, reader       put records on disk, and read them back
 follower             reads while somebody else writes
 interpreter          what records mean in their order, worked out once for every reader
 survey, history      what a session consists of; where it stood
+salvage              what stands in for a first record that is lost
 recorder             a worker that journals while the loop goes on
 recorder_process, recorder_client, recorder_protocol    the same in a process of its own
 """

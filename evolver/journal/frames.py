@@ -25,6 +25,7 @@ MAX_PAYLOAD_BYTES = 1 << 30
 _HEADER = struct.Struct("<4sIQI")
 _COVERED = struct.Struct("<IQ")
 HEADER_BYTES = _HEADER.size
+_MAY_BE_ZEROS = 64  # last bytes of a payload that may be zeros themselves, generously
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,20 @@ def scan(data: bytes) -> Scan:
         frames.append(frame)
         offset = frame.offset + frame.length
     return Scan(tuple(frames), tuple(damage), 0)
+
+
+def is_unfinished(data: bytes) -> bool:
+    """Return whether a segment without a whole frame is what a kill leaves of its first one.
+
+    That is nothing, or the beginning of one frame, and zeros. A frame that is there from its
+    beginning to its end with a wrong byte in it is another thing: it was finished once.
+    """
+    written = data.rstrip(b"\0")
+    if len(written) < HEADER_BYTES:
+        return MAGIC.startswith(written[: len(MAGIC)])
+    magic, length, _, _ = _HEADER.unpack_from(data)
+    whole = HEADER_BYTES + length
+    return magic == MAGIC and len(written) < max(whole - _MAY_BE_ZEROS, HEADER_BYTES + 1)
 
 
 def _crc(length: int, sequence: int, payload: bytes | bytearray | memoryview) -> int:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from evolver.errors import RecordingError
+from evolver.errors import DamagedJournalError, RecordingError
 from evolver.journal.interpreter import (
     BlockPlan,
     Interpreter,
@@ -24,16 +24,19 @@ from evolver.journal.interpreter import (
     RecordReading,
     interpret,
 )
-from evolver.journal.reader import JournalIndex, segment_paths
+from evolver.journal.reader import HEAD, JournalIndex, segment_paths
 from evolver.journal.records import (
     Committed,
     CommittedThread,
+    Event,
     ImagePixels,
     PackedArray,
     Proposed,
     Result,
+    RunEnd,
     RunStart,
 )
+from evolver.journal.tally import ShowingTally
 
 
 @dataclass(slots=True, eq=False)
@@ -74,6 +77,9 @@ class History:
     reference_labels: tuple[str, ...] = ()
     answered: int = 0
     aborted: int = 0
+    committed: list[Committed] = field(default_factory=list[Committed])
+    tally: ShowingTally = field(default_factory=ShowingTally)
+    held: str = ""  # "pause" or "reference-only", if it was so when it was interrupted
     resumed: int = 0  # times the session went on already
     ended: str = ""  # why, if it came to an end and did not go on
     images: dict[str, int] = field(default_factory=dict[str, int])  # digest -> sequence
@@ -98,7 +104,10 @@ class History:
 
 
 def find_history(journal: Path) -> History | None:
-    """Do as `read_history`; None where no session has begun, or there is no journal."""
+    """Do as `read_history`; None where no session has begun, or there is no journal.
+
+    A journal that holds anything has begun: damage is an error, and never None.
+    """
     return _history(JournalIndex(journal)) if segment_paths(journal) else None
 
 
@@ -112,23 +121,31 @@ def read_history(journal: Path) -> History:
 
     Raises
     ------
+    DamagedJournalError
+        What it begins with cannot be read, or is not the start of a session.
     RecordingError
-        There is no journal, or it does not begin with the start of a session.
+        There is no journal, or no record of it was ever finished.
     """
     history = _history(JournalIndex(journal))
     if history is None:
         raise RecordingError(
-            f"a journal must begin with the start of a session; {journal} does not. Nothing "
-            "was shown in it: begin a new session"
+            f"a journal must hold the start of a session; no record of {journal} was ever "
+            "finished. Nothing was shown in it: begin a new session"
         )
     return history
 
 
 def _history(index: JournalIndex) -> History | None:
-    first = next(iter(index), None)
-    if first is None or not isinstance(first[1], RunStart):
+    if not index.has_begun():
         return None
-    history = History(first[1], index, threads=[None] * len(first[1].threads))
+    start = index.record(HEAD)
+    if not isinstance(start, RunStart):
+        raise DamagedJournalError(
+            f"the first record of a journal must be the start of a session; that of "
+            f"{index.summary.folder} is {type(start).__name__}. Nothing may go on in it: keep "
+            "it as it is, and begin a new session in a folder of its own"
+        )
+    history = History(start, index, threads=[None] * len(start.threads))
     interpreter = Interpreter()
     blocks = _OpenBlocks()
     for reading in interpret(index, interpreter):
@@ -161,10 +178,18 @@ def _take(history: History, reading: RecordReading) -> None:
         case ImagePixels() as image:
             history.images[image.sha256] = reading.sequence
         case Committed() as scores:
+            history.committed.append(scores)
+            history.tally.add(scores)
             for part in scores.threads:
                 for last in history.threads[part.thread : part.thread + 1]:
                     if last is not None and last.generation == part.generation:
                         last.committed = part
+        case Event(name="pause"):
+            history.held = "pause"
+        case Event(name="reference_only"):
+            history.held = "reference-only"
+        case Event(name="resume") | RunEnd():
+            history.held = ""  # whoever resumes a session that was stopped wants it to go on
         case _:
             pass
 

@@ -1,7 +1,9 @@
 """A journal, read: which records are there, what was cut, and any one of them by its number.
 
-Knows segments and frames; knows nothing of what a session is. Opens files for reading only, so
-that a journal can be read while it is being written.
+Knows segments and frames; knows nothing of what a session is, but that its first record, the
+*head*, says what all the others are about: it stands in every segment, and a journal that has
+records and no head is damaged, never empty. Opens files for reading only, so that a journal can
+be read while it is being written.
 """
 
 from __future__ import annotations
@@ -12,12 +14,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from evolver.errors import RecordingError
+from evolver.errors import DamagedJournalError, RecordingError
 from evolver.journal import frames
 from evolver.journal.frames import Frame
 from evolver.journal.records import AnyRecord, decode_record
 
 SEGMENT_PATTERN = "segment-*.evj"
+HEAD = 0
+"""Sequence of the record that says what session it is."""
 
 
 def segment_name(number: int) -> str:
@@ -39,7 +43,8 @@ class JournalSummary:
     records: int
     first: int  # sequence of the first record; -1 if there is none
     last: int
-    duplicates: int  # written again after a failed sync, as it should be
+    heads: int  # times the first record can be read; it stands in every segment
+    duplicates: int  # of other records, written again after a failed sync, as it should be
     torn_bytes: int  # cut from the ends of segments; expected after a kill or a power loss
     damage: tuple[tuple[str, int, int], ...]  # segment, first byte, one past the last
     missing: tuple[tuple[int, int], ...]  # first and last sequence of each gap
@@ -48,6 +53,8 @@ class JournalSummary:
     def describe(self) -> str:
         """Return what a person should know of it, in a few lines."""
         lines = [f"{self.records} records in {self.segments} segments of {self.folder}"]
+        if not self.heads and (self.records or self.torn_bytes):
+            lines.append("DAMAGE: the record that says what session it is cannot be read")
         if self.duplicates:
             lines.append(f"{self.duplicates} records stand twice, written again after a fault")
         if self.torn_bytes:
@@ -83,17 +90,22 @@ class JournalIndex:
                 "Give the session's journal folder"
             )
         self._places: dict[int, tuple[int, Frame]] = {}
-        duplicates, torn = 0, 0
+        duplicates, torn, heads = 0, 0, 0
+        self._unfinished = True  # every segment is as a kill leaves its first frame
         damage: list[tuple[str, int, int]] = []
         conflicts: set[int] = set()
         for number, path in enumerate(self._paths):
-            content = frames.scan(_read(path))
+            data = _read(path)
+            content = frames.scan(data)
+            if not content.frames:
+                self._unfinished = self._unfinished and frames.is_unfinished(data)
             torn += content.torn
             damage += [(path.name, start, end) for start, end in content.damage]
             for frame in content.frames:
                 earlier = self._places.get(frame.sequence)
+                heads += frame.sequence == HEAD
                 if earlier is not None:
-                    duplicates += 1
+                    duplicates += frame.sequence != HEAD
                     if (earlier[1].crc32, earlier[1].length) != (frame.crc32, frame.length):
                         conflicts.add(frame.sequence)
                 # The later one was written because the earlier was not known to be durable.
@@ -105,11 +117,31 @@ class JournalIndex:
             records=len(self.sequences),
             first=self.sequences[0] if self.sequences else -1,
             last=self.sequences[-1] if self.sequences else -1,
+            heads=heads,
             duplicates=duplicates,
             torn_bytes=torn,
             damage=tuple(damage),
             missing=_gaps(self.sequences),
             conflicts=tuple(sorted(conflicts)),
+        )
+
+    def has_begun(self) -> bool:
+        """Return whether there is a head; without one, no record was ever finished.
+
+        Raises
+        ------
+        DamagedJournalError
+            There was a head, and it cannot be read.
+        """
+        if HEAD in self._places:
+            return True
+        if not self.sequences and self._unfinished:
+            return False
+        raise DamagedJournalError(
+            f"the first record of the journal in {self.summary.folder} says what session it "
+            "is, and cannot be read: the journal is damaged. No session can go on from it, and "
+            "none may begin in it. Keep the folder as it is; 'evolver fold' salvages what is "
+            f"there, and a new session gets a folder of its own.\n{self.summary.describe()}"
         )
 
     def frame(self, sequence: int) -> bytes:

@@ -31,6 +31,7 @@ from pathlib import Path
 
 import msgspec
 
+from evolver.clock import SYSTEM_CLOCK
 from evolver.errors import RecordingError
 from evolver.journal import recorder_protocol as wire
 from evolver.journal.reader import segment_paths
@@ -384,7 +385,7 @@ class RecorderProcess:
         if self._newcomer is not None and self._newcomer[0] is link:
             self._newcomer = None
         if self._engine is not None and self._engine.link is link:
-            self._engine.link, self._engine.lost_ns = None, time.time_ns()
+            self._engine.link, self._engine.lost_ns = None, SYSTEM_CLOCK.time_ns()
 
     def _forget(self, engine: _Engine) -> None:
         """Have nothing to do with an engine any more."""

@@ -220,11 +220,16 @@ class CommittedThread(Struct, frozen=True, forbid_unknown_fields=True):
 class TimeBudget(Struct, frozen=True, forbid_unknown_fields=True):
     """Where a block's time went, seconds on the engine's monotonic clock.
 
-    Blocks overlap, so the parts of one need not add up to its `total`, from its proposal to its
-    commit. `wait` is from the first byte sent to the last response; `journal` is what the
-    recorder spent writing and syncing since the last commit, beside the rest; `blocked` is the
-    part of it during which the loop could not go on; `idle` is how long the rig had nothing to
-    show, for want of this block.
+    `wait` is how long the rig was showing this block: what passed between answers counts to
+    the block whose answer ended it, less pauses and what passed without a rig. `idle` is how
+    long the rig had nothing to show, for want of this block. `paused` and `no_rig` are what
+    passed so since the block that was committed before. No second is counted twice, so that
+    these four of all blocks add up to the session's time from its first image on.
+
+    The rest was spent beside them: blocks overlap, and the parts of one need not add up to its
+    `total`, from its proposal to its commit. `journal` is what the recorder spent writing and
+    syncing since the last commit; `blocked` is the part of it during which the loop could not
+    go on.
     """
 
     propose: float
@@ -237,6 +242,10 @@ class TimeBudget(Struct, frozen=True, forbid_unknown_fields=True):
     blocked: float
     total: float
     idle: float = 0.0
+    paused: float = 0.0
+    no_rig: float = 0.0
+    shown: int = 0
+    """Showings, aborted ones too, that `wait` is the time of; 0 in records of before."""
 
 
 class Committed(Record, frozen=True, forbid_unknown_fields=True, tag="committed"):

@@ -7,12 +7,19 @@ there is pwrite, flock and a sync of folders.
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import logging
 import os
 import shutil
 import sys
 from pathlib import Path
 from typing import Protocol
+
+logger = logging.getLogger(__name__)
+
+_CANNOT = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF)
+_CANNOT_OPEN = (errno.EISDIR, errno.EACCES, errno.EPERM, errno.EINVAL)
 
 
 class FileSystem(Protocol):
@@ -123,7 +130,7 @@ class OsFileSystem:
 
     def sync_folder(self, path: Path) -> None:
         """Return when the folder's list of files is on the disk."""
-        _sync(path, os.O_RDONLY)
+        sync_folder(path)
 
     def close(self, fd: int) -> None:
         """Give a descriptor back; a lock on it goes with it."""
@@ -136,6 +143,39 @@ def _sync(path: Path, access: int) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def sync_folder(path: Path) -> None:
+    """Return when a folder's list of files is on the disk.
+
+    Where a file system cannot sync a folder (CIFS, exFAT and others answer that it is no valid
+    request), everything is synced instead, which is slower and promises the same.
+
+    Raises
+    ------
+    OSError
+        The disk refuses.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as exc:
+        if exc.errno not in _CANNOT_OPEN:
+            raise
+        _sync_everything(path, exc)
+        return
+    try:
+        os.fsync(fd)
+    except OSError as exc:
+        if exc.errno not in _CANNOT:
+            raise
+        _sync_everything(path, exc)
+    finally:
+        os.close(fd)
+
+
+def _sync_everything(path: Path, why: OSError) -> None:
+    logger.info("%s cannot be synced by itself: %s", path, why)
+    os.sync()
 
 
 def disk_free_bytes(path: Path) -> int:

@@ -24,7 +24,7 @@ from evolver.journal.interpreter import (
     RigUnits,
     interpret,
 )
-from evolver.journal.reader import JournalIndex
+from evolver.journal.reader import HEAD, JournalIndex
 from evolver.journal.records import (
     AnyRecord,
     Committed,
@@ -37,6 +37,7 @@ from evolver.journal.records import (
     ThreadInfo,
     UnitInfo,
 )
+from evolver.journal.salvage import stand_in_start
 from evolver.responses import psth_counts, psth_edges
 
 
@@ -94,6 +95,7 @@ class Survey:
     warnings: list[str] = field(default_factory=list[str])
     resumed: int = 0  # times the session went on after an interruption
     bit_identical: bool = True  # whenever it did, it did so bit for bit
+    salvaged: bool = False  # the first record is lost, and `start` stands in for it
     psth_max: int = 0  # largest count in one bin
 
     @property
@@ -133,17 +135,34 @@ class Survey:
         return sorted(number for owner, number in self.generations if owner == thread)
 
 
-def survey(index: JournalIndex) -> Survey:
+def survey(index: JournalIndex, session_file: str = "") -> Survey:
     """Read every record of a journal once.
+
+    Parameters
+    ----------
+    index : of the journal
+    session_file : text of the session file, which stands in for a first record that is lost
 
     Raises
     ------
     RecordingError
-        There is no record, the first is not a RunStart of this version, or a record contradicts
+        There is no record, the first is a RunStart of another version, or a record contradicts
         itself.
     """
     interpreter = Interpreter()
-    content = Survey(_start(index), interpreter.units, interpreter.rigs)
+    start = _start(index)
+    content = Survey(
+        stand_in_start(index, session_file) if start is None else start,
+        interpreter.units,
+        interpreter.rigs,
+        salvaged=start is None,
+    )
+    if start is None:
+        interpreter.start = content.start  # what comes is to fit it
+        content.warnings.append(
+            "the first record, which says what session this is, cannot be read; names, seed "
+            "and window are as the session file beside the journal has them, or unknown"
+        )
     content.warnings.extend(_index_warnings(index))
     digest = hashlib.sha256()
 
@@ -162,20 +181,17 @@ def survey(index: JournalIndex) -> Survey:
     return content
 
 
-def _start(index: JournalIndex) -> RunStart:
+def _start(index: JournalIndex) -> RunStart | None:
+    """Return the first record; None where it is lost and others are there."""
     if not index.sequences:
         raise RecordingError(
             f"the journal in {index.summary.folder} holds no whole record: the session ended "
             "before anything was acknowledged, so there is nothing to fold"
         )
-    first = index.record(index.sequences[0])
-    if not isinstance(first, RunStart):
-        raise RecordingError(
-            f"the first record of {index.summary.folder} must be run_start; record "
-            f"{index.sequences[0]} is {type(first).__name__}. The beginning of the journal is "
-            "lost; evolver.journal.read_journal gives the records that are left"
-        )
-    return first
+    if index.sequences[0] != HEAD:
+        return None
+    first = index.record(HEAD)
+    return first if isinstance(first, RunStart) else None
 
 
 def _index_warnings(index: JournalIndex) -> list[str]:

@@ -10,6 +10,8 @@ kernel or the power supply takes it away. The rules, and why:
 - After a failed sync or cut the descriptor is never used again: the kernel may have dropped the
   pages and reports the error once only. A new segment takes everything not yet durable.
 - A reader cuts what is torn (`reader.py`).
+- The first record, without which the others say nothing, begins every later segment again, and
+  stands twice in the first one: at its beginning, and some pages on.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from typing import Self
 from evolver.errors import OrderError, RecordingError
 from evolver.journal import frames
 from evolver.journal.reader import (
+    HEAD,
     JournalIndex,
     read_journal,
     segment_name,
@@ -37,7 +40,28 @@ __all__ = ["JournalWriter", "read_journal"]
 SEGMENT_BYTES = 64 << 20
 LOCK_NAME = "journal.lock"
 _WRITE_BYTES = 1 << 20
+_HEADS_APART_BYTES = 4096  # between the two of the first segment: a disk fails by the page
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+
+
+def is_locked(folder: Path, files: FileSystem | None = None) -> bool:
+    """Whether another process writes the journal in `folder`, as far as locks tell."""
+    lock = folder / LOCK_NAME
+    if not lock.is_file():
+        return False
+    files = OsFileSystem() if files is None else files
+    try:
+        files.close(files.lock(lock))
+    except BlockingIOError:
+        return True
+    except (
+        OSError
+    ):  # no locks, or a place that cannot be written: whoever writes there will say
+        return False
+    return False
 
 
 class JournalWriter:
@@ -48,7 +72,8 @@ class JournalWriter:
     folder : Path, made if need be
     files : the storage calls; another one in tests
     segment_bytes : int > 0; a new segment is begun once one has grown to this, and this much
-        room is reserved for it. A segment is longer only where one record alone is
+        room is reserved for it. A segment is longer only where one record, with the first one
+        before it, is
     resume : go on with an existing journal: in a new segment, after its last readable record
 
     Raises
@@ -56,6 +81,8 @@ class JournalWriter:
     RecordingError
         The folder holds a journal and `resume` is False, another writer has it, or the disk
         refuses.
+    DamagedJournalError
+        The journal to go on with has no first record that can be read.
     """
 
     def __init__(
@@ -74,6 +101,8 @@ class JournalWriter:
         self._end = 0  # durable bytes of the open segment
         self._closed = False
         self._durable_bytes = 0
+        self._head = b""  # the frame of the first record, once there is one
+        self._head_again = False  # it stands once in the first segment, and is due again
         self._lock = self._take_lock()
         try:
             self._next_segment, self._next_sequence, self._last_payload = self._look(
@@ -126,6 +155,8 @@ class JournalWriter:
         self._check_open()
         sequence = self._next_sequence
         self._pending.append(frames.pack_frame(sequence, payload))
+        if sequence == HEAD:
+            self._head = self._pending[-1]
         self._next_sequence += 1
         return sequence
 
@@ -165,6 +196,7 @@ class JournalWriter:
             return
         try:
             self.sync()
+            self._repeat_head()
         finally:
             self._closed = True
             self._finish_segment()
@@ -194,6 +226,12 @@ class JournalWriter:
                 "Stop that session, or give this one another folder"
             ) from exc
         except OSError as exc:
+            if exc.errno in _NO_LOCKS:
+                raise RecordingError(
+                    f"a journal must be where files can be locked, so that two processes never "
+                    f"write it at once; in {self.folder} they cannot: {exc.strerror}. Choose a "
+                    "folder on a local disk, or mount this one with locks"
+                ) from exc
             raise RecordingError(
                 f"cannot write a journal in {self.folder}: {exc}. Choose a folder on a disk "
                 "that can be written"
@@ -216,7 +254,8 @@ class JournalWriter:
         last = int(existing[-1].stem.rpartition("-")[2])
         index = JournalIndex(self.folder)
         payload = b""
-        if index.sequences:
+        if index.has_begun():
+            self._head = index.frame(HEAD)
             payload = index.frame(index.summary.last)[frames.HEADER_BYTES :]
         return last + 1, index.summary.last + 1, payload
 
@@ -233,8 +272,9 @@ class JournalWriter:
         if self._fd is None:
             return
         fd, offset, taken = self._fd, self._end, 0
-        batch: list[bytes] = []
-        size = 0
+        head = self._head_due()
+        batch = [head]
+        size = len(head)
         try:
             for frame in self._pending:
                 if taken and offset + size + len(frame) > self._segment_bytes:
@@ -254,9 +294,39 @@ class JournalWriter:
         except OSError:
             self._drop_segment()
             raise
+        first = self._end == 0 and self._pending[0] is self._head
+        self._head_again = first or (self._head_again and not head)
         self._end = offset
         for _ in range(taken):
             self._durable_bytes += len(self._pending.popleft())
+
+    def _head_due(self) -> bytes:
+        """Return the first record's frame where it is to stand before the next one; or nothing.
+
+        A reader takes it for a record that was written again, which it is.
+        """
+        if self._pending[0] is self._head:
+            return b""
+        if self._end == 0:
+            return self._head
+        apart = self._end >= len(self._head) + _HEADS_APART_BYTES
+        fits = self._end + len(self._head) + len(self._pending[0]) <= self._segment_bytes
+        return self._head if self._head_again and apart and fits else b""
+
+    def _repeat_head(self) -> None:
+        """Let a journal that ends within its first pages have its first record twice as well.
+
+        Whatever the disk says to that, everything was recorded.
+        """
+        if self._fd is None or not self._head_again:
+            return
+        try:
+            end = self._write(self._fd, self._head, self._end)
+            self._files.fdatasync(self._fd)
+        except OSError:
+            self._drop_segment()
+        else:
+            self._end, self._head_again = end, False
 
     def _write(self, fd: int, data: bytes, offset: int) -> int:
         view = memoryview(data)

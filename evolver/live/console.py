@@ -5,11 +5,12 @@ Values only: nothing of terminals, pipes or processes.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evolver.session.ports import Commands, Progress
+from evolver.session.ports import Command, Commands, Progress
 from evolver.setup.preflight import Check
 
 
@@ -52,3 +53,37 @@ class Console:
     commands: Commands = _no_commands
     confirmed: Callable[[], bool] = _confirmed
     can_resume: bool = False
+
+
+class KeptCommands:
+    """Commands, of which none is lost that comes while a session cannot obey it yet.
+
+    Parameters
+    ----------
+    commands : where they come from
+    first : obeyed before them
+
+    Attributes
+    ----------
+    last : the command to stop that `end_wanted` returned
+    """
+
+    def __init__(self, commands: Commands, first: Sequence[Command] = ()) -> None:
+        self._commands = commands
+        self._kept = deque(first)
+        self.last: Command | None = None
+
+    def __call__(self) -> Sequence[Command]:
+        """Return what was commanded and not returned yet."""
+        kept = (*self._kept, *self._commands())
+        self._kept.clear()
+        return kept
+
+    def end_wanted(self) -> Command | None:
+        """Return the command to stop, if there was one; the others are kept."""
+        for command in self._commands():
+            if command.name in {"stop", "abort"}:
+                self.last = command
+                return command
+            self._kept.append(command)
+        return None

@@ -8,6 +8,7 @@ who may write there may command. Nothing listens on the network.
 from __future__ import annotations
 
 import os
+import re
 import stat
 import tempfile
 import time
@@ -21,10 +22,15 @@ import zmq
 from msgspec import Struct
 
 from evolver.errors import ConfigError, ControlError
+from evolver.journal.writer import is_locked
 from evolver.session.ports import CommandName, Progress
+from evolver.session_folder import JOURNAL
 
 MAX_BYTES = 64 << 10
+MAX_TEXT = 2000
+"""Characters of a note, or of a command's reason."""
 _LONGEST_SOCKET_PATH = 100  # of the 107 bytes a socket's address has
+_LISTING = re.compile(r"[0-9a-f]{12}\.json")
 
 RequestName: TypeAlias = CommandName | Literal["status", "confirm"]
 
@@ -34,6 +40,20 @@ class Request(Struct, frozen=True, forbid_unknown_fields=True):
 
     name: RequestName
     text: str = ""
+
+
+def check_text(text: str) -> None:
+    """Check a note, or a command's reason.
+
+    Raises
+    ------
+    ConfigError
+        It is too long.
+    """
+    if len(text) > MAX_TEXT:
+        raise ConfigError(
+            f"a note or a reason must have at most {MAX_TEXT} characters; it has {len(text)}"
+        )
 
 
 class ChildStatus(Struct, frozen=True):
@@ -51,14 +71,14 @@ class SessionStatus(Struct, frozen=True):
 
     name: str
     folder: str
-    state: str  # "starting", "waiting for the rig: …", "running", "paused", …
+    state: str  # "starting", "waiting for the rig: …", or the last progress's
     progress: Progress | None  # the last, without its block's scores; None before the first
     waiting: str
     rig_endpoint: str
     page: str
     disk_minutes: float | None
     children: tuple[ChildStatus, ...]
-    events: tuple[str, ...]  # the last ones
+    events: tuple[str, ...]  # the last ones, each with its time of day
 
 
 class Reply(Struct, frozen=True, forbid_unknown_fields=True):
@@ -84,11 +104,23 @@ def runtime_folder() -> Path:
     Raises
     ------
     ControlError
-        It belongs to someone else, or others may enter it.
+        It cannot be made, is no folder but a link, belongs to someone else, or others may enter
+        it.
     """
     folder = Path(os.environ.get("EVOLVER_RUNTIME", "") or _default_runtime())
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    entry = folder.stat()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        entry = folder.lstat()
+    except OSError as exc:
+        raise ControlError(
+            f"{folder} must be a folder for control sockets; it cannot be made: "
+            f"{exc.strerror}. Set EVOLVER_RUNTIME to another"
+        ) from exc
+    if not stat.S_ISDIR(entry.st_mode):
+        raise ControlError(
+            f"{folder} must be a folder and not a link to one, for a link may lead anywhere; "
+            "set EVOLVER_RUNTIME to the folder itself"
+        )
     if entry.st_uid != os.getuid() or stat.S_IMODE(entry.st_mode) & 0o077:
         raise ControlError(
             f"{folder} must belong to you alone (mode 0700), for who can enter it commands "
@@ -152,8 +184,11 @@ class ControlServer:
                 continue
             try:
                 request = msgspec.msgpack.decode(frames[0], type=Request)
+                check_text(request.text)
             except msgspec.MsgspecError as exc:
                 reply = Reply(ok=False, text=f"not a request: {exc}")
+            except ConfigError as exc:
+                reply = Reply(ok=False, text=str(exc))
             else:
                 reply = act(request)
             self.socket.send_multipart([peer, msgspec.msgpack.encode(reply)], zmq.NOBLOCK)
@@ -168,17 +203,62 @@ class ControlServer:
 
 
 def sessions() -> list[Listed]:
-    """Return this user's live sessions; those whose process is gone are taken off the list."""
+    """Return this user's live sessions; those whose process is gone are taken off the list.
+
+    Files that no `ControlServer` can have written are neither read nor touched.
+    """
     live: list[Listed] = []
-    for path in sorted(runtime_folder().glob("*.json")):
+    for path in sorted(runtime_folder().iterdir()):
+        listed = _read_listing(path)
+        if listed is None:
+            continue
         try:
-            listed = msgspec.json.decode(path.read_bytes(), type=Listed)
             os.kill(listed.pid, 0)
-        except (OSError, msgspec.MsgspecError):
+        except ProcessLookupError:
             path.unlink(missing_ok=True)
             continue
+        except OSError:
+            continue  # the number is another user's process by now
         live.append(listed)
     return live
+
+
+def _read_listing(path: Path) -> Listed | None:
+    """Return what a `ControlServer` wrote into a file; None where it wrote none."""
+    if not _LISTING.fullmatch(path.name):
+        return None
+    try:
+        entry = path.lstat()
+        if not stat.S_ISREG(entry.st_mode) or entry.st_uid != os.getuid():
+            return None
+        with path.open("rb") as file:
+            listed = msgspec.json.decode(file.read(MAX_BYTES), type=Listed)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    own = path.with_suffix(".sock")
+    return listed if listed.pid > 0 and listed.control == str(own) else None
+
+
+def check_not_running(folder: Path) -> None:
+    """Check that no process runs the session of a folder.
+
+    Raises
+    ------
+    ControlError
+        One does.
+    """
+    for listed in sessions():
+        if Path(listed.folder).resolve() == folder.resolve():
+            raise ControlError(
+                f"the session in {folder} must have ended before it is resumed; process "
+                f"{listed.pid} runs it. 'evolver ctl status' says where it stands, and "
+                "'evolver ctl resume' ends a pause"
+            )
+    if is_locked(folder / JOURNAL):
+        raise ControlError(
+            f"the session in {folder} must have ended before it is resumed; another process "
+            "writes its journal. End that one first"
+        )
 
 
 def find_session(folder: Path | None) -> Listed:
@@ -207,8 +287,11 @@ def ask(listed: Listed, request: Request, *, timeout_s: float = 5.0) -> Reply:
     Raises
     ------
     ControlError
-        It does not answer in time.
+        It does not answer in time, or not as this version does.
+    ConfigError
+        The text is too long.
     """
+    check_text(request.text)
     context = zmq.Context()
     socket = context.socket(zmq.DEALER)
     socket.setsockopt(zmq.LINGER, 0)
@@ -221,10 +304,15 @@ def ask(listed: Listed, request: Request, *, timeout_s: float = 5.0) -> Reply:
             if time.monotonic() >= deadline:
                 raise ControlError(
                     f"the session in {listed.folder} (process {listed.pid}) must answer within "
-                    f"{timeout_s:g} s and does not. If it hangs, end it with  kill {listed.pid}"
-                    f"  and go on with  evolver resume {listed.folder}"
+                    f"{timeout_s:g} s and does not. Ask again; if it answers nothing for a "
+                    f"minute, end it with  kill -9 {listed.pid}  and go on with  "
+                    f"evolver resume {listed.folder}"
                 )
         return msgspec.msgpack.decode(socket.recv(), type=Reply)
+    except msgspec.MsgspecError as exc:
+        raise ControlError(
+            f"the session in {listed.folder} must answer as this version does; {exc}"
+        ) from exc
     finally:
         socket.close(linger=0)
         context.term()

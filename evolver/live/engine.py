@@ -11,60 +11,76 @@ import argparse
 import logging
 import os
 import queue
-import select
 import signal
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 from evolver.clock import SYSTEM_CLOCK
-from evolver.config.tables import parse_session_file
-from evolver.errors import ConfigError, EvolverError, MissingResponseError, RigError
+from evolver.config.tables import load_session_file
+from evolver.errors import (
+    ConfigError,
+    DamagedJournalError,
+    DataError,
+    EvolverError,
+    MissingResponseError,
+    RigError,
+)
 from evolver.garbage import collect_seldom
 from evolver.journal.history import find_history
 from evolver.journal.recorder_client import RemoteRecorder
 from evolver.live import pipe
-from evolver.live.console import Console
+from evolver.live.before import BeforeFirstImage
+from evolver.live.console import Console, KeptCommands
 from evolver.live.rigs import rig_over_network
 from evolver.live.run import LOADING, Job, run_session
 from evolver.session.ports import Command, Progress
 from evolver.session_folder import JOURNAL, SESSION_FILE
+from evolver.setup.preflight import Check
 from evolver.setup.resume import Restored
 from rig_bridge.errors import RigBridgeError
 
 logger = logging.getLogger(__name__)
 
 _QUEUE = 1000
+# What another engine would meet as well.
+_CANNOT_GO_ON = (
+    ConfigError,
+    DamagedJournalError,
+    RigError,
+    MissingResponseError,
+    RigBridgeError,
+)
 
 
 class SupervisorGoneError(EvolverError):
     """Nobody listens to this engine any more."""
 
 
-class _Sender:
+class Sender:
     """Sends messages to the supervisor from a worker, so that the loop never waits for it."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._queue: queue.Queue[pipe.PipeMessage | None] = queue.Queue(_QUEUE)
+        self._queue: queue.SimpleQueue[pipe.PipeMessage | None] = queue.SimpleQueue()
         self._worker = threading.Thread(target=self._work, name="sender", daemon=True)
         self._worker.start()
 
     def send(self, message: pipe.PipeMessage) -> None:
-        """Send what must arrive; waits where the supervisor is far behind."""
+        """Send what must arrive, be the supervisor as far behind as it may."""
         self._queue.put(message)
 
     def send_progress(self, progress: Progress) -> None:
         """Send progress; left out where the supervisor is far behind."""
         matters = progress.committed is not None or progress.event
-        if matters or self._queue.qsize() < _QUEUE // 2:
-            try:
-                self._queue.put_nowait(progress)
-            except queue.Full:
-                logger.warning("the supervisor does not listen; left out: %s", progress.event)
+        if self._queue.qsize() < (_QUEUE if matters else _QUEUE // 2):
+            self._queue.put(progress)
+        elif matters:
+            logger.warning("the supervisor does not listen; left out: %s", progress.event)
 
     def close(self) -> None:
         """Return once everything is sent."""
@@ -79,12 +95,27 @@ class _Sender:
                 return
 
 
-class _Receiver:
-    """Receives the supervisor's orders; asked often."""
+class Receiver:
+    """Receives the supervisor's messages on a worker, and answers there that it is.
 
-    def __init__(self, fd: int, *, confirmed: bool) -> None:
+    A loop that is busy for seconds still answers, and the supervisor's end of the pipe does not
+    fill; a process that is frozen does not answer.
+
+    Parameters
+    ----------
+    fd : to read from
+    confirmed : whether the checks are confirmed already
+    sender : answers go through it
+    """
+
+    def __init__(self, fd: int, *, confirmed: bool, sender: Sender) -> None:
         self._reader = pipe.Reader(fd)
         self._confirmed = confirmed
+        self._sender = sender
+        self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
+        self._asked = time.monotonic()
+        self._gone = False
+        threading.Thread(target=self._work, name="receiver", daemon=True).start()
 
     def confirmed(self) -> bool:
         """Return whether the operator has seen the checks."""
@@ -98,27 +129,52 @@ class _Receiver:
         SupervisorGoneError
             The supervisor is gone.
         """
+        self._asked = time.monotonic()
+        gone = self._gone  # read first: what it ordered before it went is obeyed
         commands: list[Command] = []
-        while select.select([self._reader.fd], [], [], 0.0)[0]:
-            for message in self._reader.read():
-                match message:
-                    case pipe.Order(name, text, by):
-                        commands.append(Command(name, text, by))
-                    case pipe.Confirm():
-                        self._confirmed = True
-                    case _:
-                        logger.warning("not an order: %s", message)
-            if self._reader.closed:
-                raise SupervisorGoneError("the supervisor is gone; 'evolver resume' goes on")
+        while not self._commands.empty():
+            commands.append(self._commands.get())
+        if gone and not commands:
+            raise SupervisorGoneError("the supervisor is gone; 'evolver resume' goes on")
         return commands
 
+    def _work(self) -> None:
+        try:
+            while not self._reader.closed:
+                for message in self._reader.read():
+                    self._take(message)
+        except (OSError, DataError):
+            logger.exception("the supervisor cannot be understood")
+        finally:
+            self._gone = True
 
-def _console(sender: _Sender, receiver: _Receiver) -> Console:
+    def _take(self, message: pipe.PipeMessage) -> None:
+        match message:
+            case pipe.Order(name, text, by):
+                self._commands.put(Command(name, text, by))
+            case pipe.Confirm():
+                self._confirmed = True
+            case pipe.AreYouThere():
+                self._sender.send(pipe.Here(time.monotonic() - self._asked))
+            case _:
+                logger.warning("not an order: %s", message)
+
+
+def _console(sender: Sender, receiver: Receiver, before: BeforeFirstImage) -> Console:
     """Return the console of an operator who is reached through the supervisor."""
+
+    def on_wait(text: str) -> None:
+        before.wait(text)
+        sender.send(pipe.Waiting(text))
+
+    def on_checks(checks: Sequence[Check], needed: bool) -> None:  # noqa: FBT001  a console's
+        before.check(checks, needed)
+        sender.send(pipe.Preflight(tuple(checks), needed))
+
     return Console(
-        on_wait=lambda text: sender.send(pipe.Waiting(text)),
+        on_wait=on_wait,
         on_endpoint=lambda endpoint: sender.send(pipe.Listening(endpoint)),
-        on_checks=lambda checks, needed: sender.send(pipe.Preflight(tuple(checks), needed)),
+        on_checks=on_checks,
         on_progress=sender.send_progress,
         commands=receiver.orders,
         confirmed=receiver.confirmed,
@@ -132,10 +188,12 @@ def main(folder: Path, recorder_address: str, *, confirmed: bool, endpoint: str)
         signal.signal(number, signal.SIG_IGN)  # the supervisor decides
     out = os.dup(1)
     os.dup2(2, 1)  # whatever prints must not be taken for a message
-    sender, receiver = _Sender(out), _Receiver(0, confirmed=confirmed)
+    sender = Sender(out)
+    receiver = Receiver(0, confirmed=confirmed, sender=sender)
+    console = _console(sender, receiver, BeforeFirstImage(folder))
     try:
-        reason = _run(folder, recorder_address, endpoint, _console(sender, receiver))
-    except (ConfigError, RigError, MissingResponseError, RigBridgeError) as exc:
+        reason = _run(folder, recorder_address, endpoint, console)
+    except _CANNOT_GO_ON as exc:
         logger.exception("the engine cannot go on")
         sender.send(pipe.Failed(str(exc)))
         return pipe.CANNOT_GO_ON
@@ -156,16 +214,19 @@ def _run(folder: Path, recorder_address: str, endpoint: str, console: Console) -
     recorder.attach()  # first, so that the journal holds all that an earlier engine handed over
     try:
         job = _job(folder)
+        restored = job.parts.restored
+        commands = KeptCommands(console.commands, () if restored is None else restored.commands)
         rig = rig_over_network(
             job.parts.config,
             job.session_id,
             console,
+            commands,
             clock=SYSTEM_CLOCK,
             endpoint=endpoint,
             may_restart=True,
         )
         return run_session(
-            job, rig, lambda commands: nullcontext((recorder, commands)), console
+            job, rig, lambda wanted: nullcontext((recorder, wanted)), console, commands
         )
     finally:
         recorder.close()
@@ -175,9 +236,7 @@ def _job(folder: Path) -> Job:
     history = find_history(folder / JOURNAL)
     if history is not None:
         return Job.resume(Restored.of(history), folder, clock=SYSTEM_CLOCK)
-    path = folder / SESSION_FILE
-    text = path.read_text(encoding="utf-8")
-    config = parse_session_file(text, source=str(path))
+    config, text = load_session_file(folder / SESSION_FILE)
     return replace(
         Job.begin(config, text, "live", clock=SYSTEM_CLOCK), recordings=folder.parent
     )

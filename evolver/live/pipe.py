@@ -19,6 +19,8 @@ from evolver.session.ports import CommandName, Progress
 from evolver.setup.preflight import Check
 
 MAX_FRAME = 16 << 20
+MAX_UNREAD = 1 << 20
+"""Bytes that a `Writer` keeps for a reader that does not read."""
 CANNOT_GO_ON = 3
 """Exit status of an engine that starting again would not help."""
 _LENGTH = struct.Struct("<I")
@@ -71,8 +73,29 @@ class Confirm(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind",
     """Supervisor to engine: the operator has seen the pre-flight checks."""
 
 
+class AreYouThere(
+    Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="are_you_there"
+):
+    """Supervisor to engine: answer at once."""
+
+
+class Here(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="here"):
+    """The engine's answer to that, whatever its loop is busy with."""
+
+    since_orders_s: float  # since the loop last asked for orders
+
+
 PipeMessage: TypeAlias = (
-    Waiting | Listening | Preflight | Progress | Over | Failed | Order | Confirm
+    Waiting
+    | Listening
+    | Preflight
+    | Progress
+    | Over
+    | Failed
+    | Order
+    | Confirm
+    | AreYouThere
+    | Here
 )
 
 _encoder = msgspec.msgpack.Encoder()
@@ -87,10 +110,62 @@ def send(fd: int, message: PipeMessage) -> None:
     OSError
         Nobody reads the pipe any more.
     """
-    payload = _encoder.encode(message)
-    data = memoryview(_LENGTH.pack(len(payload)) + payload)
+    data = memoryview(_frame(message))
     while data:
         data = data[os.write(fd, data) :]
+
+
+def _frame(message: PipeMessage) -> bytes:
+    payload = _encoder.encode(message)
+    return _LENGTH.pack(len(payload)) + payload
+
+
+class Writer:
+    """Hands messages to a pipe and never waits for whoever reads it.
+
+    Parameters
+    ----------
+    fd : of the pipe's end to write to, which is made non-blocking
+    """
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        os.set_blocking(fd, False)
+        self._unread = bytearray()
+
+    @property
+    def unread(self) -> int:
+        """Bytes that the pipe has had no room for yet."""
+        return len(self._unread)
+
+    def send(self, message: PipeMessage) -> bool:
+        """Take a message; return False where the reader is too far behind to take another.
+
+        Raises
+        ------
+        OSError
+            Nobody reads the pipe any more.
+        """
+        frame = _frame(message)
+        if self._unread and len(self._unread) + len(frame) > MAX_UNREAD:
+            return False
+        self._unread += frame
+        self.flush()
+        return True
+
+    def flush(self) -> None:
+        """Write what the pipe has room for.
+
+        Raises
+        ------
+        OSError
+            Nobody reads the pipe any more.
+        """
+        try:
+            while self._unread:
+                del self._unread[: os.write(self.fd, self._unread)]
+        except BlockingIOError:
+            return
 
 
 class Reader:

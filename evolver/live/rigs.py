@@ -5,17 +5,17 @@ A context manager each, which yields the rig once it has joined.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from evolver.clock import Clock
 from evolver.config.tables import Config
-from evolver.errors import RigError
+from evolver.errors import StoppedEarlyError
 from evolver.journal import records
-from evolver.live.console import Console
-from evolver.session.ports import Commands, RigPort
+from evolver.live.console import Console, KeptCommands
+from evolver.session.ports import RigPort
 from evolver.setup.simulated_rig import LocalRig, build_population
 from rig_bridge.auth import EngineKeys
 from rig_bridge.events import RigJoined
@@ -55,6 +55,7 @@ def rig_over_network(
     config: Config,
     session_id: str,
     console: Console,
+    commands: KeptCommands,
     *,
     clock: Clock,
     endpoint: str = "",
@@ -65,7 +66,8 @@ def rig_over_network(
     Parameters
     ----------
     config, session_id : the session's
-    console : told the address and that a rig is waited for; may stop the waiting
+    console : told the address and that a rig is waited for
+    commands : may stop the waiting
     clock : Clock
     endpoint : where to listen instead of where the session file says
     may_restart : another process may take this one's place after a failure, so that the rig
@@ -73,7 +75,7 @@ def rig_over_network(
 
     Raises
     ------
-    RigError
+    StoppedEarlyError
         The operator stopped before a rig joined.
     EndpointError
         The address cannot be listened on.
@@ -91,7 +93,7 @@ def rig_over_network(
     ) as server:
         console.on_endpoint(server.endpoint)
         console.on_wait(f"waiting for the rig: {server.endpoint}")
-        hello = _await_rig(server, console.commands)
+        hello = _await_rig(server, commands)
         try:
             yield JoinedRig(server, hello, server.end)
         except BaseException:
@@ -100,18 +102,25 @@ def rig_over_network(
             raise
 
 
-def _await_rig(server: EngineServer, commands: Commands) -> Hello:
+def _await_rig(server: EngineServer, commands: KeptCommands) -> Hello:
     while True:
-        if any(command.name in {"stop", "abort"} for command in commands()):
-            raise RigError("stopped before a rig joined: nothing was shown or recorded")
+        if commands.end_wanted() is not None:
+            raise StoppedEarlyError("before a rig joined")
         for event in server.poll(0.1):
             if isinstance(event, RigJoined):
                 return event.hello
 
 
 @contextmanager
-def rig_in_process(config: Config, *, clock: Clock) -> Generator[JoinedRig, None, None]:
+def rig_in_process(
+    config: Config, *, clock: Clock, shown: Mapping[int, int] | None = None
+) -> Generator[JoinedRig, None, None]:
     """Make the simulated rig of a session file, which answers at once.
+
+    Parameters
+    ----------
+    config, clock : the session's
+    shown : presentation to how often it was shown already, in a session that goes on
 
     Raises
     ------
@@ -119,7 +128,7 @@ def rig_in_process(config: Config, *, clock: Clock) -> Generator[JoinedRig, None
         A unit of [simulation] does not exist.
     """
     population = build_population(config)
-    rig = LocalRig(population, config, clock=clock)
+    rig = LocalRig(population, config, clock=clock, shown=shown)
     weights = tuple(
         records.WeightFile("scorer", name, population.scorer.sha256)
         for name in config.simulation.units

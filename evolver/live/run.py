@@ -21,15 +21,15 @@ import msgspec
 
 from evolver.clock import SYSTEM_CLOCK, Clock
 from evolver.config.tables import Config, parse_session_file
-from evolver.errors import ConfigError, RecordingError, RigError
+from evolver.errors import ConfigError, RecordingError, StoppedEarlyError
 from evolver.journal import records
 from evolver.journal.recorder import Recorder as JournalRecorder
 from evolver.journal.writer import JournalWriter
 from evolver.live.children import fold_in_child
-from evolver.live.console import Console
+from evolver.live.console import Console, KeptCommands
 from evolver.live.disk import DiskWatchdog, JournalDisk
 from evolver.live.rigs import JoinedRig, rig_in_process, rig_over_network
-from evolver.session.loop import Loop
+from evolver.session.loop import ENDED_BY, Loop
 from evolver.session.ports import Command, Commands, RecorderPort, RigPort
 from evolver.session.schedule import Session
 from evolver.session.to_records import event_record, joined_record
@@ -112,45 +112,79 @@ def run_session(
     rig: AbstractContextManager[JoinedRig],
     recorder: Callable[[Commands], AbstractContextManager[tuple[RecorderPort, Commands]]],
     console: Console,
+    commands: KeptCommands,
 ) -> str:
     """Run a session to its end, from where it stands; return why it ended.
+
+    One that goes on and is stopped before its rig is back ends as any that is stopped: it was
+    recorded before.
 
     Parameters
     ----------
     job : the session
     rig : entered once all that needs no rig is checked; yields it when it has joined
-    recorder : called with the console's commands once nothing speaks against the first image;
-        gives the recorder, and the commands to which it may have added its own
-    console : told how it goes; commands it
+    recorder : called with the commands once nothing speaks against the first image; gives
+        the recorder, and the commands to which it may have added its own
+    console : told how it goes
+    commands : the console's, which were kept since the session began to be put together
 
     Raises
     ------
     ConfigError
         The rig does not have a unit of the session file, or a check is bad and nobody was
         asked. Nothing was shown.
-    RigError
-        The operator stopped before the first image.
+    StoppedEarlyError
+        The operator stopped before the first image of a session that begins.
     RecordingError
         The disk refuses, and the operator ended the session.
     """
+    try:
+        return _run_with_rig(job, rig, recorder, console, commands)
+    except StoppedEarlyError:
+        if job.parts.restored is None or commands.last is None:
+            raise
+    ending, time_ns = commands.last, job.clock.time_ns()
+    reason = ENDED_BY[ending.name]
+    text = f"{ending.name} by {ending.by} while there was no rig"
+    text += f": {ending.text}" if ending.text else ""
+    with recorder(commands) as (opened, _):
+        opened.submit(event_record(time_ns, "info", ending.name, text))
+        opened.submit(records.RunEnd(time_ns, reason))
+        opened.barrier()
+    return reason
+
+
+def _run_with_rig(
+    job: Job,
+    rig: AbstractContextManager[JoinedRig],
+    recorder: Callable[[Commands], AbstractContextManager[tuple[RecorderPort, Commands]]],
+    console: Console,
+    commands: KeptCommands,
+) -> str:
     parts, clock = job.parts, job.clock
     checks = preflight.before_the_rig(
         parts, job.recordings, time_ns=clock.time_ns(), monotonic=clock.monotonic
     )
     with rig as joined:
+        if parts.restored is not None:
+            parts.restored.check_rig(joined.weights)
         session = parts.session([unit.label for unit in joined.hello.units])
         checks += preflight.with_the_rig(parts, joined.hello, job.recordings)
-        _confirm(job, checks, joined.port, console)
+        _confirm(job, checks, joined.port, console, commands)
         console.on_wait("")
-        with recorder(console.commands) as (opened, commands):
-            reason = _run_loop(job, session, joined, opened, commands, console)
+        with recorder(commands) as (opened, all_commands):
+            reason = _run_loop(job, session, joined, opened, all_commands, console)
             opened.barrier()  # the rig is told of the end only when all is safe
         joined.end(reason)
     return reason
 
 
 def _confirm(
-    job: Job, checks: Sequence[preflight.Check], rig: RigPort, console: Console
+    job: Job,
+    checks: Sequence[preflight.Check],
+    rig: RigPort,
+    console: Console,
+    commands: KeptCommands,
 ) -> None:
     """Return once the operator has seen the checks, or has said so beforehand."""
     confirmed = console.confirmed()
@@ -161,8 +195,8 @@ def _confirm(
         lines = "\n".join(f"  {check.name}: {check.text}" for check in bad)
         raise ConfigError(f"before the first image, this must be mended:\n{lines}")
     while not console.confirmed():
-        if any(command.name in {"stop", "abort"} for command in console.commands()):
-            raise RigError("stopped before the first image: nothing was shown or recorded")
+        if commands.end_wanted() is not None:
+            raise StoppedEarlyError("before the first image")
         rig.poll(0.1)  # so that the rig hears that the engine is there
 
 
@@ -190,6 +224,7 @@ def _run_loop(
         watchdogs=Watchdogs.of(_watched(parts.config, console), joined.hello),
         running=() if restored is None else restored.running,
         recorded_images=() if restored is None else restored.recorded_images,
+        earlier=None if restored is None else restored.earlier,
     )
     loop.store(
         _first_record(job, session, joined),
@@ -269,8 +304,9 @@ def run_live(
     console = console or Console()
     console.on_wait(LOADING)
     job = Job.begin(config, text, "live", clock=clock)
-    rig = rig_over_network(config, job.session_id, console, clock=clock)
-    return _run_here(job, rig, console)
+    commands = KeptCommands(console.commands)
+    rig = rig_over_network(config, job.session_id, console, commands, clock=clock)
+    return _run_here(job, rig, console, commands)
 
 
 def run_simulated(
@@ -284,7 +320,8 @@ def run_simulated(
     console = console or Console()
     console.on_wait(LOADING)
     job = Job.begin(config, text, "simulate", clock=clock)
-    return _run_here(job, rig_in_process(config, clock=clock), console)
+    rig = rig_in_process(config, clock=clock)
+    return _run_here(job, rig, console, KeptCommands(console.commands))
 
 
 def resume_simulated(
@@ -313,13 +350,15 @@ def resume_simulated(
         )
     console.on_wait(LOADING)
     job = Job.resume(restored, folder, clock=clock)
-    return _run_here(job, rig_in_process(job.parts.config, clock=clock), console, folder=folder)
+    rig = rig_in_process(job.parts.config, clock=clock, shown=restored.shown)
+    return _run_here(job, rig, console, KeptCommands(console.commands), folder=folder)
 
 
 def _run_here(
     job: Job,
     rig: AbstractContextManager[JoinedRig],
     console: Console,
+    commands: KeptCommands,
     *,
     folder: Path | None = None,
 ) -> Ended:
@@ -347,7 +386,7 @@ def _run_here(
         with JournalRecorder(journal, clock=clock.monotonic) as opened:
             yield opened, all_commands
 
-    reason = run_session(job, rig, recorder, console)
+    reason = run_session(job, rig, recorder, console, commands)
     console.on_wait("folding the journal into one file …")
     fold_in_child(folders[0] / JOURNAL, folders[0] / RECORDING)
     console.on_wait("")

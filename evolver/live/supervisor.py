@@ -4,11 +4,15 @@ The recorder owns the journal and outlives everything else; the engine runs the 
 crash and be started again, going on where the journal stands; the page may be lost at no cost.
 The supervisor starts them, starts them again, hears the operator, and folds the recording at
 the end. It does no arithmetic and touches no image: there is little in it that can fail.
+
+Nothing in it waits: pipes are read and written as far as they go, the terminal and whatever may
+be long in answering (the recorder, the page, the disk) have workers of their own. And every
+process is watched: one that runs and answers nothing for a stated time (`Patience`) is ended
+and started again.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import signal
@@ -24,13 +28,15 @@ from types import FrameType
 import msgspec
 import zmq
 
+from evolver.clock import time_text
 from evolver.config.tables import WatchdogsTable
 from evolver.errors import DataError, RecordingError
-from evolver.journal.recorder_protocol import RecorderStatus, recorder_status
+from evolver.journal.recorder_protocol import RecorderStatus
 from evolver.live import pipe
-from evolver.live.child_process import KEPT_STARTS, Child
+from evolver.live.child_process import KEPT_STARTS, Child, Patience, Printed
 from evolver.live.children import fold_in_child
 from evolver.live.console import Console
+from evolver.live.console_worker import ConsoleWorker
 from evolver.live.control import (
     ControlServer,
     Reply,
@@ -38,9 +44,10 @@ from evolver.live.control import (
     SessionStatus,
     runtime_folder,
 )
-from evolver.live.disk import DISK_EVERY_S, DiskWatchdog
+from evolver.live.disk import DiskWatchdog
+from evolver.live.questions import Places, Repeated, ask_page, ask_recorder
 from evolver.session.ports import CommandName, Progress
-from evolver.session_folder import JOURNAL, RECORDING
+from evolver.session_folder import JOURNAL, LOGS, RECORDING
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +55,11 @@ _POLL_MS = 200
 _WITHIN_S = 600.0
 _BACKOFF_S = (0.0, 1.0, 2.0, 5.0, 10.0)
 _END_PATIENCE_S = 60.0
+_PAGE_END_PATIENCE_S = 5.0
+_CONSOLE_PATIENCE_S = 5.0
 _EVENTS_KEPT = 20
+_ASK_EVERY_S = 2.0
+_LONGEST_TURN_S = 2.0  # a longer one: this process was stopped, which says nothing of others
 
 
 @dataclass(slots=True, eq=False)
@@ -63,6 +74,7 @@ class Settings:
     page_port : where the live page listens; 0: any port; None: no page
     watchdogs : the session file's [watchdogs], of which the disk's is kept here
     terminal : file descriptor on which a person may answer the checks; None: nobody is there
+    references : whether it has reference images
     """
 
     folder: Path
@@ -71,6 +83,7 @@ class Settings:
     page_port: int | None
     watchdogs: WatchdogsTable
     terminal: int | None = None
+    references: bool = True
 
 
 class Supervisor:
@@ -80,10 +93,15 @@ class Supervisor:
     ----------
     settings : Settings
     console : Console; its commands come through `command` and signals
+    patience : how long a process may answer nothing
     """
 
-    def __init__(self, settings: Settings, console: Console) -> None:
-        self._settings, self._console = settings, console
+    def __init__(
+        self, settings: Settings, console: Console, patience: Patience | None = None
+    ) -> None:
+        self._settings, self._patience = settings, patience or Patience()
+        self._told = ConsoleWorker(console)
+        self._console = self._told.console
         self._folder = settings.folder
         self._id = uuid.uuid4().hex  # of this run; the session's own is the engine's business
         self._confirmed = settings.confirmed
@@ -97,33 +115,41 @@ class Supervisor:
         self._orphan_read, self._orphan_write = os.pipe()  # closed by our death
         self._recorder_status: RecorderStatus | None = None
         self._disk = DiskWatchdog(settings.watchdogs)
-        self._disk_asked = 0.0
         self._address = address = str(runtime_folder() / f"{self._id[:12]}.rec")
-        logs = self._folder / "logs"
+        logs = self._folder / LOGS
         logs.mkdir(exist_ok=True)
         python = [sys.executable, "-m"]
+        orphan = self._orphan_read
+        journal = str(self._folder / JOURNAL)
+        command = [*python, "evolver.journal.recorder_process", journal, address]
         self._recorder = Child(
             "recorder",
-            [
-                *python,
-                "evolver.journal.recorder_process",
-                str(self._folder / JOURNAL),
-                address,
-                "--parent",
-                str(self._orphan_read),
-            ],
+            [*command, "--parent", str(orphan)],
             logs / "recorder.log",
+            pass_fds=(orphan,),
         )
         self._engine = Child(
             "engine",
             [*python, "evolver.live.engine", str(self._folder), address],
             logs / "engine.log",
+            speaks="frames",
         )
         self._pages: list[Child] = []
         if settings.page_port is not None:
             command = [*python, "evolver", "monitor", str(self._folder)]
             command += ["--port", str(settings.page_port)]
-            self._pages = [Child("page", command, logs / "page.log")]
+            self._pages = [Child("page", command, logs / "page.log", speaks="text")]
+        self._children = (self._recorder, self._engine, *self._pages)
+        self._turn_at = self._asked_engine_at = time.monotonic()
+        self._since_orders_s = 0.0  # by the engine's loop, as its process last said
+        self._misplaced = ""  # what happened to the session's folder
+        self._to_pause = ""  # why, until the engine is told
+        self._places = Places(self._folder, self._folder / JOURNAL)
+        self._asked_places = Repeated("ask-folder", self._places.look, _ASK_EVERY_S)
+        self._asked_recorder = Repeated(
+            "ask-recorder", lambda: ask_recorder(address), _ASK_EVERY_S
+        )
+        self._asked_page = Repeated("ask-page", lambda: ask_page(self._page), _ASK_EVERY_S)
 
     def run(self) -> str:
         """Run until the session is over and folded; return why it ended.
@@ -150,31 +176,50 @@ class Supervisor:
             self._stop_all()
             for number, handler in before.items():
                 signal.signal(number, handler)
-        return self._finish()
+        try:
+            return self._finish()
+        finally:
+            self._told.close(_CONSOLE_PATIENCE_S)
 
     # ------------------------------------------------------------------ one turn
 
     def _turn(self, control: ControlServer) -> None:
         now = time.monotonic()
-        for child in (self._recorder, self._engine, *self._pages):
+        passed, self._turn_at = min(now - self._turn_at, _LONGEST_TURN_S), now
+        for child in self._children:
             self._keep(child, now)
+        self._poll(control)
+        self._look_at_answers()
+        self._watch(now, passed)
+        self._apply_signals()
+
+    def _poll(self, control: ControlServer) -> None:
+        """Take and send what comes and goes without waiting."""
         poller = zmq.Poller()
         poller.register(control.socket, zmq.POLLIN)
-        reader = self._engine.reader
+        reader, writer = self._engine.reader, self._engine.writer
         if reader is not None:
             poller.register(reader.fd, zmq.POLLIN)
-        asking = self._to_confirm and self._settings.terminal is not None
-        if asking:
-            poller.register(self._settings.terminal, zmq.POLLIN)
+        if writer is not None and writer.unread:
+            poller.register(writer.fd, zmq.POLLOUT)
+        printed = [(page, page.printed) for page in self._pages if page.printed is not None]
+        for _, text in printed:
+            poller.register(text.fd, zmq.POLLIN)
+        terminal = self._settings.terminal if self._to_confirm else None
+        if terminal is not None:
+            poller.register(terminal, zmq.POLLIN)
         ready = dict(poller.poll(_POLL_MS))
-        if asking and self._settings.terminal in ready:
-            self._read_terminal()
+        if terminal is not None and terminal in ready:
+            self._read_terminal(terminal)
         if control.socket in ready:
             control.answer(self._answer)
+        if writer is not None and writer.fd in ready:
+            self._flush(writer)
         if reader is not None and reader.fd in ready:
             self._receive(reader)
-        self._look_at_disk(now)
-        self._apply_signals()
+        for page, text in printed:
+            if text.fd in ready:
+                self._read_page(page, text)
 
     def _keep(self, child: Child, now: float) -> None:
         """Start a child that is to run and does not."""
@@ -182,47 +227,89 @@ class Supervisor:
             return
         if child.process is not None and child.reader is not None:
             return  # its last messages are read first
+        if child not in self._pages and self._misplaced:
+            return  # it would begin another journal where the session's was
         if child.process is not None:
             self._restart_later(child, now)
             if not child.wanted:
                 return
+            child.close_pipes()
             child.process = None
         if now >= child.start_at:
-            self._start(child)
+            self._start(child, now)
 
-    def _start(self, child: Child) -> None:
-        command = list(child.command)
-        piped = child is self._engine
-        if piped and self._confirmed:
-            command.append("--confirmed")
-        if piped and self._endpoint:
-            command += ["--endpoint", self._endpoint]  # where the rig looks for it
-        with child.log.open("ab") as log:
-            child.process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE if piped else subprocess.DEVNULL,
-                stdout=subprocess.PIPE if piped or child.name == "page" else log,
-                stderr=log,
-                start_new_session=True,  # a Ctrl-C is the supervisor's to understand
-                pass_fds=(self._orphan_read,) if child is self._recorder else (),
-            )
-        if piped and child.process.stdout is not None:
-            child.reader = pipe.Reader(child.process.stdout.fileno())
-        if child.name == "page":
-            self._page = self._read_address(child)
+    def _start(self, child: Child, now: float) -> None:
+        options: list[str] = []
+        if child is self._engine and self._confirmed:
+            options.append("--confirmed")
+        if child is self._engine and self._endpoint:
+            options += ["--endpoint", self._endpoint]  # where the rig looks for it
+        if child is self._engine:
+            self._since_orders_s = 0.0
+        try:
+            child.start(*options)
+        except OSError as exc:
+            self._again(child, now, f"cannot be started: {exc}")
 
-    def _read_address(self, child: Child) -> str:
-        """Return the address that the page says on its first line."""
-        stdout = child.process.stdout if child.process is not None else None
-        if stdout is None:
-            return ""
-        poller = zmq.Poller()
-        poller.register(stdout.fileno(), zmq.POLLIN)
-        line = stdout.readline().decode("utf-8", "replace") if poller.poll(20_000) else ""
-        address = line.partition("live page:")[2].strip()
-        if address:
+    def _read_page(self, page: Child, printed: Printed) -> None:
+        """Take what a page prints; its first line says where it is."""
+        printed.read()
+        line, end, _ = printed.beginning.decode("utf-8", "replace").partition("\n")
+        address = line.partition("live page:")[2].strip() if end else ""
+        if address and address != self._page:
+            self._page = address
             self._note(f"live page: {address}")
-        return address
+        if printed.closed:
+            page.close_pipes()
+
+    def _look_at_answers(self) -> None:
+        """Take what the workers were answered."""
+        recorder = self._asked_recorder.take()
+        if recorder is not None:
+            self._recorder_status = recorder
+            self._recorder.spoke, self._recorder.silent_s = True, 0.0
+            command = self._disk.judge(recorder.minutes_left)
+            if command is not None:
+                self._note(command.text)
+                self.command(command.name, command.text, command.by)
+        if self._asked_page.take():
+            for page in self._pages:
+                page.spoke, page.silent_s = True, 0.0
+        misplaced = self._asked_places.take()
+        if misplaced is not None and misplaced != self._misplaced:
+            self._apply_misplaced(misplaced)
+        if self._to_pause and self.command("pause", self._to_pause, "the watchdog 'folder'"):
+            self._to_pause = ""
+
+    def _apply_misplaced(self, text: str) -> None:
+        """Pause where the session's folder is not in its place any more; say that it is."""
+        if text and not self._misplaced:
+            self._to_pause = text
+        self._misplaced = text
+        if text:
+            self._note(
+                f"{text}: the session pauses. Put it back where it was, then "
+                "'evolver ctl resume'"
+            )
+        else:
+            self._to_pause = ""
+            self._note(f"{self._folder} is in its place again; 'evolver ctl resume' goes on")
+
+    def _watch(self, now: float, passed: float) -> None:
+        """End a process that answers nothing; it is started again as one that fell."""
+        engine, patience = self._engine, self._patience
+        if now - self._asked_engine_at >= _ASK_EVERY_S:
+            self._asked_engine_at = now
+            self._send(pipe.AreYouThere())
+        for child in self._children:
+            if not child.running:
+                continue
+            child.silent_s += passed
+            limit = child.limit_s(patience)
+            if child.silent_s >= limit:
+                child.end(f"it answered nothing for {limit:g} s")
+        if engine.spoke and self._since_orders_s >= patience.stuck_s:
+            engine.end(f"its loop asked for no orders for {patience.stuck_s:g} s")
 
     def _restart_later(self, child: Child, now: float) -> None:
         """Decide when a child that ended is started again, if it is."""
@@ -233,12 +320,19 @@ class Supervisor:
                 self._failed = f"the engine ended with status {status}; see {child.log}"
             return
         how = f"signal {-status}" if status < 0 else f"status {status}"
+        if child.ended_for:
+            self._again(child, now, f"was ended, as {child.ended_for}")
+        else:
+            self._again(child, now, f"ended with {how}")
+
+    def _again(self, child: Child, now: float, what: str) -> None:
+        """Count one more fall of a child, and start it again after a while, or no more."""
         child.recent.append(now)
         many = len(child.recent) == KEPT_STARTS and now - child.recent[0] < _WITHIN_S
         if many:
             child.wanted = False
             text = (
-                f"the {child.name} ended {KEPT_STARTS} times, last with {how}; see {child.log}"
+                f"the {child.name} fell {KEPT_STARTS} times, at last it {what}; see {child.log}"
             )
             self._note(text)
             if child.name != "page":
@@ -247,49 +341,45 @@ class Supervisor:
         wait = _BACKOFF_S[min(len(child.recent) - 1, len(_BACKOFF_S) - 1)]
         child.start_at = now + wait
         child.restarts += 1
-        self._note(f"the {child.name} ended with {how}; it is started again")
+        if child is self._engine:  # what it said last is no longer so
+            self._waiting = "the engine is started again"
+            self._console.on_wait(self._waiting)
+        self._note(f"the {child.name} {what}; it is started again")
 
     def _receive(self, reader: pipe.Reader) -> None:
         try:
             for message in reader.read():
+                self._engine.silent_s = 0.0
                 self._apply(message)
         except (OSError, DataError) as exc:
             logger.warning("the engine cannot be understood: %s", exc)
             reader.closed = True
         if reader.closed:
-            process = self._engine.process
-            self._engine.reader = None
-            if process is not None:
-                for end in (process.stdin, process.stdout):
-                    if end is not None:
-                        with contextlib.suppress(OSError):
-                            end.close()
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(10)
-                if process.poll() is None:
-                    process.kill()
-                    process.wait()
+            self._engine.close_pipes()
 
     def _apply(self, message: pipe.PipeMessage) -> None:
         match message:
             case Progress():
                 self._progress = message
                 if message.event:
-                    self._events.append(message.event)
+                    self._keep_event(message.event, message.event_ns)
                 self._console.on_progress(message)
             case pipe.Waiting(text):
                 self._waiting = text
                 self._console.on_wait(text)
+            case pipe.Here(since_orders_s):
+                self._take_here(since_orders_s)
             case pipe.Listening(endpoint):
+                self._engine.spoke = True
                 self._endpoint = endpoint
                 self._console.on_endpoint(endpoint)
             case pipe.Preflight(checks, needs):
                 self._to_confirm = needs
                 self._waiting = "waiting for the operator to confirm" if needs else ""
                 self._console.on_checks(checks, needs)
-                self._events.extend(
-                    f"{c.name}: {c.text}" for c in checks if c.verdict != "good"
-                )
+                for check in checks:
+                    if check.verdict != "good":
+                        self._keep_event(f"{check.name}: {check.text}")
             case pipe.Over(reason):
                 self._over = reason
             case pipe.Failed(text):
@@ -299,32 +389,53 @@ class Supervisor:
 
     # ------------------------------------------------------------------ the operator
 
-    def command(self, name: CommandName, text: str, by: str) -> bool:
-        """Hand a command to the engine; return whether there is one to hear it."""
-        process = self._engine.process
-        if process is None or process.stdin is None or not self._engine.running:
+    def _take_here(self, since_orders_s: float) -> None:
+        """Say when the engine's loop begins to be long busy."""
+        before, self._since_orders_s = self._since_orders_s, since_orders_s
+        if self._engine.spoke and before < self._patience.busy_s <= since_orders_s:
+            self._note(
+                f"the engine's loop has asked for no orders for {since_orders_s:.0f} s; after "
+                f"{self._patience.stuck_s:g} s the engine is started again"
+            )
+
+    def _send(self, message: pipe.PipeMessage) -> bool:
+        """Hand a message to the engine, if there is one that takes it."""
+        writer = self._engine.writer
+        if writer is None or not self._engine.running:
             return False
         try:
-            pipe.send(process.stdin.fileno(), pipe.Order(name, text, by))
+            return writer.send(message)
         except OSError:
             return False
-        return True
+
+    def _flush(self, writer: pipe.Writer) -> None:
+        try:
+            writer.flush()
+        except OSError as exc:
+            logger.info("the engine reads no more: %s", exc)
+            self._engine.writer = None
+
+    def command(self, name: CommandName, text: str, by: str) -> bool:
+        """Hand a command to the engine; return whether there is one to hear it."""
+        return self._send(pipe.Order(name, text, by))
 
     def confirm(self) -> bool:
         """Say that the operator has seen the checks."""
-        process = self._engine.process
-        if not self._to_confirm or process is None or process.stdin is None:
-            return False
-        try:
-            pipe.send(process.stdin.fileno(), pipe.Confirm())
-        except OSError:
+        if not self._to_confirm or not self._send(pipe.Confirm()):
             return False
         self._to_confirm, self._confirmed = False, True
         return True
 
-    def _read_terminal(self) -> None:
-        line = os.read(self._settings.terminal or 0, 1024).decode("utf-8", "replace")
-        answer = line.strip().lower()
+    def _read_terminal(self, terminal: int) -> None:
+        try:
+            data = os.read(terminal, 1024)
+        except OSError:
+            data = b""
+        if not data:  # it is gone; 'evolver ctl confirm' is not
+            self._settings.terminal = None
+            self._note("nobody is at the terminal; confirm with 'evolver ctl confirm'")
+            return
+        answer = data.decode("utf-8", "replace").strip().lower()
         if answer in {"y", "yes"}:
             self.confirm()
         elif answer in {"n", "no"}:
@@ -341,6 +452,9 @@ class Supervisor:
                     return Reply(ok=True, text="confirmed: the first image follows")
                 return Reply(ok=False, text="there is nothing to confirm now")
             case _:
+                if request.name == "reference-only" and not self._settings.references:
+                    text = "the session has no reference images ([references] in its file)"
+                    return Reply(ok=False, text=text)
                 if request.name == "note" and not request.text:
                     return Reply(ok=False, text="a note must say something")
                 if self.command(request.name, request.text, "operator"):
@@ -361,7 +475,7 @@ class Supervisor:
             rig_endpoint=self._endpoint,
             page=self._page,
             disk_minutes=None if recorder is None else recorder.minutes_left,
-            children=tuple(c.status() for c in (self._recorder, self._engine, *self._pages)),
+            children=tuple(child.status() for child in self._children),
             events=tuple(self._events),
         )
 
@@ -386,68 +500,60 @@ class Supervisor:
 
     def _note(self, text: str) -> None:
         logger.info("%s", text)
-        self._events.append(text)
+        self._keep_event(text)
         self._console.on_event(text)
 
-    def _look_at_disk(self, now: float) -> None:
-        if now - self._disk_asked < DISK_EVERY_S or not self._recorder.running:
-            return
-        self._disk_asked = now
-        try:
-            self._recorder_status = recorder_status(self._address, timeout_s=1.0)
-        except RecordingError as exc:
-            logger.info("%s", exc)  # it is starting
-            return
-        command = self._disk.judge(self._recorder_status.minutes_left)
-        if command is not None:
-            self._note(command.text)
-            self.command(command.name, command.text, command.by)
+    def _keep_event(self, text: str, time_ns: int = 0) -> None:
+        """Keep an event for `ctl status`, with its time: now, if it has none of its own."""
+        self._events.append(f"{time_text(time_ns or time.time_ns())}  {text}")
 
     # ------------------------------------------------------------------ the end
 
     def _end(self, control: ControlServer) -> None:
-        """Let the engine and the recorder finish, still answering operators."""
+        """Let the engine finish, still answering operators."""
         deadline = time.monotonic() + _END_PATIENCE_S
-        process = self._engine.process
-        while process is not None and process.poll() is None and time.monotonic() < deadline:
-            if self._engine.reader is not None:
-                poller = zmq.Poller()
-                poller.register(self._engine.reader.fd, zmq.POLLIN)
-                if poller.poll(_POLL_MS):
-                    self._receive(self._engine.reader)
-            else:
-                time.sleep(0.01)
-            control.answer(self._answer)
+        while self._engine.running and time.monotonic() < deadline:
+            self._poll(control)
 
     def _stop_all(self) -> None:
-        engine = self._engine.process
-        if engine is not None and engine.poll() is None:
-            engine.kill()
-            engine.wait()
+        for asked in (self._asked_recorder, self._asked_page, self._asked_places):
+            asked.close()
+        if self._engine.process is not None and self._engine.running:
+            self._engine.process.kill()
         for child in (self._recorder, *self._pages):
-            if child.process is not None and child.process.poll() is None:
+            if child.process is not None and child.running:
                 child.process.terminate()
-        for child in (self._recorder, *self._pages):
+        for child in self._children:
             if child.process is not None:
+                page = child in self._pages
                 try:
-                    child.process.wait(_END_PATIENCE_S)
+                    child.process.wait(_PAGE_END_PATIENCE_S if page else _END_PATIENCE_S)
                 except subprocess.TimeoutExpired:
                     child.process.kill()
                     child.process.wait()
-                if child.process.stdout is not None:
-                    child.process.stdout.close()
-        for end in (engine.stdin, engine.stdout) if engine is not None else ():
-            if end is not None:
-                with contextlib.suppress(OSError):
-                    end.close()
+                child.close_pipes()
         os.close(self._orphan_read)
         os.close(self._orphan_write)
 
     def _finish(self) -> str:
-        if (self._folder / JOURNAL).is_dir() and any((self._folder / JOURNAL).glob("*.evj")):
+        """Fold what was recorded; return why the session ended."""
+        journal = self._folder / JOURNAL
+        misplaced = self._places.look()
+        self._places.close()
+        if misplaced:
+            raise RecordingError(
+                f"the session's folder must be in its place at the end, to make the recording; "
+                f"{misplaced}. Where it was moved, make it there:  evolver fold FOLDER"
+            )
+        if journal.is_dir() and any(journal.glob("*.evj")):
             self._console.on_wait("folding the journal into one file …")
-            fold_in_child(self._folder / JOURNAL, self._folder / RECORDING)
+            fold_in_child(journal, self._folder / RECORDING)
             self._console.on_wait("")
+        elif self._over is not None:
+            raise RecordingError(
+                f"a session that came to its end ({self._over}) must have a journal; "
+                f"{journal} holds none, so there is no recording"
+            )
         return self._over if self._over is not None else f"failed: {self._failed}"
 
     @property

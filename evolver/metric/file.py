@@ -20,9 +20,7 @@ from __future__ import annotations
 
 import io
 import os
-import struct
 import zipfile
-import zlib
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +31,8 @@ import msgspec
 import numpy as np
 
 from evolver.errors import ConfigError, DataError
+from evolver.numpy_files import NumpyArchive, opened_archive
+from evolver.regular_files import PARSER_ERRORS
 from evolver.types import Matrix, Vector
 
 if TYPE_CHECKING:
@@ -51,18 +51,6 @@ LAYOUTS = (
 PARTS = ("nois", "clas")
 """The halves of BigGAN's code, as those files call them."""
 _OWN = ("eigenvalues", "eigenvectors")
-_UNREADABLE = (
-    OSError,
-    ValueError,
-    KeyError,
-    EOFError,
-    MemoryError,
-    RuntimeError,  # an encrypted zip, or one packed as Python cannot unpack
-    SyntaxError,
-    struct.error,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -198,7 +186,7 @@ def read_metric(
     """
     provenance = None
     with _opened(path) as file:
-        held = set(file.files)
+        held = set(file.names)
         if "schema_version" in held:
             if part is not None:
                 raise ConfigError(f"{path} holds one metric; leave out basis_part, {part!r}")
@@ -206,7 +194,14 @@ def read_metric(
             provenance = _provenance(path, file, held)
         else:
             names = _choose(path, held, part)
-        arrays: list[Any] = [file[name] for name in names]
+        values = file.read(names[0], fits=lambda shape: len(shape) == 1)
+        m = len(values)
+
+        def fits(shape: tuple[int, ...]) -> bool:
+            return len(shape) == 2 and shape[1] == m and d in {None, shape[0]}
+
+        columns = file.read(names[1], fits=fits)
+        arrays = values, columns
     return make_metric(*arrays, d=d, leading=leading, provenance=provenance, source=str(path))
 
 
@@ -219,7 +214,7 @@ def read_provenance(path: str | Path) -> Provenance | None:
         As `read_metric`.
     """
     with _opened(path) as file:
-        held = set(file.files)
+        held = set(file.names)
         return _provenance(path, file, held) if "schema_version" in held else None
 
 
@@ -274,30 +269,32 @@ def write_metric(metric: Metric, path: Path) -> None:
 
 
 @contextmanager
-def _opened(path: str | Path) -> Generator[Any]:
+def _opened(path: str | Path) -> Generator[NumpyArchive]:
     """Open an npz file of plain arrays; raise `ConfigError` where it is none, or is damaged."""
     try:
-        with Path(path).open("rb") as handle:  # numpy leaves a damaged file open
-            file: Any = np.load(handle, allow_pickle=False)
-            if not isinstance(file, np.lib.npyio.NpzFile):
+        with opened_archive(path) as file:
+            if file is None:
                 raise ConfigError(
-                    f"basis must be an npz file of named arrays; {path} holds a single array"
+                    f"basis must be an npz file of named arrays; {path} holds a single array, "
+                    "or none"
                 )
             yield file
+    except (ConfigError, DataError):
+        raise
     except FileNotFoundError as exc:
         raise ConfigError(
             f"basis must name an npz file; there is none at {path}. Compute it ('evolver "
             "metric compute') or fetch it first"
         ) from exc
-    except _UNREADABLE as exc:
+    except PARSER_ERRORS as exc:
         raise ConfigError(
             f"basis must be an npz file of plain arrays; {path} cannot be read as one: {exc}"
         ) from exc
 
 
-def _provenance(path: str | Path, file: Any, held: set[str]) -> Provenance:  # noqa: ANN401
+def _provenance(path: str | Path, file: NumpyArchive, held: set[str]) -> Provenance:
     """Return what one of our own files says of itself."""
-    stated = file["schema_version"]
+    stated = file.read("schema_version", fits=lambda shape: len(shape) <= 1)
     if stated.shape != () or stated.dtype.kind not in "iu" or int(stated) != SCHEMA_VERSION:
         raise ConfigError(
             f"the metric in {path} must be of schema version {SCHEMA_VERSION}; it is of "
@@ -307,7 +304,8 @@ def _provenance(path: str | Path, file: Any, held: set[str]) -> Provenance:  # n
     if missing:
         raise ConfigError(f"the metric in {path} must be whole; it lacks {', '.join(missing)}")
     try:
-        return msgspec.json.decode(str(file["provenance"]), type=Provenance)
+        text = str(file.read("provenance", fits=lambda shape: shape == (), text=True))
+        return msgspec.json.decode(text, type=Provenance)
     except msgspec.DecodeError as exc:
         raise ConfigError(
             f"{path} must say where its metric comes from; it does not: {exc}"

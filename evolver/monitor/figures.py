@@ -14,22 +14,36 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from bokeh.models import (
     BasicTicker,
+    ColorBar,
     ColumnDataSource,
+    GlyphRenderer,
     HoverTool,
+    Label,
     LinearColorMapper,
+    NumeralTickFormatter,
     Range1d,
+    Span,
 )
 from bokeh.palettes import Magma256
 from bokeh.plotting import figure
 from numpy.typing import NDArray
 
-from evolver.colours import BUDGET, REFERENCE_BOTH, VERMILION, thread_colour
+from evolver.colours import BUDGET, REFERENCE_BOTH, VERMILION, mixed, thread_colour
 from evolver.monitor.model import GenerationView, SessionModel, ThreadView
 from evolver.monitor.pictures import THUMBNAIL, Thumbnail
 from evolver.monitor.psth import RASTER_SHOWINGS
+from evolver.report.words import shorten
 
 _COLUMNS, _ROWS = 4, 2
 _BUDGET_BLOCKS = 120
+_PICTURE_WIDTH, _NAME = 280, 12
+_LEGEND_COLUMNS = 3
+_MIN_WIDTH = 400
+"""Of a figure, pixels: two stand side by side on a page 900 wide, three on one of 1,300."""
+_BEHIND = ":host { background-color: var(--paper) !important; }"
+"""Of a figure: white by itself, it shows as a line where a canvas ends inside a pixel."""
+_OVER = "over"
+"""The name of a second range of heights, 0 to 1 of the frame, whatever the data are."""
 _TIME = "time after image onset (ms)"
 
 
@@ -38,20 +52,18 @@ class ScoreFigure:
 
     def __init__(self, threads: Sequence[ThreadView]) -> None:
         self.figure = _new_figure(
-            "score: mean ± sem of each generation", "generation", "spikes/s", 340
+            "score: mean ± sem of each generation", "generation", "score (spikes/s)", 340
         )
-        self._span = (0.0, 1.0)
         self._lines = [
             self._line(view.name, thread_colour(k), 0.25, 3) for k, view in enumerate(threads)
         ]
         self._references = self._line("references", REFERENCE_BOTH, 0.2, 2)
-        self.figure.legend.location = "top_left"
-        self.figure.legend.background_fill_alpha = 0.6
-        self.figure.xaxis.ticker = BasicTicker(min_interval=1)
-        self._cursor = ColumnDataSource({"x": [0, 0], "y": [0, 0]})
-        self.figure.line(
-            "x", "y", source=self._cursor, color=REFERENCE_BOTH, line_dash="dotted"
+        _legend_above(self.figure)
+        _whole_numbers(self.figure.xaxis)
+        self._cursor = Span(
+            location=0, dimension="height", line_color=REFERENCE_BOTH, line_dash="dotted"
         )
+        self.figure.add_layout(self._cursor)
 
     def _line(self, name: str, colour: str, alpha: float, width: int) -> ColumnDataSource:
         data = ColumnDataSource({"x": [], "y": [], "low": [], "high": []})
@@ -62,7 +74,7 @@ class ScoreFigure:
         # A line of one point is none.
         self.figure.scatter("x", "y", source=data, color=colour, size=width + 2)
         self.figure.add_tools(
-            HoverTool(renderers=[line], tooltips=[(name, "@y{0.0} in @x{0.0}")])
+            HoverTool(renderers=[line], tooltips=[(name, "@y{0.0} spikes/s in generation @x")])
         )
         return data
 
@@ -86,8 +98,9 @@ class ScoreFigure:
             (low, high),
         )
         self.figure.legend.items[-1].visible = bool(model.references)
-        self._span = (min(low), max(high) * 1.05)
-        self.figure.y_range.start, self.figure.y_range.end = self._span
+        room = 0.05 * (max(high) - min(low))
+        self.figure.y_range.start = min(low) - (room if min(low) < 0 else 0)
+        self.figure.y_range.end = max(high) + room
 
     @staticmethod
     def _draw_line(
@@ -104,25 +117,26 @@ class ScoreFigure:
 
     def mark(self, number: int) -> None:
         """Mark the generation that the other figures are of."""
-        self._cursor.data = {"x": [number, number], "y": list(self._span)}
+        self._cursor.location = number
 
 
 class PictureFigure:
     """The images of one thread's generation that scored best."""
 
     def __init__(self, view: ThreadView, n_threads: int) -> None:
-        height = max(120, 340 // max(1, n_threads))
-        self._name = view.name
+        height = 340 if n_threads == 1 else 170
+        self._name = shorten(view.name, _NAME)
         self.figure = figure(
-            title=view.name,
-            width=round((height - 34) * _COLUMNS / _ROWS) + 20,
+            title=self._name,
+            width=max(_PICTURE_WIDTH, round((height - 34) * _COLUMNS / _ROWS) + 20),
             height=height,
             tools="",
             toolbar_location=None,
+            stylesheets=[_BEHIND],
             x_range=Range1d(0, _COLUMNS),
             y_range=Range1d(0, _ROWS),
         )
-        self.figure.title.text_font_size = "15px"
+        self.figure.title.text_font_size = "13px"
         self.figure.axis.visible = False
         self.figure.grid.visible = False
         self._data = ColumnDataSource({"image": [mosaic([])]})
@@ -131,62 +145,84 @@ class PictureFigure:
     def draw(self, model: SessionModel, generation: GenerationView) -> None:
         """Draw a generation's best images."""
         self._data.data = {"image": [mosaic(model.pictures(generation))]}
-        best = f"{generation.best:.0f}" if np.isfinite(generation.best) else "not scored"
-        self.figure.title.text = f"{self._name}: generation {generation.number}, best {best}"
+        best = (
+            f"best {generation.best:.0f} spikes/s"
+            if np.isfinite(generation.best)
+            else "not scored"
+        )
+        self.figure.title.text = f"{self._name}, gen. {generation.number}: {best}"
 
 
 class PsthFigure:
     """One unit's PSTH in a generation of every thread, and in its first."""
 
     def __init__(self, threads: Sequence[ThreadView]) -> None:
-        self.figure = _new_figure("PSTH", _TIME, "spikes/s", 250)
-        self._now = [self._line(k, view.name, "solid") for k, view in enumerate(threads)]
-        self._first = [
-            self._line(k, f"{view.name}, first", "dotted") for k, view in enumerate(threads)
-        ]
-        _small_legend(self.figure, "top_left")
+        self.figure = _new_figure("PSTH", _TIME, "response (spikes/s)", 280)
+        self._times = _TimeMarks(self.figure, legend=True)
+        self._now = [self._line(k, view.name) for k, view in enumerate(threads)]
+        self._first = [self._line(k, "", "dashed") for k in range(len(threads))]
+        # One entry for all: whose a dashed line is, its colour says.
+        self._first_key = self.figure.line(
+            [np.nan], [np.nan], line_width=2, line_dash="dashed", legend_label="first"
+        )
+        _legend_above(self.figure)
+        items = self.figure.legend[0].items
+        windows = len(items) - len(threads) - 1
+        self.figure.legend[0].items = items[windows:] + items[:windows]  # lines first
 
-    def _line(self, k: int, name: str, dash: str) -> ColumnDataSource:
-        data = ColumnDataSource({"x": [], "y": []})
-        self.figure.line(
+    def _line(self, k: int, name: str, dash: str = "solid") -> GlyphRenderer:
+        label = {"legend_label": shorten(name, _NAME)} if name else {}
+        return self.figure.line(
             "x",
             "y",
-            source=data,
+            source=ColumnDataSource({"x": [], "y": []}),
             color=thread_colour(k),
             line_width=3 if dash == "solid" else 2,
             line_dash=dash,
-            alpha=1.0 if dash == "solid" else 0.7,
-            legend_label=name,
+            **label,
         )
-        return data
+
+    def recolour(self, colours: Mapping[str, str]) -> None:
+        """Draw first generations between their thread's colour and the page's ink."""
+        for k, line in enumerate(self._first):
+            line.glyph.line_color = mixed(thread_colour(k), colours["ink"], 0.45)
+        self._first_key.glyph.line_color = colours["quiet"]
+        self._times.recolour(colours)
 
     def draw(self, model: SessionModel, number: int, unit: int) -> None:
         """Draw one unit's PSTHs up to a generation."""
         self.figure.visible = model.responses.has_psth
         centres = (model.edges_ms[:-1] + model.edges_ms[1:]) / 2
-        for data, at in ((self._now, number), (self._first, 0)):
-            for source, view in zip(data, model.threads, strict=True):
+        highest = 1.0
+        for lines, at in ((self._now, number), (self._first, 0)):
+            for line, view in zip(lines, model.threads, strict=True):
                 generation = view.at(at)
                 rates = None if generation is None else model.rates(generation, unit)
                 if rates is None or not np.isfinite(rates).all():
-                    source.data = {"x": [], "y": []}
+                    line.data_source.data = {"x": [], "y": []}
                 else:
-                    source.data = {"x": centres, "y": rates}
+                    line.data_source.data = {"x": centres, "y": rates}
+                    highest = max(highest, float(rates.max(initial=0)))
+        self.figure.y_range.start, self.figure.y_range.end = 0, highest * 1.2
+        self._times.draw(model)
         label = model.unit_labels[unit] if unit < len(model.unit_labels) else ""
-        self.figure.title.text = f"PSTH of {label}, generation {number}"
+        self.figure.title.text = f"PSTH of {shorten(label, 22)}, generation {number}"
 
 
 class RasterFigure:
     """One unit's spikes in the last showings."""
 
     def __init__(self) -> None:
-        self.figure = _new_figure(f"last {RASTER_SHOWINGS} showings", _TIME, "showing", 250)
+        self.figure = _new_figure(f"last {RASTER_SHOWINGS} showings", _TIME, "showing", 280)
+        self._times = _TimeMarks(self.figure)
+        _whole_numbers(self.figure.yaxis)
         self._data = ColumnDataSource({"x": [], "y": []})
         self._dots = self.figure.scatter("x", "y", source=self._data, size=2.5, marker="square")
 
-    def recolour(self, ink: str) -> None:
+    def recolour(self, colours: Mapping[str, str]) -> None:
         """Draw the spikes in the page's ink."""
-        self._dots.glyph.fill_color = self._dots.glyph.line_color = ink
+        self._dots.glyph.fill_color = self._dots.glyph.line_color = colours["ink"]
+        self._times.recolour(colours)
 
     def draw(self, model: SessionModel, unit: int) -> None:
         """Draw one unit's spikes."""
@@ -197,32 +233,55 @@ class RasterFigure:
             times.append(own)
             places.append(np.full(len(own), place))
         self._data.data = {"x": np.concatenate(times), "y": np.concatenate(places)}
+        shown = max(1, len(model.responses.raster))
+        self.figure.y_range.start, self.figure.y_range.end = -0.5, (shown - 0.5) * 1.12
+        self._times.draw(model)
 
 
 class UnitsFigure:
     """Every unit's PSTH in a generation of the first thread, as a picture."""
 
     def __init__(self) -> None:
-        self.figure = _new_figure("all units", _TIME, "unit", 250)
-        self.figure.yaxis.ticker = BasicTicker(min_interval=1)
+        self.figure = _new_figure("all units", _TIME, "unit", 280)
+        _whole_numbers(self.figure.yaxis)
         self._mapper = LinearColorMapper(Magma256, low=0, high=1)
         self._data = ColumnDataSource({"image": [], "x": [], "dw": [], "dh": []})
         self.figure.image(
             "image",
             x="x",
-            y=0,
+            y=-0.5,  # a unit's row has its number in the middle
             dw="dw",
             dh="dh",
             source=self._data,
             color_mapper=self._mapper,
         )
+        self._times = _TimeMarks(self.figure, windows=False)
+        self._bar = ColorBar(
+            color_mapper=self._mapper,
+            width=10,
+            padding=4,
+            ticker=BasicTicker(desired_num_ticks=4),
+            title="spikes/s",
+            title_text_font_style="normal",
+        )
+        self.figure.add_layout(self._bar, "right")
+
+    def recolour(self, colours: Mapping[str, str]) -> None:
+        """Draw the colour bar's words in the page's ink."""
+        self._bar.background_fill_color = colours["paper"]
+        self._bar.title_text_color = self._bar.major_label_text_color = colours["quiet"]
+        self._bar.major_tick_line_color = colours["quiet"]
+        self._times.recolour(colours)
 
     def draw(self, model: SessionModel, view: ThreadView, generation: GenerationView) -> None:
         """Draw a generation's PSTHs."""
         self.figure.visible = model.responses.has_psth
         edges, rates = model.edges_ms, model.all_units(generation)
         self._mapper.high = max(1.0, float(rates.max(initial=0)))
-        self.figure.title.text = f"all units, {view.name}, generation {generation.number}"
+        name = shorten(view.name, _NAME)
+        self.figure.title.text = f"all units, {name}, generation {generation.number}"
+        units = max(1, len(rates))
+        self.figure.y_range.start, self.figure.y_range.end = -0.5, units * 1.12 - 0.5
         if len(rates):
             # The picture's pixels are of one width: bins cut short at an end are drawn so too.
             self._data.data = {
@@ -233,13 +292,84 @@ class UnitsFigure:
             }
         else:
             self._data.data = {"image": [], "x": [], "dw": [], "dh": []}
+        self._times.draw(model)
+
+
+class _TimeMarks:
+    """What all figures over time share: limits, scored and baseline windows, image-on bar.
+
+    Parameters
+    ----------
+    drawing : the figure; made before its data, so that windows lie behind them
+    windows : whether there are windows; False: the bar only
+    legend : whether the windows have entries in the legend
+    """
+
+    def __init__(self, drawing: figure, *, windows: bool = True, legend: bool = False) -> None:
+        self._drawing = drawing
+        drawing.x_range = Range1d(-100, 300)
+        drawing.y_range = Range1d(0, 1)
+        drawing.extra_y_ranges = {_OVER: Range1d(0, 1)}
+        self._windows = {
+            name: drawing.vstrip(
+                x0="x0",
+                x1="x1",
+                source=ColumnDataSource({"x0": [], "x1": []}),
+                line_color=None,
+                **({"legend_label": text} if legend else {}),
+            )
+            for name, text in (("baseline", "baseline"), ("response", "scored"))
+            if windows
+        }
+        self._on = drawing.segment(
+            "x0",
+            0.97,
+            "x1",
+            0.97,
+            source=ColumnDataSource({"x0": [], "x1": []}),
+            line_width=5,
+            y_range_name=_OVER,
+        )
+        self._text = Label(
+            x=0, y=0.97, text="", x_offset=6, y_range_name=_OVER, text_baseline="middle"
+        )
+        self._text.text_font_size = "11px"
+        drawing.add_layout(self._text)
+
+    def recolour(self, colours: Mapping[str, str]) -> None:
+        """Give the marks the page's colours."""
+        for name, strip in self._windows.items():
+            strip.glyph.fill_color = colours[name]
+        self._on.glyph.line_color = self._text.text_color = colours["ink"]
+
+    def draw(self, model: SessionModel) -> None:
+        """Draw the session's windows, and the bar for as long as an image is on."""
+        start, end = float(model.edges_ms[0]), float(model.edges_ms[-1])
+        self._drawing.x_range.start, self._drawing.x_range.end = start, end
+        found = {
+            "baseline": sorted({t.baseline_ms for t in model.threads if t.baseline_ms}),
+            "response": sorted({t.response_ms for t in model.threads if t.response_ms}),
+        }
+        for name, strip in self._windows.items():
+            strip.data_source.data = {
+                "x0": [first for first, _ in found[name]],
+                "x1": [last for _, last in found[name]],
+            }
+        on = min(model.on_ms, end) if np.isfinite(model.on_ms) else None
+        self._on.data_source.data = {
+            "x0": [] if on is None else [max(0.0, start)],
+            "x1": [] if on is None else [on],
+        }
+        self._text.x = on or 0.0
+        fits = on is not None and on < start + 0.75 * (end - start)
+        self._text.text = "image on" if fits else ""
 
 
 class BudgetFigure:
     """Where the last blocks' time went."""
 
     def __init__(self) -> None:
-        self.figure = _new_figure("time budget", "block", "seconds", 220)
+        self.figure = _new_figure("time budget", "block", "time (s)", 220)
         self._data = ColumnDataSource({"x": [], "wait": [], "idle": [], "render": []})
         self.figure.vbar_stack(
             ["wait", "idle"],
@@ -249,18 +379,19 @@ class BudgetFigure:
             source=self._data,
             legend_label=["on screen", "rig idle"],
         )
-        self.figure.line(
+        # Marks: every second block may render nothing, and a line between would zigzag.
+        self.figure.scatter(
             "x",
             "render",
             source=self._data,
+            marker="dash",
+            size=8,
             color=VERMILION,
-            line_width=2,
+            line_width=3,
             legend_label="rendering, meanwhile",
         )
-        self.figure.xaxis.ticker = BasicTicker(min_interval=1)
-        _small_legend(self.figure, "top_left")
-        self.figure.legend.orientation = "horizontal"
-        self.figure.add_layout(self.figure.legend[0], "above")  # it would cover the bars
+        _whole_numbers(self.figure.xaxis)
+        _legend_above(self.figure)
 
     def draw(self, model: SessionModel) -> None:
         """Draw the last blocks."""
@@ -308,9 +439,11 @@ def _new_figure(title: str, x: str, y: str, height: int) -> figure:
     drawing = figure(
         title=title,
         height=height,
+        min_width=_MIN_WIDTH,
         tools="",
         toolbar_location=None,
         sizing_mode="stretch_width",
+        stylesheets=[_BEHIND],
     )
     drawing.xaxis.axis_label, drawing.yaxis.axis_label = x, y
     drawing.title.text_font_size = "15px"
@@ -322,7 +455,16 @@ def _new_figure(title: str, x: str, y: str, height: int) -> figure:
     return drawing
 
 
-def _small_legend(drawing: figure, location: str) -> None:
-    drawing.legend.location = location
-    drawing.legend.background_fill_alpha = 0.6
-    drawing.legend.label_text_font_size = "11px"
+def _legend_above(drawing: figure) -> None:
+    """Put the legend over the frame: inside, it would cover data."""
+    legend = drawing.legend[0]
+    legend.orientation, legend.ncols = "horizontal", _LEGEND_COLUMNS
+    legend.label_text_font_size, legend.glyph_height, legend.label_height = "12px", 14, 14
+    legend.spacing, legend.padding, legend.margin = 6, 0, 4
+    drawing.add_layout(legend, "above")
+
+
+def _whole_numbers(axis: object) -> None:
+    """Let an axis of things that are counted have whole numbers only."""
+    axis.ticker = BasicTicker(min_interval=1, num_minor_ticks=0)
+    axis.formatter = NumeralTickFormatter(format="0")

@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from evolver.clock import duration_text
 from evolver.errors import DataError
 from evolver.journal.interpreter import (
     BlockPlan,
@@ -37,12 +38,13 @@ from evolver.journal.records import (
     ThreadInfo,
     TimeBudget,
 )
+from evolver.journal.tally import ShowingTally
 from evolver.monitor.pictures import KeptPictures, PictureStore, Thumbnail
 from evolver.monitor.psth import Counts, ResponseSums
+from evolver.responses import TimeWindow
 
 _EVENTS = 200
 _BUDGETS = 400
-_PACE = 60
 _GENERATIONS_IN_FULL, _LATEST_IN_FULL = 160, 60
 _PICTURES = 8
 
@@ -70,12 +72,21 @@ class ThreadView:
 
     name: str
     units: tuple[int, ...] = ()  # that its fitness watches
+    response_ms: TimeWindow | None = None  # ms after onset, what is scored
+    baseline_ms: TimeWindow | None = None  # and what is taken off
     generations: dict[int, GenerationView] = field(default_factory=dict[int, GenerationView])
 
     @property
     def scored(self) -> list[GenerationView]:
         """Generations with scores, in order."""
-        return [g for _, g in sorted(self.generations.items()) if g.scored]
+        return [
+            g for _, g in sorted(self.generations.items()) if g.scored and np.isfinite(g.mean)
+        ]
+
+    @property
+    def done(self) -> int:
+        """Generations that are finished, of which some may have no score."""
+        return sum(g.scored for g in self.generations.values())
 
     def at(self, number: int) -> GenerationView | None:
         """Return the scored generation of this number in full, or the last before it."""
@@ -83,10 +94,12 @@ class ThreadView:
         return earlier[-1] if earlier else None
 
 
-class _WatchedUnits(msgspec.Struct, frozen=True):
+class _Watched(msgspec.Struct, frozen=True):
     """What of a thread's fitness the page needs; the record says more."""
 
     units: tuple[int, ...] = ()  # rows of the unit table
+    response_ms: TimeWindow | None = None
+    baseline_ms: TimeWindow | None = None
 
 
 class SessionModel:
@@ -109,11 +122,13 @@ class SessionModel:
         self.budgets: deque[tuple[int, TimeBudget]] = deque(maxlen=_BUDGETS)
         self.generations = 0
         self.latest_ns = 0
-        self.paused = False
+        self.on_ms = float("nan")  # how long images stay on; NaN where that changes
+        self.paused = self.references_only = False
+        self.gone_ns: int | None = None  # there is no rig since
+        self.tally = ShowingTally()
         self.responses = ResponseSums()
         self._interpreter = Interpreter()
         self._pictures = KeptPictures() if pictures is None else pictures
-        self._received_ns: deque[int] = deque(maxlen=_PACE)
         self._progress: dict[int, float] = {}  # open block -> where the threads stood
         self._begun_ns = 0
         self._contradictions = 0
@@ -146,6 +161,7 @@ class SessionModel:
             case RunStart() as start:
                 self._take_start(start)
             case RigRecord():
+                self.gone_ns = None
                 self._take_units()
             case ImagePixels() as image:
                 pixels = image.pixels.numpy().astype(np.uint8, copy=False)
@@ -161,8 +177,21 @@ class SessionModel:
 
     def _take_event(self, event: Event) -> None:
         self.events.append((event.time_ns, event.level, event.name, event.text))
-        if event.name in {"pause", "resume"}:
-            self.paused = event.name == "pause"
+        match event.name:
+            case "pause":
+                self.paused = True
+            case "resume":
+                self.paused = self.references_only = False
+            case "reference_only":
+                self.paused, self.references_only = False, True
+            case "resumed":  # what was commanded before is commanded again, if it still holds
+                self.paused = self.references_only = False
+            case "rig_lost":
+                self.gone_ns = event.time_ns
+            case "rig_joined":
+                self.gone_ns = None
+            case _:
+                pass
 
     def _take_start(self, start: RunStart) -> None:
         self.start = start
@@ -177,7 +206,11 @@ class SessionModel:
 
     def _take_plan(self, reading: BlockPlan) -> None:
         record = reading.record
-        self._begun_ns = self._begun_ns or record.time_ns
+        if not self._begun_ns:
+            self._begun_ns = record.time_ns
+            self.on_ms = record.presentations[0].on_ms if record.presentations else self.on_ms
+        if any(planned.on_ms != self.on_ms for planned in record.presentations):
+            self.on_ms = float("nan")
         self._pictures.hold(sha256 for part in record.threads for sha256 in part.images)
         self._pictures.forget_unheld()
         for part in record.threads:
@@ -208,7 +241,6 @@ class SessionModel:
             return
         self._take_units()
         self.latest_ns = record.received_ns
-        self._received_ns.append(record.received_ns)
         if record.status != "ok":
             return
         self.responses.show(reading.form, reading.arrays, reading.rows)
@@ -239,6 +271,7 @@ class SessionModel:
             at, [scores.numpy().astype(np.float64) for scores in record.reference_scores]
         )
         self.budgets.append((record.block, record.budget))
+        self.tally.add(record)
         self.scored_version += 1
 
     def _score(
@@ -260,7 +293,7 @@ class SessionModel:
 
     def _thin(self, view: ThreadView) -> None:
         """Keep the first generation, the latest ones, and others evenly between in full."""
-        full = [generation for generation in view.scored if generation.in_full]
+        full = [g for g in view.scored if g.in_full]
         if len(full) > _GENERATIONS_IN_FULL:
             numbers = np.array([generation.number for generation in full[:-_LATEST_IN_FULL]])
             gaps = numbers[2:] - numbers[:-2]  # that each but the first and last would leave
@@ -311,16 +344,27 @@ class SessionModel:
     @property
     def done(self) -> int:
         """Generations that every thread has finished."""
-        return min((len(t.scored) for t in self.threads), default=0)
+        return min((t.done for t in self.threads), default=0)
+
+    def state(self, now_ns: int) -> str:
+        """Return what the session does, in the words of the terminal and of `ctl status`.
+
+        Parameters
+        ----------
+        now_ns : engine clock
+        """
+        words = ["paused"] if self.paused else []
+        if self.references_only:
+            words.append("reference-only")
+        if self.gone_ns is not None:
+            words.append(f"no rig for {duration_text((now_ns - self.gone_ns) / 1e9)}")
+        return ", ".join(words) or "running"
 
     @property
     def pace(self) -> float:
-        """Presentations a second, of late."""
-        if len(self._received_ns) < 2 or self._received_ns[-1] <= self._received_ns[0]:
-            return float("nan")
-        return (
-            (len(self._received_ns) - 1) / (self._received_ns[-1] - self._received_ns[0]) * 1e9
-        )
+        """Showings a second, of late, while the rig had something to show; NaN: not known."""
+        pace = self.tally.pace
+        return float("nan") if pace is None else pace
 
     @property
     def minutes(self) -> float:
@@ -329,16 +373,14 @@ class SessionModel:
 
     @property
     def minutes_left(self) -> float:
-        """Minutes to the last generation, at the pace so far; NaN before one is finished."""
-        left = self.generations - self.done
-        return self.minutes / self.done * left if self.done else float("nan")
+        """Minutes to the last generation, as the terminal has them; NaN before one is done."""
+        left = self.tally.left_s(self.generations * len(self.threads))
+        return float("nan") if left is None else left / 60
 
     @property
     def idle_share(self) -> float:
-        """How much of its recent time the rig had nothing to show."""
-        wait = sum(budget.wait for _, budget in self.budgets)
-        idle = sum(budget.idle for _, budget in self.budgets)
-        return idle / (wait + idle) if wait + idle > 0 else 0.0
+        """How much of the time that it could have shown images the rig had none to show."""
+        return self.tally.idle_share
 
     def pictures(self, generation: GenerationView) -> list[Thumbnail | None]:
         """Return the images of a generation that scored best, best first; None where lost."""
@@ -360,10 +402,10 @@ class SessionModel:
 
 def _thread_view(info: ThreadInfo) -> ThreadView:
     try:
-        units = msgspec.json.decode(info.fitness, type=_WatchedUnits).units
+        watched = msgspec.json.decode(info.fitness, type=_Watched)
     except msgspec.MsgspecError:
-        units = ()
-    return ThreadView(info.name, units)
+        watched = _Watched()
+    return ThreadView(info.name, watched.units, watched.response_ms, watched.baseline_ms)
 
 
 def _mean_sem(values: NDArray[np.float64]) -> tuple[float, float]:

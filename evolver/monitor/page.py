@@ -8,6 +8,7 @@ follows.
 from __future__ import annotations
 
 import html
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
@@ -29,6 +30,7 @@ from evolver.colours import (
     css_variables,
     thread_colour,
 )
+from evolver.monitor.before import BeforeView, before_html
 from evolver.monitor.figures import (
     BudgetFigure,
     PictureFigure,
@@ -40,10 +42,14 @@ from evolver.monitor.figures import (
 )
 from evolver.monitor.model import SessionModel
 from evolver.monitor.psth import UNITS_IN_FULL
+from evolver.report.words import NONE
 
 _REFRESH_MS = 200
 _PLAY_MS = 400
 _EVENTS = 60
+_WRAP = {"flex-wrap": "wrap"}
+"""Of a row: what has no room goes below instead of being cut."""
+_PICTURES_IN_A_COLUMN, _PICTURE_COLUMNS_PX = 2, 580
 # Custom properties of the page reach into the controls.
 _CONTROLS = """
 .bk-btn, .bk-btn:hover, .bk-input {
@@ -57,7 +63,7 @@ TEMPLATE = f"""
 <style>
   html {{ {css_variables(LIVE_LIGHT)} }}
   html[data-theme="dark"] {{ {css_variables(LIVE_DARK)} }}
-  body {{ background: var(--paper); color: var(--ink); margin: 0; padding: 12px 18px;
+  html body {{ background: var(--paper); color: var(--ink); margin: 0; padding: 12px 18px;
          box-sizing: border-box;
          font-family: system-ui, "Segoe UI", "DejaVu Sans", sans-serif; }}
 </style>
@@ -69,6 +75,7 @@ class PageSource(Protocol):
     """Where the session comes from."""
 
     trouble: str
+    before: BeforeView | None  # where it waits for its first image, or to be resumed
 
     def look(self) -> SessionModel:
         """Return the session as it is now."""
@@ -95,14 +102,18 @@ class Page:
         self._version = self._scored = -1
         self._threads = 0
         self._playing = None
+        self._drawn_texts = False
+        self._state: str = ""
         self._drawn: tuple[int, int, int] | None = None  # scored version, generation, unit
         self._header = Div(sizing_mode="stretch_width")
         self._notes = Div(sizing_mode="stretch_width", visible=False)
-        self._events = Div(sizing_mode="stretch_width", height=190)
+        self._before = Div(sizing_mode="stretch_width", visible=False)
+        self._waited: BeforeView | None = None
+        self._events = Div(sizing_mode="stretch_width", height=210, min_width=400)
         self._follow = Toggle(label="follow", active=True, width=80)
-        self._slider = Slider(start=0, end=1, value=0, step=1, title="generation", width=420)
+        self._slider = Slider(start=0, end=1, value=0, step=1, title="generation", width=360)
         self._play = Button(label="▶ play", width=80)
-        self._unit = Select(title="", options=[], width=220)
+        self._unit = Select(title="", options=[], width=200)
         self._theme = Toggle(label="dark", active=False, width=70)
         self._body = column(sizing_mode="stretch_width")
         self._wire()
@@ -110,9 +121,19 @@ class Page:
         doc.template = TEMPLATE  # pyright: ignore[reportAttributeAccessIssue]  a text will do
         for control in (self._follow, self._play, self._unit, self._theme):
             control.stylesheets = [_CONTROLS]
-        tools = row(self._follow, self._slider, self._play, self._unit, self._theme)
+        playback = (self._follow, self._slider, self._play, self._unit)
+        for control in playback:
+            control.visible = False  # there is nothing to play back yet
+        self._tools = row(*playback, self._theme, styles=_WRAP)
         doc.add_root(
-            column(self._header, tools, self._notes, self._body, sizing_mode="stretch_width")
+            column(
+                self._header,
+                self._before,
+                self._tools,
+                self._notes,
+                self._body,
+                sizing_mode="stretch_width",
+            )
         )
         doc.add_periodic_callback(self._tick, _REFRESH_MS)
         self._tick()
@@ -178,9 +199,13 @@ class Page:
 
     def _tick(self) -> None:
         model = self._model = self._source.look()
-        if model.version == self._version and self._threads:
+        before = self._source.before
+        state = model.state(time.time_ns())  # it changes while nothing comes
+        drawn = (model.version, before, state)
+        if drawn == (self._version, self._waited, self._state) and self._drawn_texts:
             return
-        self._version = model.version
+        self._version, self._waited, self._state = drawn
+        self._drawn_texts = True
         if len(model.threads) != self._threads:
             self._lay_out()
         self._draw_texts()
@@ -200,22 +225,31 @@ class Page:
 
     def _lay_out(self) -> None:
         """Make the figures, once it is known how many threads there are."""
+        for control in (self._follow, self._slider, self._play, self._unit):
+            control.visible = True
         threads = self._model.threads
         self._threads = len(threads)
         self._scores = ScoreFigure(threads)
         self._mosaics = [PictureFigure(view, self._threads) for view in threads]
         self._psth, self._raster = PsthFigure(threads), RasterFigure()
         self._units, self._budget = UnitsFigure(), BudgetFigure()
-        right = column(*[mosaic.figure for mosaic in self._mosaics])
+        pictures = [mosaic.figure for mosaic in self._mosaics]
+        right = (
+            column(*pictures)
+            if len(pictures) <= _PICTURES_IN_A_COLUMN
+            else row(*pictures, width=_PICTURE_COLUMNS_PX, styles=_WRAP)
+        )
         self._body.children = [
-            row(self._scores.figure, right, sizing_mode="stretch_width"),
+            row(self._scores.figure, right, sizing_mode="stretch_width", styles=_WRAP),
             row(
                 self._psth.figure,
                 self._raster.figure,
                 self._units.figure,
+                self._budget.figure,
+                self._events,
                 sizing_mode="stretch_width",
+                styles=_WRAP,
             ),
-            row(self._budget.figure, self._events, sizing_mode="stretch_width"),
         ]
         self._recolour()
 
@@ -238,12 +272,18 @@ class Page:
         if self._threads:
             figures = (self._scores, *self._mosaics, self._psth, self._raster, self._units)
             recolour([f.figure for f in (*figures, self._budget)], self._colours)
-            self._raster.recolour(self._colours["ink"])
+            for over_time in (self._psth, self._raster, self._units):
+                over_time.recolour(self._colours)
         self._draw_texts()
 
     def _draw_texts(self) -> None:
         model, colours = self._model, self._colours
-        self._header.text = header_html(model, colours, trouble=bool(self._source.trouble))
+        before = self._source.before
+        self._header.text = header_html(
+            model, colours, trouble=bool(self._source.trouble), before=before
+        )
+        self._before.visible = before is not None
+        self._before.text = "" if before is None else before_html(before, colours)
         notes = [*filter(None, [self._source.trouble]), *model.notes]
         self._notes.text = notes_html(notes)
         self._notes.visible = bool(notes)
@@ -276,29 +316,47 @@ class Page:
 # ---------------------------------------------------------------------- texts, as HTML
 
 
-def _state(model: SessionModel, *, trouble: bool) -> tuple[str, str]:
+def _state(model: SessionModel, before: BeforeView | None, *, trouble: bool) -> tuple[str, str]:
     """Return what the session does, and the colour to say it in."""
     if trouble:
         return "cannot be read", RED
     if model.ended is not None:
         return model.ended, QUIET
+    if before is not None and before.waiting:
+        return before.waiting, AMBER
     if model.start is None:
         return "waiting for the first image", AMBER
-    return ("PAUSED", RED) if model.paused else ("running", GREEN)
+    state = model.state(time.time_ns())
+    return (state, GREEN) if state == "running" else (state.upper(), RED)
 
 
-def header_html(model: SessionModel, colours: Mapping[str, str], *, trouble: bool) -> str:
-    """Return the head of the page."""
+def header_html(
+    model: SessionModel,
+    colours: Mapping[str, str],
+    *,
+    trouble: bool,
+    before: BeforeView | None = None,
+) -> str:
+    """Return the head of the page; before the first image, the name and what is waited for."""
     ink, quiet = colours["ink"], colours["quiet"]
-    state, colour = _state(model, trouble=trouble)
+    state, colour = _state(model, before, trouble=trouble)
+    name = model.name or (before.name if before is not None else "") or "evolver"
+    head = (
+        f'<div style="color:{ink}"><div style="font-size:20px;margin-bottom:10px">'
+        f"<b>{html.escape(name)}</b> "
+        f'<span class="state" style="color:{colour};margin-left:12px">'
+        f"{html.escape(state)}</span></div>"
+    )
+    if model.start is None:
+        return f"{head}</div>"
     total = f"<small> / {model.generations}</small>" if model.generations else ""
-    big = [(f"{model.done}{total}", "generation", ink)]
+    big = [(f"{model.done}{total}", "generations done", ink)]
     for k, view in enumerate(model.threads):
-        scored = view.scored
-        text = f"{scored[-1].mean:.1f}" if scored else "…"
-        big.append((text, html.escape(view.name), thread_colour(k)))
+        name = f"{html.escape(view.name)}, spikes/s"
+        big.append((_latest([g.mean for g in view.scored]), name, thread_colour(k)))
     if model.references:
-        big.append((f"{model.references[-1][1][0]:.1f}", "references", REFERENCE_BOTH))
+        latest = _latest([means[0] for _, means, _ in model.references])
+        big.append((latest, "references, spikes/s", REFERENCE_BOTH))
     left = model.minutes_left
     share = model.aborted / model.presentations if model.presentations else 0.0
     facts = [
@@ -316,14 +374,16 @@ def header_html(model: SessionModel, colours: Mapping[str, str], *, trouble: boo
         for text, name, shade in big
     )
     return (
-        f'<div style="color:{ink}"><div style="font-size:20px;margin-bottom:10px">'
-        f"<b>{html.escape(model.name) or 'evolver'}</b> "
-        f'<span class="state" style="color:{colour};margin-left:12px">'
-        f"{html.escape(state)}</span></div>"
-        f'<div style="display:flex;flex-wrap:wrap;align-items:flex-end">{cells}'
-        f'<div style="font-size:14px;color:{quiet};line-height:1.5;max-width:520px">'
-        f"{' · '.join(fact for fact in facts if fact)}</div></div></div>"
+        f'{head}<div style="display:flex;flex-wrap:wrap;align-items:flex-end">{cells}'
+        f'<div style="font-size:14px;color:{quiet};line-height:1.5">'
+        f"{' · '.join(fact.replace(' ', '&nbsp;') for fact in facts if fact)}"
+        "</div></div></div>"
     )
+
+
+def _latest(means: Sequence[float]) -> str:
+    """Write the last of some means that is a number, or a dash."""
+    return next((f"{mean:.1f}" for mean in reversed(means) if np.isfinite(mean)), NONE)
 
 
 def events_html(model: SessionModel, colours: Mapping[str, str]) -> str:

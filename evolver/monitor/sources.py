@@ -9,18 +9,60 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from evolver import recording
-from evolver.errors import RecordingError
+from evolver.config.tables import parse_session_file
+from evolver.errors import ConfigError, RecordingError
 from evolver.journal.follower import Follower
 from evolver.journal.records import AnyRecord, RunStart
+from evolver.monitor.before import BeforeView
 from evolver.monitor.model import SessionModel
 from evolver.monitor.pictures import RecordedPictures
 from evolver.recording import Recording
 from evolver.recording.replay import replayed_records
-from evolver.session_folder import JOURNAL
+from evolver.recording.strangers import said_as_recording
+from evolver.session_folder import BEFORE, JOURNAL, SESSION_FILE
 
 _LOOK_EVERY_S = 0.1
 _BYTES_A_LOOK = 16 << 20
+
+
+class _Check(msgspec.Struct, frozen=True):
+    name: str
+    verdict: str
+    text: str
+
+
+class _State(msgspec.Struct, frozen=True):
+    waiting: str = ""
+    checks: tuple[_Check, ...] = ()
+    to_confirm: bool = False
+
+
+def before_first_image(folder: Path) -> BeforeView:
+    """Return what is known of a session that has no journal yet, or waits to be resumed.
+
+    Parameters
+    ----------
+    folder : the session's; what is missing in it, or cannot be read, is not known
+    """
+    name, plan = folder.name, ""
+    try:
+        text = (folder / SESSION_FILE).read_text(encoding="utf-8-sig")
+        config = parse_session_file(text)
+    except (OSError, UnicodeDecodeError, ConfigError):
+        pass
+    else:
+        name = config.session.name
+        threads = "; ".join(f"{t.name}: {t.generator}, {t.optimizer}" for t in config.threads)
+        plan = f"{config.session.generations} generations of {threads}"
+    try:
+        state = msgspec.json.decode((folder / BEFORE).read_bytes(), type=_State)
+    except (OSError, msgspec.MsgspecError):
+        state = _State()
+    checks = tuple((check.verdict, check.name, check.text) for check in state.checks)
+    return BeforeView(name, plan, state.waiting, checks, state.to_confirm)
 
 
 class JournalSource:
@@ -35,9 +77,11 @@ class JournalSource:
     def __init__(self, folder: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
         journal = folder if folder.name == JOURNAL else folder / JOURNAL
         self.model = SessionModel()
+        self._folder = journal.parent
         self._follower = Follower(journal)
         self._clock, self._looked = clock, -1.0
         self.trouble = ""
+        self.before: BeforeView | None = None
 
     def look(self) -> SessionModel:
         """Take what has come, at most ten times a second, and return the model."""
@@ -55,6 +99,9 @@ class JournalSource:
                 self.model.feed(records)
             except RecordingError as exc:
                 self.trouble = str(exc)
+            before = before_first_image(self._folder) if self.model.ended is None else None
+            to_say = before is not None and (self.model.start is None or before.to_confirm)
+            self.before = before if to_say else None
         return self.model
 
 
@@ -73,8 +120,10 @@ class FileSource:
 
     def __init__(self, path: Path) -> None:
         self.trouble = ""
+        self.before: BeforeView | None = None
         self._recording = recording.read(path)
-        self.model = recorded_session(self._recording)
+        with said_as_recording(path):
+            self.model = recorded_session(self._recording)
 
     def look(self) -> SessionModel:
         """Return the model."""

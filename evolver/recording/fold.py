@@ -9,14 +9,15 @@ it with the journal.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import h5py
 import numpy as np
@@ -34,6 +35,7 @@ from evolver.journal.records import (
     ProposedThread,
     Result,
 )
+from evolver.journal.storage import OsFileSystem, sync_folder
 from evolver.journal.survey import Survey, SurveyedResult, survey
 from evolver.recording import schema as s
 from evolver.recording.fold_responses import ResponseWriter
@@ -41,7 +43,7 @@ from evolver.recording.hdf5 import (
     Growing,
     array_at,
     clean,
-    dataset_at,
+    finish,
     new_group,
     write_array,
     write_table,
@@ -49,9 +51,14 @@ from evolver.recording.hdf5 import (
     write_texts,
 )
 from evolver.recording.verify import verify
+from evolver.session_folder import SESSION_FILE
 
 _R = TypeVar("_R")
 _WEBP_MAX = 16383  # pixels a side
+
+ImageEncoding: TypeAlias = Literal["webp", "png", "none"]
+_Encoder: TypeAlias = Callable[[NDArray[Any]], tuple[int, bytes] | None]
+"""(h, w, 3) uint8 to the encoding's number and bytes; None where it cannot hold the image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +82,20 @@ def fold(
     out_path: Path,
     *,
     overwrite: bool = False,
-    compress_images: Literal["webp", "none"] = "webp",
+    compress_images: ImageEncoding = "webp",
 ) -> FoldReport:
     """Make the HDF5 file of a journal, verify it, and give it its name.
+
+    A journal that lost its first record is salvaged: what the others hold is in the file, its
+    attribute `salvaged` is 1, and a warning says so.
 
     Parameters
     ----------
     journal_folder : Path; read only
     out_path : Path of the file to make; its folder must exist
     overwrite : replace a file that is there already
-    compress_images : "webp", lossless, or "none", raw bytes
+    compress_images : "webp", lossless; "png", which is larger and which every program reads; or
+        "none", raw bytes
 
     Returns
     -------
@@ -102,24 +113,41 @@ def fold(
             f"{out_path} exists and would be replaced; allow overwriting, or choose another "
             "name"
         )
+    temporary = _temporary(out_path)  # first: a place that cannot be written is said at once
+    try:
+        return _fold(journal_folder, out_path, temporary, compress_images=compress_images)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _fold(
+    journal_folder: Path, out_path: Path, temporary: Path, *, compress_images: ImageEncoding
+) -> FoldReport:
     index = JournalIndex(journal_folder)
-    content = survey(index)
-    temporary = _temporary(out_path)
+    content = survey(index, _session_file(journal_folder))
     try:
         with h5py.File(temporary, "w", libver=("v108", "v108")) as file:
-            spikes = _write(file, content, index, webp=compress_images == "webp")
-        _sync(temporary)
+            spikes = _write(file, content, index, encode=_ENCODERS[compress_images])
+            finish(file)
+        OsFileSystem().sync_file(temporary)
         verify(temporary, journal_folder)
         temporary.replace(out_path)
-        _sync(out_path.parent)
+        sync_folder(out_path.parent)
     except (OSError, RuntimeError) as exc:  # h5py raises RuntimeError for some failed writes
         raise RecordingError(
             f"cannot write {out_path}: {exc}. Free some space or choose another disk; the "
             "journal is untouched"
         ) from exc
-    finally:
-        temporary.unlink(missing_ok=True)
     return _report(out_path, content, index.summary, spikes)
+
+
+def _session_file(journal_folder: Path) -> str:
+    """Return the text of the session file beside a journal, or nothing."""
+    try:
+        path = journal_folder.resolve().parent / SESSION_FILE
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def _report(path: Path, content: Survey, summary: JournalSummary, spikes: int) -> FoldReport:
@@ -145,27 +173,23 @@ def _temporary(out_path: Path) -> Path:
         )
     except OSError as exc:
         raise RecordingError(
-            f"cannot write in {out_path.parent}: {exc}. Make that folder, or choose another"
+            f"the recording must be written in {out_path.parent}, and cannot: {exc.strerror}. "
+            "Make that folder, or name another file with --out"
         ) from exc
-    os.fchmod(fd, 0o644)  # mkstemp's files are for their owner alone
+    with contextlib.suppress(OSError):  # exFAT and CIFS have no modes
+        os.fchmod(fd, 0o644)  # mkstemp's files are for their owner alone
     os.close(fd)
     return Path(name)
 
 
-def _sync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def _write(file: h5py.File, content: Survey, index: JournalIndex, *, webp: bool) -> int:
+def _write(
+    file: h5py.File, content: Survey, index: JournalIndex, *, encode: _Encoder | None
+) -> int:
     rows = content.rows
     _write_root(file, content, index)
     _write_rigs(file, content)
     _write_threads(file, content, index)
-    _write_images(file, content, index, webp=webp)
+    _write_images(file, content, index, encode=encode)
     responses = ResponseWriter(file, content)
     presentations: list[tuple[Any, ...]] = []
     for key in rows:
@@ -217,6 +241,7 @@ def _write_root(file: h5py.File, content: Survey, index: JournalIndex) -> None:
         s.A_JOURNAL_SHA256: content.sha256,
         s.A_JOURNAL_RECORDS: summary.records,
         s.A_JOURNAL_MISSING: sum(last - first + 1 for first, last in summary.missing),
+        s.A_SALVAGED: np.uint8(content.salvaged),
         s.A_SOFTWARE: f"evolver {__version__}",
     }
     for name, value in attributes.items():
@@ -335,7 +360,9 @@ def _write_scores(
             write_array(group, name, values)
 
 
-def _write_images(file: h5py.File, content: Survey, index: JournalIndex, *, webp: bool) -> None:
+def _write_images(
+    file: h5py.File, content: Survey, index: JournalIndex, *, encode: _Encoder | None
+) -> None:
     group = new_group(file, s.IMAGES)
     images = list(content.images.items())
     m = len(images)
@@ -346,9 +373,10 @@ def _write_images(file: h5py.File, content: Survey, index: JournalIndex, *, webp
         array = _pixels(index, image.sequence)
         if array is not None:
             shapes[at] = array.shape
-            data = _webp(array) if webp else None
-            encodings[at] = s.ENCODING_RAW if data is None else s.ENCODING_WEBP
-            pixels.add(np.frombuffer(array.tobytes() if data is None else data, np.uint8))
+            data = None if encode is None else encode(array)
+            number, encoded = data or (s.ENCODING_RAW, array.tobytes())
+            encodings[at] = number
+            pixels.add(np.frombuffer(encoded, np.uint8))
         else:
             content.warnings.append(f"the pixels of image {at} ({sha256}) are lost")
         offsets[at + 1] = pixels.length
@@ -359,9 +387,6 @@ def _write_images(file: h5py.File, content: Survey, index: JournalIndex, *, webp
     write_array(group, s.I_IS_REFERENCE, flags)
     write_array(group, s.I_SHAPE, shapes)
     write_array(group, s.I_ENCODING, encodings)
-    dataset_at(group, s.I_ENCODING).attrs["meaning"] = (
-        "0 pixels lost, 1 raw (h, w, 3) uint8, 2 WebP lossless"
-    )
     write_array(group, s.I_OFFSETS, offsets)
 
 
@@ -377,14 +402,26 @@ def _pixels(index: JournalIndex, sequence: int) -> NDArray[Any] | None:
     return array
 
 
-def _webp(pixels: NDArray[Any]) -> bytes | None:
+def _webp(pixels: NDArray[Any]) -> tuple[int, bytes] | None:
     """Return lossless WebP, or None where the format cannot hold an image of that size."""
     if not 0 < min(pixels.shape[:2]) <= max(pixels.shape[:2]) <= _WEBP_MAX:
         return None
     out = io.BytesIO()
     # Method 0: the slower ones gain nothing on pictures like these.
     Image.fromarray(pixels).save(out, "WEBP", lossless=True, method=0, quality=50)
-    return out.getvalue()
+    return s.ENCODING_WEBP, out.getvalue()
+
+
+def _png(pixels: NDArray[Any]) -> tuple[int, bytes] | None:
+    """Return PNG, or None where there is no pixel to hold."""
+    if not pixels.size:
+        return None
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "PNG", compress_level=1)
+    return s.ENCODING_PNG, out.getvalue()
+
+
+_ENCODERS: dict[ImageEncoding, _Encoder | None] = {"webp": _webp, "png": _png, "none": None}
 
 
 def _presentation_row(
@@ -446,7 +483,8 @@ def _write_blocks(file: h5py.File, content: Survey, index: JournalIndex) -> None
             np.nan if done is None else getattr(done.budget, name) for name in s.BUDGET_NAMES
         ]
         times = (0 if plan is None else plan.time_ns, 0 if done is None else done.time_ns)
-        rows.append((block, *times, content.attempts.get(block, 0), *budget))
+        shown = 0 if done is None else done.budget.shown
+        rows.append((block, *times, content.attempts.get(block, 0), *budget, shown))
     write_table(file, s.BLOCKS, s.BLOCK_COLUMNS, rows)
 
     widths = [len(plan.references) for plan in proposed if plan is not None]

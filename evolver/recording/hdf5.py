@@ -2,12 +2,15 @@
 # h5py leaves half of its arguments untyped; here they are given types, for every other file.
 """Tables, texts and growing datasets in HDF5, and typed access to what is in a file.
 
-Knows h5py; knows no name of the schema and nothing of sessions.
+Knows h5py and what the schema says of a dataset; knows nothing of sessions. What is read is
+compared with its checksum, where a file has them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import h5py
@@ -15,13 +18,25 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from evolver.errors import RecordingError
+from evolver.recording import schema
 from evolver.recording.schema import TEXT, Column
+from evolver.recording.strangers import (
+    check_array,
+    check_attribute,
+    check_dataset,
+    check_group,
+    member,
+    read_texts,
+)
 
 _CHUNK_BYTES = 256 << 10
 _SMALLEST_CHUNK_BYTES = 4 << 10
 _WIDEST_COLUMN_BYTES = 1 << 20
 # gzip at level 1 after shuffle: opened by every HDF5 reader, without a plug-in.
 _COMPRESSED = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
+_CHECKED_BYTES = 16 << 20  # read at once to compute a checksum
+_H5PY_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError)
+"""What h5py raises where a file is damaged."""
 
 
 def clean(text: str) -> str:
@@ -82,7 +97,6 @@ def write_table(
             write_texts(group, column.name, values)
         else:
             group.create_dataset(column.name, data=np.array(values, dtype=column.dtype))
-        group[column.name].attrs["meaning"] = column.meaning
     return group
 
 
@@ -111,40 +125,227 @@ def dataset_at(group: h5py.Group, *names: str | int) -> h5py.Dataset:
     part = _at(group, names)
     if not isinstance(part, h5py.Dataset):
         raise RecordingError(_wrong(group, names, "a dataset"))
+    check_dataset(part)
     return part
 
 
+def is_in(group: h5py.Group, name: str) -> bool:
+    """Return whether a group has something of a name.
+
+    Raises
+    ------
+    RecordingError
+        The file is too damaged to tell.
+    """
+    try:
+        return name in group
+    except _H5PY_ERRORS as exc:
+        raise RecordingError(_damaged(group, str(exc))) from exc
+
+
 def array_at(group: h5py.Group, *names: str | int) -> NDArray[Any]:
-    """Return all of a dataset."""
-    return np.asarray(dataset_at(group, *names)[()])
+    """Return all of a dataset.
+
+    Raises
+    ------
+    RecordingError
+        The file does not have it, it is more than a recording holds, or its values are not
+        those that were written.
+    """
+    dataset = dataset_at(group, *names)
+    check_array(dataset)
+    return _values(dataset)
 
 
 def part_of(dataset: h5py.Dataset, at: int | slice) -> NDArray[Any]:
-    """Return rows of a dataset, and read no others."""
-    return np.asarray(dataset[at])
+    """Return rows of a dataset, and read no others.
+
+    Raises
+    ------
+    RecordingError
+        They are not those that were written, as HDF5's own checksum of a chunk says.
+    """
+    try:
+        return np.asarray(dataset[at])
+    except _H5PY_ERRORS as exc:
+        raise RecordingError(_damaged(dataset, str(exc))) from exc
 
 
 def text_at(group: h5py.Group, *names: str | int) -> str:
-    """Return a scalar text."""
-    return str(dataset_at(group, *names).asstr()[()])
+    """Return a scalar text; raises as `array_at`."""
+    return "".join(_texts(dataset_at(group, *names)))
 
 
 def texts_at(group: h5py.Group, *names: str | int) -> list[str]:
-    """Return a column of texts."""
-    return [str(text) for text in dataset_at(group, *names).asstr()[()]]
+    """Return a column of texts; raises as `array_at`."""
+    return _texts(dataset_at(group, *names))
+
+
+def _texts(dataset: h5py.Dataset) -> list[str]:
+    """Return all texts of a dataset, compared with its checksum where the file has one."""
+    try:
+        texts = read_texts(dataset)
+        expected = dataset.attrs.get(schema.D_CRC32)
+    except _H5PY_ERRORS as exc:
+        raise RecordingError(_damaged(dataset, str(exc))) from exc
+    if expected is not None:
+        data = b"".join(text.encode("utf-8", "surrogateescape") + b"\0" for text in texts)
+        if zlib.crc32(data) != int(expected):
+            raise RecordingError(_damaged(dataset, "its checksum differs"))
+    return texts
+
+
+def _values(dataset: h5py.Dataset) -> NDArray[Any]:
+    """Return all of a dataset, compared with its checksum where the file has one."""
+    try:
+        values = np.asarray(dataset[()])
+        expected = dataset.attrs.get(schema.D_CRC32)
+    except _H5PY_ERRORS as exc:
+        raise RecordingError(_damaged(dataset, str(exc))) from exc
+    if expected is not None and _crc(values, 0) != int(expected):
+        raise RecordingError(_damaged(dataset, "its checksum differs"))
+    return values
+
+
+def _crc(values: NDArray[Any], crc: int) -> int:
+    """Return the CRC-32 of values, going on from that of those before them.
+
+    Of the little-endian bytes in C order; of texts, each one's UTF-8 bytes and a NUL.
+    """
+    if values.dtype.kind in "SO":
+        data = b"".join(bytes(text) + b"\0" for text in values.ravel())
+        return zlib.crc32(data, crc)
+    little = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
+    return zlib.crc32(little.reshape(-1).view(np.uint8).data, crc)
+
+
+def _crc_of(dataset: h5py.Dataset) -> int:
+    """Return the CRC-32 of a dataset, reading it a part at a time."""
+    if not dataset.shape or not dataset.size:
+        return _crc(np.asarray(dataset[()]), 0)
+    rows = max(1, _CHECKED_BYTES * dataset.shape[0] // max(1, dataset.nbytes))
+    if dataset.chunks:  # whole chunks, so that none is unpacked twice
+        rows = max(1, rows // dataset.chunks[0]) * dataset.chunks[0]
+    crc = 0
+    for start in range(0, dataset.shape[0], rows):
+        crc = _crc(np.asarray(dataset[start : start + rows]), crc)
+    return crc
+
+
+def finish(file: h5py.File) -> None:
+    """Let every dataset say what it is, and what its bytes must be; once all are written.
+
+    HDF5 has checksums of its own for its structures and for the attributes that lie in them,
+    but not for values, nor for texts of variable length.
+    """
+    found: list[h5py.Group | h5py.Dataset] = [file]
+    file.visititems(lambda _, part: found.append(part))
+    values = {
+        part.name: {name: _plain(value) for name, value in part.attrs.items()}
+        for part in found
+        if isinstance(part, h5py.Group) and part.attrs
+    }
+    write_text(file, schema.ATTRIBUTES, json.dumps(values, sort_keys=True))
+    for part in [*found, file[schema.ATTRIBUTES]]:
+        if isinstance(part, h5py.Dataset):
+            meaning, unit = schema.describe_dataset(str(part.name))
+            for name, text in ((schema.D_MEANING, meaning), (schema.D_UNIT, unit)):
+                data = text.encode()
+                dtype = h5py.string_dtype("utf-8", max(1, len(data)))
+                part.attrs.create(name, np.array(data, dtype=dtype), dtype=dtype)
+            part.attrs[schema.D_CRC32] = np.uint32(_crc_of(part))
+
+
+def has_checksums(file: h5py.File) -> bool:
+    """Return whether a file was made with them."""
+    return is_in(file, schema.ATTRIBUTES)
+
+
+def check_attributes(file: h5py.File) -> None:
+    """Raise `RecordingError` unless attributes are as they were when the file was made.
+
+    Those that were added since are not looked at; a group that is gone is missed by its reader.
+    """
+    if not has_checksums(file):
+        return
+    expected = json.loads(text_at(file, schema.ATTRIBUTES))
+    for path, values in expected.items():
+        if not is_in(file, path):
+            continue
+        there = group_at(file, path)
+        for name, value in values.items():
+            try:
+                same = _plain(there.attrs[name]) == value
+            except _H5PY_ERRORS:
+                same = False
+            if not same:
+                raise RecordingError(_damaged(there, f"its attribute {name!r} differs"))
+
+
+def damaged_datasets(file: h5py.File) -> Iterator[tuple[str, str]]:
+    """Yield (path, "" or what is wrong with it) of every dataset of a file with checksums."""
+    paths: list[str] = []
+    try:
+        file.visititems(
+            lambda name, part: paths.append(name) if isinstance(part, h5py.Dataset) else None
+        )
+    except _H5PY_ERRORS as exc:
+        yield "/", f"its groups cannot be read: {exc}"
+    for path in paths:
+        try:
+            dataset = dataset_at(file, path)
+            expected = dataset.attrs.get(schema.D_CRC32)
+            if expected is None:
+                yield path, "it has no checksum"
+            elif _crc_of(dataset) != int(expected):
+                yield path, "its checksum differs"
+            else:
+                yield path, ""
+        except (RecordingError, *_H5PY_ERRORS) as exc:
+            yield path, str(exc)
+
+
+def _plain(value: object) -> object:
+    """Return an attribute as JSON has it."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        value = value.tolist()
+    return json.loads(json.dumps(value))
+
+
+def _damaged(part: h5py.Group | h5py.Dataset, what: str) -> str:
+    return (
+        f"{part.file.filename} must hold at {part.name} what was written there and does not: "
+        f"{what}. The file was changed or damaged after it was made; fold the journal again, "
+        "or bring a copy back"
+    )
 
 
 def attributes(group: h5py.Group) -> dict[str, Any]:
-    """Return a group's attributes; numbers are Python's own."""
-    return {
-        name: value.item() if isinstance(value, np.generic) else value
-        for name, value in group.attrs.items()
-    }
+    """Return a group's attributes; numbers are Python's own.
+
+    Raises
+    ------
+    RecordingError
+        They cannot be read any more.
+    """
+    try:
+        for name in group.attrs:
+            check_attribute(group, name)
+        return {
+            name: value.item() if isinstance(value, np.generic) else value
+            for name, value in group.attrs.items()
+        }
+    except _H5PY_ERRORS as exc:
+        raise RecordingError(_damaged(group, str(exc))) from exc
 
 
 def names_in(group: h5py.Group) -> list[str]:
     """Return what is in a group, numbered names in the order of their numbers."""
-    names = [str(name) for name in group]
+    check_group(group)
+    try:
+        names = [str(name) for name in group]
+    except _H5PY_ERRORS as exc:
+        raise RecordingError(_damaged(group, str(exc))) from exc
     return sorted(names, key=lambda name: (int(name), "") if name.isdigit() else (-1, name))
 
 
@@ -172,6 +373,8 @@ def read_table(parent: h5py.Group, name: str, columns: Sequence[Column]) -> NDAr
 
 class Growing:
     """A dataset that is appended to along its first axis, a buffer at a time.
+
+    Its rows may be read one by one, so each chunk has a checksum, by which HDF5 refuses it.
 
     Parameters
     ----------
@@ -208,13 +411,10 @@ class Growing:
 
     def close(self) -> None:
         """Write what is left; the dataset is there even if nothing was added."""
-        if (
-            self._dataset is not None
-            or self._buffered * self._row_bytes > _SMALLEST_CHUNK_BYTES
-        ):
+        if self._dataset is not None or self._buffered * self._row_bytes:
             self._flush()
             return
-        # Too little to be worth an index of chunks, or nothing.
+        # Nothing: not worth an index of chunks.
         values = np.concatenate([np.zeros((0, *self._shape), self._dtype), *self._buffer])
         self._group.create_dataset(self._name, data=values)
 
@@ -226,7 +426,7 @@ class Growing:
         if self._dataset is None:
             # A file of a short session should not be a row of half-empty chunks.
             size = min(_CHUNK_BYTES, max(_SMALLEST_CHUNK_BYTES, values.nbytes))
-            filters = _COMPRESSED if self._compress else {}
+            filters = {"fletcher32": True, **(_COMPRESSED if self._compress else {})}
             self._dataset = self._group.create_dataset(
                 self._name,
                 data=values,
@@ -241,10 +441,16 @@ class Growing:
 
 
 def _at(group: h5py.Group, names: tuple[str | int, ...]) -> object:
+    path = "/".join(str(name) for name in names)
+    part: object = group.file["/"] if path.startswith("/") else group
     try:
-        return group["/".join(str(name) for name in names)]
-    except KeyError as exc:
-        raise RecordingError(_wrong(group, names, "something")) from exc
+        for name in filter(None, path.split("/")):
+            if not isinstance(part, h5py.Group):
+                raise KeyError(name)
+            part = member(part, name)
+    except _H5PY_ERRORS as exc:
+        raise RecordingError(_wrong(group, names, f"something ({exc})")) from exc
+    return part
 
 
 def _wrong(group: h5py.Group, names: tuple[str | int, ...], what: str) -> str:

@@ -7,10 +7,11 @@ kept; pixels, codes, optimizer states, PSTHs and spikes are read when they are a
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import h5py
 import numpy as np
@@ -21,16 +22,26 @@ from evolver.recording import schema as s
 from evolver.recording.hdf5 import (
     array_at,
     attributes,
+    check_attributes,
+    damaged_datasets,
     dataset_at,
     group_at,
+    has_checksums,
     names_in,
     part_of,
     read_table,
     text_at,
     texts_at,
 )
-from evolver.recording.thread_data import ImageTable, ThreadData, read_thread
+from evolver.recording.strangers import check_file, said_as_recording
+from evolver.recording.thread_data import ImageTable, RecordedThreads, read_thread
+from evolver.regular_files import PARSER_ERRORS
 from evolver.responses import TimeWindow, check_window, rates_in_window, spike_rates
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+_MOST_RATES = 1 << 30  # 8 GiB of them
 
 
 def read(path: str | Path) -> Recording:
@@ -115,6 +126,11 @@ class Recording:
         return bool(self.attrs.get(s.A_BIT_IDENTICAL, 1))
 
     @property
+    def salvaged(self) -> bool:
+        """Whether the journal had lost its first record, so that names here are stand-ins."""
+        return bool(self.attrs.get(s.A_SALVAGED, 0))
+
+    @property
     def window_ms(self) -> TimeWindow:
         """(start, end) ms relative to onset: where spikes were recorded."""
         start, end = self.attrs[s.A_WINDOW_MS]
@@ -190,10 +206,35 @@ class Recording:
         )
 
     @cached_property
-    def threads(self) -> tuple[ThreadData, ...]:
-        """One `ThreadData` a thread, in the session's order."""
+    def threads(self) -> RecordedThreads:
+        """One `ThreadData` a thread, in the session's order, by number or by name."""
         group = group_at(self._file, s.THREADS)
-        return tuple(read_thread(group_at(group, key)) for key in names_in(group))
+        return RecordedThreads([read_thread(group_at(group, key)) for key in names_in(group)])
+
+    def dataframe(self, table: str = s.PRESENTATIONS) -> DataFrame:
+        """Return a table as pandas has it.
+
+        Parameters
+        ----------
+        table : "presentations", "units", "blocks", "sent" or "events"
+
+        Raises
+        ------
+        DataError
+            There is no such table, or no pandas.
+        """
+        if table not in s.TABLES:
+            raise DataError(f"a table must be one of {tuple(s.TABLES)}; got {table!r}")
+        try:
+            import pandas as pd
+        except ImportError as exc:
+            raise DataError(
+                "a table as a DataFrame needs pandas, which is not installed here: "
+                f"pip install 'evolver[pandas]'. Without it, `recording.{table}` is a "
+                "structured array with the same columns"
+            ) from exc
+        columns = getattr(self, table)
+        return pd.DataFrame({name: columns[name] for name in columns.dtype.names})
 
     @property
     def reference_scores(self) -> NDArray[np.float64]:
@@ -297,13 +338,15 @@ class Recording:
         return array_at(self._file, s.PSTH, s.P_VALID).astype(bool)
 
     def rates(
-        self, window_ms: TimeWindow, *, baseline_ms: TimeWindow | None = None
+        self, window_ms: TimeWindow | None = None, *, baseline_ms: TimeWindow | None = None
     ) -> NDArray[np.float64]:
-        """Mean rates in a window, from the best form of response there is.
+        """Mean rates in any window, from the best form of response there is.
 
         Parameters
         ----------
-        window_ms : (start, end) ms relative to onset, half open
+        window_ms : (start, end) ms relative to onset, half open; None: all that was recorded.
+            Of counts it begins and ends on bin edges, and rates have the rig's own window,
+            whatever is asked for
         baseline_ms : the same; its rate is taken away
 
         Returns
@@ -317,7 +360,7 @@ class Recording:
             A window is empty or reaches beyond what was recorded, is not on the bin edges of
             counts, or a baseline is asked of a rig that sent rates, which have no window.
         """
-        rates = self._rates(window_ms)
+        rates = self._rates(self.window_ms if window_ms is None else window_ms)
         if baseline_ms is None:
             return rates
         if (self.presentations["form"] == "rates").any():
@@ -330,6 +373,10 @@ class Recording:
     def _rates(self, window_ms: TimeWindow) -> NDArray[np.float64]:
         form, rig = self.presentations["form"], self.presentations["rig"]
         u = len(self.units)
+        if len(form) * u > _MOST_RATES:
+            raise RecordingError(
+                f"rates of {len(form)} presentations and {u} units do not fit; read the spikes"
+            )
         rates = np.full((len(form), u), np.nan)
         has_spikes = form == "spikes"
         if has_spikes.any():
@@ -380,6 +427,14 @@ class Recording:
 
     # -- the file
 
+    def check_datasets(self) -> Iterator[tuple[str, str]]:
+        """Yield (path, "" or what is wrong with it) of every dataset that has a checksum.
+
+        Nothing in a file of an older maker, which has none.
+        """
+        if has_checksums(self._file):
+            yield from damaged_datasets(self._file)
+
     def close(self) -> None:
         """Close the file; what was handed out lazily cannot be read any more."""
         self._file.close()
@@ -410,16 +465,25 @@ def _open(path: Path) -> h5py.File:
         )
     if not path.exists():
         raise RecordingError(f"there is no file {path}; check the name")
+    check_file(path)
     try:
         file = h5py.File(path, "r")
-    except OSError as exc:
+    except PARSER_ERRORS as exc:
         raise RecordingError(
             f"{path} must be an HDF5 file, as evolver fold makes it; it cannot be opened as "
             f"one ({exc}). If the session's journal is still there, fold it again"
         ) from exc
-    root = attributes(file)
-    form, version = root.get(s.A_FORMAT), root.get(s.A_SCHEMA_VERSION)
-    if form == s.FORMAT and version == s.SCHEMA_VERSION:
+    try:
+        with said_as_recording(path):
+            root = attributes(file)
+            form, version = str(root.get(s.A_FORMAT)), str(root.get(s.A_SCHEMA_VERSION))
+            known = form == s.FORMAT and version == str(s.SCHEMA_VERSION)
+            if known:
+                check_attributes(file)
+    except RecordingError:
+        file.close()
+        raise
+    if known:
         return file
     file.close()
     if form != s.FORMAT:

@@ -286,7 +286,10 @@ class _Blocks:
                 for k, generation, score, sem in self._thread_scores(rows)
             ),
             reference_scores=tuple(PackedArray.of(row) for row in scores),
-            budget=TimeBudget(**{name: float(block[name]) for name in s.BUDGET_NAMES}),
+            budget=TimeBudget(
+                **{name: float(block[name]) for name in s.BUDGET_NAMES},
+                shown=int(block["shown"]),
+            ),
         )
 
     def _thread_scores(

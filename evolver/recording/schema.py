@@ -1,4 +1,6 @@
-"""Every name in the HDF5 file, version 1. `docs/FILE_FORMAT.md` is the text for people.
+"""Every name in the HDF5 file, version 1, and what stands under it.
+
+`docs/FILE_FORMAT.md` is the text for people.
 
 Names, dtypes and meanings only: neither h5py nor any value. A table is a group with one dataset
 a column, all of one length, so that any HDF5 reader gets a column by its path. Adding a column,
@@ -30,6 +32,7 @@ A_JOURNAL_VERSION = "journal_version"
 A_JOURNAL_SHA256 = "journal_sha256"
 A_JOURNAL_RECORDS = "journal_records"
 A_JOURNAL_MISSING = "journal_missing"
+A_SALVAGED = "salvaged"
 A_SOFTWARE = "software"
 
 # Texts at the root: scalar datasets, because an attribute holds 64 KiB at most.
@@ -38,6 +41,12 @@ VERSIONS = "versions"
 MACHINE = "machine"
 WEIGHTS = "weights"
 WARNINGS = "warnings"
+ATTRIBUTES = "attributes"
+
+# Attributes of every dataset.
+D_MEANING = "meaning"
+D_UNIT = "unit"
+D_CRC32 = "crc32"
 
 # Groups.
 UNITS = "units"
@@ -89,7 +98,7 @@ I_SHAPE = "shape"
 I_ENCODING = "encoding"
 I_OFFSETS = "offsets"
 I_PIXELS = "pixels"
-ENCODING_MISSING, ENCODING_RAW, ENCODING_WEBP = 0, 1, 2
+ENCODING_MISSING, ENCODING_RAW, ENCODING_WEBP, ENCODING_PNG = 0, 1, 2, 3
 
 # Inside /spikes, /counts/<c>, /rates, /psth, /references.
 S_OFFSETS = "offsets"
@@ -117,6 +126,12 @@ class Column:
     dtype: str  # numpy's, or TEXT: variable-length UTF-8
     meaning: str  # written beside the data, as the attribute `meaning`
     added: bool = False  # later than the first file of this schema version: zeros where missing
+
+    @property
+    def unit(self) -> str:
+        """What its numbers are counted in: "ms", "ns", "s", or nothing."""
+        ending = self.name.rpartition("_")[2]
+        return ending if ending in {"ms", "ns"} else "s" if self.name in BUDGET_NAMES else ""
 
 
 UNIT_COLUMNS = (
@@ -159,17 +174,23 @@ BUDGET_NAMES = (
     "journal",
     "blocked",
     "idle",
+    "paused",
+    "no_rig",
     "total",
 )
+_LATER_BUDGET = {"idle", "paused", "no_rig"}
 BLOCK_COLUMNS = (
     Column("block", "<i8", "number of the block"),
     Column("time_ns", "<i8", "when it was proposed, engine clock, ns since 1970"),
     Column("committed_ns", "<i8", "when it was committed; 0 if it never was"),
     Column("attempts", "<i4", "times it was sent to the rig, re-shown parts included"),
     *(
-        Column(name, "<f8", "time budget, s; NaN if never committed", added=name == "idle")
+        Column(
+            name, "<f8", "time budget, s; NaN if never committed", added=name in _LATER_BUDGET
+        )
         for name in BUDGET_NAMES
     ),
+    Column("shown", "<i4", "showings that `wait` is the time of; 0: not known", added=True),
 )
 
 SENT_COLUMNS = (
@@ -190,3 +211,88 @@ EVENT_COLUMNS = (
 def generation_name(generation: int) -> str:
     """Return the name, inside `states`, of the state before a generation was asked for."""
     return f"{generation:06d}"
+
+
+_STATE_MEANING = "of the optimizer's state before the generation was asked for, by its own name"
+
+DATASETS: dict[str, tuple[str, str]] = {
+    CONFIG: ("the session file", ""),
+    VERSIONS: ("JSON: package to version", ""),
+    MACHINE: ("JSON: what the engine ran on", ""),
+    WEIGHTS: ("JSON: role, name and sha256 of every weight file", ""),
+    WARNINGS: ("what could not be taken over from the journal", ""),
+    ATTRIBUTES: ("JSON: path to attributes, as they were when the file was made", ""),
+    f"{RIGS}/#/{RIG_INFO}": ("JSON: what else the rig said of itself", ""),
+    f"{RIGS}/#/{RIG_UNITS}": ("rows of /units that this rig has", ""),
+    f"{THREADS}/#/{T_OPTIONS}": ("JSON: options of optimizer and generator", ""),
+    f"{THREADS}/#/{T_FITNESS}": ("JSON: units, windows and policies of the score", ""),
+    f"{THREADS}/#/{T_CODES}": ("(N, d) codes in the order proposed", "latent units"),
+    f"{THREADS}/#/{T_GENERATION}": ("(N,) generation, from 0", ""),
+    f"{THREADS}/#/{T_ROW}": ("(N,) row within the generation", ""),
+    f"{THREADS}/#/{T_IMAGE_ID}": ("(N,) row of /images", ""),
+    f"{THREADS}/#/{T_SCORE}": (
+        "(N,) what the optimizer was told; NaN where dropped or never committed",
+        "as the fitness says; spikes/s as a rule",
+    ),
+    f"{THREADS}/#/{T_SEM}": (
+        "(N,) standard error of the score over repeats; NaN for a single one",
+        "as the score",
+    ),
+    f"{IMAGES}/{I_SHA256}": ("(m,) sha256 of the pixels' bytes as they were sent", ""),
+    f"{IMAGES}/{I_LABEL}": ("(m,) name of a reference image", ""),
+    f"{IMAGES}/{I_IS_REFERENCE}": ("(m,) 1 for a reference image", ""),
+    f"{IMAGES}/{I_SHAPE}": ("(m, 3) height, width, 3", "pixels"),
+    f"{IMAGES}/{I_ENCODING}": (
+        "(m,) 0 pixels lost, 1 raw (h, w, 3) uint8, 2 WebP lossless, 3 PNG",
+        "",
+    ),
+    f"{IMAGES}/{I_OFFSETS}": ("(m + 1,) image i is pixels[offsets[i]:offsets[i + 1]]", "bytes"),
+    f"{IMAGES}/{I_PIXELS}": ("every image's bytes, one after the other", "sRGB, 0 to 255"),
+    f"{SPIKES}/{S_OFFSETS}": (
+        "(p + 1,) spikes of row i are offsets[i]:offsets[i + 1]",
+        "spikes",
+    ),
+    f"{SPIKES}/{S_UNIT}": ("row of /units", ""),
+    f"{SPIKES}/{S_TIME_MS}": ("time relative to onset", "ms"),
+    f"{COUNTS}/#/{C_ROWS}": ("rows of /presentations", ""),
+    f"{COUNTS}/#/{C_COUNTS}": ("(rows, u, t) counts as the rig sent them", "spikes"),
+    f"{COUNTS}/#/{C_EDGES_MS}": ("(t + 1,) bin edges relative to onset", "ms"),
+    f"{RATES}/{R_ROWS}": ("rows of /presentations", ""),
+    f"{RATES}/{R_RATES}": ("(rows, u) as the rig sent them, in its own window", "spikes/s"),
+    f"{PSTH}/{P_COUNTS}": ("(p, u, t) spikes in each bin", "spikes"),
+    f"{PSTH}/{P_EDGES_MS}": ("(t + 1,) bin edges relative to onset", "ms"),
+    f"{PSTH}/{P_VALID}": ("(p,) 0 where nothing could be binned", ""),
+    f"{REFERENCES}/{REF_SCORES}": (
+        "(b, threads, references) a reference's score as each thread counts it; NaN: missing",
+        "as the thread's score",
+    ),
+    f"{REFERENCES}/{REF_IMAGE_ID}": ("(b, references) row of /images; -1: fewer", ""),
+}
+"""Path to meaning and unit, "#" for a number in it; of all datasets but those of tables and
+states."""
+
+TABLES = {
+    UNITS: UNIT_COLUMNS,
+    PRESENTATIONS: PRESENTATION_COLUMNS,
+    BLOCKS: BLOCK_COLUMNS,
+    SENT: SENT_COLUMNS,
+    EVENTS: EVENT_COLUMNS,
+}
+
+
+def describe_dataset(path: str) -> tuple[str, str]:
+    """Return the meaning and the unit of what stands under a path in the file.
+
+    Raises
+    ------
+    KeyError
+        The schema has no such dataset.
+    """
+    parts = path.strip("/").split("/")
+    if parts[0] in TABLES:
+        column = next((c for c in TABLES[parts[0]] if [c.name] == parts[1:]), None)
+        if column is not None:
+            return column.meaning, column.unit
+    if parts[:1] == [THREADS] and parts[2:3] == [T_STATES] and len(parts) == 5:
+        return _STATE_MEANING, ""
+    return DATASETS["/".join("#" if part.isdecimal() else part for part in parts)]

@@ -9,7 +9,7 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import h5py
 import numpy as np
@@ -23,11 +23,15 @@ from evolver.recording.hdf5 import (
     attributes,
     dataset_at,
     group_at,
+    is_in,
     names_in,
     part_of,
     text_at,
 )
+from evolver.regular_files import PARSER_ERRORS
 from evolver.types import Images
+
+_FORMATS = ("WEBP", "PNG")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,6 +59,13 @@ class ThreadData:
     sem: NDArray[np.float64]  # (N,) NaN where shown once, dropped or never committed
     _states: h5py.Group
 
+    def __repr__(self) -> str:
+        """Name it in a line, without its arrays."""
+        return (
+            f"<ThreadData {self.name!r}: {self.optimizer} on {self.generator}, d={self.d}, "
+            f"{len(self.codes)} codes in {self.generations} generations>"
+        )
+
     @property
     def generations(self) -> int:
         """How many generations were proposed; the last may not have been committed."""
@@ -74,7 +85,7 @@ class ThreadData:
             There is no such generation.
         """
         name = s.generation_name(generation)
-        if name not in self._states:
+        if not is_in(self._states, name):
             known = [int(key) for key in names_in(self._states)]
             raise RecordingError(
                 f"thread {self.name!r} has generations {known}; got {generation}"
@@ -86,6 +97,41 @@ class ThreadData:
                 state[key] = array_at(group, key)
         state[s.STATE_RNG] = json.loads(text_at(group, s.STATE_RNG) or "{}")
         return state
+
+
+class RecordedThreads(Sequence[ThreadData]):
+    """A session's threads in order, ``threads[0]``, and by name, ``threads["texture"]``."""
+
+    def __init__(self, threads: Sequence[ThreadData]) -> None:
+        self._threads = tuple(threads)
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._threads)
+
+    @overload
+    def __getitem__(self, key: int | str) -> ThreadData: ...
+
+    @overload
+    def __getitem__(self, key: slice) -> tuple[ThreadData, ...]: ...
+
+    def __getitem__(self, key: int | str | slice) -> ThreadData | tuple[ThreadData, ...]:
+        """Return one thread; `KeyError` for a name that there is not."""
+        if not isinstance(key, str):
+            return self._threads[key]
+        for thread in self._threads:
+            if thread.name == key:
+                return thread
+        raise KeyError(f"threads are {self.names}; got {key!r}")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every thread's name, in order."""
+        return tuple(thread.name for thread in self._threads)
+
+    def __repr__(self) -> str:
+        """Name them in a line."""
+        return f"<RecordedThreads of {', '.join(map(repr, self.names)) or 'none'}>"
 
 
 class ImageTable(Sequence[NDArray[np.uint8]]):
@@ -113,10 +159,26 @@ class ImageTable(Sequence[NDArray[np.uint8]]):
                 "again, and its sha256 says whether it is the same"
             )
         data = part_of(self._pixels, slice(self._offsets[at], self._offsets[at + 1]))
-        if encoding == s.ENCODING_RAW:
-            return data.reshape(shape)
-        with Image.open(io.BytesIO(data.tobytes())) as image:
-            return np.array(image.convert("RGB"))
+        try:
+            if encoding == s.ENCODING_RAW:
+                return data.reshape(shape)
+            with Image.open(io.BytesIO(data.tobytes()), formats=_FORMATS) as image:
+                if (image.height, image.width) == shape[:2]:  # before it is unpacked
+                    return np.array(image.convert("RGB"))
+        except PARSER_ERRORS as exc:
+            raise RecordingError(
+                f"the pixels of image {at} must be WebP or PNG, and cannot be decoded: {exc}. "
+                "The file was damaged after it was made; fold the journal again"
+            ) from exc
+        raise RecordingError(f"image {at} must be of the shape {shape} that the file states")
+
+    def __repr__(self) -> str:
+        """Name it in a line."""
+        return f"<ImageTable of {len(self)} images>"
+
+    def is_lost(self, image_id: int) -> bool:
+        """Return whether an image's pixels are not in the file."""
+        return bool(self._encodings[image_id] == s.ENCODING_MISSING)
 
     def stack(self, image_ids: Sequence[int] | NDArray[np.integer[Any]]) -> Images:
         """Return images of one size as one array, (n, h, w, 3) uint8."""

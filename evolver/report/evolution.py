@@ -16,9 +16,11 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from evolver.analysis.trajectories import (
+    ALPHA,
     Change,
     FloatArray,
     Ints,
+    SuccessTest,
     Trajectory,
     best_rows,
     change,
@@ -29,6 +31,7 @@ from evolver.analysis.trajectories import (
     trajectory,
 )
 from evolver.errors import EvolverError, RecordingError
+from evolver.seeds import stream
 from evolver.types import Codes, Images
 
 if TYPE_CHECKING:
@@ -162,13 +165,20 @@ class Watched(Struct, frozen=True):
     baseline_ms: tuple[float, float] | None = None
 
 
-def read_evolution(recording: Recording, *, render: Render | None = None) -> Evolution:
+def read_evolution(
+    recording: Recording,
+    *,
+    render: Render | None = None,
+    verdict: SuccessTest = "shuffled",
+    alpha: float = ALPHA,
+) -> Evolution:
     """Compute everything the figures show.
 
     Parameters
     ----------
     recording : an open recording; only read
     render : turns the mean codes of a thread into images; None where nobody can
+    verdict, alpha : what a success is judged by, as `change` takes them
 
     Raises
     ------
@@ -179,7 +189,8 @@ def read_evolution(recording: Recording, *, render: Render | None = None) -> Evo
     edges = _edges(recording)
     group = [_generations(recording, k) for k in range(len(recording.threads))]
     threads = tuple(
-        _thread(recording, k, generation, edges, render) for k, generation in enumerate(group)
+        _thread(recording, k, generation, edges, render, verdict, alpha)
+        for k, generation in enumerate(group)
     )
     on_ms = np.unique(presentations["on_ms"][presentations["on_ms"] > 0])
     blocks = recording.blocks
@@ -257,7 +268,13 @@ def unit_label(fitness: Watched, units: NDArray[Any]) -> str:
 
 
 def _thread(
-    recording: Recording, k: int, generation: Ints, edges: FloatArray, render: Render | None
+    recording: Recording,
+    k: int,
+    generation: Ints,
+    edges: FloatArray,
+    render: Render | None,
+    verdict: SuccessTest,
+    alpha: float,
 ) -> ThreadEvolution:
     """Compute one thread; `generation`, (p,), is that of each presentation, -1 for none."""
     thread = recording.threads[k]
@@ -296,7 +313,14 @@ def _thread(
         ),
         psth=psth,
         reference_psth=reference_psth,
-        change=change(values, of),
+        change=change(
+            values,
+            of,
+            verdict=verdict,
+            alpha=alpha,
+            # The same report of the same recording, whenever it is written.
+            rng=stream(recording.seed, "report", "shuffles", thread.name),
+        ),
     )
 
 

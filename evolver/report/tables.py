@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from evolver.recording import Recording, ThreadData
 
 MOST_UNITS = 24
-"""Units listed one by one; arrays of hundreds are counted."""
+"""Units listed one by one, beside those that are scored; arrays of hundreds are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,19 +208,41 @@ def _presentations(recording: Recording) -> Section:
 
 def _units(recording: Recording) -> Section:
     units = recording.units
+    scored = _scored_by(recording)
+    listed = sorted(set(range(min(len(units), MOST_UNITS))) | scored.keys() & range(len(units)))
     rows = [
-        (str(i), str(u["channel"]), str(u["unit"]), str(u["area"]), str(u["label"]))
-        for i, u in enumerate(units[:MOST_UNITS])
+        (
+            str(i),
+            str(units[i]["channel"]),
+            str(units[i]["unit"]),
+            str(units[i]["area"]),
+            str(units[i]["label"]),
+            words.joined(scored.get(i, [])) or words.NONE,
+        )
+        for i in listed
     ]
-    if len(units) > MOST_UNITS:
-        rows.append((
-            "\N{HORIZONTAL ELLIPSIS}",
-            "",
-            "",
-            "",
-            f"and {len(units) - MOST_UNITS} more",
-        ))
-    return Section("Units", ("index", "channel", "unit", "area", "label"), tuple(rows))
+    if len(units) > len(listed):
+        more = f"and {len(units) - len(listed)} more, scored by none"
+        rows.append(("\N{HORIZONTAL ELLIPSIS}", "", "", "", more, ""))
+    columns = ("index", "channel", "unit", "area", "label", "scored by")
+    return Section("Units", columns, tuple(rows))
+
+
+def _scored_by(recording: Recording) -> dict[int, list[str]]:
+    """Return whose scores each unit is in, by its row; with its weight, where these differ."""
+    scored: dict[int, list[str]] = {}
+    for thread in recording.threads:
+        fitness = fitness_of(thread)
+        alike = len(set(fitness.weights)) == 1
+        for unit, weight in zip(fitness.units, fitness.weights, strict=True):
+            if weight:
+                text = (
+                    thread.name
+                    if alike
+                    else f"{thread.name} (\N{MULTIPLICATION SIGN} {weight:g})"
+                )
+                scored.setdefault(unit, []).append(text)
+    return scored
 
 
 def _budget(recording: Recording) -> Section:

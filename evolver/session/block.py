@@ -60,6 +60,9 @@ class RunningBlock:
     last_attempt, unanswered : of a block that was interrupted: the last attempt number that was
         used, and what was asked for then, by the attempt
     same_attempts : a simulation answers the same question as it would have
+    wait_s, timed : how long the rig was showing this block, and so many showings in that time:
+        not those that it had kept from before the rig or the engine was gone
+    resent : presentation -> attempt under which it was asked for again of its own accord
     recorded : `Proposed` is in the journal
     """
 
@@ -83,8 +86,9 @@ class RunningBlock:
     send_s: float = 0.0
     blocked_s: float = 0.0
     idle_s: float = 0.0
-    sent_at: float | None = None
-    answered_at: float | None = None
+    wait_s: float = 0.0
+    timed: int = 0
+    resent: dict[int, int] = field(default_factory=dict[int, int])
 
     @property
     def is_rendered(self) -> bool:
@@ -102,6 +106,8 @@ class RunningBlock:
     def take(self, result: TrialResult) -> None:
         """Take one result."""
         self.results.append(result)
+        asked = self.resent.get(result.presentation, self.last_attempt + 1)
+        self.timed += result.attempt >= asked
         self.in_flight.discard(result.presentation)
         self.known[result.presentation] = result.attempt
 

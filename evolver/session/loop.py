@@ -21,7 +21,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from evolver.clock import Clock
+from evolver.clock import Clock, duration_text
 from evolver.config.tables import Config
 from evolver.errors import RecordingError
 from evolver.journal import records
@@ -30,14 +30,23 @@ from evolver.session.block import HashedImage, RenderedThread, RunningBlock
 from evolver.session.ports import (
     Command,
     Commands,
+    Earlier,
     Progress,
     RecorderPort,
     RigPort,
     WatchdogsPort,
 )
+from evolver.session.rig_time import RigTime
 from evolver.session.schedule import Proposal, Session
 from evolver.types import Generator
-from rig_bridge.events import Resent, Responded, RigEvent, RigJoined, RigLost
+from rig_bridge.events import (
+    Resent,
+    Responded,
+    RigEvent,
+    RigInvalid,
+    RigJoined,
+    RigLost,
+)
 from rig_bridge.messages import Notice
 from rig_bridge.trials import TrialResult
 
@@ -47,10 +56,16 @@ BLOCKS_AT_ONCE = 3
 """Blocks that overlap: one on screen, one waiting behind it, one being rendered."""
 _IMAGES_REMEMBERED = 4096  # digests; an image that comes later is recorded again
 _RETRY_S = 2.0
+_REPORT_EVERY_S = 0.5  # however little happens, so that who watches hears that it goes on
 _POLL_S = 0.05  # the longest an acknowledgement waits once its result is on disk
 _POLL_RENDERING_S = 0.002  # the longest a rendered block waits
 
 EndReason = Literal["finished", "stopped by operator", "aborted by operator"]
+ENDED_BY: dict[str, EndReason] = {
+    "stop": "stopped by operator",
+    "abort": "aborted by operator",
+}
+"""Why a session ended, by the command that ended it."""
 
 
 class Loop:
@@ -70,6 +85,7 @@ class Loop:
     watchdogs : warn of what goes wrong; None: there are none
     running : blocks that were interrupted, `session.pending`, with what is known of them
     recorded_images : digests of the pixels that are in the journal already
+    earlier : what the session has behind it where it goes on
     blocks_at_once : so many overlap, at most
     """
 
@@ -89,6 +105,7 @@ class Loop:
         watchdogs: WatchdogsPort | None = None,
         running: Sequence[RunningBlock] = (),
         recorded_images: Sequence[str] = (),
+        earlier: Earlier | None = None,
         blocks_at_once: int = BLOCKS_AT_ONCE,
     ) -> None:
         self._config, self._session = config, session
@@ -103,10 +120,16 @@ class Loop:
         self._durable: deque[tuple[int, int]] = deque()  # filled by the recorder's worker
         self._ending: EndReason | None = None
         self._paused = self._references_only = False
-        self._aborted = self._answered = 0
-        self._blocked_s = self._idle_s = 0.0
-        self._idle_since: float | None = None  # the rig has nothing to show since
-        self._started = clock.monotonic()
+        self._earlier = earlier or Earlier()
+        self._tally = self._earlier.tally.copy()
+        self._aborted, self._answered = self._earlier.aborted, self._earlier.answered
+        self._blocked_s = 0.0
+        self._rig_time = RigTime()
+        self._begun = False  # something was shown
+        self._refused = False  # the disk refuses, and nothing goes on
+        self._gone_at: float | None = None  # there is no rig since
+        self._heard_at = self._reported_at = clock.monotonic()
+        self._postponed: deque[Command] = deque()  # came while the disk refused
         self._renderers: ThreadPoolExecutor | None = None
 
     def run(self) -> EndReason:
@@ -117,9 +140,11 @@ class Loop:
         return reason
 
     def _run(self) -> EndReason:
-        self._started = self._clock.monotonic()
+        started = self._heard_at = self._clock.monotonic()
         for interrupted in self._running.values():  # its time before was another process's
-            interrupted.proposed_at = self._started
+            interrupted.proposed_at = started
+        if not self._rig.connected:
+            self._event("warning", "rig_lost", "the rig went before the first image")
         with ThreadPoolExecutor(len(self._generators), "render") as self._renderers:
             try:
                 while True:
@@ -151,8 +176,9 @@ class Loop:
     # ------------------------------------------------------------------ commands
 
     def _apply_commands(self) -> None:
-        for command in self._commands():
-            self._apply(command)
+        self._postponed.extend(self._commands())
+        while self._postponed:
+            self._apply(self._postponed.popleft())
 
     def _apply(self, command: Command) -> None:
         text = f"{command.name} by {command.by}" + (f": {command.text}" if command.text else "")
@@ -166,13 +192,16 @@ class Loop:
                 self._hold(False)
             case "reference-only":
                 if not self._references:
-                    text += "; refused, the session has no reference images"
-                else:
-                    self._references_only = True
+                    self._event(
+                        "warning",
+                        "refused",
+                        f"{text}; refused, the session has no reference images",
+                    )
+                    return
+                self._references_only = True
+                self._hold(False)  # it says what is to be shown
             case "stop" | "abort":
-                self._ending = (
-                    "stopped by operator" if command.name == "stop" else "aborted by operator"
-                )
+                self._ending = ENDED_BY[command.name]
         name = command.name.replace("-", "_")
         self._event("info" if command.by == "operator" else "warning", name, text)
         if self._ending == "stopped by operator":
@@ -183,7 +212,8 @@ class Loop:
         if on != self._paused:
             self._paused = on
             self._rig.hold(on)
-            self._idle_since = None if on or self._busy else self._clock.monotonic()
+            self._heard_at = self._clock.monotonic()
+            self._follow_rig()
 
     def _settle(self) -> None:
         """Wait for what the rig says of the presentation under way, and put it on disk."""
@@ -201,6 +231,24 @@ class Loop:
     @property
     def _busy(self) -> bool:
         return any(running.in_flight for running in self._running.values())
+
+    def _follow_rig(self) -> float:
+        """Take note of what the rig does now; return the time, seconds, monotonic."""
+        now = self._clock.monotonic()
+        connected = self._rig.connected
+        if connected:
+            self._gone_at = None
+        elif self._gone_at is None:
+            self._gone_at = now
+        if not self._begun:
+            self._rig_time.enter("starting", now)
+        elif not connected:
+            self._rig_time.enter("no rig", now)
+        elif self._paused or self._refused:
+            self._rig_time.enter("paused", now)
+        else:
+            self._rig_time.enter("showing" if self._busy else "idle", now)
+        return now
 
     def _advance(self) -> None:
         """Do all that can be done without waiting, the earliest block first."""
@@ -265,23 +313,17 @@ class Loop:
             self._record_sent(block.index, attempt, part)
         self._barrier()
         running.blocked_s += self._blocked_s - blocked
-        now, encode, send = (
-            self._clock.monotonic(),
-            self._rig.encode_seconds,
-            self._rig.send_seconds,
-        )
-        if self._idle_since is not None and pending:
-            running.idle_s += now - self._idle_since
-            self._idle_s += now - self._idle_since
-            self._idle_since = None
+        encode, send = self._rig.encode_seconds, self._rig.send_seconds
+        if pending:
+            running.idle_s += self._rig_time.claim("idle", self._follow_rig())
+            self._begun = True
+        running.in_flight.update(*(part for _, part in parts))
+        self._heard_at = self._follow_rig()
         table = self._config.presentation
         for attempt, part in parts:
             self._rig.show(running.request(part, attempt, self._references, table))
-        running.in_flight.update(*(part for _, part in parts))
         running.encode_s += self._rig.encode_seconds - encode
         running.send_s += self._rig.send_seconds - send
-        if running.sent_at is None:
-            running.sent_at = self._clock.monotonic()
 
     def _record_block(self, running: RunningBlock) -> None:
         images = [image for row in running.images.values() for image in row]
@@ -318,23 +360,25 @@ class Loop:
         budget = self._budget(running, score=now - started, now=now)
         committed = to_records.committed_record(outcome, budget, self._clock.time_ns())
         self._submit(committed)
+        self._tally.add(committed)
         self._report(running, committed=committed)
         if self._watchdogs is not None:
             self._apply_warnings(self._watchdogs.committed(running.block, outcome, budget))
 
     def _budget(self, running: RunningBlock, *, score: float, now: float) -> records.TimeBudget:
-        sent_at = now if running.sent_at is None else running.sent_at
-        answered_at = now if running.answered_at is None else running.answered_at
         return records.TimeBudget(
             propose=running.propose_s,
             render=running.render_s,
             encode=running.encode_s,
             send=running.send_s,
-            wait=max(0.0, answered_at - sent_at),
+            wait=running.wait_s,
             score=score,
             journal=self._recorder.take_busy_seconds(),
             blocked=running.blocked_s,
             idle=running.idle_s,
+            paused=self._rig_time.claim("paused", now),
+            no_rig=self._rig_time.claim("no rig", now),
+            shown=running.timed,
             total=now - running.proposed_at,
         )
 
@@ -352,18 +396,26 @@ class Loop:
         for event in events:
             self._handle(event)
         self._acknowledge()
+        if self._follow_rig() - self._reported_at >= _REPORT_EVERY_S:
+            self._report(None)
 
     def _handle(self, event: RigEvent) -> None:
+        self._heard_at = self._follow_rig()
         match event:
             case Responded(block, trials):
                 self._take(block, trials)
             case Resent(block, attempt, presentations):
+                if (running := self._running.get(block)) is not None:
+                    running.resent.update(dict.fromkeys(presentations, attempt))
                 self._record_sent(block, attempt, presentations)
                 self._event("warning", "resent", f"block {block} sent again")
             case RigJoined(hello):
                 self._event("info", "rig_joined", f"{hello.name} is back")
             case RigLost(reason):
                 self._event("warning", "rig_lost", reason)
+            case RigInvalid(reason):
+                if self._watchdogs is not None:
+                    self._apply_warnings(self._watchdogs.invalid(reason))
             case Notice(level, text):
                 self._event(level, "rig_notice", text)
             case _:
@@ -383,9 +435,7 @@ class Loop:
             running.take(result)
             self._aborted += not result.ok
             self._answered += 1
-        running.answered_at = self._clock.monotonic()
-        if not self._busy and not self._paused:
-            self._idle_since = running.answered_at
+        running.wait_s += self._rig_time.claim("showing", self._follow_rig())
         self._report(running)
         if self._watchdogs is not None:
             now_ns = self._clock.time_ns()
@@ -416,8 +466,9 @@ class Loop:
 
     def _event(self, level: str, name: str, text: str) -> None:
         logger.log(logging.getLevelNamesMapping()[level.upper()], "%s: %s", name, text)
-        self._submit(to_records.event_record(self._clock.time_ns(), level, name, text))
-        self._report(None, event=text)
+        time_ns = self._clock.time_ns()
+        self._submit(to_records.event_record(time_ns, level, name, text))
+        self._report(None, event=text, event_ns=time_ns)
 
     def _submit(
         self, record: records.AnyRecord, on_durable: Callable[[], None] | None = None
@@ -439,14 +490,21 @@ class Loop:
             try:
                 act()
             except RecordingError as exc:
-                if any(command.name in {"stop", "abort"} for command in self._commands()):
+                self._postponed.extend(self._commands())
+                if any(command.name in {"stop", "abort"} for command in self._postponed):
                     raise
+                self._refused = True
+                self._follow_rig()
                 logger.error("%s", exc)  # noqa: TRY400  the place is known; the message says all
                 text = f"paused, the disk refuses: {exc}. Trying again every {_RETRY_S:.0f} s"
-                self._report(None, event=text)
+                self._report(None, event=text, event_ns=self._clock.time_ns())
                 self._clock.sleep(_RETRY_S)
                 self._recorder.retry()
             else:
+                if self._refused:
+                    self._follow_rig()  # what passed was a pause
+                    self._refused = False
+                    self._heard_at = self._follow_rig()
                 return
 
     def _report(
@@ -455,22 +513,62 @@ class Loop:
         *,
         committed: records.Committed | None = None,
         event: str = "",
+        event_ns: int = 0,
     ) -> None:
-        state = "paused" if self._paused else "running"
-        if self._references_only and not self._paused:
-            state = "reference-only"
+        """Tell who watches how it goes.
+
+        Parameters
+        ----------
+        running : the block it is about; None: the first that is under way
+        committed, event, event_ns : as in `Progress`
+        """
+        now = self._reported_at = self._follow_rig()
+        if running is None and self._running:
+            running = self._running[min(self._running)]
+        time, before, session = self._rig_time, self._earlier.tally, self._session
+        idle_s = before.idle_s + time.total("idle", now)
+        paused_s = before.paused_s + time.total("paused", now)
+        no_rig_s = before.no_rig_s + time.total("no rig", now)
+        on_screen_s = before.on_screen_s + time.total("showing", now)
         self._on_progress(
             Progress(
-                generation=min(self._session.generations_done),
-                generations=self._session.generations,
+                generation=min(session.generations_done),
+                generations=session.generations,
                 shown=0 if running is None else running.valid,
                 planned=0 if running is None else len(running.block.presentations),
                 aborted=self._aborted,
                 presentations=self._answered,
-                elapsed_s=self._clock.monotonic() - self._started,
-                idle_s=self._idle_s,
-                state=state,
+                elapsed_s=on_screen_s + idle_s + paused_s + no_rig_s,
+                idle_s=idle_s,
+                idle_share=self._tally.idle_share,
+                paused_s=paused_s,
+                no_rig_s=no_rig_s,
+                pace=self._tally.pace,
+                left_s=self._tally.left_s(session.generations * len(session.threads)),
+                state=self._state(now),
                 committed=committed,
                 event=event,
+                event_ns=event_ns,
             )
         )
+
+    def _state(self, now: float) -> str:
+        """Return what the session does, in words."""
+        if self._refused:
+            return "waiting for the disk"
+        words: list[str] = []
+        if self._ending is not None:
+            words.append("stopping")
+        elif self._paused:
+            words.append("paused")
+        if self._references_only:
+            words.append("reference-only")
+        if self._gone_at is not None:
+            words.append(f"no rig for {duration_text(now - self._gone_at)}")
+        elif (
+            self._busy
+            and not self._paused
+            and now - self._heard_at >= self._config.rig.answer_timeout_s
+        ):
+            words.append(f"no answer for {duration_text(now - self._heard_at)}")
+        return ", ".join(words) or "running"

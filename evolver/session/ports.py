@@ -6,12 +6,13 @@ Protocols and values only.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
 from msgspec import Struct
 
 from evolver.journal import records
+from evolver.journal.tally import ShowingTally
 from evolver.session.schedule import Block, Outcome
 from rig_bridge.events import RigEvent
 from rig_bridge.trials import ShowRequest, TrialResult
@@ -28,6 +29,11 @@ class RigPort(Protocol):
     @property
     def send_seconds(self) -> float:
         """Time spent handing frames over since the beginning."""
+        ...
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a rig now, as far as is known."""
         ...
 
     def next_attempt(self, block: int) -> int:
@@ -105,17 +111,38 @@ class Progress(
 ):
     """What a person watching wants to know: made by the loop, sent and shown as it is."""
 
-    generation: int  # committed by every thread
+    generation: int  # committed by every thread: a count, not the number of the last
     generations: int
     shown: int  # presentations answered in the block under way
     planned: int  # presentations in it
-    aborted: int  # in the session
-    presentations: int  # answered in the session
-    elapsed_s: float  # since the first block, pauses included
-    idle_s: float  # the rig had nothing to show, for want of the engine; pauses not included
-    state: str  # "running", "paused", "reference-only"
+    aborted: int  # in the session, also before it was interrupted; so all the sums that follow
+    presentations: int  # answered
+    elapsed_s: float  # since the first image, pauses included; not while no engine ran
+    idle_s: float  # of it: the rig had nothing to show, for want of the engine
+    idle_share: float  # of the time in which it could have shown something
+    paused_s: float  # of it: paused
+    no_rig_s: float  # of it: there was no rig
+    pace: float | None  # showings a second of late (`ShowingTally.pace`)
+    left_s: float | None  # to the end (`ShowingTally.left_s`)
+    state: str  # "running", or "paused", "reference-only", "no rig for 0:42" and the like
     committed: records.Committed | None = None  # a block just committed, as it is recorded
     event: str = ""  # what happened besides
+    event_ns: int = 0  # when, engine clock
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Earlier:
+    """What a session that goes on has behind it.
+
+    Parameters
+    ----------
+    tally : of its committed blocks
+    answered, aborted : presentations, every attempt
+    """
+
+    tally: ShowingTally = field(default_factory=ShowingTally)
+    answered: int = 0
+    aborted: int = 0
 
 
 class WatchdogsPort(Protocol):
@@ -125,6 +152,10 @@ class WatchdogsPort(Protocol):
         self, block: Block, results: Sequence[TrialResult], time_ns: int
     ) -> Sequence[Command | str]:
         """Take results and when they came, ns; return warnings, or commands by rule."""
+        ...
+
+    def invalid(self, reason: str) -> Sequence[Command | str]:
+        """Take the news that the rig sent what cannot be taken; return the same."""
         ...
 
     def committed(

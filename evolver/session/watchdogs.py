@@ -32,6 +32,8 @@ _NORMAL_BLOCKS = 5
 """Blocks at the beginning that say what is normal."""
 _RECENT = 200
 """Showings that say how a recording is doing."""
+_INVALID = 3
+"""Messages of the rig in a row that cannot be taken: it will not get better by asking."""
 _ENOUGH = 40
 """Showings before a share of them is believed."""
 
@@ -76,6 +78,7 @@ class Watchdogs:
     window_ms: tuple[float, float]
     _valid: deque[bool] = field(default_factory=lambda: deque[bool](maxlen=_RECENT))
     _in_a_row: int = 0
+    _invalid: int = 0  # messages that could not be taken, since the last valid response
     _silent: dict[int, int] = field(default_factory=dict[int, int])  # showings without a spike
     _rates: dict[int, deque[float]] = field(default_factory=dict[int, "deque[float]"])
     # Spikes before onset of each showing, by block: the next is answered before one is over.
@@ -112,6 +115,7 @@ class Watchdogs:
         time_ns: int,
     ) -> WarningList:
         """Take results and when they came, ns; return warnings, or commands by rule."""
+        self._invalid = 0
         warnings = self._clocks(results, time_ns)
         for result in results:
             ok = result.ok
@@ -125,6 +129,16 @@ class Watchdogs:
             # After each showing, so that it is the same however answers are grouped.
             warnings += [*self._aborts(), *self._units()]
         return warnings
+
+    def invalid(self, reason: str) -> WarningList:
+        """Take the news that the rig sent what cannot be taken; return the same."""
+        self._invalid += 1
+        if self._invalid < _INVALID:
+            return []
+        self._invalid = 0  # said again after an operator has resumed
+        self._clear("invalid")
+        text = f"no valid response came among {_INVALID} messages of the rig; {reason}"
+        return self._warn("invalid", text)
 
     def committed(
         self, block: Block, outcome: Outcome, budget: records.TimeBudget
@@ -168,7 +182,7 @@ class Watchdogs:
     def _clocks(self, results: Sequence[TrialResult], time_ns: int) -> WarningList:
         # The last showing is the one that waited least. A simulated clock keeps its own time.
         last = max((t.offset_ns for t in results if t.onset_source != "simulated"), default=0)
-        if not last or time_ns - self._clocked_ns < _CLOCKED_EVERY_NS:
+        if not last or 0 <= time_ns - self._clocked_ns < _CLOCKED_EVERY_NS:
             return []
         self._clocked_ns = time_ns
         line = self._clock.line

@@ -23,6 +23,7 @@ from evolver.generators.by_name import REGISTRY as GENERATORS
 from evolver.optimizers.by_name import REGISTRY as OPTIMIZERS
 from evolver.session.fitness import Fitness
 from evolver.session.schedule import Session, Thread
+from evolver.setup.lengths import with_lengths
 from evolver.setup.references import References, build_references
 from evolver.types import Codes, Generator, Images, Optimizer, Vector
 
@@ -40,6 +41,7 @@ class Parts:
     config: Config
     generators: tuple[Generator, ...]  # one a thread, as the next two
     optimizers: tuple[Optimizer, ...]
+    optimizer_options: tuple[dict[str, Any], ...]  # with what the session file left open
     streams: tuple[np.random.Generator, ...]  # the optimizers' random numbers
     references: References
     restored: Restored | None  # what a journal says of a session that was interrupted
@@ -111,11 +113,14 @@ def build_parts(config: Config, *, restored: Restored | None = None) -> Parts:
     streams = tuple(
         seeds.stream(config.session.seed, "optimizer", table.name) for table in config.threads
     )
-    searches = tuple(
-        _build_optimizer(config, i, generator, rng=rng)
-        for i, (generator, rng) in enumerate(zip(networks, streams, strict=True))
+    options = tuple(
+        _optimizer_options(config, i, generator) for i, generator in enumerate(networks)
     )
-    return Parts(config, networks, searches, streams, references, restored)
+    searches = tuple(
+        _build_optimizer(config, i, networks[i], options[i], rng=rng)
+        for i, rng in enumerate(streams)
+    )
+    return Parts(config, networks, searches, options, streams, references, restored)
 
 
 def _load_generators(config: Config) -> tuple[Generator, ...]:
@@ -135,13 +140,30 @@ def _load_generator(table: ThreadTable) -> Generator:
     )
 
 
+def _optimizer_options(config: Config, i: int, generator: Generator) -> dict[str, Any]:
+    """Return a thread's optimizer options, with what follows from its generator and session."""
+    table = config.threads[i]
+    try:
+        OPTIMIZERS.check_common(table.optimizer_options)
+        options = with_lengths(table.optimizer, table.optimizer_options, generator)
+        if "generations" in signature(optimizers.find(table.optimizer)).parameters:
+            # a schedule over the session
+            options = {"generations": config.session.generations, **options}
+    except ConfigError as exc:
+        raise ConfigError(f"threads[{i}] ({table.name!r}): {exc}") from exc
+    return options
+
+
 def _build_optimizer(
-    config: Config, i: int, generator: Generator, *, rng: np.random.Generator
+    config: Config,
+    i: int,
+    generator: Generator,
+    options: dict[str, Any],
+    *,
+    rng: np.random.Generator,
 ) -> Optimizer:
     table = config.threads[i]
-    options = table.optimizer_options
     try:
-        OPTIMIZERS.check_common(options)
         initial = _initial_codes(table, generator, seed=config.session.seed)
         for basis in _bases(options):
             metric.check_generator(
@@ -151,9 +173,6 @@ def _build_optimizer(
                 sha256=generator.sha256,
                 remedy="Compute its own: 'evolver metric compute'",
             )
-        if "generations" in signature(optimizers.find(table.optimizer)).parameters:
-            # a schedule over the session
-            options = {"generations": config.session.generations, **options}
         return optimizers.load(
             table.optimizer,
             generator.d,
@@ -164,6 +183,12 @@ def _build_optimizer(
         )
     except (ConfigError, DataError) as exc:
         raise ConfigError(f"threads[{i}] ({table.name!r}): {exc}") from exc
+    except MemoryError as exc:
+        raise ConfigError(
+            f"threads[{i}] ({table.name!r}): {table.optimizer} must fit into memory, with "
+            f"codes of {generator.d:,} dimensions; there is not enough. "
+            "'sep' and 'rank-sphere' need no matrix"
+        ) from exc
 
 
 def _bases(options: object) -> Iterator[str]:

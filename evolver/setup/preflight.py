@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from math import sqrt
 from pathlib import Path
 from typing import Literal
 
@@ -15,10 +16,11 @@ import numpy as np
 from msgspec import Struct
 
 from evolver.config.tables import Config
+from evolver.generators.scale import code_scale
 from evolver.journal.storage import disk_free_bytes
 from evolver.setup.build import Parts
 from evolver.setup.references import References
-from evolver.types import Generator
+from evolver.types import Codes, Generator, Images, Optimizer
 from rig_bridge.messages import Hello
 
 _MINUTES_LEFT = 30.0
@@ -26,6 +28,8 @@ _SPIKE_BYTES = 8  # a time and a unit
 _RECORD_BYTES = 400  # of one result, beside its spikes
 _SPIKES_A_SECOND = 30.0  # of one unit, generously
 _OLDEST_YEAR = 2025
+_DARK, _BRIGHT, _MOSTLY = 2, 253, 0.5  # grey levels that are black and white; share of pixels
+_LONG = 2.0  # times the usual norm of a code
 
 
 class Check(Struct, frozen=True, forbid_unknown_fields=True):
@@ -50,6 +54,7 @@ def before_the_rig(
     """
     return (
         *_weights(parts),
+        *_searches(parts),
         *_render(parts, monotonic),
         _clock(recordings, time_ns),
         _receptive_field(parts.config, time_ns),
@@ -77,7 +82,12 @@ def with_the_rig(parts: Parts, hello: Hello, recordings: Path) -> tuple[Check, .
                 f"{', ' + unit.area if unit.area else ''}, {unit.label!r}"
             )
             checks.append(Check("unit", "good", text))
-    return (*checks, _screen(config, hello), _disk(parts, hello, recordings))
+    return (
+        *checks,
+        _screen(config, hello),
+        *_shapes(config, parts.references, hello),
+        _disk(parts, hello, recordings),
+    )
 
 
 def _weights(parts: Parts) -> Iterator[Check]:
@@ -86,39 +96,86 @@ def _weights(parts: Parts) -> Iterator[Check]:
         yield Check("weights", "good", text)
 
 
+def _searches(parts: Parts) -> Iterator[Check]:
+    """Say what each search begins with, and which lengths its generator gave it."""
+    for table, options in zip(parts.config.threads, parts.optimizer_options, strict=True):
+        said = [
+            f"{key} = {value!r}"
+            + ("" if key in table.optimizer_options else f" (from {source})")
+            for key, value in options.items()
+            for source in [table.generator if key != "generations" else "session.generations"]
+        ]
+        yield Check("search", "good", f"{table.name}: {', '.join([table.optimizer, *said])}")
+
+
 def _render(parts: Parts, monotonic: Callable[[], float]) -> Iterator[Check]:
     """Render a whole generation, as the first block will: what memory lacks is missed now."""
     config = parts.config
     show = config.presentation
     hidden = config.references.count * (show.on_ms + show.off_ms) / 1000 * show.repeats
-    for table, generator, n in zip(
-        config.threads, parts.generators, parts.popsizes, strict=True
+    for table, generator, optimizer in zip(
+        config.threads, parts.generators, parts.optimizers, strict=True
     ):
+        codes = _of_its_own(optimizer)
         try:
-            seconds = _rendering_s(generator, n, monotonic)
+            seconds, images = _timed(generator, codes, monotonic)
             late = show.schedule == "references" and seconds > hidden
             if late:  # a network's first pass may be its slowest by far: the next one counts
-                seconds = _rendering_s(generator, n, monotonic)
+                seconds, images = _timed(generator, codes, monotonic)
                 late = seconds > hidden
         except (RuntimeError, MemoryError) as exc:  # torch raises RuntimeError without memory
             reason = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
             yield Check(
-                "render", "bad", f"{table.name}: {n} images cannot be rendered: {reason}"
+                "render",
+                "bad",
+                f"{table.name}: {len(codes)} images cannot be rendered: {reason}",
             )
             continue
-        text = f"{table.name}: {n} images in {seconds:.2f} s"
+        text = f"{table.name}: {len(codes)} images in {seconds:.2f} s"
         if late:
             text += (
                 f", longer than the {hidden:.1f} s in which the references are shown: the rig "
                 "will wait. More references, or schedule = 'alternate', would hide it"
             )
         yield Check("render", "warning" if late else "good", text)
+        yield _pictures(table.name, generator, codes, images)
 
 
-def _rendering_s(generator: Generator, n: int, monotonic: Callable[[], float]) -> float:
+def _of_its_own(optimizer: Optimizer) -> Codes:
+    """Return a generation that the search draws itself: the first may be given to it.
+
+    Its stream is left alone, and nothing has been scored: all scores are the same.
+    """
+    twin = type(optimizer).from_state(optimizer.state, rng=np.random.default_rng(0))
+    first = twin.ask()
+    twin.tell(first, np.zeros(len(first)))
+    return np.resize(twin.ask(), (optimizer.popsize, optimizer.d))
+
+
+def _timed(
+    generator: Generator, codes: Codes, monotonic: Callable[[], float]
+) -> tuple[float, Images]:
     began = monotonic()
-    generator.render(np.zeros((n, generator.d)))
-    return monotonic() - began
+    images = generator.render(codes)
+    return monotonic() - began, images
+
+
+def _pictures(thread: str, generator: Generator, codes: Codes, images: Images) -> Check:
+    """Say whether the first images are pictures, or what codes that are too long leave."""
+    scale = code_scale(generator)
+    share = float(((images <= _DARK) | (images >= _BRIGHT)).mean())
+    text = f"{thread}: {share:.0%} of the first pixels are black or white"
+    length = 1.0
+    if scale.norm is not None:
+        length = float(np.linalg.norm(codes)) / sqrt(len(codes)) / scale.norm
+        text += f", codes are {length:.1f} times as long as those {generator.name} begins with"
+    if share <= _MOSTLY and length <= _LONG:
+        return Check("images", "good", text)
+    return Check(
+        "images",
+        "warning",
+        f"{text}: they may be noise. Its usual first step is sigma = {scale.step:g}",
+    )
 
 
 def _clock(recordings: Path, time_ns: int) -> Check:
@@ -181,6 +238,49 @@ def _screen(config: Config, hello: Hello) -> Check:
     if outside:
         return Check("screen", "bad", f"{text}, part of it outside the screen")
     return Check("screen", "good", text)
+
+
+def _shapes(config: Config, references: References, hello: Hello) -> Iterator[Check]:
+    """Check that images keep their shape on the screen, and that their greys are its own."""
+    screen, size_deg = hello.display, config.presentation.size_deg
+    oblong = [
+        (label, image.shape)
+        for label, image in zip(references.labels, references.images, strict=True)
+        if image.shape[0] != image.shape[1]
+    ]
+    if oblong:
+        label, (height, width, _) = oblong[0]
+        text = f"{len(oblong)} references are not square ({label!r}: {width} x {height})"
+        thin = [
+            f"{label!r}, {shape[1]} x {shape[0]}"
+            for label, shape in oblong
+            if size_deg * screen.px_per_deg * min(shape[:2]) / max(shape[:2]) < 1
+        ]
+        if screen.background_grey is None:
+            yield Check(
+                "shapes",
+                "bad",
+                f"{text}, and the rig does not say that it keeps an image's shape, nor what is "
+                "around it (display.background_grey in its hello): make them square",
+            )
+        elif thin:
+            yield Check(
+                "shapes",
+                "bad",
+                f"{'; '.join(thin[:5])} would be thinner than a pixel of the screen",
+            )
+        else:
+            grey = screen.background_grey
+            text += f": their longer side is {size_deg:g}°, around them is grey {grey}"
+            yield Check("shapes", "good", text)
+    behind, around = config.references.grey, screen.background_grey
+    if config.references.source != "builtin" and around is not None and behind != around:
+        yield Check(
+            "background",
+            "warning",
+            f"transparent pixels of references have references.grey, {behind}, and the "
+            f"display's background is {around}: their edges may be seen",
+        )
 
 
 def _disk(parts: Parts, hello: Hello, recordings: Path) -> Check:

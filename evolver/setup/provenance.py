@@ -55,15 +55,21 @@ def run_start(
             image_size=generator.image_size,
             weights_sha256=generator.sha256,
             options=json.dumps({
-                "optimizer": table.optimizer_options,
+                "optimizer": options,
                 "generator": table.generator_options,
                 "initial": table.initial,
                 "device": table.device,
             }),
             fitness=_fitness_text(config.fitness_of(i), thread.fitness),
         )
-        for i, (table, generator, thread) in enumerate(
-            zip(config.threads, parts.generators, session.threads, strict=True)
+        for i, (table, options, generator, thread) in enumerate(
+            zip(
+                config.threads,
+                parts.optimizer_options,
+                parts.generators,
+                session.threads,
+                strict=True,
+            )
         )
     )
     files = [

@@ -1,14 +1,16 @@
-"""Pictures from files, and the reference images that every block shows.
+"""The reference images that every block shows: rendered, or drawn from a folder.
 
-Knows image files and the built-in world's scenes. There is one way from a file to pixels here,
-for references and for what `evolver display` shows.
+Knows the built-in world's scenes, and what a folder may hold beside images; how one is read is
+known to `images`.
 """
 
 from __future__ import annotations
 
+import os
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +18,7 @@ from numpy.typing import NDArray
 from evolver import seeds
 from evolver.config.tables import ReferencesTable
 from evolver.errors import ConfigError, DataError
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
-_LARGEST_IMAGE = 2048  # pixels a side
-_GREY = (128, 128, 128, 255)
-_SIXTEEN_BITS = {"I;16", "I;16L", "I;16B", "I;16N", "I"}
+from evolver.setup.images import IMAGE_SUFFIXES, read_image
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,7 +37,7 @@ def build_references(table: ReferencesTable, *, seed: int) -> References:
     ConfigError
         The folder does not exist, or has fewer images than are asked for.
     DataError
-        A file in it is no image, or too large.
+        Files that were drawn are no images, or too large; each is named.
     """
     if table.count == 0:
         return References((), ())
@@ -52,13 +47,18 @@ def build_references(table: ReferencesTable, *, seed: int) -> References:
         rng = seeds.stream(seed, "references")
         images, classes, _ = scenes.sample_scenes(table.count, rng=rng)
         return References(tuple(images), tuple(scenes.CLASSES[int(i)] for i in classes))
-    folder = Path(table.source).expanduser()
+    try:
+        folder = Path(table.source).expanduser()
+    except RuntimeError as exc:  # nobody's home
+        raise ConfigError(
+            f"references.source: {table.source!r} cannot be found: {exc}"
+        ) from exc
     if not folder.is_dir():
         raise ConfigError(
             "references.source: must be 'builtin' or a folder of PNG or JPEG files; "
             f"{table.source!r} is not a folder"
         )
-    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in _IMAGE_SUFFIXES)
+    files = _usable(folder)
     if len(files) < table.count:
         raise ConfigError(
             f"references.count: must be at most the number of PNG and JPEG files in {folder}, "
@@ -66,48 +66,45 @@ def build_references(table: ReferencesTable, *, seed: int) -> References:
         )
     shuffled = seeds.stream(seed, "references").permutation(len(files))
     picked = [files[i] for i in sorted(int(i) for i in shuffled[: table.count])]
-    return References(tuple(map(read_image, picked)), tuple(p.stem for p in picked))
+    pixels: list[NDArray[np.uint8]] = []
+    problems: list[str] = []
+    for path in picked:
+        try:
+            pixels.append(read_image(path, grey=table.grey))
+        except DataError as exc:
+            problems.append(_printable(str(exc)))
+    if problems:
+        raise DataError("references: " + "\n  ".join(problems))
+    labels = dict(zip(files, _labels(files), strict=True))
+    return References(tuple(pixels), tuple(labels[path] for path in picked))
 
 
-def read_image(path: Path) -> NDArray[np.uint8]:
-    """Return the image in a file, (h, w, 3) uint8 sRGB, upright, transparency over grey.
-
-    Sixteen bits a channel become eight; a camera's note of how it was held is applied.
-
-    Raises
-    ------
-    DataError
-        The file is no image, or larger than 2048 pixels a side.
-    """
-    import PIL.Image
-    import PIL.ImageOps
-
+def _usable(folder: Path) -> list[Path]:
+    """Return the image files of a folder, sorted; not what systems leave beside them."""
     try:
-        with PIL.Image.open(path) as opened:
-            if max(opened.size) > _LARGEST_IMAGE:
-                raise DataError(
-                    f"{path} must be at most {_LARGEST_IMAGE} pixels a side; it is "
-                    f"{opened.size[0]} x {opened.size[1]}"
-                )
-            image = _opaque(PIL.ImageOps.exif_transpose(opened))
-    except DataError:
-        raise
-    except (OSError, ValueError, PIL.Image.DecompressionBombError) as exc:  # OSError: PIL's own
-        raise DataError(
-            f"{path} must be a PNG or JPEG image; it cannot be read: {exc}"
+        there = sorted(folder.iterdir(), key=os.fsencode)
+    except OSError as exc:
+        raise ConfigError(
+            f"references.source: {folder} must be a folder that can be read; {exc.strerror}"
         ) from exc
-    return np.asarray(image, dtype=np.uint8)
+    return [
+        path
+        for path in there
+        if path.suffix.lower() in IMAGE_SUFFIXES
+        and not path.name.startswith(".")  # '._a.png' is macOS' note beside 'a.png'
+        and path.is_file()
+    ]
 
 
-def _opaque(image: Image) -> Image:
-    """Return `image` with 8 bits in each of three channels, and nothing to see through."""
-    import PIL.Image
+def _labels(files: Sequence[Path]) -> tuple[str, ...]:
+    """Return a label for each file: its name, with its ending where two differ only in that."""
+    stems = Counter(path.stem for path in files)
+    return tuple(_printable(p.stem if stems[p.stem] == 1 else p.name) for p in files)
 
-    if image.mode in _SIXTEEN_BITS:  # convert() would clip at 255 and not scale
-        levels = np.asarray(image).astype(np.int64) >> 8
-        return PIL.Image.fromarray(np.clip(levels, 0, 255).astype(np.uint8)).convert("RGB")
-    if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        grey = PIL.Image.new("RGBA", rgba.size, _GREY)
-        return PIL.Image.alpha_composite(grey, rgba).convert("RGB")
-    return image.convert("RGB")
+
+def _printable(name: str) -> str:
+    """Return a file name as text that can be written and read: other bytes by their numbers."""
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
+    )

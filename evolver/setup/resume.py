@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -22,6 +23,7 @@ from evolver.journal import records
 from evolver.journal.history import History, Unfinished
 from evolver.optimizers import state_from_dict
 from evolver.session.block import HashedImage, RunningBlock
+from evolver.session.ports import Command, Earlier
 from evolver.session.schedule import (
     REFERENCE,
     Block,
@@ -89,9 +91,31 @@ class Restored:
         )
 
     @property
+    def earlier(self) -> Earlier:
+        """What the session has behind it."""
+        return Earlier(self.history.tally, self.history.answered, self.history.aborted)
+
+    @property
+    def commands(self) -> tuple[Command, ...]:
+        """What an operator or a watchdog had commanded, and nobody had taken back."""
+        text, by = "as it was before the interruption", "the session"
+        match self.history.held:
+            case "pause" | "reference-only" as name:
+                return (Command(name, text, by),)
+            case _:
+                return ()
+
+    @property
     def recorded_images(self) -> Sequence[str]:
         """Digests of the pixels that the journal has already."""
         return tuple(self.history.images)
+
+    @property
+    def shown(self) -> dict[int, int]:
+        """Presentation to how often it was shown, of those that may be shown again."""
+        return Counter(
+            result.presentation for running in self.running for result in running.results
+        )
 
     def check_weights(self, generators: Sequence[Generator]) -> None:
         """Raise `ConfigError` unless the generators run on the weights they ran on before."""
@@ -101,6 +125,25 @@ class Restored:
                     f"thread {info.name!r} must go on with the weights it began with, sha256 "
                     f"{info.weights_sha256}; {info.generator} now has {generator.sha256}. "
                     "Bring the old file back"
+                )
+
+    def check_rig(self, weights: Sequence[records.WeightFile]) -> None:
+        """Raise `ConfigError` unless responses are made with what they were made with before.
+
+        Parameters
+        ----------
+        weights : what the rig that joined says of the networks behind its responses
+        """
+        now = {(file.role, file.name): file.sha256 for file in weights}
+        for file in self.history.run_start.weights:
+            if file.role.startswith("generator:"):
+                continue  # of which `check_weights` knows more
+            found = now.get((file.role, file.name), "none")
+            if found != file.sha256:
+                raise ConfigError(
+                    f"the {file.role} {file.name!r} must go on with the weights it began with, "
+                    f"sha256 {file.sha256}; it now has {found}. Bring the old file, or the old "
+                    "version of evolver, back"
                 )
 
     def references(self) -> References | None:

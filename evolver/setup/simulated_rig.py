@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -25,7 +25,7 @@ from evolver.errors import ConfigError
 from rig_bridge.auth import RigKey
 from rig_bridge.client import RigClient
 from rig_bridge.events import Responded, RigEvent
-from rig_bridge.messages import Hello
+from rig_bridge.messages import Hello, ScreenInfo
 from rig_bridge.rigs.simulated import SimulatedRig
 from rig_bridge.trials import ShowRequest
 from scorers.neuron import NeuronConfig, SpikingPopulation
@@ -43,6 +43,7 @@ class Population:
     scorer: CNNScorer  # images to drives
     neurons: SpikingPopulation  # drives to spikes
     seed: int
+    grey: int = 128  # around an image that is not square, as on a screen
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -50,12 +51,28 @@ class Population:
         return self.scorer.unit_names
 
     def respond(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
-        """Return the drives of images of any sizes, each (h, w, 3) uint8: (n, u) float64."""
+        """Return the drives of images of any sizes, each (h, w, 3) uint8: (n, u) float64.
+
+        What is seen is the square that a display fills: networks stretch what is none.
+        """
+        images = [_on_square(image, self.grey) for image in images]
         drives = np.empty((len(images), len(self.labels)))
         for shape in {image.shape for image in images}:
             rows = [i for i, image in enumerate(images) if image.shape == shape]
             drives[rows] = self.scorer.score(np.stack([images[i] for i in rows]))
         return drives
+
+
+def _on_square(image: NDArray[np.uint8], grey: int) -> NDArray[np.uint8]:
+    """Return an image in the middle of a square of its longer side."""
+    height, width, _ = image.shape
+    side = max(height, width)
+    if height == width:
+        return image
+    square = np.full((side, side, 3), grey, dtype=np.uint8)
+    top, left = (side - height) // 2, (side - width) // 2
+    square[top : top + height, left : left + width] = image
+    return square
 
 
 def build_population(config: Config) -> Population:
@@ -85,8 +102,17 @@ def build_population(config: Config) -> Population:
     return Population(scorer, neurons, seed)
 
 
-def build_rig(population: Population, config: Config, *, speed: float) -> SimulatedRig:
-    """Return a presenter whose screen is seen by `population`."""
+def build_rig(
+    population: Population,
+    config: Config,
+    *,
+    speed: float,
+    shown: Mapping[int, int] | None = None,
+) -> SimulatedRig:
+    """Return a presenter whose screen is seen by `population`.
+
+    `shown` says how often presentations were shown already, in a session that goes on.
+    """
     table = config.simulation
     quiet = table.spikes == "none"
     return SimulatedRig(
@@ -99,6 +125,7 @@ def build_rig(population: Population, config: Config, *, speed: float) -> Simula
         form="rates" if quiet else "spikes",
         rate_window_ms=config.fitness.response_ms,
         expected_rates=population.neurons.expected_rates if quiet else None,
+        shown=shown,
     )
 
 
@@ -110,15 +137,24 @@ class LocalRig:
     population : Population
     config : the session file's values
     clock : for the time budget
+    shown : presentation to how often it was shown already, in a session that goes on
     """
 
-    def __init__(self, population: Population, config: Config, *, clock: Clock) -> None:
-        self._rig = build_rig(population, config, speed=math.inf)
+    def __init__(
+        self,
+        population: Population,
+        config: Config,
+        *,
+        clock: Clock,
+        shown: Mapping[int, int] | None = None,
+    ) -> None:
+        self._rig = build_rig(population, config, speed=math.inf, shown=shown)
         self._window_ms = config.rig.window_ms
         self._clock = clock
         self._events: list[RigEvent] = []
         self._attempts: dict[int, int] = {}
-        self.hello = _hello(self._rig)
+        self.hello = _hello(self._rig, population)
+        self.connected = True
         self.encode_seconds = self.send_seconds = 0.0
 
     def next_attempt(self, block: int) -> int:
@@ -168,11 +204,14 @@ def run_rig(
     RefusedError
         The engine does not want this rig.
     """
-    rig = build_rig(build_population(config), config, speed=config.simulation.speed)
+    population = build_population(config)
+    rig = build_rig(population, config, speed=config.simulation.speed)
+    hello = _hello(rig, population)
     identity = f"simulated-rig-{os.getpid()}"
-    client = RigClient(endpoint, hello=_hello(rig), presenter=rig, identity=identity, key=key)
+    client = RigClient(endpoint, hello=hello, presenter=rig, identity=identity, key=key)
     return client.run(stop=stop)
 
 
-def _hello(rig: SimulatedRig) -> Hello:
-    return rig.hello("simulated rig", software=f"evolver {__version__}")
+def _hello(rig: SimulatedRig, population: Population) -> Hello:
+    screen = ScreenInfo(1920, 1080, 60.0, 40.0, background_grey=population.grey)
+    return rig.hello("simulated rig", software=f"evolver {__version__}", display=screen)

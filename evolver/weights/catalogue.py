@@ -29,6 +29,9 @@ class KnownFile:
     shipped: str | None = None
     """Its path beside this module, if it comes along with the package."""
 
+    also_as: tuple[str, ...] = ()
+    """Other names it may have in the folder of weights, as that of its download."""
+
     pickled: bool = False
     """Whether it has to be converted ('evolver weights convert') before it can be used."""
 
@@ -115,6 +118,10 @@ KNOWN: tuple[KnownFile, ...] = (
             page=f"{_BUCKET}/biggan-deep-{size}-{file}",
             size=4 * parameters if file == "pytorch_model.bin" else None,
             local_as=f"biggan-deep-{size}/{file}",
+            also_as=(
+                f"biggan-deep-{size}-{file}",
+                f"biggan-deep-{size}/biggan-deep-{size}-{file}",
+            ),
         )
         for size, parameters in _BIGGAN_SIZES.items()
         for file in ("pytorch_model.bin", "config.json")

@@ -10,7 +10,6 @@ where the environment says HF_HUB_OFFLINE=1.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass
 from importlib import import_module
@@ -20,7 +19,9 @@ from typing import TYPE_CHECKING, Any, Self
 from platformdirs import user_data_path
 
 from evolver.errors import ConfigError, WeightsError
+from evolver.regular_files import expanded
 from evolver.weights.catalogue import KNOWN, KnownFile
+from evolver.weights.file_bytes import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,7 +91,7 @@ def find_weights(
         return find_file(entries[0], revision=revision, fetch=fetch, progress=progress)
     if not isinstance(weights, Path):
         _check_text("weights", weights)
-    path = Path(weights).expanduser()
+    path = expanded(weights)
     if path.exists():
         return WeightsLocation(path, None, "named")
     on_hub = _ON_HUB.fullmatch(str(weights))
@@ -113,12 +114,18 @@ def find_file(
     """Return where a known file lies, fetching it if need be; see `find_weights`."""
     if wanted.shipped:
         return WeightsLocation(Path(__file__).parent / wanted.shipped, wanted.sha256, _SHIPPED)
-    by_hand = weights_folder() / wanted.local_name
-    if by_hand.is_file():
+    by_hand = by_hand_file(wanted)
+    if by_hand is not None:
         return WeightsLocation(by_hand, wanted.sha256, "put there by hand")
     if wanted.repo is None:
         raise missing_file(wanted, "it has to be fetched by hand")
     return _from_hub(wanted, revision=revision, fetch=fetch, progress=progress)
+
+
+def by_hand_file(wanted: KnownFile) -> Path | None:
+    """Return where a person has put a known file, under any of its names; or None."""
+    places = (weights_folder() / name for name in (wanted.local_name, *wanted.also_as))
+    return next((place for place in places if place.is_file()), None)
 
 
 def local_weights(wanted: KnownFile, *, revision: str | None = None) -> WeightsLocation | None:
@@ -199,13 +206,7 @@ def check_digest(location: WeightsLocation) -> str:
 
 def digest(path: Path) -> str:
     """Return a file's sha256, 64 hexadecimal digits; `WeightsError` if it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise WeightsError(
-            f"weights must be a file that can be read; {path}: {error}"
-        ) from error
+    return digest_of(path)
 
 
 def offline() -> bool:

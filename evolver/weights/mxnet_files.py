@@ -19,14 +19,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evolver.errors import WeightsError
+from evolver.weights.kinds import MOST_TENSORS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
-
-LIST = struct.pack("<Q", 0x112)
-"""First bytes of the file."""
 
 _V1, _V2, _V3 = 0xF993FAC8, 0xF993FAC9, 0xF993FACA
 _TYPES = ("<f4", "<f8", "<f2", "u1", "<i4", "i1", "<i8")
@@ -38,7 +36,7 @@ def read_mxnet(content: bytes, *, path: Path) -> dict[str, NDArray[np.generic]]:
 
     Parameters
     ----------
-    content : the file's bytes, beginning with `LIST`
+    content : the file's bytes, of the kind "mxnet"
     path : where they come from, for messages
 
     Returns
@@ -56,6 +54,8 @@ def read_mxnet(content: bytes, *, path: Path) -> dict[str, NDArray[np.generic]]:
     (count,) = cursor.numbers("<Q")
     if count * 24 > cursor.left:  # bytes of the smallest array
         raise cursor.refusal(f"lists {count} arrays")
+    if count > MOST_TENSORS:
+        raise cursor.refusal(f"lists {count} arrays, more than {MOST_TENSORS}")
     arrays = [_array(cursor) for _ in range(count)]
     (named,) = cursor.numbers("<Q")
     if named != count:

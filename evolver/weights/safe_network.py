@@ -23,6 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evolver.errors import WeightsError
+from evolver.weights.file_bytes import read_bytes
+from evolver.weights.kinds import MOST_TENSORS, kind_of, meaning
 from evolver.weights.safe_pickle import (
     GlobalName,
     Meaning,
@@ -34,7 +36,7 @@ from evolver.weights.safe_pickle import (
 
 StoredArray: TypeAlias = NDArray[Any]
 
-_STORAGES: Final = {
+STORAGES: Final = {
     f"torch.{name}Storage": np.dtype(kind)
     for name, kind in (
         ("Double", "<f8"), ("Float", "<f4"), ("Half", "<f2"), ("Long", "<i8"), ("Int", "<i4"),
@@ -55,7 +57,7 @@ _NUMBERS: Final = frozenset({
     "f4",
     "f8",
 })
-_TORCH_MAGIC: Final = 0x1950A86A20F9469CFC6C
+TORCH_MAGIC: Final = 0x1950A86A20F9469CFC6C
 _LARGEST_FILE: Final = 4 << 30
 _MOST_DIMS: Final = 8
 _DEEPEST: Final = 16
@@ -128,7 +130,7 @@ class NumpyArray:
 
 
 def read_network(path: Path) -> tuple[object, bytes]:
-    """Read a pickle of networks, running nothing that is in it.
+    """Read a pickle of networks, running nothing that is in it; others' files are refused.
 
     Parameters
     ----------
@@ -146,15 +148,13 @@ def read_network(path: Path) -> tuple[object, bytes]:
     PickleError
         It holds what is not allowed, or is damaged.
     """
-    try:
-        with path.open("rb") as file:
-            content = file.read(_LARGEST_FILE + 1)
-    except OSError as error:
+    content = read_bytes(path)
+    kind = kind_of(content)
+    if kind != "pickle":
         raise WeightsError(
-            f"weights must be a file that can be read; {path}: {error}"
-        ) from error
-    if len(content) > _LARGEST_FILE:
-        raise PickleError(f"{path} must be at most 4 GiB long")
+            f"{path} must be a pickle of networks, as stylegan3-r-ffhq-1024x1024.pkl; it is "
+            f"{meaning(kind)}"
+        )
     try:
         return parse_network(content), content
     except PickleError as error:
@@ -202,6 +202,8 @@ def tensors(module: Module, *, at_most: int) -> dict[str, StoredArray]:
                 if not isinstance(value, np.ndarray):
                     raise PickleError(f"{prefix}{name} must be a tensor")
                 arrays[_joined(prefix, name)] = cast("StoredArray", value)
+        if len(arrays) > MOST_TENSORS:
+            raise PickleError(f"there must be at most {MOST_TENSORS} tensors")
         for name, value in _table(part, "_modules").items():
             if value is None:
                 continue
@@ -236,18 +238,18 @@ def _names(limits: ReadLimits) -> dict[str, Meaning]:
 
     names: dict[str, Meaning] = {
         "torch_utils.persistence._reconstruct_persistent_obj": _module,
-        "torch._utils._rebuild_tensor_v2": _tensor,
-        "torch._utils._rebuild_parameter": _parameter,
+        "torch._utils._rebuild_tensor_v2": rebuilt_tensor,
+        "torch._utils._rebuild_parameter": rebuilt_parameter,
         "torch.storage._load_from_bytes": storage,
-        "collections.OrderedDict": _empty_dict,
-        "dnnlib.util.EasyDict": _empty_dict,
+        "collections.OrderedDict": empty_table,
+        "dnnlib.util.EasyDict": empty_table,
         "builtins.set": _set,
-        "numpy.ndarray": _not_called,
-        "numpy.dtype": _numpy_type,
+        "numpy.ndarray": not_called,
+        "numpy.dtype": numpy_type,
     }
     for package in ("numpy.core", "numpy._core"):
-        names[f"{package}.multiarray._reconstruct"] = _numpy_array
-        names[f"{package}.multiarray.scalar"] = _numpy_number
+        names[f"{package}.multiarray._reconstruct"] = numpy_array
+        names[f"{package}.multiarray.scalar"] = numpy_number
     return names
 
 
@@ -266,7 +268,8 @@ def _module(args: tuple[object, ...]) -> Module:
             raise PickleError("must describe a class, in version 6, with its state")
 
 
-def _tensor(args: tuple[object, ...]) -> StoredArray:
+def rebuilt_tensor(args: tuple[object, ...]) -> StoredArray:
+    """Return the tensor that a file describes, a view that lies inside its storage."""
     match args:
         case (Storage(numbers=numbers), offset, size, stride, bool(), dict(hooks)) if not hooks:
             pass
@@ -289,7 +292,8 @@ def _tensor(args: tuple[object, ...]) -> StoredArray:
     return np.lib.stride_tricks.as_strided(numbers[first:], sizes, steps, writeable=False)
 
 
-def _parameter(args: tuple[object, ...]) -> StoredArray:
+def rebuilt_parameter(args: tuple[object, ...]) -> StoredArray:
+    """Return the tensor of a parameter."""
     match args:
         case (np.ndarray() as data, bool(), dict(hooks)) if not hooks:
             return cast("StoredArray", data)
@@ -311,19 +315,19 @@ def _storage(args: tuple[object, ...], limits: ReadLimits) -> Storage:
             case (str(role), GlobalName(text=kind), str(label), str(), int(count), None) if (
                 role == "storage"
             ):
-                storages.append((_STORAGES[kind], label, count))
+                storages.append((STORAGES[kind], label, count))
             case _:
                 raise PickleError("must be the description of a storage")
         return storages
 
     end = 0
     parts: list[object] = []
-    kinds = dict.fromkeys(_STORAGES, _not_called)
+    kinds = dict.fromkeys(STORAGES, not_called)
     for _ in range(5):
         part, end = read_pickle(content, kinds, start=end, limits=limits, persistent=persistent)
         parts.append(part)
     magic, version, system, stored, labels = parts
-    if magic != _TORCH_MAGIC or version != 1001 or stored is not storages or len(storages) != 1:
+    if magic != TORCH_MAGIC or version != 1001 or stored is not storages or len(storages) != 1:
         raise PickleError("must be one storage in torch's older layout")
     if not isinstance(system, dict) or cast("dict[str, object]", system).get(
         "little_endian"
@@ -341,7 +345,8 @@ def _storage(args: tuple[object, ...], limits: ReadLimits) -> Storage:
     return Storage(np.frombuffer(raw[8:], dtype) if count else np.zeros(0, dtype))
 
 
-def _numpy_type(args: tuple[object, ...]) -> NumpyType:
+def numpy_type(args: tuple[object, ...]) -> NumpyType:
+    """Return a dtype of plain numbers, in the making."""
     match args:
         case (str(letters), *_) if letters in _NUMBERS:
             return NumpyType(letters)
@@ -349,7 +354,8 @@ def _numpy_type(args: tuple[object, ...]) -> NumpyType:
             raise PickleError(f"must be one of plain numbers: {', '.join(sorted(_NUMBERS))}")
 
 
-def _numpy_array(args: tuple[object, ...]) -> NumpyArray:
+def numpy_array(args: tuple[object, ...]) -> NumpyArray:
+    """Return an array in the making."""
     match args:
         case (GlobalName(text="numpy.ndarray"), tuple(), memoryview()):
             return NumpyArray()
@@ -357,7 +363,8 @@ def _numpy_array(args: tuple[object, ...]) -> NumpyArray:
             raise PickleError("must make a numpy.ndarray")
 
 
-def _numpy_number(args: tuple[object, ...]) -> bool | int | float:
+def numpy_number(args: tuple[object, ...]) -> bool | int | float:
+    """Return one number."""
     match args:
         case (NumpyType() as kind, memoryview()):
             raw = cast("memoryview", args[1])
@@ -368,7 +375,8 @@ def _numpy_number(args: tuple[object, ...]) -> bool | int | float:
             raise PickleError("must have a dtype and bytes")
 
 
-def _empty_dict(args: tuple[object, ...]) -> dict[str, object]:
+def empty_table(args: tuple[object, ...]) -> dict[str, object]:
+    """Return an empty dict."""
     if args:
         raise PickleError("must be made empty, and filled after")
     return {}
@@ -384,7 +392,8 @@ def _set(args: tuple[object, ...]) -> set[str]:
             raise PickleError("must have a list")
 
 
-def _not_called(args: tuple[object, ...]) -> object:  # noqa: ARG001  as every meaning
+def not_called(args: tuple[object, ...]) -> object:  # noqa: ARG001  as every meaning
+    """Refuse: the name stands for a kind of thing, and makes none."""
     raise PickleError("may be named, but not called")
 
 

@@ -1,4 +1,4 @@
-"""A pickle read as data: a machine of 34 instructions that can call nothing.
+"""A pickle read as data: a machine of 35 instructions that can call nothing.
 
 Knows pickle's byte code, protocols 2 to 5, as far as saved networks need it. Knows nothing of
 tensors, files or networks, and never imports the standard library's pickle.
@@ -6,9 +6,10 @@ tensors, files or networks, and never imports the standard library's pickle.
 A name in the file is looked up in a table that the caller hands over, and nowhere else; where
 the file asks for a call, the table's entry decides what the arguments mean. What the table does
 not hold is refused by name, and what no saved network needs (extensions, instances made by
-calling classes, integers of any length, keys other than texts) is refused by instruction. Every
-instruction takes time and memory bounded by the bytes it stands on, and there is a limit to how
-many there may be, so a file of a gigabyte costs no more than its own size and some 300 MB.
+calling classes, integers of any length, keys but texts and small numbers) is refused by
+instruction. Every instruction takes time and memory bounded by the bytes it stands on, and
+there is a limit to how many there may be, so a file of a gigabyte costs no more than its own
+size and some 300 MB.
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ class ReadLimits:
     steps: int = 1_000_000
     text: int = 64 << 20
     """Bytes of text; they are the only ones that are copied."""
+    number_keys: bool = False
+    """Whether dicts may have whole numbers as keys, as those of torch's optimizers have."""
 
 
 def _unwanted(key: object) -> object:
@@ -244,10 +247,17 @@ class _Machine:
 
     def set_items(self, values: list[object]) -> None:
         target = self.top()
-        if type(target) is not dict or len(values) % 2:
-            raise PickleError(f"{len(values)} keys and values are put in {_kind(target)}")  # pyright: ignore[reportUnknownArgumentType]
-        keys = check_texts(values[::2])
-        cast("dict[str, object]", target).update(zip(keys, values[1::2], strict=True))
+        if not isinstance(target, dict) or len(values) % 2:
+            raise PickleError(
+                f"{len(values)} keys and values are put in {_kind(cast('object', target))}"
+            )
+        keys = values[::2]
+        check_texts([key for key in keys if not self.is_small_number(key)])
+        cast("dict[object, object]", target).update(zip(keys, values[1::2], strict=True))
+
+    def is_small_number(self, key: object) -> bool:
+        """Return whether a key is a number that is allowed; below 2**31 none collide."""
+        return self.limits.number_keys and type(key) is int and 0 <= key < 1 << 31
 
     def name(self, module: object, attribute: object) -> None:
         if not isinstance(module, str) or not isinstance(attribute, str):
@@ -324,6 +334,7 @@ _STEPS: Final[dict[int, Callable[[_Machine], None]]] = {
     0x8A: _Machine.integer,
     ord("G"): lambda m: m.push(m.number(">d")),  # a float, whatever `number` promises
     0x8C: lambda m: m.text(m.number("<B")),
+    ord("U"): lambda m: m.text(m.number("<B")),  # as Python 2 wrote texts
     ord("X"): lambda m: m.text(m.number("<I")),
     0x8D: lambda m: m.text(m.number("<Q")),
     ord("C"): lambda m: m.push(m.take(m.number("<B"))),

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from rig_bridge.client import Reporting
 from rig_bridge.errors import RequestError
+from rig_bridge.handed_over import showing_fault
 from rig_bridge.messages import Hello, Level
 from rig_bridge.rigs.protocols import Acquisition, ImageDisplay
 from rig_bridge.trials import Image, Presentation, TrialResult, aborted
@@ -55,16 +56,21 @@ class CombinedRig:
         try:
             showing = self._display.show(image, request)
         except RequestError as exc:  # such as an image beyond the screen's edge
-            return aborted(
-                request,
-                str(exc)[:200],
-                form=self._acquisition.form,
-                units=len(self._acquisition.units),
-                time_ns=self._last_ns,
-            )
+            return self._aborted(request, str(exc)[:200])
+        if fault := showing_fault(showing, request):
+            return self._aborted(request, fault)  # no acquisition could find its window
         self._last_ns = showing.offset_ns
         self._acquisition.expect(request, showing)
         return None
+
+    def _aborted(self, request: Presentation, reason: str) -> TrialResult:
+        return aborted(
+            request,
+            reason,
+            form=self._acquisition.form,
+            units=len(self._acquisition.units),
+            time_ns=self._last_ns,
+        )
 
     def collect(self) -> Sequence[tuple[int, TrialResult]]:
         """Return the windows that are complete by now, each with its block."""

@@ -73,7 +73,8 @@ class ImageDisplay(Protocol):
     def show(self, image: Image, request: Presentation) -> Showing:
         """Show one image for `on_ms`, then a blank for `off_ms`; return when that is over.
 
-        Times are in ns since the unix epoch.
+        Times are in ns since the unix epoch, of a clock that nobody sets:
+        `rig_bridge.steady.unix_ns`.
         """
         ...
 

@@ -9,13 +9,17 @@ it runs ten times as fast, and a presentation of 100 + 100 ms takes 20 ms; at in
 nothing waits, and the clock counts presentations only: it moves on by each one's length and
 stands still between them, so that stamps do not depend on the machine. It starts at 0 and
 never goes back.
+
+Chance. What happens in a showing follows from its presentation and from how often that was
+shown before: the first time is the first time whatever number the attempt has, for an engine
+that was interrupted asks again under another one.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -44,13 +48,14 @@ class SpikeModel(Protocol):
         drive: Drive,
         *,
         presentation: int,
-        attempt: int,
+        showing: int,
         on_ms: float,
         window_ms: tuple[float, float],
     ) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
         """Return units (k,) and times (k,) in ms after onset, sorted by time.
 
-        The same arguments always give the same spikes, in whatever order they come.
+        `showing` is from 1, of that presentation. The same arguments always give the same
+        spikes, in whatever order they come.
         """
         ...
 
@@ -82,6 +87,7 @@ class SimulatedRig:
     expected_rates : with form "rates", reported instead of counted spikes: a rig without noise
     widest_window_ms : the widest window around onset that it can record
     lag_ms : from the command to the image on screen
+    shown : presentation to how often it was shown already, in a session that goes on
     clock, sleep : the wall clock, seconds, and how to wait on it
 
     Raises
@@ -105,6 +111,7 @@ class SimulatedRig:
         expected_rates: ExpectedRates | None = None,
         widest_window_ms: tuple[float, float] = (-500.0, 1000.0),
         lag_ms: float = 8.0,
+        shown: Mapping[int, int] | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -128,6 +135,8 @@ class SimulatedRig:
         self._wall_start = clock()
         self._now_ms = 0.0  # stimulus time
         self._drives: dict[str, Drive] = {}
+        # Presentation -> its last attempt, and the number of that showing from 1.
+        self._showings = {number: (0, count) for number, count in (shown or {}).items()}
 
     def hello(self, name: str, *, software: str, display: ScreenInfo | None = None) -> Hello:
         """Return what this rig says of itself."""
@@ -162,14 +171,15 @@ class SimulatedRig:
         commanded_ms = self._command_time()
         shown_ms = request.on_ms
         reason = ""
-        broke = self._stream("fixation", request.presentation, request.attempt).random(2)
+        showing = self._showing_of(request)
+        broke = self._stream("fixation", request.presentation, showing).random(2)
         if broke[0] < self._abort_rate:
             shown_ms *= float(broke[1])
             reason = "fixation broken"
         units, times = self._neurons.spikes(
             self._drives[request.sha256],
             presentation=request.presentation,
-            attempt=request.attempt,
+            showing=showing,
             on_ms=request.on_ms,
             window_ms=request.window_ms,
         )
@@ -195,6 +205,20 @@ class SimulatedRig:
         """Clear a screen that is not there."""
 
     # ------------------------------------------------------------------ inside
+
+    def _showing_of(self, request: Presentation) -> int:
+        """Return which showing of its presentation this is, from 1.
+
+        Attempts of a presentation rise within a session: the same one again is the same
+        showing, and a lower one is of another session, whose numbers begin anew.
+        """
+        attempt, showing = self._showings.get(request.presentation, (0, 0))
+        if request.attempt > attempt:
+            showing += 1
+        elif request.attempt < attempt:
+            showing = 1
+        self._showings[request.presentation] = request.attempt, showing
+        return showing
 
     def _command_time(self) -> float:
         if math.isfinite(self._speed):

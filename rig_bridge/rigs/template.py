@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 
 from rig_bridge.client import RigClient
 from rig_bridge.messages import Hello, ScreenInfo, Unit
+from rig_bridge.steady import unix_ns
 from rig_bridge.trials import Image, Presentation, TrialResult
 
 UNITS = tuple(Unit(channel=c, unit=0, area="IT", label=f"IT-{c}") for c in range(4))
+# With background_grey=128 the rig says that it shows images that are not square in their shape.
 SCREEN = ScreenInfo(width_px=1920, height_px=1080, refresh_hz=60.0, px_per_deg=40.0)
 
 
@@ -34,7 +36,7 @@ class MyRig:
 
     def present(self, image: Image, request: Presentation) -> TrialResult:
         """Show one image, and return what the neurons did."""
-        commanded = time.time_ns()
+        commanded = unix_ns()
         onset = self.flip(image)
         time.sleep(request.on_ms / 1000)  # your display's timing instead
         offset = self.flip(None)
@@ -53,7 +55,7 @@ class MyRig:
 
     def flip(self, image: Image | None) -> int:  # noqa: ARG002  yours uses it
         """Put an image, or grey, on the screen; return when it was there, ns."""
-        return time.time_ns()
+        return unix_ns()
 
     def spikes(
         self,

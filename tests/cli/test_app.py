@@ -1,7 +1,9 @@
 """The command line, as a person meets it: what it says, what it writes, how it ends."""
 
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tomllib
@@ -12,8 +14,12 @@ from typer.testing import CliRunner
 
 from evolver import config, recording
 from evolver.cli import app
+from evolver.journal.reader import segment_paths
 from evolver.live import run_simulated
+from tests.children import Command
 from tests.children import evolver as run
+from tests.journal.test_writer import damage_heads
+from tests.limits import PATIENCE_S
 from tests.live.sessions import small, write
 from tests.live.test_simulate import Watching
 
@@ -160,6 +166,31 @@ class TestRecordings:
         assert str(tmp_path / "here" / "report.html") in said.replace("\n", "")
         assert (tmp_path / "here" / "summary.png").is_file()
 
+    def test_a_report_that_cannot_be_written_is_said_so(self, ended, tmp_path):
+        (tmp_path / "file").touch()
+        for out in (tmp_path / "file", "/proc/report"):
+            said = run("report", ended.recording, "--out", out, expect=2)
+            assert "--out FOLDER" in said
+
+    def test_nor_can_a_recording(self, ended):
+        said = run("fold", ended.folder, "--out", "/proc/s.h5", expect=2)
+        assert "--out" in said
+
+    def test_a_terminal_that_goes_ends_a_simulation_which_is_folded(self, tmp_path):
+        settings = small(tmp_path / "out", session={"generations": 5000})
+        command = Command(["simulate", write(settings, tmp_path / "s.toml")], os.environ)
+        with command.stdout:
+            for line in command.stdout:
+                if "generation" in line:
+                    break
+            command.send_signal(signal.SIGHUP)
+            said = command.stdout.read()
+        assert command.wait(PATIENCE_S) == 0, said
+        assert "stopped by operator" in said
+        (folder,) = (tmp_path / "out").iterdir()
+        with recording.read(folder / "session.h5") as opened:
+            assert opened.end_reason == "stopped by operator"
+
     def test_fold_makes_the_recording_again(self, ended, tmp_path):
         copy = tmp_path / "session"
         shutil.copytree(ended.folder, copy)
@@ -225,6 +256,31 @@ class TestResume:
         with recording.read(tmp_path / "s" / "session.h5") as opened:
             assert opened.complete
             assert opened.resumed == 1
+
+    @pytest.mark.parametrize("damage", ["cut in the first record", "a bit in every copy"])
+    def test_no_session_begins_inside_an_old_journal(self, ended, tmp_path, damage):
+        """Simulated here, so that a live session in its place would be the worst to come."""
+        shutil.copytree(ended.folder, tmp_path / "s")
+        (tmp_path / "s" / "session.h5").unlink()
+        (segment,) = segment_paths(tmp_path / "s" / "journal")
+        if damage == "cut in the first record":
+            segment.write_bytes(segment.read_bytes()[:500])
+        else:
+            damage_heads(tmp_path / "s" / "journal")
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        said = " ".join(run("resume", tmp_path / "s", expect=2).split())
+        after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        assert after == before
+        if damage == "cut in the first record":
+            assert "nothing of this one was recorded or shown" in said
+            return
+        assert "the journal is damaged" in said
+        assert "first record" in run("fold", tmp_path / "s")
+        with (
+            recording.read(tmp_path / "s" / "session.h5") as left,
+            recording.read(ended.recording) as whole,
+        ):
+            assert left.presentations.tolist() == whole.presentations.tolist()
 
     def test_ctl_without_a_session(self, tmp_path, monkeypatch):
         (tmp_path / "run").mkdir(mode=0o700)

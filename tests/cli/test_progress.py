@@ -1,14 +1,20 @@
 """What a person sees of a session: in a terminal, and in a pipe."""
 
 import io
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from rich.console import Console
 
+from evolver.cli import terminal
 from evolver.cli.progress import ProgressView, sparkline
+from evolver.clock import time_text
 from evolver.journal.records import Committed, CommittedThread, PackedArray, TimeBudget
 from evolver.session.ports import Progress
+from tests.terminal import Terminal
 
 BUDGET = TimeBudget(**dict.fromkeys(TimeBudget.__struct_fields__, 0.0))
 
@@ -36,6 +42,11 @@ def progress(generation, *, done=None, **changes):
         "presentations": 1960,
         "elapsed_s": 490.0,
         "idle_s": 4.9,
+        "idle_share": 0.01,
+        "paused_s": 0.0,
+        "no_rig_s": 0.0,
+        "pace": 4.0,
+        "left_s": 1470.0,
         "state": "running",
         "committed": done,
         "event": "",
@@ -62,7 +73,7 @@ NEWS = [
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_the_key_facts_are_there_at_every_width(width):
     text = " ".join(picture(width, *NEWS).split())
-    for fact in ("generation 11 of 40", "14.7 ± 0.6", "5.1 ± 0.6", "15.7", "8.0"):
+    for fact in ("10 of 40 generations done", "14.7 ± 0.6", "5.1 ± 0.6", "15.7", "8.0"):
         assert fact in text, text
     for fact in ("24:30 left", "1960 presentations (7 aborted)", "4.0 images/s", "idle 1.0%"):
         assert fact in text, text
@@ -78,14 +89,79 @@ def test_before_the_first_score_it_says_what_it_waits_for():
 
 
 def test_a_pause_cannot_be_overlooked():
-    assert "PAUSED" in picture(80, *NEWS, progress(10, state="paused"))
+    """A paused session has no block to tell of: its news comes with nothing planned."""
+    paused = progress(10, state="paused", shown=0, planned=0, event="pause by operator")
+    assert "PAUSED" in picture(80, *NEWS, paused)
     assert "PAUSED" not in picture(80, *NEWS)
+
+
+AT_NS = 1_764_315_000 * 10**9
+GONE = progress(
+    10,
+    state="no rig for 0:42",
+    no_rig_s=42.0,
+    planned=0,
+    event="the connection to the rig is gone",
+    event_ns=AT_NS,
+)
+
+
+TITLE = "monday: live session → /data/recordings/monkey-m/2026/" + "x" * 60
+
+
+def draw():
+    """Draw on the terminal that this process has, as the commands do, until it was seen."""
+    with ProgressView(terminal.console, title=TITLE, threads=["texture", "object"]) as view:
+        for one in (*NEWS, GONE):
+            view.update(one)
+        sys.stdin.read()
+
+
+@pytest.mark.parametrize("columns", [80, 140])
+@pytest.mark.parametrize("rows", [24, 8])
+def test_on_a_terminal_state_and_last_event_have_lines_of_their_own(columns, rows):
+    """On the console of the commands, which leaves wrapping to the terminal."""
+    environment = {k: v for k, v in os.environ.items() if k not in {"COLUMNS", "LINES"}}
+    with Terminal(columns, rows) as screen:
+        process = subprocess.Popen(
+            [sys.executable, "-c", f"from {__name__} import draw; draw()"],
+            stdin=subprocess.PIPE,
+            stdout=screen.fd,
+            stderr=screen.fd,
+            env={**environment, "TERM": "xterm-256color"},
+        )
+        seen = screen.until(
+            r"in all|\n *\.\.\.",
+            alive=lambda: process.poll() is None,
+        ).splitlines()
+        process.communicate(b"")
+    assert process.returncode == 0
+    lines = [line.strip() for line in seen]
+    assert "NO RIG FOR 0:42" in lines
+    assert f"{time_text(AT_NS)}  the connection to the rig is gone" in lines
+    assert all(len(line) <= columns for line in seen)
+    assert sum("NO RIG" in line for line in lines) == 1  # drawn over, not one below the other
+    if rows == 24:
+        assert "24:30 left" in " ".join(lines)
+        assert any(line.startswith("1960 presentations (7 aborted)") for line in lines)
+
+
+def test_what_others_wrote_is_shown_as_it_is_and_commands_no_terminal():
+    """A rig's notice, an operator's note: brackets are no markup, escapes are no escapes."""
+    hostile = progress(10, event="see [/b] and [red]\x1b[2J")
+    for force in (True, False):
+        console = Console(file=io.StringIO(), width=80, force_terminal=force, soft_wrap=True)
+        with ProgressView(console, title="[/] t", threads=["[bold]a"]) as view:
+            view.update(hostile)
+        said = console.file.getvalue()
+        assert "see [/b] and [red]·[2J" in said
+        assert "\x1b[2J" not in said
 
 
 def test_a_pipe_gets_a_line_a_generation_and_one_an_event():
     console = Console(file=io.StringIO(), width=200, force_terminal=False)
     with ProgressView(console, title="monday", threads=["texture", "object"]) as view:
-        for one in (*NEWS, progress(10, event="the rig is gone")):
+        for one in (*NEWS, progress(10, event="the rig is gone"), GONE):
             view.update(one)
     lines = console.file.getvalue().splitlines()
     assert lines[0] == "monday"
@@ -93,7 +169,8 @@ def test_a_pipe_gets_a_line_a_generation_and_one_an_event():
     assert "references -" in lines[1]
     assert "references 8.0" in lines[2]
     assert lines[3].strip() == "the rig is gone"
-    assert len(lines) == 4
+    assert lines[4].strip() == f"{time_text(AT_NS)}  the connection to the rig is gone"
+    assert len(lines) == 5
 
 
 def test_a_sparkline_spans_its_range_and_stays_narrow():

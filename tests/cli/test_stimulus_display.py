@@ -22,6 +22,7 @@ from evolver import recording
 from evolver.cli import app
 from evolver.errors import EvolverError
 from rig_bridge.errors import RigBridgeError
+from rig_bridge.rigs.display.light import calibrate_by_gamma
 from rig_bridge.rigs.display.rehearsal import Rehearsal
 from rig_bridge.rigs.display.screen import Screen
 from rig_bridge.rigs.display.stimulus_display import FrameRecord
@@ -246,6 +247,11 @@ def test_a_missing_pygame_is_an_error(monkeypatch):
         (("--refresh-hz", "nan"), "should be less"),
         (("--seconds", "nan"), "should be less"),
         (("--x", "nan"), "should be less"),
+        (("--monitor", "9"), "must be one of those here (0: "),
+        (("--monitor", "9", "--fullscreen", "--resolution", ""), "those here (0: "),
+        (("--gamma", "nan"), "must be from 0.2 to 5"),
+        (("--gamma", "2.2", "--gamma-table", "a.csv"), "must be told once"),
+        (("--gamma-table", "none.csv"), "none.csv cannot be read"),
     ],
 )
 def test_mistakes_are_named(wrong, said):
@@ -277,6 +283,23 @@ def test_show_puts_a_picture_where_it_was_asked_for(request, picture, tmp_path, 
     assert (seen[top + height - 5, left + width // 2] == (0, 250, 0)).all()
     assert (seen[10, 10] == 90).all()
     assert (seen[-10, 10] == 255).all()  # the photodiode's square
+
+
+@pytest.mark.usefixtures("dummy")
+def test_show_keeps_the_shape_and_corrects_for_the_monitor(tmp_path):
+    shot = tmp_path / "shot.png"
+    PIL.Image.new("RGBA", (64, 32), (0, 0, 188, 0)).save(tmp_path / "clear.png")
+    PIL.Image.new("RGB", (64, 32), (0, 0, 188)).save(tmp_path / "wide.png")
+    for name, colour in (("clear.png", (55, 55, 55)), ("wide.png", (0, 0, 128))):
+        status, said = run("show", tmp_path / name, *AT, "--size-deg", 8, "--seconds", 0.05,
+                           "--gamma", 1, "--fixation-deg", 0, "--screenshot", shot)  # fmt: skip
+        assert status == 0, said
+        left, top, width, height = SCREEN.rectangle(8.0, (0.0, 0.0), (32, 64))
+        assert f"{width} x {height} px at {left}, {top}" in said
+        seen = np.array(PIL.Image.open(shot))
+        assert (seen[top : top + height, left : left + width] == colour).all()
+        seen[top : top + height, left : left + width] = 55
+        assert (seen[:500] == 55).all()  # 128 in sRGB, on a linear monitor
 
 
 @pytest.mark.usefixtures("dummy")
@@ -390,7 +413,8 @@ def test_a_session_is_rehearsed_on_a_display(tmp_path, monkeypatch):
     engine, rig = Evolver("here", file), None
     try:
         endpoint = engine.until(r"waiting for the rig: (\S+)").group(1)
-        rig = Evolver("display", "rig", file, *AT, "--endpoint", endpoint, *markers)
+        looks = ("--gamma", "1.8", "--grey", "90")
+        rig = Evolver("display", "rig", file, *AT, *looks, "--endpoint", endpoint, *markers)
         rig.until("connecting to")
         status, said = engine.end()
         assert status == 0, said
@@ -405,6 +429,10 @@ def test_a_session_is_rehearsed_on_a_display(tmp_path, monkeypatch):
     with recording.read(recorded(tmp_path / "out")) as opened:
         assert opened.complete
         assert [u["label"] for u in opened.units] == list(settings.simulation.units)
+        screen = opened.rigs[0]["info"]["display"]
+        assert (screen["background_grey"], screen["calibration"]) == (90, "gamma 1.8")
+        assert screen["levels"] == calibrate_by_gamma(1.8).levels.tolist()
+        assert screen["monitor"].startswith("monitor 0 of 1, ")
         shown = opened.presentations
         assert set(np.unique(shown["onset_source"])) <= {"flip", b"flip"}
         assert (np.diff(shown["onset_ns"]) > 0).all()

@@ -122,6 +122,24 @@ def test_converted_files_draw_the_same(run, weights, tmp_path, generator):
     assert "exists already" in run("convert", source, out, "--as", generator, expect=2)
 
 
+def test_files_are_verified_by_their_place(run, weights, tmp_path):
+    out = run("verify", weights)
+    assert "torch zip, sha256" in out
+    assert "it holds its outermost table" in out
+    assert "deepsim-norm1 loads" in run("verify", weights, "--as", "deepsim-norm1")
+    assert "differs in" in run("verify", weights, "--as", "deepsim-norm2", expect=2)
+    pickled = recipe.GOLDEN / "stylegan3-t-tiny.pkl"
+    assert "a pickle of networks" in run("verify", pickled)
+    checkpoint = tmp_path / "checkpoint.pt"
+    torch.save({"g_ema": torch.load(weights), "epoch": 5}, checkpoint)
+    out = run("verify", "~/checkpoint.pt", "--as", "deepsim-norm1")
+    assert "g_ema (" in out
+    assert "epoch" in out
+    (tmp_path / "pointer.pt").write_text("version https://git-lfs.github.com/spec/v1\n")
+    assert "git lfs pull" in run("verify", tmp_path / "pointer.pt", expect=2)
+    assert "must be a file that can be read" in run("verify", tmp_path / "none.pt", expect=2)
+
+
 def test_what_cannot_be_converted_is_refused(run, weights, tmp_path):
     out = tmp_path / "out.safetensors"
     assert "differs in" in run("convert", weights, out, "--as", "deepsim-norm2", expect=2)

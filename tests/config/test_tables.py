@@ -89,6 +89,12 @@ def test_a_missing_key_is_named(change, said):
         ("[presentation]\non_ms = inf", "presentation.on_ms: must be a number above 0"),
         ("[presentation]\non_ms = true", "presentation.on_ms: must be a number above 0"),
         ("[presentation]\nposition_deg = [1]", "must be a list of 2"),
+        ('[session]\nfolder = "a\\u0000b"', "session.folder: must be without NUL characters"),
+        ('[rig]\nkeys = "a\\u0000b"', "rig.keys: must be without NUL characters"),
+        (
+            '[[threads]]\nname = "a"\ngenerator = "b"\ngenerator_options = {f = "\\u0000"}',
+            "generator_options: must be without NUL characters",
+        ),
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_allowed(line, said):
@@ -138,6 +144,13 @@ def test_a_file_that_is_not_text_is_refused(tmp_path):
     (tmp_path / "x.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="UTF-8"):
         config.load_session_file(tmp_path / "x.toml")
+
+
+def test_a_mark_at_the_beginning_is_no_mistake(tmp_path):
+    (tmp_path / "x.toml").write_bytes(b"\xef\xbb\xbf" + LEAST.encode())
+    settings, text = config.load_session_file(tmp_path / "x.toml")
+    assert text == LEAST
+    assert settings == config.parse_session_file(LEAST)
 
 
 def test_the_commented_file_reads_back_and_explains_every_key():

@@ -118,6 +118,18 @@ def test_a_file_with_its_configuration_beside_it_and_torchs_own_file(
         np.testing.assert_array_equal(drawn, expected)
 
 
+def test_the_names_that_the_bucket_published(folder, own, golden):
+    expected = biggan.deep_256(weights=folder).render(golden["code"].astype(float))
+    (own / "model.safetensors").rename(own / "biggan-deep-256-pytorch_model.bin")
+    (own / "config.json").rename(own / "biggan-deep-256-config.json")
+    for weights in (own, own / "biggan-deep-256-pytorch_model.bin"):
+        drawn = biggan.deep_256(weights=weights).render(golden["code"].astype(float))
+        np.testing.assert_array_equal(drawn, expected)
+    (own / "biggan-deep-256-config.json").unlink()
+    with pytest.raises(WeightsError, match=r"needed next: config\.json\."):
+        biggan.deep_256(weights=own)
+
+
 def test_a_file_of_an_older_torch(own, golden, tensors, folder):
     """Which had the divided weight, and not v."""
     old = {}

@@ -151,7 +151,7 @@ def test_keys_with_and_without_the_one_and_safetensors_give_the_same_images(norm
 
 
 def test_the_wrong_file_and_wrong_options_are_refused(norm1, tmp_path):
-    with pytest.raises(WeightsError, match=r"DeepSimNet, by name and shape; it differs in"):
+    with pytest.raises(WeightsError, match="DeepSimNet, by name, shape and kind; it"):
         deepsim.norm2(weights=norm1)
     tensors, _ = recipe.weights("norm1")
     both = tmp_path / "both.pt"

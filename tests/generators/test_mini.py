@@ -135,7 +135,7 @@ def test_initial_codes(generator):
 def test_unknown_names_options_and_devices_are_refused():
     with pytest.raises(ConfigError, match=r"mini-object, mini-texture.*; found 'nano'"):
         evolver.generators.load("nano")
-    with pytest.raises(ConfigError, match="takes the options chunk; got trunc"):
+    with pytest.raises(ConfigError, match="takes the options chunk, entry; got trunc"):
         evolver.generators.load("mini-object", trunc=1)
     with pytest.raises(ConfigError, match="device"):
         evolver.generators.load("mini-object", device="abacus")

@@ -358,7 +358,7 @@ def test_weights_that_are_none_are_refused(golden, tmp_path):
     load = lambda weights: evolver.generators.load("stylegan3", weights=weights)  # noqa: E731
     with pytest.raises(ConfigError, match="must be given weights"):
         load(None)
-    with pytest.raises(WeightsError, match="convert it once"):
+    with pytest.raises(WeightsError, match="is converted once"):
         load(GOLDEN / "stylegan3-t-tiny.pkl")
     with pytest.raises(WeightsError, match="can be read"):
         load(tmp_path / "none")

@@ -43,6 +43,31 @@ class Nan(torch.nn.Module):
 class Nets:
     ready = Decoder()
 
+class Noisy(Decoder):
+    def forward(self, z):
+        return super().forward(z) + 0.01 * torch.randn(len(z), 3, 8, 8)
+
+class Dropping(Decoder):
+    def forward(self, z):
+        return torch.nn.functional.dropout(super().forward(z), 0.3)
+
+class Crowd(Decoder):
+    def forward(self, z):
+        return torch.tanh(super().forward(z) - super().forward(z).mean(0))
+
+class Alone(Decoder):
+    def forward(self, z):
+        return super().forward(z).reshape(1, 3, 8, 8)
+
+class Failing(Decoder):
+    def forward(self, z):
+        if bool((z != 0).any()):
+            raise KeyError("the lab's own words")
+        return super().forward(z)
+
+def unmade():
+    raise AssertionError("no such width")
+
 def make(d):
     return Decoder(d).double()
 
@@ -130,7 +155,7 @@ def test_codes_can_have_a_shape():
         ("Nets.ready", {"arguments": {"d": 3}}, "takes no arguments"),
         ("Nameless", {}, "give the option d"),
         ("Nameless", {"d": 4}, "must draw one square image"),
-        ("Oblong", {}, r"it draws \(1, 3, 2, 3\)"),
+        ("Oblong", {}, r"it draws \(1, 1, 2, 3\)"),
         ("Decoder", {"d": 5}, "must draw an image from a code of 5 numbers"),
         ("Decoder", {"d": 6, "code_shape": [5]}, "one whole number"),
         ("Decoder", {"d": 0}, "one whole number"),
@@ -139,6 +164,17 @@ def test_codes_can_have_a_shape():
         ("Decoder", {"output_range": "tanh"}, "black below white"),
         ("Decoder", {"output_range": [0, float("inf")]}, "black below white"),
         ("Decoder", {"scale": 2}, "got scale"),
+        ("Noisy", {}, "the same image for the same code.*noise"),
+        ("Dropping", {}, "the same image for the same code"),
+        ("Crowd", {}, "does not depend on which others"),
+        ("Alone", {}, "at once.*it says: RuntimeError: shape"),
+        ("Failing", {}, 'it says: KeyError: "the lab\'s own words"'),
+        ("unmade", {}, "it says: AssertionError: no such width"),
+        (
+            "Decoder",
+            {"output_range": [0, 1]},
+            r"within its output_range.*tanh has output_range",
+        ),
         ("Decoder", {"chunk": 0}, "chunk"),
     ],
 )

@@ -1,8 +1,11 @@
 """The journal: what was acknowledged is there, whatever the disk and the process do."""
 
+import errno
+import fcntl
 import os
 import shutil
 import signal
+import stat
 import struct
 import zlib
 from pathlib import Path
@@ -11,10 +14,13 @@ import msgpack
 import numpy as np
 import pytest
 
-from evolver.errors import OrderError, RecordingError
+from evolver.errors import DamagedJournalError, OrderError, RecordingError
 from evolver.journal import JournalIndex, JournalWriter, frames, read_journal
+from evolver.journal.history import find_history, read_history
+from evolver.journal.reader import segment_paths
 from evolver.journal.records import Event, Result
 from evolver.journal.storage import OsFileSystem, disk_free_bytes
+from evolver.journal.writer import is_locked
 from evolver.recording import read
 from evolver.recording.fold import fold
 from tests import children
@@ -122,7 +128,7 @@ def test_cut_at_any_byte_the_whole_records_before_it_are_read(tmp_path):
     write(tmp_path, 8)
     path = next(tmp_path.glob("segment-*.evj"))
     data = path.read_bytes()
-    ends = [frame.offset + frame.length for frame in frames.scan(data).frames]
+    ends = [frame.offset + frame.length for frame in frames.scan(data).frames[:8]]
     for cut in range(len(data) + 1):
         path.write_bytes(data[:cut])
         index = JournalIndex(tmp_path)
@@ -139,16 +145,110 @@ def test_a_flipped_bit_takes_one_record_and_is_reported(tmp_path):
     write(tmp_path, 6)
     path = next(tmp_path.glob("segment-*.evj"))
     data = path.read_bytes()
-    spans = [(f.offset, f.offset + f.length) for f in frames.scan(data).frames]
-    for at in range(len(data)):
+    spans = [(f.offset, f.offset + f.length) for f in frames.scan(data).frames[:6]]
+    assert frames.scan(data).frames[6].sequence == 0  # the first record, again
+    for at in range(spans[1][0], spans[-1][1]):
         hit = next(i for i, (start, end) in enumerate(spans) if start <= at < end)
         path.write_bytes(data[:at] + bytes([data[at] ^ (1 << at % 8)]) + data[at + 1 :])
         summary = JournalIndex(tmp_path).summary
         assert numbers(tmp_path) == [n for n in range(6) if n != hit]
-        if hit < 5:  # nobody can tell a damaged last record from one that was never finished
+        if hit < 5:  # nobody can tell by its number that the last record is missing
             assert summary.missing == ((hit, hit),)
             assert "MISSING" in summary.describe()
-            assert summary.damage == ((path.name, *spans[hit]),)
+        assert summary.damage == ((path.name, *spans[hit]),)
+
+
+def first_numbers(folder):
+    """Sequences of each segment's first two frames."""
+    return [
+        [frame.sequence for frame in frames.scan(path.read_bytes()).frames[:2]]
+        for path in segment_paths(folder)
+    ]
+
+
+def test_the_first_record_stands_in_every_segment_and_twice_in_the_first(tmp_path):
+    write(tmp_path, 60, segment_bytes=1000)
+    begins = first_numbers(tmp_path)
+    assert len(begins) > 5
+    assert all(first == 0 for first, _ in begins)
+    with JournalWriter(tmp_path, resume=True) as journal:
+        journal.append(note(60))
+    assert first_numbers(tmp_path)[-1] == [0, 60]
+    assert numbers(tmp_path) == list(range(61))
+    assert JournalIndex(tmp_path).summary.duplicates == 0
+    with JournalWriter(tmp_path / "long") as journal:
+        for number in range(40):
+            journal.append(note(number, 1000))
+            journal.sync()
+        (path,) = segment_paths(tmp_path / "long")  # as a kill would leave it
+        content = frames.scan(path.read_bytes())
+    heads = [frame.offset for frame in content.frames if frame.sequence == 0]
+    assert heads[0] == 0
+    assert len(heads) == 2
+    assert 4096 < heads[1] < 3 * 4096
+
+
+@pytest.mark.parametrize("n", [1, 6])
+def test_a_flipped_bit_in_the_first_record_loses_nothing(tmp_path, n):
+    write(tmp_path, n)
+    (path,) = segment_paths(tmp_path)
+    data = path.read_bytes()
+    for at in range(frames.scan(data).frames[0].length):
+        path.write_bytes(data[:at] + bytes([data[at] ^ (1 << at % 8)]) + data[at + 1 :])
+        index = JournalIndex(tmp_path)
+        assert index.has_begun()
+        assert numbers(tmp_path) == list(range(n))
+        assert index.summary.damage[0][1] == 0
+        with JournalWriter(tmp_path, resume=True) as journal:
+            assert journal.next_sequence == n
+
+
+def damage_heads(folder):
+    """Flip a bit in the first record, wherever it stands."""
+    for path in segment_paths(folder):
+        data = bytearray(path.read_bytes())
+        for frame in frames.scan(bytes(data)).frames:
+            if frame.sequence == 0:
+                data[frame.offset + frame.length // 2] ^= 4
+        path.write_bytes(data)
+
+
+@pytest.mark.parametrize("n", [1, 2, 30])
+def test_a_journal_without_its_first_record_is_damaged_and_never_empty(tmp_path, n):
+    write(tmp_path, n, segment_bytes=1000)
+    damage_heads(tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for read_it in (
+        lambda: JournalIndex(tmp_path).has_begun(),
+        lambda: find_history(tmp_path),
+        lambda: read_history(tmp_path),
+        lambda: JournalWriter(tmp_path, resume=True),
+    ):
+        with pytest.raises(DamagedJournalError, match="evolver fold"):
+            read_it()
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert numbers(tmp_path) == list(range(1, n))
+
+
+def test_cut_within_its_first_record_a_journal_never_began(tmp_path):
+    """What a kill leaves: nothing was acknowledged, and a recorder goes on."""
+    write(tmp_path, 1)
+    (path,) = segment_paths(tmp_path)
+    data = path.read_bytes()[: frames.scan(path.read_bytes()).frames[0].length]
+    for room in (0, 5000):
+        for cut in range(len(data) - 64):
+            path.write_bytes(data[:cut] + bytes(room))
+            assert not JournalIndex(tmp_path).has_begun()
+            assert find_history(tmp_path) is None
+    with JournalWriter(tmp_path, resume=True) as journal:
+        assert journal.append(note(0)) == 0
+    assert numbers(tmp_path) == [0]
+
+
+def test_a_journal_that_begins_with_something_else_is_no_session_to_go_on_with(tmp_path):
+    write(tmp_path, 3)
+    with pytest.raises(DamagedJournalError, match=r"that of .* is Event"):
+        find_history(tmp_path)
 
 
 def test_noise_never_stops_the_reader(tmp_path):
@@ -239,7 +339,7 @@ def test_after_a_failed_sync_its_descriptor_is_never_used_again(tmp_path):
     with JournalWriter(tmp_path, files=Watching()) as journal:
         journal.append(note(0))
         journal.sync()
-    assert [fd for name, fd in used if name == "fdatasync"] == [200, 201]
+    assert {fd for name, fd in used[2:] if name != "truncate"} == {201}
     assert [fd for _, fd in used].count(200) == 2  # one write, one sync
     assert JournalIndex(tmp_path).sequences == (0,)
 
@@ -405,7 +505,7 @@ def test_room_that_was_never_written_is_not_read(tmp_path):
         file.truncate(1 << 40)  # a terabyte that is not there
     index = JournalIndex(tmp_path / "sparse")
     assert index.sequences == (0, 1, 2, 3, 4)
-    assert index.summary.duplicates == 5
+    assert (index.summary.duplicates, index.summary.heads) == (4, 2)
 
 
 def test_free_space_is_that_of_the_nearest_folder_there_is(tmp_path):
@@ -416,3 +516,54 @@ def test_folders_are_made_with_their_parents(tmp_path):
     OsFileSystem().make_folder(tmp_path / "a" / "b")
     OsFileSystem().make_folder(tmp_path / "a" / "b")
     assert (tmp_path / "a" / "b").is_dir()
+
+
+def refuse_folders(monkeypatch, number):
+    """Have the system refuse to sync a folder; return how often all was synced."""
+    synced = []
+    real = os.fsync
+
+    def fsync(fd):
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise OSError(number, os.strerror(number))
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "sync", lambda: synced.append(True))
+    return synced
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.ENOSYS])
+def test_where_a_folder_cannot_be_synced_everything_is(tmp_path, monkeypatch, number):
+    synced = refuse_folders(monkeypatch, number)
+    with JournalWriter(tmp_path / "new" / "journal") as journal:
+        journal.append(note(0))
+    with JournalWriter(tmp_path / "new" / "journal", resume=True) as journal:
+        journal.append(note(1))
+    assert numbers(tmp_path / "new" / "journal") == [0, 1]
+    assert len(synced) == 5  # two folders; a segment; what is resumed, and a segment
+
+
+def test_a_folder_that_the_disk_refuses_is_no_such(tmp_path, monkeypatch):
+    synced = refuse_folders(monkeypatch, errno.EIO)
+    with pytest.raises(RecordingError, match="Input/output error"):
+        JournalWriter(tmp_path / "journal")
+    assert not synced
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL])
+def test_where_nothing_can_be_locked_that_is_what_is_said(tmp_path, monkeypatch, number):
+    def flock(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(RecordingError, match="must be where files can be locked"):
+        JournalWriter(tmp_path)
+    assert not is_locked(tmp_path)
+
+
+def test_whether_another_process_writes_can_be_asked(tmp_path):
+    assert not is_locked(tmp_path)
+    with JournalWriter(tmp_path):
+        assert is_locked(tmp_path)
+    assert not is_locked(tmp_path)

@@ -11,9 +11,10 @@ from evolver.journal.records import Committed, CommittedThread, PackedArray, Tim
 from evolver.live import pipe
 from evolver.session.ports import Progress
 from evolver.setup.preflight import Check
+from tests.limits import wait_until
 
 SCORES = np.array([1.0, np.nan, 0.1 + 0.2])
-BUDGET = TimeBudget(**dict.fromkeys(TimeBudget.__struct_fields__, 0.25))
+BUDGET = TimeBudget(**{**dict.fromkeys(TimeBudget.__struct_fields__, 0.25), "shown": 9})
 COMMITTED = Committed(
     4,
     123,
@@ -30,6 +31,11 @@ PROGRESS = Progress(
     presentations=50,
     elapsed_s=1.5,
     idle_s=0.5,
+    idle_share=0.5,
+    paused_s=0.25,
+    no_rig_s=0.25,
+    pace=None,
+    left_s=12.5,
     state="running",
     committed=COMMITTED,
 )
@@ -55,6 +61,8 @@ def ends():
         pipe.Failed("no"),
         pipe.Order("pause", "a drink", "operator"),
         pipe.Confirm(),
+        pipe.AreYouThere(),
+        pipe.Here(1.5),
     ],
     ids=lambda message: type(message).__name__,
 )
@@ -84,3 +92,47 @@ def test_an_end_that_closed_is_seen(ends):
     os.close(write)
     assert list(reader.read()) == []
     assert reader.closed
+
+
+def test_a_reader_that_does_not_read_holds_nobody_up(ends):
+    reader, write = ends
+    writer = pipe.Writer(write)
+    note = pipe.Order("note", "x" * 60_000, "operator")
+    taken = 0
+    while writer.send(note):
+        taken += 1
+    assert 10 < taken < 50
+    assert 0 < writer.unread <= pipe.MAX_UNREAD
+    came = []
+    while len(came) < taken:
+        came += reader.read()
+        writer.flush()
+    assert came == [note] * taken
+    assert writer.unread == 0
+    assert writer.send(note)
+
+
+def test_a_reader_that_is_gone_is_an_error(ends):
+    reader, write = ends
+    os.close(reader.fd)
+    with pytest.raises(OSError, match="Broken pipe"):
+        pipe.Writer(write).send(pipe.AreYouThere())
+
+
+def test_an_engine_answers_while_its_loop_does_not_ask(ends):
+    from evolver.live.engine import Receiver, Sender, SupervisorGoneError
+
+    from_engine, to_supervisor = ends
+    to_read, to_engine = os.pipe()
+    receiver = Receiver(to_read, confirmed=False, sender=Sender(to_supervisor))
+    pipe.send(to_engine, pipe.Order("note", "here", "operator"))
+    pipe.send(to_engine, pipe.Confirm())
+    pipe.send(to_engine, pipe.AreYouThere())
+    (here,) = from_engine.read()
+    assert isinstance(here, pipe.Here)
+    assert here.since_orders_s > 0
+    assert receiver.confirmed()
+    os.close(to_engine)
+    assert [order.text for order in receiver.orders()] == ["here"]
+    with pytest.raises(SupervisorGoneError):
+        wait_until(lambda: receiver.orders())

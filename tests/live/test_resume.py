@@ -195,6 +195,21 @@ def test_other_weights_are_refused(whole, tmp_path):
         resume_simulated(tmp_path, Watching().console)
 
 
+def test_another_scorer_network_is_refused(whole, tmp_path):
+    """Every digest on record is compared, not the generators' alone."""
+    _, records = whole
+    start = records[0]
+    scorers = [file for file in start.weights if file.role == "scorer"]
+    assert scorers
+    other = [
+        msgspec.structs.replace(file, sha256="0" * 64) if file.role == "scorer" else file
+        for file in start.weights
+    ]
+    cut([msgspec.structs.replace(start, weights=tuple(other)), *records[1:-1]], tmp_path)
+    with pytest.raises(ConfigError, match=r"scorer .* must go on with the weights it began"):
+        resume_simulated(tmp_path, Watching().console)
+
+
 def test_history_says_where_a_session_stood(whole, tmp_path):
     _, records = whole
     at = [i for i, r in enumerate(records) if isinstance(r, Committed)][1]

@@ -13,6 +13,7 @@ from evolver import config, recording
 from evolver.journal.records import Committed, Event, Resumed
 from evolver.journal.writer import read_journal
 from evolver.live import control, run_simulated
+from evolver.monitor.sources import before_first_image
 from tests.children import evolver
 from tests.limits import wait_until
 from tests.soak import share
@@ -125,7 +126,9 @@ def test_a_session_runs_to_its_end_and_is_the_simulations(tmp_path, start):
 @pytest.mark.parametrize("victim", ["engine", "recorder"])
 def test_a_process_that_is_killed_is_started_again_and_nothing_is_lost(tmp_path, start, victim):
     settings = small(
-        tmp_path / "out", session={"generations": 12}, simulation={**QUIET, "speed": 10.0}
+        tmp_path / "out",
+        session={"generations": 12},
+        simulation={"speed": 10.0},  # its spikes as well, and showings that are aborted
     )
     session, rig = serve(start, write(settings, tmp_path / "s.toml"), "--yes")
     session.until(r"generation +2/12")
@@ -183,8 +186,12 @@ def test_nothing_is_shown_before_the_checks_are_confirmed(tmp_path, start):
     session.until("confirm with  evolver ctl confirm")
     folder = the_folder(tmp_path / "out")
     assert not list((folder / "journal").glob("*.evj"))
+    shown = before_first_image(folder)  # on the live page
+    assert shown.to_confirm
+    assert any("climbs unit 0: channel 0" in text for _, _, text in shown.checks)
     assert "confirmed" in ctl("confirm")
     session.until(r"generation +1/300")
+    assert not before_first_image(folder).to_confirm
     said = end_by_signal(session, rig, signal.SIGTERM, folder)
     assert "climbs unit 0: channel 0" in said
     assert "nothing to confirm" not in said
@@ -213,7 +220,9 @@ def test_a_signal_ends_the_session_and_keeps_everything(tmp_path, start):
 
 def test_when_all_is_killed_resume_goes_on(tmp_path, start):
     settings = small(
-        tmp_path / "out", session={"generations": 12}, simulation={**QUIET, "speed": 10.0}
+        tmp_path / "out",
+        session={"generations": 12},
+        simulation={"abort_rate": 0.0, "speed": 10.0},
     )
     file = write(settings, tmp_path / "s.toml")
     session, rig = serve(start, file, "--yes")

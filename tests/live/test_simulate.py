@@ -108,7 +108,7 @@ def test_the_optimizers_trajectory_replays_from_the_recorded_scores(ended, opene
             rng=seeds.stream(settings.session.seed, "optimizer", table.name),
             popsize=table.popsize,
             initial=generator.initial_codes(table.popsize, rng=start),
-            **table.optimizer_options,
+            **thread.options["optimizer"],
         )
         for generation in range(thread.generations):
             mine = thread.generation == generation

@@ -26,6 +26,7 @@ class Impatient(SystemClock):
     """A clock that does not wait for a person to make room on the disk."""
 
     def __init__(self):
+        super().__init__()
         self.slept = 0.0
 
     def sleep(self, seconds):

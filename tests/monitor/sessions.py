@@ -10,7 +10,7 @@ ZERO_NS = 1_800_000_000 * 10**9
 UNITS, IMAGES, GENERATIONS = 5, 4, 3
 
 
-def make_session(form, window_ms, bin_ms, *, units=UNITS, seed=0, change=None):
+def make_session(form, window_ms, bin_ms, *, units=UNITS, seed=0, change=None, fitness=None):
     """Return a session's records and, by generation, its valid showings' raw responses.
 
     `change` may put another response in place of one: (number, form, arrays) -> (form, arrays).
@@ -18,7 +18,15 @@ def make_session(form, window_ms, bin_ms, *, units=UNITS, seed=0, change=None):
     """
     rng = np.random.default_rng(seed)
     info = r.ThreadInfo(
-        "a", "cholesky", "g", 3, IMAGES, 64, "0" * 64, "{}", json.dumps({"units": [1]})
+        "a",
+        "cholesky",
+        "g",
+        3,
+        IMAGES,
+        64,
+        "0" * 64,
+        "{}",
+        json.dumps({"units": [1]} | (fitness or {})),
     )
     table = tuple(r.UnitInfo(i, 0, "IT", f"unit {i}") for i in range(units))
     session = [

@@ -17,10 +17,15 @@ from evolver import config, recording
 from evolver.errors import ControlError
 from evolver.journal import JournalWriter
 from evolver.live import Console, run_simulated
+from evolver.live.before import BeforeFirstImage
+from evolver.monitor.before import BeforeView
+from evolver.monitor.server import make_server, page_address
+from evolver.monitor.sources import before_first_image
 from evolver.recording.fold import fold
+from evolver.setup.preflight import Check
 from tests.children import Command
 from tests.limits import PATIENCE_MS, PATIENCE_S, wait_until
-from tests.live.sessions import small
+from tests.live.sessions import small, write
 from tests.monitor.sessions import make_session
 from tests.skips import NO_CHROMIUM
 
@@ -47,27 +52,33 @@ def browser():
 
 
 class Monitor:
-    def __init__(self, what, *options):
-        self.process = Command(["monitor", what, *options], os.environ)
-        line = self.process.stdout.readline()
-        found = re.search(r"live page: (\S+)", line)
-        assert found, line + self.process.stdout.read()
+    def __init__(self, what, *options, verbose=False):
+        arguments = [*(["--verbose"] if verbose else []), "monitor", what, *options]
+        self.process = Command(arguments, os.environ)
+        self.printed, found = "", None
+        while found is None:
+            line = self.process.stdout.readline()
+            assert line, self.printed
+            self.printed += line
+            found = re.search(r"live page: (\S+)", line)
         self.url = found.group(1)
 
     def close(self):
+        if self.process.stdout.closed:
+            return
         self.process.send_signal(signal.SIGTERM)
         with self.process.stdout:
-            said = self.process.stdout.read()
-        assert self.process.wait(PATIENCE_S) == 0, said
-        assert "Traceback" not in said
+            self.printed += self.process.stdout.read()
+        assert self.process.wait(PATIENCE_S) == 0, self.printed
+        assert "Traceback" not in self.printed
 
 
 @pytest.fixture
 def monitor():
     started = []
 
-    def begin(what, *options):
-        started.append(Monitor(what, *options))
+    def begin(what, *options, **how):
+        started.append(Monitor(what, *options, **how))
         return started[-1]
 
     yield begin
@@ -171,6 +182,86 @@ def test_a_session_that_has_not_begun(tmp_path, monitor, page):
     page.locator(".state", has_text="waiting for the first image").wait_for()
 
 
+def test_before_the_first_image_the_checks_are_shown_and_how_to_confirm(
+    tmp_path, monitor, page
+):
+    """The engine says what it waits for; a folder's session file says whose it is."""
+    settings = small(tmp_path, session={"name": "tuesday-it"})
+    write(settings, tmp_path / "session.toml")
+    checks = (
+        Check("unit", "good", "texture climbs unit 3"),
+        Check("clock", "bad", "it is <1970 & early"),
+    )
+    before = BeforeFirstImage(tmp_path)
+    before.wait("waiting for the rig: tcp://127.0.0.1:5571")
+    page.goto(monitor(tmp_path).url)
+    state = page.locator(".state")
+    page.get_by_text("tuesday-it").wait_for()
+    assert state.inner_text() == "waiting for the rig: tcp://127.0.0.1:5571"
+    assert "3 generations of texture: mini-texture" in page.locator(".before").inner_text()
+    before.check(checks, True)
+    page.locator(".confirm").wait_for()
+    assert "evolver ctl confirm" in page.locator(".confirm").inner_text()
+    rows = page.locator(".check").all_inner_texts()
+    assert [row.split("\t") for row in rows] == [
+        [check.verdict, check.name, check.text] for check in checks
+    ]
+    assert state.inner_text() == "waiting for the operator to confirm"
+    before.wait("")  # confirmed
+    page.locator(".confirm").wait_for(state="detached")
+    records, _ = make_session("spikes", (-100.0, 300.0), 10)
+    with JournalWriter(tmp_path / "journal") as journal:
+        for record in records[:-1]:
+            journal.append(record)
+    until(page, "^3")
+    page.locator(".before").wait_for(state="detached")
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff{", b'{"checks": 3}'])
+def test_a_folder_that_says_nothing_is_waited_for_all_the_same(tmp_path, content):
+    (tmp_path / "before.json").write_bytes(content)
+    (tmp_path / "session.toml").write_bytes(content)
+    assert before_first_image(tmp_path) == BeforeView(tmp_path.name)
+
+
+def test_a_page_that_cannot_be_told_ends_no_session(tmp_path):
+    before = BeforeFirstImage(tmp_path / "gone")
+    before.check((), True)
+    before.wait("")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (900, 700)])
+def test_nothing_is_cut_off(ended, monitor, page, width, height):
+    page.set_viewport_size({"width": width, "height": height})
+    page.goto(monitor(ended.recording).url)
+    until(page, "5 / 5")
+    page.locator(".bk-Figure").nth(6).wait_for()
+    wait_until(lambda: page.screenshot() == page.screenshot())  # all of it is laid out
+    boxes = [
+        box.bounding_box()
+        for kind in (".bk-Figure", ".bk-Div", ".bk-Button", ".bk-Select", ".bk-Slider")
+        for box in page.locator(kind).all()
+        if box.is_visible()
+    ]
+    assert len(boxes) > 10
+    for box in boxes:
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= width
+    figures = [box.bounding_box() for box in page.locator(".bk-Figure").all()]
+    assert min(box["width"] for box in figures) >= 280  # a title has room
+    for i, one in enumerate(figures):
+        for other in figures[:i]:
+            apart = (
+                one["x"] >= other["x"] + other["width"] - 1
+                or other["x"] >= one["x"] + one["width"] - 1
+                or one["y"] >= other["y"] + other["height"] - 1
+                or other["y"] >= one["y"] + one["height"] - 1
+            )
+            assert apart
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 def test_playback_changes_what_is_shown(ended, monitor, page):
     page.goto(monitor(ended.recording).url)
     until(page, "5 / 5")
@@ -202,20 +293,76 @@ def test_dark_and_light(ended, monitor, browser):
     assert colours == ["rgb(20, 24, 29)", "rgb(255, 255, 255)"]
 
 
-def test_other_addresses_need_the_token(ended, monitor):
-    url = monitor(ended.recording, "--address", "0.0.0.0").url.replace("0.0.0.0", "127.0.0.1")
-    bare, _, token = url.partition("?token=")
+def websocket_status(host, headers):
+    """Return what a server answers who asks it for the page's WebSocket."""
+    link = http.client.HTTPConnection(host, timeout=PATIENCE_S)
+    wanted = {
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    }
+    link.request("GET", "/ws", headers=wanted | headers)
+    status = link.getresponse().status
+    link.close()
+    return status
+
+
+def test_other_addresses_need_the_token(ended, monitor, page):
+    """The page is there for whoever has the address: its document comes by the WebSocket."""
+    server = monitor(ended.recording, "--address", "0.0.0.0", verbose=True)
+    url = server.url.replace("0.0.0.0", "127.0.0.1")
+    entrance, _, token = url.partition("?token=")
+    front = entrance.removesuffix("enter")
     assert len(token) > 20
-    for wrong in (bare, f"{bare}?token=wrong"):
+    for wrong in (front, entrance, f"{entrance}?token=wrong", f"{front}?token={token}"):
         with pytest.raises(urllib.error.HTTPError, match="403") as refused:
             urllib.request.urlopen(wrong)
         refused.value.close()
-    with urllib.request.urlopen(url) as answer:
-        assert answer.status == 200
+    page.goto(url)
+    until(page, "5 / 5")
+    assert page.url == front  # nobody reads the token off a screen
+    page.reload()
+    until(page, "5 / 5")
+    page.get_by_role("button", name="follow").click()
+    page.locator(".bk-active", has_text="follow").wait_for(state="detached")
+    host = front.removeprefix("http://").rstrip("/")
+    cookie = "; ".join(f"{c['name']}={c['value']}" for c in page.context.cookies())
+    for headers in (
+        {"Origin": front.rstrip("/")},
+        {"Origin": front.rstrip("/"), "Cookie": cookie.replace(token, "wrong")},
+        {"Origin": "http://elsewhere.example", "Cookie": cookie},
+    ):
+        assert websocket_status(host, headers) == 403
+    page.goto("about:blank")
+    server.close()
+    assert "302 GET /enter from " in server.printed
+    assert server.printed.count(token) == 1  # where it is said, and in no line of the log
+
+
+def test_two_pages_behind_tokens_leave_each_other_alone(ended, monitor, page):
+    urls = [
+        monitor(ended.recording, "--address", "0.0.0.0").url.replace("0.0.0.0", "127.0.0.1")
+        for _ in range(2)
+    ]
+    for url in (*urls, urls[0].partition("enter")[0]):
+        page.goto(url)
+        until(page, "5 / 5")
+
+
+@pytest.mark.parametrize(
+    ("address", "token", "url"),
+    [
+        ("127.0.0.1", None, "http://127.0.0.1:8000/"),
+        ("::1", None, "http://[::1]:8000/"),
+        ("0.0.0.0", "abc", "http://0.0.0.0:8000/enter?token=abc"),
+    ],
+)
+def test_a_browser_can_open_what_is_printed(address, token, url):
+    assert page_address(address, 8000, token) == url
 
 
 def test_an_address_without_a_token_is_refused(ended):
-    from evolver.monitor.server import make_server
     from evolver.monitor.sources import FileSource
 
     with pytest.raises(ControlError, match="needs a token"):
@@ -227,21 +374,8 @@ def test_a_foreign_pages_websocket_is_refused(ended, monitor):
     with urllib.request.urlopen(url) as answer:
         token = re.search(r'"token":"([^"]+)"', answer.read().decode()).group(1)
     host = url.removeprefix("http://").rstrip("/")
-    found = {}
-    for origin in (f"http://{host}", "http://elsewhere.example"):
-        link = http.client.HTTPConnection(host, timeout=PATIENCE_S)
-        link.request(
-            "GET",
-            "/ws",
-            headers={
-                "Upgrade": "websocket",
-                "Connection": "Upgrade",
-                "Sec-WebSocket-Version": "13",
-                "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
-                "Sec-WebSocket-Protocol": f"bokeh, {token}",
-                "Origin": origin,
-            },
-        )
-        found[origin] = link.getresponse().status
-        link.close()
-    assert list(found.values()) == [101, 403]
+    answers = [
+        websocket_status(host, {"Sec-WebSocket-Protocol": f"bokeh, {token}", "Origin": origin})
+        for origin in (f"http://{host}", "http://elsewhere.example")
+    ]
+    assert answers == [101, 403]

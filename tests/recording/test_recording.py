@@ -1,8 +1,10 @@
 """From a journal to the file and back: against expectations made from the records by hand."""
 
+import errno
 import hashlib
 import json
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -27,8 +29,11 @@ from evolver.journal.records import (
 )
 from evolver.recording import read
 from evolver.recording.fold import fold
-from evolver.recording.verify import verify
+from evolver.recording.verify import verify, verify_file
+from evolver.report.tables import describe
 from evolver.responses import rates_in_window
+from tests.journal.test_writer import damage_heads
+from tests.live.sessions import small, write
 from tests.recording.sessions import (
     MISSING,
     REFERENCES,
@@ -250,10 +255,20 @@ def test_images_may_be_left_raw(tmp_path):
     write_session(tmp_path / "journal", **SMALL)
     fold(tmp_path / "journal", tmp_path / "webp.h5")
     fold(tmp_path / "journal", tmp_path / "raw.h5", compress_images="none")
-    with read(tmp_path / "webp.h5") as webp, read(tmp_path / "raw.h5") as raw:
+    fold(tmp_path / "journal", tmp_path / "png.h5", compress_images="png")
+    with (
+        read(tmp_path / "webp.h5") as webp,
+        read(tmp_path / "raw.h5") as raw,
+        read(tmp_path / "png.h5") as png,
+    ):
         np.testing.assert_array_equal(webp.images.stack(range(5)), raw.images.stack(range(5)))
-        with h5py.File(tmp_path / "raw.h5") as file:
-            assert file["images/pixels"].shape == (len(raw.images) * 8 * 8 * 3,)
+        np.testing.assert_array_equal(png.images.stack(range(5)), raw.images.stack(range(5)))
+    with h5py.File(tmp_path / "png.h5") as file:
+        assert file["images/encoding"][0] == 3
+        start, end = file["images/offsets"][:2]
+        assert file["images/pixels"][start:end].tobytes().startswith(b"\x89PNG")
+    with read(tmp_path / "raw.h5") as raw, h5py.File(tmp_path / "raw.h5") as file:
+        assert file["images/pixels"].shape == (len(raw.images) * 8 * 8 * 3,)
 
 
 def test_a_session_that_was_cut_off_keeps_what_came(tmp_path):
@@ -309,11 +324,41 @@ def test_any_record_may_be_lost_to_damage(tmp_path):
                     recording.images[at]
 
 
-def test_without_its_first_record_a_journal_cannot_be_folded(tmp_path):
-    journal(tmp_path / "journal", make_records(**SMALL)[1:])
-    with pytest.raises(RecordingError, match="read_journal gives the records"):
-        fold(tmp_path / "journal", tmp_path / "recording.h5")
-    assert not (tmp_path / "recording.h5").exists()
+@pytest.mark.parametrize("form", ["spikes", "counts", "rates"])
+@pytest.mark.parametrize("how", ["never", "unreadable", "with its session file"])
+def test_without_its_first_record_a_journal_is_salvaged(tmp_path, how, form):
+    records = make_records(**SMALL, form=form)
+    config = small(tmp_path, rig={"window_ms": (-100.0, 400.0)})
+    if how == "never":
+        journal(tmp_path / "journal", records[1:])
+    else:
+        journal(tmp_path / "journal", records)
+        damage_heads(tmp_path / "journal")
+    if how == "with its session file":
+        write(config, tmp_path / "session.toml")
+    report = fold(tmp_path / "journal", tmp_path / "recording.h5")
+    assert "first record" in report.warnings[0]
+    fold(journal(tmp_path / "whole", records), tmp_path / "whole.h5")
+    with read(tmp_path / "recording.h5") as left, read(tmp_path / "whole.h5") as whole:
+        assert left.salvaged
+        assert not whole.salvaged
+        assert left.presentations.tolist() == whole.presentations.tolist()
+        assert left.blocks.tolist() == whole.blocks.tolist()
+        assert left.image_sha256.tolist() == whole.image_sha256.tolist()
+        np.testing.assert_array_equal(
+            left.rates((50.0, 250.0)), whole.rates((50.0, 250.0)), strict=True
+        )
+        for one, other in zip(left.threads, whole.threads, strict=True):
+            np.testing.assert_array_equal(one.codes, other.codes, strict=True)
+            np.testing.assert_array_equal(one.score, other.score)
+            assert (one.d, one.popsize, one.image_size) == (8, 3, 8)
+        if how == "with its session file":
+            assert (left.name, left.seed, left.window_ms) == ("small", 5, (-100.0, 400.0))
+            assert left.threads[0].generator == "mini-texture"
+        else:
+            assert (left.name, left.threads[1].generator) == ("unknown", "unknown")
+            assert left.window_ms == {"rates": (0.0, 1.0)}.get(form, WINDOW_MS)
+        assert [section.title for section in describe(left)]
 
 
 def test_a_journal_with_no_whole_record_says_so(tmp_path):
@@ -425,7 +470,7 @@ def test_a_file_is_not_replaced_unless_asked(made):
 
 
 def test_a_folder_that_is_not_there_is_refused(made):
-    with pytest.raises(RecordingError, match="cannot write in"):
+    with pytest.raises(RecordingError, match="must be written in"):
         fold(made / "journal", made / "nowhere" / "recording.h5")
 
 
@@ -484,8 +529,178 @@ def test_verify_finds_a_file_that_differs_from_its_journal(tmp_path, damage, say
     verify(out, tmp_path / "journal")
     with h5py.File(out, "r+") as file:
         damage(file)
+    with pytest.raises(RecordingError):  # by its checksums, whatever the journal says
+        verify_file(out)
+    with h5py.File(out, "r+") as file:
+        forget_checksums(file)
     with pytest.raises(RecordingError, match=says):
         verify(out, tmp_path / "journal")
+
+
+def forget_checksums(file):
+    """Make it a file of an older maker."""
+    del file["attributes"]
+
+    def forget(_, part):
+        part.attrs.pop("crc32", None)
+
+    file.visititems(forget)
+
+
+def flipped(data, bits):
+    data = bytearray(data)
+    for bit in bits:
+        data[bit // 8] ^= 1 << bit % 8
+    return bytes(data)
+
+
+def everything(path):
+    """All that a file's datasets hold."""
+    with h5py.File(path) as file:
+        datasets = []
+        file.visititems(
+            lambda _, part: datasets.append(part) if isinstance(part, h5py.Dataset) else None
+        )
+        return {one.name: one[()].tobytes() for one in datasets if one.dtype.kind != "O"}
+
+
+def test_no_flipped_bit_changes_data_unsaid(tmp_path):
+    """Beside those of HDF5, no structure of a file nor any of its values is taken on trust."""
+    write_session(tmp_path / "journal", **SMALL)
+    out = tmp_path / "recording.h5"
+    fold(tmp_path / "journal", out)
+    whole = out.read_bytes()
+    with h5py.File(out) as file:  # where values lie by themselves, and chunks
+        places = []
+
+        def lie(_, part):
+            if isinstance(part, h5py.Dataset):
+                own = part.id
+                if part.chunks:
+                    chunks = [own.get_chunk_info(k) for k in range(own.get_num_chunks())]
+                    places.extend((part.name, c.byte_offset, c.size) for c in chunks)
+                elif part.size:
+                    places.append((part.name, own.get_offset(), own.get_storage_size()))
+
+        file.visititems(lie)
+    good = everything(out)
+    rng = np.random.default_rng(3)
+    chosen = [places[i] for i in rng.choice(len(places), 30, replace=False)]
+    for name, offset, size in chosen:
+        assert offset is not None, name
+        out.write_bytes(flipped(whole, [8 * (offset + int(rng.integers(size)))]))
+        with pytest.raises(RecordingError, match=r"must (hold|have)"):
+            verify_file(out)
+    for bit in rng.integers(8 * len(whole), size=30):
+        out.write_bytes(flipped(whole, [int(bit)]))
+        try:
+            verify_file(out)
+        except RecordingError:
+            continue
+        assert everything(out) == good, f"bit {bit}"
+
+
+def test_whoever_reads_damage_is_told_at_once(tmp_path):
+    write_session(tmp_path / "journal", **SMALL)
+    out = tmp_path / "recording.h5"
+    fold(tmp_path / "journal", out)
+    with h5py.File(out, "r+") as file:
+        for name in ("presentations/onset_ns", "blocks/total", "threads/0/score"):
+            file[name][0] = file[name][0] + 1
+        label = file["units/label"][()]
+        file["units/label"][...] = label[::-1]
+        place = file["spikes/time_ms"].id.get_chunk_info(0)
+        file["threads/1"].attrs["generator"] = "another"
+    with pytest.raises(RecordingError, match=r"/threads/1 .* attribute 'generator' differs"):
+        read(out)
+    with h5py.File(out, "r+") as file:
+        file["threads/1"].attrs["generator"] = "mini-object"
+        file.attrs["a lab's own"] = "is not looked at"
+    out.write_bytes(flipped(out.read_bytes(), [8 * (place.byte_offset + 3)]))
+    with read(out) as recording:
+        for look in (
+            lambda: recording.presentations,
+            lambda: recording.blocks,
+            lambda: recording.threads,
+            lambda: recording.units,
+            lambda: recording.spikes(0),
+            lambda: recording.all_spikes(),
+        ):
+            with pytest.raises(
+                RecordingError, match=r"must hold at /.* what was written there"
+            ):
+                look()
+        assert len(recording.events) == 2
+
+
+def test_a_file_of_an_older_maker_is_verified_by_its_images(made):
+    counted = verify_file(GOLDEN / "recording-v1.h5")
+    assert (counted.datasets, counted.images) == (0, 11)
+    assert verify_file(made / "recording.h5").datasets > 80
+
+
+def test_what_is_read_is_named_in_a_line(session):
+    _, recording, _ = session
+    for thing in (recording, recording.threads, recording.threads[0], recording.images):
+        assert len(repr(thing)) < 300
+        assert "\n" not in repr(thing)
+    assert "'texture'" in repr(recording.threads)
+
+
+def test_threads_are_found_by_number_and_by_name(session):
+    _, recording, _ = session
+    threads = recording.threads
+    assert threads["object"] is threads[1] is threads[-1]
+    assert [thread.name for thread in threads] == list(threads.names) == ["texture", "object"]
+    assert threads[:1] == (threads[0],)
+    with pytest.raises(KeyError, match="'texture', 'object'"):
+        threads["face"]
+
+
+def test_rates_are_those_of_any_window(session):
+    records, recording, _ = session
+    np.testing.assert_array_equal(recording.rates(), recording.rates(WINDOW_MS))
+    if "spikes" not in recording.presentations["form"]:
+        return
+    odd = (37.3, 111.9)
+    got = recording.rates(odd)
+    first = of(records, Result)[0]
+    sent = {name: array.numpy() for name, array in first.arrays.items()}
+    row = recording.presentations["presentation"].tolist().index(first.presentation)
+    np.testing.assert_allclose(got[row], rates_in_window("spikes", sent, 4, odd))
+
+
+def test_tables_are_dataframes_where_there_is_pandas(session, monkeypatch):
+    _, recording, _ = session
+    for name in ("presentations", "units", "blocks", "sent", "events"):
+        frame, table = recording.dataframe(name), getattr(recording, name)
+        assert list(frame.columns) == list(table.dtype.names)
+        for column in frame.columns:
+            assert frame[column].tolist() == pytest.approx(table[column].tolist(), nan_ok=True)
+    assert (recording.dataframe().status == "ok").sum() == 44
+    with pytest.raises(DataError, match="'presentations', 'blocks'"):
+        recording.dataframe("images")
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(DataError, match=r"evolver\[pandas\]"):
+        recording.dataframe()
+
+
+def test_every_dataset_says_what_it_is_and_in_which_unit(session):
+    _, recording, _ = session
+    said = {}
+    with h5py.File(recording.path) as file:
+        file.visititems(
+            lambda name, part: (
+                said.update({name: (part.attrs["meaning"], part.attrs["unit"])})
+                if isinstance(part, h5py.Dataset)
+                else None
+            )
+        )
+        assert len(said) > 80
+    assert all(meaning for meaning, _ in said.values())
+    assert said["presentations/onset_ns"] == (b"rig clock, ns; 0 where no result came", b"ns")
+    assert said["spikes/time_ms"][1] == b"ms"
+    assert said["blocks/idle"][1] == b"s"
 
 
 def test_a_fold_that_went_wrong_leaves_nothing(tmp_path, monkeypatch):
@@ -635,3 +850,28 @@ def test_the_format_text_tells_the_truth():
         for table in ("units", "presentations", "blocks", "sent", "events"):
             for column in file[table]:
                 assert column in text
+
+
+def test_where_there_are_no_modes_and_no_syncs_of_folders_a_fold_is_made(tmp_path, monkeypatch):
+    write_session(tmp_path / "journal", **SMALL)
+
+    def refuse(*_):
+        raise PermissionError(errno.EPERM, "no modes here")
+
+    real = os.fsync
+
+    def fsync(fd):
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "no syncs here")
+        real(fd)
+
+    monkeypatch.setattr(os, "fchmod", refuse)
+    monkeypatch.setattr(os, "fsync", fsync)
+    assert fold(tmp_path / "journal", tmp_path / "s.h5").complete
+    with read(tmp_path / "s.h5") as opened:
+        assert opened.complete
+
+
+def test_a_place_that_cannot_be_written_is_said_before_the_journal_is_read(tmp_path):
+    with pytest.raises(RecordingError, match="name another file with --out"):
+        fold(tmp_path / "no journal", Path("/proc/s.h5"))

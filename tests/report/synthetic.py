@@ -102,7 +102,7 @@ def evolution(
                 ),
                 psth=psth if spikes else None,
                 reference_psth=8 + 25 * shape if spikes and references else None,
-                change=change(scores, generation),
+                change=change(scores, generation, rng=np.random.default_rng(seed)),
             )
         )
     b = np.arange(generations)

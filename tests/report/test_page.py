@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from evolver.recording import read
+from evolver.report.evolution import read_evolution
 from evolver.report.page import write_report
 from evolver.report.style import DPI
 from evolver.report.tables import Section, describe
@@ -80,7 +81,8 @@ def test_the_page_says_what_was_computed(usual):
         assert said is not None
         assert float(said[1]) == pytest.approx(first, rel=0.02)
         assert float(said[2]) == pytest.approx(last, rel=0.02)
-    assert "success by the field's test" in page.text
+    assert re.search(r"success by generations \d+\W\d+ against 0\W1, t\(\d+\) = ", page.text)
+    assert "(a success is t > 0 and p < 0.01)" in page.text
     assert "times the best reference" in page.text
     assert "two again" in page.text
     assert "name = 'monday'" in page.text
@@ -215,4 +217,40 @@ def test_many_units_are_counted_not_listed(tmp_path):
     with read(truth.path) as recording:
         rows = section(describe(recording), "Units").rows
     assert len(rows) == 25
-    assert rows[-1][-1] == "and 6 more"
+    assert rows[-1][4] == "and 6 more, scored by none"
+
+
+def test_scored_units_are_listed_and_marked_wherever_they_stand(tmp_path):
+    far = sessions.FITNESS | {"units": [1, 28], "weights": [1.0, -0.5]}
+    truth = sessions.write(
+        tmp_path,
+        units=30,
+        generations=1,
+        popsizes=(2, 2),
+        image_size=8,
+        fitnesses=[sessions.FITNESS, far],
+    )
+    with read(truth.path) as recording:
+        rows = section(describe(recording), "Units").rows
+    marked = {int(row[0]): row[5] for row in rows[:-1]}
+    assert set(marked) == {*range(24), 28}
+    assert marked[1] == "texture and object (\N{MULTIPLICATION SIGN} 1)"
+    assert marked[28] == "object (\N{MULTIPLICATION SIGN} -0.5)"
+    assert {marked[unit] for unit in marked if unit not in {1, 28}} == {"\N{EN DASH}"}
+    assert rows[-1][4] == "and 5 more, scored by none"
+
+
+def test_a_verdict_may_be_the_papers_and_says_where_its_threshold_is(tmp_path):
+    truth = sessions.write(tmp_path, generations=6, popsizes=(6,), references=0, image_size=8)
+    with read(truth.path) as recording:
+        page = write_report(recording, tmp_path, verdict="paper", alpha=1e-30)
+        usual, published = (read_evolution(recording, verdict=v) for v in ("shuffled", "paper"))
+    text = page.read_text(encoding="utf-8")
+    assert "no success by the published t-test" in text
+    assert "p &lt; 1e-30" in text
+    assert "dealt anew" not in text
+    mine, theirs = usual.threads[0].change, published.threads[0].change
+    assert (mine.verdict, theirs.verdict) == ("shuffled", "paper")
+    assert mine.p_t == theirs.p_t == theirs.p != mine.p
+    assert mine.success
+    assert theirs.success

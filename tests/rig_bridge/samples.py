@@ -129,6 +129,16 @@ FROM_ENGINE = {
     "ack": (m.Ack(3, (m.Acknowledged(40, 2), m.Acknowledged(41, 2))), ()),
     "ping": (m.Ping(SESSION), ()),
     "hold": (m.Hold(SESSION, on=True), ()),
+    "invalid": (
+        m.Invalid(
+            block=3,
+            presentations=(40,),
+            field="units",
+            value="unit 9999",
+            allowed="those of the hello, 64 of them (0 to 63)",
+        ),
+        (),
+    ),
     "end": (m.End("finished"), ()),
 }
 

@@ -1,5 +1,6 @@
 """Keys: the right one is let in, no other is, and secrets are for their owner alone."""
 
+import os
 import stat
 import threading
 
@@ -137,3 +138,18 @@ def test_a_broken_file_among_the_rigs_lets_nobody_in(keys):
 def test_keys_are_zeromqs(keys):
     _, key = keys
     assert zmq.curve_public(key.secret.encode()).decode() == key.public
+
+
+def test_where_files_have_no_modes_no_key_is_made(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(1, "no modes here")
+
+    real = os.open
+    monkeypatch.setattr(os, "fchmod", refuse)
+    monkeypatch.setattr(
+        os, "open", lambda path, flags, mode=0o777: real(path, flags, mode | 0o755)
+    )
+    with pytest.raises(KeyFileError, match="keeps no modes"):
+        new_rig(tmp_path / "keys", "setup", tmp_path / "setup.key")
+    assert not (tmp_path / "keys" / "engine.key").exists()
+    assert not (tmp_path / "setup.key").exists()

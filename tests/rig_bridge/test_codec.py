@@ -184,7 +184,7 @@ BROKEN = {
     "string of 4 GB": ("ping", [b"\xdb\xff\xff\xff\xff"]),
     "nested 10,000 deep": ("ping", [b"\x91" * 10_000 + b"\x01"]),
     "nested 900 deep": ("ping", [b"\x81\xa4kind" + b"\x91" * 900 + b"\x01"]),
-    "long header": ("notice", [header("notice", text="x" * 70_000)]),
+    "long header": ("notice", [header("notice", text="x" * codec.MAX_HEADER_BYTES)]),
     "frame too many": ("ping", [header("ping"), b"x"]),
     "frame too few": ("show", read_golden("show")[:-1]),
     "short frame": ("show", [*read_golden("show")[:-1], b"x"]),
@@ -391,7 +391,7 @@ def test_what_breaks_a_rule_is_not_sent_either():
 
 
 def test_a_header_that_is_too_long_says_what_to_do():
-    many = tuple(m.Unit(i, 0, "IT", "x" * 100) for i in range(1000))
+    many = tuple(m.Unit(i, 0, "IT", "x" * 200) for i in range(10_000))
     with pytest.raises(ProtocolError, match="several messages"):
         codec.encode_message(hello(units=many))
 
@@ -491,3 +491,27 @@ def test_memory_stays_in_proportion(case):
     finally:
         tracemalloc.stop()
     assert peak < 200_000 + 100 * sum(map(len, frames))
+
+
+@pytest.mark.parametrize("text", ["x" * 75, "é" * 37, "中" * 25], ids=["1", "2", "3"])
+def test_as_many_units_as_promised_fit_into_a_header(text):
+    most = 2**53
+    units = tuple(m.Unit(most, most, text, text) for _ in range(10_000))
+    sent = hello(units=units)
+    message, _ = codec.decode_from_rig(codec.encode_message(sent))
+    assert message.units == units
+
+
+def test_as_many_images_as_promised_fit_into_a_header():
+    info = m.ImageInfo("f" * 64, "|u1", (8192, 8192, 3))
+    asked = m.PresentationRequest(
+        presentation=0, image=1023, on_ms=60_000.0, off_ms=60_000.0, known_attempt=2**31 - 1
+    )
+    sent = msgspec.structs.replace(
+        FROM_ENGINE["show"][0],
+        images=(info,) * 1024,
+        presentations=tuple(
+            msgspec.structs.replace(asked, presentation=2**53 - k) for k in range(1024)
+        ),
+    )
+    assert 65_536 < len(codec.encode_header(sent)) < codec.MAX_HEADER_BYTES

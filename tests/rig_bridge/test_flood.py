@@ -9,13 +9,15 @@ import time
 from pathlib import Path
 
 import pytest
+import zmq
 
 from rig_bridge import codec
 from rig_bridge import messages as m
+from rig_bridge.auth import EngineKeys, new_rig
 from rig_bridge.events import RigJoined
+from rig_bridge.flood import FloodGuard
 from rig_bridge.server import EngineServer
-from rig_bridge.sockets import FloodGuard
-from tests.limits import PATIENCE_S
+from tests.limits import PATIENCE_S, wait_until
 from tests.rig_bridge.samples import SESSION, hello
 from tests.skips import NO_COUNTS
 
@@ -69,7 +71,7 @@ class Raw:
 @pytest.fixture
 def engine():
     with EngineServer("tcp://127.0.0.1:*", session=SESSION, name="test") as server:
-        server._guard._limit = 24 * MIB
+        server._guard.rig_bytes = 24 * MIB
         yield server
 
 
@@ -90,7 +92,8 @@ def test_a_message_without_end_ends_the_connection_and_frees_what_it_held(engine
     sent, notices = flood(engine, raw)
     raw.close()
     assert 20 < sent < 64  # MiB, by the limit of this test
-    assert "without the end of a message" in notices[-1].text
+    notice = notices[-1] if notices else until(engine, m.Notice)
+    assert "unfinished messages included" in notice.text
     assert resident() - before < 64 * MIB
     again = Raw(engine)  # the engine lives
     again.send(codec.encode_message(hello())[0])
@@ -124,11 +127,79 @@ def test_a_connection_that_ends_its_messages_may_send_any_number_of_bytes(engine
 
 
 def test_what_is_no_tcp_connection_is_not_watched():
-    guard = FloodGuard(0)
-    guard.add(10**6)  # no descriptor at all
+    guard = FloodGuard(strangers_bytes=0)
+    guard.accepted(10**6)  # no descriptor at all
     left, right = socket.socketpair()
-    guard.add(left.fileno())
+    guard.accepted(left.fileno())
     right.send(b"x" * 100)
-    assert guard.check() == 0
+    guard.check()
+    assert guard.take_ended() == guard.unread == 0
     left.close()
     right.close()
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_nothing_is_counted_as_unread_once_all_is_read(encrypted, tmp_path):
+    """The length of a message on the wire is known to the byte, encrypted or not."""
+    key = new_rig(tmp_path / "keys", "rig", tmp_path / "rig.key") if encrypted else None
+    keys = EngineKeys.load(tmp_path / "keys") if encrypted else None
+    with (
+        EngineServer("tcp://127.0.0.1:*", session=SESSION, name="test", keys=keys) as engine,
+        zmq.Context() as context,
+        context.socket(zmq.DEALER) as dealer,
+    ):
+        if key is not None:
+            key.protect(dealer)
+        dealer.connect(engine.endpoint)
+        dealer.send_multipart(codec.encode_message(hello()))
+        until(engine, RigJoined)
+        lengths = (0, 1, 200, 222, 223, 224, 246, 255, 256, 257, 70_000)
+        handshake = at_rest(engine)
+        assert handshake < 1000
+        for length in lengths:
+            dealer.send_multipart([b"\xc1", bytes(length), b""])
+            until(engine, m.Notice)
+        assert at_rest(engine) == handshake
+
+
+def at_rest(engine: EngineServer) -> int:
+    """Bytes that are counted as unread when everything is read."""
+    engine.poll(0.0)
+    engine._guard.check()
+    return engine._guard.unread
+
+
+def test_what_strangers_may_leave_unfinished_is_bounded_over_all_of_them(engine):
+    """Also while the engine reads nothing: another OS thread looks."""
+    engine._guard.strangers_bytes = 4 * MIB
+    before = resident()
+    sent, connections = 0, [Raw(engine) for _ in range(6)]
+    for raw in connections:
+        try:
+            for _ in range(64):
+                raw.send(bytes(MIB), more=True)
+                sent += 1
+        except OSError:
+            pass
+    assert sent < 6 * 64
+    assert resident() - before < 200 * MIB
+    assert "at most 24 MiB of the rig's and 4 MiB" in until(engine, m.Notice).text
+    for raw in connections:
+        raw.close()
+
+
+def test_messages_of_strangers_that_left_count_until_they_are_read(engine):
+    engine._guard.strangers_bytes = 4 * MIB
+    while engine._guard.unread < 3 * MIB:
+        raw = Raw(engine)
+        raw.send(bytes(MIB))
+        raw.close()
+        engine._guard.check()
+    assert engine._guard.unread <= 5 * MIB
+    until_read = engine.poll(0.0)
+    assert not any(isinstance(event, RigJoined) for event in until_read)
+    wait_until(lambda: at_rest(engine) == 0)
+    rig = Raw(engine)
+    rig.send(codec.encode_message(hello())[0])
+    until(engine, RigJoined)
+    rig.close()

@@ -11,9 +11,10 @@ import pytest
 from rig_bridge import messages as m
 from rig_bridge.engine_link import EngineLink, SendToRig
 from rig_bridge.errors import ProtocolError, RequestError, VersionError
-from rig_bridge.events import BlockDone, Resent, Responded, RigJoined, RigLost
+from rig_bridge.events import BlockDone, Resent, Responded, RigInvalid, RigJoined, RigLost
 from rig_bridge.rig_link import TRIALS_A_MESSAGE, Prepare, RigLink, SendToEngine, StopPresenting
 from rig_bridge.trials import pack_results
+from tests.rig_bridge.halves import ask, next_shown
 from tests.rig_bridge.samples import (
     FROM_ENGINE,
     FROM_RIG,
@@ -324,7 +325,7 @@ def test_a_rig_that_cannot_record_the_window_is_refused():
 
 
 def test_another_version_is_refused_and_told_which_is_spoken():
-    actions = engine().misread(b"A", VersionError("no", version=2))
+    actions = engine().misread(b"A", VersionError("no", version=2), 0.0)
     assert actions[0].message == m.Refused(
         "this engine speaks protocol version 1, the rig 2", version=1
     )
@@ -336,8 +337,13 @@ def test_units_that_the_hello_did_not_name_are_refused(form):
     one = hello(units=(m.Unit(0, 0, "IT", "only"),))
     link.received(b"A", one, (), 0.0)
     link.show(request(presentations=(1,)), 0.0)
-    (notice,) = say(link, [result(1, form=form)])
+    to_rig, notice, invalid = say(link, [result(1, form=form)])
+    told = to_rig.message
+    assert (told.block, told.presentations, told.field) == (0, (1,), "units")
+    assert told.value == ("unit 1" if form == "spikes" else "2 units")
+    assert told.allowed == "those of the hello, 1 of them (0 to 0)"
     assert (notice.level, "units" in notice.text) == ("error", True)
+    assert told.value in invalid.reason
     assert link.unanswered == {0: (1,)}
 
 
@@ -345,15 +351,71 @@ def test_a_form_that_the_hello_did_not_name_is_refused():
     link = engine()
     link.received(b"A", hello(capabilities=("rates",)), (), 0.0)
     link.show(request(), 0.0)
-    (notice,) = say(link, [result(0)])
+    to_rig, notice, _ = say(link, [result(0)])
+    assert to_rig.message.field == "form"
     assert "form" in notice.text
 
 
 def test_an_attempt_out_of_the_blue_is_refused():
     link = joined()
     link.show(request(), 0.0)
-    (notice,) = say(link, [result(0, 2**31)], attempt=2**31)
+    to_rig, notice, _ = say(link, [result(0, 2**31)], attempt=2**31)
+    assert to_rig.message.field == "attempt"
     assert "attempt" in notice.text
+
+
+def test_a_rig_that_answers_wrongly_is_asked_less_and_less_often():
+    """Unit 9999 of 64 was asked for 78 times in 100 s."""
+    link = joined()
+    link.show(request(presentations=(0,)), 0.0)
+    wrong = {"units": np.array([9999], "<u4"), "times_ms": np.zeros(1, "<f4")}
+    asked = 0
+    for tenth in range(1000):
+        now = tenth / 10
+        asked += len(sent(link.tick(now), m.Show))
+        attempt = link._answers.last_attempt(0)
+        say(link, [result(0, attempt, arrays=wrong)], attempt=attempt, now=now)
+        link.received(b"A", m.Done(0, attempt), (), now)
+    assert asked < 10
+    link.hold(True, 100.0)
+    for tenth in range(1000):  # paused: not at all
+        assert not sent(link.tick(100.0 + tenth / 10), m.Show)
+
+
+def test_many_notices_are_summed_up():
+    link = joined()
+    said = []
+    for i in range(6127):
+        error = ProtocolError(f"garbage {i}")
+        said += [a for a in link.misread(b"A", error, i / 1000) if isinstance(a, m.Notice)]
+    assert [n.text for n in said[-1:]] == ["the rig sent what is no message: garbage 4"]
+    (summary,) = [a for a in link.tick(11.0) if isinstance(a, m.Notice)]
+    assert summary.level == "error"
+    assert summary.text.startswith("and 6122 more in 11 s; the last: the rig sent")
+    assert not [a for a in link.tick(40.0) if isinstance(a, m.Notice)]
+
+
+def test_a_flood_of_hellos_is_not_answered():
+    link = engine()
+    welcomed = 0
+    for i in range(900):
+        peer = b"AB"[i % 2 : i % 2 + 1]
+        welcomed += len(sent(link.received(peer, hello(), (), i / 100), m.Welcome))
+        link.received(peer, m.Bye("lunch"), (), i / 100)
+    assert welcomed == link.WELCOMES
+    assert sent(link.received(b"A", hello(), (), 20.0), m.Welcome)
+
+
+def test_a_result_that_the_engine_could_not_take_is_shown_again():
+    link = rig()
+    ask(link, request(presentations=(0,)))
+    present_all(link)
+    link.flush()
+    wrong = {"field": "units", "value": "unit 9", "allowed": "0 to 1"}
+    link.received(m.Invalid(block=0, presentations=(0,), **wrong), (), 1.0)
+    assert link.kept == {}
+    ask(link, request(attempt=2, presentations=(0,)), now=2.0)
+    assert next_shown(link) == (0, 0, 2)
 
 
 def test_a_lost_rig_is_reported_once_and_pings_stop():
@@ -380,9 +442,11 @@ def test_after_the_end_every_hello_hears_of_it_and_nothing_can_be_shown():
 
 def test_bytes_that_are_no_message_are_a_notice_from_the_rig_we_have_only():
     link = joined()
-    (notice,) = link.misread(b"A", ProtocolError("garbage"))
+    to_rig, notice, invalid = link.misread(b"A", ProtocolError("garbage"), 0.0)
     assert notice.level == "error"
-    assert link.misread(b"B", ProtocolError("garbage")) == []
+    assert (to_rig.message.field, to_rig.message.allowed) == ("", "garbage")
+    assert invalid == RigInvalid("the rig sent what is no message: garbage")
+    assert link.misread(b"B", ProtocolError("garbage"), 0.0) == []
 
 
 # ---------------------------------------------------------------- the rig's half
@@ -512,16 +576,18 @@ def test_long_answers_are_several_messages_and_forms_do_not_mix():
     assert [r.form for r in responses] == ["spikes", "rates", "spikes"]
 
 
-def test_a_result_of_something_else_is_refused():
+def test_a_result_of_something_else_is_an_aborted_one_of_what_was_asked_for():
     link = rig()
     link.received(*show_message(request()), 0.0)
-    with pytest.raises(ValueError, match="asked for"):
+    with pytest.raises(ValueError, match="nothing is"):
         link.presented(result(0))
     next_of(link)
-    with pytest.raises(ValueError, match="asked for"):
-        link.presented(result(1))
-    with pytest.raises(ValueError, match="asked for"):
-        link.presented(result(0, 2))
+    link.presented(result(1))
+    assert link.kept[0, 0].status == "aborted"
+    assert "must be (0, 1)" in link.kept[0, 0].reason
+    next_of(link)
+    link.presented(result(1, 2))
+    assert "must be (1, 1)" in link.kept[0, 1].reason
 
 
 def test_leaving_sends_what_is_unsent_first():

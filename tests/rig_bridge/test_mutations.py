@@ -137,7 +137,7 @@ class Pair:
         try:
             message, arrays = codec.decode_from_rig(frames)
         except ProtocolError as error:
-            actions = self.engine.misread(peer, error)
+            actions = self.engine.misread(peer, error, self.now)
         else:
             self.read["engine"] += 1
             actions = self.engine.received(peer, message, arrays, self.now)

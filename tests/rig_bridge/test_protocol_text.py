@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from rig_bridge import codec, sockets
+from rig_bridge import codec, flood, sockets
 from rig_bridge import messages as m
 from rig_bridge.forms import FORMS
 from tests.rig_bridge.samples import FROM_ENGINE, FROM_RIG
@@ -40,7 +40,9 @@ def test_the_limits_are_the_codes():
         m.MAX_SHOWN_AT_ONCE,
     ):
         assert f"{number:,}" in TEXT or str(number) in TEXT
-    assert f"{codec.MAX_MESSAGE_BYTES // 2**20} MiB" in TEXT
+    for size in (codec.MAX_MESSAGE_BYTES, flood.RIG_BYTES, flood.STRANGERS_BYTES):
+        assert f"{size // 2**20} MiB" in TEXT
+    assert f"{flood.CONNECTIONS}\nconnections" in TEXT
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -18,12 +18,12 @@ from rig_bridge import codec
 from rig_bridge import messages as m
 from rig_bridge.client import RigClient
 from rig_bridge.errors import EndpointError, ProtocolError, RefusedError, RequestError
-from rig_bridge.events import BlockDone, Resent, Responded, RigJoined, RigLost
+from rig_bridge.events import BlockDone, Resent, Responded, RigInvalid, RigJoined, RigLost
 from rig_bridge.messages import PresentationRequest
 from rig_bridge.server import EngineServer
-from rig_bridge.sockets import MAX_FRAME_BYTES
+from rig_bridge.sockets import MAX_FRAME_BYTES, check_bound, parse_endpoint
 from rig_bridge.trials import Presentation, ShowRequest
-from tests.limits import PATIENCE_MS, PATIENCE_S
+from tests.limits import PATIENCE_MS, PATIENCE_S, wait_until
 from tests.rig_bridge.rig_process import make_rig
 from tests.rig_bridge.samples import SESSION, hello, result, sha256
 from tests.skips import NO_FREEZING
@@ -239,6 +239,7 @@ def test_a_second_rig_takes_the_place_of_one_that_is_frozen():
         gather(engine, is_(RigJoined))
         engine.show(block())
         gather(engine, is_(BlockDone))
+        wait_until(lambda: engine._guard.beats, step=lambda: engine.poll(0.0))
         first.send_signal(signal.SIGSTOP)
         with rig(engine.endpoint):
             events = gather(engine, is_(RigJoined))
@@ -270,8 +271,9 @@ def test_garbage_is_noticed_and_the_session_goes_on():
         say_hello(socket, engine)
         for frames in ([b""], [b"\xc1"], [b"x" * 70_000], [b"\x80"] * 2000):
             socket.send_multipart(frames)
-            (notice,) = gather(engine, is_(m.Notice))
+            notice, invalid = gather(engine, is_(m.Notice))
             assert notice.level == "error"
+            assert isinstance(invalid, RigInvalid)
         engine.show(block())
         socket.send_multipart(codec.encode_message(m.Accepted(0, 1)))
         gather(engine, is_(m.Accepted))
@@ -305,11 +307,60 @@ def test_a_frozen_rig_is_asked_again():
 
 @pytest.mark.parametrize(
     "endpoint",
-    ["tcp://0.0.0.0:*", "tcp://*:5765", "tcp://10.1.2.3:5765", "udp://127.0.0.1:1", ""],
+    ["tcp://0.0.0.0:*", "tcp://*:5765", "tcp://10.1.2.3:5765", "tcp://[::]:5765"],
 )
 def test_only_loopback_is_bound(endpoint):
     with pytest.raises(EndpointError, match=r"loopback addresses only.*evolver keys new"):
         server(endpoint)
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "udp://127.0.0.1:1",
+        "",
+        "tcp://127.0.0.1:5;0.0.0.0:6",  # a local address, for ZeroMQ
+        "tcp://*:5573@localhost",
+        "tcp://127.0.0.1:99999",  # bound 34463
+        "tcp://127.0.0.1:0",
+        "tcp://127.0.0.1:-1",
+        "tcp://127.0.0.1",
+        "tcp://127.0.0.1:5765/",
+        "tcp://127.0.0.1:5765 ",
+        "TCP://127.0.0.1:5765",
+        "tcp://[127.0.0.1]:5765",
+        "tcp://[::1%eth0]:5765",
+        "tcp://::1:5765",
+        "tcp://127.0.0.1:\uff15\uff17",
+        "ipc://",
+        "ipc://@hidden",  # an abstract address: anyone may connect
+        "ipc://a;b",
+    ],
+)
+def test_what_zeromq_might_understand_in_another_way_is_no_address(endpoint):
+    with pytest.raises(EndpointError, match=r"must be tcp://HOST:PORT"):
+        server(endpoint)
+
+
+def test_a_socket_that_is_elsewhere_than_asked_for_is_closed():
+    check_bound("tcp://127.0.0.1:*", "tcp://127.0.0.1:40000")
+    check_bound("tcp://localhost:5765", "tcp://127.0.0.1:5765")
+    check_bound("tcp://*:5765", "tcp://0.0.0.0:5765")
+    check_bound("ipc:///tmp/a", "ipc:///tmp/a")
+    for asked, bound in (
+        ("tcp://127.0.0.1:5765", "tcp://127.0.0.1:5766"),
+        ("tcp://localhost:5765", "tcp://0.0.0.0:5765"),  # a name that says another thing
+        ("tcp://127.0.0.1:5765", "tcp://[::]:5765"),
+        ("ipc:///tmp/a", "ipc:///tmp/b"),
+    ):
+        with pytest.raises(EndpointError, match="must be where it was asked to be"):
+            check_bound(asked, bound)
+
+
+@pytest.mark.parametrize("given", ["tcp://127.0.0.1:*", "tcp://localhost:*"])
+def test_addresses_of_this_machine_are_bound(given):
+    with server(given) as engine:
+        assert parse_endpoint(engine.endpoint).is_loopback
 
 
 def test_a_taken_port_is_named():

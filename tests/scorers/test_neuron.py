@@ -30,7 +30,7 @@ def counts(p: SpikingPopulation, drive, trials=1500, window=(50.0, 250.0), on_ms
     """Spikes of each unit inside a window in each trial: (trials, units)."""
     out = np.zeros((trials, p.units))
     for k in range(trials):
-        units, times = p.spikes(drive, presentation=k, attempt=1, on_ms=on_ms, window_ms=WINDOW)
+        units, times = p.spikes(drive, presentation=k, showing=1, on_ms=on_ms, window_ms=WINDOW)
         inside = (times >= window[0]) & (times < window[1])
         out[k] = np.bincount(units[inside], minlength=p.units)
     return out
@@ -137,7 +137,7 @@ def test_spike_times_follow_the_psth():
     trials = 3000
     histogram = np.zeros(len(edges) - 1)
     for k in range(trials):
-        _, times = p.spikes(drive, presentation=k, attempt=1, on_ms=100.0, window_ms=WINDOW)
+        _, times = p.spikes(drive, presentation=k, showing=1, on_ms=100.0, window_ms=WINDOW)
         histogram += np.histogram(times, edges)[0]
     expected = p.psth(drive, WINDOW)[0].reshape(-1, 10).sum(axis=1) / 1000 * trials
     # Chi-square over 40 bins: mean 40, sd 9.
@@ -168,7 +168,7 @@ def test_gains_are_shared_as_far_as_they_are_told_to():
 def test_spikes_are_sorted_in_range_and_typed():
     p = population(units=64)
     units, times = p.spikes(
-        at(p, 2.0), presentation=5, attempt=1, on_ms=100.0, window_ms=WINDOW
+        at(p, 2.0), presentation=5, showing=1, on_ms=100.0, window_ms=WINDOW
     )
     assert (units.dtype, times.dtype) == (np.uint32, np.float32)
     assert len(units) == len(times) > 0
@@ -180,20 +180,20 @@ def test_spikes_are_sorted_in_range_and_typed():
 
 def test_silent_units_are_silent():
     p = population(baseline_hz=(0.0, 0.0), knee=0.0)
-    units, _ = p.spikes(at(p, -1.0), presentation=0, attempt=1, on_ms=100.0, window_ms=WINDOW)
+    units, _ = p.spikes(at(p, -1.0), presentation=0, showing=1, on_ms=100.0, window_ms=WINDOW)
     assert len(units) == 0
 
 
 # ---------------------------------------------------------------- randomness
 
 
-def test_spikes_depend_on_presentation_and_attempt_and_on_nothing_else():
+def test_spikes_depend_on_presentation_and_showing_and_on_nothing_else():
     p, q = population(), population()
     drive = at(p, 1.0)
 
-    def draw(who, presentation, attempt):
+    def draw(who, presentation, showing):
         units, times = who.spikes(
-            drive, presentation=presentation, attempt=attempt, on_ms=100.0, window_ms=WINDOW
+            drive, presentation=presentation, showing=showing, on_ms=100.0, window_ms=WINDOW
         )
         return units.tolist(), times.tolist()
 

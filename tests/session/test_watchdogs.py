@@ -226,3 +226,16 @@ def test_a_simulated_clock_is_nobodys():
     for i in range(20):
         assert dogs.answered(BLOCK, [trial()], i * 10**9) == []
     assert dogs.summary() == []
+
+
+def test_a_rig_that_sends_what_cannot_be_taken_pauses_the_session_and_again_after_a_resume():
+    dogs = watchdogs()
+    assert dogs.invalid("unit 9999") == dogs.invalid("unit 9999") == []
+    (command,) = dogs.invalid("unit 9999")
+    assert (command.name, command.by) == ("pause", "the watchdog 'invalid'")
+    assert "unit 9999" in command.text
+    dogs.invalid("x"), dogs.invalid("x")
+    dogs.answered(None, [], 0)  # a valid response came: the count begins anew
+    assert dogs.invalid("x") == dogs.invalid("x") == []
+    (command,) = dogs.invalid("x")
+    assert command.name == "pause"

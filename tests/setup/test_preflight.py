@@ -1,11 +1,16 @@
 """What is checked before the first image: of what will be shown, not of a guess."""
 
+from dataclasses import replace
+
 import msgspec
+import numpy as np
 import pytest
 
 from evolver import config
 from evolver.setup import preflight
 from evolver.setup.build import build_parts
+from evolver.setup.references import References
+from rig_bridge.messages import ScreenInfo
 from tests.live.sessions import small
 
 NOW = 1_800_000_000_000_000_000
@@ -78,6 +83,55 @@ def test_the_disk_must_hold_the_images_of_every_generation(parts, tmp_path, monk
 
     assert verdict(pixels) == "bad"
     assert verdict(10_000 * pixels) == "good"
+
+
+def with_shapes(parts, folder, *shapes, grey=128, **stated):
+    labels = tuple(f"r{i}" for i in range(len(shapes)))
+    images = tuple(np.zeros((*shape, 3), np.uint8) for shape in shapes)
+    source = msgspec.structs.replace(parts.config.references, source=str(folder), grey=grey)
+    settings = msgspec.structs.replace(parts.config, references=source)
+    parts = replace(parts, references=References(images, labels), config=settings)
+    screen = ScreenInfo(1920, 1080, 60.0, 40.0, **stated)
+    checks = preflight.with_the_rig(
+        parts, msgspec.structs.replace(hello(parts), display=screen), folder
+    )
+    return {c.name: c for c in checks if c.name in {"shapes", "background"}}
+
+
+def test_a_rig_that_may_stretch_images_is_refused_them(parts, tmp_path):
+    (found,) = with_shapes(parts, tmp_path, (64, 64), (32, 64)).values()
+    assert found.verdict == "bad"
+    assert "1 references are not square ('r1': 64 x 32)" in found.text
+    assert "does not say that it keeps an image's shape" in found.text
+    assert with_shapes(parts, tmp_path, (64, 64), (9, 9)) == {}
+
+
+def test_a_rig_that_keeps_shapes_and_says_its_background_is_shown_them(parts, tmp_path):
+    found = with_shapes(parts, tmp_path, (32, 64), grey=90, background_grey=90)
+    assert found["shapes"].verdict == "good"
+    assert "their longer side is 3°, around them is grey 90" in found["shapes"].text
+    assert "background" not in found
+    thin = with_shapes(parts, tmp_path, (3, 500), background_grey=128)["shapes"]
+    assert thin.verdict == "bad"
+    assert "'r0', 500 x 3 would be thinner than a pixel" in thin.text
+
+
+def test_another_grey_behind_transparent_pixels_than_the_displays_is_said(parts, tmp_path):
+    (found,) = with_shapes(parts, tmp_path, (9, 9), grey=128, background_grey=90).values()
+    assert (found.name, found.verdict) == ("background", "warning")
+
+
+def test_simulated_neurons_see_an_image_in_its_shape():
+    from evolver.setup.simulated_rig import build_population
+
+    population = build_population(small("."))
+    rng = np.random.default_rng(0)
+    wide = rng.integers(0, 256, (32, 64, 3), dtype=np.uint8)
+    square = np.full((64, 64, 3), population.grey, np.uint8)
+    square[16:48] = wide
+    seen, expected, tall = population.respond([wide, square, wide.swapaxes(0, 1)])
+    np.testing.assert_array_equal(seen, expected)
+    assert (seen != tall).any()
 
 
 def test_a_clock_that_went_back_is_said(parts, tmp_path):

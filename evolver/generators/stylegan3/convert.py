@@ -12,19 +12,20 @@ import os
 import struct
 import tempfile
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import numpy as np
 import safetensors.numpy
-import safetensors.torch
-import torch
-from safetensors import SafetensorError
 
 from evolver.errors import WeightsError
 from evolver.generators.stylegan3.settings import StyleGAN3Settings, expected, settings_from
-from evolver.weights.read import read_bytes
+from evolver.weights.kinds import kind_of, meaning
+from evolver.weights.read import floats, parse_safetensors, read_bytes
 from evolver.weights.safe_network import Module, StoredArray, read_network, tensors
+
+if TYPE_CHECKING:
+    import torch
 
 FORMAT = "stylegan3-1"
 """What the header of a converted file says it is."""
@@ -78,8 +79,15 @@ def convert_stylegan3(path: str | Path, out: str | Path) -> str:
     return hashlib.sha256(written).hexdigest()
 
 
-def read_converted(path: Path) -> tuple[StyleGAN3Settings, dict[str, torch.Tensor], str]:
+def read_converted(
+    path: Path, *, sha256: str | None = None
+) -> tuple[StyleGAN3Settings, dict[str, torch.Tensor], str]:
     """Read what `convert_stylegan3` wrote.
+
+    Parameters
+    ----------
+    path : the file
+    sha256 : the digest it must have, 64 hexadecimal digits; any when None
 
     Returns
     -------
@@ -93,31 +101,33 @@ def read_converted(path: Path) -> tuple[StyleGAN3Settings, dict[str, torch.Tenso
         The file is missing, or is no converted generator.
     """
     content = read_bytes(path)  # once: what is hashed is what is parsed
-    if content[:2] in {b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"}:
+    kind = kind_of(content)
+    if kind != "safetensors":
         raise WeightsError(
-            f"{path} is a pickle, which is not run from: convert it once, by "
-            "'evolver weights convert FILE OUT.safetensors --as stylegan3'"
+            f"{path} must be a converted StyleGAN3 generator, a safetensors file; it is "
+            f"{meaning(kind)}"
         )
-    about = _about(content, path)
+    digest = hashlib.sha256(content).hexdigest()
+    if sha256 is not None and digest != sha256:
+        raise WeightsError(f"{path} must have sha256 {sha256}; it has {digest}. Fetch it again")
+    about = _about(content)
     if about.get("format") != FORMAT:
         raise WeightsError(
             f"{path} must be a converted StyleGAN3 generator, format {FORMAT!r}; "
             f"found {str(about.get('format'))[:80]!r}"
         )
     settings = settings_from(about.get("config"))
-    try:
-        weights = safetensors.torch.load(content)
-    except (SafetensorError, KeyError) as error:  # a dtype torch lacks is a KeyError
-        raise WeightsError(f"weights must be a safetensors file; {path}: {error}") from error
-    _check(settings, {k: v.numpy() for k, v in weights.items()}, path)
-    return settings, weights, hashlib.sha256(content).hexdigest()
+    weights = parse_safetensors(content, path)
+    floats(weights, path=path)
+    _check(settings, {k: v.float().numpy() for k, v in weights.items()}, path)
+    return settings, weights, digest
 
 
-def _about(content: bytes, path: Path) -> dict[str, Any]:
+def _about(content: bytes) -> dict[str, Any]:
     """Return what the header says of the network; nothing, if it is another's file."""
-    length = struct.unpack("<Q", content[:8])[0] if len(content) >= 8 else 0
-    if not 2 <= length <= min(_LONGEST_HEADER, len(content) - 8):
-        raise WeightsError(f"weights must be a safetensors file; {path} has no header of one")
+    (length,) = struct.unpack("<Q", content[:8])
+    if length > _LONGEST_HEADER:
+        return {}
     try:
         header = json.loads(content[8 : 8 + length])
         about = json.loads(header["__metadata__"][_ENTRY])

@@ -6,7 +6,6 @@ nothing of scores, screens or seeds.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,10 +15,12 @@ from evolver.errors import ConfigError, DataError
 from evolver.generators.frozen import FrozenGenerator
 from evolver.generators.stylegan3.convert import read_converted
 from evolver.generators.stylegan3.network import MappingNetwork, SynthesisNetwork
+from evolver.weights import hub
 from evolver.weights.read import chosen_device
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from evolver.generators.stylegan3.settings import StyleGAN3Settings
     from evolver.types import Codes
@@ -90,7 +91,7 @@ class StyleGAN3(torch.nn.Module):
         return torch.cat([near, w[:, self.cutoff :]], dim=1)
 
     def draw(self, ws: torch.Tensor) -> torch.Tensor:
-        """Return images, (n, 3, h, w), about -1 to 1 and not clamped, from styles.
+        """Return images, (n, 3 or 1, h, w), about -1 to 1 and not clamped, from styles.
 
         Differentiable. `ws` is (n, num_ws, w_dim): a style for the input and one for each
         layer, which may differ (style mixing).
@@ -113,7 +114,8 @@ class StyleGAN3(torch.nn.Module):
             ws = codes[:, None].expand(-1, self.settings.num_ws, -1)
         else:
             ws = codes.view(-1, self.settings.num_ws, self.settings.w_dim)
-        return (self.draw(ws) / 2 + 0.5).clamp(0, 1)
+        images = (self.draw(ws) / 2 + 0.5).clamp(0, 1)
+        return images.expand(-1, 3, -1, -1)  # grey where the network has one channel
 
     @torch.no_grad()
     def initial_codes(self, n: int, rng: np.random.Generator) -> Codes:
@@ -145,7 +147,8 @@ def load_network(
         The file is missing, or is no converted generator.
     """
     chosen = chosen_device(device)
-    settings, tensors, sha256 = read_converted(Path(weights))
+    location = hub.find_weights("stylegan3", weights)
+    settings, tensors, sha256 = read_converted(location.path, sha256=location.sha256)
     placed = {name: value.to(chosen) for name, value in tensors.items()}
     return StyleGAN3(settings, placed, **options), sha256
 

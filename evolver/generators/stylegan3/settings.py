@@ -39,7 +39,7 @@ class StyleGAN3Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only
     c_dim: Annotated[int, Meta(ge=0, le=100_000)] = 0
     w_dim: Width = 512
     img_resolution: Literal[16, 32, 64, 128, 256, 512, 1024, 2048] = 256
-    img_channels: Literal[3] = 3
+    img_channels: Literal[1, 3] = 3
     mapping_kwargs: MappingSettings = MappingSettings()
     channel_base: Annotated[int, Meta(ge=1, le=1 << 20)] = 32768
     channel_max: Width = 512

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 from rig_bridge.errors import RequestError
 from rig_bridge.messages import ScreenInfo
@@ -45,7 +46,10 @@ class Screen:
         return round(ms / self.frame_ms)
 
     def rectangle(
-        self, size_deg: float, position_deg: tuple[float, float]
+        self,
+        size_deg: float,
+        position_deg: tuple[float, float],
+        shape: tuple[int, int] = (1, 1),
     ) -> tuple[int, int, int, int]:
         """Return (left, top, width, height) in pixels of an image on the screen.
 
@@ -53,20 +57,26 @@ class Screen:
 
         Parameters
         ----------
-        size_deg : width and height at the eye
+        size_deg : the longer side, at the eye; the shorter one is as the image's shape has it
         position_deg : centre, right of and above fixation
+        shape : height and width of the image, in any unit
 
         Raises
         ------
         RequestError
-            Part of it would be outside the screen.
+            Part of it would be outside the screen, or it would be narrower than a pixel.
         """
-        half = size_deg / 2
-        left, right = (self._px(position_deg[0] + side) for side in (-half, half))
-        bottom, top = (self._px(position_deg[1] + side) for side in (-half, half))
+        height, width = (size_deg / 2 * side / max(shape) for side in shape)
+        left, right = (self._px(position_deg[0] + side) for side in (-width, width))
+        bottom, top = (self._px(position_deg[1] + side) for side in (-height, height))
         x, y = round(self.width_px / 2 + left), round(self.height_px / 2 - top)
         w, h = round(right - left), round(top - bottom)
-        if x < 0 or y < 0 or x + w > self.width_px or y + h > self.height_px or w < 1 or h < 1:
+        if w < 1 or h < 1:
+            raise RequestError(
+                f"an image of {shape[1]} x {shape[0]} must be at least a pixel high and wide; "
+                f"with its longer side {size_deg:g} degrees it would be {w} x {h} px"
+            )
+        if x < 0 or y < 0 or x + w > self.width_px or y + h > self.height_px:
             raise RequestError(
                 f"an image of {size_deg:g} degrees at {position_deg} must lie on the screen, "
                 f"{self.width_px} x {self.height_px} px; it would be at {(x, y)}, {w} x {h} px"
@@ -82,9 +92,16 @@ class Screen:
             if b - a > 1.5 * frame_ns
         )
 
-    def message(self) -> ScreenInfo:
-        """Return what a hello says of it."""
-        return ScreenInfo(self.width_px, self.height_px, self.refresh_hz, self.px_per_deg)
+    def message(self, **stated: Any) -> ScreenInfo:  # noqa: ANN401  fields of a message
+        """Return what a hello says of it.
+
+        Parameters
+        ----------
+        **stated : further fields of `ScreenInfo`
+        """
+        return ScreenInfo(
+            self.width_px, self.height_px, self.refresh_hz, self.px_per_deg, **stated
+        )
 
     def _px(self, degrees: float) -> float:
         if not -80 < degrees < 80:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,9 @@ import numpy as np
 
 from rig_bridge.errors import EndpointError
 from rig_bridge.messages import ScreenInfo, Showing
+from rig_bridge.rigs.display.light import Calibration
 from rig_bridge.rigs.display.screen import Screen
+from rig_bridge.steady import unix_ns
 from rig_bridge.trials import Image, Presentation
 
 _KEPT = 10_000
@@ -31,11 +33,13 @@ _KEPT = 10_000
 class Look:
     """What is on the screen beside the images."""
 
-    grey: int = 128
+    grey: int = 128  # of the background, a level in sRGB as the images' own
     fixation_deg: float = 0.2  # diameter; 0: none
     fixation_colour: tuple[int, int, int] = (255, 0, 0)
     photodiode_px: int = 60  # side of the square in the lower left corner; 0: none
     fullscreen: bool = False
+    monitor: int = 0  # as SDL counts them
+    calibration: Calibration | None = None  # None: the monitor is sent the images' own levels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +50,26 @@ class FrameRecord:
     attempt: int
     flips_ns: tuple[int, ...]  # every flip from the onset's to the last blank one's
     dropped: int
+
+
+def name_monitor(number: int, desktops: Sequence[tuple[int, int]]) -> str:
+    """Return how a monitor is called in the record, "monitor 1 of 2, 1920 x 1080".
+
+    Parameters
+    ----------
+    number : from 0
+    desktops : width and height of every monitor's picture
+
+    Raises
+    ------
+    EndpointError
+        There are fewer; the text lists them.
+    """
+    if not 0 <= number < len(desktops):
+        found = "; ".join(f"{i}: {w} x {h}" for i, (w, h) in enumerate(desktops)) or "none"
+        raise EndpointError(f"the monitor must be one of those here ({found}); got {number}")
+    width, height = desktops[number]
+    return f"monitor {number} of {len(desktops)}, {width} x {height}"
 
 
 def _fixates() -> str:
@@ -64,7 +88,8 @@ class StimulusDisplay:
     Raises
     ------
     EndpointError
-        pygame is not installed, or no window can be opened.
+        pygame is not installed, no window of this size can be opened, or there is no such
+        monitor.
     """
 
     def __init__(
@@ -83,21 +108,41 @@ class StimulusDisplay:
         self._surfaces: dict[str, Any] = {}
         self._scaled: dict[tuple[str, int, int], Any] = {}
         self._last_flip = 0.0
+        calibration = look.calibration
+        self._levels = None if calibration is None else calibration.levels
+        background = (look.grey,) * 3
+        if self._levels is not None:
+            background = tuple(int(row[look.grey]) for row in self._levels)
+        self._background = background
         try:
             pygame.display.init()
+            desktops = pygame.display.get_desktop_sizes()
+            self._monitor = name_monitor(look.monitor, desktops)
             flags = pygame.FULLSCREEN if look.fullscreen else 0
             size = (screen.width_px, screen.height_px)
-            self._window = pygame.display.set_mode(size, flags | pygame.DOUBLEBUF, vsync=1)
+            self._window = pygame.display.set_mode(
+                size, flags | pygame.DOUBLEBUF, display=look.monitor, vsync=1
+            )
         except pygame.error as exc:
             raise EndpointError(f"no window can be opened: {exc}") from exc
+        if self._window.get_size() != size:
+            pygame.display.quit()
+            raise EndpointError(
+                f"the window must have {size[0]} x {size[1]} pixels, as was stated; it has "
+                f"{self._window.get_size()}: state the resolution that the monitor is set to"
+            )
         pygame.display.set_caption("evolver")
         pygame.mouse.set_visible(False)
         self.blank()
 
     @property
     def screen_info(self) -> ScreenInfo:
-        """The screen."""
-        return self._screen.message()
+        """The screen, its background, and how levels are turned into light."""
+        stated: dict[str, Any] = {"background_grey": self._look.grey, "monitor": self._monitor}
+        if self._look.calibration is not None and self._levels is not None:
+            stated["calibration"] = self._look.calibration.text[:200]
+            stated["levels"] = tuple(tuple(row) for row in self._levels.tolist())
+        return self._screen.message(**stated)
 
     def prepare(self, images: Mapping[str, Image]) -> None:
         """Make surfaces of images, (h, w, 3) uint8 by digest; those before are forgotten."""
@@ -109,8 +154,9 @@ class StimulusDisplay:
 
     def show(self, image: Image, request: Presentation) -> Showing:
         """Show one image for whole frames, then a blank; return when that is over."""
-        commanded = time.time_ns()
-        rectangle = self._screen.rectangle(request.size_deg, request.position_deg)
+        commanded = unix_ns()
+        shape = (image.shape[0], image.shape[1])
+        rectangle = self._screen.rectangle(request.size_deg, request.position_deg, shape)
         surface = self._surface(image, request.sha256, rectangle[2:])
         on = max(1, self._screen.frames(request.on_ms))
         off = self._screen.frames(request.off_ms)
@@ -169,12 +215,19 @@ class StimulusDisplay:
             raw = self._surfaces.get(sha256)
             if raw is None:
                 raw = self._pygame.surfarray.make_surface(np.swapaxes(image, 0, 1))
-            self._scaled[key] = self._pygame.transform.smoothscale(raw, size)
+            scaled = self._pygame.transform.smoothscale(raw, size)
+            if self._levels is not None:
+                pixels = self._pygame.surfarray.array3d(scaled)
+                calibrated = np.stack(
+                    [r[pixels[..., i]] for i, r in enumerate(self._levels)], -1
+                )
+                scaled = self._pygame.surfarray.make_surface(calibrated)
+            self._scaled[key] = scaled
         return self._scaled[key]
 
     def _draw(self, surface: Any, rectangle: tuple[int, int, int, int]) -> None:  # noqa: ANN401
         pygame, look, screen = self._pygame, self._look, self._screen
-        self._window.fill((look.grey,) * 3)
+        self._window.fill(self._background)
         if surface is not None:
             self._window.blit(surface, rectangle[:2])
         if look.photodiode_px:
@@ -195,7 +248,7 @@ class StimulusDisplay:
             time.sleep(left)
             now = time.perf_counter()
         self._last_flip = now
-        return time.time_ns()
+        return unix_ns()
 
     def _closed(self) -> str:
         pygame = self._pygame

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 import re
-import time
 from collections.abc import Callable
 from typing import Any
 
 from rig_bridge.errors import EndpointError
+from rig_bridge.steady import unix_ns
 
 _NAME = re.compile(r"[^'\"<>&]{1,200}")
 _STEP_S = 0.002  # of the computer's clock, against the LSL clock
@@ -46,7 +46,7 @@ class Clocks:
     """
 
     def __init__(
-        self, local_clock: Callable[[], float], time_ns: Callable[[], int] = time.time_ns
+        self, local_clock: Callable[[], float], time_ns: Callable[[], int] = unix_ns
     ) -> None:
         self._local_clock, self._time_ns = local_clock, time_ns
         self._pair = self._read()

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from rig_bridge.errors import EndpointError
 from rig_bridge.forms import Form
-from rig_bridge.messages import ScreenInfo, Showing, Unit
+from rig_bridge.messages import Level, ScreenInfo, Showing, Unit
 from rig_bridge.rigs.lsl.clock import Clocks, check_name, load_pylsl
 from rig_bridge.rigs.lsl.windows import (
     KnownEvents,
@@ -235,6 +235,8 @@ class LslAcquisition:
             self._events.begin(joined.opened)
         self._clocks = Clocks(self._pylsl.local_clock)
         self._waiting: deque[_Waiting] = deque()
+        self._notices: deque[tuple[Level, str]] = deque(maxlen=100)
+        self._advised = ""
 
     @property
     def units(self) -> Sequence[Unit]:
@@ -283,6 +285,12 @@ class LslAcquisition:
         self._events.forget(min(oldest, now - self._reading.keep_s))
         return done
 
+    def notices(self) -> Sequence[tuple[Level, str]]:
+        """Return what came of the stream and is of no use, and when it went; each once."""
+        notices = list(self._notices)
+        self._notices.clear()
+        return notices
+
     def close(self) -> None:
         """Leave the stream."""
         self._closed.set()
@@ -305,7 +313,8 @@ class LslAcquisition:
             if now <= end + reading.patience_s:
                 return None
             reason = (
-                f"loss: the stream did not reach the window's end in {reading.patience_s:g} s"
+                f"loss: the stream did not reach the window's end in {reading.patience_s:g} s; "
+                f"{self._decoder.heard.summary or 'nothing came of it'}"
             )
         n = len(self._units)
         arrays = nothing_of(reading, window_ms, units=n)
@@ -337,19 +346,25 @@ class LslAcquisition:
                     0.0, max_samples=per_pull, as_numpy=True
                 )
                 total += len(stamps)
-                self._decoder.feed(_floats(samples), stamps + self._correction)
+                now = self._pylsl.local_clock()
+                self._decoder.feed(_floats(samples), stamps + self._correction, now=now)
                 if len(stamps) < per_pull:
                     break
             else:
                 return  # more to come: nothing is known to be complete
         except RuntimeError as exc:  # pylsl's errors: lost, timeout, internal
-            _log.warning("the stream %s is gone: %s; looking for it", self._name, exc)
+            self._notify(f"is gone: {exc}; looking for it")
             self._inlet = None
             events.lose(events.known_to, math.inf, "the stream went away")
             self._decoder.restart()
             self._seeker = threading.Thread(target=self._seek, daemon=True, name="lsl-seeker")
             self._seeker.start()
             return
+        if news := self._decoder.heard.news(asked_at):
+            self._notify(f"is not read in whole: {news}")
+        if (advice := self._decoder.advice) and not self._advised:
+            self._advised = advice
+            self._notify(f"has gaps: {advice}")
         if reading.kind != "spikes":
             return
         if events.late > late:
@@ -374,7 +389,11 @@ class LslAcquisition:
         self._inlet, self._correction, self._seeker = joined.inlet, joined.correction, None
         if self._reading.kind == "spikes":
             self._events.begin(joined.opened)
-        _log.warning("the stream %s is back", self._name)
+        self._notify("is back")
+
+    def _notify(self, text: str) -> None:
+        _log.warning("the LSL stream %s %s", self._name, text)
+        self._notices.append(("warning", f"the LSL stream {self._name} {text}"))
 
     def _seek(self) -> None:
         """Look for the stream until it is back as it was; a thread of its own."""
@@ -390,6 +409,13 @@ class LslAcquisition:
                 pass  # not there yet
             self._closed.wait(_RETRY_S / 4)
 
+    def _others(self) -> str:
+        """Return a sentence that names the streams that are there."""
+        found: list[Any] = self._pylsl.resolve_streams(_TWIN_S)
+        names = sorted({str(info.name()) for info in found} - {self._name})
+        listed = ", ".join(repr(name) for name in names[:10])
+        return f"Others that are there: {listed}." if names else "There is no other."
+
     def _connect(self, timeout_s: float) -> _Joined:
         """Find the stream and begin to read it."""
         pylsl = self._pylsl
@@ -399,8 +425,9 @@ class LslAcquisition:
             streams = twins or streams
         if len(streams) != 1:
             raise EndpointError(
-                f"there must be one LSL stream named {self._name!r}; found {len(streams)}. Is "
-                "it started, on a network that this machine reaches (LSLAPICFG)?"
+                f"there must be one LSL stream named {self._name!r}; found {len(streams)}. "
+                f"{self._others()} Is it started, on a network that this machine reaches "
+                "(LSLAPICFG)?"
             )
         kind, rate = self._reading.kind, float(streams[0].nominal_srate())
         channels = int(streams[0].channel_count())

@@ -2,7 +2,8 @@
 
 Pure: no sockets, no clock, no pylsl. Times are seconds on this machine's LSL clock. A window is
 answered only where everything in it is known to have come; a gap, a sample that cannot be read
-or a number that is missing makes it a loss, never a smaller count.
+or a number that is missing makes it a loss, never a smaller count. A stamp beyond now is
+unreadable: it completes nothing, and costs the windows around it and no other.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rig_bridge.forms import Form
+from rig_bridge.rigs.heard import Heard
 from rig_bridge.trials import Array, empty_arrays
 
 Kind: TypeAlias = Literal["spikes", "voltages", "counts", "rates"]
@@ -25,6 +27,7 @@ Samples: TypeAlias = NDArray[np.floating[Any]]
 _MOST_COUNTS = 65_535  # in a bin: counts travel as uint16
 _MOST_LOSSES = 1000
 _MOST_AT_ONCE = 100
+_BELIEVED = 3  # stamps in a row that lie back, and are believed
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,8 @@ class StreamReading:
         `latency_ms` after its end, and a stream that stalls for longer is not seen
     latency_ms : from a spike to its sample's arrival, at most
     jitter_ms : of a regular stream's time stamps; a shorter gap is not seen
+    ahead_ms : a time stamp further beyond this machine's LSL clock is unreadable; the
+        correction of the sender's clock may err by so much
     patience_s : a window that is not complete so long after its end is lost
     keep_s : of data; must be more than on + off + window
 
@@ -63,6 +68,7 @@ class StreamReading:
     heartbeats: bool = False
     latency_ms: float = 200.0
     jitter_ms: float = 2.0
+    ahead_ms: float = 50.0
     patience_s: float = 5.0
     keep_s: float = 10.0
 
@@ -82,11 +88,11 @@ class StreamReading:
         if self.heartbeats and self.kind != "spikes":
             raise ValueError(f"heartbeats are of a stream of spikes; got {self.kind}")
         low, high = self.rate_window_ms
-        numbers = (self.latency_ms, self.jitter_ms, self.patience_s, self.keep_s - 1)
-        if not (low < high and all(0 <= n <= 600_000 for n in numbers)):
+        numbers = (self.latency_ms, self.jitter_ms, self.ahead_ms, self.patience_s)
+        if not (low < high and all(0 <= n <= 600_000 for n in (*numbers, self.keep_s - 1))):
             raise ValueError(
-                "rate_window_ms must begin before it ends, latency, jitter and patience must "
-                f"not be below 0, keep_s not below 1; got {self}"
+                "rate_window_ms must begin before it ends, latency, jitter, ahead and patience "
+                f"must not be below 0, keep_s not below 1; got {self}"
             )
 
     @property
@@ -206,37 +212,149 @@ class RegularDecoder:
         self._events, self._reading = events, reading
         self._period, self._jitter = 1 / rate_hz, reading.jitter_ms / 1000
         self._last: float | None = None  # stamp
+        self._latest = -math.inf  # of the stamps that could be read
+        self._back = 0  # stamps in a row that lay before it
+        self._unread = ""  # why samples since the last were not read
+        self._run = 0  # samples since the last gap
+        self._began = 0.0  # stamp of the first of them
         self._beyond = np.zeros(0, np.bool_)  # the last sample, of each unit
+        self.heard = Heard("samples")
+        self.advice = ""  # what is to be set, where gaps are of the stamps and not of the data
 
     def restart(self) -> None:
         """Take the news that what comes next does not follow what came."""
-        self._last = None
+        self._last, self._latest, self._back = None, -math.inf, 0
+        self._unread = ""
 
-    def feed(self, samples: Samples, stamps: Times) -> None:
-        """Take samples (n, u), float32 or float64, and their times (n,), s."""
-        if not len(stamps):
-            return
+    def feed(self, samples: Samples, stamps: Times, *, now: float) -> None:
+        """Take samples (n, u), float32 or float64, their times (n,), s, and what time it is."""
         events = self._events
-        if not np.isfinite(stamps).all():
-            events.lose(events.known_to, math.inf, "time stamps that are no numbers")
-            self.restart()
-            return
+        self.heard.take(len(stamps))
+        readable, turned = self._readable(stamps, now)
+        follows_unread = self._follow_unread(readable, stamps, now)
+        samples, stamps, turned = samples[readable], stamps[readable], turned[readable]
+        if len(stamps):
+            self._feed(samples, stamps, follows_unread=follows_unread, turned=turned)
+        if self._last is not None:
+            events.know(min(self._latest, now) - self._jitter)
+
+    def _feed(
+        self,
+        samples: Samples,
+        stamps: Times,
+        *,
+        follows_unread: dict[int, str],
+        turned: NDArray[np.bool_],
+    ) -> None:
+        """Take samples whose stamps can be read.
+
+        Parameters
+        ----------
+        follows_unread : places of samples that follow unreadable ones, and why these were so
+        turned : which stamps lie back, and are believed
+        """
+        events = self._events
         good = np.ones(len(stamps), np.bool_)
         if self._last is None:
             events.begin(float(stamps[0]))
-            self._last = float(stamps[0])
+            self._last, self._run = float(stamps[0]), 0
             self._beyond = np.ones(samples.shape[1], np.bool_)  # not known: no crossing
+            follows_unread.pop(0, None)
         before = np.concatenate([[self._last], stamps[:-1]])
-        step = stamps - before
-        gap, back = step > 1.5 * self._period + self._jitter, step < -self._jitter
+        gap = stamps - before > 1.5 * self._period + self._jitter
+        unread = np.zeros(len(stamps), np.bool_)
+        for place, why in follows_unread.items():
+            unread[place] = True
+            if not turned[place]:
+                low, high = sorted((float(before[place]), float(stamps[place])))
+                events.lose(low, high, why)
+        gap &= ~unread
         if not self._all_good(samples):
             good = self._each_good(samples)
-        events.lose_each(before[gap], stamps[gap], "a gap between samples")
-        events.lose_each(stamps[back], before[back], "time stamps went back")
+        if gap.any():
+            events.lose_each(before[gap], stamps[gap], self._gap(before, stamps, gap))
+        for place in np.flatnonzero(turned).tolist():
+            latest = max(self._latest, float(stamps[:place].max(initial=-math.inf)))
+            events.lose(float(stamps[place]), latest, "time stamps went back")
+            self._latest = -math.inf
+        if not good.all():
+            self.heard.refuse("a number that cannot be", int((~good).sum()))
         events.lose_each(stamps[~good], stamps[~good], "a sample that cannot be read")
-        events.add(*self._samples_to_events(samples, stamps, good, follows=~(gap | back)))
+        follows = ~(gap | unread | turned)
+        events.add(*self._samples_to_events(samples, stamps, good, follows=follows))
+        gaps = np.flatnonzero(gap)
+        if len(gaps) or not self._run:
+            first = int(gaps[-1]) if len(gaps) else 0
+            self._run, self._began = len(stamps) - first, float(stamps[first])
+        else:
+            self._run += len(stamps)
         self._last = float(stamps[-1])
-        events.know(float(stamps[-1]) - self._jitter)
+        since = int(np.flatnonzero(turned)[-1]) if turned.any() else 0
+        self._latest = max(self._latest, float(stamps[since:].max()))
+
+    def _readable(
+        self, stamps: Times, now: float
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Return which stamps, (n,), can be of now, and at which time turned back for good."""
+        finite = np.isfinite(stamps)
+        readable = finite & (stamps <= now + self._reading.ahead_ms / 1000)
+        turned = np.zeros(len(stamps), np.bool_)
+        highest = np.maximum.accumulate(
+            np.concatenate([[self._latest], np.where(readable, stamps, -math.inf)])
+        )
+        if not (stamps[readable] < highest[:-1][readable] - self._jitter).any():
+            self._back = 0 if readable.any() else self._back
+            return readable, turned
+        latest = self._latest
+        for i in np.flatnonzero(readable).tolist():
+            stamp = float(stamps[i])
+            if stamp >= latest - self._jitter:
+                self._back, latest = 0, max(latest, stamp)
+                continue
+            self._back += 1
+            if self._back < _BELIEVED:
+                readable[i] = False
+            else:  # the sender's clock was set
+                turned[i] = True
+                self._back, latest = 0, stamp
+        return readable, turned
+
+    def _follow_unread(
+        self, readable: NDArray[np.bool_], stamps: Times, now: float
+    ) -> dict[int, str]:
+        """Return which readable samples follow unreadable ones, and why these were so."""
+        if readable.all() and not self._unread:
+            return {}
+        follow: dict[int, str] = {}
+        kept = 0
+        for is_readable, stamp in zip(readable.tolist(), stamps.tolist(), strict=True):
+            if is_readable:
+                if self._unread:
+                    follow[kept] = self._unread
+                    self._unread = ""
+                kept += 1
+                continue
+            self._unread = self._unread or _unreadable(stamp, now)
+            self.heard.refuse(_unreadable(stamp, now))
+        return follow
+
+    def _gap(self, before: Times, stamps: Times, gap: NDArray[np.bool_]) -> str:
+        """Return what the first gap is, and by which setting it would be none."""
+        place = int(np.argmax(gap))
+        last, run = float(before[place]), self._run + place
+        gap_ms, period_ms = (float(stamps[place]) - last) * 1000, self._period * 1000
+        setting = f"jitter_ms (--jitter-ms) is {self._reading.jitter_ms:g}"
+        began = self._began if self._run else float(stamps[0])
+        at_once = last - began < 0.5 * (run - 1) * self._period
+        if at_once and gap_ms < 2 * run * period_ms:
+            self.advice = (
+                f"{run} samples stamped at once: the stream is stamped in chunks; {setting}, "
+                f"set it to {math.ceil(gap_ms)} or more"
+            )
+            return f"a gap of {gap_ms:.1f} ms after {self.advice}"
+        return (
+            f"a gap of {gap_ms:.1f} ms after {run} samples {period_ms:.1f} ms apart; {setting}"
+        )
 
     def _all_good(self, samples: Samples) -> bool:
         """Return whether every number is one; fast, and for counts never sure."""
@@ -293,38 +411,81 @@ class SpikeDecoder:
     def __init__(self, events: KnownEvents, reading: StreamReading, *, units: int) -> None:
         self._events, self._reading, self._units = events, reading, units
         self._last: tuple[float, float] | None = None  # stamp and number
+        self._beat = -math.inf  # the latest
+        self.heard = Heard("samples")
+        self.advice = ""
 
     def restart(self) -> None:
         """Take the news that what comes next does not follow what came."""
-        self._last = None
+        self._last, self._beat = None, -math.inf
 
-    def feed(self, samples: Samples, stamps: Times) -> None:
-        """Take samples (n, 1) or (n, 2) float64, unit and number, and their times (n,), s."""
-        if not len(stamps):
-            return
+    def feed(self, samples: Samples, stamps: Times, *, now: float) -> None:
+        """Take samples (n, 1) or (n, 2), unit and number, their times (n,), and the time, s."""
+        self.heard.take(len(stamps))
+        if len(stamps):
+            self._feed(samples, stamps, now)
+        if self._reading.heartbeats:
+            self._events.know(min(self._beat, now))
+
+    def _feed(self, samples: Samples, stamps: Times, now: float) -> None:
         events = self._events
         units = samples[:, 0]
-        good = np.isfinite(stamps) & (units >= -1) & (units < self._units)
-        good &= units == np.floor(units)
-        where = np.where(np.isfinite(stamps), stamps, events.known_to)[~good]
-        events.lose_each(where, where, "a unit that is not in the table, or has no time")
+        is_of_now = np.isfinite(stamps) & (stamps <= now + self._reading.ahead_ms / 1000)
+        is_of_now &= stamps >= min(events.known_from, now) - self._reading.keep_s
+        good = (units >= -1) & (units < self._units) & (units == np.floor(units))
+        if not good.all():
+            odd = float(units[~good][0])
+            self.heard.refuse(f"unit {odd:g} is not one of {self._units}", int((~good).sum()))
+        # When it was nobody knows: after all that is known to have come, before now.
+        wild = ~is_of_now & ~(good & (units < 0))
+        if wild.any():
+            events.lose(
+                min(events.known_to, now), now, _unreadable(float(stamps[wild][0]), now)
+            )
+        if not is_of_now.all():
+            reason = _unreadable(float(stamps[~is_of_now][0]), now)
+            self.heard.refuse(reason, int((~is_of_now & good).sum()))
+        where = stamps[is_of_now & ~good]
+        events.lose_each(where, where, "a unit that is not in the table")
         if samples.shape[1] == 2:
-            self._count(samples[:, 1].astype(np.float64), stamps)
-        spikes = good & (units >= 0)
+            self._count(samples[:, 1].astype(np.float64), stamps, is_of_now, now)
+        spikes = is_of_now & good & (units >= 0)
         times = stamps[spikes]
         events.add(times, units[spikes].astype(np.int64), np.ones(len(times)))
-        beats = stamps[good & (units < 0)]
-        if self._reading.heartbeats and len(beats):
-            events.know(float(beats.max()))
+        beats = stamps[is_of_now & good & (units < 0)]
+        self._beat = max(self._beat, float(beats.max(initial=-math.inf)))
 
-    def _count(self, numbers: Times, stamps: Times) -> None:
+    def _count(
+        self, numbers: Times, stamps: Times, is_of_now: NDArray[np.bool_], now: float
+    ) -> None:
+        """Lose the time in which a sample's number is missing.
+
+        Parameters
+        ----------
+        numbers, stamps : (n,) of the samples
+        is_of_now : which stamps can be read; of the others the time is not known
+        """
+        events = self._events
+        known = min(events.known_to, now)
         first = (stamps[0], numbers[0] - 1) if self._last is None else self._last
         before = np.concatenate([[first[0]], stamps[:-1]])
-        step = np.diff(numbers, prepend=first[1])
-        missing = step != 1
-        starts, ends = np.minimum(before, stamps), np.maximum(before, stamps)
-        self._events.lose_each(starts[missing], ends[missing], "samples' numbers are missing")
-        self._last = (float(stamps[-1]), float(numbers[-1]))
+        readable_before = np.concatenate([[math.isfinite(first[0])], is_of_now[:-1]])
+        missing = np.diff(numbers, prepend=first[1]) != 1
+        both = is_of_now & readable_before
+        starts = np.where(both, np.minimum(before, stamps), known)
+        ends = np.where(both, np.maximum(before, stamps), now)
+        events.lose_each(starts[missing], ends[missing], "samples' numbers are missing")
+        last = float(stamps[-1]) if is_of_now[-1] else math.nan
+        self._last = (last, float(numbers[-1]))
+
+
+def _unreadable(stamp: float, now: float) -> str:
+    """Return why a stamp cannot be read."""
+    if not math.isfinite(stamp):
+        return "a time stamp that is no number"
+    if stamp > now:
+        return f"a time stamp {stamp - now:.3g} s beyond now"
+    return f"a time stamp {now - stamp:.3g} s ago, before the ones that came before it"
 
 
 def arrays_of(

@@ -33,6 +33,7 @@ from rig_bridge.rigs.open_ephys.translate import to_sampled
 from rig_bridge.rigs.open_ephys.units import UnitTable
 from rig_bridge.rigs.protocols import Recorded
 from rig_bridge.rigs.sampled.windows import ClockState, Tally, Windows, WindowTiming
+from rig_bridge.steady import unix_ns
 from rig_bridge.trials import Presentation
 
 _log = logging.getLogger(__name__)
@@ -83,7 +84,7 @@ class OpenEphys:
         timing: WindowTiming | None = None,
         application: str = "evolver",
         clock: Callable[[], float] = time.monotonic,
-        display_clock: Callable[[], int] = time.time_ns,
+        display_clock: Callable[[], int] = unix_ns,
     ) -> None:
         if not 1 <= port <= _LAST_PORT:
             raise EndpointError(f"Open Ephys' port must be 1 to {_LAST_PORT}; got {port}")
@@ -93,7 +94,9 @@ class OpenEphys:
         self._warned: set[str] = set()
         self._notices: deque[tuple[Level, str]] = deque(maxlen=100)
         self._lock = threading.Lock()
-        self._receiver = _Receiver(host, port, application, clock, display_clock, self._take)
+        self._receiver = _Receiver(
+            host, port, application, clock, display_clock, self._take, self._misread
+        )
         self._receiver.start()
 
     @property
@@ -152,9 +155,16 @@ class OpenEphys:
         )
         with self._lock:
             self._windows.take(sampled)
+        self._report_unusable()
+
+    def _misread(self, reason: str) -> None:
+        with self._lock:
+            self._windows.misread(reason)
+        self._report_unusable()
 
     def notices(self) -> Sequence[tuple[Level, str]]:
         """Return what is wrong, and every 500 images how the clocks go; each once."""
+        self._report_unusable()
         notices = list(self._notices)
         self._notices.clear()
         return notices
@@ -193,6 +203,12 @@ class OpenEphys:
                 f"spikes of what is no unit are dropped: {sorted(tally.other_sources)[:10]}"
             )
 
+    def _report_unusable(self) -> None:
+        with self._lock:
+            news = self._windows.heard.news(self._clock())
+        if news:
+            self._notify("warning", f"Open Ephys: {news}")
+
     def _warn_once(self, text: str) -> None:
         if text not in self._warned and len(self._warned) < 20:
             self._warned.add(text)
@@ -214,9 +230,11 @@ class _Receiver(threading.Thread):
         clock: Callable[[], float],
         display_clock: Callable[[], int],
         take: Callable[[PluginMessage, bytes, int, float], None],
+        misread: Callable[[str], None],
     ) -> None:
         super().__init__(name="open ephys", daemon=True)
-        self._clock, self._display_clock, self._take = clock, display_clock, take
+        self._clock, self._display_clock = clock, display_clock
+        self._take, self._misread = take, misread
         self._heartbeat = heartbeat(application, secrets.token_hex(16))
         self._stopped = threading.Event()
         self._answered_s: float | None = None
@@ -293,8 +311,7 @@ class _Receiver(threading.Thread):
                 message = decode_plugin(frames)
             except ProtocolError as exc:
                 self.malformed += 1
-                if self.malformed == 1:
-                    _log.warning("what is no message of the ZMQ Interface is dropped: %s", exc)
+                self._misread(f"no message of the ZMQ Interface: {exc}"[:300])
                 continue
             self._take(message, frames[1], *arrived)
 

@@ -7,7 +7,9 @@ to the onset that the photodiode saw; whatever may have been lost, came of a sta
 run of the acquisition, or cannot be placed, is aborted, and the reason says why.
 
 Time goes on with the samples: a window is complete when a message tells of a later sample. A
-heartbeat completes nothing: it may come also while nothing is recorded.
+heartbeat completes nothing: it may come also while nothing is recorded. A stamp that cannot be
+of now, by the arrivals of those before it, completes nothing either: it is believed when three
+messages in a row say the same, and costs the windows around it when they do not.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import numpy as np
 
 from rig_bridge.clocks import Residual
 from rig_bridge.messages import Showing, ShowingStatus
+from rig_bridge.rigs.heard import Heard
 from rig_bridge.rigs.protocols import Recorded
 from rig_bridge.rigs.sampled.alignment import Alignment
 from rig_bridge.rigs.sampled.sequence import MessageSequence
@@ -31,6 +34,9 @@ _MS = 1_000_000
 _MOST_SPIKES = 2_000_000
 _MOST_COUNTED = 100
 _MOST_HOLES = 1000
+_AHEAD_NS = 100 * _MS  # a stamp may be of later than all before it told: they were all late
+_AGREE_NS = 500 * _MS  # stamps in a row that say the same differ by no more
+_BELIEVED = 3  # stamps in a row that part from the others, and are believed
 _Key = TypeVar("_Key")
 
 
@@ -99,7 +105,8 @@ class WindowTiming:
     settle_ms : spikes come so much later than later samples at most; longer than the GUI's
         audio buffer
     stall_s : an acquisition that says nothing for so long has stalled
-    jump_s : samples and arrivals do not part by more, or the sample clock was set
+    jump_s : samples and arrivals do not part by more, or the sample clock was set; so say three
+        messages in a row, or else a stamp is unreadable
     keep_s : of what was received, in sample time
     match_ms, late_ms, debounce_ms, alarm_ms : of `Alignment`
     """
@@ -129,9 +136,9 @@ class Tally:
     restarts: int = 0
     stalls: int = 0
     jumps: int = 0
+    wild: int = 0  # stamps that cannot be, and were not believed
     aborted: int = 0  # windows
     reason: str = ""  # of the last one
-    other_streams: int = 0
     other_sources: dict[str, int] = field(default_factory=dict[str, int])  # of no unit's spikes
     other_lines: dict[int, int] = field(default_factory=dict[int, int])
 
@@ -146,6 +153,15 @@ class ClockState:
     matched: int  # images with an edge of the photodiode's
     missed: int
     given_up: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Stamped:
+    """An event with its time on both clocks."""
+
+    event: SampledEvent
+    high: int  # the last sample it speaks of
+    arrived_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +200,11 @@ class Windows:
         self._data_end: int | None = None
         self._arrived_ns: int | None = None  # the last message
         self._arrived_s = 0.0
+        self._suspects: list[_Stamped] = []  # whose stamps part from those before
         self._pending: list[_Pending] = []
         self._done: list[Recorded] = []
         self.tally = Tally()
+        self.heard = Heard("messages")
 
     @property
     def clocks(self) -> ClockState:
@@ -212,8 +230,12 @@ class Windows:
         """Take a message."""
         arrived_ns, now_s = message.arrived_ns, message.now_s
         self.tally.messages += 1
+        self.heard.take()
         event = message.event if self._is_ours(message) else None
-        low, high = (None, None) if event is None else _extent(event)
+        stamped = None if event is None else _Stamped(event, _extent(event)[1], arrived_ns)
+        low = high = None
+        if stamped is not None and not self._parts(stamped):
+            low, high = _extent(stamped.event)
         lost = self._sequence.lost
         verdict = self._sequence.take(message.number, message.fingerprint, low, high)
         if verdict == "duplicate":
@@ -230,50 +252,115 @@ class Windows:
             text = f"loss: the acquisition stalled for {now_s - self._arrived_s:.1f} s"
             self._blind.append((self._arrived_ns, arrived_ns, text))
         self._arrived_ns, self._arrived_s = arrived_ns, now_s
-        if event is None or high is None:
-            return
-        self._follow(event, high, arrived_ns)
-        match event:
-            case UnitSpike():
-                self._take_spike(event)
-            case LineEdge(sample, line, rising):
-                if rising:
-                    self._take_edge(line, sample, arrived_ns)
-            case SampleBlock(sample):
-                before = high if self._data_end is None else self._data_end
-                if sample > before:
-                    self._hole_at(before, sample, "loss: samples are missing")
-                self._data_end = max(before, high)
+        if stamped is not None:
+            self._weigh(stamped)
+
+    def misread(self, reason: str) -> None:
+        """Take the news that something came that is no message, and why."""
+        self.heard.take()
+        self.heard.refuse(reason)
 
     def _is_ours(self, message: SampledMessage) -> bool:
         if message.event is None:
             return False
         self._stream = self._stream or message.stream
         if message.stream != self._stream:
-            self.tally.other_streams += 1
+            self.heard.other(message.stream)
         return message.stream == self._stream
 
-    def _follow(self, event: SampledEvent, high: int, arrived_ns: int) -> None:
-        """Let time go on, unless the sample clock was set."""
-        align = self._align
-        if isinstance(event, SampleBlock) and align.rate_hz != event.rate_hz:
-            if align.rate_hz is not None:
-                self.tally.restarts += 1
-                self._restart("loss: the sampling rate changed", arrived_ns)
-            align.rate_hz = event.rate_hz
-        if align.rate_hz is None:
+    def _weigh(self, stamped: _Stamped) -> None:
+        """Take an event whose stamp can be; of others, wait for what the next ones say."""
+        if not self._parts(stamped):
+            if self._suspects:
+                self._refuse_suspects(stamped.high)
+            self._accept(stamped)
             return
-        at_ns, lag_ns = align.time_ns(high), align.arrivals.lag_ns
-        apart_s = 0.0 if lag_ns is None else (arrived_ns - at_ns - lag_ns) / 1e9
-        if abs(apart_s) > self._timing.jump_s:
+        if self._suspects and not self._agree(self._suspects[-1], stamped):
+            self._refuse_suspects(self._progress)
+        self._suspects.append(stamped)
+        if len(self._suspects) < _BELIEVED:
+            return
+        suspects, self._suspects = self._suspects, []
+        align, event = self._align, stamped.event
+        apart_s = -self._ahead_ns(stamped) / 1e9
+        if isinstance(event, SampleBlock) and event.rate_hz != align.rate_hz:
+            self.tally.restarts += 1
+            self._restart("loss: the sampling rate changed", stamped.arrived_ns)
+            align.rate_hz = event.rate_hz
+        elif abs(apart_s) > self._timing.jump_s:
             self.tally.jumps += 1
             text = f"loss: the sample clock jumped by {-apart_s:.1f} s"
-            self._restart(text, arrived_ns)
-        align.arrivals.add(at_ns, arrived_ns)
+            self._restart(text, stamped.arrived_ns)
+        for suspect in suspects:
+            self._accept(suspect)
+
+    def _parts(self, stamped: _Stamped) -> bool:
+        """Return whether a stamp is of later than now, or of long ago, or at another rate."""
+        event, rate_hz = stamped.event, self._align.rate_hz
+        if rate_hz is None:
+            return False
+        if isinstance(event, SampleBlock) and event.rate_hz != rate_hz:
+            return True
+        ahead_ns = self._ahead_ns(stamped)
+        return ahead_ns > _AHEAD_NS or -ahead_ns > self._timing.jump_s * 1e9
+
+    def _ahead_ns(self, stamped: _Stamped) -> int:
+        """Return by how much a stamp is of later than now, as the arrivals before it tell."""
+        lag_ns = self._align.arrivals.lag_ns
+        if lag_ns is None:
+            return 0
+        return self._align.time_ns(stamped.high) + lag_ns - stamped.arrived_ns
+
+    def _agree(self, one: _Stamped, other: _Stamped) -> bool:
+        """Return whether two messages in a row say the same of the sample clock."""
+        rates = {e.event.rate_hz for e in (one, other) if isinstance(e.event, SampleBlock)}
+        return len(rates) < 2 and abs(self._ahead_ns(one) - self._ahead_ns(other)) <= _AGREE_NS
+
+    def _refuse_suspects(self, high: int) -> None:
+        """Drop events whose stamps were not believed: when they were, nobody knows.
+
+        Parameters
+        ----------
+        high : the next sample that is believed
+        """
+        count, self._suspects = len(self._suspects), []
+        self.tally.wild += count
+        self.heard.refuse("its time stamp is not of now", count)
+        margin = self._align.samples(self._timing.settle_ms)
+        low = min(self._progress, high) - margin
+        reason = "loss: a time stamp of the acquisition that is not of now"
+        self._hole_at(low, max(self._progress, high) + margin, reason)
+        self._data_end = None  # what was dropped may have been data
+
+    def _accept(self, stamped: _Stamped) -> None:
+        """Take an event whose stamp is believed, and let time go on."""
+        event = stamped.event
+        self._follow(stamped)
+        match event:
+            case UnitSpike():
+                self._take_spike(event)
+            case LineEdge(sample, line, rising):
+                if rising:
+                    self._take_edge(line, sample, stamped.arrived_ns)
+            case SampleBlock(sample):
+                before = stamped.high if self._data_end is None else self._data_end
+                if sample > before:
+                    self._hole_at(before, sample, "loss: samples are missing")
+                self._data_end = max(before, stamped.high)
+
+    def _follow(self, stamped: _Stamped) -> None:
+        """Let time go on, up to now at most."""
+        align, high, arrived_ns = self._align, stamped.high, stamped.arrived_ns
+        if align.rate_hz is None and isinstance(stamped.event, SampleBlock):
+            align.rate_hz = stamped.event.rate_hz
+        if align.rate_hz is None:
+            return
+        ahead = max(0, round(self._ahead_ns(stamped) * (align.rate_hz / 1e9)))
+        align.arrivals.add(align.time_ns(high), arrived_ns)
         if self._first is None:  # what was sent just before did not come
             self._first = high + align.samples(self._timing.settle_ms)
             self._progress = high
-        self._progress = max(self._progress, high)
+        self._progress = max(self._progress, high - ahead)
         align.passed(self._progress, arrived_ns)
         self._prune(self._progress - align.samples(self._timing.keep_s * 1000))
 
@@ -310,6 +397,7 @@ class Windows:
         self._pending.clear()
         self._samples, self._which = array("q"), array("I")
         self._holes.clear()
+        self._suspects.clear()
         self._align.restart()
         self._first, self._data_end = None, None
 
@@ -401,7 +489,10 @@ class Windows:
         if quiet <= self._timing.stall_s and waited <= 5 * self._timing.stall_s:
             return None
         what = "nothing came of the acquisition" if self._first is None else "it stalled"
-        return self._lost(window, f"loss: {what}, for {max(quiet, waited):.1f} s")
+        reason = f"loss: {what}, for {max(quiet, waited):.1f} s"
+        if self._first is None and self.heard.summary:
+            reason += f"; {self.heard.summary}"
+        return self._lost(window, reason)
 
     def _cut(self, window: _Pending, onset: int | None, reason: str) -> Recorded:
         """Abort a window, with what there is of it."""

@@ -38,6 +38,7 @@ from tests.rig_bridge.samples import SESSION, request, showing
 from tests.skips import NO_LSL
 
 WINDOW = (-100.0, 300.0)
+EARLY_MS = 5000.0  # tests send what is to be before it is
 TWO = (Unit(0, 0, "IT", "a"), Unit(1, 0, "IT", "b"))
 
 
@@ -80,7 +81,7 @@ class TestWindows:
         samples = rng.integers(0, 3, (n, 2)).astype(float)
         stamps = 50.0005 + np.arange(n) / 1000
         for part in np.split(np.arange(n), np.cumsum(sizes)[:-1]):
-            decoder.feed(samples[part], stamps[part])
+            decoder.feed(samples[part], stamps[part], now=math.inf)
         onset, window = 50.1, (-50.0, 100.0)
         whole = stamps[-1] - 0.002 >= onset + 0.1
         assert (told.known_to >= onset + 0.1) == whole
@@ -101,7 +102,7 @@ class TestWindows:
         n = sum(sizes)
         samples, stamps = rng.normal(size=(n, 2)), 7 + np.arange(n) / 1000
         for part in np.split(np.arange(n), np.cumsum(sizes)[:-1]):
-            decoder.feed(samples[part], stamps[part])
+            decoder.feed(samples[part], stamps[part], now=math.inf)
         arrays, _ = arrays_of(reading, told, 7.0, (-1000.0, 1000.0), units=2)
         expected = [
             (i, u)
@@ -117,7 +118,7 @@ class TestWindows:
         told, _, decoder = regular()
         stamps = np.arange(0, 800) / 1000
         keep = (stamps < at / 1000) | (stamps >= (at + gap) / 1000)
-        decoder.feed(np.ones((keep.sum(), 2)), stamps[keep])
+        decoder.feed(np.ones((keep.sum(), 2)), stamps[keep], now=math.inf)
         first = 0 if at else min(gap, 799)
         reason = told.lost(start / 1000, (start + 100) / 1000)
         seen = gap >= 3 and at > 0  # below the jitter nothing can be said
@@ -131,34 +132,122 @@ class TestWindows:
             told, _, decoder = regular(kind, bin_ms=10.0 if kind == "counts" else None)
             samples = np.ones((500, 2))
             samples[200, 1] = odd
-            decoder.feed(samples, np.arange(500) / 1000)
+            decoder.feed(samples, np.arange(500) / 1000, now=math.inf)
             assert told.lost(0.0, 0.199) == ""
             assert "cannot be read" in told.lost(0.15, 0.25)
             assert told.lost(0.201, 0.4) == ""
 
     def test_no_spike_is_made_up_where_a_voltage_was_missing(self):
         told, reading, decoder = regular("voltages", bin_ms=None, threshold=-1.0)
-        decoder.feed(np.array([[-2.0], [np.nan], [-2.0], [0.0], [-2.0]]), np.arange(5) / 1000)
-        decoder.feed(np.array([[-2.0], [-2.0]]), np.array([0.5, 0.501]))  # after a gap
+        decoder.feed(
+            np.array([[-2.0], [np.nan], [-2.0], [0.0], [-2.0]]),
+            np.arange(5) / 1000,
+            now=math.inf,
+        )
+        decoder.feed(
+            np.array([[-2.0], [-2.0]]), np.array([0.5, 0.501]), now=math.inf
+        )  # after a gap
         arrays, _ = arrays_of(reading, told, 0.0, (0.0, 1000.0), units=1)
         assert arrays["times_ms"].tolist() == [4.0]
 
     def test_time_that_goes_back_or_is_no_number_is_a_loss(self):
         told, _, decoder = regular()
-        decoder.feed(np.ones((100, 1)), np.arange(100) / 1000)
-        decoder.feed(np.ones((1, 1)), np.array([np.nan]))
-        assert "no numbers" in told.lost(0.095, 0.2)
-        decoder.feed(np.ones((100, 1)), 0.2 + np.arange(100) / 1000)
+        decoder.feed(np.ones((100, 1)), np.arange(100) / 1000, now=math.inf)
+        decoder.feed(np.ones((1, 1)), np.array([np.nan]), now=math.inf)
+        decoder.feed(np.ones((100, 1)), 0.2 + np.arange(100) / 1000, now=math.inf)
         assert told.lost(0.2, 0.25) == ""
-        decoder.feed(np.ones((100, 1)), 0.1 + np.arange(100) / 1000)
+        assert "no number" in told.lost(0.095, 0.2)
+        decoder.feed(np.ones((100, 1)), 0.1 + np.arange(100) / 1000, now=math.inf)
         assert "went back" in told.lost(0.2, 0.25)
+
+    @pytest.mark.parametrize("wild", [200_000.0, 6.0, -200_000.0, -0.5, math.nan])
+    @pytest.mark.parametrize("cut", [1000, 7, 1])
+    def test_one_stamp_that_is_not_of_now_costs_its_window(self, wild, cut):
+        """No more is lost, and no window is complete before its samples came."""
+        told, reading, decoder = regular()
+        stamps = 50.0005 + np.arange(10_000) / 1000
+        sent = stamps.copy()
+        sent[5000] += wild
+        windows = [(50.1 + k / 10, 50.4 + k / 10) for k in range(95)]
+        lost = set()
+        for part in np.split(np.arange(10_000), np.arange(4000, 6000, cut)):
+            now = stamps[part[-1]] + 0.01 if len(part) else 0.0
+            decoder.feed(np.ones((len(part), 1)), sent[part], now=now)
+            assert told.known_to <= now
+        for start, end in windows:
+            if reason := told.lost(start, end):
+                assert "time stamp" in reason
+                lost.add(start)
+            else:
+                counted = arrays_of(reading, told, start, (0.0, 300.0), units=1)[0]["counts"]
+                assert counted.sum() == 300
+        # Between its neighbours, whose stamps are known.
+        assert lost == {start for start, end in windows if start < 55.0015 and end > 54.9995}
+        assert decoder.heard.unreadable == 1
+        assert decoder.heard.summary.startswith("10000 samples came; 1 not readable, the first")
+
+    @pytest.mark.parametrize("wild", [200_000.0, 0.2, -200_000.0, math.nan])
+    @pytest.mark.parametrize("unit", [0.0, -1.0])
+    def test_one_spike_or_heartbeat_that_is_not_of_now(self, wild, unit):
+        """A heartbeat completes nothing, a spike costs the time in which it may have been."""
+        told = KnownEvents()
+        decoder = SpikeDecoder(told, StreamReading("spikes", heartbeats=True), units=2)
+        told.begin(0.0)
+        for k in range(1, 101):
+            at = k / 10
+            stamps = np.array([at - 0.05, at + wild if k == 50 else at - 0.02, at])
+            decoder.feed(np.array([[1.0], [unit], [-1.0]]), stamps, now=at)
+            assert told.known_to == at
+        lost = [k for k in range(100) if told.lost(k / 10, (k + 1) / 10)]
+        assert lost == ([49] if unit == 0 else [])
+        assert decoder.heard.unreadable == 1
+
+    def test_numbers_go_on_over_a_stamp_that_cannot_be_read(self):
+        told = KnownEvents()
+        decoder = SpikeDecoder(told, StreamReading("spikes", heartbeats=True), units=2)
+        told.begin(0.0)
+        decoder.feed(np.array([[-1, 1]], float), np.array([0.9]), now=1.0)
+        decoder.feed(np.array([[0, 2]], float), np.array([math.nan]), now=2.0)
+        decoder.feed(np.array([[-1, 3]], float), np.array([2.5]), now=3.0)
+        assert told.lost(1.0, 1.1) == "loss: a time stamp that is no number"
+        assert told.lost(2.1, 2.5) == ""
+        decoder.feed(np.array([[0, 5]], float), np.array([math.nan]), now=4.0)
+        assert "numbers are missing" in told.lost(2.6, 4.0) or "no number" in told.lost(2.6, 4)
+
+    def test_a_chunk_of_samples_with_one_stamp_names_the_cause_and_the_setting(self):
+        """256 Hz, 12 samples at once, 47 ms apart."""
+        stamps = np.repeat(np.arange(200) * 12 / 256, 12)
+        for jitter, said in ((2.0, True), (47.0, False)):
+            told, _, decoder = regular(rate=256.0, jitter_ms=jitter)
+            for k in range(200):
+                part = slice(12 * k, 12 * k + 12)
+                decoder.feed(np.ones((12, 1)), stamps[part], now=stamps[part][-1])
+            reason = told.lost(3.0, 3.4)
+            assert bool(reason) == said
+        told, _, decoder = regular(rate=256.0)
+        decoder.feed(np.ones((2400, 1)), stamps, now=math.inf)  # all of it in one piece
+        assert told.lost(3.0, 3.4) == (
+            "loss: a gap of 46.9 ms after 12 samples stamped at once: the stream is stamped in "
+            "chunks; jitter_ms (--jitter-ms) is 2, set it to 47 or more"
+        )
+        assert "set it to 47" in decoder.advice
+
+    def test_a_gap_of_the_data_names_the_setting_and_advises_nothing(self):
+        told, _, decoder = regular()
+        stamps = np.arange(100) / 1000
+        decoder.feed(np.ones((100, 1)), np.where(stamps < 0.05, stamps, stamps + 0.1), now=9.0)
+        assert told.lost(0.0, 0.2) == (
+            "loss: a gap of 101.0 ms after 50 samples 1.0 ms apart; "
+            "jitter_ms (--jitter-ms) is 2"
+        )
+        assert decoder.advice == ""
 
     def test_rates_are_averages(self):
         told, reading, decoder = regular(
             "rates", rate=100.0, bin_ms=None, rate_window_ms=(50.0, 150.0)
         )
         stamps = 0.005 + np.arange(40) / 100
-        decoder.feed(np.stack([np.arange(40.0), np.full(40, 5.0)], 1), stamps)
+        decoder.feed(np.stack([np.arange(40.0), np.full(40, 5.0)], 1), stamps, now=math.inf)
         arrays, reason = arrays_of(reading, told, 0.1, WINDOW, units=2)
         assert reason == ""
         expected = np.mean([i for i in range(40) if 0.15 <= i / 100 + 0.005 < 0.25])
@@ -168,7 +257,7 @@ class TestWindows:
 
     def test_too_many_counts_are_no_small_number(self):
         told, reading, decoder = regular()
-        decoder.feed(np.full((500, 1), 60_000.0), np.arange(500) / 1000)
+        decoder.feed(np.full((500, 1), 60_000.0), np.arange(500) / 1000, now=math.inf)
         arrays, reason = arrays_of(reading, told, 0.1, WINDOW, units=1)
         assert reason.startswith("loss")
         assert not arrays["counts"].any()
@@ -184,25 +273,25 @@ class TestWindows:
         told = KnownEvents()
         decoder = SpikeDecoder(told, StreamReading("spikes", heartbeats=True), units=2)
         told.begin(0.0)
-        decoder.feed(np.array([[0.0], [1.0], [-1.0]]), np.array([0.4, 0.5, 0.45]))
+        decoder.feed(np.array([[0.0], [1.0], [-1.0]]), np.array([0.4, 0.5, 0.45]), now=math.inf)
         assert told.known_to == 0.45
 
     def test_spikes_that_come_too_late_are_counted(self):
         told = KnownEvents()
         told.begin(0.0)
         decoder = SpikeDecoder(told, StreamReading("spikes"), units=2)
-        decoder.feed(np.array([[0.0], [1.0]]), np.array([0.4, 0.5]))
+        decoder.feed(np.array([[0.0], [1.0]]), np.array([0.4, 0.5]), now=math.inf)
         told.know(0.6)
         assert told.late == 0
-        decoder.feed(np.array([[0.0], [1.0]]), np.array([0.55, 0.65]))
+        decoder.feed(np.array([[0.0], [1.0]]), np.array([0.55, 0.65]), now=math.inf)
         assert told.late == 1
 
     def test_a_number_that_is_missing_is_a_loss(self):
         told = KnownEvents()
         decoder = SpikeDecoder(told, StreamReading("spikes"), units=2)
         told.begin(0.0)
-        decoder.feed(np.array([[0, 7], [1, 8]], float), np.array([0.1, 0.2]))
-        decoder.feed(np.array([[0, 9], [1, 11]], float), np.array([0.3, 0.4]))
+        decoder.feed(np.array([[0, 7], [1, 8]], float), np.array([0.1, 0.2]), now=math.inf)
+        decoder.feed(np.array([[0, 9], [1, 11]], float), np.array([0.3, 0.4]), now=math.inf)
         assert told.lost(0.0, 0.3) == ""
         assert "numbers are missing" in told.lost(0.0, 0.35)
 
@@ -211,7 +300,7 @@ class TestWindows:
         told = KnownEvents()
         decoder = SpikeDecoder(told, StreamReading("spikes"), units=2)
         told.begin(0.0)
-        decoder.feed(np.array([[0.0], [unit]]), np.array([0.1, 0.2]))
+        decoder.feed(np.array([[0.0], [unit]]), np.array([0.1, 0.2]), now=math.inf)
         assert told.lost(0.0, 0.2) == ""
         assert "not in the table" in told.lost(0.2, 0.3)
 
@@ -381,7 +470,9 @@ def test_a_recorder_gets_every_onset_at_its_time(pylsl):
 
 def test_counts_of_a_regular_stream_are_in_their_bins(pylsl):
     out = outlet(pylsl, "counts", 3, 100.0, labels=["a1", "a2", "b1"])
-    acquisition = streams.LslAcquisition("counts", StreamReading("counts", bin_ms=20.0))
+    acquisition = streams.LslAcquisition(
+        "counts", StreamReading("counts", bin_ms=20.0, ahead_ms=EARLY_MS)
+    )
     assert [u.label for u in acquisition.units] == ["a1", "a2", "b1"]
     assert acquisition.form == "counts"
     onset_ns = time.time_ns()
@@ -411,7 +502,9 @@ def test_counts_of_a_regular_stream_are_in_their_bins(pylsl):
 
 def test_voltages_are_spikes_where_they_cross(pylsl):
     out = outlet(pylsl, "voltages", 2, 1000.0)
-    acquisition = streams.LslAcquisition("voltages", StreamReading("voltages", threshold=-50.0))
+    acquisition = streams.LslAcquisition(
+        "voltages", StreamReading("voltages", threshold=-50.0, ahead_ms=EARLY_MS)
+    )
     onset_ns = time.time_ns()
     onset = Clocks(pylsl.local_clock).at(onset_ns)
     trace = np.zeros((600, 2), np.float32)
@@ -430,7 +523,7 @@ def test_voltages_are_spikes_where_they_cross(pylsl):
 def test_spikes_with_heartbeats_and_numbers(pylsl):
     out = outlet(pylsl, "spikes", 2, 0.0, "int32")
     acquisition = streams.LslAcquisition(
-        "spikes", StreamReading("spikes", heartbeats=True), units=TWO
+        "spikes", StreamReading("spikes", heartbeats=True, ahead_ms=EARLY_MS), units=TWO
     )
     onset_ns = time.time_ns()
     onset = Clocks(pylsl.local_clock).at(onset_ns)
@@ -463,7 +556,7 @@ def test_spikes_with_heartbeats_and_numbers(pylsl):
 
 def test_spikes_without_heartbeats_are_complete_after_their_latency(pylsl):
     out = outlet(pylsl, "bare", 1, 0.0, "int16")
-    reading = StreamReading("spikes", latency_ms=50.0, bin_ms=100.0)
+    reading = StreamReading("spikes", latency_ms=50.0, bin_ms=100.0, ahead_ms=EARLY_MS)
     acquisition = streams.LslAcquisition("bare", reading, units=TWO)
     # The window begins after the stream was joined, and ends in a third of a second.
     onset_ns = time.time_ns() + 110_000_000
@@ -542,6 +635,23 @@ def test_a_stream_that_stalls_is_a_loss_and_not_waited_for(pylsl):
     expect(acquisition, onset_ns)
     (found,) = until(acquisition)
     assert (found.status, "did not reach" in found.reason) == ("aborted", True)
+    acquisition.close()
+
+
+def test_what_cannot_be_read_is_said_at_once(pylsl, monkeypatch):
+    monkeypatch.setattr("rig_bridge.rigs.heard._LISTEN_S", 0.0)
+    out = outlet(pylsl, "wild", 1, 100.0)
+    acquisition = streams.LslAcquisition("wild", StreamReading("counts", bin_ms=50.0))
+    out.push_chunk(np.ones((7, 1), np.float32), pylsl.local_clock() + 1000.0)
+    said = []
+    wait_until(
+        lambda: said,
+        step=lambda: (acquisition.collect(), said.extend(acquisition.notices())),
+    )
+    level, text = said[0]
+    assert level == "warning"
+    assert "LSL stream wild is not read in whole: 7 samples came, none readable" in text
+    assert "s beyond now" in text
     acquisition.close()
 
 
@@ -639,8 +749,10 @@ def test_a_stream_that_is_not_what_was_said_is_refused(
 def test_no_stream_two_streams_or_a_name_that_is_none_are_refused(pylsl, monkeypatch):
     monkeypatch.setattr(streams, "_TWIN_S", 1.0)
     reading = StreamReading("counts", bin_ms=10.0)
-    with pytest.raises(EndpointError, match=r"found 0.*LSLAPICFG"):
+    there = outlet(pylsl, "somebody", 1, 100.0)
+    with pytest.raises(EndpointError, match=r"found 0.*there: .*'somebody'.*LSLAPICFG"):
         streams.LslAcquisition("nobody", reading, timeout_s=0.3)
+    del there
     with pytest.raises(EndpointError, match="without quotes"):
         streams.LslAcquisition("a' or 'b", reading)
     with pytest.raises(EndpointError, match="without quotes"):

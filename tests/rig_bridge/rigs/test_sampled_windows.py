@@ -445,21 +445,95 @@ def test_without_a_photodiode_onsets_are_as_good_as_arrivals():
     assert windows.clocks.matched == 0
 
 
-def test_a_sample_clock_that_leaps_is_not_believed():
-    made = world(15, 8)
-    at = next(i for i, a in enumerate(made.arrivals) if a.time_s > made.shown[4][0])
-    far = made.arrivals[at]
-    m = decode_plugin(far.frames)
-    header = far.frames[1].replace(
-        f'"sample_num":{m.sample}'.encode(), f'"sample_num":{2**50}'.encode()
+def stamped(arrival, sample):
+    """The message, saying that it is of another sample."""
+    m = decode_plugin(arrival.frames)
+    header = arrival.frames[1].replace(
+        f'"sample_num":{m.sample}'.encode(), f'"sample_num":{sample}'.encode()
     )
+    return Arrival(arrival.time_s, [arrival.frames[0], header, arrival.frames[2]])
+
+
+@pytest.mark.parametrize(
+    ("kind", "ahead_s"),
+    [(Data, 200_000.0), (Data, 1.9), (Data, 0.15), (Data, None), (Spike, 200_000.0),
+     (Spike, 0.5), (Ttl, 200_000.0), (Ttl, -3.0)],
+)  # fmt: skip
+def test_one_wild_stamp_costs_its_window_and_completes_nothing(kind, ahead_s):
+    """However far ahead: nothing after it is lost, and nothing handed over early."""
+    made = world(15, 20, lead_s=3.5)
+    at = next(
+        i
+        for i, a in enumerate(made.arrivals)
+        if a.time_s > made.shown[9][0] and isinstance(decode_plugin(a.frames), kind)
+    )
+    true = decode_plugin(made.arrivals[at].frames).sample
+    wild = 0 if ahead_s is None else round(true + ahead_s * RATE)
     arrivals = list(made.arrivals)
-    arrivals[at] = Arrival(far.time_s, [far.frames[0], header, far.frames[2]])
-    recorded, windows = run(made, arrivals)
+    arrivals[at] = stamped(arrivals[at], wild)
+    recorded, windows = run(made, arrivals, timing=WindowTiming(rate_hz=RATE), patience_s=9.0)
     found = check(made, recorded)
-    assert windows.tally.jumps == 2  # there and back
-    assert "loss" in found[4].reason
-    assert found[0].status == found[7].status == "ok"
+    assert set(found) == set(range(20))
+    lost = {n for n, r in found.items() if r.status != "ok"}
+    edge = {n for n, s in enumerate(made.edges) if s - 0.2 * RATE < true < s + 0.4 * RATE}
+    assert lost
+    assert lost <= edge
+    assert "time stamp" in found[min(lost)].reason
+    assert (windows.tally.wild, windows.tally.jumps, windows.tally.restarts) == (1, 0, 0)
+
+
+def test_a_wild_stamp_makes_no_gap_of_the_message_lost_beside_it():
+    made = world(15, 30)
+    at = next(i for i, a in enumerate(made.arrivals) if a.time_s > made.shown[9][0])
+    arrivals = list(made.arrivals)
+    arrivals[at] = stamped(arrivals[at], 2**40)
+    del arrivals[at + 1]
+    found = check(made, run(made, arrivals, timing=WindowTiming(rate_hz=RATE))[0])
+    assert 1 <= len([r for r in found.values() if r.status != "ok"]) <= 4
+    assert {found[n].status for n in (*range(7), *range(14, 30))} == {"ok"}
+
+
+@pytest.mark.parametrize("leap_s", [-3.0, 1e5])
+def test_a_sample_clock_that_was_set_is_followed(leap_s):
+    """Three messages in a row say the same: what waits is lost, what comes is not."""
+    made = world(15, 20, lead_s=3.5)
+    at = next(i for i, a in enumerate(made.arrivals) if a.time_s > made.shown[9][0])
+    leap = round(leap_s * RATE)
+    after = [stamped(a, decode_plugin(a.frames).sample + leap) for a in made.arrivals[at:]]
+    both = World(made.arrivals[:at] + after, made.shown)
+    recorded, windows = run(both, timing=WindowTiming(rate_hz=RATE), patience_s=9.0)
+    before = World(made.arrivals[:at], edges=made.edges)
+    moved = World(after, edges=[edge + leap for edge in made.edges])
+    found = check(before, [r for r in recorded if r.request.presentation <= 9])
+    found |= check(moved, [r for r in recorded if r.request.presentation > 9])
+    assert windows.tally.jumps == 1
+    assert {found[n].status for n in (*range(7), *range(15, 20))} == {"ok"}
+    assert any("sample clock jumped" in r.reason for r in found.values())
+
+
+def test_a_first_stamp_that_is_wild_is_left_behind():
+    made = world(15, 12)
+    arrivals = [stamped(made.arrivals[0], 2**50), *made.arrivals[1:]]
+    found = check(made, run(made, arrivals, timing=WindowTiming(rate_hz=RATE))[0])
+    assert {found[n].status for n in range(2, 12)} == {"ok"}
+
+
+def test_what_was_heard_and_is_of_no_use_is_in_the_reason():
+    windows = Windows(WindowTiming(stream="probe", stall_s=1.0))
+    for number in range(1, 4):
+        take(windows, Spike(number, "another", "Electrode 1", 0, 10), b"a", 1.0 + number / 10)
+    windows.misread("no message: it has 1 frame")
+    windows.expect(*show(0, 1.0), 1.2)
+    assert windows.heard.news(1.3) == ""
+    said = windows.heard.news(2.3)
+    assert said == (
+        "4 messages came, none of use; 1 not readable, the first: no message: it has 1 frame; "
+        "of other streams: 'another'"
+    )
+    assert windows.heard.news(20.0) == ""  # nothing more
+    (lost,) = windows.collect(20.0)
+    assert lost.reason.startswith("loss: nothing came of the acquisition")
+    assert said in lost.reason
 
 
 def test_other_streams_and_other_sources_are_counted_and_kept_out():
@@ -468,7 +542,7 @@ def test_other_streams_and_other_sources_are_counted_and_kept_out():
     strange = Spike(1, "another", "Electrode 1", 0, 10)
     take(windows, strange, b"a", 0.0, electrodes=3)
     take(windows, Spike(2, "emulated", "Electrode 6", 1, 10), b"b", 0.0, electrodes=3)
-    assert windows.tally.other_streams == 1
+    assert windows.heard.others == {"another": 1}
     assert windows.tally.other_sources == {"Electrode 6:1": 1}
     assert windows.tally.spikes == 0
     assert made.spikes

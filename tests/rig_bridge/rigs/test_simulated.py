@@ -100,16 +100,38 @@ def test_aborts_come_as_often_as_told_and_stop_in_the_middle():
     assert all(r.reason == "" for r in results if r.status == "ok")
 
 
-def test_what_happens_depends_on_presentation_and_attempt_and_not_on_order():
-    def outcomes(order):
-        rig = make_rig(speed=math.inf, abort_rate=0.5)
-        done = {k: rig.present(PIXELS, ask(*k)) for k in order}
-        return {k: (r.status, r.arrays["times_ms"].tolist()) for k, r in done.items()}
+def outcome(rig, *asked):
+    result = rig.present(PIXELS, ask(*asked))
+    return result.status, result.reason, result.arrays["times_ms"].tolist()
 
-    order = [(p, a) for p in range(10) for a in (1, 2)]
-    forwards = outcomes(order)
-    assert forwards == outcomes(order[::-1])
+
+def test_what_happens_depends_on_presentation_and_showing_and_not_on_order():
+    def outcomes(order, attempts=(1, 2)):
+        rig = make_rig(speed=math.inf, abort_rate=0.5)
+        return {(p, k): outcome(rig, p, a) for k, a in enumerate(attempts) for p in order}
+
+    forwards = outcomes(range(10))
+    assert forwards == outcomes(range(9, -1, -1))
     assert len({str(v) for v in forwards.values()}) > 10
+    # An engine that was interrupted asks again, under numbers of its own.
+    assert forwards == outcomes(range(10), attempts=(3, 9))
+
+
+def test_the_same_question_has_the_same_answer_and_another_session_begins_anew():
+    rig = make_rig(speed=math.inf, abort_rate=0.5)
+    first, again, second = (outcome(rig, 4, attempt) for attempt in (2, 2, 5))
+    assert first == again != second
+    assert outcome(rig, 4, 1) == first  # lower than before: another session
+    assert outcome(rig, 4, 2) == second
+
+
+def test_a_session_that_goes_on_goes_on_with_its_showings():
+    whole, rest = make_rig(speed=math.inf), make_rig(speed=math.inf, shown={4: 2, 5: 1})
+    for attempt in (1, 2):
+        outcome(whole, 4, attempt)
+    outcome(whole, 5, 2)
+    for asked in ((4, 3), (5, 3), (6, 3)):
+        assert outcome(whole, *asked) == outcome(rest, *asked)
 
 
 def test_all_images_of_a_request_are_looked_at_together_and_each_once():

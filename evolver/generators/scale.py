@@ -1,0 +1,55 @@
+"""How long a generator's codes are, and how far a search's first steps should reach.
+
+An optimizer knows numbers alone: a step of 3 is small for DeePSim and makes noise of BigGAN's
+images. So what a session file leaves out is taken from here, by `evolver.setup.lengths`. Knows
+codes. Knows nothing of networks or optimizers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import sqrt
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from evolver.types import Generator
+
+_STEP = 0.05  # of a code's usual norm: measured for the built-in generators, and DeePSim's 3
+_CODES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class CodeScale:
+    """The lengths of a generator's codes."""
+
+    step: float
+    """First step size, sigma, of a search in all dimensions, latent units."""
+    norm: float | None
+    """What a code's norm stays near while its images are the generator's; None where codes may
+    grow, as DeePSim's do, from 64 to 430 in an evolution."""
+    part_steps: Mapping[str, float] = field(default_factory=dict[str, float])
+    """The first step size in a part of the code, where users set one of its own."""
+
+
+def code_scale(generator: Generator) -> CodeScale:
+    """Return the lengths of a generator's codes: those it states, or else those it begins with.
+
+    The usual norm is the root mean square of what `initial_codes` returns, and the step 0.05 of
+    it.
+    """
+    stated = getattr(generator, "code_scale", None)
+    if isinstance(stated, CodeScale):
+        return stated
+    codes = generator.initial_codes(_CODES, rng=np.random.default_rng(0))
+    norm = sqrt((codes * codes).sum() / _CODES)
+    if not norm:
+        return CodeScale(_STEP, None)
+    return CodeScale(step=_readable(_STEP * norm), norm=_readable(norm))
+
+
+def _readable(length: float) -> float:
+    """Round to two digits: it is a rule of thumb, and is read by people."""
+    return float(f"{length:.2g}")

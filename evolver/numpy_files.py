@@ -1,0 +1,128 @@
+"""Arrays in numpy's files (`.npy`, `.npz`) of strangers: the header first, then the numbers.
+
+Knows numpy's headers and zip archives; never unpickles. Knows nothing of what an array is for:
+whoever asks says which shapes it may have, before anything is unpacked, because a few hundred
+kilobytes of an archive may stand for a gigabyte.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import zipfile
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+
+from evolver.errors import DataError
+from evolver.regular_files import PARSER_ERRORS, opened
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+LARGEST = 256 << 20
+"""Bytes of one array, unpacked; the metric of DeePSim's fc6 has 134 MB."""
+_LARGEST_FILE = 4 << 30
+_LONGEST_HEADER = 16 << 10
+_MOST_ENTRIES = 1000
+
+
+class NumpyArchive:
+    """The arrays in an open archive, by name."""
+
+    def __init__(self, archive: zipfile.ZipFile, path: str | Path) -> None:
+        entries = archive.infolist()
+        if len(entries) > _MOST_ENTRIES:
+            raise DataError(f"{path} must hold at most {_MOST_ENTRIES} arrays; it has more")
+        self._archive, self._path = archive, path
+        self._entries = {entry.filename.removesuffix(".npy"): entry for entry in entries}
+        self.names = tuple(self._entries)
+
+    def read(
+        self, name: str, *, fits: Callable[[tuple[int, ...]], bool], text: bool = False
+    ) -> NDArray[Any]:
+        """Return one array.
+
+        Parameters
+        ----------
+        name : one of `names`
+        fits : whether it may have this shape; asked before its numbers are unpacked
+        text : whether it is a text, instead of numbers
+
+        Raises
+        ------
+        DataError
+            It is too large, of another shape, or not whole.
+        """
+        entry = self._entries[name]
+        with self._archive.open(entry) as file:
+            where = f"{self._path}:{name}"
+            return read_array(file, entry.file_size, where, fits=fits, text=text)
+
+
+@contextmanager
+def opened_archive(path: str | Path) -> Generator[NumpyArchive | None, None, None]:
+    """Open an `.npz` file for reading; None where a regular file is no archive.
+
+    Raises
+    ------
+    OSError
+        It cannot be opened, or is no regular file.
+    """
+    with opened(path, at_most=_LARGEST_FILE) as (file, _):
+        if not zipfile.is_zipfile(file):
+            yield None
+            return
+        with zipfile.ZipFile(file) as archive:
+            yield NumpyArchive(archive, path)
+
+
+def read_array(
+    file: IO[bytes],
+    size: int,
+    where: str,
+    *,
+    fits: Callable[[tuple[int, ...]], bool],
+    text: bool = False,
+) -> NDArray[Any]:
+    """Return the array in numpy's format at the place of a file; as `NumpyArchive.read`.
+
+    Parameters
+    ----------
+    file : read from where it is
+    size : bytes that it says it has
+    where : what it is called, in errors
+    fits, text : as `NumpyArchive.read` takes them
+    """
+    if size > LARGEST:
+        raise DataError(f"{where} must have at most {LARGEST >> 20} MiB; it has {size} B")
+    start = file.read(_LONGEST_HEADER)
+    head = io.BytesIO(start)
+    try:
+        version = np.lib.format.read_magic(head)
+        read: Any = {(1, 0): np.lib.format.read_array_header_1_0}.get(
+            version, np.lib.format.read_array_header_2_0
+        )
+        shape, columns_first, dtype = read(head)
+    except PARSER_ERRORS as error:
+        raise DataError(f"{where} must be an array as numpy writes it: {error}") from error
+    if dtype.hasobject or dtype.kind not in ("U" if text else "fiu"):
+        kind = "a text" if text else "numbers"
+        raise DataError(f"{where} must hold {kind}; it holds {dtype}")
+    count, rest = math.prod(shape), size - head.tell()
+    if count * dtype.itemsize != rest:
+        raise DataError(
+            f"{where} must hold all its numbers; {shape} of {dtype} are "
+            f"{count * dtype.itemsize} bytes, and there are {rest}"
+        )
+    if not fits(shape):
+        raise DataError(f"{where} must have another shape; it has {shape}")
+    content = start[head.tell() :] + file.read(rest)
+    if len(content) != rest:
+        raise DataError(f"{where} must hold all its numbers; it is cut short")
+    array: NDArray[Any] = np.frombuffer(content, dtype)
+    return array.reshape(shape[::-1]).T if columns_first else array.reshape(shape)

@@ -1,0 +1,87 @@
+"""Terminals of every encoding, and none: printing ends nothing."""
+
+import io
+import os
+import signal
+
+import pytest
+
+from evolver.cli import terminal
+from evolver.errors import ConfigError
+
+ARROWS = "recording → a\N{EN DASH}b … 3 \N{MULTIPLICATION SIGN} 4 ○ ä \udcff"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "expected"),
+    [
+        ("ascii", "recording -> a-b ... 3 x 4 \\u25cb \\xe4 \\udcff"),
+        ("latin-1", "recording -> a-b ... 3 \xd7 4 \\u25cb ä \\udcff"),
+        ("utf-8", "recording → a\N{EN DASH}b … 3 \xd7 4 ○ ä \\udcff"),
+    ],
+)
+def test_what_an_encoding_lacks_is_written_otherwise(monkeypatch, encoding, expected):
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding=encoding))
+    terminal.steady_streams()
+    terminal.console.print(ARROWS)
+    print(ARROWS, flush=True)  # noqa: T201  as the page does
+    line = expected.encode(encoding) + b"\n"
+    assert written.getvalue() == line * 2
+
+
+def test_a_pipe_that_nobody_reads_is_written_to_in_vain(monkeypatch):
+    read, write = os.pipe()
+    with os.fdopen(write, "w") as stream:
+        monkeypatch.setattr("sys.stdout", stream)
+        terminal.steady_streams()
+        terminal.console.print("heard")
+        assert os.read(read, 100) == b"heard\n"
+        os.close(read)
+        for _ in range(3):
+            terminal.console.print("unheard")
+        monkeypatch.undo()
+        with open(os.devnull, "w") as nothing:  # so that closing has nowhere to fail
+            os.dup2(nothing.fileno(), write)
+
+
+def test_a_full_disk_is_still_an_error(monkeypatch):
+    with open("/dev/full", "w") as stream:
+        monkeypatch.setattr("sys.stdout", stream)
+        terminal.steady_streams()
+        with pytest.raises(OSError, match="No space left"):
+            terminal.console.print("x")
+        monkeypatch.undo()
+        with open(os.devnull, "w") as nothing:
+            os.dup2(nothing.fileno(), stream.fileno())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_each_of_three_signals_asks_to_stop(number):
+    before = signal.getsignal(number)
+    stop = terminal.StopSignals()
+    with stop.on_signals():
+        assert not stop()
+        os.kill(os.getpid(), number)
+        assert stop()
+    assert signal.getsignal(number) is before
+
+
+def test_a_terminal_that_was_to_be_outlived_is():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        stop = terminal.StopSignals()
+        with stop.on_signals():
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_place_is_checked_before_work_is_done_for_it(tmp_path):
+    terminal.check_can_write(tmp_path / "new" / "folder", "no")
+    assert list((tmp_path / "new" / "folder").iterdir()) == []
+    (tmp_path / "file").touch()
+    for wrong in (tmp_path / "file", "/proc", "/proc/new"):
+        with pytest.raises(ConfigError, match=r"can be written to.*Name another"):
+            terminal.check_can_write(tmp_path / wrong, "Name another")

@@ -1,0 +1,177 @@
+"""A supervisor whose processes hang, or say strange things: made-up ones, a line long."""
+
+import signal
+import sys
+
+import pytest
+
+from evolver.config.tables import WatchdogsTable
+from evolver.errors import RecordingError
+from evolver.live.child_process import Patience
+from evolver.live.console import Console
+from evolver.live.supervisor import Settings, Supervisor
+
+BEGINNING = """
+import os, sys, time
+from pathlib import Path
+from evolver.live import pipe
+def say(message):
+    pipe.send(1, message)
+def first(name):
+    try:
+        Path(sys.argv[1], name).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+say(pipe.Listening("tcp://127.0.0.1:1"))
+"""
+HANGS = "if first('hung'): time.sleep(3600)\n"
+LOOP_HANGS = """
+if first('hung'):
+    while True:
+        say(pipe.Here(5.0 if first('busy') else 1e6))
+        time.sleep(0.1)
+"""
+DEAF = """
+if first('hung'):
+    while True:
+        say(pipe.Here(0.0))
+        time.sleep(0.1)
+"""
+CLOSES = """
+if first('hung'):
+    os.close(0)
+    os.close(1)
+    time.sleep(3600)
+"""
+OVER = "say(pipe.Over('finished'))\n"
+
+
+@pytest.fixture
+def make(tmp_path, monkeypatch):
+    """Make a supervisor of an engine with a text of its own, and a list of what it says."""
+    (tmp_path / "run").mkdir(mode=0o700)
+    monkeypatch.setenv("EVOLVER_RUNTIME", str(tmp_path / "run"))
+    folder = tmp_path / "s"
+    folder.mkdir()
+    said = []
+
+    def begin(text, *, page=None, patience=None):
+        settings = Settings(
+            folder,
+            "small",
+            confirmed=True,
+            page_port=None if page is None else 0,
+            watchdogs=WatchdogsTable(),
+        )
+        patience = patience or Patience(silent_s=3.0, closed_s=0.5, busy_s=2.0, stuck_s=4.0)
+        made = Supervisor(settings, Console(on_event=said.append), patience)
+        made._engine.command[1:] = ["-c", BEGINNING + text, str(tmp_path)]
+        for one in made._pages:
+            one.command = [sys.executable, "-c", page, str(tmp_path)]
+        return made, said
+
+    return begin
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (HANGS, "it answered nothing for 3 s"),
+        (LOOP_HANGS, "its loop asked for no orders for 4 s"),
+        (CLOSES, "it answered nothing for 0.5 s"),
+    ],
+    ids=["hangs", "loop hangs", "closes"],
+)
+def test_an_engine_that_answers_nothing_is_ended_and_started_again(make, text, why):
+    supervisor, said = make(text + OVER)
+    with pytest.raises(RecordingError, match="must have a journal"):
+        supervisor.run()
+    assert f"the engine was ended, as {why}; it is started again" in said
+    if text is LOOP_HANGS:
+        assert any("has asked for no orders for 5 s" in one for one in said)
+
+
+def test_an_engine_that_does_not_read_holds_nobody_up(make):
+    """Notes without end are refused, and a signal still ends the session."""
+    supervisor, _ = make(DEAF + OVER, patience=Patience())
+    sent = []
+
+    def flood():
+        while supervisor.command("note", "x" * 2000, "operator"):
+            sent.append(2000)
+        supervisor._on_signal(signal.SIGTERM, None)
+        supervisor._on_signal(signal.SIGTERM, None)
+        supervisor._on_signal(signal.SIGTERM, None)
+
+    apply = supervisor._apply
+
+    def apply_and_flood(message):
+        apply(message)
+        if not sent and not supervisor.command("note", "first", "operator"):
+            return
+        flood()
+
+    supervisor._apply = apply_and_flood
+    assert "ended by a signal" in supervisor.run()
+    assert 100 < len(sent) < 2000
+
+
+PAGE = """
+import sys, time
+from pathlib import Path
+while not Path(sys.argv[1], "engine").exists():
+    time.sleep(0.01)
+print("live page: http://127.0.0.1:1/", flush=True)
+print("x" * 1_000_000, flush=True)
+Path(sys.argv[1], "printed").touch()
+time.sleep(3600)
+"""
+WAITS_FOR_PAGE = """
+Path(sys.argv[1], "engine").touch()
+while not Path(sys.argv[1], "printed").exists():
+    say(pipe.Here(0.0))
+    time.sleep(0.01)
+"""
+
+
+def test_a_page_may_take_its_time_and_print_what_it_likes(make):
+    """It says where it is once the engine runs, and prints more than a pipe holds."""
+    supervisor, said = make(WAITS_FOR_PAGE + OVER, page=PAGE)
+    with pytest.raises(RecordingError, match="must have a journal"):
+        supervisor.run()
+    assert "live page: http://127.0.0.1:1/" in said
+    assert supervisor.status().page == "http://127.0.0.1:1/"
+
+
+def test_a_page_that_answers_nothing_is_started_again(make):
+    page = """
+import sys, time
+from pathlib import Path
+one = Path(sys.argv[1], "page")
+Path(sys.argv[1], "again" if one.exists() else "page").touch()
+time.sleep(3600)
+"""
+    text = """
+while not Path(sys.argv[1], "again").exists():
+    say(pipe.Here(0.0))
+    time.sleep(0.01)
+"""
+    supervisor, said = make(
+        text + OVER, page=page, patience=Patience(silent_s=60.0, starting_s=15.0)
+    )
+    with pytest.raises(RecordingError, match="must have a journal"):
+        supervisor.run()
+    assert "the page was ended, as it answered nothing for 15 s; it is started again" in said
+
+
+def test_an_engine_that_cannot_be_started_is_said_so(make):
+    supervisor, _ = make(OVER)
+    supervisor._engine.command = ["/nowhere/python"]
+    for _ in range(4):
+        supervisor._again(supervisor._engine, 0.0, "fell")
+    supervisor._start(supervisor._engine, 0.0)
+    last = supervisor.status().events[-1]
+    assert "cannot be started: " in last
+    assert "fell 5 times" in last
+    assert "fell 5 times" in supervisor.run()

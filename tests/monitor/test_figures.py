@@ -1,0 +1,180 @@
+"""The page's figures, without a browser: what they draw, and that it can be seen."""
+
+import numpy as np
+import pytest
+
+from evolver.colours import LIVE_DARK, LIVE_LIGHT
+from evolver.journal import records as r
+from evolver.monitor.figures import (
+    BudgetFigure,
+    PictureFigure,
+    PsthFigure,
+    RasterFigure,
+    ScoreFigure,
+    UnitsFigure,
+    recolour,
+)
+from evolver.monitor.model import SessionModel
+from evolver.monitor.page import header_html
+from tests.monitor.sessions import GENERATIONS, make_session
+
+WINDOWS = {"response_ms": [50.0, 200.0], "baseline_ms": [0.0, 45.0]}
+
+
+def scored(change=None):
+    """Return a session's model; `change` may put another record in place of each."""
+    records, _ = make_session("spikes", (-100.0, 300.0), 10, fitness=WINDOWS)
+    model = SessionModel()
+    model.feed(records if change is None else map(change, records))
+    return model
+
+
+def drawn(model):
+    """Return every figure of a session's last generation."""
+    psth, raster, units = PsthFigure(model.threads), RasterFigure(), UnitsFigure()
+    scores, budget = ScoreFigure(model.threads), BudgetFigure()
+    picture = PictureFigure(model.threads[0], 1)
+    view = model.threads[0]
+    psth.draw(model, GENERATIONS - 1, 1)
+    raster.draw(model, 1)
+    units.draw(model, view, view.scored[-1])
+    scores.draw(model)
+    budget.draw(model)
+    picture.draw(model, view.scored[-1])
+    return scores, picture, psth, raster, units, budget
+
+
+def strips(figure):
+    """Return the windows shaded in a figure over time."""
+    glyphs = [(g.data_source.data, type(g.glyph).__name__) for g in figure.renderers]
+    return [
+        (float(x0), float(x1))
+        for data, kind in glyphs
+        if kind == "VStrip"
+        for x0, x1 in zip(data["x0"], data["x1"], strict=True)
+    ]
+
+
+def bar(figure):
+    """Return from when to when a figure says that the image was on."""
+    (segment,) = [g for g in figure.renderers if type(g.glyph).__name__ == "Segment"]
+    data = segment.data_source.data
+    return list(zip(data["x0"], data["x1"], strict=True))
+
+
+def test_windows_and_the_image_are_shown_where_time_is():
+    _, _, psth, raster, units, _ = drawn(scored())
+    for shown in (psth.figure, raster.figure):
+        assert strips(shown) == [(0.0, 45.0), (50.0, 200.0)]
+    for shown in (psth.figure, raster.figure, units.figure):
+        assert bar(shown) == [(0.0, 100.0)]
+        assert (shown.x_range.start, shown.x_range.end) == (-100.0, 300.0)
+
+
+def test_a_session_whose_images_stay_on_for_other_times_has_no_bar():
+    def change(record):
+        if not isinstance(record, r.Proposed):
+            return record
+        longer = record.presentations[0]
+        longer = r.PlannedPresentation(
+            longer.presentation, longer.thread, longer.row, longer.repeat, 200.0, 50.0
+        )
+        plan = (longer, *record.presentations[1:])
+        return r.Proposed(
+            record.block, record.time_ns, record.threads, (), (), plan
+        )  # fmt: skip
+
+    _, _, psth, *_ = drawn(scored(change))
+    assert bar(psth.figure) == []
+
+
+def test_no_legend_covers_data_and_what_is_counted_has_whole_numbers():
+    scores, _, psth, raster, units, budget = drawn(scored())
+    for shown in (scores.figure, psth.figure, budget.figure):
+        assert len(shown.legend) == 1
+        assert shown.legend[0] in shown.above
+        assert shown.legend[0] not in shown.center
+    for axis in (
+        scores.figure.xaxis,
+        raster.figure.yaxis,
+        units.figure.yaxis,
+        budget.figure.xaxis,
+    ):
+        assert axis.ticker.min_interval == 1
+    assert "spikes/s" in scores.figure.yaxis.axis_label
+    assert "spikes/s" in psth.figure.yaxis.axis_label
+
+
+def test_a_units_row_has_its_number_in_the_middle_and_its_colours_a_scale():
+    model = scored()
+    *_, units, _ = drawn(model)
+    (image,) = [g for g in units.figure.renderers if type(g.glyph).__name__ == "Image"]
+    rows = image.data_source.data["dh"][0]
+    assert (image.glyph.y, rows) == (-0.5, len(model.unit_labels))
+    (scale,) = [m for m in units.figure.right if type(m).__name__ == "ColorBar"]
+    assert scale.color_mapper is image.glyph.color_mapper
+    assert scale.title == "spikes/s"
+    rates = model.all_units(model.threads[0].scored[-1])
+    assert scale.color_mapper.high == rates.max()
+
+
+def contrast(one, other):
+    """Return the contrast of two colours, 1 to 21, as WCAG 2 has it."""
+    values = []
+    for colour in (one, other):
+        channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+        values.append(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+    return (max(values) + 0.05) / (min(values) + 0.05)
+
+
+@pytest.mark.parametrize("colours", [LIVE_LIGHT, LIVE_DARK], ids=["light", "dark"])
+def test_lines_of_the_first_generation_are_seen(colours):
+    _, _, psth, *_ = drawn(scored())
+    recolour([psth.figure], colours)
+    psth.recolour(colours)
+    dashed = [g.glyph for g in psth.figure.renderers if "line_dash" in g.glyph.properties()]
+    dashed = [glyph for glyph in dashed if glyph.line_dash]
+    assert len(dashed) == 2  # the thread's, and the one that the legend explains
+    for glyph in dashed:
+        assert glyph.line_alpha == 1
+        for behind in ("paper", "baseline", "response"):
+            assert contrast(glyph.line_color, colours[behind]) > 3
+
+
+def text_of(model):
+    return header_html(model, LIVE_DARK, trouble=False)
+
+
+def test_a_generation_without_a_score_is_no_number():
+    """All its showings were aborted, or its journal is damaged: the one before is shown."""
+    nothing = r.PackedArray.of(np.full(4, np.nan))
+
+    def change(record, blocks):
+        if not isinstance(record, r.Committed) or record.block not in blocks:
+            return record
+        part = r.CommittedThread(0, record.block, nothing, nothing)
+        return r.Committed(
+            record.block, record.time_ns, (part,), record.reference_scores, record.budget
+        )  # fmt: skip
+
+    usual = scored()
+    last = scored(lambda record: change(record, {GENERATIONS - 1}))
+    none = scored(lambda record: change(record, set(range(GENERATIONS))))
+    before = f"{usual.threads[0].scored[-2].mean:.1f}"
+    assert before in text_of(last)
+    assert last.done == none.done == GENERATIONS
+    assert "\N{EN DASH}" in text_of(none)
+    for model in (last, none):
+        assert "nan" not in text_of(model)
+    figures = drawn(last)
+    assert f"gen. {GENERATIONS - 2}: best" in figures[1].figure.title.text
+    assert "nan" not in figures[1].figure.title.text
+
+
+def test_no_cut_through_a_session_shows_nan():
+    records, _ = make_session("spikes", (-100.0, 300.0), 10, fitness=WINDOWS)
+    model = SessionModel()
+    for record in records:
+        model.feed([record])
+        assert "nan" not in text_of(model)
