@@ -17,7 +17,7 @@ SESSION_FILE = "session.toml"
 REPORT = "report"
 LOGS = "logs"
 """Of the processes of a live session; no other session's folder has any."""
-BEFORE = "before.json"
+WAITING = "waiting.json"
 """What a live session waits for and what was checked before its first image."""
 
 

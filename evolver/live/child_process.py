@@ -17,8 +17,10 @@ from evolver.live.control import ChildStatus
 logger = logging.getLogger(__name__)
 
 _KEPT_BYTES = 4096
-KEPT_STARTS = 5
-"""Starts again whose times are remembered, to tell a bad day from a process that cannot run."""
+KEPT_FALLS = 5
+"""Falls whose times are remembered, to tell a bad day from a process that cannot run."""
+_WITHIN_S = 600.0
+_BACKOFF_S = (0.0, 1.0, 2.0, 5.0, 10.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,8 @@ class Child:
     writer: pipe.Writer | None = None
     printed: Printed | None = None
     restarts: int = 0
-    recent: deque[float] = field(default_factory=lambda: deque[float](maxlen=KEPT_STARTS))
+    recent: deque[float] = field(default_factory=lambda: deque[float](maxlen=KEPT_FALLS))
+    aborts: deque[float] = field(default_factory=lambda: deque[float](maxlen=KEPT_FALLS))
     start_at: float = 0.0  # seconds, monotonic; not before then
     wanted: bool = True  # to be running
     spoke: bool = False  # it is past its beginning, which may take minutes
@@ -141,6 +144,27 @@ class Child:
                 if end is not None:
                     with contextlib.suppress(OSError):
                         end.close()
+
+    def fall(self, now: float, *, aborted: bool = False) -> bool:
+        """Take one more fall into account; return whether it is started again, at `start_at`.
+
+        A process that fell `KEPT_FALLS` times within 600 s is not. A fall by SIGABRT is no
+        verdict on the process: a library ended it over what came from outside. It is started
+        again however many of them there are, later and later, up to 10 s after the fall.
+
+        Parameters
+        ----------
+        now : seconds, monotonic
+        aborted : it ended by SIGABRT
+        """
+        falls = self.aborts if aborted else self.recent
+        falls.append(now)
+        lately = sum(now - at < _WITHIN_S for at in falls)
+        self.wanted = aborted or lately < KEPT_FALLS
+        if self.wanted:
+            self.start_at = now + _BACKOFF_S[lately - 1]
+            self.restarts += 1
+        return self.wanted
 
     def limit_s(self, patience: Patience) -> float:
         """Return how long it may answer nothing now."""

@@ -34,10 +34,10 @@ from evolver.garbage import collect_seldom
 from evolver.journal.history import find_history
 from evolver.journal.recorder_client import RemoteRecorder
 from evolver.live import pipe
-from evolver.live.before import BeforeFirstImage
 from evolver.live.console import Console, KeptCommands
 from evolver.live.rigs import rig_over_network
 from evolver.live.run import LOADING, Job, run_session
+from evolver.live.waiting import WaitingFile
 from evolver.session.ports import Command, Progress
 from evolver.session_folder import JOURNAL, SESSION_FILE
 from evolver.setup.preflight import Check
@@ -160,15 +160,15 @@ class Receiver:
                 logger.warning("not an order: %s", message)
 
 
-def _console(sender: Sender, receiver: Receiver, before: BeforeFirstImage) -> Console:
+def _console(sender: Sender, receiver: Receiver, file: WaitingFile) -> Console:
     """Return the console of an operator who is reached through the supervisor."""
 
     def on_wait(text: str) -> None:
-        before.wait(text)
+        file.wait(text)
         sender.send(pipe.Waiting(text))
 
     def on_checks(checks: Sequence[Check], needed: bool) -> None:  # noqa: FBT001  a console's
-        before.check(checks, needed)
+        file.check(checks, needed)
         sender.send(pipe.Preflight(tuple(checks), needed))
 
     return Console(
@@ -190,7 +190,7 @@ def main(folder: Path, recorder_address: str, *, confirmed: bool, endpoint: str)
     os.dup2(2, 1)  # whatever prints must not be taken for a message
     sender = Sender(out)
     receiver = Receiver(0, confirmed=confirmed, sender=sender)
-    console = _console(sender, receiver, BeforeFirstImage(folder))
+    console = _console(sender, receiver, WaitingFile(folder))
     try:
         reason = _run(folder, recorder_address, endpoint, console)
     except _CANNOT_GO_ON as exc:

@@ -33,7 +33,7 @@ from evolver.config.tables import WatchdogsTable
 from evolver.errors import DataError, RecordingError
 from evolver.journal.recorder_protocol import RecorderStatus
 from evolver.live import pipe
-from evolver.live.child_process import KEPT_STARTS, Child, Patience, Printed
+from evolver.live.child_process import KEPT_FALLS, Child, Patience, Printed
 from evolver.live.children import fold_in_child
 from evolver.live.console import Console
 from evolver.live.console_worker import ConsoleWorker
@@ -46,14 +46,13 @@ from evolver.live.control import (
 )
 from evolver.live.disk import DiskWatchdog
 from evolver.live.questions import Places, Repeated, ask_page, ask_recorder
+from evolver.live.waiting import WaitingFile
 from evolver.session.ports import CommandName, Progress
 from evolver.session_folder import JOURNAL, LOGS, RECORDING
 
 logger = logging.getLogger(__name__)
 
 _POLL_MS = 200
-_WITHIN_S = 600.0
-_BACKOFF_S = (0.0, 1.0, 2.0, 5.0, 10.0)
 _END_PATIENCE_S = 60.0
 _PAGE_END_PATIENCE_S = 5.0
 _CONSOLE_PATIENCE_S = 5.0
@@ -114,6 +113,7 @@ class Supervisor:
         self._signals = self._asked = 0
         self._orphan_read, self._orphan_write = os.pipe()  # closed by our death
         self._recorder_status: RecorderStatus | None = None
+        self._waiting_file = WaitingFile(self._folder)  # written where there is no engine
         self._disk = DiskWatchdog(settings.watchdogs)
         self._address = address = str(runtime_folder() / f"{self._id[:12]}.rec")
         logs = self._folder / LOGS
@@ -319,31 +319,27 @@ class Supervisor:
             if self._over is None and self._failed is None:
                 self._failed = f"the engine ended with status {status}; see {child.log}"
             return
-        how = f"signal {-status}" if status < 0 else f"status {status}"
+        how = signal.Signals(-status).name if status < 0 else f"status {status}"
         if child.ended_for:
             self._again(child, now, f"was ended, as {child.ended_for}")
         else:
-            self._again(child, now, f"ended with {how}")
+            aborted = status == -signal.SIGABRT
+            self._again(child, now, f"ended with {how}", aborted=aborted)
 
-    def _again(self, child: Child, now: float, what: str) -> None:
-        """Count one more fall of a child, and start it again after a while, or no more."""
-        child.recent.append(now)
-        many = len(child.recent) == KEPT_STARTS and now - child.recent[0] < _WITHIN_S
-        if many:
-            child.wanted = False
+    def _again(self, child: Child, now: float, what: str, *, aborted: bool = False) -> None:
+        """Start a child that fell again after a while, or no more, and say so."""
+        if not child.fall(now, aborted=aborted):
             text = (
-                f"the {child.name} fell {KEPT_STARTS} times, at last it {what}; see {child.log}"
+                f"the {child.name} fell {KEPT_FALLS} times, at last it {what}; see {child.log}"
             )
             self._note(text)
             if child.name != "page":
                 self._failed = text
             return
-        wait = _BACKOFF_S[min(len(child.recent) - 1, len(_BACKOFF_S) - 1)]
-        child.start_at = now + wait
-        child.restarts += 1
         if child is self._engine:  # what it said last is no longer so
             self._waiting = "the engine is started again"
             self._console.on_wait(self._waiting)
+            self._waiting_file.wait(self._waiting)
         self._note(f"the {child.name} {what}; it is started again")
 
     def _receive(self, reader: pipe.Reader) -> None:
@@ -554,7 +550,10 @@ class Supervisor:
                 f"a session that came to its end ({self._over}) must have a journal; "
                 f"{journal} holds none, so there is no recording"
             )
-        return self._over if self._over is not None else f"failed: {self._failed}"
+        if self._over is not None:
+            return self._over
+        self._waiting_file.wait(f"failed: {self._failed}")
+        return f"failed: {self._failed}"
 
     @property
     def failed(self) -> str | None:

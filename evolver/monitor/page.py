@@ -282,6 +282,8 @@ class Page:
         self._header.text = header_html(
             model, colours, trouble=bool(self._source.trouble), before=before
         )
+        if before is not None and model.start is not None and not before.to_confirm:
+            before = None  # it waits in its middle: the header says for what
         self._before.visible = before is not None
         self._before.text = "" if before is None else before_html(before, colours)
         notes = [*filter(None, [self._source.trouble]), *model.notes]

@@ -22,7 +22,7 @@ from evolver.monitor.pictures import RecordedPictures
 from evolver.recording import Recording
 from evolver.recording.replay import replayed_records
 from evolver.recording.strangers import said_as_recording
-from evolver.session_folder import BEFORE, JOURNAL, SESSION_FILE
+from evolver.session_folder import JOURNAL, SESSION_FILE, WAITING
 
 _LOOK_EVERY_S = 0.1
 _BYTES_A_LOOK = 16 << 20
@@ -58,7 +58,7 @@ def before_first_image(folder: Path) -> BeforeView:
         threads = "; ".join(f"{t.name}: {t.generator}, {t.optimizer}" for t in config.threads)
         plan = f"{config.session.generations} generations of {threads}"
     try:
-        state = msgspec.json.decode((folder / BEFORE).read_bytes(), type=_State)
+        state = msgspec.json.decode((folder / WAITING).read_bytes(), type=_State)
     except (OSError, msgspec.MsgspecError):
         state = _State()
     checks = tuple((check.verdict, check.name, check.text) for check in state.checks)
@@ -100,8 +100,9 @@ class JournalSource:
             except RecordingError as exc:
                 self.trouble = str(exc)
             before = before_first_image(self._folder) if self.model.ended is None else None
-            to_say = before is not None and (self.model.start is None or before.to_confirm)
-            self.before = before if to_say else None
+            started = self.model.start is not None
+            idle = before is None or not (before.waiting or before.to_confirm)
+            self.before = None if started and idle else before
         return self.model
 
 

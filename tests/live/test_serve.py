@@ -133,7 +133,7 @@ def test_a_process_that_is_killed_is_started_again_and_nothing_is_lost(tmp_path,
     session, rig = serve(start, write(settings, tmp_path / "s.toml"), "--yes")
     session.until(r"generation +2/12")
     os.kill(children()[victim], signal.SIGKILL)
-    session.until(rf"the {victim} ended with signal 9; it is started again")
+    session.until(rf"the {victim} ended with SIGKILL; it is started again")
     code, said = session.end()
     assert code == 0, said
     assert rig.end()[0] == 0

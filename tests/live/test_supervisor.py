@@ -44,6 +44,11 @@ if first('hung'):
     os.close(1)
     time.sleep(3600)
 """
+ABORTS = """
+for n in range(6):
+    if first(f"aborted-{n}"):
+        os.abort()
+"""
 OVER = "say(pipe.Over('finished'))\n"
 
 
@@ -90,6 +95,14 @@ def test_an_engine_that_answers_nothing_is_ended_and_started_again(make, text, w
     assert f"the engine was ended, as {why}; it is started again" in said
     if text is LOOP_HANGS:
         assert any("has asked for no orders for 5 s" in one for one in said)
+
+
+def test_an_engine_that_is_aborted_from_outside_is_started_again_each_time(make, monkeypatch):
+    monkeypatch.setattr("evolver.live.child_process._BACKOFF_S", (0.0,) * 5)
+    supervisor, said = make(ABORTS + OVER)
+    with pytest.raises(RecordingError, match="must have a journal"):
+        supervisor.run()
+    assert said.count("the engine ended with SIGABRT; it is started again") == 6
 
 
 def test_an_engine_that_does_not_read_holds_nobody_up(make):

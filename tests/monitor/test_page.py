@@ -17,7 +17,7 @@ from evolver import config, recording
 from evolver.errors import ControlError
 from evolver.journal import JournalWriter
 from evolver.live import Console, run_simulated
-from evolver.live.before import BeforeFirstImage
+from evolver.live.waiting import WaitingFile
 from evolver.monitor.before import BeforeView
 from evolver.monitor.server import make_server, page_address
 from evolver.monitor.sources import before_first_image
@@ -192,7 +192,7 @@ def test_before_the_first_image_the_checks_are_shown_and_how_to_confirm(
         Check("unit", "good", "texture climbs unit 3"),
         Check("clock", "bad", "it is <1970 & early"),
     )
-    before = BeforeFirstImage(tmp_path)
+    before = WaitingFile(tmp_path)
     before.wait("waiting for the rig: tcp://127.0.0.1:5571")
     page.goto(monitor(tmp_path).url)
     state = page.locator(".state")
@@ -215,17 +215,21 @@ def test_before_the_first_image_the_checks_are_shown_and_how_to_confirm(
             journal.append(record)
     until(page, "^3")
     page.locator(".before").wait_for(state="detached")
+    assert state.inner_text() == "running"
+    before.wait("the engine is started again")
+    page.locator(".state", has_text="the engine is started again").wait_for()
+    assert page.locator(".before").count() == 0
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff{", b'{"checks": 3}'])
 def test_a_folder_that_says_nothing_is_waited_for_all_the_same(tmp_path, content):
-    (tmp_path / "before.json").write_bytes(content)
+    (tmp_path / "waiting.json").write_bytes(content)
     (tmp_path / "session.toml").write_bytes(content)
     assert before_first_image(tmp_path) == BeforeView(tmp_path.name)
 
 
 def test_a_page_that_cannot_be_told_ends_no_session(tmp_path):
-    before = BeforeFirstImage(tmp_path / "gone")
+    before = WaitingFile(tmp_path / "gone")
     before.check((), True)
     before.wait("")
     assert list(tmp_path.iterdir()) == []

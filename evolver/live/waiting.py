@@ -1,7 +1,8 @@
-"""What a live session does before its first image, as a file in its folder.
+"""What a live session waits for, before its first image and later, as a file in its folder.
 
-There is no journal yet that the live page could follow. Written by the engine, whole each time;
-a page that is not written is no reason to end a session.
+The journal, which the live page follows, does not say it, or is not there yet. Written by the
+engine, and by the supervisor where no engine runs; whole each time. A page that is not told is
+no reason to end a session.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from pathlib import Path
 
 import msgspec
 
-from evolver.session_folder import BEFORE
+from evolver.session_folder import WAITING
 from evolver.setup.preflight import Check
 
 logger = logging.getLogger(__name__)
 
 
-class BeforeFirstImage:
+class WaitingFile:
     """Keeps the file of a session's folder.
 
     Parameters
@@ -28,7 +29,7 @@ class BeforeFirstImage:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / BEFORE
+        self._path = folder / WAITING
         self._waiting, self._checks, self._needed = "", (), False
 
     def wait(self, text: str) -> None:
