@@ -19,20 +19,25 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812  the name every torch user knows it by
 
-from evolver.errors import WeightsError
 from evolver.generators.frozen import FrozenGenerator
 from evolver.generators.scale import CodeScale
 from evolver.tensors import channels_last
 from evolver.weights import hub
-from evolver.weights.read import TensorTable, chosen_device, fill, fitted, read_weight_file
+from evolver.weights.read import (
+    TensorsDifferError,
+    TensorTable,
+    chosen_device,
+    fill,
+    fitted,
+    read_weight_file,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _SLOPE = 0.3  # of LeakyReLU below zero
-CODE_SCALE = CodeScale(
-    step=3.0, norm=None
-)  # as the field runs it; codes grow to norms of 300 to 430
+# As the field runs it; codes grow to norms of 300 to 430.
+CODE_SCALE = CodeScale(step=3.0, norm=None)
 _MEAN = (123.0, 117.0, 104.0)  # RGB grey levels that the network's training subtracted
 
 # Name, module, channels in and out, kernel, stride, padding.
@@ -238,8 +243,9 @@ def deepsim_names(tensors: TensorTable, *, path: Path) -> dict[str, torch.Tensor
     """
     plain = {re.sub(r"\.1\.(weight|bias)$", r".\1", name): v for name, v in tensors.items()}
     if len(plain) != len(tensors):
-        raise WeightsError(
-            f"{path} must name each tensor once; it has some with and without .1."
+        raise TensorsDifferError(
+            f"{path} must name each tensor once; it has some with and without .1.",
+            differing=len(tensors) - len(plain),
         )
     return plain
 
