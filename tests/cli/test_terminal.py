@@ -58,13 +58,16 @@ def test_a_full_disk_is_still_an_error(monkeypatch):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_each_of_three_signals_asks_to_stop(number):
-    before = signal.getsignal(number)
-    stop = terminal.StopSignals()
-    with stop.on_signals():
-        assert not stop()
-        os.kill(os.getpid(), number)
-        assert stop()
-    assert signal.getsignal(number) is before
+    before = signal.signal(number, signal.default_int_handler)  # however tests were started
+    try:
+        stop = terminal.StopSignals()
+        with stop.on_signals():
+            assert not stop()
+            os.kill(os.getpid(), number)
+            assert stop()
+        assert signal.getsignal(number) is signal.default_int_handler
+    finally:
+        signal.signal(number, before)
 
 
 def test_a_terminal_that_was_to_be_outlived_is():

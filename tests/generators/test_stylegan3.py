@@ -364,8 +364,8 @@ def test_weights_that_are_none_are_refused(golden, tmp_path):
         load(tmp_path / "none")
     other = tmp_path / "other.safetensors"
     for content, says in (
-        (b"", "no header"),
-        (b"\xff" * 100, "no header"),
+        (b"", "it is empty"),
+        (b"\xff" * 100, "a safetensors file"),
         (path.read_bytes()[:-50], "safetensors"),
         (safetensors.torch.save({"a": torch.zeros(2)}), "converted StyleGAN3"),
     ):
@@ -378,7 +378,7 @@ def test_weights_that_are_none_are_refused(golden, tmp_path):
     key = "synthesis.input.weight"
     for value, says in (
         (tensors[key][:-1], "by name and shape"),
-        (tensors[key].long(), "finite numbers"),
+        (tensors[key].long(), "floating-point numbers"),
         (tensors[key] * np.nan, "finite numbers"),
     ):
         changed = tensors | {key: value.contiguous()}
