@@ -135,7 +135,14 @@ def load_biggan(
     config_file, weight_file, expected = _files(name, weights, revision)
     config = _read_config(config_file)
     file = read_weight_file(weight_file, sha256=sha256 or expected)
-    model = fitted(file, partial(_model, config, path=weight_file), entry=entry)
+    model = _blank(config)
+    fitted(file, partial(_fill, model, path=weight_file), entry=entry)
+    model.eval()
+    # Spectral normalisation divides by a constant from now on: once, and not at every image.
+    # In training mode it would move the constant at every image.
+    for module in model.modules():
+        if hasattr(module, "weight_orig"):
+            nn.utils.remove_spectral_norm(module)
     table = model.embeddings.weight.detach().T.double().numpy().copy()  # (classes, k)
     d, k = config.z_dim + config.class_embed_dim, config.class_embed_dim
     return FrozenGenerator(
@@ -180,19 +187,15 @@ def _chosen(classes: object, count: int) -> Sequence[int]:
     return numbers
 
 
-def _model(config: _Config, tensors: TensorTable, *, path: Path) -> Any:  # noqa: ANN401
-    """Return the package's model with these weights, for drawing alone."""
+def _blank(config: _Config) -> Any:  # noqa: ANN401
+    """Return the package's model without weights; made once, as it takes a second."""
     package = _package()
     with torch.device("meta"):
-        model = package.BigGAN(package.BigGANConfig.from_dict(msgspec.to_builtins(config)))
+        return package.BigGAN(package.BigGANConfig.from_dict(msgspec.to_builtins(config)))
+
+
+def _fill(model: nn.Module, tensors: TensorTable, *, path: Path) -> None:
     fill(model, _with_v(model, floats(tensors, path=path)), path=path)
-    model.eval()
-    # Spectral normalisation divides by a constant from now on: once, and not at every image.
-    # In training mode it would move the constant at every image.
-    for module in model.modules():
-        if hasattr(module, "weight_orig"):
-            nn.utils.remove_spectral_norm(module)
-    return model
 
 
 def _with_v(model: nn.Module, given: TensorTable) -> dict[str, torch.Tensor]:
