@@ -117,6 +117,7 @@ def _evolver(words, environment, cwd, output):
     for stream in (1, 2):
         os.dup2(output.fileno(), stream)
     output.close()
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # however the tests were started
     os.environ.clear()
     os.environ.update(environment)
     sys.stdout.reconfigure(line_buffering=True)

@@ -275,7 +275,7 @@ def check_attributes(file: h5py.File) -> None:
         there = group_at(file, path)
         for name, value in values.items():
             try:
-                same = _plain(there.attrs[name]) == value
+                same = json.dumps(_plain(there.attrs[name])) == json.dumps(value)  # NaN too
             except _H5PY_ERRORS:
                 same = False
             if not same:
