@@ -13,8 +13,9 @@ import socket as tcp
 import struct
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import zmq
 
@@ -32,6 +33,7 @@ SILENT_S = HEARTBEAT_TIMEOUT_MS / 1000
 """A rig whose heartbeats came, and of which not a byte came for so long, is gone."""
 
 _LOOK_EVERY_MS = 20
+_BEATS_KEPT = 64
 _LONGEST_BEAT = 100  # bytes of a heartbeat, encrypted or not; it is never read as a message
 # struct tcp_info of linux/tcp.h: tcpi_bytes_received, since Linux 4.1.
 _RECEIVED_AT, _SIZE = 128, 136
@@ -54,7 +56,9 @@ class _Connection:
     received: int = 0  # bytes, as Linux counts
     read: int = 0  # of them, taken from the queue as whole messages
     resting: int = 0  # unread when everything had been read, at the last look
-    beats: int = 0  # heartbeats, as far as was seen
+    # Of late: what rested after each heartbeat. None is one of which bytes are read later: they
+    # were the beginning of a message.
+    beats: deque[int] = field(default_factory=lambda: deque[int](maxlen=_BEATS_KEPT))
     moved_at: float = 0.0  # when bytes last came, seconds, monotonic
 
     @property
@@ -96,6 +100,7 @@ class FloodGuard:
         self._lock = threading.Lock()
         self._connections: dict[int, _Connection] = {}  # by descriptor, the oldest first
         self._ghosts: dict[int, int] = {}  # unread of connections that are over
+        self._early: dict[int, int] = {}  # read of connections that are not known yet
         self._rig = -1  # the descriptor of the rig's
         self._ended = 0
 
@@ -104,8 +109,11 @@ class FloodGuard:
         with self._lock:
             self._forget(descriptor)
             seen = _look(descriptor)
+            early = self._early.pop(descriptor, 0)
             if seen is not None:
-                self._connections[descriptor] = _Connection(*seen, moved_at=self._clock())
+                self._connections[descriptor] = _Connection(
+                    *seen, read=min(early, seen[1]), moved_at=self._clock()
+                )
 
     def read(self, descriptor: int, frame_bytes: Sequence[int], *, by_rig: bool) -> None:
         """Take the news that a message of such frames was read.
@@ -123,6 +131,8 @@ class FloodGuard:
             connection = self._connections.get(descriptor)
             if connection is not None:
                 connection.read += length - ghost
+            else:  # messages are quicker than the news of their connection
+                self._early[descriptor] = self._early.get(descriptor, 0) + length - ghost
             if by_rig and self._rig != descriptor:
                 self._rig = descriptor
                 if connection is not None:
@@ -134,7 +144,10 @@ class FloodGuard:
             self._ghosts.clear()
             rig = self._connections.get(self._rig)
             if rig is not None and rig.unread != rig.resting:
-                rig.beats += 0 < rig.unread - rig.resting <= _LONGEST_BEAT
+                if 0 < rig.unread - rig.resting <= _LONGEST_BEAT:
+                    rig.beats.append(rig.unread)
+                while rig.beats and rig.beats[-1] > rig.unread:
+                    rig.beats.pop()
                 rig.resting = rig.unread
 
     def check(self) -> None:
@@ -174,10 +187,10 @@ class FloodGuard:
 
     @property
     def beats(self) -> int:
-        """Heartbeats of the rig, as far as was seen."""
+        """Heartbeats of the rig of late, as far as was seen."""
         with self._lock:
             rig = self._connections.get(self._rig)
-            return 0 if rig is None else rig.beats
+            return 0 if rig is None else len(rig.beats)
 
     @property
     def unread(self) -> int:

@@ -2,12 +2,14 @@
 
 import fcntl
 import os
+import subprocess
 
 import msgspec
 import pytest
 
 from evolver.errors import ConfigError, ControlError
 from evolver.live import control
+from tests.limits import PATIENCE_S
 
 NAME = "0123456789ab"
 
@@ -29,11 +31,9 @@ def listing(runtime, name=NAME, **changes):
 
 
 def ended_process():
-    pid = os.fork()
-    if not pid:
-        os._exit(0)
-    os.waitpid(pid, 0)
-    return pid
+    process = subprocess.Popen(["true"])
+    process.wait(PATIENCE_S)
+    return process.pid
 
 
 def test_a_session_whose_process_is_gone_is_taken_off_the_list(runtime):
