@@ -15,10 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evolver.config.tables import FitnessTable
-from evolver.errors import ConfigError
+from evolver.errors import ConfigError, DataError
 from evolver.responses import rates_in_window
 from evolver.types import Scores, Vector
 from rig_bridge.forms import Form
+
+LARGEST_SCORE = 1e100
+"""So that means, and squares of differences, are numbers."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,12 +98,21 @@ class Fitness:
         Raises
         ------
         DataError
-            The arrays are not a response of the rig's units.
+            The arrays are not a response of the rig's units, do not have these windows, or give
+            no number that could be learnt from.
         """
         rates = rates_in_window(form, arrays, self.n_units, self.response_ms)
         if self.baseline_ms is not None and form != "rates":
             rates = rates - rates_in_window(form, arrays, self.n_units, self.baseline_ms)
-        return float(rates[self.units] @ self.weights)
+        with np.errstate(over="ignore", invalid="ignore"):
+            score = float(rates[self.units] @ self.weights)
+        if not abs(score) <= LARGEST_SCORE:
+            largest = float(np.abs(rates[self.units]).max())
+            raise DataError(
+                f"a score must be finite and at most {LARGEST_SCORE:g} in size; got {score:g} "
+                f"(rates of the scored units up to {largest:g})"
+            )
+        return score
 
 
 def mean_and_sem(values: Sequence[Sequence[float]]) -> tuple[Scores, Scores]:
