@@ -35,6 +35,7 @@ from evolver.cli.terminal import (
     error_console,
     make_report,
     print_ended,
+    print_news,
     steady_streams,
     terminal_console,
 )
@@ -224,7 +225,7 @@ def start_simulated_rig(
             f"connecting to {where} …"
         )
         loaded_key = None if key is None else RigKey.load(key)
-        reason = run_rig(settings, endpoint=where, stop=stop, key=loaded_key)
+        reason = run_rig(settings, endpoint=where, stop=stop, key=loaded_key, tell=print_news)
     console.print(f"the session is over: {escape(reason)}")
 
 

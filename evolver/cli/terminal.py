@@ -10,6 +10,7 @@ import errno
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, TextIO
 from rich.console import Console as RichConsole
 from rich.markup import escape
 
+from evolver.clock import time_text
 from evolver.errors import ConfigError
 from evolver.session_folder import REPORT
 
@@ -129,6 +131,11 @@ def check_can_write(folder: Path, remedy: str) -> None:
 def plain(text: str) -> str:
     """Return a text without what a terminal would take for a command."""
     return "".join(c if c.isprintable() or c == "\n" else "·" for c in text)
+
+
+def print_news(text: str) -> None:
+    """Print what happened, with the time."""
+    console.print(f"{time_text(time.time_ns())}  {plain(text)}", markup=False)
 
 
 class StopSignals:

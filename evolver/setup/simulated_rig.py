@@ -188,7 +188,12 @@ class LocalRig:
 
 
 def run_rig(
-    config: Config, *, endpoint: str, stop: Callable[[], bool], key: RigKey | None = None
+    config: Config,
+    *,
+    endpoint: str,
+    stop: Callable[[], bool],
+    tell: Callable[[str], None],
+    key: RigKey | None = None,
 ) -> str:
     """Be a rig until the engine's session ends; return why it did.
 
@@ -197,6 +202,7 @@ def run_rig(
     config : of which [simulation], [rig] and the session's seed count
     endpoint : the engine's address
     stop : asked between presentations; True leaves
+    tell : told why no engine has this rig
     key : for an engine that has keys
 
     Raises
@@ -208,7 +214,9 @@ def run_rig(
     rig = build_rig(population, config, speed=config.simulation.speed)
     hello = _hello(rig, population)
     identity = f"simulated-rig-{os.getpid()}"
-    client = RigClient(endpoint, hello=hello, presenter=rig, identity=identity, key=key)
+    client = RigClient(
+        endpoint, hello=hello, presenter=rig, identity=identity, key=key, tell=tell
+    )
     return client.run(stop=stop)
 
 
