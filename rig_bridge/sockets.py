@@ -5,6 +5,7 @@ Knows ZeroMQ; nothing of messages.
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import re
 from dataclasses import dataclass
@@ -149,6 +150,47 @@ def check_bound(asked: str, bound: str) -> None:
             f"the socket must be where it was asked to be, {asked!r}; it is at {bound!r}. "
             "Name a number, such as tcp://127.0.0.1:5765"
         )
+
+
+_ADVICE = {
+    errno.EADDRINUSE: "it is in use. Is another session running ('evolver ctl status'), or "
+    "another program? End it, or name another port; tcp://127.0.0.1:* takes any that is free",
+    errno.EADDRNOTAVAIL: "this machine has no such address. Name one of its own, or "
+    "tcp://0.0.0.0:PORT for all of them",
+    errno.ENODEV: "this machine has no such address. Name one of its own, or "
+    "tcp://0.0.0.0:PORT for all of them",
+    errno.EACCES: "this user may not listen there. Name a port above 1023",
+}
+
+
+def bind(socket: zmq.Socket[bytes], endpoint: str) -> str:
+    """Have a socket listen at an address; return where it does, as it is to be handed to rigs.
+
+    Raises
+    ------
+    EndpointError
+        It cannot.
+    """
+    try:
+        socket.bind(endpoint)
+    except zmq.ZMQError as exc:
+        why = _ADVICE.get(exc.errno or 0, str(exc))
+        raise EndpointError(f"the engine must be able to listen at {endpoint}; {why}") from exc
+    bound = socket.getsockopt_string(zmq.LAST_ENDPOINT)
+    check_bound(endpoint, bound)
+    return bound
+
+
+def check_free(endpoint: str) -> None:
+    """Listen at an address for a moment; raise `EndpointError` if that cannot be."""
+    context = zmq.Context()
+    socket = context.socket(zmq.ROUTER)
+    try:
+        set_engine_options(socket)
+        bind(socket, endpoint)
+    finally:
+        socket.close(linger=0)
+        context.term()
 
 
 class Monitor:

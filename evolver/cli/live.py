@@ -18,6 +18,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from evolver.cli.checks import checks_table
 from evolver.cli.terminal import console, plain, print_ended, terminal_console
 from evolver.clock import duration_text, time_text
 from evolver.errors import ConfigError, ControlError, RecordingError
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from evolver.live.control import SessionStatus
     from evolver.session.ports import CommandName
     from evolver.setup.preflight import Check
-
-_COLOURS = {"good": "green", "warning": "yellow", "bad": "red"}
 
 ctl = typer.Typer(
     help="Speak to the live session that runs on this machine.", no_args_is_help=True
@@ -48,6 +47,9 @@ PageOption = Annotated[
     int | None, typer.Option(min=0, max=65535, help="port of the live page; 0 takes any")
 ]
 NoPageOption = Annotated[bool, typer.Option("--no-page", help="without the live page")]
+DownloadOption = Annotated[
+    bool, typer.Option("--download", help="fetch weight files that are not on this machine")
+]
 ReportOption = Annotated[
     bool, typer.Option("--report/--no-report", help="write the report at the end")
 ]
@@ -58,6 +60,7 @@ def serve(
     yes: YesOption = False,
     page: PageOption = 0,
     no_page: NoPageOption = False,
+    download: DownloadOption = False,
     report_too: ReportOption = True,
 ) -> None:
     """Run a session against a rig, which connects over the network.
@@ -73,10 +76,10 @@ def serve(
     from evolver.live.children import check_in_child
     from evolver.session_folder import new_folder
 
-    settings, text = config.load_session_file(session_file)
     with console.status("loading the generators …"):
-        # Mistakes in the file are said here, before a folder is made.
-        check_in_child(session_file)
+        # All that is wrong is said here, before a folder is made.
+        check_in_child(session_file, download=download)
+    settings, text = config.load_session_file(session_file)
     folder = new_folder(settings, text, SYSTEM_CLOCK.time_ns())
     _supervise(settings, folder, yes=yes, page=None if no_page else page, report_too=report_too)
 
@@ -239,7 +242,7 @@ class _OperatorView:
 
     def _on_checks(self, checks: Sequence[Check], needed: bool) -> None:
         if not self._drawing:  # an engine that was started again has nothing new to say
-            console.print(_checks_table(checks))
+            console.print(checks_table(checks))
         if needed and self._asks:
             console.print("[bold]show the first image?[/] yes / no ", end="")
         elif needed:
@@ -253,15 +256,6 @@ class _OperatorView:
         else:
             self._drawing = True
             self._stack.enter_context(self._view)
-
-
-def _checks_table(checks: Sequence[Check]) -> Table:
-    table = Table(box=None, padding=(0, 2), show_header=False, title_justify="left")
-    table.title = "before the first image"
-    for check in checks:
-        colour = _COLOURS[check.verdict]
-        table.add_row(f"[{colour}]{check.verdict}[/]", check.name, escape(check.text))
-    return table
 
 
 @ctl.command("status")

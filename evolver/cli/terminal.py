@@ -10,6 +10,7 @@ import errno
 import signal
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -126,6 +127,30 @@ def check_can_write(folder: Path, remedy: str) -> None:
             f"{folder} must be a folder that can be written to, and is not: {exc.strerror}. "
             f"{remedy}"
         ) from exc
+
+
+def wrapped(text: str, where: RichConsole, *, indent: str = "", hanging: str = "  ") -> str:
+    """Return a text with its lines broken between words, for a terminal; else as it is.
+
+    Parameters
+    ----------
+    text : of one line or several, which keep what they are indented by
+    where : printed on; what is no terminal is read by programs, and has whole lines
+    indent : before every line
+    hanging : besides, before what goes on with a line
+    """
+    lines: list[str] = []
+    for line in text.splitlines():
+        first = indent + line[: len(line) - len(line.lstrip())]
+        lines += textwrap.wrap(
+            line.strip(),
+            where.width if where.is_terminal else sys.maxsize,
+            initial_indent=first,
+            subsequent_indent=first + hanging,
+            break_long_words=False,
+            break_on_hyphens=False,
+        ) or [""]
+    return "\n".join(lines)
 
 
 def plain(text: str) -> str:

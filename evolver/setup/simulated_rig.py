@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 import scorers
 from evolver import __version__, seeds
 from evolver.clock import Clock
+from evolver.config.mistakes import Mistakes
 from evolver.config.tables import Config
 from evolver.errors import ConfigError
 from rig_bridge.auth import RigKey
@@ -86,8 +87,19 @@ def build_population(config: Config) -> Population:
     table = config.simulation
     seed = config.session.seed if table.seed is None else table.seed
     low, high = _BASELINE_SPREAD
-    try:
+    mistakes = Mistakes()
+    scorer = None
+    with mistakes.at("simulation.units"):
         scorer = scorers.load(list(table.units))
+    if scorer is None:
+        each = Mistakes()  # which of them
+        for i, unit in enumerate(table.units):
+            with each.at(f"simulation.units[{i}]"):
+                scorers.load(unit)
+        each.raise_any("the session file")
+        mistakes.raise_any("the session file")
+        raise RuntimeError("a scorer is missing only where something is wrong")
+    try:
         neurons = SpikingPopulation(
             scorer.reference_quantiles,
             NeuronConfig(

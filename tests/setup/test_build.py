@@ -88,7 +88,7 @@ def test_presentations_are_those_of_a_block_that_has_everything(tmp_path):
 
 def test_a_unit_that_the_rig_does_not_have_is_named_with_its_key(tmp_path):
     parts = build_parts(small(tmp_path, fitness={"units": (2,)}))
-    with pytest.raises(ConfigError, match=r"fitness\.units: must be 0 to 1"):
+    with pytest.raises(ConfigError, match=r"fitness\.units\[0\]: must be 0 to 1"):
         parts.session(["a", "b"])
 
 
@@ -137,7 +137,7 @@ class TestThreads:
             thread_of(**{key: {option: "cpu"}})
 
     def test_weights_that_are_not_there_name_the_thread(self, tmp_path):
-        with pytest.raises(WeightsError, match=r"threads\[0\] \('t'\)"):
+        with pytest.raises(WeightsError, match=r"threads\[0\]\.weights \('t'\)"):
             thread_of(weights=str(tmp_path / "none.safetensors"))
 
     def test_a_search_without_adaptation_can_be_said_in_toml(self):
@@ -161,5 +161,7 @@ class TestThreads:
         ],
     )
     def test_a_start_that_does_not_exist_is_named_with_its_thread(self, initial, said):
-        with pytest.raises(ConfigError, match=rf"threads\[0\] \('t'\).*{re.escape(said)}"):
+        with pytest.raises(
+            ConfigError, match=rf"threads\[0\]\.initial \('t'\).*{re.escape(said)}"
+        ):
             thread_of(initial=initial)
