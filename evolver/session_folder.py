@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from evolver.config.tables import Config
 
 JOURNAL = "journal"
+JOURNAL_LOCK = "journal.lock"
+"""In the journal's folder; held by whoever writes it."""
 RECORDING = "session.h5"
 SESSION_FILE = "session.toml"
 REPORT = "report"
@@ -66,10 +68,14 @@ def _cannot_be_made(folder: Path, exc: OSError) -> RecordingError:
 def remove_unused(folder: Path) -> None:
     """Remove the folder of a session that did not begin: what it was given, and its logs.
 
-    Anything else in it is left, and the folder with it.
+    Anything else in it, a record most of all, is left, and the folder with it.
     """
+    given = (folder / SESSION_FILE, folder / BEFORE, folder / JOURNAL / JOURNAL_LOCK)
+    journal = folder / JOURNAL
+    if journal.is_dir() and any(path.name != JOURNAL_LOCK for path in journal.iterdir()):
+        return
     with suppress(OSError):
-        for path in (folder / SESSION_FILE, folder / BEFORE, *(folder / LOGS).glob("*.log")):
+        for path in (*given, *(folder / LOGS).glob("*.log")):
             path.unlink(missing_ok=True)
         for inner in (folder / LOGS, folder / JOURNAL):
             if inner.is_dir():

@@ -22,7 +22,7 @@ from evolver.cli.checks import checks_table
 from evolver.cli.terminal import console, plain, print_ended, terminal_console
 from evolver.clock import duration_text, time_text
 from evolver.errors import ConfigError, ControlError, RecordingError
-from evolver.session_folder import JOURNAL, LOGS, RECORDING, SESSION_FILE
+from evolver.session_folder import JOURNAL, LOGS, RECORDING, SESSION_FILE, remove_unused
 
 if TYPE_CHECKING:
     from evolver.config.tables import Config
@@ -81,7 +81,8 @@ def serve(
         check_in_child(session_file, download=download)
     settings, text = config.load_session_file(session_file)
     folder = new_folder(settings, text, SYSTEM_CLOCK.time_ns())
-    _supervise(settings, folder, yes=yes, page=None if no_page else page, report_too=report_too)
+    page = None if no_page else page
+    _supervise(settings, folder, yes=yes, page=page, report_too=report_too, new=True)
 
 
 def resume(
@@ -158,12 +159,14 @@ def _supervise(
     page: int | None,
     report_too: bool,
     earlier: Sequence[Committed] = (),
+    new: bool = False,
 ) -> None:
     """Run a session under a supervisor to its end; say how it ended, and write its report.
 
     Parameters
     ----------
     earlier : blocks from before it was interrupted, for the terminal
+    new : the folder was made for it; one in which nothing was begun is removed again
     """
     from evolver.live import Ended, supervisor
 
@@ -187,6 +190,11 @@ def _supervise(
     if session.failed is None:
         print_ended(Ended(reason, folder, recording), report_too=report_too)
         return
+    if not session.began:
+        kept = f". The logs are in {folder / LOGS}" if session.fell or not new else ""
+        if new and not session.fell:
+            remove_unused(folder)
+        raise ControlError(f"the session did not begin: {session.failed}{kept}")
     console.print(f"[bold]{escape(reason)}[/]")
     if recording.exists():
         console.print(f"recording: {recording}")

@@ -31,6 +31,7 @@ import zmq
 from evolver.clock import time_text
 from evolver.config.tables import WatchdogsTable
 from evolver.errors import DataError, RecordingError
+from evolver.journal.reader import segment_paths
 from evolver.journal.recorder_protocol import RecorderStatus
 from evolver.live import pipe
 from evolver.live.child_process import KEPT_STARTS, Child, Patience, Printed
@@ -111,6 +112,7 @@ class Supervisor:
         self._events: deque[str] = deque(maxlen=_EVENTS_KEPT)
         self._over: str | None = None  # why the session came to its end
         self._failed: str | None = None
+        self._fell = False  # a process did, and nobody said why: its log may
         self._signals = self._asked = 0
         self._orphan_read, self._orphan_write = os.pipe()  # closed by our death
         self._recorder_status: RecorderStatus | None = None
@@ -318,6 +320,7 @@ class Supervisor:
             child.wanted = False
             if self._over is None and self._failed is None:
                 self._failed = f"the engine ended with status {status}; see {child.log}"
+                self._fell = True
             return
         how = f"signal {-status}" if status < 0 else f"status {status}"
         if child.ended_for:
@@ -336,7 +339,7 @@ class Supervisor:
             )
             self._note(text)
             if child.name != "page":
-                self._failed = text
+                self._failed, self._fell = text, True
             return
         wait = _BACKOFF_S[min(len(child.recent) - 1, len(_BACKOFF_S) - 1)]
         child.start_at = now + wait
@@ -560,6 +563,16 @@ class Supervisor:
     def failed(self) -> str | None:
         """Why the session could not go on; None: it came to its end."""
         return self._failed if self._over is None else None
+
+    @property
+    def began(self) -> bool:
+        """Whether anything was recorded."""
+        return bool(segment_paths(self._folder / JOURNAL))
+
+    @property
+    def fell(self) -> bool:
+        """Whether a process fell for a reason that only its log can tell."""
+        return self._fell
 
 
 _DONE: dict[CommandName, str] = {
