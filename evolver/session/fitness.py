@@ -116,7 +116,7 @@ def _row(unit: int | str, labels: Sequence[str]) -> int:
     places = [i for i, label in enumerate(labels) if label == unit]
     if len(places) == 1:
         return places[0]
-    near = difflib.get_close_matches(unit, labels, n=1)
+    near = difflib.get_close_matches(unit, labels, n=1, cutoff=0.8)
     hint = f" (did you mean {near[0]!r}?)" if near and not places else ""
     what = "several units" if places else "no unit"
     raise ConfigError(

@@ -32,7 +32,7 @@ _RECORD_BYTES = 400  # of one result, beside its spikes
 _SPIKES_A_SECOND = 30.0  # of one unit, generously
 _OLDEST_YEAR = 2025
 _DARK, _BRIGHT, _MOSTLY = 2, 253, 0.5  # grey levels that are black and white; share of pixels
-_LONG_GENERATION, _LONG_SESSION = 15.0, 480.0  # minutes
+_LONG_GENERATION, _LONG_SESSION = 10.0, 480.0  # minutes
 _LONG = 2.0  # times the usual norm of a code
 
 
