@@ -130,7 +130,8 @@ class Registry:
         Parameters
         ----------
         name, factory : as `check_options` takes them
-        arguments, common : what every factory of the role takes
+        *arguments : what every factory of the role takes
+        **common : likewise, by name
         options : of this one
 
         Raises

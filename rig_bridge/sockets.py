@@ -175,7 +175,7 @@ def bind(socket: zmq.Socket[bytes], endpoint: str) -> str:
         socket.bind(endpoint)
     except zmq.ZMQError as exc:
         why = _ADVICE.get(exc.errno or 0, str(exc))
-        raise EndpointError(f"the engine must be able to listen at {endpoint}; {why}") from exc
+        raise EndpointError(f"{endpoint} must be free to listen at; {why}") from exc
     bound = socket.getsockopt_string(zmq.LAST_ENDPOINT)
     check_bound(endpoint, bound)
     return bound

@@ -393,8 +393,8 @@ def check_session_file(
     is fetched without --download, nothing is written. Exit status: 0 good; 2 something must be
     mended; 3 nothing is wrong so far, but weight files would have to be fetched first.
     """
-    from evolver.cli.checks import check_file
+    from evolver.cli.checks import print_checks
 
-    status = check_file(session_file, download=download)
+    status = print_checks(session_file, download=download)
     if status:
         raise typer.Exit(status)

@@ -23,7 +23,7 @@ GOOD, TO_MEND, TO_FETCH = 0, 2, 3
 _COLOURS = {"good": "green", "warning": "yellow", "bad": "red"}
 
 
-def check_file(session_file: Path, *, download: bool) -> int:
+def print_checks(session_file: Path, *, download: bool) -> int:
     """Check a session file, print all there is to say; return the exit status."""
     from evolver.live.at_start import look_at
 

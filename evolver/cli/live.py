@@ -75,10 +75,17 @@ def serve(
     from evolver.clock import SYSTEM_CLOCK
     from evolver.live.children import check_in_child
     from evolver.session_folder import new_folder
+    from rig_bridge.errors import EndpointError
+    from rig_bridge.sockets import check_free
 
     with console.status("loading the generators …"):
         # All that is wrong is said here, before a folder is made.
         check_in_child(session_file, download=download)
+    if page and not no_page:
+        try:
+            check_free(f"tcp://127.0.0.1:{page}")
+        except EndpointError as exc:
+            raise ConfigError(f"--page {page}: {exc}. --page 0 takes any port") from exc
     settings, text = config.load_session_file(session_file)
     folder = new_folder(settings, text, SYSTEM_CLOCK.time_ns())
     page = None if no_page else page

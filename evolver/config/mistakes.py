@@ -76,7 +76,7 @@ class Mistakes:
         Parameters
         ----------
         key, of : as `add` takes them
-        kinds : of errors that are taken; this package's own by default
+        *kinds : of errors that are taken; this package's own by default
         """
         return Gathering(self, key, kinds or (EvolverError,), of)
 
@@ -91,7 +91,8 @@ class Mistakes:
 
         Raises
         ------
-        SeveralMistakesError, or the kind of error that the one mistake is
+        SeveralMistakesError
+            There are several; one is raised as the kind of error that it is.
         """
         if not self._found:
             return

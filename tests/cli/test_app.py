@@ -206,6 +206,16 @@ class TestConfig:
         assert line.strip() in served
         assert not (tmp_path / "out").exists()
 
+    def test_a_page_at_a_port_that_is_taken_is_said_before_anything_begins(self, tmp_path):
+        file = write(small(tmp_path / "out"), tmp_path / "s.toml")
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", 0))
+            other.listen()
+            port = other.getsockname()[1]
+            said = run("serve", file, "--yes", "--page", port, expect=2)
+        assert f"--page {port}: tcp://127.0.0.1:{port} must be free to listen at" in said
+        assert not (tmp_path / "out").exists()
+
     def test_weights_that_are_not_here_are_named_and_not_fetched(self, tmp_path, monkeypatch):
         monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
         monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))

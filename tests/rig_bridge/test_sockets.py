@@ -471,7 +471,7 @@ def test_an_address_that_is_in_use_has_one_text_for_who_looks_and_who_listens():
             server(first.endpoint)
         endpoint = first.endpoint
     assert str(looked.value) == str(listened.value)
-    assert f"listen at {endpoint}; it is in use. Is another session running" in str(
+    assert f"{endpoint} must be free to listen at; it is in use. Is another" in str(
         looked.value
     )
     check_free(endpoint)
