@@ -82,7 +82,8 @@ class Contact:
                 f"connected to {self._endpoint}, and no welcome for {passed:.0f} s: another "
                 "rig may be connected, or what listens there is no engine"
             )
-        return f"still no engine at {self._endpoint}, {passed:.0f} s: {self._why()}"
+        what = "not let in" if self._last in REFUSALS else "still no engine"
+        return f"{what} at {self._endpoint}, {passed:.0f} s: {self._why()}"
 
     def _why(self) -> str:
         match self._last:

@@ -253,7 +253,7 @@ def _gather_optimizer(
 
 def _blamed(table: ThreadTable, message: str) -> str:
     """Return the key of a thread that a message is about: it begins with an argument's name."""
-    name = message.partition(" ")[0].strip(":,")
+    name = message.partition(" ")[0].partition("[")[0].strip(":,")
     if name in {"popsize", "initial"}:
         return name
     options = table.optimizer_options

@@ -383,7 +383,9 @@ class TestRig:
 class TestKeys:
     def test_new_list_revoke(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
-        assert "setup-1.key goes to the rig" in run("keys", "new", "setup-1").replace("\n", " ")
+        said = run("keys", "new", "setup-1").replace("\n", " ")
+        assert "setup-1.key goes to the rig" in said
+        assert 'the engine\'s session file says  [rig] keys = "keys"' in said
         assert (tmp_path / "setup-1.key").stat().st_mode & 0o777 == 0o600
         assert "setup-1: " in run("keys", "list")
         run("keys", "revoke", "setup-1")
