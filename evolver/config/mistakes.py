@@ -44,8 +44,14 @@ class Mistakes:
 
     @property
     def found(self) -> tuple[Mistake, ...]:
-        """All of them, in the order in which they were found."""
-        return tuple(self._found)
+        """All of them, in the order in which they were found, those of a table together."""
+        heads = [mistake.key.partition(".")[0] for mistake in self._found]
+        tables = [head.partition("[")[0] for head in heads]
+        order = sorted(
+            range(len(heads)),
+            key=lambda i: (tables.index(tables[i]), heads.index(heads[i]), i),
+        )
+        return tuple(self._found[i] for i in order)
 
     def has(self, key: str) -> bool:
         """Return whether something is wrong at a key, or inside it."""
@@ -96,8 +102,8 @@ class Mistakes:
         """
         if not self._found:
             return
-        first = self._found[0]
-        if len(self._found) == 1:
+        first, *others = self.found
+        if not others:
             kind = ConfigError if isinstance(first.error, DataError) else type(first.error)
             raise kind(first.text) from first.error
         raise SeveralMistakesError(source, self.found)

@@ -60,6 +60,13 @@ class TestMistakes:
             raise ConfigError("of another kind")
         mistakes.raise_any("s.toml")  # nothing was collected
 
+    def test_those_of_a_table_are_said_together(self):
+        mistakes = Mistakes()
+        for key in ("b[0].x", "b[1].x", "a", "b[0].y", "c", "b[1].y", "a.z"):
+            mistakes.add(key, "wrong")
+        keys = [mistake.key for mistake in mistakes.found]
+        assert keys == ["b[0].x", "b[0].y", "b[1].x", "b[1].y", "a", "a.z", "c"]
+
     @pytest.mark.parametrize("key", ["a", "a.b", "a[1]", "a[1].c"])
     def test_it_knows_what_is_wrong_inside_a_key(self, key):
         mistakes = Mistakes()

@@ -169,8 +169,8 @@ class TestThreads:
         assert first == "the session file has 3 mistakes:"
         assert [line.split(": ")[0].strip() for line in lines] == [
             "threads[0].generator ('a')",
-            "references.source",
             "threads[1].optimizer_options.sigma ('b')",
+            "references.source",
         ]
 
     def test_units_that_the_rig_lacks_are_said_together(self, tmp_path):
