@@ -5,6 +5,7 @@ EvolverError
 ├── DataError        an array has the wrong shape, dtype or values        (also a ValueError)
 ├── OrderError       a method was called out of turn                      (also a RuntimeError)
 ├── WeightsError     a weight file is missing, or is not the one that was named
+│   └── NotFetchedError  it is not on this machine, and would have to be fetched
 ├── RecordingError   a journal or a recording cannot be written or read
 │   └── DamagedJournalError   its first record cannot be read: nothing may go on in it
 ├── ControlError     a live session cannot be reached, or must not be
@@ -34,6 +35,10 @@ class OrderError(EvolverError, RuntimeError):
 
 class WeightsError(EvolverError):
     """A weight file is missing, or is not the one that was named."""
+
+
+class NotFetchedError(WeightsError):
+    """A weight file is not on this machine; it could be fetched, and was not to be."""
 
 
 class RecordingError(EvolverError):

@@ -14,7 +14,8 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
-from evolver.errors import ConfigError
+from evolver.errors import ConfigError, EvolverError
+from evolver.regular_files import PARSER_ERRORS
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,42 @@ class Registry:
                 f"{self.role} {name!r} takes {takes}; got {', '.join(unknown)}"
                 f"{_nearest(unknown[0], names)} Remove it, or correct its name"
             )
+
+    def make(
+        self,
+        name: str,
+        factory: Callable[..., Any],
+        *arguments: object,
+        options: Mapping[str, object],
+        **common: object,
+    ) -> Any:  # noqa: ANN401  each role says what its factories make
+        """Return what a factory makes with options from a session file.
+
+        Parameters
+        ----------
+        name, factory : as `check_options` takes them
+        *arguments : what every factory of the role takes
+        **common : likewise, by name
+        options : of this one
+
+        Raises
+        ------
+        ConfigError
+            An option is unknown, or has a value that the factory cannot do anything with.
+        """
+        self.check_options(name, factory, options)
+        try:
+            return factory(*arguments, **common, **options)
+        except EvolverError:
+            raise
+        except PARSER_ERRORS as exc:  # of other libraries, that find a value wrong in their way
+            if not options or isinstance(exc, MemoryError):
+                raise
+            given = ", ".join(f"{key} = {value!r}"[:80] for key, value in options.items())
+            raise ConfigError(
+                f"{self.role} {name!r} must be made with values it can use; with {given} it "
+                f"failed: {type(exc).__name__}: {str(exc)[:200]}"
+            ) from exc
 
 
 def _nearest(name: str, names: Collection[str]) -> str:

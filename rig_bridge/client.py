@@ -6,6 +6,7 @@ image gets onto a screen is the presenter's.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import secrets
@@ -18,6 +19,7 @@ import zmq
 
 from rig_bridge import codec
 from rig_bridge.auth import RigKey
+from rig_bridge.contact import REFUSALS, Contact, Happened
 from rig_bridge.errors import EndpointError, ProtocolError, RefusedError
 from rig_bridge.handed_over import VALUE_ERRORS
 from rig_bridge.messages import Hello, Invalid, Level
@@ -28,6 +30,8 @@ from rig_bridge.trials import Image, Presentation, TrialResult
 logger = logging.getLogger(__name__)
 
 _WAKE_S = 0.1
+_TRY_S = 2.0
+_CONNECTIONS = (Happened.MADE, Happened.LOST)
 _COLLECT_S = 0.01
 _BYE_LINGER_MS = 500
 
@@ -93,6 +97,8 @@ class RigClient:
     clock : monotonic, seconds
     group_s : results are sent together so often, and at the end of a block
     late_s : a result that is later than this after its window ended is an aborted showing
+    tell : told, for the people at the rig, why no engine has it: at once where it is refused,
+        and now and then while there is none; a warning of this module's log by default
     key : proves who the rig is; an engine that has keys lets in no other
 
     Raises
@@ -112,8 +118,9 @@ class RigClient:
         group_s: float = 0.05,
         key: RigKey | None = None,
         late_s: float = 30.0,
+        tell: Callable[[str], None] = logger.warning,
     ) -> None:
-        self._key, self._late_s = key, late_s
+        self._key, self._late_s, self._tell = key, late_s, tell
         name = identity.encode()
         if not 1 <= len(name) <= 200 or name[0] == 0:
             raise EndpointError(
@@ -151,7 +158,7 @@ class RigClient:
         set_rig_options(socket, self._identity)
         if self._key is not None:
             self._key.protect(socket)
-        monitor = Monitor(socket)
+        monitor = Monitor(socket, attempts=True)
         try:
             try:
                 socket.connect(self.endpoint)
@@ -179,14 +186,26 @@ class RigClient:
         link, clock = RigLink(self._hello, late_s=self._late_s), self._clock
         self._stopped = None
         message_at = flushed = clock()
+        contact = Contact(self.endpoint, keyed=self._key is not None, now=message_at)
+        try_at = math.inf
         while True:
             if stop():
                 self._collect(socket, link)
                 self._do(socket, link.bye("stopped"))
                 return "stopped"
-            for connected in monitor.events():
-                self._outbox.clear()
-                self._do(socket, link.connected(clock()) if connected else link.disconnected())
+            for happened in monitor.events():
+                contact.happened(happened)
+                if happened in _CONNECTIONS:
+                    made = happened is Happened.MADE
+                    self._outbox.clear()
+                    self._do(socket, link.connected(clock()) if made else link.disconnected())
+                if happened is not Happened.LOST:
+                    try_at = clock() + _TRY_S if happened in REFUSALS else math.inf
+            if clock() >= try_at:
+                try_at = math.inf
+                self._connect_again(socket)
+            if news := contact.news(clock(), welcomed=link.welcomed):
+                self._tell(news)
             if self._receive(socket, link):
                 message_at = clock()
             if self._stopped is not None:
@@ -223,6 +242,12 @@ class RigClient:
             poller.register(socket, zmq.POLLIN | (zmq.POLLOUT if self._outbox else 0))
             wake_s = _COLLECT_S if link.is_awaiting else _WAKE_S
             poller.poll(math.ceil(wake_s * 1000))
+
+    def _connect_again(self, socket: zmq.Socket[bytes]) -> None:
+        """Try once more where ZeroMQ does not: the key may be listed by now."""
+        with contextlib.suppress(zmq.ZMQError):  # not connected, which is what it is about
+            socket.disconnect(self.endpoint)
+        socket.connect(self.endpoint)
 
     def _present(self, image: Image, request: Presentation) -> tuple[TrialResult | None, str]:
         """Return what came of a showing, and why it could not be."""

@@ -22,7 +22,7 @@ from rig_bridge.events import RigEvent
 from rig_bridge.flood import ConnectionWatch, FloodGuard
 from rig_bridge.messages import Hello, Ping, Show
 from rig_bridge.sockets import (
-    check_bound,
+    bind,
     check_loopback,
     parse_endpoint,
     set_engine_options,
@@ -94,16 +94,7 @@ class EngineServer:
         self._guard = FloodGuard(curve=keys is not None)
         self._watch = ConnectionWatch(self._socket, self._guard)
         try:
-            self._socket.bind(endpoint)
-        except zmq.ZMQError as exc:
-            self.close()
-            raise EndpointError(
-                f"cannot bind {endpoint}: {exc}. Is another session running? "
-                "tcp://127.0.0.1:* takes any free port"
-            ) from exc
-        self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
-        try:
-            check_bound(endpoint, self.endpoint)
+            self.endpoint = bind(self._socket, endpoint)
         except EndpointError:
             self.close()
             raise

@@ -5,6 +5,7 @@ Knows ZeroMQ; nothing of messages.
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import re
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from rig_bridge.codec import MAX_FRAME_BYTES
+from rig_bridge.contact import Happened
 from rig_bridge.errors import EndpointError
 
 _TCP = re.compile(
@@ -150,15 +152,73 @@ def check_bound(asked: str, bound: str) -> None:
         )
 
 
+_ADVICE = {
+    errno.EADDRINUSE: "it is in use. Is another session running ('evolver ctl status'), or "
+    "another program? End it, or name another port; tcp://127.0.0.1:* takes any that is free",
+    errno.EADDRNOTAVAIL: "this machine has no such address. Name one of its own, or "
+    "tcp://0.0.0.0:PORT for all of them",
+    errno.ENODEV: "this machine has no such address. Name one of its own, or "
+    "tcp://0.0.0.0:PORT for all of them",
+    errno.EACCES: "this user may not listen there. Name a port above 1023",
+}
+
+
+def bind(socket: zmq.Socket[bytes], endpoint: str) -> str:
+    """Have a socket listen at an address; return where it does, as it is to be handed to rigs.
+
+    Raises
+    ------
+    EndpointError
+        It cannot.
+    """
+    try:
+        socket.bind(endpoint)
+    except zmq.ZMQError as exc:
+        why = _ADVICE.get(exc.errno or 0, str(exc))
+        raise EndpointError(f"{endpoint} must be free to listen at; {why}") from exc
+    bound = socket.getsockopt_string(zmq.LAST_ENDPOINT)
+    check_bound(endpoint, bound)
+    return bound
+
+
+def check_free(endpoint: str) -> None:
+    """Listen at an address for a moment; raise `EndpointError` if that cannot be."""
+    context = zmq.Context()
+    socket = context.socket(zmq.ROUTER)
+    try:
+        set_engine_options(socket)
+        bind(socket, endpoint)
+    finally:
+        socket.close(linger=0)
+        context.term()
+
+
 class Monitor:
-    """Connections that came and went on one socket."""
+    """Connections that came and went on one socket.
+
+    Parameters
+    ----------
+    socket : of the connections
+    attempts : whether attempts that came to nothing are told as well
+    """
 
     _EVENTS = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | zmq.EVENT_ACCEPTED
+    _ATTEMPTS = (
+        zmq.EVENT_CONNECTED
+        | zmq.EVENT_CONNECT_DELAYED
+        | zmq.EVENT_CONNECT_RETRIED
+        | zmq.EVENT_CLOSED
+        | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+        | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+        | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    )
 
-    def __init__(self, socket: zmq.Socket[bytes]) -> None:
+    def __init__(self, socket: zmq.Socket[bytes], *, attempts: bool = False) -> None:
         self._socket = socket
-        self.socket = socket.get_monitor_socket(self._EVENTS)
+        wanted = self._EVENTS | self._ATTEMPTS if attempts else self._EVENTS
+        self.socket = socket.get_monitor_socket(wanted)
         self.socket.setsockopt(zmq.LINGER, 0)
+        self._tried = False  # since the last time that another try was put off
 
     def raw_events(self) -> list[tuple[int, int]]:
         """Return ZeroMQ's events and their values since the last call."""
@@ -168,15 +228,32 @@ class Monitor:
             happened.append((int(message["event"]), int(message["value"])))
         return happened
 
-    def events(self) -> list[bool]:
-        """Return what happened since the last call: True for a connection made, False lost."""
-        made: dict[int, bool] = {
-            zmq.EVENT_HANDSHAKE_SUCCEEDED: True,
-            zmq.EVENT_DISCONNECTED: False,
-        }
-        return [made[event] for event, _ in self.raw_events() if event in made]
+    def events(self) -> list[Happened]:
+        """Return what happened since the last call, of a socket that connects."""
+        happened: list[Happened] = []
+        for event, _ in self.raw_events():
+            match event:
+                case zmq.EVENT_CONNECT_RETRIED if not self._tried:
+                    happened.append(Happened.NO_HOST)  # there was no address to try
+                case zmq.EVENT_CONNECT_RETRIED:
+                    self._tried = False
+                case _:
+                    self._tried = True
+                    if event in _HAPPENED:
+                        happened.append(_HAPPENED[event])
+        return happened
 
     def close(self) -> None:
         """Stop listening."""
         self._socket.disable_monitor()
         self.socket.close(linger=0)
+
+
+_HAPPENED: dict[int, Happened] = {
+    zmq.EVENT_HANDSHAKE_SUCCEEDED: Happened.MADE,
+    zmq.EVENT_DISCONNECTED: Happened.LOST,
+    zmq.EVENT_CLOSED: Happened.NOBODY,
+    zmq.EVENT_HANDSHAKE_FAILED_AUTH: Happened.KEY_REFUSED,
+    zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL: Happened.NO_HANDSHAKE,
+    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL: Happened.NO_HANDSHAKE,
+}

@@ -27,6 +27,7 @@ _REGISTRY = Registry("scorer", BUILTIN, ("weights", "device"))
 
 def load_scorer(
     units: str | Sequence[str],
+    /,
     *,
     weights: str | Path | None = None,
     device: str = "cpu",
@@ -64,5 +65,4 @@ def load_scorer(
     factory = partial(_REGISTRY.find(networks[0]), specs)
     if len(networks) > 1:
         raise ConfigError(f"all units must be of one network; got {', '.join(networks)}")
-    _REGISTRY.check_options(networks[0], factory, options)
-    return factory(weights=weights, device=device, **options)
+    return _REGISTRY.make(networks[0], factory, options=options, weights=weights, device=device)

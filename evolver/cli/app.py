@@ -35,8 +35,10 @@ from evolver.cli.terminal import (
     error_console,
     make_report,
     print_ended,
+    print_news,
     steady_streams,
     terminal_console,
+    wrapped,
 )
 from evolver.errors import ConfigError, EvolverError
 from evolver.garbage import collect_seldom
@@ -94,7 +96,8 @@ def main() -> None:
     try:
         app()
     except (EvolverError, RigBridgeError) as exc:
-        error_console.print(f"[bold red]error:[/] {escape(str(exc))}")
+        text = wrapped(f"error: {exc}", error_console).removeprefix("error:")
+        error_console.print(f"[bold red]error:[/]{escape(text)}")
         sys.exit(2)
 
 
@@ -224,7 +227,7 @@ def start_simulated_rig(
             f"connecting to {where} …"
         )
         loaded_key = None if key is None else RigKey.load(key)
-        reason = run_rig(settings, endpoint=where, stop=stop, key=loaded_key)
+        reason = run_rig(settings, endpoint=where, stop=stop, key=loaded_key, tell=print_news)
     console.print(f"the session is over: {escape(reason)}")
 
 
@@ -376,32 +379,22 @@ def new_session_file(
 
 
 @config_app.command("check")
-def check_session_file(session_file: SessionFile) -> None:
-    """Name every mistake in a session file: its key, what was found, what is allowed."""
-    from evolver import config
-    from evolver.setup.build import build_parts
-    from evolver.setup.simulated_rig import build_population
+def check_session_file(
+    session_file: SessionFile,
+    download: Annotated[
+        bool,
+        typer.Option("--download", help="fetch weight files that are not on this machine"),
+    ] = False,
+) -> None:
+    """Name every mistake in a session file at once, and what 'evolver serve' would meet.
 
-    settings, _ = config.load_session_file(session_file)
-    parts = build_parts(settings)
-    population = build_population(settings)
-    console.print(
-        f"{session_file}: {len(parts.generators)} thread(s), "
-        f"{len(parts.references.images)} reference(s)"
-    )
-    try:
-        parts.session(population.labels)
-    except ConfigError as exc:
-        error_console.print(
-            f"[yellow]note:[/] with the simulated rig it would not run: {escape(str(exc))}"
-        )
-        return
-    n, show = parts.presentations, settings.presentation
-    seconds = n * (show.on_ms + show.off_ms) / 1000
-    minutes = seconds * settings.session.generations / 60
-    console.print(
-        f"a generation of every thread, with the references, is {n} presentations, "
-        f"{seconds:.0f} s of showing; {settings.session.generations} of them are "
-        f"{minutes:.0f} min"
-    )
-    console.print("[green]good[/]")
+    Looks at names, options, references, weights, the address and its port, keys, the folder of
+    the recordings, and then at what is checked before the first image and needs no rig. Nothing
+    is fetched without --download, nothing is written. Exit status: 0 good; 2 something must be
+    mended; 3 nothing is wrong so far, but weight files would have to be fetched first.
+    """
+    from evolver.cli.checks import print_checks
+
+    status = print_checks(session_file, download=download)
+    if status:
+        raise typer.Exit(status)

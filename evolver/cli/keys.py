@@ -36,7 +36,8 @@ def new_key(
     console.print(
         f"{path} goes to the rig, by a way nobody else can read:  "
         f"evolver rig --key {path}\nthe engine's session file says  "
-        f'[rig] keys = "{folder}"'
+        f'[rig] keys = "{folder}"',
+        markup=False,
     )
 
 

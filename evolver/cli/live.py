@@ -18,10 +18,11 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from evolver.cli.checks import checks_table
 from evolver.cli.terminal import console, plain, print_ended, terminal_console
 from evolver.clock import duration_text, time_text
 from evolver.errors import ConfigError, ControlError, RecordingError
-from evolver.session_folder import JOURNAL, LOGS, RECORDING, SESSION_FILE
+from evolver.session_folder import JOURNAL, LOGS, RECORDING, SESSION_FILE, remove_unused
 
 if TYPE_CHECKING:
     from evolver.config.tables import Config
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from evolver.live.control import SessionStatus
     from evolver.session.ports import CommandName
     from evolver.setup.preflight import Check
-
-_COLOURS = {"good": "green", "warning": "yellow", "bad": "red"}
 
 ctl = typer.Typer(
     help="Speak to the live session that runs on this machine.", no_args_is_help=True
@@ -48,6 +47,9 @@ PageOption = Annotated[
     int | None, typer.Option(min=0, max=65535, help="port of the live page; 0 takes any")
 ]
 NoPageOption = Annotated[bool, typer.Option("--no-page", help="without the live page")]
+DownloadOption = Annotated[
+    bool, typer.Option("--download", help="fetch weight files that are not on this machine")
+]
 ReportOption = Annotated[
     bool, typer.Option("--report/--no-report", help="write the report at the end")
 ]
@@ -58,6 +60,7 @@ def serve(
     yes: YesOption = False,
     page: PageOption = 0,
     no_page: NoPageOption = False,
+    download: DownloadOption = False,
     report_too: ReportOption = True,
 ) -> None:
     """Run a session against a rig, which connects over the network.
@@ -72,13 +75,21 @@ def serve(
     from evolver.clock import SYSTEM_CLOCK
     from evolver.live.children import check_in_child
     from evolver.session_folder import new_folder
+    from rig_bridge.errors import EndpointError
+    from rig_bridge.sockets import check_free
 
-    settings, text = config.load_session_file(session_file)
     with console.status("loading the generators …"):
-        # Mistakes in the file are said here, before a folder is made.
-        check_in_child(session_file)
+        # All that is wrong is said here, before a folder is made.
+        check_in_child(session_file, download=download)
+    if page and not no_page:
+        try:
+            check_free(f"tcp://127.0.0.1:{page}")
+        except EndpointError as exc:
+            raise ConfigError(f"--page {page}: {exc}. --page 0 takes any port") from exc
+    settings, text = config.load_session_file(session_file)
     folder = new_folder(settings, text, SYSTEM_CLOCK.time_ns())
-    _supervise(settings, folder, yes=yes, page=None if no_page else page, report_too=report_too)
+    page = None if no_page else page
+    _supervise(settings, folder, yes=yes, page=page, report_too=report_too, new=True)
 
 
 def resume(
@@ -155,12 +166,14 @@ def _supervise(
     page: int | None,
     report_too: bool,
     earlier: Sequence[Committed] = (),
+    new: bool = False,
 ) -> None:
     """Run a session under a supervisor to its end; say how it ended, and write its report.
 
     Parameters
     ----------
     earlier : blocks from before it was interrupted, for the terminal
+    new : the folder was made for it; one in which nothing was begun is removed again
     """
     from evolver.live import Ended, supervisor
 
@@ -184,6 +197,11 @@ def _supervise(
     if session.failed is None:
         print_ended(Ended(reason, folder, recording), report_too=report_too)
         return
+    if not session.began:
+        kept = f". The logs are in {folder / LOGS}" if session.fell or not new else ""
+        if new and not session.fell:
+            remove_unused(folder)
+        raise ControlError(f"the session did not begin: {session.failed}{kept}")
     console.print(f"[bold]{escape(reason)}[/]")
     if recording.exists():
         console.print(f"recording: {recording}")
@@ -239,7 +257,7 @@ class _OperatorView:
 
     def _on_checks(self, checks: Sequence[Check], needed: bool) -> None:
         if not self._drawing:  # an engine that was started again has nothing new to say
-            console.print(_checks_table(checks))
+            console.print(checks_table(checks))
         if needed and self._asks:
             console.print("[bold]show the first image?[/] yes / no ", end="")
         elif needed:
@@ -253,15 +271,6 @@ class _OperatorView:
         else:
             self._drawing = True
             self._stack.enter_context(self._view)
-
-
-def _checks_table(checks: Sequence[Check]) -> Table:
-    table = Table(box=None, padding=(0, 2), show_header=False, title_justify="left")
-    table.title = "before the first image"
-    for check in checks:
-        colour = _COLOURS[check.verdict]
-        table.add_row(f"[{colour}]{check.verdict}[/]", check.name, escape(check.text))
-    return table
 
 
 @ctl.command("status")

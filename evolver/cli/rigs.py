@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from evolver import __version__
-from evolver.cli.terminal import StopSignals, console
+from evolver.cli.terminal import StopSignals, console, print_news
 
 
 def xdream(
@@ -58,6 +58,7 @@ def xdream(
         identity="xdream-folder",
         key=None if key is None else RigKey.load(key),
         late_s=wait_minutes * 60,
+        tell=print_news,
     )
     stop = StopSignals()
     console.print(f"images go to {images}, responses come from {responses}; {endpoint} …")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
-from evolver.cli.terminal import console
+from evolver.cli.terminal import console, print_news
 
 if TYPE_CHECKING:
     from rig_bridge.auth import RigKey
@@ -52,6 +52,7 @@ def run_screen_rig(
         presenter=presenter,
         identity=f"{identity}-{os.getpid()}",
         key=key,
+        tell=print_news,
     )
     console.print(
         f"display of {screen.px_per_deg:.1f} pixels a degree, {escape(responses)}; "

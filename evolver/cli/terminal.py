@@ -10,6 +10,8 @@ import errno
 import signal
 import sys
 import tempfile
+import textwrap
+import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING, TextIO
 from rich.console import Console as RichConsole
 from rich.markup import escape
 
+from evolver.clock import time_text
 from evolver.errors import ConfigError
 from evolver.session_folder import REPORT
 
@@ -126,9 +129,38 @@ def check_can_write(folder: Path, remedy: str) -> None:
         ) from exc
 
 
+def wrapped(text: str, where: RichConsole, *, indent: str = "", hanging: str = "  ") -> str:
+    """Return a text with its lines broken between words, for a terminal; else as it is.
+
+    Parameters
+    ----------
+    text : of one line or several, which keep what they are indented by
+    where : printed on; what is no terminal is read by programs, and has whole lines
+    indent : before every line
+    hanging : besides, before what goes on with a line
+    """
+    lines: list[str] = []
+    for line in text.splitlines():
+        first = indent + line[: len(line) - len(line.lstrip())]
+        lines += textwrap.wrap(
+            line.strip(),
+            where.width if where.is_terminal else sys.maxsize,
+            initial_indent=first,
+            subsequent_indent=first + hanging,
+            break_long_words=False,
+            break_on_hyphens=False,
+        ) or [""]
+    return "\n".join(lines)
+
+
 def plain(text: str) -> str:
     """Return a text without what a terminal would take for a command."""
     return "".join(c if c.isprintable() or c == "\n" else "·" for c in text)
+
+
+def print_news(text: str) -> None:
+    """Print what happened, with the time."""
+    console.print(f"{time_text(time.time_ns())}  {plain(text)}", markup=False)
 
 
 class StopSignals:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
@@ -17,6 +18,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 from msgspec import Meta, Struct, field
 
+from evolver.config.mistakes import Mistakes, SeveralMistakesError
+from evolver.config.partly_read import without
 from evolver.config.validation import collect, commented_fields
 from evolver.errors import ConfigError
 
@@ -346,21 +349,39 @@ def parse_session_file(text: str, *, source: str = "the session file") -> Config
     ConfigError
         naming every mistake in the file: its key, what was found, what is allowed
     """
+    config, mistakes = read_session_file(text, source=source)
+    if config is None or mistakes.found:
+        raise SeveralMistakesError(source, mistakes.found)
+    return config
+
+
+def read_session_file(text: str, *, source: str) -> tuple[Config | None, Mistakes]:
+    """Return the values in a session file's `text`, as far as they can be read, and mistakes.
+
+    What is wrong has its default in the values, or what stands for it, so that the rest can be
+    checked; None: there is too little to go on with.
+
+    Raises
+    ------
+    ConfigError
+        The text is no TOML.
+    """
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
         raise ConfigError(f"{source} is not valid TOML: {exc}") from exc
     problems: list[str] = []
     collect(raw, Config, "", problems)
-    config = None
-    if not problems:
-        config = msgspec.convert(raw, Config)
-        problems = list(_contradictions(config))
-    if config is None or problems:
-        lines = "\n".join(f"  {problem}" for problem in problems)
-        count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
-        raise ConfigError(f"{source} has {count}:\n{lines}")
-    return config
+    mistakes, config = Mistakes(), None
+    for problem in problems:
+        mistakes.add(problem.partition(": ")[0], problem)
+    with suppress(msgspec.ValidationError):
+        rest = without(raw, [mistake.key for mistake in mistakes.found])
+        config = msgspec.convert(rest, Config)
+        for problem in _contradictions(config):
+            if not mistakes.has(key := problem.partition(": ")[0]):
+                mistakes.add(key, problem)
+    return config, mistakes
 
 
 def load_session_file(path: Path) -> tuple[Config, str]:
@@ -371,8 +392,14 @@ def load_session_file(path: Path) -> tuple[Config, str]:
     ConfigError
         if the file cannot be read, or has mistakes: see `parse_session_file`
     """
+    text = session_file_text(path)
+    return parse_session_file(text, source=str(path)), text
+
+
+def session_file_text(path: Path) -> str:
+    """Return the text of the session file at `path`; raise `ConfigError` if there is none."""
     try:
-        text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
+        return path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
     except UnicodeDecodeError as exc:
         raise ConfigError(f"{path} must be a text file in UTF-8: {exc}") from exc
     except OSError as exc:
@@ -385,7 +412,6 @@ def load_session_file(path: Path) -> tuple[Config, str]:
         raise ConfigError(
             f"the session file {path} cannot be read: {exc.strerror}{hint}"
         ) from exc
-    return parse_session_file(text, source=str(path)), text
 
 
 def _contradictions(config: Config) -> list[str]:

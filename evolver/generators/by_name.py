@@ -6,7 +6,7 @@ asked for.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from evolver.registry import Registry
 
@@ -40,7 +40,7 @@ REGISTRY = Registry("generator", BUILTIN, ("weights", "device"))
 
 
 def load_generator(
-    name: str, *, weights: str | Path | None = None, device: str = "cpu", **options: object
+    name: str, /, *, weights: str | Path | None = None, device: str = "cpu", **options: object
 ) -> Generator:
     """Load a generator by name; `evolver.generators.load` is this function.
 
@@ -61,11 +61,15 @@ def load_generator(
     WeightsError
         The weight file is missing, or is not the one shipped with this version.
     """
+    return REGISTRY.make(
+        name, find_generator(name), options=options, weights=weights, device=device
+    )
+
+
+def find_generator(name: str) -> Any:  # noqa: ANN401  a factory of generators
+    """Return the factory of the generator called `name`; raise `ConfigError` if none is."""
     if ":" in name:
         from evolver.generators.user import factory as factory_of
 
-        factory = factory_of(name)
-    else:
-        factory = REGISTRY.find(name)
-    REGISTRY.check_options(name, factory, options)
-    return factory(weights=weights, device=device, **options)
+        return factory_of(name)
+    return REGISTRY.find(name)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _LARGEST_FILE = 256 << 20  # bytes of a file of codes, unpacked
 _MOST_CODES = 100_000
 _CLASS_NOISE = 0.7
+_LARGEST_CODE = 1e6  # of one number of a code to begin with; networks compute in float32
 
 
 def zeros(n: int, d: int) -> Codes:
@@ -45,15 +46,18 @@ def zeros(n: int, d: int) -> Codes:
 
 def normal(n: int, d: int, *, rng: np.random.Generator, scale: float = 1.0) -> Codes:
     """Return n codes, (n, d), of independent normal numbers with standard deviation `scale`."""
-    if not 0 < scale < np.inf:
-        raise ConfigError(f"scale must be a positive number; got {scale}")
+    if not 0 < scale <= _LARGEST_CODE:
+        raise ConfigError(
+            f"scale must be a positive number, at most {_LARGEST_CODE:g}; got {scale}"
+        )
     return scale * rng.standard_normal((n, d))
 
 
 def on_sphere(n: int, d: int, *, rng: np.random.Generator, norm: float) -> Codes:
     """Return n codes, (n, d), in directions that are all as likely, each of length `norm`."""
-    if not 0 < norm < np.inf:
-        raise ConfigError(f"norm must be a positive number; got {norm}")
+    largest = _LARGEST_CODE * d**0.5
+    if not 0 < norm <= largest:
+        raise ConfigError(f"norm must be a positive number, at most {largest:g}; got {norm}")
     drawn = rng.standard_normal((n, d))
     return drawn * (norm / np.linalg.norm(drawn, axis=1, keepdims=True))
 
@@ -146,8 +150,10 @@ def from_npz(path: Path, *, d: int, key: str | None = None) -> Codes:
     if codes.ndim != 2 or codes.shape[1] != d or not 1 <= len(codes) <= _MOST_CODES:
         raise DataError(f"codes in {path} must have shape (n, {d}); they have {array.shape}")
     codes = codes.astype(np.float64)
-    if not np.isfinite(codes).all():
-        raise DataError(f"codes in {path} must be finite")
+    if not (np.abs(codes) <= _LARGEST_CODE).all():
+        raise DataError(
+            f"codes in {path} must be finite, and at most {_LARGEST_CODE:g} in size"
+        )
     return codes
 
 

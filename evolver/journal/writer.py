@@ -34,11 +34,11 @@ from evolver.journal.reader import (
 )
 from evolver.journal.records import AnyRecord, encode_record
 from evolver.journal.storage import FileSystem, OsFileSystem
+from evolver.session_folder import JOURNAL_LOCK
 
 __all__ = ["JournalWriter", "read_journal"]
 
 SEGMENT_BYTES = 64 << 20
-LOCK_NAME = "journal.lock"
 _WRITE_BYTES = 1 << 20
 _HEADS_APART_BYTES = 4096  # between the two of the first segment: a disk fails by the page
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -49,7 +49,7 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.
 
 def is_locked(folder: Path, files: FileSystem | None = None) -> bool:
     """Whether another process writes the journal in `folder`, as far as locks tell."""
-    lock = folder / LOCK_NAME
+    lock = folder / JOURNAL_LOCK
     if not lock.is_file():
         return False
     files = OsFileSystem() if files is None else files
@@ -219,7 +219,7 @@ class JournalWriter:
     def _take_lock(self) -> int:
         try:
             self._files.make_folder(self.folder)
-            return self._files.lock(self.folder / LOCK_NAME)
+            return self._files.lock(self.folder / JOURNAL_LOCK)
         except BlockingIOError as exc:
             raise RecordingError(
                 f"a journal must have one writer; another process is writing {self.folder}. "

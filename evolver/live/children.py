@@ -72,17 +72,23 @@ def fold_in_child(journal: Path, recording: Path) -> None:
         )
 
 
-def check_in_child(session_file: Path) -> None:
-    """Build what a live session's file names in a process of its own, which gives all back.
+def check_in_child(session_file: Path, *, download: bool = False) -> None:
+    """Look at all that a live session of this file needs, in a process that gives all back.
 
     Weights take memory, on a GPU as well, that the caller has no use for.
+
+    Parameters
+    ----------
+    session_file : its path
+    download : whether weights that are not on this machine may be fetched
 
     Raises
     ------
     ConfigError
-        The file names something that does not exist here, or cannot be loaded; keys too.
+        Something is wrong; all of it is said, see `evolver.live.at_start`.
     """
-    child = run_python(["-m", "evolver.live.children", str(session_file)])
+    options = ["--download"] if download else []
+    child = run_python(["-m", "evolver.live.children", str(session_file), *options])
     if child.status == _CANNOT_BE_BUILT:
         raise ConfigError(child.output.strip())
     if child.status:
@@ -92,17 +98,13 @@ def check_in_child(session_file: Path) -> None:
         )
 
 
-def _check(session_file: Path) -> int:
-    """Build what a session file names; say on standard output why that cannot be."""
-    from evolver.config.tables import load_session_file
-    from evolver.live.rigs import engine_keys
-    from evolver.setup.build import build_parts
+def _check(session_file: Path, *, download: bool) -> int:
+    """Look at a session file; say on standard output what is wrong."""
+    from evolver.live.at_start import check
     from rig_bridge.errors import RigBridgeError
 
     try:
-        config, _ = load_session_file(session_file)
-        engine_keys(config)
-        build_parts(config)
+        check(session_file, download=download)
     except (EvolverError, RigBridgeError) as exc:
         sys.stdout.write(str(exc))
         return _CANNOT_BE_BUILT
@@ -111,4 +113,4 @@ def _check(session_file: Path) -> int:
 
 if __name__ == "__main__":
     collect_seldom()
-    sys.exit(_check(Path(sys.argv[1])))
+    sys.exit(_check(Path(sys.argv[1]), download="--download" in sys.argv[2:]))

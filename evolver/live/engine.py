@@ -29,6 +29,7 @@ from evolver.errors import (
     EvolverError,
     MissingResponseError,
     RigError,
+    WeightsError,
 )
 from evolver.garbage import collect_seldom
 from evolver.journal.history import find_history
@@ -54,6 +55,7 @@ _CANNOT_GO_ON = (
     RigError,
     MissingResponseError,
     RigBridgeError,
+    WeightsError,
 )
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from evolver.clock import Clock
 from evolver.config.tables import Config
 from evolver.errors import StoppedEarlyError
 from evolver.journal import records
 from evolver.live.console import Console, KeptCommands
+from evolver.regular_files import expanded
 from evolver.session.ports import RigPort
 from evolver.setup.simulated_rig import LocalRig, build_population
 from rig_bridge.auth import EngineKeys
@@ -47,7 +47,7 @@ def engine_keys(config: Config) -> EngineKeys | None:
     if config.rig.keys is None:
         check_loopback(config.rig.endpoint)
         return None
-    return EngineKeys.load(Path(config.rig.keys).expanduser())
+    return EngineKeys.load(expanded(config.rig.keys))
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from evolver.live.children import fold_in_child
 from evolver.live.console import Console, KeptCommands
 from evolver.live.disk import DiskWatchdog, JournalDisk
 from evolver.live.rigs import JoinedRig, rig_in_process, rig_over_network
+from evolver.regular_files import expanded
 from evolver.session.loop import ENDED_BY, Loop
 from evolver.session.ports import Command, Commands, RecorderPort, RigPort
 from evolver.session.schedule import Session
@@ -89,7 +90,7 @@ class Job:
             The session file names something that does not exist here. Nothing was shown or
             written.
         """
-        recordings = Path(config.session.folder).expanduser()
+        recordings = expanded(config.session.folder)
         return cls(build_parts(config), text, mode, recordings, uuid.uuid4().hex, clock)
 
     @classmethod

@@ -31,6 +31,7 @@ import zmq
 from evolver.clock import time_text
 from evolver.config.tables import WatchdogsTable
 from evolver.errors import DataError, RecordingError
+from evolver.journal.reader import segment_paths
 from evolver.journal.recorder_protocol import RecorderStatus
 from evolver.live import pipe
 from evolver.live.child_process import KEPT_FALLS, Child, Patience, Printed
@@ -110,6 +111,7 @@ class Supervisor:
         self._events: deque[str] = deque(maxlen=_EVENTS_KEPT)
         self._over: str | None = None  # why the session came to its end
         self._failed: str | None = None
+        self._fell = False  # a process did, and nobody said why: its log may
         self._signals = self._asked = 0
         self._orphan_read, self._orphan_write = os.pipe()  # closed by our death
         self._recorder_status: RecorderStatus | None = None
@@ -318,6 +320,7 @@ class Supervisor:
             child.wanted = False
             if self._over is None and self._failed is None:
                 self._failed = f"the engine ended with status {status}; see {child.log}"
+                self._fell = True
             return
         how = signal.Signals(-status).name if status < 0 else f"status {status}"
         if child.ended_for:
@@ -334,7 +337,7 @@ class Supervisor:
             )
             self._note(text)
             if child.name != "page":
-                self._failed = text
+                self._failed, self._fell = text, True
             return
         if child is self._engine:  # what it said last is no longer so
             self._waiting = "the engine is started again"
@@ -559,6 +562,16 @@ class Supervisor:
     def failed(self) -> str | None:
         """Why the session could not go on; None: it came to its end."""
         return self._failed if self._over is None else None
+
+    @property
+    def began(self) -> bool:
+        """Whether anything was recorded."""
+        return bool(segment_paths(self._folder / JOURNAL))
+
+    @property
+    def fell(self) -> bool:
+        """Whether a process fell for a reason that only its log can tell."""
+        return self._fell
 
 
 _DONE: dict[CommandName, str] = {

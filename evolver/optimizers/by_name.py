@@ -41,6 +41,7 @@ REGISTRY = Registry("optimizer", BUILTIN, COMMON)
 def load_optimizer(
     name: str,
     d: int,
+    /,
     *,
     rng: np.random.Generator,
     popsize: int | None = None,
@@ -62,8 +63,9 @@ def load_optimizer(
         there is.
     """
     kind = find_optimizer(name)
-    REGISTRY.check_options(name, kind, options)
-    return kind(d, rng=rng, popsize=popsize, initial=initial, **options)
+    return REGISTRY.make(
+        name, kind, d, rng=rng, popsize=popsize, initial=initial, options=options
+    )
 
 
 def find_optimizer(name: str) -> Any:  # noqa: ANN401  a class that is an `Optimizer`

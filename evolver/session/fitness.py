@@ -7,6 +7,7 @@ less the baseline rate, averaged over the image's valid showings; larger is bett
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,11 +15,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from evolver.config.mistakes import Mistakes
 from evolver.config.tables import FitnessTable
-from evolver.errors import ConfigError
+from evolver.errors import ConfigError, DataError
 from evolver.responses import rates_in_window
 from evolver.types import Scores, Vector
 from rig_bridge.forms import Form
+
+LARGEST_SCORE = 1e100
+"""So that means, and squares of differences, are numbers."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,25 +53,12 @@ class Fitness:
         ConfigError
             A unit is not in the rig's table; the message says what is.
         """
+        mistakes = Mistakes()
         units: list[int] = []
-        for unit in table.units:
-            if isinstance(unit, str):
-                places = [i for i, label in enumerate(labels) if label == unit]
-                if len(places) != 1:
-                    what = "several units" if places else "no unit"
-                    raise ConfigError(
-                        f"{key}.units: must name one of the rig's {len(labels)} units, by "
-                        f"index or label; found {unit!r}, which names {what}. "
-                        f"Its labels are {_short(labels)}"
-                    )
-                units.append(places[0])
-            elif 0 <= unit < len(labels):
-                units.append(unit)
-            else:
-                raise ConfigError(
-                    f"{key}.units: must be 0 to {len(labels) - 1}, rows of the rig's unit "
-                    f"table; found {unit}. Its labels are {_short(labels)}"
-                )
+        for i, unit in enumerate(table.units):
+            with mistakes.at(f"{key}.units[{i}]"):
+                units.append(_row(unit, labels))
+        mistakes.raise_any("the session file")
         if len(set(units)) != len(units):
             raise ConfigError(
                 f"{key}.units: must name each unit once; found {list(table.units)}, which are "
@@ -95,12 +87,42 @@ class Fitness:
         Raises
         ------
         DataError
-            The arrays are not a response of the rig's units.
+            The arrays are not a response of the rig's units, do not have these windows, or give
+            no number that could be learnt from.
         """
         rates = rates_in_window(form, arrays, self.n_units, self.response_ms)
         if self.baseline_ms is not None and form != "rates":
             rates = rates - rates_in_window(form, arrays, self.n_units, self.baseline_ms)
-        return float(rates[self.units] @ self.weights)
+        with np.errstate(over="ignore", invalid="ignore"):
+            score = float(rates[self.units] @ self.weights)
+        if not abs(score) <= LARGEST_SCORE:
+            largest = float(np.abs(rates[self.units]).max())
+            raise DataError(
+                f"a score must be finite and at most {LARGEST_SCORE:g} in size; got {score:g} "
+                f"(rates of the scored units up to {largest:g})"
+            )
+        return score
+
+
+def _row(unit: int | str, labels: Sequence[str]) -> int:
+    """Return the row of a rig's unit table that a session file means."""
+    if isinstance(unit, int):
+        if 0 <= unit < len(labels):
+            return unit
+        raise ConfigError(
+            f"must be 0 to {len(labels) - 1}, a row of the rig's unit table; found {unit}. Its "
+            f"labels are {_short(labels)}"
+        )
+    places = [i for i, label in enumerate(labels) if label == unit]
+    if len(places) == 1:
+        return places[0]
+    near = difflib.get_close_matches(unit, labels, n=1, cutoff=0.8)
+    hint = f" (did you mean {near[0]!r}?)" if near and not places else ""
+    what = "several units" if places else "no unit"
+    raise ConfigError(
+        f"must name one of the rig's {len(labels)} units, by index or label; found {unit!r}, "
+        f"which names {what}{hint}. Its labels are {_short(labels)}"
+    )
 
 
 def mean_and_sem(values: Sequence[Sequence[float]]) -> tuple[Scores, Scores]:

@@ -18,6 +18,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import partial
 from typing import Literal
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -126,6 +127,7 @@ class Loop:
         self._blocked_s = 0.0
         self._rig_time = RigTime()
         self._begun = False  # something was shown
+        self._unscorable: set[int] = set()  # blocks of which that was said
         self._refused = False  # the disk refuses, and nothing goes on
         self._gone_at: float | None = None  # there is no rig since
         self._heard_at = self._reported_at = clock.monotonic()
@@ -143,6 +145,7 @@ class Loop:
         started = self._heard_at = self._clock.monotonic()
         for interrupted in self._running.values():  # its time before was another process's
             interrupted.proposed_at = started
+            interrupted.results = [self._scorable(interrupted, r) for r in interrupted.results]
         if not self._rig.connected:
             self._event("warning", "rig_lost", "the rig went before the first image")
         with ThreadPoolExecutor(len(self._generators), "render") as self._renderers:
@@ -426,7 +429,10 @@ class Loop:
         if running is None:
             self._event("warning", "late_result", f"of block {block}, which is over: dropped")
             return
-        for result in results:
+        taken: list[TrialResult] = []
+        for answer in results:
+            result = self._scorable(running, answer)
+            taken.append(result)
             key = (block, result.presentation)
             self._submit(
                 to_records.result_record(block, result, self._clock.time_ns()),
@@ -439,7 +445,23 @@ class Loop:
         self._report(running)
         if self._watchdogs is not None:
             now_ns = self._clock.time_ns()
-            self._apply_warnings(self._watchdogs.answered(running.block, results, now_ns))
+            self._apply_warnings(self._watchdogs.answered(running.block, taken, now_ns))
+
+    def _scorable(self, running: RunningBlock, result: TrialResult) -> TrialResult:
+        """Return a result as it is to be recorded: aborted, with the reason, without a score.
+
+        What was measured is kept with it. The first of a block is an event.
+        """
+        index = running.block.index
+        fault = self._session.fault_of(index, result)
+        if not fault:
+            return result
+        reason = f"cannot be scored: {fault}"
+        if index not in self._unscorable:
+            self._unscorable.add(index)
+            text = f"block {index}, presentation {result.presentation} {reason}; aborted"
+            self._event("warning", "unscorable", text)
+        return msgspec.structs.replace(result, status="aborted", reason=reason[:200])
 
     def _apply_warnings(self, warnings: Sequence[Command | str]) -> None:
         """Do what watchdogs command, and record what they warn of."""

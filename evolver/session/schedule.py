@@ -21,7 +21,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from evolver.errors import MissingResponseError, OrderError
+from evolver.errors import DataError, MissingResponseError, OrderError
 from evolver.journal.records import PlannedPresentation
 from evolver.session.fitness import Fitness, mean_and_sem
 from evolver.types import Codes, Optimizer, Scores
@@ -310,6 +310,28 @@ class Session:
                 again.append(p.presentation)
         return tuple(again)
 
+    def fault_of(self, index: int, response: TrialResult) -> str:
+        """Return why a showing of a pending block cannot be scored; empty where it can.
+
+        An answer may be all that the protocol asks for and still have no score: its bins may
+        not fit the fitness's windows, its rates overflow the sum.
+
+        Raises
+        ------
+        OrderError
+            The block is not pending.
+        """
+        block = self._pending_block(index)
+        planned = {p.presentation: p for p in block.presentations}.get(response.presentation)
+        if planned is None or not response.ok:
+            return ""
+        try:
+            for fitness in self._fitness_of(planned):
+                fitness.score(response.form, response.arrays)
+        except DataError as exc:
+            return str(exc)
+        return ""
+
     def commit(self, index: int, responses: Sequence[TrialResult]) -> Outcome:
         """Score a pending block and let the optimizers of its threads learn from it.
 
@@ -382,9 +404,13 @@ class Session:
 
     def _attempts(self, p: PlannedPresentation) -> int:
         """Return how often `p` is shown at most, by its thread's policy."""
-        scoring = self.threads if p.thread == REFERENCE else (self.threads[p.thread],)
-        policies = [thread.fitness for thread in scoring]
+        policies = self._fitness_of(p)
         return max((f.max_attempts for f in policies if f.missing == "reshow"), default=1)
+
+    def _fitness_of(self, p: PlannedPresentation) -> list[Fitness]:
+        """Return what a showing is scored by: every thread's fitness, for a reference."""
+        scoring = self.threads if p.thread == REFERENCE else (self.threads[p.thread],)
+        return [thread.fitness for thread in scoring]
 
     def _fail_if_so_decided(self, block: Block, p: PlannedPresentation) -> None:
         thread = self.threads[p.thread]

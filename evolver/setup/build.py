@@ -17,9 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evolver import generators, metric, optimizers, seeds
+from evolver.config.mistakes import Mistakes
 from evolver.config.tables import Config, ThreadTable, parse_session_file
 from evolver.errors import ConfigError, DataError, WeightsError
 from evolver.generators.by_name import REGISTRY as GENERATORS
+from evolver.generators.by_name import find_generator
 from evolver.optimizers.by_name import REGISTRY as OPTIMIZERS
 from evolver.session.fitness import Fitness
 from evolver.session.schedule import Session, Thread
@@ -67,15 +69,18 @@ class Parts:
         Raises
         ------
         ConfigError
-            A unit is not in the rig's table.
+            Units are not in the rig's table; all of them are named, with their keys.
         """
         config, restored = self.config, self.restored
         threads: list[Thread] = []
+        mistakes = Mistakes()
         for i, table in enumerate(config.threads):
             key = "fitness" if table.fitness is None else f"threads[{i}].fitness"
-            fitness = Fitness.resolve(config.fitness_of(i), labels, key=key)
-            thread = Thread(table.name, self.optimizers[i], fitness, self.streams[i])
-            threads.append(thread if restored is None else restored.thread(i, thread))
+            with mistakes.at(f"{key}.units"):
+                fitness = Fitness.resolve(config.fitness_of(i), labels, key=key)
+                thread = Thread(table.name, self.optimizers[i], fitness, self.streams[i])
+                threads.append(thread if restored is None else restored.thread(i, thread))
+        mistakes.raise_any("the session file")
         return Session(
             threads,
             references=len(self.references.images),
@@ -101,36 +106,79 @@ def build_parts(config: Config, *, restored: Restored | None = None) -> Parts:
     ------
     ConfigError
         Something does not exist here, or cannot be made as the file wants it; the message names
-        the thread. Or a weight file is not the one that `restored` was begun with.
+        every such key, and the thread. Or a weight file is not the one that `restored` was
+        begun with.
+    WeightsError
+        A weight file is missing, and nothing else is wrong.
     """
-    networks = _load_generators(config)
-    if restored is not None:
-        restored.check_weights(networks)
+    mistakes = Mistakes()
+    parts = gather_parts(config, mistakes, restored=restored)
+    mistakes.raise_any("the session file")
+    if parts is None:
+        raise RuntimeError("parts are missing only where something is wrong")
+    return parts
+
+
+def gather_parts(
+    config: Config, mistakes: Mistakes, *, restored: Restored | None = None
+) -> Parts | None:
+    """Load and make everything that can be; None where anything is wrong.
+
+    Parameters
+    ----------
+    config, restored : as `build_parts` takes them; keys that are wrong already, in `mistakes`,
+        are passed over
+    mistakes : gets all that is wrong, each under its key
+    """
+    networks = [_gather_generator(config, i, mistakes) for i in range(len(config.threads))]
+    if restored is not None and not mistakes.found:
+        restored.check_weights([network for network in networks if network is not None])
     references = None if restored is None else restored.references()
-    if references is None:
-        references = build_references(config.references, seed=config.session.seed)
+    if references is None and not mistakes.has("references"):
+        with mistakes.at("references"):
+            references = build_references(config.references, seed=config.session.seed)
     # Streams are named by the thread, so that adding one changes no other's random numbers.
     streams = tuple(
         seeds.stream(config.session.seed, "optimizer", table.name) for table in config.threads
     )
-    options = tuple(
-        _optimizer_options(config, i, generator) for i, generator in enumerate(networks)
-    )
-    searches = tuple(
-        _build_optimizer(config, i, networks[i], options[i], rng=rng)
-        for i, rng in enumerate(streams)
-    )
-    return Parts(config, networks, searches, options, streams, references, restored)
+    options: list[dict[str, Any]] = []
+    searches: list[Optimizer] = []
+    for i, (network, rng) in enumerate(zip(networks, streams, strict=True)):
+        made = _gather_optimizer(config, i, network, mistakes, rng=rng)
+        if made is not None:
+            searches.append(made[0])
+            options.append(made[1])
+    loaded = tuple(network for network in networks if network is not None)
+    if mistakes.found or references is None:
+        return None
+    return Parts(config, loaded, tuple(searches), tuple(options), streams, references, restored)
 
 
-def _load_generators(config: Config) -> tuple[Generator, ...]:
-    loaded: list[Generator] = []
-    for i, table in enumerate(config.threads):
-        try:
-            loaded.append(_load_generator(table))
-        except (ConfigError, WeightsError) as exc:
-            raise type(exc)(f"threads[{i}] ({table.name!r}): {exc}") from exc
-    return tuple(loaded)
+def _gather_generator(config: Config, i: int, mistakes: Mistakes) -> Generator | None:
+    """Load a thread's generator; None where that cannot be."""
+    from evolver.weights.read import chosen_device  # loads torch
+
+    table, key = config.threads[i], f"threads[{i}]"
+    at = partial(mistakes.at, of=table.name)
+    before = len(mistakes.found)
+    factory: Any = None
+    if not mistakes.has(f"{key}.generator"):
+        with at(f"{key}.generator"):
+            factory = find_generator(table.generator)
+    with at(f"{key}.generator_options"):
+        GENERATORS.check_common(table.generator_options)
+    if factory is not None:
+        own = set(table.generator_options) - set(GENERATORS.common)
+        with at(f"{key}.generator_options"):
+            GENERATORS.check_options(table.generator, factory, own)
+    with at(f"{key}.device"):
+        chosen_device(table.device)
+    if factory is None or len(mistakes.found) > before:
+        return None
+    faulty = "generator_options" if table.generator_options else "generator"
+    with at(f"{key}.{faulty}"), at(f"{key}.weights", WeightsError):
+        return _load_generator(table)
+    return None
 
 
 def _load_generator(table: ThreadTable) -> Generator:
@@ -140,40 +188,48 @@ def _load_generator(table: ThreadTable) -> Generator:
     )
 
 
-def _optimizer_options(config: Config, i: int, generator: Generator) -> dict[str, Any]:
-    """Return a thread's optimizer options, with what follows from its generator and session."""
-    table = config.threads[i]
-    try:
-        OPTIMIZERS.check_common(table.optimizer_options)
-        options = with_lengths(table.optimizer, table.optimizer_options, generator)
-        if "generations" in signature(optimizers.find(table.optimizer)).parameters:
-            # a schedule over the session
-            options = {"generations": config.session.generations, **options}
-    except ConfigError as exc:
-        raise ConfigError(f"threads[{i}] ({table.name!r}): {exc}") from exc
-    return options
-
-
-def _build_optimizer(
+def _gather_optimizer(
     config: Config,
     i: int,
-    generator: Generator,
-    options: dict[str, Any],
+    generator: Generator | None,
+    mistakes: Mistakes,
     *,
     rng: np.random.Generator,
-) -> Optimizer:
-    table = config.threads[i]
+) -> tuple[Optimizer, dict[str, Any]] | None:
+    """Make a thread's optimizer; return it, and its options with what the file left open.
+
+    None where that cannot be. Without a generator, names are checked all the same.
+    """
+    table, key = config.threads[i], f"threads[{i}]"
+    at = partial(mistakes.at, of=table.name)
+    before = len(mistakes.found)
+    kind: Any = None
+    if not mistakes.has(f"{key}.optimizer"):
+        with at(f"{key}.optimizer"):
+            kind = optimizers.find(table.optimizer)
+    with at(f"{key}.optimizer_options"):
+        OPTIMIZERS.check_common(table.optimizer_options)
+    if kind is not None:
+        own = set(table.optimizer_options) - set(OPTIMIZERS.common)
+        with at(f"{key}.optimizer_options"):
+            OPTIMIZERS.check_options(table.optimizer, kind, own)
+    if generator is None:
+        return None
+    initial = None
+    if not mistakes.has(f"{key}.initial"):
+        with at(f"{key}.initial"):
+            initial = _initial_codes(table, generator, seed=config.session.seed)
+    for basis in _bases(table.optimizer_options):
+        with at(f"{key}.optimizer_options.basis"):
+            _check_basis(basis, generator)
+    if kind is None or len(mistakes.found) > before:
+        return None
     try:
-        initial = _initial_codes(table, generator, seed=config.session.seed)
-        for basis in _bases(options):
-            metric.check_generator(
-                metric.read_provenance(basis),
-                basis,
-                generator=generator.name,
-                sha256=generator.sha256,
-                remedy="Compute its own: 'evolver metric compute'",
-            )
-        return optimizers.load(
+        options = with_lengths(table.optimizer, table.optimizer_options, generator)
+        if "generations" in signature(kind).parameters:
+            # a schedule over the session
+            options = {"generations": config.session.generations, **options}
+        made = optimizers.load(
             table.optimizer,
             generator.d,
             rng=rng,
@@ -182,13 +238,38 @@ def _build_optimizer(
             **options,
         )
     except (ConfigError, DataError) as exc:
-        raise ConfigError(f"threads[{i}] ({table.name!r}): {exc}") from exc
-    except MemoryError as exc:
-        raise ConfigError(
-            f"threads[{i}] ({table.name!r}): {table.optimizer} must fit into memory, with "
-            f"codes of {generator.d:,} dimensions; there is not enough. "
-            "'sep' and 'rank-sphere' need no matrix"
-        ) from exc
+        mistakes.add(f"{key}.{_blamed(table, str(exc))}", str(exc), exc, of=table.name)
+        return None
+    except MemoryError:
+        mistakes.add(
+            f"{key}.optimizer",
+            f"{table.optimizer} must fit into memory, with codes of {generator.d:,} "
+            "dimensions; there is not enough. 'sep' and 'rank-sphere' need no matrix",
+            of=table.name,
+        )
+        return None
+    return made, options
+
+
+def _blamed(table: ThreadTable, message: str) -> str:
+    """Return the key of a thread that a message is about: it begins with an argument's name."""
+    name = message.partition(" ")[0].partition("[")[0].strip(":,")
+    if name in {"popsize", "initial"}:
+        return name
+    options = table.optimizer_options
+    if name in options:
+        return f"optimizer_options.{name}"
+    return "optimizer_options" if options else "optimizer"
+
+
+def _check_basis(basis: str, generator: Generator) -> None:
+    metric.check_generator(
+        metric.read_provenance(basis),
+        basis,
+        generator=generator.name,
+        sha256=generator.sha256,
+        remedy="Compute its own: 'evolver metric compute'",
+    )
 
 
 def _bases(options: object) -> Iterator[str]:

@@ -18,9 +18,12 @@ from msgspec import Struct
 from evolver.config.tables import Config
 from evolver.generators.scale import code_scale
 from evolver.journal.storage import disk_free_bytes
+from evolver.regular_files import expanded
 from evolver.setup.build import Parts
 from evolver.setup.references import References
 from evolver.types import Codes, Generator, Images, Optimizer
+from rig_bridge.auth import EngineKeys
+from rig_bridge.errors import KeyFileError
 from rig_bridge.messages import Hello
 
 _MINUTES_LEFT = 30.0
@@ -29,6 +32,7 @@ _RECORD_BYTES = 400  # of one result, beside its spikes
 _SPIKES_A_SECOND = 30.0  # of one unit, generously
 _OLDEST_YEAR = 2025
 _DARK, _BRIGHT, _MOSTLY = 2, 253, 0.5  # grey levels that are black and white; share of pixels
+_LONG_GENERATION, _LONG_SESSION = 10.0, 480.0  # minutes
 _LONG = 2.0  # times the usual norm of a code
 
 
@@ -59,6 +63,9 @@ def before_the_rig(
         _clock(recordings, time_ns),
         _receptive_field(parts.config, time_ns),
         _references(parts.references),
+        *_schedule(parts),
+        *_keys(parts.config),
+        _duration(parts),
     )
 
 
@@ -86,7 +93,7 @@ def with_the_rig(parts: Parts, hello: Hello, recordings: Path) -> tuple[Check, .
         *checks,
         _screen(config, hello),
         *_shapes(config, parts.references, hello),
-        _disk(parts, hello, recordings),
+        disk(parts, len(hello.units), recordings),
     )
 
 
@@ -205,6 +212,13 @@ def _receptive_field(config: Config, time_ns: int) -> Check:
             f"{text}; presentation.mapped does not say when it was mapped",
         )
     today = datetime.fromtimestamp(time_ns / 1e9).astimezone().date()
+    if show.mapped > today:
+        return Check(
+            "receptive field",
+            "warning",
+            f"{text}; mapped on {show.mapped}, which is still to come: today is {today}. "
+            "Correct presentation.mapped, or the clock",
+        )
     if show.mapped != today:
         return Check(
             "receptive field", "warning", f"{text}; mapped on {show.mapped}, today is {today}"
@@ -220,6 +234,65 @@ def _references(references: References) -> Check:
             "none: drift of the recording cannot be told from evolution",
         )
     return Check("references", "good", f"{len(references.images)} images")
+
+
+def _schedule(parts: Parts) -> Iterator[Check]:
+    """Warn where the schedule leaves nothing to show while a generation is computed."""
+    schedule, threads = parts.config.presentation.schedule, len(parts.config.threads)
+    wait = "the rig waits while the next generation is computed"
+    if schedule == "alternate" and threads == 1:
+        text = f"presentation.schedule: 'alternate' needs two threads, there is one: {wait}"
+        yield Check("schedule", "warning", f"{text}. 'references' shows those meanwhile")
+    elif schedule == "references" and not parts.references.images:
+        text = f"presentation.schedule: 'references' needs some, references.count is 0: {wait}"
+        other = ". 'alternate' shows the other thread meanwhile" if threads > 1 else ""
+        yield Check("schedule", "warning", f"{text}{other}")
+
+
+def _keys(config: Config) -> Iterator[Check]:
+    """Say which rigs may connect."""
+    if config.rig.keys is None:
+        return
+    try:
+        rigs = sorted(EngineKeys.load(expanded(config.rig.keys)).allowed().values())
+    except KeyFileError as exc:
+        yield Check("keys", "warning", str(exc))
+        return
+    if rigs:
+        yield Check("keys", "good", f"{', '.join(rigs)} may connect")
+    else:
+        text = f"no rig is listed in {config.rig.keys}, so that none can connect"
+        yield Check(
+            "keys", "warning", f"{text}: 'evolver keys new NAME --folder {config.rig.keys}'"
+        )
+
+
+def _duration(parts: Parts) -> Check:
+    """Say how long all will take; a generation that is too large for an animal's day is one."""
+    config, n = parts.config, parts.presentations
+    show, generations = config.presentation, config.session.generations
+    minutes = n * (show.on_ms + show.off_ms) / 60_000
+    text = (
+        f"a generation of every thread, with the references, is {n} presentations, "
+        f"{_span(minutes)} of showing; {generations} of them are {_span(minutes * generations)}"
+    )
+    popsizes = ", ".join(
+        f"{table.name} {popsize}"
+        for table, popsize in zip(config.threads, parts.popsizes, strict=True)
+    )
+    if minutes > _LONG_GENERATION:
+        text += f". That is long: images a generation are {popsizes} (threads.popsize)"
+    elif minutes * generations > _LONG_SESSION:
+        text += ". That is long for one session (session.generations)"
+    else:
+        return Check("duration", "good", text)
+    return Check("duration", "warning", text)
+
+
+def _span(minutes: float) -> str:
+    if minutes < 2:
+        return f"{minutes * 60:.0f} s"
+    return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
 
 
 def _screen(config: Config, hello: Hello) -> Check:
@@ -283,7 +356,14 @@ def _shapes(config: Config, references: References, hello: Hello) -> Iterator[Ch
         )
 
 
-def _disk(parts: Parts, hello: Hello, recordings: Path) -> Check:
+def disk(parts: Parts, units: int, recordings: Path) -> Check:
+    """Check that there is room for a session's record.
+
+    Parameters
+    ----------
+    parts, recordings : as `before_the_rig` takes them
+    units : of the rig
+    """
     config = parts.config
     show, n = config.presentation, parts.presentations
     pixels = sum(
@@ -291,7 +371,7 @@ def _disk(parts: Parts, hello: Hello, recordings: Path) -> Check:
         for popsize, generator in zip(parts.popsizes, parts.generators, strict=True)
     )
     seconds = (config.rig.window_ms[1] - config.rig.window_ms[0]) / 1000
-    spikes = len(hello.units) * _SPIKES_A_SECOND * seconds * _SPIKE_BYTES
+    spikes = units * _SPIKES_A_SECOND * seconds * _SPIKE_BYTES
     need = config.session.generations * (pixels + n * (spikes + _RECORD_BYTES))
     free = disk_free_bytes(recordings)
     minutes = config.session.generations * n * (show.on_ms + show.off_ms) / 60_000

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 import scorers
 from evolver import __version__, seeds
 from evolver.clock import Clock
+from evolver.config.mistakes import Mistakes
 from evolver.config.tables import Config
 from evolver.errors import ConfigError
 from rig_bridge.auth import RigKey
@@ -86,8 +87,19 @@ def build_population(config: Config) -> Population:
     table = config.simulation
     seed = config.session.seed if table.seed is None else table.seed
     low, high = _BASELINE_SPREAD
-    try:
+    mistakes = Mistakes()
+    scorer = None
+    with mistakes.at("simulation.units"):
         scorer = scorers.load(list(table.units))
+    if scorer is None:
+        each = Mistakes()  # which of them
+        for i, unit in enumerate(table.units):
+            with each.at(f"simulation.units[{i}]"):
+                scorers.load(unit)
+        each.raise_any("the session file")
+        mistakes.raise_any("the session file")
+        raise RuntimeError("a scorer is missing only where something is wrong")
+    try:
         neurons = SpikingPopulation(
             scorer.reference_quantiles,
             NeuronConfig(
@@ -188,7 +200,12 @@ class LocalRig:
 
 
 def run_rig(
-    config: Config, *, endpoint: str, stop: Callable[[], bool], key: RigKey | None = None
+    config: Config,
+    *,
+    endpoint: str,
+    stop: Callable[[], bool],
+    tell: Callable[[str], None],
+    key: RigKey | None = None,
 ) -> str:
     """Be a rig until the engine's session ends; return why it did.
 
@@ -197,6 +214,7 @@ def run_rig(
     config : of which [simulation], [rig] and the session's seed count
     endpoint : the engine's address
     stop : asked between presentations; True leaves
+    tell : told why no engine has this rig
     key : for an engine that has keys
 
     Raises
@@ -208,7 +226,9 @@ def run_rig(
     rig = build_rig(population, config, speed=config.simulation.speed)
     hello = _hello(rig, population)
     identity = f"simulated-rig-{os.getpid()}"
-    client = RigClient(endpoint, hello=hello, presenter=rig, identity=identity, key=key)
+    client = RigClient(
+        endpoint, hello=hello, presenter=rig, identity=identity, key=key, tell=tell
+    )
     return client.run(stop=stop)
 
 

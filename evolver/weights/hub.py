@@ -11,6 +11,9 @@ where the environment says HF_HUB_OFFLINE=1.
 from __future__ import annotations
 
 import re
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -18,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from platformdirs import user_data_path
 
-from evolver.errors import ConfigError, WeightsError
+from evolver.errors import ConfigError, NotFetchedError, WeightsError
 from evolver.regular_files import expanded
 from evolver.weights.catalogue import KNOWN, KnownFile
 from evolver.weights.file_bytes import digest_of
@@ -32,6 +35,22 @@ if TYPE_CHECKING:
 _SHIPPED = "comes along"
 _ON_HUB = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+):(?P<file>[\w./-]+)")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+_MAY_FETCH: ContextVar[bool] = ContextVar("may_fetch", default=True)
+
+
+@contextmanager
+def nothing_fetched() -> Generator[None, None, None]:
+    """Have nobody asked for a file in here: what is not on this machine is an error.
+
+    `NotFetchedError` says which file would be fetched, from where, and how large it is.
+    """
+    before = _MAY_FETCH.set(False)
+    try:
+        yield
+    finally:
+        _MAY_FETCH.reset(before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +189,10 @@ def _from_hub(
         try:  # a copy that is here is used: no session waits for a server it has no need of
             path = fetched(ask=False)
         except LocalEntryNotFoundError:
-            if not fetch:
+            if not fetch or offline():
                 raise
+            if not _MAY_FETCH.get():
+                raise _not_fetched(wanted) from None
             path = fetched(ask=True)
     except broken as error:
         if offline():
@@ -238,6 +259,14 @@ def missing_file(wanted: KnownFile, reason: str) -> WeightsError:
     return WeightsError(
         f"{wanted.network} needs the file {wanted.filename} ({', '.join(about)}), which is "
         f"not on this machine: {reason}. {then}"
+    )
+
+
+def _not_fetched(wanted: KnownFile) -> NotFetchedError:
+    size = "of unknown size" if wanted.size is None else f"about {wanted.size / 1e6:.0f} MB"
+    return NotFetchedError(
+        f"{wanted.network} needs the file {wanted.filename}, which is not on this machine. It "
+        f"would be fetched from {wanted.url} ({size}, {wanted.licence})"
     )
 
 

@@ -4,11 +4,13 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
@@ -16,6 +18,7 @@ from evolver import config, recording
 from evolver.cli import app
 from evolver.journal.reader import segment_paths
 from evolver.live import run_simulated
+from rig_bridge.auth import new_rig
 from tests.children import Command
 from tests.children import evolver as run
 from tests.journal.test_writer import damage_heads
@@ -84,13 +87,175 @@ def test_importing_loads_no_torch(what):
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def anywhere(file):
+    """Have a session file listen at a port that is free."""
+    file.write_text(file.read_text().replace("tcp://127.0.0.1:5571", "tcp://127.0.0.1:*"))
+
+
+MANY = """
+[session]
+name = "monday"
+seed = -3
+folder = "{folder}"
+[presentation]
+on_ms = 100
+mapped = 2026-11-21
+[[threads]]
+name = "texture"
+generator = "mini-textur"
+popsize = 1
+[[threads]]
+name = "object"
+generator = "mini-object"
+optimizer = "choleski"
+initial = "sphere:1e300"
+[[threads]]
+generator = "mini-object"
+optimizer_options = {{ d = 100, sgma = 2 }}
+[[threads]]
+name = "fourth"
+generator = "mini-object"
+optimizer_options = {{ name = 3 }}
+generator_options = {{ name = 3 }}
+device = "cud"
+[[threads]]
+name = "fifth"
+generator = "mini-object"
+optimizer = "sphere"
+optimizer_options = {{ schedule = [1, 2] }}
+[references]
+source = "faces"
+[rig]
+endpoint = "{endpoint}"
+keys = "{folder}/keys"
+[simulation]
+units = ["mini:conv4:9999", "mini:conv4:3", "mini:fc99:0"]
+"""
+MISTAKES = [
+    "session.seed: must be a whole number at least 0",
+    "presentation.off_ms: is missing",
+    "threads[0].generator ('texture'): ",
+    "threads[0].popsize: must be",
+    "threads[1].optimizer ('object'): ",
+    "threads[1].initial ('object'): norm must be",
+    "threads[2].name: is missing",
+    "threads[2].optimizer_options ('unnamed-2'): optimizer_options must not have d:",
+    "got sgma; did you mean 'sigma'?",
+    "threads[3].optimizer_options ('fourth'): ",
+    "threads[3].generator_options ('fourth'): ",
+    "threads[3].device ('fourth'): ",
+    "threads[4].optimizer_options ('fifth'): ",
+    "references.source: must be",
+    "simulation.units[0]: conv4 has channels 0 to 127",
+    "simulation.units[2]: layer must be one of",
+    "session.folder: must be a folder that can be written to",
+    "rig.keys: the key file",
+]
+
+
 class TestConfig:
+    def test_check_and_serve_say_all_that_is_wrong_at_once(self, tmp_path):
+        (tmp_path / "taken").write_text("a file, and no folder")
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", 0))
+            other.listen()
+            endpoint = f"tcp://127.0.0.1:{other.getsockname()[1]}"
+            file = tmp_path / "s.toml"
+            file.write_text(MANY.format(folder=tmp_path / "taken", endpoint=endpoint))
+            checked = run("config", "check", file, expect=2)
+            served = run("serve", file, "--yes", expect=2)
+        for mistake in MISTAKES:
+            assert mistake in checked, mistake
+            assert mistake in served or mistake.startswith("simulation"), mistake
+        count = len(MISTAKES)
+        assert f"s.toml has {count} mistakes:" in checked
+        assert f"s.toml has {count - 2} mistakes:" in served  # serve has no simulated rig
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["s.toml", "taken"]
+
+    @pytest.mark.parametrize(
+        ("rig", "said"),
+        [
+            (
+                {"endpoint": "tcp://127.0.0.1:{port}"},
+                "it is in use. Is another session running",
+            ),
+            (
+                {"endpoint": "tcp://198.51.100.7:5571"},
+                "the engine binds loopback addresses only",
+            ),
+            ({"endpoint": "tcp://127.0.0.1:99999"}, "a port from 1 to 65535"),
+            ({"keys": "{folder}/no-keys"}, "rig.keys: the key file"),
+            (
+                {"keys": "{folder}/keys", "endpoint": "tcp://198.51.100.7:5571"},
+                "this machine has no such address",
+            ),
+        ],
+    )
+    def test_check_says_what_serve_would_say_of_its_address(self, tmp_path, rig, said):
+        new_rig(tmp_path / "keys", "setup-1", tmp_path / "setup-1.key")
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", 0))
+            other.listen()
+            port = other.getsockname()[1]
+            table = {k: v.format(port=port, folder=tmp_path) for k, v in rig.items()}
+            file = write(small(tmp_path / "out", rig=table), tmp_path / "s.toml")
+            checked = run("config", "check", file, expect=2)
+            served = run("serve", file, "--yes", expect=2)
+        (line,) = checked.splitlines()[1:]
+        assert said in line
+        assert line.strip() in served
+        assert not (tmp_path / "out").exists()
+
+    def test_a_page_at_a_port_that_is_taken_is_said_before_anything_begins(self, tmp_path):
+        file = write(small(tmp_path / "out"), tmp_path / "s.toml")
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", 0))
+            other.listen()
+            port = other.getsockname()[1]
+            said = run("serve", file, "--yes", "--page", port, expect=2)
+        assert f"--page {port}: tcp://127.0.0.1:{port} must be free to listen at" in said
+        assert not (tmp_path / "out").exists()
+
+    def test_weights_that_are_not_here_are_named_and_not_fetched(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+        monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+        monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+        monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+        file = tmp_path / "s.toml"
+        settings = small(tmp_path / "out")
+        threads = (
+            config.ThreadTable("faces", "deepsim-fc6"),
+            config.ThreadTable("own", "mini-object", weights="lab/faces:face.safetensors"),
+        )
+        write(msgspec.structs.replace(settings, threads=threads), file)
+        said = run("config", "check", file, expect=3, environment=os.environ)
+        assert (
+            "to fetch: threads[0].weights ('faces'): deepsim-fc6 needs the file "
+            "upconvGAN_fc6.pt, which is not on this machine. It would be fetched from "
+            "https://huggingface.co/binxu/DeePSim_DosovitskiyBrox2016 (about 224 MB, "
+        ) in said
+        assert "to fetch: threads[1].weights ('own'): " in said
+        assert "of unknown size" in said
+        assert "mistake" not in said
+        said = run("serve", file, "--yes", expect=2, environment=os.environ)
+        assert "needs weights that are not on this machine" in said
+        assert "upconvGAN_fc6.pt" in said
+        assert not (tmp_path / "out").exists()
+        # Asked to fetch, it asks the Hub, of which there is none here.
+        said = run("config", "check", file, "--download", expect=2, environment=os.environ)
+        assert "threads[0].weights ('faces'): deepsim-fc6 needs the file upconvGAN_fc6" in said
+        assert "the Hub's client says" in said
+
     def test_new_writes_a_file_that_passes_check(self, tmp_path):
         file = tmp_path / "session.toml"
         assert "evolver config check" in run("config", "new", file)
+        anywhere(file)
         said = run("config", "check", file)
-        assert "2 thread(s), 10 reference(s)" in said
-        assert "good" in said
+        for word in ("weights", "search", "render", "clock", "references", "duration", "disk"):
+            assert re.search(rf"(?m)^  good +{word} ", said), said
+        assert "presentation.mapped does not say when it was mapped" in " ".join(said.split())
+        assert said.endswith("good\n")
+        assert list(tmp_path.iterdir()) == [file]
 
     def test_new_replaces_nothing_unless_told(self, tmp_path):
         file = tmp_path / "session.toml"
@@ -129,7 +294,7 @@ class TestConfig:
         text = re.sub(rf"(?m)^{key} = .*$", f"{key} = {value}", file.read_text(), count=1)
         file.write_text(text)
         found = run("config", "check", file, expect=2)
-        assert "threads[0] ('texture')" in found
+        assert f"threads[0].{key} ('texture'): " in found
         assert said in found
 
     def test_a_file_that_is_not_there_or_not_toml(self, tmp_path):
@@ -208,7 +373,7 @@ class TestRecordings:
 class TestRig:
     def test_a_mistake_in_an_option_names_its_key(self):
         said = run("rig", "--unit", "mini:fc9:1", expect=2)
-        assert "simulation: " in said
+        assert "simulation.units[0]: " in said
         assert "fc9" in said
 
     def test_a_speed_that_cannot_be(self):
@@ -218,7 +383,9 @@ class TestRig:
 class TestKeys:
     def test_new_list_revoke(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
-        assert "setup-1.key goes to the rig" in run("keys", "new", "setup-1").replace("\n", " ")
+        said = run("keys", "new", "setup-1").replace("\n", " ")
+        assert "setup-1.key goes to the rig" in said
+        assert 'the engine\'s session file says  [rig] keys = "keys"' in said
         assert (tmp_path / "setup-1.key").stat().st_mode & 0o777 == 0o600
         assert "setup-1: " in run("keys", "list")
         run("keys", "revoke", "setup-1")

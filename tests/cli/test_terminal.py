@@ -88,3 +88,21 @@ def test_a_place_is_checked_before_work_is_done_for_it(tmp_path):
     for wrong in (tmp_path / "file", "/proc", "/proc/new"):
         with pytest.raises(ConfigError, match=r"can be written to.*Name another"):
             terminal.check_can_write(tmp_path / wrong, "Name another")
+
+
+def test_errors_are_broken_between_words_on_a_terminal_and_nowhere_else():
+    text = (
+        "s.toml has 2 mistakes:\n  a.b: must be a long word" + " and so on" * 9 + "\n  c: bad"
+    )
+    on_terminal = terminal.RichConsole(force_terminal=True, width=40, file=io.StringIO())
+    lines = terminal.wrapped(text, on_terminal).splitlines()
+    assert max(map(len, lines)) <= 40
+    assert lines[:3] == [
+        "s.toml has 2 mistakes:",
+        "  a.b: must be a long word and so on and",
+        "    so on and so on and so on and so on",
+    ]
+    assert lines[-1] == "  c: bad"
+    assert "".join(terminal.wrapped(text, on_terminal).split()) == "".join(text.split())
+    piped = terminal.RichConsole(width=40, file=io.StringIO())
+    assert terminal.wrapped(text, piped) == text  # a program reads whole lines

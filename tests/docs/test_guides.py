@@ -9,6 +9,7 @@ in the background is a shell's, as a reader's. A comment before a block says how
 import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -43,8 +44,15 @@ def blocks(page):
     ]
 
 
+def free_port():
+    """Return a port that no other test listens at."""
+    with socket.socket() as anywhere:
+        anywhere.bind(("127.0.0.1", 0))
+        return anywhere.getsockname()[1]
+
+
 def quick(folder):
-    """Make the session file that `config new` wrote a short one."""
+    """Make the session file that `config new` wrote a short one, at an address of its own."""
     file = folder / "session.toml"
     if file.exists():
         text = file.read_text()
@@ -52,6 +60,7 @@ def quick(folder):
         text = re.sub(r"(?m)^# popsize =", "popsize = 6", text)
         text = re.sub(r"(?m)^count = \d+", "count = 3", text)
         text = re.sub(r"(?m)^speed = [\d.]+", "speed = 50.0", text)
+        text = text.replace("127.0.0.1:5571", f"127.0.0.1:{free_port()}")
         file.write_text(text)
 
 
@@ -70,6 +79,7 @@ def run(block, folder):
         for line in lines:
             words = shlex.split(line, comments=True)[1:]
             evolver(*words, expect=expected, cwd=folder, environment=environment())
+            quick(folder)
         return
     command = [sys.executable, "-c"] if block.kind == "python" else ["sh", "-ec"]
     done = subprocess.run(

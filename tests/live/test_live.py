@@ -169,7 +169,7 @@ def test_a_port_that_is_taken_is_said_so(tmp_path, start):
     settings = small(tmp_path / "out", rig={"endpoint": endpoint})
     status, said = start("here", write(settings, tmp_path / "t.toml")).end()
     assert status == 2
-    assert f"cannot bind {endpoint}" in said
+    assert f"{endpoint} must be free to listen at" in said
 
 
 def kill_and_fold(tmp_path, start, monkeypatch, delay_s: float) -> tuple[int, int]:

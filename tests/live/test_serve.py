@@ -1,6 +1,7 @@
 """The supervised session: real processes, killed one by one; an operator who speaks to it."""
 
 import os
+import shutil
 import signal
 import tempfile
 import time
@@ -8,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from evolver import config, recording
 from evolver.journal.records import Committed, Event, Resumed
 from evolver.journal.writer import read_journal
 from evolver.live import control, run_simulated
 from evolver.monitor.sources import before_first_image
+from evolver.session_folder import remove_unused
 from tests.children import evolver
 from tests.limits import wait_until
 from tests.soak import share
@@ -246,13 +249,61 @@ def test_when_all_is_killed_resume_goes_on(tmp_path, start):
 
 
 def test_a_mistake_that_only_the_rig_shows_ends_it_without_trying_again(tmp_path, start):
-    settings = small(tmp_path / "out", fitness={"units": (99,)})
+    settings = small(tmp_path / "out", fitness={"units": (99, 1, "z")})
     session, rig = serve(start, write(settings, tmp_path / "s.toml"), "--yes")
     code, said = session.end()
     assert code == 2
-    assert "fitness.units: must be 0 to 1" in said
+    assert "the session did not begin: the session file has 2 mistakes:" in said
+    assert "  fitness.units[0]: must be 0 to 1" in said
+    assert "  fitness.units[2]: must name one of the rig's 2 units" in said
     assert "started again" not in said
+    assert "resume" not in said
+    assert list((tmp_path / "out").iterdir()) == []  # no empty folder of a session
     rig.kill()
+
+
+@pytest.mark.parametrize("how", ["signal", "references"])
+def test_a_start_that_fails_leaves_no_folder_and_says_nothing_of_resuming(tmp_path, start, how):
+    source = tmp_path / "faces"
+    source.mkdir()
+    for name in ("a", "b", "c", "d"):
+        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(source / f"{name}.png")
+    settings = small(tmp_path / "out", references={"source": str(source)})
+    session = start("serve", write(settings, tmp_path / "s.toml"), "--no-page", "--yes")
+    if how == "references":  # they go after the check
+        session.until("session folder: ")
+        shutil.rmtree(source)
+    else:
+        session.until("waiting for the rig: ")
+        session.process.send_signal(signal.SIGINT)
+    code, said = session.end()
+    assert code == 2
+    assert "the session did not begin: " in said
+    if how == "signal":
+        assert "stopped before a rig joined: nothing was shown or recorded" in said
+    else:
+        assert "references.source: must be" in said
+    assert "resume" not in said
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_what_is_no_part_of_an_unused_folder_is_left(tmp_path):
+    def made(name):
+        folder = tmp_path / name
+        (folder / "journal").mkdir(parents=True)
+        (folder / "logs").mkdir()
+        for path in ("session.toml", "before.json", "logs/engine.log", "journal/journal.lock"):
+            (folder / path).touch()
+        return folder
+
+    unused, recorded, noted = made("unused"), made("recorded"), made("noted")
+    (recorded / "journal" / "00000.evj").touch()
+    (noted / "notes.txt").touch()
+    for folder in (unused, recorded, noted):
+        remove_unused(folder)
+    assert not unused.exists()
+    assert len(list(recorded.rglob("*"))) == 7  # with a record, nothing is touched
+    assert [path.name for path in noted.iterdir()] == ["notes.txt"]
 
 
 @pytest.mark.soak

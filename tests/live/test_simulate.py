@@ -211,8 +211,8 @@ def test_progress_is_told_block_by_block(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"simulation": {"units": ("mini:fc99:0",)}}, "simulation: .*fc99"),
-        ({"fitness": {"units": (7,)}}, r"fitness\.units: must be 0 to 1"),
+        ({"simulation": {"units": ("mini:fc99:0",)}}, r"simulation\.units\[0\]: .*fc99"),
+        ({"fitness": {"units": (7,)}}, r"fitness\.units\[0\]: must be 0 to 1"),
         ({"references": {"source": "/no/such/folder"}}, r"references\.source"),
     ],
 )

@@ -21,7 +21,7 @@ from rig_bridge.errors import EndpointError, ProtocolError, RefusedError, Reques
 from rig_bridge.events import BlockDone, Resent, Responded, RigInvalid, RigJoined, RigLost
 from rig_bridge.messages import PresentationRequest
 from rig_bridge.server import EngineServer
-from rig_bridge.sockets import MAX_FRAME_BYTES, check_bound, parse_endpoint
+from rig_bridge.sockets import MAX_FRAME_BYTES, check_bound, check_free, parse_endpoint
 from rig_bridge.trials import Presentation, ShowRequest
 from tests.limits import PATIENCE_MS, PATIENCE_S, wait_until
 from tests.rig_bridge.rig_process import make_rig
@@ -461,3 +461,23 @@ def test_an_address_that_is_none_is_refused():
     client = RigClient("nowhere", hello=hello(), presenter=Recorder(), identity="x")
     with pytest.raises(EndpointError, match="nowhere"):
         client.run()
+
+
+def test_an_address_that_is_in_use_has_one_text_for_who_looks_and_who_listens():
+    with server() as first:
+        with pytest.raises(EndpointError) as looked:
+            check_free(first.endpoint)
+        with pytest.raises(EndpointError) as listened:
+            server(first.endpoint)
+        endpoint = first.endpoint
+    assert str(looked.value) == str(listened.value)
+    assert f"{endpoint} must be free to listen at; it is in use. Is another" in str(
+        looked.value
+    )
+    check_free(endpoint)
+    check_free(endpoint)  # looking leaves it free
+
+
+def test_an_address_of_another_machine_is_said_so():
+    with pytest.raises(EndpointError, match="this machine has no such address"):
+        check_free("tcp://198.51.100.7:5571")

@@ -43,7 +43,7 @@ def test_counts_and_spikes_agree():
 @pytest.mark.parametrize(
     ("units", "labels", "said"),
     [
-        ((3,), LABELS, "must be 0 to 2, rows of the rig's unit table; found 3"),
+        ((3,), LABELS, "must be 0 to 2, a row of the rig's unit table; found 3"),
         (("z",), LABELS, "found 'z', which names no unit"),
         (("a",), ("a", "a"), "found 'a', which names several units"),
         ((0, "a"), LABELS, "must name each unit once"),

@@ -22,7 +22,7 @@ from evolver.journal.records import (
 )
 from evolver.journal.tally import ShowingTally
 from evolver.optimizers import CholeskyCMA
-from evolver.session.block import RunningBlock
+from evolver.session.block import HashedImage, RunningBlock
 from evolver.session.fitness import Fitness
 from evolver.session.loop import Loop
 from evolver.session.ports import Command, Earlier
@@ -72,6 +72,7 @@ class Rig:
     connected: bool = True
     encode_seconds: float = 0.0
     send_seconds: float = 0.0
+    arrays: dict = field(default_factory=dict)  # (presentation, attempt) -> form and arrays
     waiting: list = field(default_factory=list)
     attempts: dict = field(default_factory=dict)
 
@@ -100,6 +101,8 @@ class Rig:
     def answer(self, request, p):
         key = (p.presentation, request.attempt)
         aborted = key in self.aborts or (p.presentation, "always") in self.aborts
+        rates = {"rates": np.array([float(p.presentation % 7)])}
+        form, arrays = self.arrays.get(key, ("rates", rates))
         return TrialResult(
             presentation=p.presentation,
             attempt=request.attempt,
@@ -109,8 +112,8 @@ class Rig:
             onset_ns=0,
             offset_ns=0,
             onset_source="simulated",
-            form="rates",
-            arrays={"rates": np.array([float(p.presentation % 7)])},
+            form=form,
+            arrays=arrays,
         )
 
     def ack(self, block, presentations):
@@ -295,6 +298,51 @@ class TestMissing:
             loop.run()
         assert of(disk, Result)
         assert not of(disk, Committed)
+
+
+HUGE = ("rates", {"rates": np.array([1e300])})
+BINS = ("counts", {"counts": np.ones((1, 2), np.uint32), "edges_ms": np.array([0.0, 90, 210])})
+
+
+class TestUnscorable:
+    """What the protocol allows and no score can be made of is an aborted showing."""
+
+    @pytest.mark.parametrize(
+        ("answer", "said"), [(HUGE, "a score must be finite"), (BINS, "edges")]
+    )
+    def test_it_is_aborted_with_the_reason_kept_and_shown_again(self, answer, said):
+        loop, _, rig, disk, news = build(references=1)
+        rig.arrays = {(1, 1): answer, (3, 1): answer, (6, 1): answer}  # the last a reference
+        assert loop.run() == "finished"
+        first = [[p.presentation for p in r.presentations] for r in rig.shown if r.block == 0]
+        assert first == [[0, 1, 2, 3, 4, 5], [1, 3]]
+        unscored = [r for r in of(disk, Result) if r.status == "aborted"]
+        assert [r.presentation for r in unscored] == [1, 3, 6]
+        for record in unscored:
+            assert record.reason.startswith("cannot be scored: ")
+            assert said in record.reason
+            for name, values in answer[1].items():  # what was measured is kept
+                np.testing.assert_array_equal(record.arrays[name].numpy(), values)
+        events = [e.text for e in of(disk, Event) if e.name == "unscorable"]
+        assert len(events) == 2  # one a block
+        assert events[0].startswith("block 0, presentation 1 cannot be scored: ")
+        assert [n.event for n in news if "cannot be scored" in n.event] == events
+
+    def test_one_that_an_earlier_engine_took_ends_no_later_one(self):
+        loop, session, rig, disk, _ = build(generations=1, references=0)
+        block = session.propose()
+        asked = SimpleNamespace(block=0, attempt=1)
+        rig.arrays = {(2, 1): HUGE}
+        running = RunningBlock(block, [], 0.0, 0.0)
+        running.results = [rig.answer(asked, p) for p in block.presentations]
+        pixels = HashedImage.of(np.zeros((2, 2, 3), np.uint8))
+        running.images = {0: (pixels,) * len(block.proposals[0].codes)}
+        running.shown_once = running.recorded = True
+        rig.attempts = {0: 1}
+        loop._running[0] = running
+        assert loop.run() == "finished"
+        assert [[p.presentation for p in r.presentations] for r in rig.shown] == [[2]]
+        assert np.isfinite(of(disk, Committed)[0].threads[0].scores.numpy()).all()
 
 
 class TestCommands:

@@ -88,7 +88,7 @@ def test_presentations_are_those_of_a_block_that_has_everything(tmp_path):
 
 def test_a_unit_that_the_rig_does_not_have_is_named_with_its_key(tmp_path):
     parts = build_parts(small(tmp_path, fitness={"units": (2,)}))
-    with pytest.raises(ConfigError, match=r"fitness\.units: must be 0 to 1"):
+    with pytest.raises(ConfigError, match=r"fitness\.units\[0\]: must be 0 to 1"):
         parts.session(["a", "b"])
 
 
@@ -136,8 +136,52 @@ class TestThreads:
         with pytest.raises(ConfigError, match=rf"'t'.*{key} must not have {option}"):
             thread_of(**{key: {option: "cpu"}})
 
+    @pytest.mark.parametrize(
+        ("table", "key"),
+        [
+            ({"optimizer_options": {"d": 100}}, "optimizer_options"),
+            ({"optimizer_options": {"name": 100}}, "optimizer_options"),
+            ({"generator_options": {"name": 100}}, "generator_options"),
+            ({"generator_options": {"entry": [1, 2]}}, "generator_options"),
+            (
+                {"optimizer": "sphere", "optimizer_options": {"schedule": [1]}},
+                "optimizer_options",
+            ),
+            ({"optimizer_options": {"sigma": "big"}}, "optimizer_options.sigma"),
+            ({"optimizer_options": {"sigma": 1e300}}, "optimizer_options.sigma"),
+            ({"initial": "sphere:1e300"}, "initial"),
+            ({"initial": "normal:1e300"}, "initial"),
+        ],
+    )
+    def test_what_no_factory_can_use_is_a_mistake_at_its_key(self, table, key):
+        with pytest.raises(ConfigError, match=rf"^threads\[0\]\.{re.escape(key)} \('t'\): "):
+            thread_of(**table)
+
+    def test_mistakes_of_threads_and_references_are_said_together(self, tmp_path):
+        settings = small(tmp_path, references={"source": str(tmp_path / "none")})
+        threads = (
+            config.ThreadTable("a", "mini-objec"),
+            config.ThreadTable("b", "mini-object", optimizer_options={"sigma": -1.0}),
+        )
+        with pytest.raises(ConfigError) as caught:
+            build_parts(msgspec.structs.replace(settings, threads=threads))
+        first, *lines = str(caught.value).splitlines()
+        assert first == "the session file has 3 mistakes:"
+        assert [line.split(": ")[0].strip() for line in lines] == [
+            "threads[0].generator ('a')",
+            "threads[1].optimizer_options.sigma ('b')",
+            "references.source",
+        ]
+
+    def test_units_that_the_rig_lacks_are_said_together(self, tmp_path):
+        parts = build_parts(small(tmp_path, fitness={"units": (2, 0, "c")}))
+        with pytest.raises(ConfigError) as caught:
+            parts.session(["a", "b"])
+        keys = [line.split(": ")[0].strip() for line in str(caught.value).splitlines()[1:]]
+        assert keys == ["fitness.units[0]", "fitness.units[2]"]
+
     def test_weights_that_are_not_there_name_the_thread(self, tmp_path):
-        with pytest.raises(WeightsError, match=r"threads\[0\] \('t'\)"):
+        with pytest.raises(WeightsError, match=r"threads\[0\]\.weights \('t'\)"):
             thread_of(weights=str(tmp_path / "none.safetensors"))
 
     def test_a_search_without_adaptation_can_be_said_in_toml(self):
@@ -161,5 +205,7 @@ class TestThreads:
         ],
     )
     def test_a_start_that_does_not_exist_is_named_with_its_thread(self, initial, said):
-        with pytest.raises(ConfigError, match=rf"threads\[0\] \('t'\).*{re.escape(said)}"):
+        with pytest.raises(
+            ConfigError, match=rf"threads\[0\]\.initial \('t'\).*{re.escape(said)}"
+        ):
             thread_of(initial=initial)

@@ -1,6 +1,7 @@
 """What is checked before the first image: of what will be shown, not of a guess."""
 
 from dataclasses import replace
+from datetime import date
 
 import msgspec
 import numpy as np
@@ -10,6 +11,7 @@ from evolver import config
 from evolver.setup import preflight
 from evolver.setup.build import build_parts
 from evolver.setup.references import References
+from rig_bridge.auth import new_rig, revoke
 from rig_bridge.messages import ScreenInfo
 from tests.live.sessions import small
 
@@ -141,3 +143,60 @@ def test_a_clock_that_went_back_is_said(parts, tmp_path):
     assert before(parts, tmp_path, time_ns=past)["clock"].verdict == "warning"
     assert before(parts, tmp_path, time_ns=0)["clock"].verdict == "bad"
     assert before(parts, tmp_path / "none", time_ns=past)["clock"].verdict == "good"
+
+
+def checked(folder, *, keys=None, threads=1, **changes):
+    """Return the checks of a session file of one or two threads."""
+    settings = small(folder, **changes)
+    tables = [config.ThreadTable(f"t{i}", "mini-texture", popsize=4) for i in range(threads)]
+    settings = msgspec.structs.replace(settings, threads=tuple(tables))
+    if keys is not None:
+        rig = msgspec.structs.replace(settings.rig, keys=str(keys))
+        settings = msgspec.structs.replace(settings, rig=rig)
+    return before(build_parts(settings), folder)
+
+
+class TestSchedule:
+    def test_threads_that_cannot_take_turns(self, tmp_path):
+        check = checked(tmp_path, presentation={"schedule": "alternate"})["schedule"]
+        assert check.verdict == "warning"
+        assert "'alternate' needs two threads, there is one: the rig waits" in check.text
+        two = checked(tmp_path, presentation={"schedule": "alternate"}, threads=2)
+        assert "schedule" not in two
+
+    def test_references_that_there_are_none_of(self, tmp_path):
+        check = checked(tmp_path, references={"count": 0})["schedule"]
+        assert check.verdict == "warning"
+        assert "references.count is 0: the rig waits" in check.text
+        assert "schedule" not in checked(tmp_path)
+
+    def test_a_generation_that_takes_too_long_names_popsizes(self, tmp_path):
+        slow = {"on_ms": 10_000.0, "off_ms": 10_000.0, "repeats": 10}
+        check = checked(tmp_path, presentation=slow)["duration"]
+        assert check.verdict == "warning"
+        assert "is 80 presentations, 27 min of showing; 3 of them are 80 min" in check.text
+        assert "images a generation are t0 4 (threads.popsize)" in check.text
+
+    def test_a_session_that_takes_too_long_names_its_generations(self, tmp_path):
+        check = checked(tmp_path, session={"generations": 100_000})["duration"]
+        assert check.verdict == "warning"
+        assert "(session.generations)" in check.text
+        assert checked(tmp_path)["duration"].verdict == "good"
+
+
+def test_a_receptive_field_of_tomorrow_is_a_wrong_date(tmp_path):
+    check = checked(tmp_path, presentation={"mapped": date(2027, 2, 3)})["receptive field"]
+    assert check.verdict == "warning"
+    assert "mapped on 2027-02-03, which is still to come: today is 2027-01-15" in check.text
+
+
+def test_keys_say_who_may_connect(tmp_path):
+    keys = tmp_path / "keys"
+    new_rig(keys, "setup-1", tmp_path / "setup-1.key")
+    check = checked(tmp_path, keys=keys)["keys"]
+    assert (check.verdict, check.text) == ("good", "setup-1 may connect")
+    revoke(keys, "setup-1")
+    check = checked(tmp_path, keys=keys)["keys"]
+    assert check.verdict == "warning"
+    assert f"no rig is listed in {keys}, so that none can connect" in check.text
+    assert "keys" not in checked(tmp_path)
