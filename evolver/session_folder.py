@@ -70,7 +70,7 @@ def remove_unused(folder: Path) -> None:
 
     Anything else in it, a record most of all, is left, and the folder with it.
     """
-    given = (folder / SESSION_FILE, folder / BEFORE, folder / JOURNAL / JOURNAL_LOCK)
+    given = (folder / SESSION_FILE, folder / WAITING, folder / JOURNAL / JOURNAL_LOCK)
     journal = folder / JOURNAL
     if journal.is_dir() and any(path.name != JOURNAL_LOCK for path in journal.iterdir()):
         return

@@ -292,7 +292,7 @@ def test_what_is_no_part_of_an_unused_folder_is_left(tmp_path):
         folder = tmp_path / name
         (folder / "journal").mkdir(parents=True)
         (folder / "logs").mkdir()
-        for path in ("session.toml", "before.json", "logs/engine.log", "journal/journal.lock"):
+        for path in ("session.toml", "waiting.json", "logs/engine.log", "journal/journal.lock"):
             (folder / path).touch()
         return folder
 
