@@ -34,7 +34,10 @@ NETWORKS = (
 )
 NAMES = "alone or company or bit_identical or what_render_draws"
 
-CORES = ("Haswell", "Sandybridge", "Nehalem")
+CORES = (
+    "Nehalem",
+    *(pytest.param(c, marks=pytest.mark.soak) for c in ("Haswell", "Sandybridge")),
+)
 TORCH = {
     "default": {"ATEN_CPU_CAPABILITY": "default"},
     "avx2": {
