@@ -42,6 +42,8 @@ UNMEASURED, RESPONSE_WINDOW, BASELINE_WINDOW = "#d5d8dc", "#f0f1f3", "#f7f7f8"
 BUDGET = {
     "wait": "#c9cdd2",
     "idle": RED,
+    "paused": "#e6e8eb",
+    "no_rig": "#7d868f",
     "propose": BLUE,
     "render": VERMILION,
     "encode": ORANGE,

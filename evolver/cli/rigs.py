@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -10,12 +11,25 @@ from rich.markup import escape
 
 from evolver import __version__
 from evolver.cli.terminal import StopSignals, console, print_news
+from evolver.errors import ConfigError
+
+_LONGEST_SIDE_PX = 8192  # of an image in the protocol too
 
 
 def xdream(
     images: Annotated[Path, typer.Argument(metavar="IMAGES", help="folder for the images")],
     responses: Annotated[
         Path, typer.Argument(metavar="RESPONSES", help="folder of block%03d.mat")
+    ],
+    screen: Annotated[
+        str,
+        typer.Option(
+            metavar="WxH@HZ",
+            help="the other side's screen, as 1920x1080@60; it goes on the session's record",
+        ),
+    ],
+    px_per_deg: Annotated[
+        float, typer.Option(min=1, max=10_000, help="its pixels per degree of visual angle")
     ],
     endpoint: Annotated[
         str, typer.Option(help="the engine's address")
@@ -49,8 +63,9 @@ def xdream(
     from rig_bridge.messages import ScreenInfo
     from rig_bridge.rigs.xdream_folder import XDreamFolder
 
-    screen = ScreenInfo(1920, 1080, 60.0, 40.0, background_grey=background_grey)
-    rig = XDreamFolder(images, responses, channels=channels, display=screen)
+    width, height, refresh_hz = _screen(screen)
+    display = ScreenInfo(width, height, refresh_hz, px_per_deg, background_grey=background_grey)
+    rig = XDreamFolder(images, responses, channels=channels, display=display)
     client = RigClient(
         endpoint,
         hello=rig.hello("folder", software=f"evolver {__version__}"),
@@ -65,3 +80,20 @@ def xdream(
     with stop.on_signals():
         reason = client.run(stop=stop)
     console.print(f"the session is over: {escape(reason)}")
+
+
+def _screen(text: str) -> tuple[int, int, float]:
+    """Return width and height in pixels, and the refresh rate in Hz, of ``1920x1080@60``."""
+    found = re.fullmatch(r"(\d{1,5})x(\d{1,5})@(\d{1,4}(?:\.\d+)?)", text)
+    if found is not None:
+        width, height, refresh_hz = int(found[1]), int(found[2]), float(found[3])
+        if (
+            1 <= width <= _LONGEST_SIDE_PX
+            and 1 <= height <= _LONGEST_SIDE_PX
+            and 0 < refresh_hz <= 1000
+        ):
+            return width, height, refresh_hz
+    raise ConfigError(
+        "--screen must be the other side's screen as WIDTHxHEIGHT@HZ, in pixels and frames a "
+        f"second, as 1920x1080@60; got {text!r}"
+    )

@@ -370,14 +370,15 @@ class BudgetFigure:
 
     def __init__(self) -> None:
         self.figure = _new_figure("time budget", "block", "time (s)", 220)
-        self._data = ColumnDataSource({"x": [], "wait": [], "idle": [], "render": []})
+        parts = ["wait", "idle", "paused", "no_rig"]
+        self._data = ColumnDataSource({name: [] for name in ("x", *parts, "render")})
         self.figure.vbar_stack(
-            ["wait", "idle"],
+            parts,
             x="x",
             width=0.9,
-            color=["#8f979f", BUDGET["idle"]],
+            color=["#a9b0b7", *(BUDGET[name] for name in parts[1:])],
             source=self._data,
-            legend_label=["on screen", "rig idle"],
+            legend_label=["on screen", "rig idle", "paused", "no rig"],
         )
         # Marks: every second block may render nothing, and a line between would zigzag.
         self.figure.scatter(
@@ -400,6 +401,8 @@ class BudgetFigure:
             "x": [block for block, _ in latest],
             "wait": [budget.wait for _, budget in latest],
             "idle": [budget.idle for _, budget in latest],
+            "paused": [budget.paused for _, budget in latest],
+            "no_rig": [budget.no_rig for _, budget in latest],
             "render": [budget.render for _, budget in latest],
         }
 

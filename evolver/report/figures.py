@@ -57,9 +57,11 @@ LINES = 6
 
 _DASHED = (0, (4, 3))
 
+_RIGS_PARTS = ("wait", "idle", "paused", "no_rig")
 _BUDGET_WORDS = {
     "wait": "on screen",
     "idle": "rig idle",
+    "no_rig": "no rig",
     "blocked": "wait for the disk",
 }
 
@@ -326,13 +328,14 @@ def budget(evolution: Evolution) -> Figure:
     figure = new_figure(11, 3.6)
     parts = _budget_parts(evolution)
     whole = inches(figure, 0.95, 0.7, 3.6, 2.35)
-    _stack(whole, evolution.blocks, {k: parts[k] for k in ("wait", "idle") if k in parts}, 1.0)
+    theirs = {k: parts[k] for k in _RIGS_PARTS if k in parts}
+    _stack(whole, evolution.blocks, theirs, 1.0)
     whole.set_title("the rig", pad=10)
     whole.set_ylabel("time (s)")
     own = inches(figure, 5.55, 0.7, 3.6, 2.35)
     proposed = {int(block) for thread in evolution.threads for block in thread.block}
     new = np.array([int(block) in proposed for block in evolution.blocks], dtype=np.bool_)
-    ours = {k: v[new] for k, v in parts.items() if k not in {"wait", "idle"}}
+    ours = {k: v[new] for k, v in parts.items() if k not in _RIGS_PARTS}
     _stack(own, np.arange(int(new.sum())), ours, 1000.0)
     own.set_title("the engine, meanwhile", pad=10)
     own.set_ylabel("time (ms)")
@@ -357,8 +360,13 @@ def _budget_parts(evolution: Evolution) -> dict[str, FloatArray]:
 
     `journal` ran beside the rest, so only `blocked`, the part the loop waited for, is in it.
     """
-    parts = {name: evolution.budget[name] for name in BUDGET if name in evolution.budget}
-    return {name: np.nan_to_num(parts[name]) for name in BUDGET if name in parts}
+    parts = {
+        name: np.nan_to_num(evolution.budget[name])
+        for name in BUDGET
+        if name in evolution.budget
+    }
+    # Most sessions have neither, and need no name for them.
+    return {n: v for n, v in parts.items() if n not in _RIGS_PARTS[2:] or v.any()}
 
 
 def _stack(axes: Axes, blocks: np.ndarray, parts: dict[str, FloatArray], scale: float) -> None:

@@ -157,6 +157,10 @@ def test_an_operator_speaks_to_the_session(tmp_path, start):
     wait_until(nothing_comes)  # what was under way is answered
     still = shown_so_far()
     assert nothing_comes()
+    os.kill(children()["engine"], signal.SIGKILL)  # a pause outlives the engine
+    wait_until(lambda: status().state == "the engine is started again")
+    wait_until(lambda: status().state == "paused")
+    assert nothing_comes()
     assert "going on" in ctl("resume")
     wait_until(lambda: shown_so_far() > still)
     ctl("reference-only")
@@ -170,10 +174,12 @@ def test_an_operator_speaks_to_the_session(tmp_path, start):
     rig.end()
     folder = the_folder(tmp_path / "out")
     events = [r for _, r in read_journal(folder / "journal") if isinstance(r, Event)]
-    texts = {e.name: e.text for e in events}
-    assert texts["note"] == "the animal is awake"
-    assert texts["pause"] == "pause by operator: a drink"
-    assert {"resume", "reference_only", "stop"} <= texts.keys()
+    assert [e.text for e in events if e.name == "note"] == ["the animal is awake"]
+    assert [e.text for e in events if e.name == "pause"] == [
+        "pause by operator: a drink",
+        "pause by the session: as it was before the interruption",
+    ]
+    assert {"resume", "reference_only", "stop"} <= {e.name for e in events}
     assert "no live session" in ctl("status", expect=2)
 
 

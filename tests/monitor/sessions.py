@@ -73,7 +73,9 @@ def make_session(form, window_ms, bin_ms, *, units=UNITS, seed=0, change=None, f
             )  # fmt: skip
         scores = r.PackedArray.of(rng.normal(20.0, 5.0, IMAGES))
         part = r.CommittedThread(0, block, scores, scores)
-        budget = r.TimeBudget(0.1, 0.2, 0.0, 0.0, 4.0, 0.0, 0.0, 0.0, 4.3, 0.5)
+        budget = r.TimeBudget(
+            0.1, 0.2, 0.0, 0.0, 4.0, 0.0, 0.0, 0.0, 4.3, 0.5, paused=1.5, no_rig=0.25
+        )
         nothing = r.PackedArray.of(np.zeros(0))
         session.append(r.Committed(block, now + 9 * 10**9, (part,), (nothing,), budget))
         session.append(r.Event(now + 9 * 10**9 + 1, "info", "note", f"block {block}"))

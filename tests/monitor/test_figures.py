@@ -178,3 +178,12 @@ def test_no_cut_through_a_session_shows_nan():
     for record in records:
         model.feed([record])
         assert "nan" not in text_of(model)
+
+
+def test_a_blocks_time_is_shown_by_what_the_rig_did():
+    *_, budget = drawn(scored())
+    (data,) = {id(g.data_source): g.data_source.data for g in budget.figure.renderers}.values()
+    for name, seconds in (("wait", 4.0), ("idle", 0.5), ("paused", 1.5), ("no_rig", 0.25)):
+        assert data[name] == [seconds] * len(data["x"]), name
+    labels = [item.label.value for item in budget.figure.legend[0].items]
+    assert labels == ["on screen", "rig idle", "paused", "no rig", "rendering, meanwhile"]

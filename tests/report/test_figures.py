@@ -149,3 +149,17 @@ def test_spread_keeps_the_order_and_the_gap(wanted, gap):
     assert (np.diff(np.array(placed)[order]) >= gap * (1 - 1e-6)).all()
     if (np.diff(np.sort(wanted)) >= gap * 1.001).all():
         assert placed == pytest.approx(wanted)
+
+
+def test_pauses_and_a_lost_rig_are_in_the_rigs_time_where_there_were_any():
+    usual = evolution(generations=4)
+    paused = evolution(generations=4)
+    paused.budget["paused"] = np.array([0.0, 30.0, 0.0, 0.0])
+    paused.budget["no_rig"] = np.array([0.0, 0.0, np.nan, 12.0])
+
+    def names(one):
+        return [text.get_text() for text in figures.budget(one).legends[0].get_texts()]
+
+    assert set(names(paused)) - set(names(usual)) == {"paused", "no rig"}
+    rig = figures.budget(paused).axes[0]
+    assert rig.get_ylim()[1] > 30.0
