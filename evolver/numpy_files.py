@@ -58,10 +58,12 @@ class NumpyArchive:
         DataError
             It is too large, of another shape, or not whole.
         """
-        entry = self._entries[name]
-        with self._archive.open(entry) as file:
-            where = f"{self._path}:{name}"
-            return read_array(file, entry.file_size, where, fits=fits, text=text)
+        entry, where = self._entries[name], f"{self._path}:{name}"
+        try:
+            with self._archive.open(entry) as file:
+                return read_array(file, entry.file_size, where, fits=fits, text=text)
+        except PARSER_ERRORS as error:
+            raise DataError(f"{where} must be whole: {error}") from error
 
 
 @contextmanager
@@ -72,12 +74,18 @@ def opened_archive(path: str | Path) -> Generator[NumpyArchive | None, None, Non
     ------
     OSError
         It cannot be opened, or is no regular file.
+    DataError
+        It is a damaged archive.
     """
     with opened(path, at_most=_LARGEST_FILE) as (file, _):
         if not zipfile.is_zipfile(file):
             yield None
             return
-        with zipfile.ZipFile(file) as archive:
+        try:
+            archive = zipfile.ZipFile(file)
+        except PARSER_ERRORS as error:
+            raise DataError(f"{path} must be a whole archive: {error}") from error
+        with archive:
             yield NumpyArchive(archive, path)
 
 
@@ -113,6 +121,8 @@ def read_array(
     if dtype.hasobject or dtype.kind not in ("U" if text else "fiu"):
         kind = "a text" if text else "numbers"
         raise DataError(f"{where} must hold {kind}; it holds {dtype}")
+    if any(length < 0 for length in shape):
+        raise DataError(f"{where} must have a shape; its header says {shape}")
     count, rest = math.prod(shape), size - head.tell()
     if count * dtype.itemsize != rest:
         raise DataError(

@@ -12,6 +12,7 @@ import lzma
 import os
 import stat
 import struct
+import tokenize
 import zipfile
 import zlib
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 PARSER_ERRORS = (
     ArithmeticError, AttributeError, BufferError, EOFError, LookupError, MemoryError, OSError,
     RuntimeError, SyntaxError, SystemError, TypeError, ValueError, struct.error, zlib.error,
-    lzma.LZMAError, zipfile.BadZipFile,
+    lzma.LZMAError, tokenize.TokenError, zipfile.BadZipFile,
 )  # fmt: skip
 """What a library's parser may raise on bytes that are not what they seem."""
 
