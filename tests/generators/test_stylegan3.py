@@ -409,3 +409,18 @@ def test_weights_that_are_none_are_refused(golden, tmp_path):
 def test_settings_that_contradict_are_refused(changed, says):
     with pytest.raises(WeightsError, match=says):
         settings_from({"img_resolution": 32} | changed)
+
+
+def test_a_network_of_one_channel_draws_grey(golden, tmp_path):
+    path, _ = golden
+    with safetensors.safe_open(path, "pt") as file:
+        about = json.loads(file.metadata()["evolver"])
+    about["config"]["img_channels"] = 1
+    tensors = reference.random_tensors(settings_from(about["config"]), seed=5)
+    grey = tmp_path / "grey.safetensors"
+    grey.write_bytes(safetensors.torch.save(tensors, metadata={"evolver": json.dumps(about)}))
+    drawn = evolver.generators.load("stylegan3", weights=grey)
+    images = drawn.render(drawn.initial_codes(2, rng=np.random.default_rng(0)))
+    assert images.shape == (2, drawn.image_size, drawn.image_size, 3)
+    assert (images == images[..., :1]).all()
+    assert images.std() > 0
