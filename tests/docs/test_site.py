@@ -12,8 +12,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-# Built once, by one worker, in some 20 s of one core.
-pytestmark = [pytest.mark.xdist_group("site"), pytest.mark.timeout(600)]
+# Built once, by one worker, in a minute of one core: too long for every run.
+pytestmark = [pytest.mark.soak, pytest.mark.xdist_group("site"), pytest.mark.timeout(600)]
 
 
 class Page(HTMLParser):

@@ -26,6 +26,7 @@ def made(tmp_path_factory):
     return out
 
 
+@pytest.mark.soak
 def test_every_file_is_there_and_loads(made):
     scorer = scorers.load("mini:fc6:0-255", weights=made / "cnn.safetensors")
     for name, file in (("mini-texture", "texture"), ("mini-object", "object")):
@@ -35,6 +36,7 @@ def test_every_file_is_there_and_loads(made):
     assert scorer.score(reference_images(2, seed=1)).shape == (2, 256)
 
 
+@pytest.mark.soak
 def test_the_figures_are_written_with_what_made_them(made):
     figures = json.loads((made / "figures.json").read_text())
     assert set(figures) == {"cnn", "texture", "object"}
