@@ -101,7 +101,7 @@ def _make_safetensors(folder: Path) -> Path:
     import torch
 
     path = folder / "a.safetensors"
-    safetensors.torch.save_file(
+    safetensors.torch.save_file(  # pyright: ignore[reportUnknownMemberType]
         {"w": torch.arange(600.0).reshape(20, 30), "b": torch.ones(4)}, path
     )
     return path

@@ -50,8 +50,8 @@ def check_can_make(config: Config) -> None:
     """
     recordings = expanded(config.session.folder)
     places = (recordings, *recordings.absolute().parents)
-    there = next(place for place in places if place.exists() or place.is_symlink())
     try:
+        there = next(place for place in places if place.exists() or place.is_symlink())
         with tempfile.TemporaryFile(dir=there):
             return
     except OSError as exc:

@@ -230,11 +230,12 @@ class EngineServer:
                 self._guard.all_read()
                 break
             self._read(peer.bytes, [frame.buffer for frame in frames])
-            self._guard.read(
-                int(peer.get(zmq.SRCFD)),
-                [len(frame) for frame in frames],
-                by_rig=peer.bytes == self._link.peer,
-            )
+            if (descriptor := _descriptor(peer)) is not None:
+                self._guard.read(
+                    descriptor,
+                    [len(frame) for frame in frames],
+                    by_rig=peer.bytes == self._link.peer,
+                )
         self._report_flood()
 
     def _report_flood(self) -> None:
@@ -300,3 +301,14 @@ class EngineServer:
             self.send_seconds += took
             if isinstance(action.message, Show):
                 self.last_send_seconds = took
+
+
+def _descriptor(frame: zmq.Frame) -> int | None:
+    """Return the connection a frame came on; None where ZeroMQ cannot tell.
+
+    It cannot of what speaks an older ZMTP, or none: a browser, say.
+    """
+    try:
+        return int(frame.get(zmq.SRCFD))
+    except zmq.ZMQError:
+        return None

@@ -36,6 +36,7 @@ from evolver.cli.terminal import (
     make_report,
     print_ended,
     print_news,
+    rig_end_text,
     steady_streams,
     terminal_console,
     wrapped,
@@ -228,7 +229,7 @@ def start_simulated_rig(
         )
         loaded_key = None if key is None else RigKey.load(key)
         reason = run_rig(settings, endpoint=where, stop=stop, key=loaded_key, tell=print_news)
-    console.print(f"the session is over: {escape(reason)}")
+    console.print(escape(rig_end_text(reason)))
 
 
 def _simulation_settings(session_file: Path | None, **changes: object) -> Config:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from evolver.session.ports import CommandName
     from evolver.setup.preflight import Check
 
+_DAYS_MIN = 2 * 24 * 60.0  # minutes
+
 ctl = typer.Typer(
     help="Speak to the live session that runs on this machine.", no_args_is_help=True
 )
@@ -259,7 +261,11 @@ class _OperatorView:
         if not self._drawing:  # an engine that was started again has nothing new to say
             console.print(checks_table(checks))
         if needed and self._asks:
-            console.print("[bold]show the first image?[/] yes / no ", end="")
+            warnings = sum(check.verdict != "good" for check in checks)
+            above = (
+                f"[yellow]{warnings} of the checks above to look at[/]\n" if warnings else ""
+            )
+            console.print(f"{above}[bold]show the first image?[/] yes / no ", end="")
         elif needed:
             console.print("confirm with  evolver ctl confirm")
 
@@ -305,10 +311,11 @@ def _status_table(status: SessionStatus) -> Table:
     rows += [
         ("rig", status.rig_endpoint or "-"),
         ("live page", status.page or "-"),
-        ("disk", "-" if minutes is None else f"{minutes:.0f} minutes left"),
+        ("disk", "-" if minutes is None else _room_text(minutes)),
     ]
     for child in status.children:
-        again = f", started again {child.restarts} times" if child.restarts else ""
+        times = "once" if child.restarts == 1 else f"{child.restarts} times"
+        again = f", started again {times}" if child.restarts else ""
         rows.append((
             child.name,
             f"{child.state}, process {child.pid}, {child.memory_mb:.0f} MB{again}",
@@ -317,6 +324,11 @@ def _status_table(status: SessionStatus) -> Table:
     for name, text in rows:
         table.add_row(f"[dim]{name}[/]", escape(plain(text)))
     return table
+
+
+def _room_text(minutes: float) -> str:
+    """Return how long the disk lasts, in words; what is days away needs no number."""
+    return f"{minutes:.0f} minutes left" if minutes < _DAYS_MIN else "days of room"
 
 
 def _command(name: CommandName, text: str, session: Path | None) -> None:

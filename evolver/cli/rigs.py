@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from evolver import __version__
-from evolver.cli.terminal import StopSignals, console, print_news
+from evolver.cli.terminal import StopSignals, console, print_news, rig_end_text
 from evolver.errors import ConfigError
 
 _LONGEST_SIDE_PX = 8192  # of an image in the protocol too
@@ -79,7 +79,7 @@ def xdream(
     console.print(f"images go to {images}, responses come from {responses}; {endpoint} …")
     with stop.on_signals():
         reason = client.run(stop=stop)
-    console.print(f"the session is over: {escape(reason)}")
+    console.print(escape(rig_end_text(reason)))
 
 
 def _screen(text: str) -> tuple[int, int, float]:

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from evolver.session.ports import Command
     from evolver.setup.preflight import Check
 
-console = RichConsole(highlight=False, soft_wrap=True)
-error_console = RichConsole(stderr=True, highlight=False, soft_wrap=True)
+console = RichConsole(highlight=False, soft_wrap=True, emoji=False)
+error_console = RichConsole(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 
 _PLAIN = {
@@ -161,6 +161,13 @@ def plain(text: str) -> str:
 def print_news(text: str) -> None:
     """Print what happened, with the time."""
     console.print(f"{time_text(time.time_ns())}  {plain(text)}", markup=False)
+
+
+def rig_end_text(reason: str) -> str:
+    """Return what a rig says at its end."""
+    if reason == "stopped":  # here, by a signal; the engine waits for a rig
+        return "stopped here; a session that is not over waits for its rig"
+    return f"the session is over: {reason}"
 
 
 class StopSignals:

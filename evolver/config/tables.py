@@ -22,6 +22,7 @@ from evolver.config.mistakes import Mistakes, SeveralMistakesError
 from evolver.config.partly_read import without
 from evolver.config.validation import collect, commented_fields
 from evolver.errors import ConfigError
+from evolver.regular_files import read_regular
 
 Name: TypeAlias = Annotated[
     str,
@@ -341,6 +342,9 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
         return self.fitness if own is None else own
 
 
+_LONGEST_FILE = 1 << 20  # bytes; one of 64 threads has some 30 kB
+
+
 def parse_session_file(text: str, *, source: str = "the session file") -> Config:
     """Return the values in a session file's `text`.
 
@@ -367,10 +371,19 @@ def read_session_file(text: str, *, source: str) -> tuple[Config | None, Mistake
         The text is no TOML.
     """
     try:
-        raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as exc:
-        raise ConfigError(f"{source} is not valid TOML: {exc}") from exc
+        return _read(text)
+    except ValueError as exc:
+        raise ConfigError(f"{source} is not valid TOML: {str(exc)[:300]}") from exc
+    except RecursionError as exc:
+        raise ConfigError(
+            f"{source} must be a session file; its values lie too deep in one another"
+        ) from exc
+
+
+def _read(text: str) -> tuple[Config | None, Mistakes]:
+    """Do the work of `read_session_file`; raises what the TOML reader does."""
     problems: list[str] = []
+    raw = tomllib.loads(text)
     collect(raw, Config, "", problems)
     mistakes, config = Mistakes(), None
     for problem in problems:
@@ -399,7 +412,9 @@ def load_session_file(path: Path) -> tuple[Config, str]:
 def session_file_text(path: Path) -> str:
     """Return the text of the session file at `path`; raise `ConfigError` if there is none."""
     try:
-        return path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
+        content = read_regular(path, at_most=_LONGEST_FILE)
+        text = content.decode("utf-8-sig")  # some editors begin a file with a mark
+        return text.replace("\r\n", "\n")
     except UnicodeDecodeError as exc:
         raise ConfigError(f"{path} must be a text file in UTF-8: {exc}") from exc
     except OSError as exc:
@@ -410,7 +425,7 @@ def session_file_text(path: Path) -> str:
             hint = f"; did you mean {near[0]}?" if near else ""
             hint += " 'evolver config new FILE' writes one to start from"
         raise ConfigError(
-            f"the session file {path} cannot be read: {exc.strerror}{hint}"
+            f"the session file {path} cannot be read: {exc.strerror or exc}{hint}"
         ) from exc
 
 
@@ -430,6 +445,12 @@ def _contradictions(config: Config) -> list[str]:
                 thread.fitness, config.rig.window_ms, f"threads[{i}].fitness"
             )
     problems += _fitness_contradictions(config.fitness, config.rig.window_ms, "fitness")
+    warn, pause = config.watchdogs.disk_minutes
+    if warn < pause:
+        problems.append(
+            "watchdogs.disk_minutes: must warn no later than it pauses, the larger number "
+            f"first; found {list(config.watchdogs.disk_minutes)}"
+        )
     speed = config.simulation.speed
     if _FASTEST < speed < float("inf"):  # its clock would run out of nanoseconds
         problems.append(

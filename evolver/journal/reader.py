@@ -31,7 +31,7 @@ def segment_name(number: int) -> str:
 
 def segment_paths(folder: Path) -> list[Path]:
     """Return a journal's segments in the order they were begun; none if there is no journal."""
-    return sorted(folder.glob(SEGMENT_PATTERN))
+    return sorted(path for path in folder.glob(SEGMENT_PATTERN) if path.is_file())
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from urllib.parse import urlsplit
 
 import msgspec
 import zmq
@@ -248,6 +249,8 @@ class Supervisor:
             options += ["--endpoint", self._endpoint]  # where the rig looks for it
         if child is self._engine:
             self._since_orders_s = 0.0
+        if child in self._pages and child.spoke:  # where browsers look for it
+            options += ["--port", str(urlsplit(self._page).port)]
         try:
             child.start(*options)
         except OSError as exc:

@@ -52,7 +52,11 @@ class ScoreFigure:
 
     def __init__(self, threads: Sequence[ThreadView]) -> None:
         self.figure = _new_figure(
-            "score: mean ± sem of each generation", "generation", "score (spikes/s)", 340
+            "score: mean ± sem of each generation",
+            "generation",
+            "score (spikes/s)",
+            340,
+            fixed=True,
         )
         self._lines = [
             self._line(view.name, thread_colour(k), 0.25, 3) for k, view in enumerate(threads)
@@ -157,7 +161,7 @@ class PsthFigure:
     """One unit's PSTH in a generation of every thread, and in its first."""
 
     def __init__(self, threads: Sequence[ThreadView]) -> None:
-        self.figure = _new_figure("PSTH", _TIME, "response (spikes/s)", 280)
+        self.figure = _new_figure("PSTH", _TIME, "response (spikes/s)", 280, fixed=True)
         self._times = _TimeMarks(self.figure, legend=True)
         self._now = [self._line(k, view.name) for k, view in enumerate(threads)]
         self._first = [self._line(k, "", "dashed") for k in range(len(threads))]
@@ -213,7 +217,9 @@ class RasterFigure:
     """One unit's spikes in the last showings."""
 
     def __init__(self) -> None:
-        self.figure = _new_figure(f"last {RASTER_SHOWINGS} showings", _TIME, "showing", 280)
+        self.figure = _new_figure(
+            f"last {RASTER_SHOWINGS} showings", _TIME, "showing", 280, fixed=True
+        )
         self._times = _TimeMarks(self.figure)
         _whole_numbers(self.figure.yaxis)
         self._data = ColumnDataSource({"x": [], "y": []})
@@ -242,7 +248,7 @@ class UnitsFigure:
     """Every unit's PSTH in a generation of the first thread, as a picture."""
 
     def __init__(self) -> None:
-        self.figure = _new_figure("all units", _TIME, "unit", 280)
+        self.figure = _new_figure("all units", _TIME, "unit", 280, fixed=True)
         _whole_numbers(self.figure.yaxis)
         self._mapper = LinearColorMapper(Magma256, low=0, high=1)
         self._data = ColumnDataSource({"image": [], "x": [], "dw": [], "dh": []})
@@ -438,7 +444,7 @@ def mosaic(pictures: Sequence[Thumbnail | None]) -> NDArray[np.uint32]:
     return np.ascontiguousarray(canvas[::-1]).view(np.uint32)[..., 0]
 
 
-def _new_figure(title: str, x: str, y: str, height: int) -> figure:
+def _new_figure(title: str, x: str, y: str, height: int, *, fixed: bool = False) -> figure:
     drawing = figure(
         title=title,
         height=height,
@@ -448,6 +454,8 @@ def _new_figure(title: str, x: str, y: str, height: int) -> figure:
         sizing_mode="stretch_width",
         stylesheets=[_BEHIND],
     )
+    if fixed:  # a range that follows the data as well goes its own way in the browser
+        drawing.y_range = Range1d(0, 1)
     drawing.xaxis.axis_label, drawing.yaxis.axis_label = x, y
     drawing.title.text_font_size = "15px"
     for axis in (*drawing.xaxis, *drawing.yaxis):

@@ -125,7 +125,10 @@ def dataset_at(group: h5py.Group, *names: str | int) -> h5py.Dataset:
     part = _at(group, names)
     if not isinstance(part, h5py.Dataset):
         raise RecordingError(_wrong(group, names, "a dataset"))
-    check_dataset(part)
+    try:
+        check_dataset(part)
+    except _H5PY_ERRORS as exc:
+        raise RecordingError(_damaged(part, str(exc))) from exc
     return part
 
 
@@ -153,7 +156,10 @@ def array_at(group: h5py.Group, *names: str | int) -> NDArray[Any]:
         those that were written.
     """
     dataset = dataset_at(group, *names)
-    check_array(dataset)
+    try:
+        check_array(dataset)
+    except _H5PY_ERRORS as exc:
+        raise RecordingError(_damaged(dataset, str(exc))) from exc
     return _values(dataset)
 
 
@@ -245,6 +251,7 @@ def finish(file: h5py.File) -> None:
         for part in found
         if isinstance(part, h5py.Group) and part.attrs
     }
+    values |= {part.name: {} for part in found if isinstance(part, h5py.Dataset)}
     write_text(file, schema.ATTRIBUTES, json.dumps(values, sort_keys=True))
     for part in [*found, file[schema.ATTRIBUTES]]:
         if isinstance(part, h5py.Dataset):
@@ -270,7 +277,7 @@ def check_attributes(file: h5py.File) -> None:
         return
     expected = json.loads(text_at(file, schema.ATTRIBUTES))
     for path, values in expected.items():
-        if not is_in(file, path):
+        if not values or not is_in(file, path):
             continue
         there = group_at(file, path)
         for name, value in values.items():
@@ -291,7 +298,7 @@ def damaged_datasets(file: h5py.File) -> Iterator[tuple[str, str]]:
         )
     except _H5PY_ERRORS as exc:
         yield "/", f"its groups cannot be read: {exc}"
-    for path in paths:
+    for path in sorted({*paths, *_written(file)}):
         try:
             dataset = dataset_at(file, path)
             expected = dataset.attrs.get(schema.D_CRC32)
@@ -303,6 +310,15 @@ def damaged_datasets(file: h5py.File) -> Iterator[tuple[str, str]]:
                 yield path, ""
         except (RecordingError, *_H5PY_ERRORS) as exc:
             yield path, str(exc)
+
+
+def _written(file: h5py.File) -> set[str]:
+    """Return the datasets that a file was made with; none where its maker did not say."""
+    try:
+        stated = json.loads(text_at(file, schema.ATTRIBUTES))
+        return {str(path).lstrip("/") for path, values in stated.items() if not values}
+    except (RecordingError, AttributeError, ValueError):
+        return set()  # the list is a dataset too, and what is wrong with it is said of it
 
 
 def _plain(value: object) -> object:
@@ -341,8 +357,8 @@ def attributes(group: h5py.Group) -> dict[str, Any]:
 
 def names_in(group: h5py.Group) -> list[str]:
     """Return what is in a group, numbered names in the order of their numbers."""
-    check_group(group)
     try:
+        check_group(group)
         names = [str(name) for name in group]
     except _H5PY_ERRORS as exc:
         raise RecordingError(_damaged(group, str(exc))) from exc

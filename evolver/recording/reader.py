@@ -434,6 +434,8 @@ class Recording:
         """
         if has_checksums(self._file):
             yield from damaged_datasets(self._file)
+        elif s.D_CRC32 in dataset_at(self._file, s.EVENTS, "time_ns").attrs:
+            yield s.ATTRIBUTES, "the list of what was written is gone"
 
     def close(self) -> None:
         """Close the file; what was handed out lazily cannot be read any more."""

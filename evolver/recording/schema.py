@@ -221,7 +221,10 @@ DATASETS: dict[str, tuple[str, str]] = {
     MACHINE: ("JSON: what the engine ran on", ""),
     WEIGHTS: ("JSON: role, name and sha256 of every weight file", ""),
     WARNINGS: ("what could not be taken over from the journal", ""),
-    ATTRIBUTES: ("JSON: path to attributes, as they were when the file was made", ""),
+    ATTRIBUTES: (
+        "JSON: path to attributes, as they were when the file was made; {} of a dataset",
+        "",
+    ),
     f"{RIGS}/#/{RIG_INFO}": ("JSON: what else the rig said of itself", ""),
     f"{RIGS}/#/{RIG_UNITS}": ("rows of /units that this rig has", ""),
     f"{THREADS}/#/{T_OPTIONS}": ("JSON: options of optimizer and generator", ""),

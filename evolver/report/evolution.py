@@ -6,6 +6,7 @@ matplotlib, HTML or generators: whoever has the weights at hand gives a `Render`
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
@@ -36,6 +37,8 @@ from evolver.types import Codes, Images
 
 if TYPE_CHECKING:
     from evolver.recording import Recording, ThreadData
+
+logger = logging.getLogger(__name__)
 
 ImageArray: TypeAlias = NDArray[np.uint8]
 """(h, w, 3) sRGB."""
@@ -408,7 +411,9 @@ def _pixels(recording: Recording, image_id: int, label: str = "") -> tuple[Image
     """Return an image and its label; grey, and said so, where a damaged journal lost it."""
     try:
         return recording.images[image_id], label
-    except RecordingError:
+    except RecordingError as exc:
+        if not recording.images.is_lost(image_id):
+            logger.warning("drawn in grey: %s", exc)
         return np.full((8, 8, 3), 127, dtype=np.uint8), "pixels lost"
 
 

@@ -457,6 +457,9 @@ class Loop:
         if not fault:
             return result
         reason = f"cannot be scored: {fault}"
+        if self._watchdogs is not None:
+            said = f"block {index}, presentation {result.presentation} {reason}"
+            self._apply_warnings(self._watchdogs.invalid(said))
         if index not in self._unscorable:
             self._unscorable.add(index)
             text = f"block {index}, presentation {result.presentation} {reason}; aborted"

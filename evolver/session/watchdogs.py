@@ -115,7 +115,8 @@ class Watchdogs:
         time_ns: int,
     ) -> WarningList:
         """Take results and when they came, ns; return warnings, or commands by rule."""
-        self._invalid = 0
+        if any(result.ok for result in results):
+            self._invalid = 0
         warnings = self._clocks(results, time_ns)
         for result in results:
             ok = result.ok
@@ -126,6 +127,10 @@ class Watchdogs:
             elif ok and result.form == "spikes":
                 self._clear("spike loss")
                 self._count(block.index, result.arrays)
+            elif ok and result.form == "counts":
+                edges_ms = result.arrays["edges_ms"].astype(np.float64)
+                fired = result.arrays["counts"].sum(axis=1, dtype=np.float64)
+                self._follow_units(fired, float(edges_ms[-1] - edges_ms[0]) / 1000)
             # After each showing, so that it is the same however answers are grouped.
             warnings += [*self._aborts(), *self._units()]
         return warnings
@@ -210,8 +215,12 @@ class Watchdogs:
         seconds = (self.window_ms[1] - self.window_ms[0]) / 1000
         early = np.bincount(rows[arrays["times_ms"] < 0], minlength=self.n_units)
         self._before.setdefault(block, []).append(float(sum(early[row] for row in self.units)))
+        self._follow_units(counts, seconds)
+
+    def _follow_units(self, spikes: NDArray[Any], seconds: float) -> None:
+        """Take how often each unit fired in so many seconds."""
         for row in self.units:
-            fired = float(counts[row])
+            fired = float(spikes[row])
             self._silent[row] = 0 if fired else self._silent.get(row, 0) + 1
             self._rates.setdefault(row, deque(maxlen=_ENOUGH)).append(fired / seconds)
 

@@ -1,10 +1,15 @@
 """A collector: what is wrong stays with its key, and checking goes on after it."""
 
+import os
+from pathlib import Path
+
 import pytest
 
-from evolver.config import read_session_file
+from evolver.config import load_session_file, parse_session_file, read_session_file
 from evolver.config.mistakes import Mistakes, SeveralMistakesError
-from evolver.errors import ConfigError, DataError, EvolverError, WeightsError
+from evolver.errors import ConfigError, DataError, EvolverError, RecordingError, WeightsError
+from evolver.session_folder import check_can_make
+from tests.live.sessions import small
 
 GOOD = """
 [session]
@@ -107,3 +112,28 @@ class TestPartlyRead:
         config, mistakes = read_session_file(text, source="s")
         assert config is None
         assert mistakes.found
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x = " + "[" * 500_000, "x = " + "{a=" * 20_000, "[" + ".".join("a" * 3000) + "]",
+     "generations = " + "9" * 5000, "\0", "[session"],
+    ids=["lists", "tables", "names", "digits", "zero", "half a line"],
+)  # fmt: skip
+def test_a_file_that_is_none_is_one_mistake(text):
+    with pytest.raises(ConfigError) as caught:
+        parse_session_file(text)
+    assert len(str(caught.value)) < 3000
+
+
+def test_a_session_file_that_is_no_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.toml")
+    for path, says in ((tmp_path / "pipe.toml", "a pipe"), ("/dev/zero", "a device")):
+        with pytest.raises(ConfigError, match=f"cannot be read: .*{says}"):
+            load_session_file(Path(path))
+
+
+def test_a_folder_with_a_name_too_long_is_said_so(tmp_path):
+    settings = small(tmp_path / ("a" * 300))
+    with pytest.raises(RecordingError, match=r"session\.folder: must be.*too long"):
+        check_can_make(settings)

@@ -882,3 +882,28 @@ def test_where_there_are_no_modes_and_no_syncs_of_folders_a_fold_is_made(tmp_pat
 def test_a_place_that_cannot_be_written_is_said_before_the_journal_is_read(tmp_path):
     with pytest.raises(RecordingError, match="name another file with --out"):
         fold(tmp_path / "no journal", Path("/proc/s.h5"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda file: file.pop("threads/0/codes"),
+        lambda file: file.pop("psth"),
+        lambda file: _linked(file, "threads/0/codes", h5py.ExternalLink("other.h5", "/codes")),
+        lambda file: _linked(file, "config", h5py.SoftLink("/events/text")),
+        lambda file: file.pop("attributes"),
+    ],
+    ids=["gone", "a group gone", "external", "soft", "the list"],
+)
+def test_verify_misses_what_was_written_and_is_not_there(tmp_path, change):
+    write_session(tmp_path / "journal", **SMALL)
+    fold(tmp_path / "journal", tmp_path / "recording.h5")
+    with h5py.File(tmp_path / "recording.h5", "r+") as file:
+        change(file)
+    with pytest.raises(RecordingError, match="must h"):
+        verify_file(tmp_path / "recording.h5")
+
+
+def _linked(file, name, link):
+    del file[name]
+    file[name] = link

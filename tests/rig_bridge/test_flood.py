@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import struct
 import sys
@@ -254,3 +255,29 @@ def test_messages_of_strangers_that_left_count_until_they_are_read(engine):
     rig.send(codec.encode_message(hello())[0])
     until(engine, RigJoined)
     rig.close()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x01\x00\x02\x00x",  # ZMTP 1: an identity without a name, and a message
+        b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: Mozilla/5.0\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(256)) * 2,  # TLS
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"\xff\x00\x00\x00\x00\x00\x00\x00\x01\x7f\x01\x05\x00\x00"
+        + b"\x00\x02xy" * 9,  # ZMTP 2
+        *(random.Random(seed).randbytes(300) for seed in range(12)),
+    ],
+    ids=lambda sent: repr(sent[:8]),
+)
+def test_what_speaks_another_language_is_read_past(engine, sent):
+    host, port = engine.endpoint.removeprefix("tcp://").split(":")
+    for _ in range(3):
+        with socket.create_connection((host, int(port))) as other:
+            other.sendall(sent)
+            for _ in range(3):
+                engine.poll(0.02)
+    raw = Raw(engine)
+    raw.send(codec.encode_message(hello())[0])
+    until(engine, RigJoined)
+    raw.close()

@@ -1,5 +1,6 @@
 """Watchdogs: each warns of what it is for, once, and not of what is normal."""
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -235,7 +236,32 @@ def test_a_rig_that_sends_what_cannot_be_taken_pauses_the_session_and_again_afte
     assert (command.name, command.by) == ("pause", "the watchdog 'invalid'")
     assert "unit 9999" in command.text
     dogs.invalid("x"), dogs.invalid("x")
-    dogs.answered(None, [], 0)  # a valid response came: the count begins anew
+    dogs.answered(BLOCK, [trial()], 0)  # a valid response came: the count begins anew
     assert dogs.invalid("x") == dogs.invalid("x") == []
     (command,) = dogs.invalid("x")
     assert command.name == "pause"
+
+
+def test_units_are_followed_in_counts_as_well():
+    """Also where no score can be made of what comes: three of those in a row are enough."""
+    edges_ms = np.array([-100.0, 100.0, 300.0])
+    counts = np.zeros((3, 2), "u2")
+    counts[1] = 65535
+    shown = msgspec.structs.replace(
+        trial(), form="counts", arrays={"counts": counts, "edges_ms": edges_ms}
+    )
+    dogs = watchdogs(noisy_hz=300.0)
+    warnings = [b for _ in range(50) for b in dogs.answered(BLOCK, [shown], 0)]
+    (warning,) = warnings
+    assert warning.startswith("noisy unit: unit 1 (u1) fires 327675 spikes/s")
+
+
+def test_what_cannot_be_scored_is_no_valid_response():
+    dogs = watchdogs()
+    said = []
+    for _ in range(3):
+        said += dogs.invalid("block 3 cannot be scored: its bins do not fit")
+        said += dogs.answered(BLOCK, [trial(ok=False)], 0)
+    (command,) = said
+    assert (command.name, command.by) == ("pause", "the watchdog 'invalid'")
+    assert command.text.endswith("; block 3 cannot be scored: its bins do not fit")
