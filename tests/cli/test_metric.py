@@ -33,6 +33,9 @@ popsize = 5
 [references]
 count = 2
 
+[rig]
+endpoint = "tcp://127.0.0.1:*"
+
 [simulation]
 units = ["mini:conv4:52"]
 """

@@ -49,6 +49,7 @@ def one_thread(name):
         presentation=config.PresentationTable(on_ms=100.0, off_ms=50.0, repeats=2),
         threads=(thread,),
         references=config.ReferencesTable(count=3),
+        rig=config.RigTable(endpoint="tcp://127.0.0.1:*"),
     )
 
 
