@@ -13,8 +13,8 @@ Method
     says how each file ended; where it ends itself, or says nothing for 30 s, the file it was at
     has done that. Of recordings, everything that was read is compared with the whole file's.
 Repeats
-    200 files a kind; ``--files N`` of them; with ``--quick`` 20. The same files each time, whatever the version: run
-    on two checkouts, it compares them.
+    200 files a kind; ``--files N`` of them; with ``--quick`` 20. The same files each time,
+    whatever the version: run on two checkouts, it compares them.
 Cost
     About 4 minutes on two cores.
 Outputs

@@ -60,7 +60,8 @@ def quick(folder):
         text = re.sub(r"(?m)^# popsize =", "popsize = 6", text)
         text = re.sub(r"(?m)^count = \d+", "count = 3", text)
         text = re.sub(r"(?m)^speed = [\d.]+", "speed = 50.0", text)
-        text = text.replace("127.0.0.1:5571", f"127.0.0.1:{free_port()}")
+        # A whole number: the port that was found the last time may begin with it.
+        text = re.sub(r"127\.0\.0\.1:5571\b", f"127.0.0.1:{free_port()}", text)
         file.write_text(text)
 
 
