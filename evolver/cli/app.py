@@ -36,7 +36,7 @@ from evolver.cli.terminal import (
     make_report,
     print_ended,
     print_news,
-    rig_end_text,
+    print_rig_end,
     steady_streams,
     terminal_console,
     wrapped,
@@ -229,7 +229,7 @@ def start_simulated_rig(
         )
         loaded_key = None if key is None else RigKey.load(key)
         reason = run_rig(settings, endpoint=where, stop=stop, key=loaded_key, tell=print_news)
-    console.print(escape(rig_end_text(reason)))
+    print_rig_end(reason)
 
 
 def _simulation_settings(session_file: Path | None, **changes: object) -> Config:

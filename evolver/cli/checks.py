@@ -25,14 +25,15 @@ _COLOURS = {"good": "green", "warning": "yellow", "bad": "red"}
 
 def print_checks(session_file: Path, *, download: bool) -> int:
     """Check a session file, print all there is to say; return the exit status."""
+    from evolver.config.mistakes import count_text
     from evolver.live.at_start import look_at
 
     with console.status("loading the generators …"):
         start = look_at(session_file, download=download)
         units = _simulated_units(start.config, start.mistakes)
     if start.wrong:
-        count = "1 mistake" if len(start.wrong) == 1 else f"{len(start.wrong)} mistakes"
-        error_console.print(f"[bold red]error:[/] {escape(str(session_file))} has {count}:")
+        text = f"{session_file} has {count_text(start.wrong)}:"
+        error_console.print(f"[bold red]error:[/] {escape(text)}")
         for mistake in start.wrong:
             error_console.print(escape(wrapped(mistake.text, error_console, indent="  ")))
     for mistake in start.to_fetch:

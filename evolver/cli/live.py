@@ -261,11 +261,9 @@ class _OperatorView:
         if not self._drawing:  # an engine that was started again has nothing new to say
             console.print(checks_table(checks))
         if needed and self._asks:
-            warnings = sum(check.verdict != "good" for check in checks)
-            above = (
-                f"[yellow]{warnings} of the checks above to look at[/]\n" if warnings else ""
-            )
-            console.print(f"{above}[bold]show the first image?[/] yes / no ", end="")
+            if warnings := sum(check.verdict != "good" for check in checks):
+                console.print(f"[yellow]{warnings} of the checks above to look at[/]")
+            console.print("[bold]show the first image?[/] yes / no ", end="")
         elif needed:
             console.print("confirm with  evolver ctl confirm")
 

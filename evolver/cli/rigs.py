@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
 from evolver import __version__
-from evolver.cli.terminal import StopSignals, console, print_news, rig_end_text
+from evolver.cli.terminal import StopSignals, console, print_news, print_rig_end
 from evolver.errors import ConfigError
 
-_LONGEST_SIDE_PX = 8192  # of an image in the protocol too
+if TYPE_CHECKING:
+    from rig_bridge.messages import ScreenInfo
 
 
 def xdream(
@@ -60,11 +60,9 @@ def xdream(
     """
     from rig_bridge.auth import RigKey
     from rig_bridge.client import RigClient
-    from rig_bridge.messages import ScreenInfo
     from rig_bridge.rigs.xdream_folder import XDreamFolder
 
-    width, height, refresh_hz = _screen(screen)
-    display = ScreenInfo(width, height, refresh_hz, px_per_deg, background_grey=background_grey)
+    display = _display(screen, px_per_deg, background_grey)
     rig = XDreamFolder(images, responses, channels=channels, display=display)
     client = RigClient(
         endpoint,
@@ -79,21 +77,29 @@ def xdream(
     console.print(f"images go to {images}, responses come from {responses}; {endpoint} …")
     with stop.on_signals():
         reason = client.run(stop=stop)
-    console.print(escape(rig_end_text(reason)))
+    print_rig_end(reason)
 
 
-def _screen(text: str) -> tuple[int, int, float]:
-    """Return width and height in pixels, and the refresh rate in Hz, of ``1920x1080@60``."""
-    found = re.fullmatch(r"(\d{1,5})x(\d{1,5})@(\d{1,4}(?:\.\d+)?)", text)
-    if found is not None:
-        width, height, refresh_hz = int(found[1]), int(found[2]), float(found[3])
-        if (
-            1 <= width <= _LONGEST_SIDE_PX
-            and 1 <= height <= _LONGEST_SIDE_PX
-            and 0 < refresh_hz <= 1000
-        ):
-            return width, height, refresh_hz
-    raise ConfigError(
-        "--screen must be the other side's screen as WIDTHxHEIGHT@HZ, in pixels and frames a "
-        f"second, as 1920x1080@60; got {text!r}"
-    )
+def _display(screen: str, px_per_deg: float, background_grey: int | None) -> ScreenInfo:
+    """Return the other side's screen; `screen` is like ``1920x1080@60``."""
+    import msgspec
+
+    from rig_bridge.messages import ScreenInfo
+
+    found = re.fullmatch(r"(\d{1,5})x(\d{1,5})@(\d{1,4}(?:\.\d+)?)", screen)
+    try:
+        if found is None:
+            raise ValueError(screen)
+        display = ScreenInfo(
+            int(found[1]),
+            int(found[2]),
+            float(found[3]),
+            px_per_deg,
+            background_grey=background_grey,
+        )
+        return msgspec.convert(msgspec.to_builtins(display), ScreenInfo)  # looks at its limits
+    except ValueError as exc:
+        raise ConfigError(
+            "--screen must be the other side's screen as WIDTHxHEIGHT@HZ, in pixels and frames "
+            f"a second, as 1920x1080@60; got {screen!r}"
+        ) from exc

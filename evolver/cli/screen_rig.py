@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
-from evolver.cli.terminal import console, print_news, rig_end_text
+from evolver.cli.terminal import console, print_news, print_rig_end
 
 if TYPE_CHECKING:
     from rig_bridge.auth import RigKey
@@ -59,5 +59,5 @@ def run_screen_rig(
         f"connecting to {escape(endpoint)} …"
     )
     reason = client.run(stop=stop)
-    console.print(escape(rig_end_text(reason)))
+    print_rig_end(reason)
     console.print(f"{display.dropped} frames were dropped")

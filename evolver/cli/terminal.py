@@ -163,11 +163,12 @@ def print_news(text: str) -> None:
     console.print(f"{time_text(time.time_ns())}  {plain(text)}", markup=False)
 
 
-def rig_end_text(reason: str) -> str:
-    """Return what a rig says at its end."""
+def print_rig_end(reason: str) -> None:
+    """Print why a rig ended."""
     if reason == "stopped":  # here, by a signal; the engine waits for a rig
-        return "stopped here; a session that is not over waits for its rig"
-    return f"the session is over: {reason}"
+        console.print("stopped here; a session that is not over waits for its rig")
+    else:
+        console.print(f"the session is over: {escape(reason)}")
 
 
 class StopSignals:

@@ -5,6 +5,7 @@ Knows keys and errors; knows nothing of what the keys mean.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -20,6 +21,11 @@ class Mistake:
     error: Exception
 
 
+def count_text(found: Sequence[Mistake]) -> str:
+    """Return how many there are, in words."""
+    return "1 mistake" if len(found) == 1 else f"{len(found)} mistakes"
+
+
 class SeveralMistakesError(ConfigError):
     """Things are wrong with a session file; the message names them all.
 
@@ -31,8 +37,7 @@ class SeveralMistakesError(ConfigError):
 
     def __init__(self, source: str, found: tuple[Mistake, ...]) -> None:
         lines = "\n".join(f"  {mistake.text}" for mistake in found)
-        count = "1 mistake" if len(found) == 1 else f"{len(found)} mistakes"
-        super().__init__(f"{source} has {count}:\n{lines}")
+        super().__init__(f"{source} has {count_text(found)}:\n{lines}")
         self.found = found
 
 

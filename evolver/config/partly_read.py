@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import cast
 
 STAND_INS: Mapping[str, object] = {
@@ -31,7 +32,7 @@ def without(raw: Mapping[str, object], wrong: Sequence[str]) -> dict[str, object
     -------
     what may still be of no use: the caller sees whether it fits
     """
-    tree = cast("dict[str, object]", _copy(raw))
+    tree = deepcopy(dict(raw))
     for key in wrong:
         _correct(tree, key)
     return tree
@@ -56,11 +57,3 @@ def _correct(tree: dict[str, object], key: str) -> None:
         table[last] = f"{stand_in}-{number[0]}" if number else stand_in
     else:
         table.pop(last, None)
-
-
-def _copy(value: object) -> object:
-    if isinstance(value, dict):
-        return {k: _copy(v) for k, v in cast("dict[str, object]", value).items()}
-    if isinstance(value, list):
-        return [_copy(v) for v in cast("list[object]", value)]
-    return value

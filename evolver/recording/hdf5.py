@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import h5py
@@ -125,10 +126,8 @@ def dataset_at(group: h5py.Group, *names: str | int) -> h5py.Dataset:
     part = _at(group, names)
     if not isinstance(part, h5py.Dataset):
         raise RecordingError(_wrong(group, names, "a dataset"))
-    try:
+    with _damage_at(part):
         check_dataset(part)
-    except _H5PY_ERRORS as exc:
-        raise RecordingError(_damaged(part, str(exc))) from exc
     return part
 
 
@@ -140,10 +139,8 @@ def is_in(group: h5py.Group, name: str) -> bool:
     RecordingError
         The file is too damaged to tell.
     """
-    try:
+    with _damage_at(group):
         return name in group
-    except _H5PY_ERRORS as exc:
-        raise RecordingError(_damaged(group, str(exc))) from exc
 
 
 def array_at(group: h5py.Group, *names: str | int) -> NDArray[Any]:
@@ -156,10 +153,8 @@ def array_at(group: h5py.Group, *names: str | int) -> NDArray[Any]:
         those that were written.
     """
     dataset = dataset_at(group, *names)
-    try:
+    with _damage_at(dataset):
         check_array(dataset)
-    except _H5PY_ERRORS as exc:
-        raise RecordingError(_damaged(dataset, str(exc))) from exc
     return _values(dataset)
 
 
@@ -171,10 +166,8 @@ def part_of(dataset: h5py.Dataset, at: int | slice) -> NDArray[Any]:
     RecordingError
         They are not those that were written, as HDF5's own checksum of a chunk says.
     """
-    try:
+    with _damage_at(dataset):
         return np.asarray(dataset[at])
-    except _H5PY_ERRORS as exc:
-        raise RecordingError(_damaged(dataset, str(exc))) from exc
 
 
 def text_at(group: h5py.Group, *names: str | int) -> str:
@@ -189,11 +182,9 @@ def texts_at(group: h5py.Group, *names: str | int) -> list[str]:
 
 def _texts(dataset: h5py.Dataset) -> list[str]:
     """Return all texts of a dataset, compared with its checksum where the file has one."""
-    try:
+    with _damage_at(dataset):
         texts = read_texts(dataset)
         expected = dataset.attrs.get(schema.D_CRC32)
-    except _H5PY_ERRORS as exc:
-        raise RecordingError(_damaged(dataset, str(exc))) from exc
     if expected is not None:
         data = b"".join(text.encode("utf-8", "surrogateescape") + b"\0" for text in texts)
         if zlib.crc32(data) != int(expected):
@@ -203,11 +194,9 @@ def _texts(dataset: h5py.Dataset) -> list[str]:
 
 def _values(dataset: h5py.Dataset) -> NDArray[Any]:
     """Return all of a dataset, compared with its checksum where the file has one."""
-    try:
+    with _damage_at(dataset):
         values = np.asarray(dataset[()])
         expected = dataset.attrs.get(schema.D_CRC32)
-    except _H5PY_ERRORS as exc:
-        raise RecordingError(_damaged(dataset, str(exc))) from exc
     if expected is not None and _crc(values, 0) != int(expected):
         raise RecordingError(_damaged(dataset, "its checksum differs"))
     return values
@@ -328,6 +317,15 @@ def _plain(value: object) -> object:
     return json.loads(json.dumps(value))
 
 
+@contextmanager
+def _damage_at(part: h5py.Group | h5py.Dataset) -> Generator[None, None, None]:
+    """Raise `RecordingError` for what h5py raises in here: the file is damaged at this part."""
+    try:
+        yield
+    except _H5PY_ERRORS as exc:
+        raise RecordingError(_damaged(part, str(exc))) from exc
+
+
 def _damaged(part: h5py.Group | h5py.Dataset, what: str) -> str:
     return (
         f"{part.file.filename} must hold at {part.name} what was written there and does not: "
@@ -344,24 +342,20 @@ def attributes(group: h5py.Group) -> dict[str, Any]:
     RecordingError
         They cannot be read any more.
     """
-    try:
+    with _damage_at(group):
         for name in group.attrs:
             check_attribute(group, name)
         return {
             name: value.item() if isinstance(value, np.generic) else value
             for name, value in group.attrs.items()
         }
-    except _H5PY_ERRORS as exc:
-        raise RecordingError(_damaged(group, str(exc))) from exc
 
 
 def names_in(group: h5py.Group) -> list[str]:
     """Return what is in a group, numbered names in the order of their numbers."""
-    try:
+    with _damage_at(group):
         check_group(group)
         names = [str(name) for name in group]
-    except _H5PY_ERRORS as exc:
-        raise RecordingError(_damaged(group, str(exc))) from exc
     return sorted(names, key=lambda name: (int(name), "") if name.isdigit() else (-1, name))
 
 

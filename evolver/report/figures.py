@@ -57,7 +57,8 @@ LINES = 6
 
 _DASHED = (0, (4, 3))
 
-_RIGS_PARTS = ("wait", "idle", "paused", "no_rig")
+_RARE_PARTS = ("paused", "no_rig")  # most sessions have neither, and need no name for them
+_RIGS_PARTS = ("wait", "idle", *_RARE_PARTS)
 _BUDGET_WORDS = {
     "wait": "on screen",
     "idle": "rig idle",
@@ -365,8 +366,7 @@ def _budget_parts(evolution: Evolution) -> dict[str, FloatArray]:
         for name in BUDGET
         if name in evolution.budget
     }
-    # Most sessions have neither, and need no name for them.
-    return {n: v for n, v in parts.items() if n not in _RIGS_PARTS[2:] or v.any()}
+    return {n: v for n, v in parts.items() if n not in _RARE_PARTS or v.any()}
 
 
 def _stack(axes: Axes, blocks: np.ndarray, parts: dict[str, FloatArray], scale: float) -> None:

@@ -159,12 +159,13 @@ class RunningBlock:
         table: PresentationTable,
     ) -> ShowRequest:
         """Return the request for some of the block's presentations, each image in it once."""
-        first = self.block.presentations[0].presentation
         places: dict[str, int] = {}
         pixels: list[NDArray[np.uint8]] = []
         presentations: list[PresentationRequest] = []
         for number in numbers:
-            planned = self.block.presentations[number - first]
+            planned = self.block.planned(number)
+            if planned is None:
+                raise ValueError(f"presentation {number} is none of block {self.block.index}")
             image = self.image(planned, references)
             if image.sha256 not in places:
                 places[image.sha256] = len(pixels)

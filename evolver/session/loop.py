@@ -457,13 +457,12 @@ class Loop:
         if not fault:
             return result
         reason = f"cannot be scored: {fault}"
+        said = f"block {index}, presentation {result.presentation} {reason}"
         if self._watchdogs is not None:
-            said = f"block {index}, presentation {result.presentation} {reason}"
             self._apply_warnings(self._watchdogs.invalid(said))
         if index not in self._unscorable:
             self._unscorable.add(index)
-            text = f"block {index}, presentation {result.presentation} {reason}; aborted"
-            self._event("warning", "unscorable", text)
+            self._event("warning", "unscorable", f"{said}; aborted")
         return msgspec.structs.replace(result, status="aborted", reason=reason[:200])
 
     def _apply_warnings(self, warnings: Sequence[Command | str]) -> None:

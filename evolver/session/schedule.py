@@ -69,7 +69,12 @@ class Block:
     index: int
     proposals: tuple[Proposal, ...]  # of the threads that are due; none: references only
     references: int  # reference images in it
-    presentations: tuple[PlannedPresentation, ...]
+    presentations: tuple[PlannedPresentation, ...]  # numbered one after the other
+
+    def planned(self, number: int) -> PlannedPresentation | None:
+        """Return the presentation of a number; None where it is of another block."""
+        place = number - self.presentations[0].presentation if self.presentations else -1
+        return self.presentations[place] if 0 <= place < len(self.presentations) else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -321,8 +326,7 @@ class Session:
         OrderError
             The block is not pending.
         """
-        block = self._pending_block(index)
-        planned = {p.presentation: p for p in block.presentations}.get(response.presentation)
+        planned = self._pending_block(index).planned(response.presentation)
         if planned is None or not response.ok:
             return ""
         try:
@@ -383,7 +387,6 @@ class Session:
         -------
         by thread, a list a row of its codes; and of each thread's fitness, a list a reference
         """
-        planned = {p.presentation: p for p in block.presentations}
         scored: dict[int, list[list[float]]] = {
             p.thread: [[] for _ in p.codes] for p in block.proposals
         }
@@ -391,7 +394,7 @@ class Session:
             [[] for _ in range(block.references)] for _ in self.threads
         ]
         for response in responses:
-            p = planned.get(response.presentation)
+            p = block.planned(response.presentation)
             if p is None or not response.ok:
                 continue
             if p.thread == REFERENCE:

@@ -23,6 +23,7 @@ from evolver.errors import ConfigError, DataError, WeightsError
 from evolver.generators.by_name import REGISTRY as GENERATORS
 from evolver.generators.by_name import find_generator
 from evolver.optimizers.by_name import REGISTRY as OPTIMIZERS
+from evolver.registry import Registry
 from evolver.session.fitness import Fitness
 from evolver.session.schedule import Session, Thread
 from evolver.setup.lengths import with_lengths
@@ -154,6 +155,37 @@ def gather_parts(
     return Parts(config, loaded, tuple(searches), tuple(options), streams, references, restored)
 
 
+def _gather_factory(
+    registry: Registry,
+    find: Callable[[str], Any],
+    table: ThreadTable,
+    key: str,
+    mistakes: Mistakes,
+) -> Any:  # noqa: ANN401  each role says what its factories make
+    """Return what makes a thread's generator or optimizer, as `registry` has it, or None.
+
+    The names of its options are checked as far as they can be.
+
+    Parameters
+    ----------
+    registry, find : of the role; a thread's keys are called as it is
+    table, key : of the thread
+    """
+    name: str = getattr(table, registry.role)
+    options: dict[str, object] = getattr(table, f"{registry.role}_options")
+    at = partial(mistakes.at, of=table.name)
+    factory: Any = None
+    if not mistakes.has(f"{key}.{registry.role}"):
+        with at(f"{key}.{registry.role}"):
+            factory = find(name)
+    with at(f"{key}.{registry.role}_options"):
+        registry.check_common(options)
+    if factory is not None:
+        with at(f"{key}.{registry.role}_options"):
+            registry.check_options(name, factory, set(options) - set(registry.common))
+    return factory
+
+
 def _gather_generator(config: Config, i: int, mistakes: Mistakes) -> Generator | None:
     """Load a thread's generator; None where that cannot be."""
     from evolver.weights.read import chosen_device  # loads torch
@@ -161,16 +193,7 @@ def _gather_generator(config: Config, i: int, mistakes: Mistakes) -> Generator |
     table, key = config.threads[i], f"threads[{i}]"
     at = partial(mistakes.at, of=table.name)
     before = len(mistakes.found)
-    factory: Any = None
-    if not mistakes.has(f"{key}.generator"):
-        with at(f"{key}.generator"):
-            factory = find_generator(table.generator)
-    with at(f"{key}.generator_options"):
-        GENERATORS.check_common(table.generator_options)
-    if factory is not None:
-        own = set(table.generator_options) - set(GENERATORS.common)
-        with at(f"{key}.generator_options"):
-            GENERATORS.check_options(table.generator, factory, own)
+    factory = _gather_factory(GENERATORS, find_generator, table, key, mistakes)
     with at(f"{key}.device"):
         chosen_device(table.device)
     if factory is None or len(mistakes.found) > before:
@@ -203,16 +226,7 @@ def _gather_optimizer(
     table, key = config.threads[i], f"threads[{i}]"
     at = partial(mistakes.at, of=table.name)
     before = len(mistakes.found)
-    kind: Any = None
-    if not mistakes.has(f"{key}.optimizer"):
-        with at(f"{key}.optimizer"):
-            kind = optimizers.find(table.optimizer)
-    with at(f"{key}.optimizer_options"):
-        OPTIMIZERS.check_common(table.optimizer_options)
-    if kind is not None:
-        own = set(table.optimizer_options) - set(OPTIMIZERS.common)
-        with at(f"{key}.optimizer_options"):
-            OPTIMIZERS.check_options(table.optimizer, kind, own)
+    kind = _gather_factory(OPTIMIZERS, optimizers.find, table, key, mistakes)
     if generator is None:
         return None
     initial = None
