@@ -106,12 +106,13 @@ def _memory(contestant: Contestant, d: int, popsize: int, norm: float) -> int | 
         _step(small, rng)
     gc.collect()  # or what others left behind is given back meanwhile, and hides the growth
     try:
-        before = _resident("VmRSS")
+        before = _resident("RssAnon")
         _CLEAR.write_text("5")  # the peak, VmHWM, starts anew
         optimizer = _make(contestant, d, popsize, norm)
         for _ in range(12):
             _step(optimizer, rng)
-        return max(0, _resident("VmHWM") - before)
+        # Pages of files, which a busy machine takes away at any time, are no memory of its own.
+        return max(0, _resident("VmHWM") - _resident("RssFile") - before)
     except OSError:
         return None
 

@@ -248,7 +248,8 @@ class RemoteRecorder:
 
     def _speak(self, link: socket.socket) -> None:
         # A recorder that takes nothing for so long is looked for anew.
-        timeout = struct.pack("@ll", int(self._patience_s), 1)
+        seconds, rest = divmod(max(self._patience_s, 1e-3), 1.0)
+        timeout = struct.pack("@ll", int(seconds), int(rest * 1e6))
         link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeout)
         with self._changed:
             self._linked, self._heard, place = True, self._clock(), self._place

@@ -25,6 +25,7 @@ import sys
 import time
 import zlib
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -113,7 +114,7 @@ class RecorderProcess:
         self._over: set[bytes] = set()  # engines that wrote here and must not any more
         self._newcomer: tuple[_Link, bytes, int] | None = None  # waits for what was before it
         # What the disk refuses for now, and whom to tell when it is durable.
-        self._waiting: deque[tuple[bytes | bytearray, _Engine | None]] = deque()
+        self._waiting: deque[tuple[bytes | bytearray, Callable[[], None]]] = deque()
         self._reported: Exception | None = None  # an error the engine was told of
         self._busy_s = self._unreported_s = 0.0
         self._pace = deque([(time.monotonic(), 0)])
@@ -288,7 +289,7 @@ class RecorderProcess:
                 engine.has += 1
                 engine.last = body
                 self._sequence += 1
-                self._waiting.append((body, engine))
+                self._waiting.append((body, partial(self._is_durable, engine, engine.has)))
                 self._take()
         elif kind == wire.FLUSH:
             self._recorder.flush()
@@ -345,17 +346,19 @@ class RecorderProcess:
     def _take(self) -> None:
         """Hand what waits to the recorder, as far as it takes it."""
         while self._waiting:
-            payload, engine = self._waiting[0]
-            on_durable = self._wake if engine is None else partial(self._is_durable, engine)
+            payload, on_durable = self._waiting[0]
             try:
                 self._recorder.submit_payload(payload, on_durable)
             except RecordingError:
                 return  # `_report` sends it
             self._waiting.popleft()
 
-    def _is_durable(self, engine: _Engine) -> None:
-        """Count one more durable record of an engine; on the recorder's worker."""
-        engine.durable += 1
+    def _is_durable(self, engine: _Engine, number: int) -> None:
+        """Note that an engine's first `number` records are durable; on the recorder's worker.
+
+        A number and no count: a welcome may have said it before this is called.
+        """
+        engine.durable = number
         self._wake()
 
     # ------------------------------------------------------------------ endings
@@ -405,7 +408,7 @@ class RecorderProcess:
         if self._sequence == 0:
             return
         event = Event(engine.lost_ns, "error", "engine_died", _DIED)
-        self._waiting.append((msgspec.msgpack.encode(event), None))
+        self._waiting.append((msgspec.msgpack.encode(event), self._wake))
         self._sequence += 1
         self._recorder.flush()
         self._take()

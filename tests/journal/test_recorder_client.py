@@ -1,7 +1,9 @@
 """The recorder in a process of its own: killed, restarted, refused by its disk."""
 
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -11,10 +13,11 @@ import numpy as np
 import pytest
 
 from evolver.errors import OrderError, RecordingError
+from evolver.journal import recorder_protocol as wire
 from evolver.journal.recorder_client import RemoteRecorder
 from evolver.journal.recorder_process import RecorderProcess
 from evolver.journal.recorder_protocol import recorder_status
-from evolver.journal.records import Event, ImagePixels, PackedArray
+from evolver.journal.records import Event, ImagePixels, PackedArray, encode_record
 from evolver.journal.writer import read_journal
 from tests.limits import PATIENCE_S, wait_until
 
@@ -442,6 +445,46 @@ def test_a_frozen_recorder_holds_up_who_waits_and_nobody_else(tmp_path, address,
     recorder.close()
 
 
+def test_nothing_is_called_durable_twice_when_an_engine_comes_back(tmp_path, address):
+    """The worker's words for records that a welcome has already counted come after it."""
+    welcomed = threading.Event()
+
+    class Late(RecorderProcess):
+        def _is_durable(self, *args):
+            welcomed.wait(PATIENCE_S)
+            super()._is_durable(*args)
+
+    served = Late(tmp_path / "journal", address)
+    worker = threading.Thread(target=served.run)
+    worker.start()
+    payload, links = encode_record(event(0)), contextlib.ExitStack()
+
+    def hello(place):
+        link = links.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+        link.connect(str(address))
+        link.settimeout(PATIENCE_S)
+        link.sendall(wire.pack_message(wire.HELLO, place, b"e" * wire.NAME_BYTES))
+        return link, wire.receive(link)[:2]
+
+    try:
+        first, said = hello(wire.NO_PLACE)
+        assert said == (wire.WELCOME, 0)
+        for number in range(2):
+            first.sendall(wire.pack_message(wire.RECORD, number, payload))
+        first.sendall(wire.pack_message(wire.FLUSH))
+        again, said = hello(0)
+        assert said == (wire.WELCOME, 2)
+        assert wire.receive(again)[:2] == (wire.DURABLE, 2)
+        welcomed.set()
+        again.sendall(wire.pack_message(wire.RECORD, 2, payload))
+        assert wire.receive(again)[:2] == (wire.DURABLE, 3)
+    finally:
+        welcomed.set()
+        served.end()
+        worker.join(PATIENCE_S)
+        links.close()
+
+
 def attached(recorder):
     """Attach to a recorder that may still be starting; return whether it answered in time."""
     try:
@@ -462,10 +505,6 @@ def settled(recorder):
 
 
 def test_an_engine_frozen_in_the_middle_of_a_record_holds_up_nobody(tmp_path, address, start):
-    import socket
-
-    from evolver.journal import recorder_protocol as wire
-
     process = start()
     wait_until(address.exists)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as frozen:
@@ -526,8 +565,6 @@ def test_an_address_that_is_too_long_is_refused_and_frees_the_journal(tmp_path, 
 
 
 def test_a_stranger_is_sent_away_and_harms_nothing(tmp_path, address, start):
-    import socket
-
     start()
     recorder = connect(address)
     recorder.submit(event(0))
