@@ -21,6 +21,7 @@ def monitor(
     address: Annotated[
         str, typer.Option(help="to listen on; one that others can reach needs a token")
     ] = "127.0.0.1",
+    parent: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Show a session in a browser, live or played back; reads only.
 
@@ -54,6 +55,8 @@ def monitor(
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
+    if parent is not None:  # a descriptor that is closed when the session's supervisor is gone
+        loop.add_handler(parent, lambda *_: loop.stop(), loop.READ)
     server.start()
     loop.start()
     server.stop()

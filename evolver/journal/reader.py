@@ -84,10 +84,12 @@ class JournalIndex:
     def __init__(self, folder: Path) -> None:
         self._paths = segment_paths(folder)
         if not self._paths:
-            what = "holds no journal segments" if folder.is_dir() else "does not exist"
+            what = "does not exist"
+            if folder.exists():
+                what = "holds none" if folder.is_dir() else "is no folder"
             raise RecordingError(
-                f"a journal folder must hold files named {SEGMENT_PATTERN}; {folder} {what}. "
-                "Give the session's journal folder"
+                f"a journal is a folder with files named {SEGMENT_PATTERN}; {folder} {what}. "
+                "Give a session's folder, or the journal in it"
             )
         self._places: dict[int, tuple[int, Frame]] = {}
         duplicates, torn, heads = 0, 0, 0

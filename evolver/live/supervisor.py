@@ -140,8 +140,9 @@ class Supervisor:
         self._pages: list[Child] = []
         if settings.page_port is not None:
             command = [*python, "evolver", "monitor", str(self._folder)]
-            command += ["--port", str(settings.page_port)]
-            self._pages = [Child("page", command, logs / "page.log", speaks="text")]
+            command += ["--port", str(settings.page_port), "--parent", str(orphan)]
+            log = logs / "page.log"
+            self._pages = [Child("page", command, log, speaks="text", pass_fds=(orphan,))]
         self._children = (self._recorder, self._engine, *self._pages)
         self._turn_at = self._asked_engine_at = time.monotonic()
         self._since_orders_s = 0.0  # by the engine's loop, as its process last said

@@ -141,7 +141,7 @@ class PictureFigure:
             y_range=Range1d(0, _ROWS),
         )
         self.figure.title.text_font_size = "13px"
-        self.figure.axis.visible = False
+        self.figure.left, self.figure.below = [], []  # unseen axes would leave a mark
         self.figure.grid.visible = False
         self._data = ColumnDataSource({"image": [mosaic([])]})
         self.figure.image_rgba("image", x=0, y=0, dw=_COLUMNS, dh=_ROWS, source=self._data)
@@ -384,6 +384,7 @@ class BudgetFigure:
             width=0.9,
             color=["#a9b0b7", *(BUDGET[name] for name in parts[1:])],
             source=self._data,
+            line_color=None,
             legend_label=["on screen", "rig idle", "paused", "no rig"],
         )
         # Marks: every second block may render nothing, and a line between would zigzag.
@@ -399,6 +400,10 @@ class BudgetFigure:
         )
         _whole_numbers(self.figure.xaxis)
         _legend_above(self.figure)
+        items = self.figure.legend[0].items
+        items.insert(
+            2, items.pop()
+        )  # the longest text last in its row: it sets its column's width
 
     def draw(self, model: SessionModel) -> None:
         """Draw the last blocks."""
@@ -416,7 +421,8 @@ class BudgetFigure:
 def recolour(figures: Sequence[figure], colours: Mapping[str, str]) -> None:
     """Give figures the page's colours."""
     for drawing in figures:
-        drawing.background_fill_color = drawing.border_fill_color = colours["paper"]
+        # What is behind is the style sheet's: a canvas painted twice keeps a line of the first.
+        drawing.background_fill_color = drawing.border_fill_color = None
         drawing.outline_line_color = None
         drawing.title.text_color = colours["ink"]
         for axis in (*drawing.xaxis, *drawing.yaxis):
@@ -426,8 +432,7 @@ def recolour(figures: Sequence[figure], colours: Mapping[str, str]) -> None:
         for grid in (*drawing.xgrid, *drawing.ygrid):
             grid.grid_line_color = colours["grid"]
         for legend in drawing.legend:
-            legend.background_fill_color = colours["paper"]
-            legend.border_line_color = None
+            legend.background_fill_color = legend.border_line_color = None
             legend.label_text_color = colours["ink"]
 
 

@@ -367,15 +367,14 @@ class SessionModel:
         return float("nan") if pace is None else pace
 
     @property
-    def minutes(self) -> float:
-        """Minutes since the first block."""
-        return max(0.0, (self.latest_ns - self._begun_ns) / 60e9) if self.latest_ns else 0.0
+    def elapsed_s(self) -> float:
+        """Seconds since the first block."""
+        return max(0.0, (self.latest_ns - self._begun_ns) / 1e9) if self.latest_ns else 0.0
 
     @property
-    def minutes_left(self) -> float:
-        """Minutes to the last generation, as the terminal has them; NaN before one is done."""
-        left = self.tally.left_s(self.generations * len(self.threads))
-        return float("nan") if left is None else left / 60
+    def left_s(self) -> float | None:
+        """Seconds to the last generation, as the terminal has them; None before one is done."""
+        return self.tally.left_s(self.generations * len(self.threads))
 
     @property
     def idle_share(self) -> float:

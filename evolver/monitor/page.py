@@ -8,6 +8,7 @@ follows.
 from __future__ import annotations
 
 import html
+import math
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from bokeh.events import DocumentReady
 from bokeh.layouts import column, row
 from bokeh.models import Button, CustomJS, Div, Select, Slider, Toggle
 
+from evolver.clock import duration_text
 from evolver.colours import (
     AMBER,
     GREEN,
@@ -359,15 +361,15 @@ def header_html(
     if model.references:
         latest = _latest([means[0] for _, means, _ in model.references])
         big.append((latest, "references, spikes/s", REFERENCE_BOTH))
-    left = model.minutes_left
+    left_s = model.left_s if model.ended is None else None
     share = model.aborted / model.presentations if model.presentations else 0.0
     facts = [
         f"{model.presentations} presentations",
         f"{share:.0%} aborted",
         f"{model.pace:.1f} a second" if np.isfinite(model.pace) else "",
         f"rig idle {model.idle_share:.1%}",
-        f"{model.minutes:.0f} min",
-        f"{left:.0f} min left" if np.isfinite(left) and model.ended is None else "",
+        f"{duration_text(model.elapsed_s)} since the first block",
+        f"{duration_text(math.ceil(left_s))} left" if left_s is not None else "",
     ]
     cells = "".join(
         f'<div style="margin-right:38px"><div class="value" style="font-size:44px;'

@@ -52,6 +52,10 @@ TOP = 5
 """Images of a thread's last generation, and references, that are shown."""
 
 
+LOST = "pixels lost"
+"""The label of an image that is drawn grey."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ScoredImage:
     """One image and what it scored.
@@ -414,7 +418,7 @@ def _pixels(recording: Recording, image_id: int, label: str = "") -> tuple[Image
     except RecordingError as exc:
         if not recording.images.is_lost(image_id):
             logger.warning("drawn in grey: %s", exc)
-        return np.full((8, 8, 3), 127, dtype=np.uint8), "pixels lost"
+        return np.full((8, 8, 3), 127, dtype=np.uint8), LOST
 
 
 def _top(

@@ -18,7 +18,7 @@ from evolver import __version__
 from evolver.analysis.trajectories import ALPHA, MIN_GENERATIONS
 from evolver.colours import PAGE_DARK, PAGE_LIGHT, css_variables, thread_colour
 from evolver.report import figures, pictures, tables, words
-from evolver.report.evolution import read_evolution
+from evolver.report.evolution import LOST, read_evolution
 from evolver.report.style import save
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def write_report(
         .render(
             title=recording.name,
             byline=_byline(recording),
-            banner=_banner(recording),
+            banners=_banners(recording, evolution),
             lead=_lead(recording, evolution),
             outcomes=[
                 (thread.name, thread_colour(k), _outcome(thread))
@@ -110,14 +110,27 @@ def _byline(recording: Recording) -> str:
     return f"{tables.when(recording.created)}, {mode}, seed {recording.seed}"
 
 
-def _banner(recording: Recording) -> str:
-    if recording.complete:
-        return ""
-    reason = recording.end_reason or "its journal ends without an end record"
-    return (
-        f"This session was interrupted: {reason}. Everything acknowledged before that is in "
-        "the recording, and in this report."
-    )
+def _banners(recording: Recording, evolution: Evolution) -> list[tuple[str, str]]:
+    """Return what must be known before anything else is read: heads and texts."""
+    banners: list[tuple[str, str]] = []
+    if not recording.complete:
+        reason = recording.end_reason or "its journal ends without an end record"
+        text = (
+            f"This session was interrupted: {reason}. Everything acknowledged before that is "
+            "in the recording, and in this report."
+        )
+        banners.append(("Not complete.", text))
+    shown = [
+        image for t in evolution.threads for image in (*t.best, *t.top, *t.best_references)
+    ]
+    lost = sum(image.label == LOST for image in shown)
+    if lost:
+        text = (
+            f"{lost} of the {len(shown)} images drawn here could not be read and are grey; "
+            "evolver verify FILE says what is damaged."
+        )
+        banners.append(("Damaged.", text))
+    return banners
 
 
 def _lead(recording: Recording, evolution: Evolution) -> str:

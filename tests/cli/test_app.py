@@ -368,7 +368,7 @@ class TestRecordings:
             assert a.attrs["journal_sha256"] == b.attrs["journal_sha256"]
 
     def test_fold_of_what_holds_no_journal(self, tmp_path):
-        assert "must hold files named" in run("fold", tmp_path, expect=2)
+        assert "holds none" in run("fold", tmp_path, expect=2)
         assert "does not exist" in run("fold", tmp_path / "none", expect=2)
 
 

@@ -254,6 +254,25 @@ def test_when_all_is_killed_resume_goes_on(tmp_path, start):
     assert "it is finished" in said
 
 
+def test_nothing_is_left_when_the_supervisor_is_killed(tmp_path, start):
+    file = write(small(tmp_path / "out", simulation=QUIET), tmp_path / "s.toml")
+    session = start("serve", file, "--no-report", "--yes")
+    session.until(r"live page: http")
+    listed = children()
+    assert set(listed) == {"engine", "recorder", "page"}
+    session.process.kill()  # no process of it is told
+    wait_until(lambda: not any(alive(pid) for pid in listed.values()))
+
+
+def alive(pid):
+    """Whether a process runs; one that ended and that nobody has asked after does not."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"
+
+
 def test_a_mistake_that_only_the_rig_shows_ends_it_without_trying_again(tmp_path, start):
     settings = small(tmp_path / "out", fitness={"units": (99, 1, "z")})
     session, rig = serve(start, write(settings, tmp_path / "s.toml"), "--yes")

@@ -88,7 +88,7 @@ def test_half_a_journal_never_breaks_it(session):
         model = SessionModel()
         model.feed(records[skip:])
         model.feed(records[: skip // 2])
-        _ = (model.done, model.pace, model.minutes_left, model.idle_share, model.name)
+        _ = (model.done, model.pace, model.left_s, model.idle_share, model.name)
 
 
 def test_six_hours_fit():
@@ -203,7 +203,7 @@ def same(live, played):
     assert (live.name, live.ended, live.done) == (played.name, played.ended, played.done)
     assert live.unit_labels == played.unit_labels
     assert (live.presentations, live.aborted) == (played.presentations, played.aborted)
-    assert (live.latest_ns, live.minutes) == (played.latest_ns, played.minutes)
+    assert (live.latest_ns, live.elapsed_s) == (played.latest_ns, played.elapsed_s)
     np.testing.assert_equal(live.pace, played.pace)
     np.testing.assert_array_equal(live.edges_ms, played.edges_ms)
     assert live.notes == played.notes

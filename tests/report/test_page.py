@@ -6,6 +6,7 @@ import base64
 import re
 from html.parser import HTMLParser
 
+import h5py
 import numpy as np
 import pytest
 
@@ -254,3 +255,16 @@ def test_a_verdict_may_be_the_papers_and_says_where_its_threshold_is(tmp_path):
     assert mine.p_t == theirs.p_t == theirs.p != mine.p
     assert mine.success
     assert theirs.success
+
+
+def test_images_that_cannot_be_read_are_announced(tmp_path):
+    truth = sessions.write(tmp_path, image_size=8, generations=3)
+    with h5py.File(truth.path, "r+") as file:
+        file["images/pixels"][:] = 0
+    with read(truth.path) as recording:
+        path = write_report(recording, tmp_path / "report")
+    text = Page(path.read_text(encoding="utf-8")).text
+    found = re.search(r"Damaged. (\d+) of the (\d+) images drawn here could not be read", text)
+    assert found is not None
+    assert found[1] == found[2] != "0"
+    assert "Not complete." not in text
