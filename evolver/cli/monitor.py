@@ -53,10 +53,13 @@ def monitor(
     def end(_number: int, _frame: object) -> None:
         loop.add_callback_from_signal(loop.stop)  # pyright: ignore[reportUnknownMemberType]
 
+    def orphaned(_descriptor: int, _events: int) -> None:
+        loop.stop()
+
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
     if parent is not None:  # a descriptor that is closed when the session's supervisor is gone
-        loop.add_handler(parent, lambda *_: loop.stop(), loop.READ)
+        loop.add_handler(parent, orphaned, loop.READ)
     server.start()
     loop.start()
     server.stop()
