@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 GOOD, TO_MEND, TO_FETCH = 0, 2, 3
 """Exit status."""
+# In the order of a table, the worst nearest to what is printed next.
 _COLOURS = {"good": "green", "warning": "yellow", "bad": "red"}
 
 
@@ -91,10 +92,10 @@ def _check_parts(parts: Parts, units: Sequence[str]) -> int:
 
 
 def checks_table(checks: Sequence[Check]) -> Table:
-    """Return checks as a table for the terminal."""
+    """Return checks as a table for the terminal, with what to look at last, in sight."""
     table = Table(box=None, padding=(0, 2), show_header=False, title_justify="left")
     table.title = "before the first image"
-    for check in checks:
+    for check in sorted(checks, key=lambda check: list(_COLOURS).index(check.verdict)):
         colour = _COLOURS[check.verdict]
         table.add_row(f"[{colour}]{check.verdict}[/]", check.name, escape(check.text))
     return table

@@ -262,7 +262,8 @@ class _OperatorView:
             console.print(checks_table(checks))
         if needed and self._asks:
             if warnings := sum(check.verdict != "good" for check in checks):
-                console.print(f"[yellow]{warnings} of the checks above to look at[/]")
+                last = "last" if warnings == 1 else f"last {warnings}"
+                console.print(f"[yellow]look at the {last} of these checks[/]")
             console.print("[bold]show the first image?[/] yes / no ", end="")
         elif needed:
             console.print("confirm with  evolver ctl confirm")

@@ -7,7 +7,9 @@ import signal
 import pytest
 
 from evolver.cli import terminal
+from evolver.cli.checks import checks_table
 from evolver.errors import ConfigError
+from evolver.setup.preflight import Check
 
 ARROWS = "recording → a\N{EN DASH}b … 3 \N{MULTIPLICATION SIGN} 4 ○ ä \udcff"
 
@@ -106,3 +108,9 @@ def test_errors_are_broken_between_words_on_a_terminal_and_nowhere_else():
     assert "".join(terminal.wrapped(text, on_terminal).split()) == "".join(text.split())
     piped = terminal.RichConsole(width=40, file=io.StringIO())
     assert terminal.wrapped(text, piped) == text  # a program reads whole lines
+
+
+def test_what_to_look_at_is_nearest_to_the_question():
+    names = {"a": "good", "b": "bad", "c": "warning", "d": "good", "e": "warning"}
+    table = checks_table([Check(name, verdict, "text") for name, verdict in names.items()])
+    assert list(table.columns[1].cells) == ["a", "d", "c", "e", "b"]
