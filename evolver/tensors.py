@@ -8,7 +8,7 @@ these instead of torch's own, so that their code is checked strictly.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _M = TypeVar("_M", bound=torch.nn.Module)
+
+
+def submodules(net: torch.nn.Module) -> list[tuple[str, Any]]:
+    """Return a module's parts with their names, itself first, called ""."""
+    return list(net.named_modules())
 
 
 def vector_norm(

@@ -1,28 +1,21 @@
-"""Scorers by the names of their units, as session files give them.
+"""Scorers by the addresses of their units, as session files give them.
 
-Knows names and import paths. Knows nothing of networks, and loads no torch until a name is
-asked for.
+Knows addresses and names. Loads no torch until something is asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from evolver.errors import ConfigError
-from evolver.registry import Registry
+from scorers.networks.by_name import load_network_by_name
 from scorers.units import parse_units
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from scorers.cnn import CNNScorer
-
-BUILTIN = {"mini": "scorers.cnn:load_mini_scorer"}
-"""Network -> module:factory, imported when asked for."""
-
-_REGISTRY = Registry("scorer", BUILTIN, ("weights", "device"))
+    from scorers.scorer import UnitScorer
 
 
 def load_scorer(
@@ -31,38 +24,49 @@ def load_scorer(
     *,
     weights: str | Path | None = None,
     device: str = "cpu",
+    networks: Mapping[str, Mapping[str, Any]] | None = None,
     **options: object,
-) -> CNNScorer:
-    """Load units of a network; `scorers.load` is this function.
+) -> UnitScorer:
+    """Load units of networks; `scorers.load` is this function.
 
     Parameters
     ----------
-    units : one name or several: ``"mini:fc5:3"``, ``"mini:fc5:0-63"``, ``"mini:conv3:10:4:4"``.
-        All must be of one network, a key of `BUILTIN` or one that an installed distribution
-        adds through the entry-point group ``evolver.scorers``: a factory that takes the parsed
-        units first, then by name `weights`, `device` and options of its own. It is evaluated
-        once for all of them
-    weights : a file to use instead of the shipped one, of the same architecture
+    units : one address or several, of one network or several: ``"mini:fc5:3"``,
+        ``"mini:fc5:0-63"``, ``"mini:conv3:10:4:4"`` (see `scorers.units`). Each network is
+        evaluated once for all of its units
+    weights : a file to use instead of the network's own; for one network
     device : a torch device, "cpu" or "cuda:0"
-    **options : what the network takes besides, by the names in its factory's signature
+    networks : by a name in the addresses, what `scorers.networks.load` takes for it: `weights`,
+        and options. A lab's own networks are named here, by ``module``
+    **options : of the network, where there is one
 
     Returns
     -------
-    CNNScorer, whose ``score(images)`` is (n, u) in the order of the names
+    UnitScorer, whose ``score(images)`` is (n, u) in the order of the addresses
 
     Raises
     ------
     ConfigError
-        A name has another form, or there is no such network, layer, channel, position or
+        An address has another form, or there is no such network, layer, channel, position or
         option.
     WeightsError
-        The weight file is missing, or is not the one shipped with this version.
+        A weight file is missing, or is of another network.
     """
-    specs = [parse_units(text) for text in ([units] if isinstance(units, str) else units)]
-    if not specs:
+    addresses = [parse_units(text) for text in ([units] if isinstance(units, str) else units)]
+    if not addresses:
         raise ConfigError("units must name at least one unit, as mini:fc5:3; got none")
-    networks = sorted({spec.network for spec in specs})
-    factory = partial(_REGISTRY.find(networks[0]), specs)
-    if len(networks) > 1:
-        raise ConfigError(f"all units must be of one network; got {', '.join(networks)}")
-    return _REGISTRY.make(networks[0], factory, options=options, weights=weights, device=device)
+    from scorers.scorer import UnitScorer
+
+    names = list(dict.fromkeys(address.network for address in addresses))
+    if len(names) > 1 and (weights is not None or options):
+        raise ConfigError(
+            f"weights and options are of one network; the units are of {', '.join(names)}. "
+            "Give them by networks="
+        )
+    of_each = networks or {}
+    common: dict[str, Any] = {**options, **({} if weights is None else {"weights": weights})}
+    loaded = {
+        name: load_network_by_name(name, device=device, **{**of_each.get(name, {}), **common})
+        for name in names
+    }
+    return UnitScorer(loaded, addresses)

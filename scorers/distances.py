@@ -16,12 +16,14 @@ import torch
 from evolver.errors import ConfigError
 from evolver.metric.products import PIXELS, Distance
 from evolver.weights.read import chosen_device
-from scorers.by_name import load_scorer
+from scorers.networks.by_name import load_network_by_name
+from scorers.networks.network import check_layers
+from scorers.units import parse_layer
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from scorers.cnn import CNNScorer
+    from scorers.networks.network import Network
 
 _LPIPS = ("squeeze", "alex", "vgg")
 _FORMS = f"mse, NETWORK:LAYER as mini:conv3, or lpips-{{{','.join(_LPIPS)}}}"
@@ -52,15 +54,17 @@ def load_distance(
         return PIXELS
     if name.startswith("lpips-"):
         return _lpips(name, device)
-    network, colon, layer = name.partition(":")
-    if not (network and colon and layer) or ":" in layer:
-        raise ConfigError(f"distance must be {_FORMS}; got {name!r}")
-    network_scorer = load_scorer(f"{network}:{layer}:0", weights=weights, device=device)
-    return Distance(name, network_scorer.sha256, partial(_layer, network_scorer, layer))
+    try:
+        network_name, layer = parse_layer(name)
+    except ConfigError as error:
+        raise ConfigError(f"distance must be {_FORMS}; got {name!r}") from error
+    network = load_network_by_name(network_name, weights=weights, device=device)
+    check_layers(network, [layer])
+    return Distance(name, network.sha256, partial(_layer, network, layer))
 
 
-def _layer(network: CNNScorer, layer: str, images: torch.Tensor) -> torch.Tensor:
-    features = network.features(images, layer).flatten(1)
+def _layer(network: Network, layer: str, images: torch.Tensor) -> torch.Tensor:
+    features = network.outputs(images, {layer: None})[layer].flatten(1)
     return features / features.shape[1] ** 0.5
 
 

@@ -23,7 +23,7 @@ _CONTEXT.set_forkserver_preload([
     "evolver.report.page",
     "evolver.monitor.server",
     "evolver.generators.mini",
-    "scorers.cnn",
+    "scorers.scorer",
 ])
 
 

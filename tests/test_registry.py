@@ -31,10 +31,10 @@ def _generators():
     return generators
 
 
-def _scorers():
-    import scorers
+def _networks():
+    from scorers import networks
 
-    return scorers
+    return networks
 
 
 def install(tmp_path, monkeypatch, target):
@@ -53,25 +53,23 @@ def test_an_installed_distribution_adds_a_name(tmp_path, monkeypatch):
     assert OPTIMIZERS.find("theirs").d == 3
 
 
-def test_an_installed_distribution_adds_a_generator_and_a_scorer(tmp_path, monkeypatch):
-    import scorers
+def test_an_installed_distribution_adds_a_generator_and_a_network(tmp_path, monkeypatch):
     from evolver import generators
+    from scorers import networks
 
     install(tmp_path, monkeypatch, "their_parts:Theirs")
     (tmp_path / "theirs-1.0.dist-info" / "entry_points.txt").write_text(
         "[evolver.generators]\ntheirs = their_parts:generator\n"
-        "[evolver.scorers]\ntheirs = their_parts:scorer\n"
+        "[evolver.networks]\ntheirs = their_parts:network\n"
     )
     (tmp_path / "their_parts.py").write_text(
         "def generator(*, weights, device, shade=1): return (weights, device, shade)\n"
-        "def scorer(units, *, weights, device):\n    return [str(u) for u in units], device\n"
+        "def network(name, *, weights, device, depth=1): return name, weights, device, depth\n"
     )
     assert generators.load("theirs", weights="w", shade=2) == ("w", "cpu", 2)
-    assert scorers.load("theirs:layer:3") == (["theirs:layer:3"], "cpu")
-    with pytest.raises(ConfigError, match="all units must be of one network"):
-        scorers.load(["theirs:layer:3", "mini:fc6:0"])
-    with pytest.raises(ConfigError, match="scorer must be one of mini, theirs"):
-        scorers.load("vgg:layer:3")
+    assert networks.load("theirs", depth=2) == ("theirs", None, "cpu", 2)
+    with pytest.raises(ConfigError, match=r"network must be one of .*mini, theirs"):
+        networks.load("vgg")
 
 
 @pytest.mark.parametrize(
@@ -88,8 +86,8 @@ def test_an_installed_distribution_adds_a_generator_and_a_scorer(tmp_path, monke
             "'mini-object' takes the options chunk, entry; got chnk; did you mean 'chunk'",
         ),
         (
-            "scorer",
-            lambda: _scorers().load("mini:fc5:3", size=3),
+            "network",
+            lambda: _networks().load("mini", size=3),
             "'mini' takes no options; got size. Remove it",
         ),
     ],

@@ -26,6 +26,7 @@ from evolver.cli import (
     open_ephys,
     rigs,
     stimulus_display,
+    units,
     weights,
 )
 from evolver.cli.terminal import (
@@ -68,6 +69,7 @@ app.command("lsl")(lsl.lsl)
 app.command("open-ephys")(open_ephys.open_ephys)
 app.command("open-ephys-emulator")(open_ephys.emulate_open_ephys)
 app.command()(monitor.monitor)
+app.command("units")(units.list_units)
 app.add_typer(live.ctl, name="ctl")
 app.add_typer(keys.app, name="keys")
 app.add_typer(weights.app, name="weights")

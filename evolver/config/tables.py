@@ -297,9 +297,18 @@ class SimulationTable(Struct, frozen=True, forbid_unknown_fields=True):
         tuple[str, ...],
         Meta(
             min_length=1,
-            description="mini:LAYER:CHANNEL, or mini:LAYER:CHANNEL:ROW:COLUMN, one a neuron",
+            description="NETWORK:LAYER:CHANNEL[:ROW:COLUMN], one a neuron or several, as "
+            "mini:fc5:0-7; 'evolver units NETWORK' lists what there is",
         ),
     ] = ("mini:fc6:0",)
+    networks: Annotated[
+        dict[str, dict[str, Any]],
+        Meta(
+            description="a network's weights and options, by its name in units; a lab's own: "
+            '{ lenet = { module = "lab:LeNet", weights = "lenet.pt", size = 28, '
+            'order = "grey" } }'
+        ),
+    ] = field(default_factory=dict[str, dict[str, Any]])
     spikes: Annotated[
         Literal["poisson", "none"],
         Meta(description="'poisson' spike trains, or 'none': noise-free rates"),

@@ -11,11 +11,8 @@ Importing a module runs it: a session file that names one is to be trusted as a 
 
 from __future__ import annotations
 
-import hashlib
 from functools import partial
-from importlib import import_module
 from math import isfinite, prod
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,11 +20,12 @@ import torch
 
 from evolver.errors import ConfigError
 from evolver.generators.frozen import FrozenGenerator
-from evolver.weights import hub
-from evolver.weights.read import TensorTable, chosen_device, fill, fitted, read_weight_file
+from evolver.lab_modules import error_text, fill_module, make_module
+from evolver.weights.read import chosen_device
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
 
 def factory(name: str) -> Callable[..., FrozenGenerator]:
@@ -72,14 +70,8 @@ def load_module(
     """
     low, high = _range(output_range)
     chosen = chosen_device(device)
-    net = _made(name, dict(arguments or {})).float().eval().requires_grad_(False)
-    if weights is not None:
-        location = hub.find_weights(name, weights)
-        file = read_weight_file(location.path, sha256=location.sha256)
-        fitted(file, partial(_filled, net, path=location.path), entry=entry)
-        sha256 = file.sha256
-    else:
-        sha256 = _digest(net)
+    net = make_module("generator", name, arguments or {}).float().eval().requires_grad_(False)
+    sha256 = fill_module(net, name, weights, entry=entry)
     width = _width(name, net, d, code_shape)
     face = _Face(net, tuple(code_shape or (width,)), low, high).to(chosen).eval()
     return FrozenGenerator(
@@ -118,48 +110,6 @@ class _Face(torch.nn.Module):
         if images.shape[1] == 1:  # grey
             images = images.expand(-1, 3, -1, -1)
         return images.clamp(0, 1)
-
-
-def _filled(net: torch.nn.Module, tensors: TensorTable, *, path: Path) -> torch.nn.Module:
-    fill(net, tensors, path=path)
-    return net
-
-
-def _made(name: str, arguments: dict[str, Any]) -> torch.nn.Module:
-    """Import what `name` says, and make a module of it."""
-    path, _, attribute = name.partition(":")
-    try:
-        target: Any = import_module(path)
-        for part in attribute.split("."):
-            target = getattr(target, part)
-    except Exception as error:  # a lab's own code, which may raise anything
-        raise ConfigError(
-            f"generator {name!r} must be importable, as module:attr; it is not: "
-            f"{_said(error)}. "
-            "Install the module, or put its folder on PYTHONPATH"
-        ) from error
-    if isinstance(target, torch.nn.Module):
-        if arguments:
-            raise ConfigError(f"generator {name!r} is a module already and takes no arguments")
-        return target
-    if not callable(target):
-        raise ConfigError(
-            f"generator {name!r} must be a torch.nn.Module, its class, or a function that "
-            f"returns one; it is a {type(target).__name__}"
-        )
-    try:
-        module = target(**arguments)
-    except Exception as error:  # a lab's own code, which may raise anything
-        raise ConfigError(
-            f"generator {name!r} must be made of arguments {arguments!r}; it says: "
-            f"{_said(error)}"
-        ) from error
-    if not isinstance(module, torch.nn.Module):
-        raise ConfigError(
-            f"generator {name!r} must return a torch.nn.Module; it returns a "
-            f"{type(module).__name__}"
-        )
-    return module
 
 
 def _width(name: str, net: torch.nn.Module, d: int | None, shape: Sequence[int] | None) -> int:
@@ -256,25 +206,9 @@ def _drawn(name: str, face: _Face, codes: torch.Tensor, width: int) -> torch.Ten
         count = "a code" if len(codes) == 1 else f"{len(codes)} codes at once, each"
         raise ConfigError(
             f"generator {name!r} must draw an image from {count} of {width} numbers; it says: "
-            f"{_said(error)}"
+            f"{error_text(error)}"
         ) from error
 
 
 def _distance(one: torch.Tensor, other: torch.Tensor) -> float:
     return float((one - other).abs().max())
-
-
-def _said(error: Exception) -> str:
-    """Return an error in its own words, its kind where it has none or where they need it."""
-    first = (str(error).strip().splitlines() or [""])[0]
-    kind = type(error).__name__
-    return f"{kind}: {first}" if first else kind
-
-
-def _digest(net: torch.nn.Module) -> str:
-    """Return the sha256 of a module's tensors: names, dtypes, shapes and bytes, in order."""
-    digest = hashlib.sha256()
-    for key, value in sorted(net.state_dict().items()):
-        digest.update(f"{key} {value.dtype} {tuple(value.shape)}\n".encode())
-        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()

@@ -130,7 +130,7 @@ def rig_in_process(
     population = build_population(config)
     rig = LocalRig(population, config, clock=clock, shown=shown)
     weights = tuple(
-        records.WeightFile("scorer", name, population.scorer.sha256)
-        for name in config.simulation.units
+        records.WeightFile("scorer", name, sha256)
+        for name, sha256 in population.scorer.digests.items()
     )
     yield JoinedRig(rig, rig.hello, lambda _: None, weights)

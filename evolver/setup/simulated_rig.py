@@ -32,7 +32,7 @@ from rig_bridge.trials import ShowRequest
 from scorers.neuron import NeuronConfig, SpikingPopulation
 
 if TYPE_CHECKING:
-    from scorers.cnn import CNNScorer
+    from scorers.scorer import UnitScorer
 
 _BASELINE_SPREAD = (0.5, 1.5)  # of the session file's baseline_hz, from unit to unit
 
@@ -41,7 +41,7 @@ _BASELINE_SPREAD = (0.5, 1.5)  # of the session file's baseline_hz, from unit to
 class Population:
     """What the simulated animal is made of."""
 
-    scorer: CNNScorer  # images to drives
+    scorer: UnitScorer  # images to drives
     neurons: SpikingPopulation  # drives to spikes
     seed: int
     grey: int = 128  # around an image that is not square, as on a screen
@@ -90,12 +90,12 @@ def build_population(config: Config) -> Population:
     mistakes = Mistakes()
     scorer = None
     with mistakes.at("simulation.units"):
-        scorer = scorers.load(list(table.units))
+        scorer = scorers.load(list(table.units), networks=table.networks)
     if scorer is None:
         each = Mistakes()  # which of them
         for i, unit in enumerate(table.units):
             with each.at(f"simulation.units[{i}]"):
-                scorers.load(unit)
+                scorers.load(unit, networks=table.networks)
         each.raise_any("the session file")
         mistakes.raise_any("the session file")
         raise RuntimeError("a scorer is missing only where something is wrong")

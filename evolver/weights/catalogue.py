@@ -110,6 +110,13 @@ KNOWN: tuple[KnownFile, ...] = (
         )
         for variant, parameters in _DEEPSIM_SIZES.items()
     ),
+    KnownFile(
+        "caffenet",
+        "caffenet.pt",
+        _RESEARCH,
+        repo="binxu/DeePSim_DosovitskiyBrox2016",
+        size=4 * 60_965_224,
+    ),
     *(
         KnownFile(
             f"biggan-deep-{size}",
@@ -145,4 +152,4 @@ KNOWN: tuple[KnownFile, ...] = (
         for name in ("r-ffhq-1024x1024", "t-ffhq-1024x1024", "r-afhqv2-512x512")
     ),
 )
-"""Every file of a generator, the first of each being its weights."""
+"""Every file of a generator or network, the first of each being its weights."""

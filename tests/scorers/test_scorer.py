@@ -130,7 +130,7 @@ def test_responses_is_what_score_uses_and_is_differentiable(images):
     out.sum().backward()
     assert x.grad is not None
     assert float(x.grad.abs().amax()) > 0
-    maps = scorer.features(x, "conv4")
+    maps = scorer.networks["mini"].outputs(x, {"conv4": None})["conv4"]
     assert maps.shape == (8, 128, 8, 8)
     np.testing.assert_allclose(
         maps[:, 5, 4, 4].detach(), out[:, 0].detach(), rtol=1e-5, atol=1e-5
@@ -140,12 +140,12 @@ def test_responses_is_what_score_uses_and_is_differentiable(images):
 @pytest.mark.parametrize(
     ("units", "said"),
     [
-        ("mini:fc7:0", "conv1, conv2, conv3, conv4, fc5, fc6, logits; got 'fc7'"),
+        ("mini:fc7:0", "none called 'fc7', but conv1, conv2, conv3, conv4, fc5, fc6, logits"),
         ("mini:fc5:256", "channels 0 to 255; got 256"),
         ("mini:conv1:0-32", "channels 0 to 31; got 32"),
-        ("mini:conv3:0:8:0", "rows and columns 0 to 7; got 8:0"),
+        ("mini:conv3:0:8:0", "rows 0 to 7 and columns 0 to 7; got 8:0"),
         ("mini:fc5:0:1:1", "no positions"),
-        ("alexnet:fc6:0", "one of mini; found 'alexnet'"),
+        ("alexnet:fc6:0", "one of caffenet, hf, mini, timm, torchvision; found 'alexnet'"),
         ([], "at least one unit"),
     ],
 )
@@ -177,13 +177,13 @@ def test_a_changed_file_is_refused(monkeypatch, tmp_path):
         scorers.load("mini:fc5:0")
 
 
-def test_own_weights_have_no_calibration(tmp_path):
+def test_the_same_weights_in_a_file_of_ones_own_are_the_same_network(tmp_path):
     own = tmp_path / "own.safetensors"
     own.write_bytes(_file("cnn.safetensors").read_bytes())
-    scorer = scorers.load("mini:fc5:0", weights=own)
-    assert scorer.sha256 == hashlib.sha256(own.read_bytes()).hexdigest()
-    with pytest.raises(DataError, match="shipped weights"):
-        _ = scorer.reference_quantiles
+    scorer, shipped = scorers.load("mini:fc5:0", weights=own), scorers.load("mini:fc5:0")
+    sha256 = hashlib.sha256(own.read_bytes()).hexdigest()
+    assert scorer.digests == shipped.digests == {"mini:fc5:0": sha256}
+    assert scorer.reference_quantiles == shipped.reference_quantiles
 
 
 def test_reference_quantiles_are_those_of_fresh_references():

@@ -1,0 +1,114 @@
+"""`evolver units`: what a network's units are called, and how much of an image they see."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from evolver.cli.terminal import console
+from evolver.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from scorers.networks.extent import Extent
+    from scorers.networks.layers import Layer
+    from scorers.networks.network import Network
+
+
+def list_units(
+    network: Annotated[
+        str,
+        typer.Argument(
+            metavar="NETWORK",
+            help="mini, caffenet, hf:ORG/NAME, hf:FOLDER, torchvision:NAME, timm:NAME, or a "
+            "name in the session file's networks",
+        ),
+    ],
+    session_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--session", metavar="FILE.toml", help="session file that says what NETWORK is"
+        ),
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(metavar="FILE", help="weight file, instead of its own")
+    ] = None,
+    pattern: Annotated[
+        str,
+        typer.Option("--layers", metavar="TEXT", help="only layers with this in their names"),
+    ] = "",
+    extent: Annotated[
+        bool, typer.Option(help="how much of its input a unit sees; takes a few dozen passes")
+    ] = True,
+) -> None:
+    """List a network's layers: channels, positions, and what a unit sees of its input.
+
+    A unit's address is NETWORK:LAYER:CHANNEL[:ROW:COLUMN]. CHANNEL may be a range (0-63), a
+    set (1,4,9-12), all, or random-64@7, so many of the layer's units drawn by a seed. A
+    position may be all, or cls, a class token. Without one: the class token, or else the
+    centre.
+    """
+    from scorers import networks
+    from scorers.networks.extent import extents
+
+    options = _options(session_file, network)
+    if weights is not None:
+        options["weights"] = weights
+    with console.status("loading the network …"):
+        loaded = networks.load(network, **options)
+    layers = [layer for layer in loaded.layers.values() if pattern in layer.name]
+    if not layers:
+        raise ConfigError(f"{network} must have a layer with {pattern!r} in its name; none has")
+    seen: Mapping[str, Extent] = {}
+    if extent and loaded.preprocessing.size[0] == loaded.preprocessing.size[1]:
+        with console.status("looking at what units see …"):
+            seen = extents(loaded, [layer.name for layer in layers])
+    console.print(_head(loaded), highlight=False)
+    console.print(_table(layers, seen))
+    example = layers[-1]
+    name = example.unit_name(0, example.usual_position)
+    console.print(f"an address: {escape(f'{network}:{name}')}", highlight=False)
+
+
+def _options(session_file: Path | None, network: str) -> dict[str, Any]:
+    """Return what a session file says of a network."""
+    if session_file is None:
+        return {}
+    from evolver import config
+
+    loaded, _ = config.load_session_file(session_file)
+    return dict(loaded.simulation.networks.get(network, {}))
+
+
+def _head(network: Network) -> str:
+    height, width = network.preprocessing.size
+    order = network.preprocessing.order
+    return (
+        f"[bold]{escape(network.name)}[/]: {len(network.layers)} layers, input {height} x "
+        f"{width} {order}, sha256 {network.sha256[:12]}…"
+    )
+
+
+def _table(layers: Sequence[Layer], seen: Mapping[str, Extent]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("layer", overflow="fold")
+    for head in ("channels", "positions", "sees", "stride"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for layer in layers:
+        rows, columns = layer.grid
+        positions = "-" if layer.kind == "vector" else f"{rows} x {columns}"
+        if layer.tokens_before:
+            positions += " + cls"
+        extent = seen.get(layer.name)
+        sees = stride = "-"
+        if extent is not None:
+            sees = "all" if extent.whole else f"{extent.size} px" if extent.size else "nothing"
+            if extent.stride:
+                stride = f"{extent.stride:.3g} px"
+        table.add_row(escape(layer.name), str(layer.channels), positions, sees, stride)
+    return table

@@ -1,0 +1,118 @@
+"""How far units respond to reference images: what scales a unit's drive to spikes a second.
+
+Knows networks, reference images and a folder. Of the built-in network the answer is shipped; of
+any other it is measured once and kept in this user's cache, under a name that depends on the
+network's weights and preprocessing, the layer, the units and the images: nothing else is ever
+taken for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from platformdirs import user_cache_path
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from evolver.regular_files import read_regular
+from evolver.weights.catalogue import CNN
+from scorers.mini import calibration, reference_images
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from evolver.types import Vector
+    from scorers.networks.network import Network
+
+logger = logging.getLogger(__name__)
+
+IMAGES = 500
+"""Reference images that a network is measured with."""
+_SEED = 20_260_101  # of those images
+_KEYS = ("p05", "p50", "p99")
+_CHUNK = 8
+_LARGEST = 64 << 20  # bytes of a kept file
+
+
+def reference_quantiles(
+    network: Network, layer: str, places: NDArray[np.int64]
+) -> dict[str, Vector]:
+    """Return the 5th, 50th and 99th percentile of units' responses to reference images.
+
+    Parameters
+    ----------
+    network, layer : whose units
+    places : where they are in the flattened layer, (u,)
+
+    Returns
+    -------
+    dict : "p05", "p50", "p99", each (u,) float64
+    """
+    if network.sha256 == CNN.sha256:
+        table = calibration()[layer][:, places]
+        return dict(zip(_KEYS, table, strict=True))
+    path = quantile_folder() / f"{_name(network, layer, places)}.safetensors"
+    kept = _read(path, len(places))
+    if kept is None:
+        logger.info("measuring %d units of %s:%s", len(places), network.name, layer)
+        kept = _measured(network, layer, places)
+        _write(path, kept)
+    return kept
+
+
+def quantile_folder() -> Path:
+    """Return the folder of what was measured."""
+    return user_cache_path("evolver") / "quantiles"
+
+
+def _name(network: Network, layer: str, places: NDArray[np.int64]) -> str:
+    digest = hashlib.sha256(
+        f"{network.sha256} {network.preprocessing} {layer} {IMAGES} {_SEED}\n".encode()
+    )
+    digest.update(np.ascontiguousarray(places, dtype="<i8").tobytes())
+    return digest.hexdigest()
+
+
+def _measured(network: Network, layer: str, places: NDArray[np.int64]) -> dict[str, Vector]:
+    images = reference_images(IMAGES, seed=_SEED)
+    at = {layer: torch.as_tensor(places, device=network.device)}
+    responses = np.empty((IMAGES, len(places)), dtype=np.float32)
+    for start in range(0, IMAGES, _CHUNK):
+        pixels = torch.as_tensor(images[start : start + _CHUNK]).to(network.device)
+        with torch.inference_mode():
+            values = network.outputs(pixels.permute(0, 3, 1, 2).float() / 255, at)[layer]
+        responses[start : start + len(values)] = values.cpu().numpy()
+    levels = np.percentile(responses, [5, 50, 99], axis=0).astype(np.float64)
+    return dict(zip(_KEYS, levels, strict=True))
+
+
+def _read(path: Path, units: int) -> dict[str, Vector] | None:
+    """Return what was kept; None where there is nothing, or it cannot be read."""
+    try:
+        kept = load(read_regular(path, at_most=_LARGEST))
+    except (OSError, SafetensorError, ValueError) as error:
+        if path.exists():
+            logger.warning("measured anew, as %s cannot be read: %s", path, error)
+        return None
+    if set(kept) != set(_KEYS) or any(v.shape != (units,) for v in kept.values()):
+        return None
+    return {key: kept[key].astype(np.float64) for key in _KEYS}
+
+
+def _write(path: Path, kept: dict[str, Vector]) -> None:
+    """Keep what was measured; a folder that cannot be written costs measuring it again."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
+        with os.fdopen(handle, "wb") as file:
+            file.write(save(kept))
+        Path(name).replace(path)
+    except OSError as error:
+        logger.warning("not kept for the next time: %s", error)

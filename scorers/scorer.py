@@ -1,0 +1,186 @@
+"""Units of networks as neurons: images in, one number per image and unit out.
+
+Knows networks, layers and units. Knows nothing of spikes (see `scorers.neuron`), sessions or
+how a network was made.
+
+A unit's response is the number that its layer puts out. Where a network's layers stand before a
+rectification, as the built-in one's, a unit that a ReLU would silence still says how far it is
+from firing: a silent unit ties all images that fail to excite it, and an optimizer that learns
+from ranks learns nothing from ties. Rectifying is the business of the spike model.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from evolver import seeds
+from evolver.checks import check_images
+from evolver.errors import ConfigError
+from evolver.row_products import row_by_row
+from scorers.networks.network import check_layers
+from scorers.units import RandomUnits
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from evolver.types import Images, Responses, Vector
+    from scorers.networks.layers import Layer, UnitPosition
+    from scorers.networks.network import Network
+    from scorers.units import UnitAddress
+
+_CHUNK = 8  # images evaluated together; fixed, so that a response never depends on its company
+MOST_UNITS = 1 << 20
+"""Of one scorer."""
+
+
+class UnitScorer:
+    """Some units of one or several networks; see `scorers.load`.
+
+    Parameters
+    ----------
+    networks : by the names that the addresses use
+    addresses : the units, in the order of the columns of `score`
+
+    Attributes
+    ----------
+    unit_names : one address a unit
+    digests : of the weights behind each address that was given, sha256
+    networks : as given
+
+    Raises
+    ------
+    ConfigError
+        A layer, channel or position does not exist.
+    """
+
+    def __init__(
+        self, networks: Mapping[str, Network], addresses: Sequence[UnitAddress]
+    ) -> None:
+        self.networks = dict(networks)
+        names: list[str] = []
+        columns: dict[tuple[str, str], list[int]] = {}
+        places: dict[tuple[str, str], list[int]] = {}
+        for address in addresses:
+            network = self.networks[address.network]
+            for layer, channel, position in units_of(network, address):
+                key = address.network, layer.name
+                columns.setdefault(key, []).append(len(names))
+                places.setdefault(key, []).append(layer.place(channel, position))
+                names.append(f"{address.network}:{layer.unit_name(channel, position)}")
+                if len(names) > MOST_UNITS:
+                    raise ConfigError(
+                        f"there must be at most {MOST_UNITS:,} units; {address} makes more"
+                    )
+        self.unit_names: tuple[str, ...] = tuple(names)
+        self.digests = {
+            str(address): self.networks[address.network].sha256 for address in addresses
+        }
+        self._columns = {key: torch.tensor(taken) for key, taken in columns.items()}
+        self._places = {key: np.array(taken) for key, taken in places.items()}
+        self._on_device = {
+            name: {
+                layer: torch.tensor(taken, device=network.device)
+                for (owner, layer), taken in places.items()
+                if owner == name
+            }
+            for name, network in self.networks.items()
+        }
+
+    def score(self, images: Images) -> Responses:
+        """Turn images, (n, h, w, 3) uint8 of any size, into responses, (n, u) float64.
+
+        An image must give the same response alone and among others. So every pass has exactly
+        the same number of images, the last filled up with black, for products of different
+        heights may round differently; and on a processor, where the rows of one product may,
+        each is multiplied by itself.
+
+        Raises
+        ------
+        DataError
+            The images have another shape or dtype.
+        """
+        check_images(images)
+        scores = np.empty((len(images), len(self.unit_names)))
+        for start in range(0, len(images), _CHUNK):
+            part = images[start : start + _CHUNK]
+            pixels = torch.zeros((_CHUNK, *part.shape[1:]), dtype=torch.uint8)
+            pixels[: len(part)] = torch.as_tensor(np.ascontiguousarray(part))
+            x = pixels.permute(0, 3, 1, 2)
+            for name, network in self.networks.items():
+                with torch.inference_mode(), row_by_row(network.device, _CHUNK):
+                    inputs = x.to(network.device).float() / 255
+                    outputs = network.outputs(inputs, self._on_device[name])
+                for layer, values in outputs.items():
+                    at = self._columns[name, layer].numpy()
+                    scores[start : start + len(part), at] = values.cpu().numpy()[: len(part)]
+        return scores
+
+    def responses(self, x: torch.Tensor) -> torch.Tensor:
+        """Differentiable: x, (n, 3, h, w) float32 in [0, 1], to responses, (n, u) float32."""
+        out = torch.empty((len(x), len(self.unit_names)), device=x.device)
+        for name, network in self.networks.items():
+            outputs = network.outputs(x.to(network.device), self._on_device[name])
+            for layer, values in outputs.items():
+                out[:, self._columns[name, layer].to(x.device)] = values.to(x.device)
+        return out
+
+    @property
+    def reference_quantiles(self) -> dict[str, Vector]:
+        """Responses to reference images: "p05", "p50", "p99", each (u,) float64.
+
+        Measured once for a network, a layer and its units, and kept (`scorers.quantiles`).
+        """
+        from scorers.quantiles import reference_quantiles
+
+        quantiles = {key: np.empty(len(self.unit_names)) for key in ("p05", "p50", "p99")}
+        for (name, layer), places in self._places.items():
+            measured = reference_quantiles(self.networks[name], layer, places)
+            for key, values in measured.items():
+                quantiles[key][self._columns[name, layer].numpy()] = values
+        return quantiles
+
+
+def units_of(network: Network, address: UnitAddress) -> list[tuple[Layer, int, UnitPosition]]:
+    """Return the (layer, channel, position) of every unit that an address names.
+
+    Raises
+    ------
+    ConfigError
+        There is no such layer, channel or position; says which there are.
+    """
+    check_layers(network, [address.layer])
+    layer = network.layers[address.layer]
+    positions: Sequence[UnitPosition]
+    drawn = isinstance(address.channels, RandomUnits)
+    if address.position == "all" or (address.position is None and drawn):
+        positions = layer.positions
+    else:
+        positions = [layer.usual_position if address.position is None else address.position]
+    if address.position is not None and address.position != "all":
+        if layer.kind == "vector":
+            raise ConfigError(
+                f"{layer.name} is fully connected and has no positions; got {address}"
+            )
+        layer.place(0, address.position)
+    if isinstance(address.channels, RandomUnits):
+        total = layer.channels * len(positions)
+        if address.channels.n > total:
+            raise ConfigError(f"{layer.name} has {total} units to draw from; got {address}")
+        rng = seeds.stream(address.channels.seed, "units", layer.name)
+        rows = np.sort(rng.choice(total, address.channels.n, replace=False)).tolist()
+        return [(layer, row // len(positions), positions[row % len(positions)]) for row in rows]
+    ranges = ((0, layer.channels - 1),) if address.channels == "all" else address.channels
+    for _, last in ranges:
+        if last >= layer.channels:
+            raise ConfigError(
+                f"{layer.name} has channels 0 to {layer.channels - 1}; got {last} in {address}"
+            )
+    return [
+        (layer, channel, position)
+        for first, last in ranges
+        for channel in range(first, last + 1)
+        for position in positions
+    ]
