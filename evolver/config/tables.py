@@ -309,6 +309,15 @@ class SimulationTable(Struct, frozen=True, forbid_unknown_fields=True):
             'order = "grey" } }'
         ),
     ] = field(default_factory=dict[str, dict[str, Any]])
+    view_deg: Annotated[
+        float | None,
+        Meta(
+            gt=0,
+            le=180,
+            description="the networks see a square of so many degrees about fixation, the image "
+            "on it at its size and place on grey; without it the image alone, whatever its size",
+        ),
+    ] = None
     spikes: Annotated[
         Literal["poisson", "none"],
         Meta(description="'poisson' spike trains, or 'none': noise-free rates"),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 import scorers
 from evolver import __version__, seeds
@@ -34,7 +35,46 @@ from scorers.neuron import NeuronConfig, SpikingPopulation
 if TYPE_CHECKING:
     from scorers.scorer import UnitScorer
 
+_LARGEST_VIEW = 2048  # pixels a side
 _BASELINE_SPREAD = (0.5, 1.5)  # of the session file's baseline_hz, from unit to unit
+
+
+@dataclass(frozen=True, slots=True)
+class ScreenView:
+    """The square of a screen that networks see, fixation in its middle.
+
+    Parameters
+    ----------
+    view_deg : its side, degrees of visual angle
+    size_deg : side of the square that an image fills
+    position_deg : that square's centre, right of and above fixation
+    """
+
+    view_deg: float
+    size_deg: float
+    position_deg: tuple[float, float] = (0.0, 0.0)
+
+    def of(self, image: NDArray[np.uint8], grey: int) -> NDArray[np.uint8]:
+        """Return what is seen of a square image, (h, h, 3), to scale: (v, v, 3) uint8.
+
+        The image keeps its pixels, of which as many are a degree as it has; what lies outside
+        of the view is not seen. An image that is very small in a wide view is shrunk first, by
+        means over its pixels, so that a view has at most 2,048 pixels a side.
+        """
+        per_degree = min(len(image) / self.size_deg, _LARGEST_VIEW / self.view_deg)
+        side = max(1, round(per_degree * self.size_deg))
+        if side != len(image):
+            reduced = Image.fromarray(image).resize((side, side), Image.Resampling.BOX)
+            image = np.asarray(reduced)
+        view = max(1, round(per_degree * self.view_deg))
+        seen = np.full((view, view, 3), grey, dtype=np.uint8)
+        right, up = self.position_deg
+        top = round(view / 2 - per_degree * up - side / 2)
+        left = round(view / 2 + per_degree * right - side / 2)
+        rows, image_rows = _overlap(top, side, view)
+        columns, image_columns = _overlap(left, side, view)
+        seen[rows, columns] = image[image_rows, image_columns]
+        return seen
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +84,7 @@ class Population:
     scorer: UnitScorer  # images to drives
     neurons: SpikingPopulation  # drives to spikes
     seed: int
+    view: ScreenView | None = None  # what is seen of the screen; None: the image alone
     grey: int = 128  # around an image that is not square, as on a screen
 
     @property
@@ -54,14 +95,24 @@ class Population:
     def respond(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
         """Return the drives of images of any sizes, each (h, w, 3) uint8: (n, u) float64.
 
-        What is seen is the square that a display fills: networks stretch what is none.
+        What is seen is the square that a display fills, as networks stretch what is none; or
+        the screen about fixation with that square on it.
         """
         images = [_on_square(image, self.grey) for image in images]
+        if self.view is not None:
+            images = [self.view.of(image, self.grey) for image in images]
         drives = np.empty((len(images), len(self.labels)))
         for shape in {image.shape for image in images}:
             rows = [i for i, image in enumerate(images) if image.shape == shape]
             drives[rows] = self.scorer.score(np.stack([images[i] for i in rows]))
         return drives
+
+
+def _overlap(start: int, length: int, frame: int) -> tuple[slice, slice]:
+    """Return where a stretch lies in a frame, and which part of the stretch that is."""
+    first, last = max(start, 0), max(min(start + length, frame), 0)
+    first = min(first, last)
+    return slice(first, last), slice(first - start, last - start)
 
 
 def _on_square(image: NDArray[np.uint8], grey: int) -> NDArray[np.uint8]:
@@ -111,7 +162,11 @@ def build_population(config: Config) -> Population:
         )
     except ConfigError as exc:
         raise ConfigError(f"simulation: {exc}") from exc
-    return Population(scorer, neurons, seed)
+    show = config.presentation
+    view = None
+    if table.view_deg is not None:
+        view = ScreenView(table.view_deg, show.size_deg, show.position_deg)
+    return Population(scorer, neurons, seed, view)
 
 
 def build_rig(

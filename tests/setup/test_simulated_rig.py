@@ -1,0 +1,81 @@
+"""What a simulated animal sees: the image alone, or a piece of the screen it is on."""
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evolver.config import presets
+from evolver.setup.simulated_rig import Population, ScreenView, build_population
+
+
+class Seen:
+    """A scorer that keeps what it is shown."""
+
+    unit_names = ("one",)
+
+    def score(self, images):
+        self.images = images
+        return images.reshape(len(images), -1).mean(axis=1, keepdims=True)
+
+
+@given(
+    pixels=st.integers(1, 40),
+    size=st.floats(0.5, 20),
+    view=st.floats(0.5, 40),
+    right=st.floats(-15, 15),
+    up=st.floats(-15, 15),
+)
+def test_a_point_of_the_screen_is_where_its_degrees_say(pixels, size, view, right, up):
+    image = np.full((pixels, pixels, 3), 255, dtype=np.uint8)
+    seen = ScreenView(view, size, (right, up)).of(image, 128)
+    side = len(seen)
+    assert side == max(1, round(view * pixels / size))
+    # The middle of every pixel, degrees about fixation; those near an edge may go either way.
+    at = (np.arange(side) + 0.5) / side * view - view / 2
+    tolerance = size / pixels + view / side
+    inside_x, inside_y = np.abs(at - right) - size / 2, np.abs(-at - up) - size / 2
+    surely = (inside_y < -tolerance)[:, None] & (inside_x < -tolerance)[None]
+    never = (inside_y > tolerance)[:, None] | (inside_x > tolerance)[None]
+    assert (seen[surely] == 255).all()
+    assert (seen[never] == 128).all()
+
+
+def test_an_image_keeps_its_pixels_and_its_orientation():
+    image = np.random.default_rng(0).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+    seen = ScreenView(10.0, 3.0, (2.0, 1.0)).of(image, 7)  # 2 pixels a degree
+    assert seen.shape == (20, 20, 3)
+    np.testing.assert_array_equal(seen[5:11, 11:17], image)
+    seen[5:11, 11:17] = 7
+    assert (seen == 7).all()
+    cut = ScreenView(3.0, 3.0, (1.5, 0.0)).of(image, 7)
+    np.testing.assert_array_equal(cut[:, 3:], image[:, :3])
+    assert (cut[:, :3] == 7).all()
+    away = ScreenView(3.0, 3.0, (40.0, 0.0)).of(image, 7)
+    assert (away == 7).all()
+    wide = ScreenView(180.0, 0.5).of(np.full((512, 512, 3), 200, dtype=np.uint8), 7)
+    assert len(wide) == 2048
+    assert wide.max() == 200
+
+
+def test_what_is_no_square_is_seen_on_its_square():
+    scorer, image = Seen(), np.full((4, 2, 3), 255, dtype=np.uint8)
+    Population(scorer, None, 0).respond([image])
+    assert scorer.images.shape == (1, 4, 4, 3)
+    Population(scorer, None, 0, ScreenView(8.0, 4.0)).respond([image])
+    assert scorer.images.shape == (1, 8, 8, 3)
+    np.testing.assert_array_equal(scorer.images[0, 2:6, 3:5], image)
+    assert (scorer.images == 255).sum() == image.size
+
+
+@pytest.mark.parametrize("view_deg", [None, 6.0])
+def test_a_session_file_says_which(view_deg):
+    config = presets.new_session()
+    table = msgspec.structs.replace(config.simulation, view_deg=view_deg)
+    config = msgspec.structs.replace(config, simulation=table)
+    view = build_population(config).view
+    if view_deg is None:
+        assert view is None
+    else:
+        assert view == ScreenView(6.0, config.presentation.size_deg, (0.0, 0.0))
