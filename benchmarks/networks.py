@@ -22,12 +22,16 @@ Outputs
 Run by ``python -m benchmarks.networks [--quick]``; needs the package transformers.
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# safetensors and torch leave the types of these open.
+
 from __future__ import annotations
 
 import argparse
 import re
 import tempfile
 from datetime import UTC, datetime
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from statistics import median
@@ -84,9 +88,42 @@ def seconds(work: Callable[[], object]) -> float:
     return perf_counter() - start
 
 
+def measured(kind: str, images: Images, rounds: int) -> str:
+    """Print a network's rows; return what finding out what units see takes."""
+    with tempfile.TemporaryDirectory() as folder:
+        options: dict[str, Any] = {}
+        if kind == "CaffeNet":
+            name, options["weights"] = "caffenet", Path(folder, "caffenet.safetensors")
+            save_file(caffenet().state_dict(), Path(folder, "caffenet.safetensors"))
+        else:
+            name = saved(kind, Path(folder))
+        network = networks.load(name, **options)
+        layers = list(network.layers)
+        deep, middle = layers[-1], layers[len(layers) // 2]
+        asked = {
+            "all of the last layer": f"{deep}:all",
+            "one unit in the middle": f"{middle}:0",
+            "4,096 at random in the middle": f"{middle}:random-4096@1",
+        }
+        for what, units in asked.items():
+            scorer = scorers.load(f"{name}:{units}", networks={name: options})
+            times = [
+                (
+                    seconds(partial(forward, network, images)),
+                    seconds(partial(scorer.score, images)),
+                )
+                for _ in range(rounds + 1)
+            ][1:]
+            own, ratio = median(t[0] for t in times), median(t[1] / t[0] for t in times)
+            print(f"| {kind} | {own:.2f} s | {what} | {ratio:.2f} |", flush=True)
+        one = median(seconds(partial(forward, network, images[:1])) for _ in range(3))
+        took = seconds(partial(extents, network, layers))
+        return f"{kind} {took / one:.0f} ({len(layers)} layers)"
+
+
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser = argparse.ArgumentParser(description="Units of large networks.")
     parser.add_argument("--quick", action="store_true", help="ResNet-50 only, two rounds")
     quick = parser.parse_args().quick
     rounds = 2 if quick else 5
@@ -96,35 +133,7 @@ def main() -> None:
     print(f"{datetime.now(UTC):%Y-%m-%d}, {machine_line()}.\n")
     print("| network | forward of 40 | units | `score` / forward |\n|---|---:|---|---:|")
     kinds = ["ResNet-50"] if quick else ["ResNet-50", "ViT-B/16", "CaffeNet"]
-    passes: list[str] = []
-    for kind in kinds:
-        with tempfile.TemporaryDirectory() as folder:
-            options: dict[str, object] = {}
-            if kind == "CaffeNet":
-                name, options["weights"] = "caffenet", Path(folder, "caffenet.safetensors")
-                save_file(caffenet().state_dict(), Path(folder, "caffenet.safetensors"))
-            else:
-                name = saved(kind, Path(folder))
-            network = networks.load(name, **options)  # type: ignore[arg-type]
-            names = list(network.layers)
-            deep, middle = names[-1], names[len(names) // 2]
-            asked = {
-                "all of the last layer": f"{deep}:all",
-                "one unit in the middle": f"{middle}:0",
-                "4,096 at random in the middle": f"{middle}:random-4096@1",
-            }
-            for what, units in asked.items():
-                scorer = scorers.load(f"{name}:{units}", networks={name: options})
-                times: list[tuple[float, float]] = []
-                for _ in range(rounds + 1):
-                    own = seconds(lambda: forward(network, images))
-                    times.append((own, seconds(lambda scorer=scorer: scorer.score(images))))
-                own = median(t[0] for t in times[1:])
-                ratio = median(t[1] / t[0] for t in times[1:])
-                print(f"| {kind} | {own:.2f} s | {what} | {ratio:.2f} |", flush=True)
-            one = median(seconds(lambda: forward(network, images[:1])) for _ in range(3))
-            took = seconds(lambda: extents(network, names))
-            passes.append(f"{kind} {took / one:.0f} ({len(names)} layers)")
+    passes = [measured(kind, images, rounds) for kind in kinds]
     peak = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
     print(f"\nWhat units see, in passes of one image: {'; '.join(passes)}.")
     if peak is not None:

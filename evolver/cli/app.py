@@ -24,6 +24,7 @@ from evolver.cli import (
     metric,
     monitor,
     open_ephys,
+    receptive_field,
     rigs,
     stimulus_display,
     units,
@@ -70,6 +71,7 @@ app.command("open-ephys")(open_ephys.open_ephys)
 app.command("open-ephys-emulator")(open_ephys.emulate_open_ephys)
 app.command()(monitor.monitor)
 app.command("units")(units.list_units)
+app.command("rf")(receptive_field.draw_receptive_fields)
 app.add_typer(live.ctl, name="ctl")
 app.add_typer(keys.app, name="keys")
 app.add_typer(weights.app, name="weights")

@@ -314,8 +314,8 @@ class SimulationTable(Struct, frozen=True, forbid_unknown_fields=True):
         Meta(
             gt=0,
             le=180,
-            description="the networks see a square of so many degrees about fixation, the image "
-            "on it at its size and place on grey; without it the image alone, whatever its size",
+            description="networks see a square of so many degrees about fixation, the image on "
+            "it at its size and place on grey; without it the image alone, of any size",
         ),
     ] = None
     spikes: Annotated[

@@ -1,0 +1,135 @@
+"""`evolver rf`: where in an image units of networks look, as a figure and a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from evolver import seeds
+from evolver.cli.terminal import check_can_write, console
+from evolver.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from evolver.report.field_figure import FieldMap
+    from evolver.types import Images
+    from scorers.scorer import UnitScorer
+
+_MOST = 36  # units of a figure
+_OCCLUSION_STEPS = 12
+
+
+def draw_receptive_fields(
+    units: Annotated[
+        list[str], typer.Argument(metavar="UNIT...", help="addresses, as mini:conv3:10 or more")
+    ],
+    out: Annotated[Path, typer.Option(help="figure to write, a PNG file")] = Path("rf.png"),
+    session_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--session", metavar="FILE.toml", help="session file that says what networks are"
+        ),
+    ] = None,
+    images: Annotated[int, typer.Option("-n", "--images", min=1, max=100_000)] = 200,
+    generator: Annotated[
+        str | None,
+        typer.Option(help="draws the images; without one they are noise, black to white"),
+    ] = None,
+    occlusion: Annotated[
+        bool,
+        typer.Option(
+            "--occlusion", help="by covering a patch in turn, in place of the gradient; slow"
+        ),
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="of the images")] = 1,
+) -> None:
+    """Draw where in an image units look: map, box and the Gaussian that fits it.
+
+    By the gradient: the mean over images of how strongly the unit depends on each pixel. Sizes
+    are pixels of the network's input.
+    """
+    import scorers
+    from evolver.report.field_figure import draw_fields
+    from evolver.report.style import save
+
+    check_can_write(out.resolve().parent, "Name another file with --out")
+    with console.status("loading the network …"):
+        scorer = scorers.load(units, networks=_networks(session_file))
+    if len(scorer.unit_names) > _MOST:
+        raise ConfigError(f"at most {_MOST} units are drawn; got {len(scorer.unit_names)}")
+    side = _side(scorer)
+    shown = _images(images, side, generator, seed)
+    with console.status(f"looking with {images} images …"):
+        maps = _maps(scorer, shown, occlusion=occlusion)
+    how = "covering patches" if occlusion else "gradient"
+    what = generator or "noise"
+    title = "Receptive fields" if len(maps) > 1 else f"Receptive field of {maps[0].name}"
+    save(draw_fields(maps, title=title, subtitle=f"{how}, {images} images ({what})"), out)
+    console.print(_table(maps))
+    console.print(f"figure: {out}")
+
+
+def _networks(session_file: Path | None) -> dict[str, dict[str, Any]]:
+    if session_file is None:
+        return {}
+    from evolver import config
+
+    loaded, _ = config.load_session_file(session_file)
+    return loaded.simulation.networks
+
+
+def _side(scorer: UnitScorer) -> int:
+    """Return the side of images that no network resizes, where all agree; the largest else."""
+    return max(max(n.preprocessing.uncut_size) for n in scorer.networks.values())
+
+
+def _images(n: int, side: int, generator: str | None, seed: int) -> Images:
+    from scorers.receptive_field import uniform_noise
+
+    rng = seeds.stream(seed, "receptive field")
+    if generator is None:
+        return uniform_noise(n, height=side, width=side, rng=rng)
+    from evolver import generators
+
+    drawing = generators.load(generator)
+    return drawing.render(drawing.initial_codes(n, rng=rng))
+
+
+def _maps(scorer: UnitScorer, images: Images, *, occlusion: bool) -> list[FieldMap]:
+    from evolver.report.field_figure import FieldMap
+    from scorers import receptive_field as rf
+
+    if occlusion:
+        patch = max(1, images.shape[1] // 8)
+        stride = max(1, images.shape[1] // _OCCLUSION_STEPS)
+        fields = np.abs(rf.occlusion_maps(scorer.score, images, patch=patch, stride=stride))
+    else:
+        fields = np.nan_to_num(rf.gradient_maps(scorer, images))
+    return [
+        FieldMap(name, field, rf.box_of(field), rf.fit_gaussian(field))
+        for name, field in zip(scorer.unit_names, fields, strict=True)
+    ]
+
+
+def _table(maps: Sequence[FieldMap]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("unit", overflow="fold")
+    for head in ("box", "centre", "sd", "r²"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for unit in maps:
+        if unit.box is None:
+            table.add_row(escape(unit.name), "sees nothing", "-", "-", "-")
+            continue
+        fit = unit.gaussian
+        centre = sd = r2 = "-"
+        if fit is not None:
+            centre = f"{fit.row:.1f}, {fit.column:.1f}"
+            sd, r2 = f"{fit.sd_row:.1f}, {fit.sd_column:.1f}", f"{fit.r2:.2f}"
+        table.add_row(escape(unit.name), str(unit.box.side), centre, sd, r2)
+    return table

@@ -1,0 +1,94 @@
+"""`evolver units` and `evolver rf`, as a person meets them."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from evolver.cli import app
+from scorers import quantiles
+
+SESSION = """
+[session]
+name = "own"
+
+[presentation]
+on_ms = 100
+off_ms = 50
+
+[[threads]]
+name = "texture"
+generator = "mini-texture"
+
+[simulation]
+units = ["plain:head:0"]
+networks = { plain = { module = "tests.scorers.made_networks:Plain", size = 32 } }
+"""
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(quantiles, "user_cache_path", lambda name: tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments, expect=0):
+        """Run a command in the folder; return all it printed."""
+        monkeypatch.setattr("sys.argv", ["evolver", *map(str, arguments)])
+        try:
+            app.main()
+            status = 0
+        except SystemExit as ended:
+            status = ended.code or 0
+        out, err = capsys.readouterr()
+        assert status == expect, out + err
+        return out + err
+
+    return run
+
+
+def rows(text, first):
+    """Return the words of the line that begins with a word."""
+    (line,) = [line for line in text.splitlines() if line.split()[:1] == [first]]
+    return line.split()
+
+
+def test_units_of_the_builtin_network(run):
+    text = run("units", "mini")
+    assert "mini: 7 layers, input 64 x 64 rgb" in text
+    assert rows(text, "conv3") == ["conv3", "128", "8", "x", "8", "19", "px", "8", "px"]
+    assert rows(text, "fc6") == ["fc6", "256", "-", "all", "-"]
+    assert "an address: mini:logits:0" in text
+    only = run("units", "mini", "--layers", "conv", "--no-extent")
+    assert rows(only, "conv3") == ["conv3", "128", "8", "x", "8", "-", "-"]
+    assert "fc6" not in only
+    assert "must have a layer with 'x'" in run("units", "mini", "--layers", "x", expect=2)
+
+
+def test_units_of_a_network_of_ones_own(run, tmp_path):
+    (tmp_path / "s.toml").write_text(SESSION)
+    text = run("units", "plain", "--session", "s.toml")
+    assert "plain: 5 layers, input 32 x 32 rgb" in text
+    assert rows(text, "two")[-4:] == ["7", "px", "2", "px"]
+    assert "network must be one of" in run("units", "plain", expect=2)
+    assert "torchvision" in run("units", "torchvision:resnet50", expect=2)
+
+
+def test_receptive_fields_are_drawn_and_said(run, tmp_path):
+    text = run("rf", "mini:conv3:5:1:6", "mini:conv4:52", "-n", "6", "--out", "fields.png")
+    words = rows(text, "mini:conv3:5:1:6")
+    assert words[1] == "19"
+    assert abs(float(words[2].rstrip(",")) - 9) < 4  # row
+    assert abs(float(words[3]) - 49) < 4  # column
+    with Image.open(tmp_path / "fields.png") as opened:
+        drawn = np.asarray(opened.convert("RGB")).astype(int)
+    assert len(np.unique(drawn.reshape(-1, 3), axis=0)) > 200  # maps, in many colours
+    assert "at most 36" in run("rf", "mini:fc5:all", expect=2)
+    assert "NETWORK:LAYER:CHANNEL" in run("rf", "mini", expect=2)
+
+
+def test_receptive_fields_by_covering_and_of_a_generators_images(run, tmp_path):
+    (tmp_path / "s.toml").write_text(SESSION)
+    text = run("rf", "plain:one:2", "-n", "2", "--occlusion", "--session", "s.toml")
+    assert (tmp_path / "rf.png").exists()
+    assert rows(text, "plain:one:2:8:8")[1] != "sees"
+    run("rf", "mini:conv1:3", "-n", "2", "--generator", "mini-object", "--out", "g.png")
+    assert (tmp_path / "g.png").exists()
