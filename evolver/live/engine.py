@@ -184,7 +184,9 @@ def _console(sender: Sender, receiver: Receiver, file: WaitingFile) -> Console:
     )
 
 
-def main(folder: Path, recorder_address: str, *, confirmed: bool, endpoint: str) -> int:
+def main(
+    folder: Path, recorder_address: str, *, confirmed: bool, endpoint: str, restarted: bool
+) -> int:
     """Run the engine; return its exit status."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the supervisor decides
@@ -194,7 +196,7 @@ def main(folder: Path, recorder_address: str, *, confirmed: bool, endpoint: str)
     receiver = Receiver(0, confirmed=confirmed, sender=sender)
     console = _console(sender, receiver, WaitingFile(folder))
     try:
-        reason = _run(folder, recorder_address, endpoint, console)
+        reason = _run(folder, recorder_address, endpoint, console, restarted=restarted)
     except _CANNOT_GO_ON as exc:
         logger.exception("the engine cannot go on")
         sender.send(pipe.Failed(str(exc)))
@@ -209,13 +211,15 @@ def main(folder: Path, recorder_address: str, *, confirmed: bool, endpoint: str)
         sender.close()
 
 
-def _run(folder: Path, recorder_address: str, endpoint: str, console: Console) -> str:
+def _run(
+    folder: Path, recorder_address: str, endpoint: str, console: Console, *, restarted: bool
+) -> str:
     """Run the session of a folder, from its beginning or from where its journal ends."""
     console.on_wait(LOADING)
     recorder = RemoteRecorder(recorder_address)
     recorder.attach()  # first, so that the journal holds all that an earlier engine handed over
     try:
-        job = _job(folder)
+        job = replace(_job(folder), restarted=restarted)
         restored = job.parts.restored
         commands = KeptCommands(console.commands, () if restored is None else restored.commands)
         rig = rig_over_network(
@@ -256,6 +260,7 @@ if __name__ == "__main__":
     parser.add_argument("recorder")
     parser.add_argument("--confirmed", action="store_true")
     parser.add_argument("--endpoint", default="")
+    parser.add_argument("--restarted", action="store_true")
     options = parser.parse_args()
     sys.exit(
         main(
@@ -263,5 +268,6 @@ if __name__ == "__main__":
             options.recorder,
             confirmed=options.confirmed,
             endpoint=options.endpoint,
+            restarted=options.restarted,
         )
     )

@@ -32,6 +32,7 @@ class JoinedRig:
     hello: Hello
     end: Callable[[str], None]  # tells it why the session is over
     weights: tuple[records.WeightFile, ...] = ()  # that its responses are made with
+    awaited_ns: int = 0  # since when it could join, engine clock
 
 
 def engine_keys(config: Config) -> EngineKeys | None:
@@ -91,11 +92,12 @@ def rig_over_network(
         clock=clock.monotonic,
         keys=engine_keys(config),
     ) as server:
+        awaited_ns = clock.time_ns()
         console.on_endpoint(server.endpoint)
         console.on_wait(f"waiting for the rig: {server.endpoint}")
         hello = _await_rig(server, commands)
         try:
-            yield JoinedRig(server, hello, server.end)
+            yield JoinedRig(server, hello, server.end, awaited_ns=awaited_ns)
         except BaseException:
             if not may_restart:
                 server.end("the session failed")

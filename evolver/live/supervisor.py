@@ -49,7 +49,7 @@ from evolver.live.control import (
 from evolver.live.disk import DiskWatchdog
 from evolver.live.questions import Places, Repeated, ask_page, ask_recorder
 from evolver.live.waiting import WaitingFile
-from evolver.session.ports import CommandName, Progress
+from evolver.session.ports import WAITING_FOR_DISK, CommandName, Progress
 from evolver.session_folder import JOURNAL, LOGS, RECORDING
 
 logger = logging.getLogger(__name__)
@@ -107,6 +107,7 @@ class Supervisor:
         self._id = uuid.uuid4().hex  # of this run; the session's own is the engine's business
         self._confirmed = settings.confirmed
         self._progress: Progress | None = None
+        self._ran = False  # an engine of ours has recorded that it went on
         self._waiting, self._endpoint, self._page = "starting", "", ""
         self._to_confirm = False
         self._events: deque[str] = deque(maxlen=_EVENTS_KEPT)
@@ -247,6 +248,8 @@ class Supervisor:
             options.append("--confirmed")
         if child is self._engine and self._endpoint:
             options += ["--endpoint", self._endpoint]  # where the rig looks for it
+        if child is self._engine and self._ran:
+            options.append("--restarted")
         if child is self._engine:
             self._since_orders_s = 0.0
         if child in self._pages and child.spoke:  # where browsers look for it
@@ -363,6 +366,7 @@ class Supervisor:
         match message:
             case Progress():
                 self._progress = message
+                self._ran = self._ran or message.state != WAITING_FOR_DISK
                 if message.event:
                     self._keep_event(message.event, message.event_ns)
                 self._console.on_progress(message)

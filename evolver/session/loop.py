@@ -26,9 +26,11 @@ from evolver.clock import Clock, duration_text
 from evolver.config.tables import Config
 from evolver.errors import RecordingError
 from evolver.journal import records
+from evolver.journal.rig_time import Missed, RigTime
 from evolver.session import to_records
 from evolver.session.block import HashedImage, RenderedThread, RunningBlock
 from evolver.session.ports import (
+    WAITING_FOR_DISK,
     Command,
     Commands,
     Earlier,
@@ -37,7 +39,6 @@ from evolver.session.ports import (
     RigPort,
     WatchdogsPort,
 )
-from evolver.session.rig_time import RigTime
 from evolver.session.schedule import Proposal, Session
 from evolver.types import Generator
 from rig_bridge.events import (
@@ -126,7 +127,11 @@ class Loop:
         self._aborted, self._answered = self._earlier.aborted, self._earlier.answered
         self._blocked_s = 0.0
         self._rig_time = RigTime()
-        self._begun = False  # something was shown
+        self._missed = self._earlier.missed  # until a block is committed
+        # Of blocks under way, before this process.
+        self._earlier_wait_s = sum(block.wait_s for block in running)
+        self._earlier_idle_s = sum(block.idle_s for block in running)
+        self._begun = self._earlier.begun  # something was shown
         self._unscorable: set[int] = set()  # blocks of which that was said
         self._refused = False  # the disk refuses, and nothing goes on
         self._gone_at: float | None = None  # there is no rig since
@@ -360,13 +365,20 @@ class Loop:
         outcome = self._session.commit(running.block.index, running.results)
         now = self._clock.monotonic()
         del self._running[running.block.index]
-        budget = self._budget(running, score=now - started, now=now)
+        own = self._budget(running, score=now - started, now=now)
+        missed, self._missed = self._missed, Missed()
+        budget = msgspec.structs.replace(
+            own,
+            idle=own.idle + missed.idle_s,
+            paused=own.paused + missed.paused_s,
+            no_rig=own.no_rig + missed.no_rig_s,
+        )
         committed = to_records.committed_record(outcome, budget, self._clock.time_ns())
         self._submit(committed)
         self._tally.add(committed)
         self._report(running, committed=committed)
         if self._watchdogs is not None:
-            self._apply_warnings(self._watchdogs.committed(running.block, outcome, budget))
+            self._apply_warnings(self._watchdogs.committed(running.block, outcome, own))
 
     def _budget(self, running: RunningBlock, *, score: float, now: float) -> records.TimeBudget:
         return records.TimeBudget(
@@ -549,11 +561,12 @@ class Loop:
         now = self._reported_at = self._follow_rig()
         if running is None and self._running:
             running = self._running[min(self._running)]
-        time, before, session = self._rig_time, self._earlier.tally, self._session
-        idle_s = before.idle_s + time.total("idle", now)
-        paused_s = before.paused_s + time.total("paused", now)
-        no_rig_s = before.no_rig_s + time.total("no rig", now)
-        on_screen_s = before.on_screen_s + time.total("showing", now)
+        time, session = self._rig_time, self._session
+        before, missed = self._earlier.tally, self._earlier.missed
+        idle_s = before.idle_s + missed.idle_s + self._earlier_idle_s + time.total("idle", now)
+        paused_s = before.paused_s + missed.paused_s + time.total("paused", now)
+        no_rig_s = before.no_rig_s + missed.no_rig_s + time.total("no rig", now)
+        on_screen_s = before.on_screen_s + self._earlier_wait_s + time.total("showing", now)
         self._on_progress(
             Progress(
                 generation=min(session.generations_done),
@@ -579,7 +592,7 @@ class Loop:
     def _state(self, now: float) -> str:
         """Return what the session does, in words."""
         if self._refused:
-            return "waiting for the disk"
+            return WAITING_FOR_DISK
         words: list[str] = []
         if self._ending is not None:
             words.append("stopping")

@@ -20,6 +20,7 @@ from evolver.journal.records import (
     Sent,
     TimeBudget,
 )
+from evolver.journal.rig_time import Missed, RecordedTime
 from evolver.journal.tally import ShowingTally
 from evolver.optimizers import CholeskyCMA
 from evolver.session.block import HashedImage, RunningBlock
@@ -585,6 +586,72 @@ class TestTime:
         assert later[-1].aborted == 7
         assert later[-1].elapsed_s == pytest.approx(2 * news[-1].elapsed_s, rel=0.02)
         assert later[0].pace == pytest.approx(10.0, rel=0.05)
+
+    @pytest.mark.parametrize("schedule", ["references", "together", "alternate"])
+    def test_the_records_have_the_same_account_of_time_at_every_moment(self, schedule):
+        """Wherever the engine falls, the next one knows what was shown, idle or paused."""
+        loop, _, rig, disk, _ = build(schedule=schedule, generations=25)
+        loop._rig = Showing(rig.clock, (4.0, 42.0))
+        pause = pause_from_to(50.0, 110.0)
+        loop._commands = lambda: pause(rig.clock)
+        told = loop._on_progress
+        checked = []
+
+        def compare(progress):
+            told(progress)
+            if not progress.event and progress.committed is None:
+                return
+            tally, time = ShowingTally(), RecordedTime()
+            for record in disk.records:
+                time.take(record)
+                if isinstance(record, Committed):
+                    tally.add(record)
+            time.fall()
+            blocks, missed = time.blocks.values(), time.missed
+            checked.append(progress)
+            assert tally.paused_s + missed.paused_s == pytest.approx(progress.paused_s, abs=0.1)
+            assert tally.no_rig_s + missed.no_rig_s == pytest.approx(progress.no_rig_s, abs=0.1)
+            idle_s = tally.idle_s + missed.idle_s + sum(b.idle_s for b in blocks)
+            assert idle_s == pytest.approx(progress.idle_s, abs=0.2)
+            shown_s = tally.on_screen_s + sum(b.wait_s for b in blocks)
+            all_s = shown_s + idle_s + progress.paused_s + progress.no_rig_s
+            assert all_s == pytest.approx(progress.elapsed_s, abs=0.3)
+
+        loop._on_progress = compare
+        assert loop.run() == "finished"
+        assert checked[-1].paused_s > 59.0
+        assert checked[-1].no_rig_s > 41.0
+
+    def test_what_an_engine_before_left_is_the_next_commits_and_told_at_once(self):
+        earlier = Earlier(missed=Missed(idle_s=5.0, paused_s=600.0, no_rig_s=3.0), begun=True)
+        loop, _, rig, disk, news = build(generations=3, earlier=earlier)
+        loop._rig = Showing(rig.clock)
+        idle_s = []  # as watchdogs are told: it says nothing of this engine's rendering
+        loop._watchdogs = SimpleNamespace(
+            answered=lambda *_: [],
+            committed=lambda *args: idle_s.append(args[2].idle) or [],
+            summary=list,
+        )
+        loop.run()
+        first, *others = [c.budget for c in of(disk, Committed)]
+        assert (first.paused, first.no_rig) == (600.0, 3.0)
+        assert first.idle == pytest.approx(5.0, abs=0.2)
+        assert all(b.paused == b.no_rig == 0.0 for b in others)
+        assert max(idle_s) < 0.2
+        assert news[0].elapsed_s == pytest.approx(608.0, abs=0.2)
+        elapsed = [n.elapsed_s for n in news]
+        assert elapsed == sorted(elapsed)
+        total = sum(b.wait + b.idle + b.paused + b.no_rig for b in [first, *others])
+        assert total == pytest.approx(news[-1].elapsed_s, abs=0.2)
+
+    def test_a_pause_that_outlives_an_engine_is_counted_before_anything_is_shown_again(self):
+        earlier = Earlier(begun=True)
+        held = pause_from_to(0.0, 60.0)
+        loop, _, rig, disk, news = build(generations=3, earlier=earlier)
+        loop._commands = lambda: held(rig.clock)
+        loop.run()
+        assert news[-1].paused_s == pytest.approx(60.0, abs=0.2)
+        assert sum(c.budget.paused for c in of(disk, Committed)) == pytest.approx(60.0, abs=0.2)
 
     def test_what_was_kept_from_before_says_nothing_of_the_pace(self):
         """A rig hands over in a moment what it showed while the engine was gone."""
