@@ -121,6 +121,7 @@ class RecordedTime:
     ----------
     begun : something was shown
     blocks : those that were asked for and not committed, by number
+    gone_ns : since when there is no rig; 0: there is one, as far as was recorded
     """
 
     def __init__(self) -> None:
@@ -129,7 +130,8 @@ class RecordedTime:
         self._time = RigTime()
         self._now_s = 0.0  # of the last record that says when it was
         self._missed_idle_s = 0.0  # from before the engine that runs
-        self._gone = self._paused = False
+        self._paused = False
+        self.gone_ns = 0
         self._down = False  # there is no engine
         self._resumed_s: float | None = None  # one went on then; whose, the next record says
 
@@ -167,7 +169,7 @@ class RecordedTime:
                 self._resumed_s = record.time_ns / 1e9
             case RigRecord():
                 self._at(record.time_ns)
-                self._gone = False
+                self.gone_ns = 0
             case RunEnd(time_ns, reason):
                 self._at(time_ns)
                 self.fall()
@@ -211,9 +213,9 @@ class RecordedTime:
             case "resume" | "reference_only":
                 self._paused = False
             case "rig_lost":
-                self._gone = True
+                self.gone_ns = self.gone_ns or record.time_ns
             case "rig_joined":
-                self._gone = False
+                self.gone_ns = 0
             case "engine_died":
                 self.fall()
             case _:
@@ -229,7 +231,7 @@ class RecordedTime:
         else:
             self._now_s = resumed_s
             self._time.skip(resumed_s)
-        self._gone = False
+        self.gone_ns = 0
         self._time.enter(self._state, self._now_s)
         self._missed_idle_s += self._time.claim("idle", self._now_s)
 
@@ -249,7 +251,7 @@ class RecordedTime:
     def _state(self) -> RigState:
         if not self.begun:
             return "starting"
-        if self._gone:
+        if self.gone_ns:
             return "no rig"
         if self._paused:
             return "paused"

@@ -165,9 +165,9 @@ class Receiver:
 def _console(sender: Sender, receiver: Receiver, file: WaitingFile) -> Console:
     """Return the console of an operator who is reached through the supervisor."""
 
-    def on_wait(text: str) -> None:
-        file.wait(text)
-        sender.send(pipe.Waiting(text))
+    def on_wait(text: str, no_rig_since_ns: int = 0) -> None:
+        file.wait(text, no_rig_since_ns)
+        sender.send(pipe.Waiting(text, no_rig_since_ns))
 
     def on_checks(checks: Sequence[Check], needed: bool) -> None:  # noqa: FBT001  a console's
         file.check(checks, needed)
@@ -230,6 +230,7 @@ def _run(
             clock=SYSTEM_CLOCK,
             endpoint=endpoint,
             may_restart=True,
+            gone_ns=restored.history.time.gone_ns if restarted and restored is not None else 0,
         )
         return run_session(
             job, rig, lambda wanted: nullcontext((recorder, wanted)), console, commands

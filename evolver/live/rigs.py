@@ -61,6 +61,7 @@ def rig_over_network(
     clock: Clock,
     endpoint: str = "",
     may_restart: bool = False,
+    gone_ns: int = 0,
 ) -> Generator[JoinedRig, None, None]:
     """Listen for a rig, wait until one has joined, and close the socket at the end.
 
@@ -73,6 +74,7 @@ def rig_over_network(
     endpoint : where to listen instead of where the session file says
     may_restart : another process may take this one's place after a failure, so that the rig
         is not told that the session is over
+    gone_ns : since when there is no rig, where it was gone before the engine; 0: since now
 
     Raises
     ------
@@ -94,7 +96,7 @@ def rig_over_network(
     ) as server:
         awaited_ns = clock.time_ns()
         console.on_endpoint(server.endpoint)
-        console.on_wait(f"waiting for the rig: {server.endpoint}")
+        console.on_wait(f"waiting for the rig: {server.endpoint}", gone_ns or awaited_ns)
         hello = _await_rig(server, commands)
         try:
             yield JoinedRig(server, hello, server.end, awaited_ns=awaited_ns)

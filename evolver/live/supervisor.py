@@ -29,7 +29,7 @@ from urllib.parse import urlsplit
 import msgspec
 import zmq
 
-from evolver.clock import time_text
+from evolver.clock import SYSTEM_CLOCK, time_text, waiting_text
 from evolver.config.tables import WatchdogsTable
 from evolver.errors import DataError, RecordingError
 from evolver.journal.reader import segment_paths
@@ -109,6 +109,7 @@ class Supervisor:
         self._progress: Progress | None = None
         self._ran = False  # an engine of ours has recorded that it went on
         self._waiting, self._endpoint, self._page = "starting", "", ""
+        self._no_rig_since_ns = 0  # where it waits for a rig
         self._to_confirm = False
         self._events: deque[str] = deque(maxlen=_EVENTS_KEPT)
         self._over: str | None = None  # why the session came to its end
@@ -347,6 +348,7 @@ class Supervisor:
             return
         if child is self._engine:  # what it said last is no longer so
             self._waiting = "the engine is started again"
+            self._no_rig_since_ns = 0
             self._console.on_wait(self._waiting)
             self._waiting_file.wait(self._waiting)
         self._note(f"the {child.name} {what}; it is started again")
@@ -370,9 +372,9 @@ class Supervisor:
                 if message.event:
                     self._keep_event(message.event, message.event_ns)
                 self._console.on_progress(message)
-            case pipe.Waiting(text):
-                self._waiting = text
-                self._console.on_wait(text)
+            case pipe.Waiting(text, no_rig_since_ns):
+                self._waiting, self._no_rig_since_ns = text, no_rig_since_ns
+                self._console.on_wait(text, no_rig_since_ns)
             case pipe.Here(since_orders_s):
                 self._take_here(since_orders_s)
             case pipe.Listening(endpoint):
@@ -382,6 +384,7 @@ class Supervisor:
             case pipe.Preflight(checks, needs):
                 self._to_confirm = needs
                 self._waiting = "waiting for the operator to confirm" if needs else ""
+                self._no_rig_since_ns = 0
                 self._console.on_checks(checks, needs)
                 for check in checks:
                     if check.verdict != "good":
@@ -470,14 +473,16 @@ class Supervisor:
     def status(self) -> SessionStatus:
         """Return where the session stands."""
         progress, recorder = self._progress, self._recorder_status
+        now_ns = SYSTEM_CLOCK.time_ns()
+        waiting = waiting_text(self._waiting, self._no_rig_since_ns, now_ns)
         if progress is not None:
             progress = msgspec.structs.replace(progress, committed=None)  # it may be long
         return SessionStatus(
             name=self._settings.name,
             folder=str(self._folder),
-            state=self._waiting or ("running" if progress is None else progress.state),
+            state=waiting or ("running" if progress is None else progress.state),
             progress=progress,
-            waiting=self._waiting,
+            waiting=waiting,
             rig_endpoint=self._endpoint,
             page=self._page,
             disk_minutes=None if recorder is None else recorder.minutes_left,

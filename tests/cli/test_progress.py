@@ -11,7 +11,7 @@ from rich.console import Console
 
 from evolver.cli import terminal
 from evolver.cli.progress import ProgressView, sparkline
-from evolver.clock import time_text
+from evolver.clock import SYSTEM_CLOCK, time_text
 from evolver.journal.records import Committed, CommittedThread, PackedArray, TimeBudget
 from evolver.session.ports import Progress
 from tests.terminal import Terminal
@@ -86,6 +86,18 @@ def test_before_the_first_score_it_says_what_it_waits_for():
     view.wait("waiting for a rig")
     console.print(view._picture())
     assert "waiting for a rig" in console.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_a_rig_that_is_waited_for_after_a_restart_has_its_duration(width):
+    console = Console(file=io.StringIO(), width=width)
+    view = ProgressView(console, title="t", threads=["texture", "object"])
+    view.update(NEWS[-1])
+    view.wait("waiting for the rig: tcp://127.0.0.1:5571", SYSTEM_CLOCK.time_ns() - 42 * 10**9)
+    console.print(view._picture())
+    assert (
+        "\nwaiting for the rig: tcp://127.0.0.1:5571 (no rig for 0:4" in console.file.getvalue()
+    )
 
 
 def test_a_pause_cannot_be_overlooked():

@@ -102,8 +102,10 @@ def test_a_pause_before_an_engine_fell_and_the_time_until_it_was_back():
 
 def test_no_rig_before_a_fall_stays_no_rig_until_one_is_back():
     lost = [sent(8, 1, 2), event(12, "rig_lost"), event(20, "engine_died")]
+    assert account(*BEGUN, *lost).gone_ns == ns(12)
     time = account(*BEGUN, *lost, *restart(25, 60))
     assert time.missed == Missed(no_rig_s=48.0)
+    assert time.gone_ns == 0
     assert time.blocks[1].wait_s == 4.0
 
 

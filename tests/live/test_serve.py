@@ -1,6 +1,7 @@
 """The supervised session: real processes, killed one by one; an operator who speaks to it."""
 
 import os
+import re
 import shutil
 import signal
 import tempfile
@@ -271,6 +272,8 @@ def test_when_all_is_killed_resume_goes_on(tmp_path, start):
     folder = the_folder(tmp_path / "out")
     again = start("resume", folder, "--yes", "--no-page", "--no-report")
     endpoint = again.until(r"waiting for the rig: (\S+)").group(1)
+    waits = re.escape(f"waiting for the rig: {endpoint}") + r" \(no rig for \d+:(?!00\))"
+    wait_until(lambda: re.match(waits, status().state))
     second = start("rig", file, "--endpoint", endpoint)
     code, said = again.end()
     assert code == 0, said
