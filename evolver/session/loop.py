@@ -153,6 +153,9 @@ class Loop:
             interrupted.results = [self._scorable(interrupted, r) for r in interrupted.results]
         if not self._rig.connected:
             self._event("warning", "rig_lost", "the rig went before the first image")
+        elif self._begun:  # else what was said last may be of a rig that was gone
+            text = "the session goes on, the rig is there"
+            self._report(None, event=text, event_ns=self._clock.time_ns())
         with ThreadPoolExecutor(len(self._generators), "render") as self._renderers:
             try:
                 while True:
@@ -541,6 +544,7 @@ class Loop:
                     self._follow_rig()  # what passed was a pause
                     self._refused = False
                     self._heard_at = self._follow_rig()
+                    self._event("info", "disk_again", "the disk takes records again")
                 return
 
     def _report(

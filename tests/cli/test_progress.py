@@ -100,6 +100,16 @@ def test_a_rig_that_is_waited_for_after_a_restart_has_its_duration(width):
     )
 
 
+def test_under_running_no_event_says_that_the_rig_is_gone():
+    """After a restart the engine says that it goes on; nothing else had happened since."""
+    again = "the session goes on, the rig is there"
+    back = progress(10, event=again, event_ns=AT_NS + 42 * 10**9)
+    lines = [line.strip() for line in picture(80, *NEWS, GONE, back, progress(10)).splitlines()]
+    place = lines.index("running")
+    assert lines[place + 1] == f"{time_text(AT_NS + 42 * 10**9)}  {again}"
+    assert not any("is gone" in line for line in lines[place:])
+
+
 def test_a_pause_cannot_be_overlooked():
     """A paused session has no block to tell of: its news comes with nothing planned."""
     paused = progress(10, state="paused", shown=0, planned=0, event="pause by operator")

@@ -238,7 +238,13 @@ class TestFullDisk:
         assert disk.refused == times
         whole, _, _, untroubled, _ = build(aborts={(2, 1)})
         whole.run()
+        again = [e for e in of(disk, Event) if e.name == "disk_again"]
+        assert len(again) == 1
+        disk.records.remove(again[0])
         assert [type(r) for r in disk.records] == [type(r) for r in untroubled.records]
+        (said,) = [i for i, n in enumerate(news) if n.event == "the disk takes records again"]
+        assert news[said].state == "running"
+        assert not any("the disk refuses" in n.event for n in news[said:])
         told = [n.event for n in news if "the disk refuses" in n.event]
         assert len(told) == times
         assert "no space left on device" in told[0]
@@ -639,6 +645,8 @@ class TestTime:
         assert all(b.paused == b.no_rig == 0.0 for b in others)
         assert max(idle_s) < 0.2
         assert news[0].elapsed_s == pytest.approx(608.0, abs=0.2)
+        assert news[0].state == "running"
+        assert news[0].event == "the session goes on, the rig is there"
         elapsed = [n.elapsed_s for n in news]
         assert elapsed == sorted(elapsed)
         total = sum(b.wait + b.idle + b.paused + b.no_rig for b in [first, *others])
