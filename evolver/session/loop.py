@@ -42,6 +42,7 @@ from evolver.session.ports import (
 from evolver.session.schedule import Proposal, Session
 from evolver.types import Generator
 from rig_bridge.events import (
+    EngineWoke,
     Resent,
     Responded,
     RigEvent,
@@ -126,6 +127,8 @@ class Loop:
         self._tally = self._earlier.tally.copy()
         self._aborted, self._answered = self._earlier.aborted, self._earlier.answered
         self._blocked_s = 0.0
+        self._frozen_s = 0.0  # of what no block has claimed as the time it was shown
+        self._refused_lately = self._listened_late = False  # between two looks at the rig
         self._rig_time = RigTime()
         self._missed = self._earlier.missed  # until a block is committed
         # Of blocks under way, before this process.
@@ -381,7 +384,8 @@ class Loop:
         self._tally.add(committed)
         self._report(running, committed=committed)
         if self._watchdogs is not None:
-            self._apply_warnings(self._watchdogs.committed(running.block, outcome, own))
+            watched = msgspec.structs.replace(own, wait=own.wait - running.frozen_s)
+            self._apply_warnings(self._watchdogs.committed(running.block, outcome, watched))
 
     def _budget(self, running: RunningBlock, *, score: float, now: float) -> records.TimeBudget:
         return records.TimeBudget(
@@ -406,6 +410,8 @@ class Loop:
         futures = [
             f for running in self._running.values() for f in running.rendering if not f.done()
         ]
+        # Where the disk was waited for, that was said, and is why nobody listened.
+        self._listened_late, self._refused_lately = self._refused_lately, False
         if futures and not self._busy:
             wait(futures, timeout=_POLL_S, return_when=FIRST_COMPLETED)
             events = self._rig.poll(0.0)
@@ -431,6 +437,8 @@ class Loop:
                 self._event("info", "rig_joined", f"{hello.name} is back")
             case RigLost(reason):
                 self._event("warning", "rig_lost", reason)
+            case EngineWoke(seconds):
+                self._take_freeze(seconds)
             case RigInvalid(reason):
                 if self._watchdogs is not None:
                     self._apply_warnings(self._watchdogs.invalid(reason))
@@ -438,6 +446,18 @@ class Loop:
                 self._event(level, "rig_notice", text)
             case _:
                 pass
+
+    def _take_freeze(self, seconds: float) -> None:
+        """Say that this engine stood still, and have nobody else blamed for it."""
+        self._frozen_s += min(seconds, self._rig_time.unclaimed("showing", self._heard_at))
+        if self._watchdogs is not None:
+            self._watchdogs.woke()
+        if self._begun and not self._listened_late:
+            text = (
+                f"this engine stood still for {seconds:.0f} s: its process was stopped, or the "
+                "machine slept, swapped, or had a slow disk. The rig is not to blame for it"
+            )
+            self._event("warning", "frozen", text)
 
     def _take(self, block: int, results: Sequence[TrialResult]) -> None:
         running = self._running.get(block)
@@ -457,6 +477,8 @@ class Loop:
             self._aborted += not result.ok
             self._answered += 1
         running.wait_s += self._rig_time.claim("showing", self._follow_rig())
+        running.frozen_s += self._frozen_s
+        self._frozen_s = 0.0
         self._report(running)
         if self._watchdogs is not None:
             now_ns = self._clock.time_ns()
@@ -532,7 +554,7 @@ class Loop:
                 self._postponed.extend(self._commands())
                 if any(command.name in {"stop", "abort"} for command in self._postponed):
                     raise
-                self._refused = True
+                self._refused = self._refused_lately = True
                 self._follow_rig()
                 logger.error("%s", exc)  # noqa: TRY400  the place is known; the message says all
                 text = f"paused, the disk refuses: {exc}. Trying again every {_RETRY_S:.0f} s"

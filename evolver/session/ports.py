@@ -167,6 +167,10 @@ class WatchdogsPort(Protocol):
         """Take the news that the rig sent what cannot be taken; return the same."""
         ...
 
+    def woke(self) -> None:
+        """Take the news that this engine stood still: what comes next says less than usual."""
+        ...
+
     def committed(
         self, block: Block, outcome: Outcome, budget: records.TimeBudget
     ) -> Sequence[Command | str]:

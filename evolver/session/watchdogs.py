@@ -92,6 +92,8 @@ class Watchdogs:
     _warned: set[str] = field(default_factory=set[str])
     _clock: ClockFit = field(init=False)
     _clocked_ns: int = -_CLOCKED_EVERY_NS  # when it was last handed a pair of times
+    _since_woke: list[tuple[int, int]] | None = None
+    """Pairs of times since the engine stood still, until two of them agree."""
     _off: int = 0  # pairs in a row that are off the fit
     _fitted: tuple[int, int] = (0, 0)  # the last one that was not: rig's clock, engine's
     _onset: tuple[int, int, int, int] = (-1, 0, 0, 0)  # block, attempt, presentation, ns
@@ -154,6 +156,14 @@ class Watchdogs:
         text = f"no valid response came among {_INVALID} messages of the rig; {reason}"
         return self._warn("invalid", text)
 
+    def woke(self) -> None:
+        """Take the news that this engine stood still: answers have waited, or its clock has.
+
+        How the rig's clock goes against the engine's is found out anew, from two pairs of times
+        that agree.
+        """
+        self._since_woke, self._off = [], 0
+
     def committed(
         self, block: Block, outcome: Outcome, budget: records.TimeBudget
     ) -> WarningList:
@@ -201,6 +211,19 @@ class Watchdogs:
             return warnings
         self._clocked_ns = time_ns
         last = max(t.offset_ns for t in timed)  # the one that waited least
+        if self._since_woke is not None:
+            self._since_woke.append((last, time_ns))
+            pairs = self._since_woke[-2:]
+            passed = [b - a for a, b in zip(*pairs, strict=True)] if len(pairs) == 2 else None
+            agree = (
+                passed is not None and abs(passed[1] - passed[0]) <= self.table.clock_s * 1e9
+            )
+            if not agree and len(self._since_woke) <= _OFF:
+                return warnings
+            self._since_woke = None
+            self._clock.forget()
+            self._clock.add(*pairs[0])
+            self._fitted = pairs[0]
         line = self._clock.line
         off = 0.0 if line is None else (time_ns - line.at(last)) / 1e9
         jumped = self._clock.add(last, time_ns)

@@ -28,7 +28,7 @@ from evolver.session.fitness import Fitness
 from evolver.session.loop import Loop
 from evolver.session.ports import Command, Earlier
 from evolver.session.schedule import Session, Thread
-from rig_bridge.events import Responded, RigJoined, RigLost
+from rig_bridge.events import EngineWoke, Responded, RigJoined, RigLost
 from rig_bridge.trials import TrialResult
 from tests.live.sessions import small
 
@@ -674,6 +674,60 @@ class TestTime:
             request.attempt = attempt
             block.take(answer(request, SimpleNamespace(presentation=3)))
         assert (len(block.results), block.timed) == (5, 2)
+
+
+class Frozen(Showing):
+    """Its engine stands still for 42 s, at 2 s; what was shown meanwhile comes at once."""
+
+    froze = False
+
+    def poll(self, timeout_s):
+        if self.froze or self.clock.now < 2.0:
+            return super().poll(timeout_s)
+        self.froze = True
+        self.clock.now += 42.0
+        return [EngineWoke(42.0), *super().poll(0.0)]
+
+
+def test_an_engine_that_stood_still_says_so_and_blames_nobody_else():
+    loop, _, rig, disk, news = build(generations=10)
+    loop._rig = Frozen(rig.clock)
+    told = []
+    loop._watchdogs = SimpleNamespace(
+        answered=lambda *_: [],
+        committed=lambda *args: told.append(args[2].wait) or [],
+        woke=lambda: told.append("woke"),
+        summary=list,
+    )
+    loop.run()
+    (event,) = of(disk, Event)
+    assert (event.level, event.name) == ("warning", "frozen")
+    assert event.text.startswith("this engine stood still for 42 s: ")
+    assert told.count("woke") == 1
+    assert max(wait for wait in told if wait != "woke") < 1.0  # no block was slow
+    budgets = [c.budget for c in of(disk, Committed)]
+    shown_s = sum(b.wait + b.idle for b in budgets)
+    assert shown_s == pytest.approx(rig.clock.now, rel=0.05)
+    assert not any("no answer" in n.state for n in news)
+
+
+def test_a_disk_that_was_waited_for_is_no_engine_that_stood_still():
+    loop, _, rig, disk, _ = build(generations=10)
+    loop._rig = Showing(rig.clock)
+    disk.full, disk.full_at = 5, Result
+    poll = loop._rig.poll
+
+    def late(timeout_s):
+        """As the server does: nobody listened while the disk was waited for."""
+        woke = [EngineWoke(10.0)] if disk.refused == 5 and not late.said else []
+        late.said = late.said or bool(woke)
+        return [*woke, *poll(timeout_s)]
+
+    late.said = False
+    loop._rig.poll = late
+    loop.run()
+    assert late.said
+    assert [e.name for e in of(disk, Event)] == ["disk_again"]
 
 
 def test_a_full_disk_is_no_running_session_and_swallows_no_command():

@@ -309,6 +309,38 @@ def test_a_rig_that_has_one_time_for_a_whole_batch_is_no_clock_that_stands_still
     assert warnings == []
 
 
+@pytest.mark.parametrize("asleep_s", [0, 73], ids=["stopped", "slept"])
+def test_after_the_engine_stood_still_its_rigs_clock_is_not_to_blame(asleep_s):
+    """42 s without a turn: answers that waited come at once; a machine that slept lost time."""
+    dogs, warnings = watchdogs(), []
+
+    def answer(rig_s, engine_s):
+        rig_ns = 10**15 + int(rig_s * SECOND)
+        return dogs.answered(BLOCK, [showing(0, rig_ns)], 10**18 + int(engine_s * SECOND))
+
+    for i in range(60):
+        warnings += answer(i, i)
+    dogs.woke()
+    for k in range(4):  # what the rig had kept, over two seconds
+        warnings += answer(62 + k + asleep_s, 102 + k / 2)
+    for i in range(105, 140):
+        warnings += answer(i + asleep_s, i)
+    assert warnings == []
+    for i in range(140, 160):  # and a clock that is set later is still seen
+        warnings += answer(i + asleep_s - 3, i)
+    (warning,) = warnings
+    assert float(warning.split("jumped by ")[1].split()[0]) == pytest.approx(-3.0, abs=0.2)
+
+
+def test_a_clock_that_stands_still_is_seen_after_the_engine_did_as_well():
+    dogs, warnings = watchdogs(), []
+    dogs.woke()
+    for i in range(30):
+        warnings += dogs.answered(BLOCK, [showing(0, 7 * SECOND)], 10**18 + i * SECOND)
+    assert len(warnings) == 1
+    assert "went on by 0.000 s while 10.0 s passed here" in warnings[0]
+
+
 def test_a_rule_pauses_on_a_clock_that_cannot_be():
     (command,) = warned_of(lambda _: 0, table={"pause_on": ("clock",)})
     assert (command.name, command.by) == ("pause", "the watchdog 'clock'")
