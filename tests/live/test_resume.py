@@ -12,6 +12,7 @@ from evolver.errors import ConfigError, RecordingError
 from evolver.journal.history import find_history, read_history
 from evolver.journal.records import (
     Committed,
+    Event,
     PackedArray,
     Proposed,
     Result,
@@ -223,6 +224,16 @@ def test_history_says_where_a_session_stood(whole, tmp_path):
     ]
     assert history.ended == ""
     assert history.answered == sum(isinstance(r, Result) for r in records[: at + 1])
+
+
+@pytest.mark.parametrize(
+    ("reason", "held"), [("stopped by operator", ""), ("error: MemoryError", "pause")]
+)
+def test_a_pause_outlives_an_error_and_no_end_by_the_operator(whole, tmp_path, reason, held):
+    _, records = whole
+    ending = [Event(1, "info", "pause", ""), RunEnd(2, reason)]
+    cut([*records[:20], *ending], tmp_path)
+    assert read_history(tmp_path / "journal").held == held
 
 
 def test_the_record_says_that_it_went_on(whole, tmp_path):

@@ -1,6 +1,7 @@
 """The supervised session: real processes, killed one by one; an operator who speaks to it."""
 
 import os
+import re
 import shutil
 import signal
 import tempfile
@@ -12,7 +13,7 @@ import pytest
 from PIL import Image
 
 from evolver import config, recording
-from evolver.journal.records import Committed, Event, Resumed
+from evolver.journal.records import Committed, Event, Resumed, Sent
 from evolver.journal.writer import read_journal
 from evolver.live import control, run_simulated
 from evolver.monitor.sources import before_first_image
@@ -157,9 +158,14 @@ def test_an_operator_speaks_to_the_session(tmp_path, start):
     wait_until(nothing_comes)  # what was under way is answered
     still = shown_so_far()
     assert nothing_comes()
+    before = status().progress
     os.kill(children()["engine"], signal.SIGKILL)  # a pause outlives the engine
     wait_until(lambda: status().state == "the engine is started again")
     wait_until(lambda: status().state == "paused")
+    wait_until(lambda: status().progress.no_rig_s > 0)  # of the new one
+    after = status().progress  # and what was paused, and passed in all, goes on
+    assert after.paused_s > before.paused_s > 0.5
+    assert after.elapsed_s > before.elapsed_s
     assert nothing_comes()
     assert "going on" in ctl("resume")
     wait_until(lambda: shown_so_far() > still)
@@ -180,7 +186,30 @@ def test_an_operator_speaks_to_the_session(tmp_path, start):
         "pause by the session: as it was before the interruption",
     ]
     assert {"resume", "reference_only", "stop"} <= {e.name for e in events}
+    check_time_of_a_pause_with_a_fall(folder)
     assert "no live session" in ctl("status", expect=2)
+
+
+def check_time_of_a_pause_with_a_fall(folder):
+    """In the file, pause and fall are counted: by the events' own times, and once."""
+    records = [record for _, record in read_journal(folder / "journal")]
+    at = {r.name: r.time_ns for r in records if isinstance(r, Event)}
+    begun = next(r.time_ns for r in records if isinstance(r, Event) and r.name == "pause")
+    paused_until = [r.time_ns for r in records if isinstance(r, Event) and r.name == "resume"]
+    joined = next(r.time_ns for r in records if isinstance(r, Resumed))
+    with recording.read(folder / "session.h5") as opened:
+        parts = {
+            name: float(np.nansum(opened.blocks[name]))  # the last is not committed
+            for name in ("wait", "idle", "paused", "no_rig")
+        }
+        no_rig_s = (joined - at["engine_restarted"]) / 1e9
+        paused_s = (paused_until[0] - begun) / 1e9 - no_rig_s
+        assert at["engine_died"] < at["engine_restarted"] < joined
+        assert parts["paused"] == pytest.approx(paused_s, abs=1.0)
+        assert parts["no_rig"] == pytest.approx(no_rig_s, abs=1.0)
+        shown = next(r.time_ns for r in records if isinstance(r, Sent))
+        last = max(r.time_ns for r in records if isinstance(r, Committed))
+        assert sum(parts.values()) == pytest.approx((last - shown) / 1e9, abs=2.0)
 
 
 def endless(folder):
@@ -243,6 +272,8 @@ def test_when_all_is_killed_resume_goes_on(tmp_path, start):
     folder = the_folder(tmp_path / "out")
     again = start("resume", folder, "--yes", "--no-page", "--no-report")
     endpoint = again.until(r"waiting for the rig: (\S+)").group(1)
+    waits = re.escape(f"waiting for the rig: {endpoint}") + r" \(no rig for \d+:(?!00\))"
+    wait_until(lambda: re.match(waits, status().state))
     second = start("rig", file, "--endpoint", endpoint)
     code, said = again.end()
     assert code == 0, said
