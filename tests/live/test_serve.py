@@ -59,9 +59,9 @@ def ctl(*arguments, expect=0):
     return evolver("ctl", *arguments, expect=expect)
 
 
-def serve(start, file, *options):
+def serve(start, file, *options, cold=()):
     """Start a session and a rig that has found it."""
-    session = start("serve", file, "--no-page", "--no-report", *options)
+    session = start(*cold, "serve", file, "--no-page", "--no-report", *options)
     endpoint = session.until(r"waiting for the rig: (\S+)").group(1)
     return session, start("rig", file, "--endpoint", endpoint)
 
@@ -115,8 +115,10 @@ def check_committed_once(folder):
 
 
 def test_a_session_runs_to_its_end_and_is_the_simulations(tmp_path, start):
+    """Its processes begin as a user's do, in interpreters that have imported nothing."""
     settings = small(tmp_path / "out", simulation=QUIET)
-    session, rig = serve(start, write(settings, tmp_path / "s.toml"), "--yes")
+    file = write(settings, tmp_path / "s.toml")
+    session, rig = serve(start, file, "--yes", cold=("cold",))
     code, said = session.end()
     assert code == 0, said
     assert "finished" in said
