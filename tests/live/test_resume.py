@@ -31,12 +31,6 @@ from .sessions import small, write
 from .test_simulate import Watching
 
 
-@pytest.fixture(autouse=True)
-def quick_fold(monkeypatch):
-    """Folds begin at once: there are dozens of them, and none is the subject."""
-    monkeypatch.setattr(run, "fold_in_child", children.fold)
-
-
 def tiny(folder, schedule):
     return small(
         folder,
