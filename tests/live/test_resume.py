@@ -288,7 +288,7 @@ def check_kills(tmp_path, wanted, rng, generations):
 
 
 def test_kills_leave_the_trajectory_as_it_was(tmp_path):
-    check_kills(tmp_path, 3, np.random.default_rng(1), generations=12)
+    check_kills(tmp_path, 3, np.random.default_rng(1), generations=8)
 
 
 @pytest.mark.soak
