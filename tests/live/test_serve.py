@@ -60,9 +60,9 @@ def ctl(*arguments, expect=0):
     return evolver("ctl", *arguments, expect=expect)
 
 
-def serve(start, file, *options):
+def serve(start, file, *options, cold=()):
     """Start a session and a rig that has found it."""
-    session = start("serve", file, "--no-page", "--no-report", *options)
+    session = start(*cold, "serve", file, "--no-page", "--no-report", *options)
     endpoint = session.until(r"waiting for the rig: (\S+)").group(1)
     return session, start("rig", file, "--endpoint", endpoint)
 
@@ -116,8 +116,10 @@ def check_committed_once(folder):
 
 
 def test_a_session_runs_to_its_end_and_is_the_simulations(tmp_path, start):
+    """Its processes begin as a user's do, in interpreters that have imported nothing."""
     settings = small(tmp_path / "out", simulation=QUIET)
-    session, rig = serve(start, write(settings, tmp_path / "s.toml"), "--yes")
+    file = write(settings, tmp_path / "s.toml")
+    session, rig = serve(start, file, "--yes", cold=("cold",))
     code, said = session.end()
     assert code == 0, said
     assert "finished" in said
@@ -131,11 +133,11 @@ def test_a_session_runs_to_its_end_and_is_the_simulations(tmp_path, start):
 def test_a_process_that_is_killed_is_started_again_and_nothing_is_lost(tmp_path, start, victim):
     settings = small(
         tmp_path / "out",
-        session={"generations": 12},
-        simulation={"speed": 10.0},  # its spikes as well, and showings that are aborted
+        session={"generations": 8},
+        simulation={"speed": 5.0},  # its spikes as well, and showings that are aborted
     )
     session, rig = serve(start, write(settings, tmp_path / "s.toml"), "--yes")
-    session.until(r"generation +2/12")
+    session.until(r"generation +2/8")
     os.kill(children()[victim], signal.SIGKILL)
     session.until(rf"the {victim} ended with SIGKILL; it is started again")
     code, said = session.end()
@@ -259,12 +261,12 @@ def test_a_signal_ends_the_session_and_keeps_everything(tmp_path, start):
 def test_when_all_is_killed_resume_goes_on(tmp_path, start):
     settings = small(
         tmp_path / "out",
-        session={"generations": 12},
-        simulation={"abort_rate": 0.0, "speed": 10.0},
+        session={"generations": 8},
+        simulation={"abort_rate": 0.0, "speed": 5.0},
     )
     file = write(settings, tmp_path / "s.toml")
     session, rig = serve(start, file, "--yes")
-    session.until(r"generation +2/12")
+    session.until(r"generation +2/8")
     pids = children()
     session.process.kill()
     wait_until(lambda: all(not Path(f"/proc/{pid}").exists() for pid in pids.values()))
