@@ -72,6 +72,20 @@ def duration_text(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def waiting_text(text: str, no_rig_since_ns: int, now_ns: int) -> str:
+    """Return what a session waits for, and for how long there has been no rig.
+
+    Parameters
+    ----------
+    text : what it waits for
+    no_rig_since_ns : 0: it is nothing of a rig's, and has no duration
+    now_ns : on the same clock
+    """
+    if not text or not no_rig_since_ns:
+        return text
+    return f"{text} (no rig for {duration_text((now_ns - no_rig_since_ns) / 1e9)})"
+
+
 def time_text(time_ns: int) -> str:
     """Return a time of day as "14:03:12", in this machine's time zone."""
     return f"{datetime.fromtimestamp(time_ns / 1e9, tz=UTC).astimezone():%H:%M:%S}"

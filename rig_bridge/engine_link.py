@@ -23,6 +23,7 @@ from rig_bridge.delivery import Answers
 from rig_bridge.errors import ProtocolError, RequestError, VersionError
 from rig_bridge.events import (
     BlockDone,
+    EngineWoke,
     Resent,
     Responded,
     RigEvent,
@@ -133,6 +134,7 @@ class EngineLink:
     MAX_ATTEMPTS_AHEAD = 1000
     LONGEST_RESEND_S = 64.0  # between questions that are answered by what cannot be taken
     WELCOMES, WELCOMES_S = 20, 10.0  # more of them are none, from whomever
+    BACKLOG_S = 1.5  # for what came while this engine did not listen; a rig waits 2 s to repeat
 
     def __init__(
         self,
@@ -160,6 +162,8 @@ class EngineLink:
         self._notices = NoticeLimit()
         self._invalid = 0  # messages in a row that could not be taken
         self._message_at = self._pinged = 0.0
+        self._backlog_until = float("-inf")
+        self._welcomed_late = False  # since this engine woke
 
     # ------------------------------------------------------------------ commands from above
 
@@ -335,6 +339,20 @@ class EngineLink:
                 actions += self._send(entry, now)
         return actions
 
+    def woke(self, seconds: float, now: float) -> list[EngineAction]:
+        """Take the news that this engine did not listen for so long, and does again.
+
+        What comes now has waited: a rig that said hello every two seconds meanwhile is welcomed
+        once and blamed for nothing, and no timeout of the rig's counts what passed.
+        """
+        self._backlog_until, self._welcomed_late = now + self.BACKLOG_S, False
+        self._hellos.clear()
+        self._welcomes.clear()
+        self._message_at = now
+        if self._rival is not None:
+            self._rival = replace(self._rival, since=now)
+        return [EngineWoke(seconds)]
+
     def ping(self, now: float) -> list[EngineAction]:
         """Ask the network, not the rig, whether the rig can be reached."""
         if self.peer is None:
@@ -369,6 +387,10 @@ class EngineLink:
             return self._refuse(peer, hello, refusal, now)
         if self.peer is not None and peer != self.peer:
             return self._received_rival(peer, hello, now)
+        if now < self._backlog_until:
+            if self._welcomed_late and peer == self.peer:
+                return []  # it said so more than once while nobody listened
+            self._welcomed_late = True
         if len(self._welcomes) == self.WELCOMES and now - self._welcomes[0] < self.WELCOMES_S:
             text = f"more than {self.WELCOMES} hellos in {self.WELCOMES_S:g} s: not answered"
             return self.notice("hellos", "error", text, now)

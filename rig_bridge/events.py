@@ -55,7 +55,22 @@ class RigInvalid:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class EngineWoke:
+    """The engine itself did not listen for so long: no rig is to blame for what follows."""
+
+    seconds: float
+
+
 RigEvent: TypeAlias = (
-    RigJoined | Accepted | Responded | BlockDone | RigLost | Resent | RigInvalid | Notice
+    RigJoined
+    | Accepted
+    | Responded
+    | BlockDone
+    | RigLost
+    | Resent
+    | RigInvalid
+    | EngineWoke
+    | Notice
 )
 """`Accepted` (the rig has a request, complete) and `Notice` are handed up as they came."""

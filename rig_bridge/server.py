@@ -27,9 +27,12 @@ from rig_bridge.sockets import (
     parse_endpoint,
     set_engine_options,
 )
+from rig_bridge.steady import asleep_s
 from rig_bridge.trials import ShowRequest
 
 _WAKE_S = 0.1
+FROZEN_S = 5.0
+"""An engine that has not listened for so long says so, and blames its rig for nothing."""
 _PROBE_FOR_S, _PROBE_EVERY_S = 1.0, 0.02
 _READ_AT_ONCE = 256
 
@@ -84,6 +87,7 @@ class EngineServer:
         self._events: list[RigEvent] = []
         self._outbox: deque[tuple[SendToRig, list[codec.FrameBytes]]] = deque()
         self._probe_until = self._probe_next = 0.0
+        self._listened_at: float | None = None  # real seconds, those asleep included
         self._unreachable: bytes | None = None
         self.bytes_sent = 0
         self.encode_seconds = self.send_seconds = self.last_send_seconds = 0.0
@@ -203,6 +207,9 @@ class EngineServer:
 
     def _turn(self) -> None:
         """Read what came, send what is due."""
+        listened_at, self._listened_at = self._listened_at, time.monotonic() + asleep_s()
+        if listened_at is not None and self._listened_at - listened_at > FROZEN_S:
+            self._do(self._link.woke(self._listened_at - listened_at, self._clock()))
         if self._watch.take_lost():
             # Somebody's connection ended; whose, only a send can tell, and not at once.
             self._probe_until = time.monotonic() + _PROBE_FOR_S

@@ -11,6 +11,15 @@ import time
 _BASE_NS = time.time_ns() - time.monotonic_ns()
 
 
+def asleep_s() -> float:
+    """Return how long this machine has slept since it was started, seconds.
+
+    `time.monotonic` does not count that everywhere. 0 where the system cannot tell.
+    """
+    boottime = getattr(time, "CLOCK_BOOTTIME", None)
+    return 0.0 if boottime is None else time.clock_gettime(boottime) - time.monotonic()
+
+
 def unix_ns() -> int:
     """Return ns since the unix epoch, as of this program's start; never goes back or jumps."""
     return _BASE_NS + time.monotonic_ns()

@@ -11,12 +11,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.interpreters import begin_by_fork
 from tests.limits import PATIENCE_S
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload([
     "evolver.cli.app",
+    "evolver.live.at_start",
+    "evolver.live.engine",
     "evolver.live.run",
+    "evolver.live.supervisor",
+    "evolver.journal.recorder_process",
     "evolver.setup.resume",
     "evolver.setup.preflight",
     "evolver.recording.fold",
@@ -76,7 +81,9 @@ class Command:
     """`evolver ARGUMENTS` in a process of its own, with the face of `subprocess.Popen`.
 
     `here FILE` is `tests.live.here`: a live session all in one process. `impatient serve FILE`
-    is `serve FILE` by a supervisor that ends silent processes after seconds.
+    is `serve FILE` by a supervisor that ends silent processes after seconds. The interpreters
+    that it starts begin as it does, see `tests.interpreters`; with `cold` before its arguments
+    they begin as a user's do.
 
     It is what `python -m evolver` runs, without the seconds of importing; what it does without
     them, before anything is imported, is not tested by it. What it prints, and its errors, are
@@ -125,6 +132,10 @@ def _evolver(words, environment, cwd, output):
     import torch
 
     torch.set_num_threads(1)
+    if words[:1] == ["cold"]:
+        del words[0], sys.argv[1]
+    else:
+        begin_by_fork()
     if words[:1] == ["here"]:
         from tests.live.here import main as run_here
 

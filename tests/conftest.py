@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests import children
 from tests.skips import is_allowed
 
 # Work is bounded, by the number of examples; time is not: a machine may be slow, or busy. So
@@ -13,6 +14,17 @@ WITHOUT_CLOCK = {"deadline": None, "suppress_health_check": [HealthCheck.too_slo
 settings.register_profile("same", **WITHOUT_CLOCK, derandomize=True, database=None)
 settings.register_profile("new", **WITHOUT_CLOCK, max_examples=1000, print_blob=True)
 settings.load_profile("same")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def quick_fold():
+    """Sessions of the tests' own process are folded by one that has imported already.
+
+    Those of commands and of the guides' Python are folded as a user's are.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("evolver.live.run.fold_in_child", children.fold)
+        yield
 
 
 def _unlisted(name, report):

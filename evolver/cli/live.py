@@ -268,9 +268,9 @@ class _OperatorView:
         elif needed:
             console.print("confirm with  evolver ctl confirm")
 
-    def _on_wait(self, text: str) -> None:
+    def _on_wait(self, text: str, no_rig_since_ns: int = 0) -> None:
         if self._drawing:
-            self._view.wait(text)
+            self._view.wait(text, no_rig_since_ns)
         elif text:
             console.print(text, markup=False)
         else:

@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from evolver.cli.terminal import plain
-from evolver.clock import duration_text, time_text
+from evolver.clock import SYSTEM_CLOCK, duration_text, time_text, waiting_text
 from evolver.journal import records
 from evolver.session.ports import Progress
 from evolver.types import Scores
@@ -115,7 +115,7 @@ class ProgressView:
         self._views = [_ThreadView(name) for name in threads]
         self._last: Progress | None = None
         self._event, self._event_ns = "", 0
-        self._waiting = ""
+        self._waiting, self._no_rig_since_ns = "", 0
         self._live = Live(
             console=console,
             get_renderable=self._picture,
@@ -152,9 +152,9 @@ class ProgressView:
         for index, view in enumerate(self._views):
             view.add(committed, index)
 
-    def wait(self, text: str) -> None:
-        """Say what the session waits for; '' when it goes on."""
-        self._waiting = text
+    def wait(self, text: str, no_rig_since_ns: int = 0) -> None:
+        """Say what the session waits for, as a console hears it; '' when it goes on."""
+        self._waiting, self._no_rig_since_ns = text, no_rig_since_ns
         if text and not self._draws:
             self._print(text)
 
@@ -199,7 +199,7 @@ class ProgressView:
     def _picture(self) -> RenderableType:
         title = _Lines(self._title, "bold", _TITLE_LINES)
         if self._last is None:
-            return _Lines(f"{self._title}\n{self._waiting or 'starting …'}", "bold", 4)
+            return _Lines(f"{self._title}\n{self._waits_for or 'starting …'}", "bold", 4)
         progress = self._last
         event = _Lines(self._last_event or "nothing happened yet", "dim", _EVENT_LINES)
         done, of = progress.generation, progress.generations
@@ -212,9 +212,13 @@ class ProgressView:
         state = self._state(progress)
         return _Wrapping(Group(title, state, event, bar, self._table(), self._footer(progress)))
 
+    @property
+    def _waits_for(self) -> str:
+        return waiting_text(self._waiting, self._no_rig_since_ns, SYSTEM_CLOCK.time_ns())
+
     def _state(self, progress: Progress) -> RenderableType:
         if self._waiting:
-            return _Lines(self._waiting, "yellow", _STATE_LINES)
+            return _Lines(self._waits_for, "yellow", _STATE_LINES)
         if progress.state == "running":
             return _Lines("running", "green", _STATE_LINES)
         return _Lines(progress.state.upper(), "bold red", _STATE_LINES)

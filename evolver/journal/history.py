@@ -36,6 +36,7 @@ from evolver.journal.records import (
     RunEnd,
     RunStart,
 )
+from evolver.journal.rig_time import RecordedTime
 from evolver.journal.tally import ShowingTally
 
 
@@ -79,6 +80,7 @@ class History:
     aborted: int = 0
     committed: list[Committed] = field(default_factory=list[Committed])
     tally: ShowingTally = field(default_factory=ShowingTally)
+    time: RecordedTime = field(default_factory=RecordedTime)  # that no committed block has
     held: str = ""  # "pause" or "reference-only", if it was so when it was interrupted
     resumed: int = 0  # times the session went on already
     ended: str = ""  # why, if it came to an end and did not go on
@@ -150,7 +152,9 @@ def _history(index: JournalIndex) -> History | None:
     blocks = _OpenBlocks()
     for reading in interpret(index, interpreter):
         _take(history, reading)
+        history.time.take(reading.record)
         blocks.take(reading, interpreter.open_blocks)
+    history.time.fall()
     history.unfinished = blocks.unfinished(interpreter.open_blocks)
     history.next_block = interpreter.next_block
     history.next_presentation = interpreter.next_presentation
@@ -188,7 +192,9 @@ def _take(history: History, reading: RecordReading) -> None:
             history.held = "pause"
         case Event(name="reference_only"):
             history.held = "reference-only"
-        case Event(name="resume") | RunEnd():
+        case Event(name="resume"):
+            history.held = ""
+        case RunEnd(reason=reason) if not reason.startswith("error"):
             history.held = ""  # whoever resumes a session that was stopped wants it to go on
         case _:
             pass

@@ -224,7 +224,8 @@ class TimeBudget(Struct, frozen=True, forbid_unknown_fields=True):
     the block whose answer ended it, less pauses and what passed without a rig. `idle` is how
     long the rig had nothing to show, for want of this block. `paused` and `no_rig` are what
     passed so since the block that was committed before. No second is counted twice, so that
-    these four of all blocks add up to the session's time from its first image on.
+    these four of all blocks add up to the session's time from its first image on. Where an
+    engine fell in between, they hold what it had not committed (`rig_time.RecordedTime`).
 
     The rest was spent beside them: blocks overlap, and the parts of one need not add up to its
     `total`, from its proposal to its commit. `journal` is what the recorder spent writing and

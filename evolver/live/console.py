@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from evolver.session.ports import Command, Commands, Progress
 from evolver.setup.preflight import Check
@@ -26,13 +27,22 @@ def _no_commands() -> tuple[()]:
     return ()
 
 
+class OnWait(Protocol):
+    """Told what a session waits for."""
+
+    def __call__(self, text: str, no_rig_since_ns: int = 0, /) -> None:
+        """Take it."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Console:
     """Where a session's news go, and where its commands come from.
 
     Parameters
     ----------
-    on_wait : told what the session waits for; '' when it goes on
+    on_wait : told what the session waits for; '' when it goes on. Where it is a rig, also since
+        when there is none, ns on the engine's clock
     on_endpoint : told the address that a rig must connect to, once it can
     on_checks : handed the pre-flight checks, and whether they are still to be confirmed
     on_start : told the session's folder
@@ -44,7 +54,7 @@ class Console:
         can, watchdogs warn and pause nothing
     """
 
-    on_wait: Callable[[str], None] = _ignore
+    on_wait: OnWait = _ignore
     on_endpoint: Callable[[str], None] = _ignore
     on_checks: Callable[[Sequence[Check], bool], None] = _ignore
     on_start: Callable[[Path], None] = _ignore

@@ -51,8 +51,8 @@ class ConsoleWorker:
         self._queue.put(None)
         self._worker.join(patience_s)
 
-    def _on_wait(self, text: str) -> None:
-        self._put(lambda: self._told.on_wait(text))
+    def _on_wait(self, text: str, no_rig_since_ns: int = 0) -> None:
+        self._put(lambda: self._told.on_wait(text, no_rig_since_ns))
 
     def _on_endpoint(self, endpoint: str) -> None:
         self._put(lambda: self._told.on_endpoint(endpoint))

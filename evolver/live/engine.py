@@ -165,9 +165,9 @@ class Receiver:
 def _console(sender: Sender, receiver: Receiver, file: WaitingFile) -> Console:
     """Return the console of an operator who is reached through the supervisor."""
 
-    def on_wait(text: str) -> None:
-        file.wait(text)
-        sender.send(pipe.Waiting(text))
+    def on_wait(text: str, no_rig_since_ns: int = 0) -> None:
+        file.wait(text, no_rig_since_ns)
+        sender.send(pipe.Waiting(text, no_rig_since_ns))
 
     def on_checks(checks: Sequence[Check], needed: bool) -> None:  # noqa: FBT001  a console's
         file.check(checks, needed)
@@ -184,7 +184,9 @@ def _console(sender: Sender, receiver: Receiver, file: WaitingFile) -> Console:
     )
 
 
-def main(folder: Path, recorder_address: str, *, confirmed: bool, endpoint: str) -> int:
+def main(
+    folder: Path, recorder_address: str, *, confirmed: bool, endpoint: str, restarted: bool
+) -> int:
     """Run the engine; return its exit status."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the supervisor decides
@@ -194,7 +196,7 @@ def main(folder: Path, recorder_address: str, *, confirmed: bool, endpoint: str)
     receiver = Receiver(0, confirmed=confirmed, sender=sender)
     console = _console(sender, receiver, WaitingFile(folder))
     try:
-        reason = _run(folder, recorder_address, endpoint, console)
+        reason = _run(folder, recorder_address, endpoint, console, restarted=restarted)
     except _CANNOT_GO_ON as exc:
         logger.exception("the engine cannot go on")
         sender.send(pipe.Failed(str(exc)))
@@ -209,13 +211,15 @@ def main(folder: Path, recorder_address: str, *, confirmed: bool, endpoint: str)
         sender.close()
 
 
-def _run(folder: Path, recorder_address: str, endpoint: str, console: Console) -> str:
+def _run(
+    folder: Path, recorder_address: str, endpoint: str, console: Console, *, restarted: bool
+) -> str:
     """Run the session of a folder, from its beginning or from where its journal ends."""
     console.on_wait(LOADING)
     recorder = RemoteRecorder(recorder_address)
     recorder.attach()  # first, so that the journal holds all that an earlier engine handed over
     try:
-        job = _job(folder)
+        job = replace(_job(folder), restarted=restarted)
         restored = job.parts.restored
         commands = KeptCommands(console.commands, () if restored is None else restored.commands)
         rig = rig_over_network(
@@ -226,6 +230,7 @@ def _run(folder: Path, recorder_address: str, endpoint: str, console: Console) -
             clock=SYSTEM_CLOCK,
             endpoint=endpoint,
             may_restart=True,
+            gone_ns=restored.history.time.gone_ns if restarted and restored is not None else 0,
         )
         return run_session(
             job, rig, lambda wanted: nullcontext((recorder, wanted)), console, commands
@@ -256,6 +261,7 @@ if __name__ == "__main__":
     parser.add_argument("recorder")
     parser.add_argument("--confirmed", action="store_true")
     parser.add_argument("--endpoint", default="")
+    parser.add_argument("--restarted", action="store_true")
     options = parser.parse_args()
     sys.exit(
         main(
@@ -263,5 +269,6 @@ if __name__ == "__main__":
             options.recorder,
             confirmed=options.confirmed,
             endpoint=options.endpoint,
+            restarted=options.restarted,
         )
     )

@@ -30,6 +30,7 @@ class Waiting(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind",
     """The engine waits for something; '' when it goes on."""
 
     text: str
+    no_rig_since_ns: int = 0  # where it is a rig, engine clock
 
 
 class Listening(

@@ -32,6 +32,7 @@ class JoinedRig:
     hello: Hello
     end: Callable[[str], None]  # tells it why the session is over
     weights: tuple[records.WeightFile, ...] = ()  # that its responses are made with
+    awaited_ns: int = 0  # since when it could join, engine clock
 
 
 def engine_keys(config: Config) -> EngineKeys | None:
@@ -60,6 +61,7 @@ def rig_over_network(
     clock: Clock,
     endpoint: str = "",
     may_restart: bool = False,
+    gone_ns: int = 0,
 ) -> Generator[JoinedRig, None, None]:
     """Listen for a rig, wait until one has joined, and close the socket at the end.
 
@@ -72,6 +74,7 @@ def rig_over_network(
     endpoint : where to listen instead of where the session file says
     may_restart : another process may take this one's place after a failure, so that the rig
         is not told that the session is over
+    gone_ns : since when there is no rig, where it was gone before the engine; 0: since now
 
     Raises
     ------
@@ -91,11 +94,12 @@ def rig_over_network(
         clock=clock.monotonic,
         keys=engine_keys(config),
     ) as server:
+        awaited_ns = clock.time_ns()
         console.on_endpoint(server.endpoint)
-        console.on_wait(f"waiting for the rig: {server.endpoint}")
+        console.on_wait(f"waiting for the rig: {server.endpoint}", gone_ns or awaited_ns)
         hello = _await_rig(server, commands)
         try:
-            yield JoinedRig(server, hello, server.end)
+            yield JoinedRig(server, hello, server.end, awaited_ns=awaited_ns)
         except BaseException:
             if not may_restart:
                 server.end("the session failed")

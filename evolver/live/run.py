@@ -24,6 +24,7 @@ from evolver.config.tables import Config, parse_session_file
 from evolver.errors import ConfigError, RecordingError, StoppedEarlyError
 from evolver.journal import records
 from evolver.journal.recorder import Recorder as JournalRecorder
+from evolver.journal.rig_time import RESTARTED
 from evolver.journal.writer import JournalWriter
 from evolver.live.children import fold_in_child
 from evolver.live.console import Console, KeptCommands
@@ -69,6 +70,7 @@ class Job:
     recordings : the folder in which the session has, or gets, a folder of its own
     session_id : the session keeps it when it is resumed
     clock : Clock
+    restarted : it goes on after an engine of the same supervisor
     """
 
     parts: Parts
@@ -77,6 +79,7 @@ class Job:
     recordings: Path
     session_id: str
     clock: Clock
+    restarted: bool = False
 
     @classmethod
     def begin(
@@ -211,6 +214,10 @@ def _run_loop(
 ) -> str:
     """Record what the session begins with, run it, record how it ended."""
     parts, clock, restored = job.parts, job.clock, job.parts.restored
+    first = _first_records(job, session, joined)
+    if restored is not None:
+        for record in first:
+            restored.history.time.take(record)  # as a later engine will
     loop = Loop(
         parts.config,
         session,
@@ -227,10 +234,7 @@ def _run_loop(
         recorded_images=() if restored is None else restored.recorded_images,
         earlier=None if restored is None else restored.earlier,
     )
-    loop.store(
-        _first_record(job, session, joined),
-        joined_record(joined.hello, clock.time_ns()),
-    )
+    loop.store(*first)
     try:
         reason = loop.run()
     except BaseException as exc:
@@ -244,16 +248,22 @@ def _run_loop(
     return reason
 
 
-def _first_record(
+def _first_records(
     job: Job, session: Session, joined: JoinedRig
-) -> records.RunStart | records.Resumed:
+) -> tuple[records.AnyRecord, ...]:
     time_ns, restored = job.clock.time_ns(), job.parts.restored
+    rig = joined_record(joined.hello, time_ns)
     if restored is not None:
-        return restored.record(
+        resumed = restored.record(
             time_ns, machine=provenance.machine(), versions=provenance.versions()
         )
+        if not job.restarted:
+            return resumed, rig
+        text = "started again after it had fallen, and ready for a rig"
+        restarted = event_record(joined.awaited_ns, "warning", RESTARTED, text)
+        return resumed, restarted, rig
     created = datetime.fromtimestamp(time_ns / 1e9, tz=UTC).isoformat(timespec="milliseconds")
-    return provenance.run_start(
+    start = provenance.run_start(
         job.parts,
         session,
         text=job.text,
@@ -262,6 +272,7 @@ def _first_record(
         mode=job.mode,
         weights=joined.weights,
     )
+    return start, rig
 
 
 def _watched(config: Config, console: Console) -> Config:

@@ -29,7 +29,7 @@ from urllib.parse import urlsplit
 import msgspec
 import zmq
 
-from evolver.clock import time_text
+from evolver.clock import SYSTEM_CLOCK, time_text, waiting_text
 from evolver.config.tables import WatchdogsTable
 from evolver.errors import DataError, RecordingError
 from evolver.journal.reader import segment_paths
@@ -49,7 +49,7 @@ from evolver.live.control import (
 from evolver.live.disk import DiskWatchdog
 from evolver.live.questions import Places, Repeated, ask_page, ask_recorder
 from evolver.live.waiting import WaitingFile
-from evolver.session.ports import CommandName, Progress
+from evolver.session.ports import WAITING_FOR_DISK, CommandName, Progress
 from evolver.session_folder import JOURNAL, LOGS, RECORDING
 
 logger = logging.getLogger(__name__)
@@ -107,7 +107,9 @@ class Supervisor:
         self._id = uuid.uuid4().hex  # of this run; the session's own is the engine's business
         self._confirmed = settings.confirmed
         self._progress: Progress | None = None
+        self._ran = False  # an engine of ours has recorded that it went on
         self._waiting, self._endpoint, self._page = "starting", "", ""
+        self._no_rig_since_ns = 0  # where it waits for a rig
         self._to_confirm = False
         self._events: deque[str] = deque(maxlen=_EVENTS_KEPT)
         self._over: str | None = None  # why the session came to its end
@@ -248,6 +250,8 @@ class Supervisor:
             options.append("--confirmed")
         if child is self._engine and self._endpoint:
             options += ["--endpoint", self._endpoint]  # where the rig looks for it
+        if child is self._engine and self._ran:
+            options.append("--restarted")
         if child is self._engine:
             self._since_orders_s = 0.0
         if child in self._pages and child.spoke:  # where browsers look for it
@@ -345,6 +349,7 @@ class Supervisor:
             return
         if child is self._engine:  # what it said last is no longer so
             self._waiting = "the engine is started again"
+            self._no_rig_since_ns = 0
             self._console.on_wait(self._waiting)
             self._waiting_file.wait(self._waiting)
         self._note(f"the {child.name} {what}; it is started again")
@@ -364,12 +369,13 @@ class Supervisor:
         match message:
             case Progress():
                 self._progress = message
+                self._ran = self._ran or message.state != WAITING_FOR_DISK
                 if message.event:
                     self._keep_event(message.event, message.event_ns)
                 self._console.on_progress(message)
-            case pipe.Waiting(text):
-                self._waiting = text
-                self._console.on_wait(text)
+            case pipe.Waiting(text, no_rig_since_ns):
+                self._waiting, self._no_rig_since_ns = text, no_rig_since_ns
+                self._console.on_wait(text, no_rig_since_ns)
             case pipe.Here(since_orders_s):
                 self._take_here(since_orders_s)
             case pipe.Listening(endpoint):
@@ -379,6 +385,7 @@ class Supervisor:
             case pipe.Preflight(checks, needs):
                 self._to_confirm = needs
                 self._waiting = "waiting for the operator to confirm" if needs else ""
+                self._no_rig_since_ns = 0
                 self._console.on_checks(checks, needs)
                 for check in checks:
                     if check.verdict != "good":
@@ -467,14 +474,16 @@ class Supervisor:
     def status(self) -> SessionStatus:
         """Return where the session stands."""
         progress, recorder = self._progress, self._recorder_status
+        now_ns = SYSTEM_CLOCK.time_ns()
+        waiting = waiting_text(self._waiting, self._no_rig_since_ns, now_ns)
         if progress is not None:
             progress = msgspec.structs.replace(progress, committed=None)  # it may be long
         return SessionStatus(
             name=self._settings.name,
             folder=str(self._folder),
-            state=self._waiting or ("running" if progress is None else progress.state),
+            state=waiting or ("running" if progress is None else progress.state),
             progress=progress,
-            waiting=self._waiting,
+            waiting=waiting,
             rig_endpoint=self._endpoint,
             page=self._page,
             disk_minutes=None if recorder is None else recorder.minutes_left,

@@ -31,10 +31,11 @@ class WaitingFile:
     def __init__(self, folder: Path) -> None:
         self._path = folder / WAITING
         self._waiting, self._checks, self._needed = "", (), False
+        self._no_rig_since_ns = 0
 
-    def wait(self, text: str) -> None:
-        """Say what the session waits for; empty: for nothing, it goes on."""
-        self._waiting = text
+    def wait(self, text: str, no_rig_since_ns: int = 0) -> None:
+        """Say what the session waits for, as a console hears it; empty: for nothing."""
+        self._waiting, self._no_rig_since_ns = text, no_rig_since_ns
         self._needed = self._needed and bool(text)
         self._write()
 
@@ -42,10 +43,16 @@ class WaitingFile:
         """Say what was checked, and whether an operator has to confirm it."""
         self._checks, self._needed = tuple(checks), needed
         self._waiting = "waiting for the operator to confirm" if needed else ""
+        self._no_rig_since_ns = 0
         self._write()
 
     def _write(self) -> None:
-        state = {"waiting": self._waiting, "checks": self._checks, "to_confirm": self._needed}
+        state = {
+            "waiting": self._waiting,
+            "no_rig_since_ns": self._no_rig_since_ns,
+            "checks": self._checks,
+            "to_confirm": self._needed,
+        }
         beside = self._path.with_suffix(".new")
         try:
             beside.write_bytes(msgspec.json.encode(state))

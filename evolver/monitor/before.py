@@ -25,6 +25,7 @@ class BeforeView:
     waiting : for what, as the engine says it; empty where it has not said
     checks : (verdict, name, text) of each pre-flight check; none before they are made
     to_confirm : whether an operator has to confirm them
+    no_rig_since_ns : where it waits for a rig, since when there is none, engine clock
     """
 
     name: str
@@ -32,6 +33,7 @@ class BeforeView:
     waiting: str = ""
     checks: tuple[tuple[str, str, str], ...] = ()
     to_confirm: bool = False
+    no_rig_since_ns: int = 0
 
 
 def before_html(before: BeforeView, colours: Mapping[str, str]) -> str:

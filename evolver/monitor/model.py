@@ -186,6 +186,7 @@ class SessionModel:
                 self.paused, self.references_only = False, True
             case "resumed":  # what was commanded before is commanded again, if it still holds
                 self.paused = self.references_only = False
+                self.gone_ns = None  # one has joined, or it would not go on
             case "rig_lost":
                 self.gone_ns = event.time_ns
             case "rig_joined":

@@ -20,7 +20,7 @@ from bokeh.events import DocumentReady
 from bokeh.layouts import column, row
 from bokeh.models import Button, CustomJS, Div, Select, Slider, Toggle
 
-from evolver.clock import duration_text
+from evolver.clock import duration_text, waiting_text
 from evolver.colours import (
     AMBER,
     GREEN,
@@ -202,7 +202,8 @@ class Page:
     def _tick(self) -> None:
         model = self._model = self._source.look()
         before = self._source.before
-        state = model.state(time.time_ns())  # it changes while nothing comes
+        trouble = bool(self._source.trouble)
+        state, _ = _state(model, before, trouble=trouble)  # it changes while nothing comes
         drawn = (model.version, before, state)
         if drawn == (self._version, self._waited, self._state) and self._drawn_texts:
             return
@@ -327,7 +328,7 @@ def _state(model: SessionModel, before: BeforeView | None, *, trouble: bool) -> 
     if model.ended is not None:
         return model.ended, QUIET
     if before is not None and before.waiting:
-        return before.waiting, AMBER
+        return waiting_text(before.waiting, before.no_rig_since_ns, time.time_ns()), AMBER
     if model.start is None:
         return "waiting for the first image", AMBER
     state = model.state(time.time_ns())

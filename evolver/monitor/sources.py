@@ -38,6 +38,7 @@ class _State(msgspec.Struct, frozen=True):
     waiting: str = ""
     checks: tuple[_Check, ...] = ()
     to_confirm: bool = False
+    no_rig_since_ns: int = 0
 
 
 def before_first_image(folder: Path) -> BeforeView:
@@ -62,7 +63,9 @@ def before_first_image(folder: Path) -> BeforeView:
     except (OSError, msgspec.MsgspecError):
         state = _State()
     checks = tuple((check.verdict, check.name, check.text) for check in state.checks)
-    return BeforeView(name, plan, state.waiting, checks, state.to_confirm)
+    return BeforeView(
+        name, plan, state.waiting, checks, state.to_confirm, state.no_rig_since_ns
+    )
 
 
 class JournalSource:

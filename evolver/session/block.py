@@ -62,6 +62,7 @@ class RunningBlock:
     same_attempts : a simulation answers the same question as it would have
     wait_s, timed : how long the rig was showing this block, and so many showings in that time:
         not those that it had kept from before the rig or the engine was gone
+    frozen_s : of it, this engine stood still
     resent : presentation -> attempt under which it was asked for again of its own accord
     recorded : `Proposed` is in the journal
     """
@@ -88,6 +89,7 @@ class RunningBlock:
     idle_s: float = 0.0
     wait_s: float = 0.0
     timed: int = 0
+    frozen_s: float = 0.0
     resent: dict[int, int] = field(default_factory=dict[int, int])
 
     @property

@@ -26,9 +26,11 @@ from evolver.clock import Clock, duration_text
 from evolver.config.tables import Config
 from evolver.errors import RecordingError
 from evolver.journal import records
+from evolver.journal.rig_time import Missed, RigTime
 from evolver.session import to_records
 from evolver.session.block import HashedImage, RenderedThread, RunningBlock
 from evolver.session.ports import (
+    WAITING_FOR_DISK,
     Command,
     Commands,
     Earlier,
@@ -37,10 +39,10 @@ from evolver.session.ports import (
     RigPort,
     WatchdogsPort,
 )
-from evolver.session.rig_time import RigTime
 from evolver.session.schedule import Proposal, Session
 from evolver.types import Generator
 from rig_bridge.events import (
+    EngineWoke,
     Resent,
     Responded,
     RigEvent,
@@ -125,8 +127,14 @@ class Loop:
         self._tally = self._earlier.tally.copy()
         self._aborted, self._answered = self._earlier.aborted, self._earlier.answered
         self._blocked_s = 0.0
+        self._frozen_s = 0.0  # of what no block has claimed as the time it was shown
+        self._refused_lately = self._listened_late = False  # between two looks at the rig
         self._rig_time = RigTime()
-        self._begun = False  # something was shown
+        self._missed = self._earlier.missed  # until a block is committed
+        # Of blocks under way, before this process.
+        self._earlier_wait_s = sum(block.wait_s for block in running)
+        self._earlier_idle_s = sum(block.idle_s for block in running)
+        self._begun = self._earlier.begun  # something was shown
         self._unscorable: set[int] = set()  # blocks of which that was said
         self._refused = False  # the disk refuses, and nothing goes on
         self._gone_at: float | None = None  # there is no rig since
@@ -148,6 +156,9 @@ class Loop:
             interrupted.results = [self._scorable(interrupted, r) for r in interrupted.results]
         if not self._rig.connected:
             self._event("warning", "rig_lost", "the rig went before the first image")
+        elif self._begun:  # else what was said last may be of a rig that was gone
+            text = "the session goes on, the rig is there"
+            self._report(None, event=text, event_ns=self._clock.time_ns())
         with ThreadPoolExecutor(len(self._generators), "render") as self._renderers:
             try:
                 while True:
@@ -360,13 +371,21 @@ class Loop:
         outcome = self._session.commit(running.block.index, running.results)
         now = self._clock.monotonic()
         del self._running[running.block.index]
-        budget = self._budget(running, score=now - started, now=now)
+        own = self._budget(running, score=now - started, now=now)
+        missed, self._missed = self._missed, Missed()
+        budget = msgspec.structs.replace(
+            own,
+            idle=own.idle + missed.idle_s,
+            paused=own.paused + missed.paused_s,
+            no_rig=own.no_rig + missed.no_rig_s,
+        )
         committed = to_records.committed_record(outcome, budget, self._clock.time_ns())
         self._submit(committed)
         self._tally.add(committed)
         self._report(running, committed=committed)
         if self._watchdogs is not None:
-            self._apply_warnings(self._watchdogs.committed(running.block, outcome, budget))
+            watched = msgspec.structs.replace(own, wait=own.wait - running.frozen_s)
+            self._apply_warnings(self._watchdogs.committed(running.block, outcome, watched))
 
     def _budget(self, running: RunningBlock, *, score: float, now: float) -> records.TimeBudget:
         return records.TimeBudget(
@@ -391,6 +410,8 @@ class Loop:
         futures = [
             f for running in self._running.values() for f in running.rendering if not f.done()
         ]
+        # Where the disk was waited for, that was said, and is why nobody listened.
+        self._listened_late, self._refused_lately = self._refused_lately, False
         if futures and not self._busy:
             wait(futures, timeout=_POLL_S, return_when=FIRST_COMPLETED)
             events = self._rig.poll(0.0)
@@ -416,6 +437,8 @@ class Loop:
                 self._event("info", "rig_joined", f"{hello.name} is back")
             case RigLost(reason):
                 self._event("warning", "rig_lost", reason)
+            case EngineWoke(seconds):
+                self._take_freeze(seconds)
             case RigInvalid(reason):
                 if self._watchdogs is not None:
                     self._apply_warnings(self._watchdogs.invalid(reason))
@@ -423,6 +446,18 @@ class Loop:
                 self._event(level, "rig_notice", text)
             case _:
                 pass
+
+    def _take_freeze(self, seconds: float) -> None:
+        """Say that this engine stood still, and have nobody else blamed for it."""
+        self._frozen_s += min(seconds, self._rig_time.unclaimed("showing", self._heard_at))
+        if self._watchdogs is not None:
+            self._watchdogs.woke()
+        if self._begun and not self._listened_late:
+            text = (
+                f"this engine stood still for {seconds:.0f} s: its process was stopped, or the "
+                "machine slept, swapped, or had a slow disk. The rig is not to blame for it"
+            )
+            self._event("warning", "frozen", text)
 
     def _take(self, block: int, results: Sequence[TrialResult]) -> None:
         running = self._running.get(block)
@@ -442,6 +477,8 @@ class Loop:
             self._aborted += not result.ok
             self._answered += 1
         running.wait_s += self._rig_time.claim("showing", self._follow_rig())
+        running.frozen_s += self._frozen_s
+        self._frozen_s = 0.0
         self._report(running)
         if self._watchdogs is not None:
             now_ns = self._clock.time_ns()
@@ -517,7 +554,7 @@ class Loop:
                 self._postponed.extend(self._commands())
                 if any(command.name in {"stop", "abort"} for command in self._postponed):
                     raise
-                self._refused = True
+                self._refused = self._refused_lately = True
                 self._follow_rig()
                 logger.error("%s", exc)  # noqa: TRY400  the place is known; the message says all
                 text = f"paused, the disk refuses: {exc}. Trying again every {_RETRY_S:.0f} s"
@@ -529,6 +566,7 @@ class Loop:
                     self._follow_rig()  # what passed was a pause
                     self._refused = False
                     self._heard_at = self._follow_rig()
+                    self._event("info", "disk_again", "the disk takes records again")
                 return
 
     def _report(
@@ -549,11 +587,12 @@ class Loop:
         now = self._reported_at = self._follow_rig()
         if running is None and self._running:
             running = self._running[min(self._running)]
-        time, before, session = self._rig_time, self._earlier.tally, self._session
-        idle_s = before.idle_s + time.total("idle", now)
-        paused_s = before.paused_s + time.total("paused", now)
-        no_rig_s = before.no_rig_s + time.total("no rig", now)
-        on_screen_s = before.on_screen_s + time.total("showing", now)
+        time, session = self._rig_time, self._session
+        before, missed = self._earlier.tally, self._earlier.missed
+        idle_s = before.idle_s + missed.idle_s + self._earlier_idle_s + time.total("idle", now)
+        paused_s = before.paused_s + missed.paused_s + time.total("paused", now)
+        no_rig_s = before.no_rig_s + missed.no_rig_s + time.total("no rig", now)
+        on_screen_s = before.on_screen_s + self._earlier_wait_s + time.total("showing", now)
         self._on_progress(
             Progress(
                 generation=min(session.generations_done),
@@ -579,7 +618,7 @@ class Loop:
     def _state(self, now: float) -> str:
         """Return what the session does, in words."""
         if self._refused:
-            return "waiting for the disk"
+            return WAITING_FOR_DISK
         words: list[str] = []
         if self._ending is not None:
             words.append("stopping")

@@ -12,6 +12,7 @@ from typing import Literal, Protocol, TypeAlias
 from msgspec import Struct
 
 from evolver.journal import records
+from evolver.journal.rig_time import Missed
 from evolver.journal.tally import ShowingTally
 from evolver.session.schedule import Block, Outcome
 from rig_bridge.events import RigEvent
@@ -101,6 +102,10 @@ Commands: TypeAlias = Callable[[], Sequence[Command]]
 """Asked often; returns what was commanded since it was last asked."""
 
 
+WAITING_FOR_DISK = "waiting for the disk"
+"""The state of a session whose records are refused."""
+
+
 class Progress(
     Struct,
     frozen=True,
@@ -117,7 +122,7 @@ class Progress(
     planned: int  # presentations in it
     aborted: int  # in the session, also before it was interrupted; so all the sums that follow
     presentations: int  # answered
-    elapsed_s: float  # since the first image, pauses included; not while no engine ran
+    elapsed_s: float  # since the first image, all of it; not from an end to 'evolver resume'
     idle_s: float  # of it: the rig had nothing to show, for want of the engine
     idle_share: float  # of the time in which it could have shown something
     paused_s: float  # of it: paused
@@ -138,11 +143,15 @@ class Earlier:
     ----------
     tally : of its committed blocks
     answered, aborted : presentations, every attempt
+    missed : time that no block has yet; those under way have theirs
+    begun : something was shown
     """
 
     tally: ShowingTally = field(default_factory=ShowingTally)
     answered: int = 0
     aborted: int = 0
+    missed: Missed = field(default_factory=Missed)
+    begun: bool = False
 
 
 class WatchdogsPort(Protocol):
@@ -156,6 +165,10 @@ class WatchdogsPort(Protocol):
 
     def invalid(self, reason: str) -> Sequence[Command | str]:
         """Take the news that the rig sent what cannot be taken; return the same."""
+        ...
+
+    def woke(self) -> None:
+        """Take the news that this engine stood still: what comes next says less than usual."""
         ...
 
     def committed(

@@ -36,6 +36,10 @@ _INVALID = 3
 """Messages of the rig in a row that cannot be taken: it will not get better by asking."""
 _ENOUGH = 40
 """Showings before a share of them is believed."""
+_BACK = 3
+"""Onsets of the last `_ENOUGH` that are before the one before them: not a clock set once."""
+_OFF = 10
+"""Pairs of times in a row, a second apart, that fit neither those before nor each other."""
 
 
 @dataclass(slots=True, eq=False)
@@ -88,6 +92,13 @@ class Watchdogs:
     _warned: set[str] = field(default_factory=set[str])
     _clock: ClockFit = field(init=False)
     _clocked_ns: int = -_CLOCKED_EVERY_NS  # when it was last handed a pair of times
+    _since_woke: list[tuple[int, int]] | None = None
+    """Pairs of times since the engine stood still, until two of them agree."""
+    _off: int = 0  # pairs in a row that are off the fit
+    _fitted: tuple[int, int] = (0, 0)  # the last one that was not: rig's clock, engine's
+    _onset: tuple[int, int, int, int] = (-1, 0, 0, 0)  # block, attempt, presentation, ns
+    _back: deque[int] = field(default_factory=lambda: deque[int](maxlen=_ENOUGH))
+    """By how much each onset was before the one before it, ns; below 0 where it was after."""
 
     def __post_init__(self) -> None:
         """Make the fit of the two clocks, with this session's threshold."""
@@ -117,7 +128,7 @@ class Watchdogs:
         """Take results and when they came, ns; return warnings, or commands by rule."""
         if any(result.ok for result in results):
             self._invalid = 0
-        warnings = self._clocks(results, time_ns)
+        warnings = self._clocks(block.index, results, time_ns)
         for result in results:
             ok = result.ok
             self._valid.append(ok)
@@ -144,6 +155,14 @@ class Watchdogs:
         self._clear("invalid")
         text = f"no valid response came among {_INVALID} messages of the rig; {reason}"
         return self._warn("invalid", text)
+
+    def woke(self) -> None:
+        """Take the news that this engine stood still: answers have waited, or its clock has.
+
+        How the rig's clock goes against the engine's is found out anew, from two pairs of times
+        that agree.
+        """
+        self._since_woke, self._off = [], 0
 
     def committed(
         self, block: Block, outcome: Outcome, budget: records.TimeBudget
@@ -184,20 +203,71 @@ class Watchdogs:
 
     # ------------------------------------------------------------------ the single watchdogs
 
-    def _clocks(self, results: Sequence[TrialResult], time_ns: int) -> WarningList:
-        # The last showing is the one that waited least. A simulated clock keeps its own time.
-        last = max((t.offset_ns for t in results if t.onset_source != "simulated"), default=0)
-        if not last or 0 <= time_ns - self._clocked_ns < _CLOCKED_EVERY_NS:
-            return []
+    def _clocks(self, block: int, results: Sequence[TrialResult], time_ns: int) -> WarningList:
+        # A simulated clock keeps its own time; a showing that was aborted may have had none.
+        timed = [t for t in results if t.ok and t.onset_source != "simulated"]
+        warnings = [*self._onsets(block, timed)]
+        if not timed or 0 <= time_ns - self._clocked_ns < _CLOCKED_EVERY_NS:
+            return warnings
         self._clocked_ns = time_ns
+        last = max(t.offset_ns for t in timed)  # the one that waited least
+        if self._since_woke is not None:
+            self._since_woke.append((last, time_ns))
+            pairs = self._since_woke[-2:]
+            passed = [b - a for a, b in zip(*pairs, strict=True)] if len(pairs) == 2 else None
+            agree = (
+                passed is not None and abs(passed[1] - passed[0]) <= self.table.clock_s * 1e9
+            )
+            if not agree and len(self._since_woke) <= _OFF:
+                return warnings
+            self._since_woke = None
+            self._clock.forget()
+            self._clock.add(*pairs[0])
+            self._fitted = pairs[0]
         line = self._clock.line
         off = 0.0 if line is None else (time_ns - line.at(last)) / 1e9
         jumped = self._clock.add(last, time_ns)
+        if abs(off) <= self.table.clock_s or jumped:
+            self._off, self._fitted = 0, (last, time_ns)
+        else:
+            self._off += 1
+        if self._off >= _OFF and "clock 1" not in self._warned:  # else that says it
+            gone, passed = (
+                (b - a) / 1e9 for a, b in zip(self._fitted, (last, time_ns), strict=True)
+            )
+            text = (
+                f"the rig's clock went on by {gone:.3f} s while {passed:.1f} s passed here: "
+                "onset_ns and offset_ns must be nanoseconds on one clock of the rig's that "
+                "runs. Mend the rig; when its images were shown is not known till then"
+            )
+            return [*warnings, *self._warn("clock", text)]
         text = (
             f"the rig's clock jumped by {-off:+.3f} s against the engine's, or its answers "
             "come with another delay: set no clock during a session, and look at the network"
         )
-        return self._warn_if("clock", jumped, text)
+        if self._off and not jumped:
+            return warnings  # not known yet, and not well either
+        return [*warnings, *self._warn_if("clock", jumped, text)]
+
+    def _onsets(self, block: int, timed: Sequence[TrialResult]) -> WarningList:
+        """Look whether onsets follow one another as their images did."""
+        for t in timed:
+            before, self._onset = self._onset, (block, t.attempt, t.presentation, t.onset_ns)
+            # What was asked for in one request is shown in the order of its numbers.
+            if before[:2] == self._onset[:2] and before[2] < t.presentation:
+                self._back.append(before[3] - t.onset_ns)
+        bad = [ns for ns in self._back if ns > 0]  # where only a batch has a time, 0 is usual
+        if not bad:
+            self._clear("clock", which=1)
+        if len(bad) < _BACK:
+            return []
+        text = (
+            f"{len(bad)} of the last {len(self._back)} onsets were before the one before them, "
+            f"by up to {max(bad) / 1e9:.3f} s: the rig's clock runs back again and again. "
+            "onset_ns must come from one clock that only goes forward; mend the "
+            "rig, and let nothing set its clock during a session"
+        )
+        return self._warn("clock", text, which=1)
 
     def _aborts(self) -> WarningList:
         n = len(self._valid)

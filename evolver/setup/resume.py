@@ -93,7 +93,8 @@ class Restored:
     @property
     def earlier(self) -> Earlier:
         """What the session has behind it."""
-        return Earlier(self.history.tally, self.history.answered, self.history.aborted)
+        h = self.history
+        return Earlier(h.tally, h.answered, h.aborted, h.time.missed, begun=h.time.begun)
 
     @property
     def commands(self) -> tuple[Command, ...]:
@@ -229,6 +230,8 @@ def _running(history: History, unfinished: Unfinished) -> RunningBlock:
     running.last_attempt = unfinished.last_attempt
     running.unanswered = unfinished.unanswered
     running.same_attempts = history.run_start.mode == "simulate"
+    if (time := history.time.blocks.get(plan.block)) is not None:
+        running.wait_s, running.timed, running.idle_s = time.wait_s, time.timed, time.idle_s
     for record in unfinished.results:
         running.results.append(result_of(record))
         running.known[record.presentation] = max(

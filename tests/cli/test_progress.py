@@ -11,7 +11,7 @@ from rich.console import Console
 
 from evolver.cli import terminal
 from evolver.cli.progress import ProgressView, sparkline
-from evolver.clock import time_text
+from evolver.clock import SYSTEM_CLOCK, time_text
 from evolver.journal.records import Committed, CommittedThread, PackedArray, TimeBudget
 from evolver.session.ports import Progress
 from tests.terminal import Terminal
@@ -86,6 +86,28 @@ def test_before_the_first_score_it_says_what_it_waits_for():
     view.wait("waiting for a rig")
     console.print(view._picture())
     assert "waiting for a rig" in console.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_a_rig_that_is_waited_for_after_a_restart_has_its_duration(width):
+    console = Console(file=io.StringIO(), width=width)
+    view = ProgressView(console, title="t", threads=["texture", "object"])
+    view.update(NEWS[-1])
+    view.wait("waiting for the rig: tcp://127.0.0.1:5571", SYSTEM_CLOCK.time_ns() - 42 * 10**9)
+    console.print(view._picture())
+    assert (
+        "\nwaiting for the rig: tcp://127.0.0.1:5571 (no rig for 0:4" in console.file.getvalue()
+    )
+
+
+def test_under_running_no_event_says_that_the_rig_is_gone():
+    """After a restart the engine says that it goes on; nothing else had happened since."""
+    again = "the session goes on, the rig is there"
+    back = progress(10, event=again, event_ns=AT_NS + 42 * 10**9)
+    lines = [line.strip() for line in picture(80, *NEWS, GONE, back, progress(10)).splitlines()]
+    place = lines.index("running")
+    assert lines[place + 1] == f"{time_text(AT_NS + 42 * 10**9)}  {again}"
+    assert not any("is gone" in line for line in lines[place:])
 
 
 def test_a_pause_cannot_be_overlooked():

@@ -70,15 +70,24 @@ def environment():
     return {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
 
+def expanded(words, folder):
+    """Return the words of a command as a shell in `folder` would: files in place of a `*`."""
+    for word in words:
+        if "*" not in word:
+            yield word
+            continue
+        found = sorted(folder.glob(word))
+        assert found, f"{word} names no file"
+        yield from (str(path.relative_to(folder)) for path in found)
+
+
 def run(block, folder):
     """Run a block to its end, in a folder."""
     expected = int(block.how.split()[1]) if block.how.startswith("expect") else 0
     lines = block.text.replace("\\\n", " ").splitlines()
-    if block.kind == "sh" and all(
-        re.fullmatch(r"evolver [^;&|<>$*?]*", line) for line in lines
-    ):
+    if block.kind == "sh" and all(re.fullmatch(r"evolver [^;&|<>$?]*", line) for line in lines):
         for line in lines:
-            words = shlex.split(line, comments=True)[1:]
+            words = expanded(shlex.split(line, comments=True)[1:], folder)
             evolver(*words, expect=expected, cwd=folder, environment=environment())
             quick(folder)
         return

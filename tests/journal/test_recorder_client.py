@@ -447,12 +447,14 @@ def test_a_frozen_recorder_holds_up_who_waits_and_nobody_else(tmp_path, address,
 
 def test_nothing_is_called_durable_twice_when_an_engine_comes_back(tmp_path, address):
     """The worker's words for records that a welcome has already counted come after it."""
-    welcomed = threading.Event()
+    late = []
 
     class Late(RecorderProcess):
-        def _is_durable(self, *args):
-            welcomed.wait(PATIENCE_S)
-            super()._is_durable(*args)
+        def _is_durable(self, engine, number):
+            if number <= 2:
+                late.append((engine, number))  # and the worker goes on
+            else:
+                super()._is_durable(engine, number)
 
     served = Late(tmp_path / "journal", address)
     worker = threading.Thread(target=served.run)
@@ -475,11 +477,13 @@ def test_nothing_is_called_durable_twice_when_an_engine_comes_back(tmp_path, add
         again, said = hello(0)
         assert said == (wire.WELCOME, 2)
         assert wire.receive(again)[:2] == (wire.DURABLE, 2)
-        welcomed.set()
+        wait_until(lambda: len(late) == 2)
+        for engine, number in late:
+            RecorderProcess._is_durable(served, engine, number)
         again.sendall(wire.pack_message(wire.RECORD, 2, payload))
         assert wire.receive(again)[:2] == (wire.DURABLE, 3)
+        assert late[0][0].durable == 3
     finally:
-        welcomed.set()
         served.end()
         worker.join(PATIENCE_S)
         links.close()

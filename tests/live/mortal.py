@@ -8,6 +8,7 @@ from evolver import config
 from evolver.journal.history import find_history
 from evolver.live import Console, resume_simulated, run_simulated
 from evolver.live.children import fold_in_child
+from tests.interpreters import begin_by_fork
 
 
 def go_on(file: Path, folder: Path, progress) -> None:
@@ -16,6 +17,7 @@ def go_on(file: Path, folder: Path, progress) -> None:
     `progress` is sent something whenever there is news, and closed before the folding.
     """
     torch.set_num_threads(1)
+    begin_by_fork()
     console = Console(
         on_wait=lambda text: progress.close() if text.startswith("folding") else None,
         on_progress=lambda _: progress.send(1),

@@ -10,17 +10,17 @@ from tests.limits import PATIENCE_S
 def test_news_come_in_their_order_and_errors_stay_with_the_console():
     told = []
 
-    def on_wait(text):
-        told.append(text)
+    def on_wait(text, no_rig_since_ns):
+        told.append((text, no_rig_since_ns))
         if text == "b":
             raise OSError(5, "the terminal is gone")
 
     worker = ConsoleWorker(Console(on_wait=on_wait, on_event=told.append))
     worker.console.on_wait("a")
-    worker.console.on_wait("b")
+    worker.console.on_wait("b", 7)
     worker.console.on_event("c")
     worker.close(PATIENCE_S)
-    assert told == ["a", "b", "c"]
+    assert told == [("a", 0), ("b", 7), "c"]
 
 
 def test_a_console_that_hangs_is_left_alone():

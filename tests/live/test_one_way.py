@@ -1,8 +1,5 @@
 """A session runs one way, whoever shows its images: the same checks, watchdogs and records."""
 
-import subprocess
-import sys
-
 import msgspec
 import pytest
 
@@ -54,16 +51,14 @@ def in_process(folder, tmp_path):
     rigs = []
 
     def start_rig(endpoint):
-        command = [sys.executable, "-m", "evolver", "rig", str(file), "--endpoint", endpoint]
-        rigs.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
+        rigs.append(Evolver("rig", file, "--endpoint", endpoint))
 
     try:
         text = config.commented_session_file(settings)
         return run_live(settings, text, Console(on_endpoint=start_rig)).folder
     finally:
-        for process in rigs:
-            process.terminate()
-            process.wait(60)
+        for rig in rigs:
+            rig.kill()
 
 
 def served(folder, tmp_path, start):  # noqa: F811

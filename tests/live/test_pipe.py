@@ -55,6 +55,7 @@ def ends():
     [
         PROGRESS,
         pipe.Waiting("loading"),
+        pipe.Waiting("waiting for the rig", 1_764_315_000 * 10**9),
         pipe.Listening("tcp://127.0.0.1:5571"),
         pipe.Preflight((Check("disk", "bad", "full"),), needs_confirmation=True),
         pipe.Over("finished"),

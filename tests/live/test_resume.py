@@ -12,11 +12,14 @@ from evolver.errors import ConfigError, RecordingError
 from evolver.journal.history import find_history, read_history
 from evolver.journal.records import (
     Committed,
+    Event,
     PackedArray,
     Proposed,
     Result,
     Resumed,
+    RigRecord,
     RunEnd,
+    RunStart,
     Sent,
 )
 from evolver.journal.writer import JournalWriter, read_journal
@@ -29,12 +32,6 @@ from tests.soak import share
 from . import mortal
 from .sessions import small, write
 from .test_simulate import Watching
-
-
-@pytest.fixture(autouse=True)
-def quick_fold(monkeypatch):
-    """Folds begin at once: there are dozens of them, and none is the subject."""
-    monkeypatch.setattr(run, "fold_in_child", children.fold)
 
 
 def tiny(folder, schedule):
@@ -80,9 +77,9 @@ def same(one, other):
 
 
 def places(records):
-    """Return a cut after each sort of record, early, in the middle, or late."""
+    """Return a cut after each sort of record of a block, early, in the middle, or late."""
     rng = np.random.default_rng(7)
-    kinds = {type(r) for r in records} - {RunEnd}
+    kinds = {type(r) for r in records} - {RunStart, RigRecord, RunEnd}
     found = {
         int(rng.choice([i for i, r in enumerate(records) if type(r) is kind])) + 1
         for kind in kinds
@@ -92,7 +89,19 @@ def places(records):
 
 def test_cut_anywhere_it_goes_on_bit_for_bit(whole, tmp_path):
     ended, records = whole
-    for n in places(records):
+    check_cuts(ended, records, places(records), tmp_path)
+
+
+@pytest.mark.parametrize("whole", ["references"], indirect=True)
+def test_cut_before_its_first_block_it_is_the_same_session(whole, tmp_path):
+    """How blocks follow one another is all to come."""
+    ended, records = whole
+    assert [type(record) for record in records[:2]] == [RunStart, RigRecord]
+    check_cuts(ended, records, (1, 2), tmp_path)
+
+
+def check_cuts(ended, records, places_of_cuts, tmp_path):
+    for n in places_of_cuts:
         folder = tmp_path / f"cut-{n}"
         cut(records[:n], folder)
         again = resume_simulated(folder, Watching().console)
@@ -225,6 +234,16 @@ def test_history_says_where_a_session_stood(whole, tmp_path):
     assert history.answered == sum(isinstance(r, Result) for r in records[: at + 1])
 
 
+@pytest.mark.parametrize(
+    ("reason", "held"), [("stopped by operator", ""), ("error: MemoryError", "pause")]
+)
+def test_a_pause_outlives_an_error_and_no_end_by_the_operator(whole, tmp_path, reason, held):
+    _, records = whole
+    ending = [Event(1, "info", "pause", ""), RunEnd(2, reason)]
+    cut([*records[:20], *ending], tmp_path)
+    assert read_history(tmp_path / "journal").held == held
+
+
 def test_the_record_says_that_it_went_on(whole, tmp_path):
     _, records = whole
     cut(records[:20], tmp_path)
@@ -280,7 +299,7 @@ def check_kills(tmp_path, wanted, rng, generations):
 
 
 def test_kills_leave_the_trajectory_as_it_was(tmp_path):
-    check_kills(tmp_path, 3, np.random.default_rng(1), generations=12)
+    check_kills(tmp_path, 3, np.random.default_rng(1), generations=8)
 
 
 @pytest.mark.soak

@@ -1,6 +1,7 @@
 """The supervised session: real processes, killed one by one; an operator who speaks to it."""
 
 import os
+import re
 import shutil
 import signal
 import tempfile
@@ -12,7 +13,7 @@ import pytest
 from PIL import Image
 
 from evolver import config, recording
-from evolver.journal.records import Committed, Event, Resumed
+from evolver.journal.records import Committed, Event, Resumed, Sent
 from evolver.journal.writer import read_journal
 from evolver.live import control, run_simulated
 from evolver.monitor.sources import before_first_image
@@ -59,9 +60,9 @@ def ctl(*arguments, expect=0):
     return evolver("ctl", *arguments, expect=expect)
 
 
-def serve(start, file, *options):
+def serve(start, file, *options, cold=()):
     """Start a session and a rig that has found it."""
-    session = start("serve", file, "--no-page", "--no-report", *options)
+    session = start(*cold, "serve", file, "--no-page", "--no-report", *options)
     endpoint = session.until(r"waiting for the rig: (\S+)").group(1)
     return session, start("rig", file, "--endpoint", endpoint)
 
@@ -115,8 +116,10 @@ def check_committed_once(folder):
 
 
 def test_a_session_runs_to_its_end_and_is_the_simulations(tmp_path, start):
+    """Its processes begin as a user's do, in interpreters that have imported nothing."""
     settings = small(tmp_path / "out", simulation=QUIET)
-    session, rig = serve(start, write(settings, tmp_path / "s.toml"), "--yes")
+    file = write(settings, tmp_path / "s.toml")
+    session, rig = serve(start, file, "--yes", cold=("cold",))
     code, said = session.end()
     assert code == 0, said
     assert "finished" in said
@@ -130,11 +133,11 @@ def test_a_session_runs_to_its_end_and_is_the_simulations(tmp_path, start):
 def test_a_process_that_is_killed_is_started_again_and_nothing_is_lost(tmp_path, start, victim):
     settings = small(
         tmp_path / "out",
-        session={"generations": 12},
-        simulation={"speed": 10.0},  # its spikes as well, and showings that are aborted
+        session={"generations": 8},
+        simulation={"speed": 5.0},  # its spikes as well, and showings that are aborted
     )
     session, rig = serve(start, write(settings, tmp_path / "s.toml"), "--yes")
-    session.until(r"generation +2/12")
+    session.until(r"generation +2/8")
     os.kill(children()[victim], signal.SIGKILL)
     session.until(rf"the {victim} ended with SIGKILL; it is started again")
     code, said = session.end()
@@ -157,9 +160,14 @@ def test_an_operator_speaks_to_the_session(tmp_path, start):
     wait_until(nothing_comes)  # what was under way is answered
     still = shown_so_far()
     assert nothing_comes()
+    before = status().progress
     os.kill(children()["engine"], signal.SIGKILL)  # a pause outlives the engine
     wait_until(lambda: status().state == "the engine is started again")
     wait_until(lambda: status().state == "paused")
+    wait_until(lambda: status().progress.no_rig_s > 0)  # of the new one
+    after = status().progress  # and what was paused, and passed in all, goes on
+    assert after.paused_s > before.paused_s > 0.5
+    assert after.elapsed_s > before.elapsed_s
     assert nothing_comes()
     assert "going on" in ctl("resume")
     wait_until(lambda: shown_so_far() > still)
@@ -180,7 +188,30 @@ def test_an_operator_speaks_to_the_session(tmp_path, start):
         "pause by the session: as it was before the interruption",
     ]
     assert {"resume", "reference_only", "stop"} <= {e.name for e in events}
+    check_time_of_a_pause_with_a_fall(folder)
     assert "no live session" in ctl("status", expect=2)
+
+
+def check_time_of_a_pause_with_a_fall(folder):
+    """In the file, pause and fall are counted: by the events' own times, and once."""
+    records = [record for _, record in read_journal(folder / "journal")]
+    at = {r.name: r.time_ns for r in records if isinstance(r, Event)}
+    begun = next(r.time_ns for r in records if isinstance(r, Event) and r.name == "pause")
+    paused_until = [r.time_ns for r in records if isinstance(r, Event) and r.name == "resume"]
+    joined = next(r.time_ns for r in records if isinstance(r, Resumed))
+    with recording.read(folder / "session.h5") as opened:
+        parts = {
+            name: float(np.nansum(opened.blocks[name]))  # the last is not committed
+            for name in ("wait", "idle", "paused", "no_rig")
+        }
+        no_rig_s = (joined - at["engine_restarted"]) / 1e9
+        paused_s = (paused_until[0] - begun) / 1e9 - no_rig_s
+        assert at["engine_died"] < at["engine_restarted"] < joined
+        assert parts["paused"] == pytest.approx(paused_s, abs=1.0)
+        assert parts["no_rig"] == pytest.approx(no_rig_s, abs=1.0)
+        shown = next(r.time_ns for r in records if isinstance(r, Sent))
+        last = max(r.time_ns for r in records if isinstance(r, Committed))
+        assert sum(parts.values()) == pytest.approx((last - shown) / 1e9, abs=2.0)
 
 
 def endless(folder):
@@ -230,12 +261,12 @@ def test_a_signal_ends_the_session_and_keeps_everything(tmp_path, start):
 def test_when_all_is_killed_resume_goes_on(tmp_path, start):
     settings = small(
         tmp_path / "out",
-        session={"generations": 12},
-        simulation={"abort_rate": 0.0, "speed": 10.0},
+        session={"generations": 8},
+        simulation={"abort_rate": 0.0, "speed": 5.0},
     )
     file = write(settings, tmp_path / "s.toml")
     session, rig = serve(start, file, "--yes")
-    session.until(r"generation +2/12")
+    session.until(r"generation +2/8")
     pids = children()
     session.process.kill()
     wait_until(lambda: all(not Path(f"/proc/{pid}").exists() for pid in pids.values()))
@@ -243,6 +274,8 @@ def test_when_all_is_killed_resume_goes_on(tmp_path, start):
     folder = the_folder(tmp_path / "out")
     again = start("resume", folder, "--yes", "--no-page", "--no-report")
     endpoint = again.until(r"waiting for the rig: (\S+)").group(1)
+    waits = re.escape(f"waiting for the rig: {endpoint}") + r" \(no rig for \d+:(?!00\))"
+    wait_until(lambda: re.match(waits, status().state))
     second = start("rig", file, "--endpoint", endpoint)
     code, said = again.end()
     assert code == 0, said

@@ -27,6 +27,22 @@ def test_commands_that_come_too_early_are_kept_in_their_order():
     assert list(commands._kept) == []
 
 
+@pytest.mark.parametrize("gone_ns", [0, 123])
+def test_a_rig_is_waited_for_since_it_was_lost_or_since_it_could_join(tmp_path, gone_ns):
+    said = []
+    console = Console(on_wait=lambda *args: said.append(args))
+    commands = KeptCommands(lambda: [Command("stop")])
+    before = SYSTEM_CLOCK.time_ns()
+    rig = rig_over_network(
+        small(tmp_path), "0" * 32, console, commands, clock=SYSTEM_CLOCK, gone_ns=gone_ns
+    )
+    with pytest.raises(StoppedEarlyError), rig:
+        pass
+    ((text, since_ns),) = said
+    assert text.startswith("waiting for the rig: tcp://")
+    assert since_ns == gone_ns or (not gone_ns and before <= since_ns <= SYSTEM_CLOCK.time_ns())
+
+
 class Records(list):
     """A recorder that keeps what it is handed."""
 

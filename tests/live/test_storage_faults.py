@@ -88,7 +88,7 @@ def one_of_each(calls):
 
 
 def test_storage_calls_may_fail_anywhere_in_a_session(check):
-    check(one_of_each, generations=3)
+    check(one_of_each, generations=2)
 
 
 @pytest.mark.soak

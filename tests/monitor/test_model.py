@@ -80,6 +80,17 @@ def test_counts_and_pace(session):
     assert len(model.budgets) == len(opened.blocks)
 
 
+def test_a_rig_that_was_gone_when_the_engine_fell_is_there_once_the_session_goes_on():
+    model = SessionModel()
+    records, _ = make_session("spikes", (-100.0, 300.0), 10.0)
+    lost = r.Event(ZERO_NS, "warning", "rig_lost", "the cable")
+    back = [r.Resumed(ZERO_NS + 10**9, True, "", {}, {}), records[1]]
+    model.feed([*records[:2], lost])
+    assert model.state(ZERO_NS + 42 * 10**9) == "no rig for 0:42"
+    model.feed(back)
+    assert model.state(ZERO_NS + 42 * 10**9) == "running"
+
+
 def test_half_a_journal_never_breaks_it(session):
     """Any record may be the last, or the first that is seen."""
     _, opened = session

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -459,11 +460,22 @@ def test_texts_hdf5_cannot_hold_do_not_stop_a_fold(tmp_path):
 # -- what is refused
 
 
+@pytest.fixture(scope="module")
+def folded(tmp_path_factory):
+    """A journal, its recording, and one whose images lie as they are; nobody changes them."""
+    folder = tmp_path_factory.mktemp("folded")
+    write_session(folder / "journal", **SMALL)
+    fold(folder / "journal", folder / "recording.h5")
+    fold(folder / "journal", folder / "plain.h5", compress_images="none")
+    verify(folder / "plain.h5", folder / "journal")
+    return folder
+
+
 @pytest.fixture
-def made(tmp_path):
+def made(folded, tmp_path):
     """A journal and its recording, closed."""
-    write_session(tmp_path / "journal", **SMALL)
-    fold(tmp_path / "journal", tmp_path / "recording.h5")
+    shutil.copytree(folded / "journal", tmp_path / "journal")
+    shutil.copy(folded / "recording.h5", tmp_path)
     return tmp_path
 
 
@@ -529,11 +541,8 @@ def lose_last(name):
         (lambda file: file.attrs.modify("journal_records", 5), "made from 5 records"),
     ],
 )
-def test_verify_finds_a_file_that_differs_from_its_journal(tmp_path, damage, says):
-    write_session(tmp_path / "journal", **SMALL)
-    out = tmp_path / "recording.h5"
-    fold(tmp_path / "journal", out, compress_images="none")
-    verify(out, tmp_path / "journal")
+def test_verify_finds_a_file_that_differs_from_its_journal(folded, tmp_path, damage, says):
+    out = Path(shutil.copy(folded / "plain.h5", tmp_path))
     with h5py.File(out, "r+") as file:
         damage(file)
     with pytest.raises(RecordingError):  # by its checksums, whatever the journal says
@@ -541,7 +550,7 @@ def test_verify_finds_a_file_that_differs_from_its_journal(tmp_path, damage, say
     with h5py.File(out, "r+") as file:
         forget_checksums(file)
     with pytest.raises(RecordingError, match=says):
-        verify(out, tmp_path / "journal")
+        verify(out, folded / "journal")
 
 
 def forget_checksums(file):
@@ -571,11 +580,10 @@ def everything(path):
         return {one.name: one[()].tobytes() for one in datasets if one.dtype.kind != "O"}
 
 
-def test_no_flipped_bit_changes_data_unsaid(tmp_path):
+@pytest.mark.parametrize("count", [15, pytest.param(90, marks=pytest.mark.soak)])
+def test_no_flipped_bit_changes_data_unsaid(made, count):
     """Beside those of HDF5, no structure of a file nor any of its values is taken on trust."""
-    write_session(tmp_path / "journal", **SMALL)
-    out = tmp_path / "recording.h5"
-    fold(tmp_path / "journal", out)
+    out = made / "recording.h5"
     whole = out.read_bytes()
     with h5py.File(out) as file:  # where values lie by themselves, and chunks
         places = []
@@ -592,13 +600,13 @@ def test_no_flipped_bit_changes_data_unsaid(tmp_path):
         file.visititems(lie)
     good = everything(out)
     rng = np.random.default_rng(3)
-    chosen = [places[i] for i in rng.choice(len(places), 30, replace=False)]
+    chosen = [places[i] for i in rng.choice(len(places), count, replace=False)]
     for name, offset, size in chosen:
         assert offset is not None, name
         out.write_bytes(flipped(whole, [8 * (offset + int(rng.integers(size)))]))
         with pytest.raises(RecordingError, match=r"must (hold|have)"):
             verify_file(out)
-    for bit in rng.integers(8 * len(whole), size=30):
+    for bit in rng.integers(8 * len(whole), size=count):
         out.write_bytes(flipped(whole, [int(bit)]))
         try:
             verify_file(out)

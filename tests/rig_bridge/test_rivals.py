@@ -6,7 +6,7 @@ import pytest
 
 from rig_bridge import messages as m
 from rig_bridge.engine_link import SendToRig
-from rig_bridge.events import RigJoined, RigLost
+from rig_bridge.events import EngineWoke, RigJoined, RigLost
 from tests.rig_bridge.halves import joined_engine, said
 from tests.rig_bridge.samples import FROM_RIG, hello, request
 
@@ -70,6 +70,40 @@ def test_a_first_that_is_reachable_and_silent_keeps_its_place():
     assert [type(message) for message in to(link.tick(17.0), b"B")] == [m.Refused]
     assert link.peer == b"A"
     assert to(link.tick(18.0), b"B") == []
+
+
+def test_an_engine_that_did_not_listen_welcomes_its_rig_once_and_blames_nobody():
+    """Frozen for 42 s: the rig said hello every two seconds, and all of it comes at once."""
+    link = joined_engine(answer_timeout_s=30.0)
+    link.show(request(), 0.0)
+    actions = link.woke(42.0, 42.0)
+    assert actions == [EngineWoke(42.0)]
+    assert not said(link.tick(42.0), m.Show)  # the rig's silence was ours
+    for k in range(21):
+        actions += link.received(b"A", hello(), (), 42.0 + k / 100)
+    assert len(said(actions, m.Welcome)) == len(said(actions, m.Show)) == 1
+    assert notices(actions) == []
+    assert len([a for a in actions if isinstance(a, RigJoined)]) == 1
+    assert said(link.received(b"A", hello(), (), 44.0), m.Welcome)  # the first one was lost
+    assert said(link.tick(42.0 + 32.0 + 2.0), m.Show)
+
+
+def test_two_programs_of_one_identity_are_still_seen_after_that():
+    link = joined_engine()
+    link.woke(42.0, 42.0)
+    said_so = [
+        notice
+        for k in range(30)
+        for notice in notices(link.received(b"A", hello(), (), 42.0 + k / 2))
+    ]
+    assert any("do two programs use one identity?" in notice.text for notice in said_so)
+
+
+def test_a_second_rig_has_its_wait_after_the_engine_woke_not_before():
+    link, _ = rivalled()
+    link.woke(42.0, 52.0)
+    assert to(link.tick(52.0), b"B") == []
+    assert [type(message) for message in to(link.tick(59.0), b"B")] == [m.Refused]
 
 
 def test_hellos_of_the_waiting_do_not_put_off_its_refusal():

@@ -18,7 +18,15 @@ from rig_bridge import codec
 from rig_bridge import messages as m
 from rig_bridge.client import RigClient
 from rig_bridge.errors import EndpointError, ProtocolError, RefusedError, RequestError
-from rig_bridge.events import BlockDone, Resent, Responded, RigInvalid, RigJoined, RigLost
+from rig_bridge.events import (
+    BlockDone,
+    EngineWoke,
+    Resent,
+    Responded,
+    RigInvalid,
+    RigJoined,
+    RigLost,
+)
 from rig_bridge.messages import PresentationRequest
 from rig_bridge.server import EngineServer
 from rig_bridge.sockets import MAX_FRAME_BYTES, check_bound, check_free, parse_endpoint
@@ -288,6 +296,22 @@ def test_a_frame_beyond_the_limit_ends_the_connection_and_not_the_engine():
         ])
         gather(engine, is_(RigLost))
         say_hello(socket, engine)
+
+
+def test_an_engine_that_did_not_listen_says_for_how_long(monkeypatch):
+    """Stopped, or asleep with its machine: the clock that timeouts go by may not know."""
+    slept = [0.0]
+    monkeypatch.setattr("rig_bridge.server.asleep_s", lambda: slept[0])
+    with server(clock=lambda: 0.0) as engine, dealer(engine.endpoint) as socket:
+        slept[0] = 3600.0
+        assert [
+            e for e in engine.poll(0.0) if isinstance(e, EngineWoke)
+        ] == []  # its first look
+        say_hello(socket, engine)
+        slept[0] += 42.0
+        (woke,) = [e for e in engine.poll(0.0) if isinstance(e, EngineWoke)]
+        assert woke.seconds >= 42.0
+        assert not [e for e in engine.poll(0.0) if isinstance(e, EngineWoke)]
 
 
 def test_a_frozen_rig_is_asked_again():

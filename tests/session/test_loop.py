@@ -20,6 +20,7 @@ from evolver.journal.records import (
     Sent,
     TimeBudget,
 )
+from evolver.journal.rig_time import Missed, RecordedTime
 from evolver.journal.tally import ShowingTally
 from evolver.optimizers import CholeskyCMA
 from evolver.session.block import HashedImage, RunningBlock
@@ -27,7 +28,7 @@ from evolver.session.fitness import Fitness
 from evolver.session.loop import Loop
 from evolver.session.ports import Command, Earlier
 from evolver.session.schedule import Session, Thread
-from rig_bridge.events import Responded, RigJoined, RigLost
+from rig_bridge.events import EngineWoke, Responded, RigJoined, RigLost
 from rig_bridge.trials import TrialResult
 from tests.live.sessions import small
 
@@ -237,7 +238,13 @@ class TestFullDisk:
         assert disk.refused == times
         whole, _, _, untroubled, _ = build(aborts={(2, 1)})
         whole.run()
+        again = [e for e in of(disk, Event) if e.name == "disk_again"]
+        assert len(again) == 1
+        disk.records.remove(again[0])
         assert [type(r) for r in disk.records] == [type(r) for r in untroubled.records]
+        (said,) = [i for i, n in enumerate(news) if n.event == "the disk takes records again"]
+        assert news[said].state == "running"
+        assert not any("the disk refuses" in n.event for n in news[said:])
         told = [n.event for n in news if "the disk refuses" in n.event]
         assert len(told) == times
         assert "no space left on device" in told[0]
@@ -586,6 +593,74 @@ class TestTime:
         assert later[-1].elapsed_s == pytest.approx(2 * news[-1].elapsed_s, rel=0.02)
         assert later[0].pace == pytest.approx(10.0, rel=0.05)
 
+    @pytest.mark.parametrize("schedule", ["references", "together", "alternate"])
+    def test_the_records_have_the_same_account_of_time_at_every_moment(self, schedule):
+        """Wherever the engine falls, the next one knows what was shown, idle or paused."""
+        loop, _, rig, disk, _ = build(schedule=schedule, generations=25)
+        loop._rig = Showing(rig.clock, (4.0, 42.0))
+        pause = pause_from_to(50.0, 110.0)
+        loop._commands = lambda: pause(rig.clock)
+        told = loop._on_progress
+        checked = []
+
+        def compare(progress):
+            told(progress)
+            if not progress.event and progress.committed is None:
+                return
+            tally, time = ShowingTally(), RecordedTime()
+            for record in disk.records:
+                time.take(record)
+                if isinstance(record, Committed):
+                    tally.add(record)
+            time.fall()
+            blocks, missed = time.blocks.values(), time.missed
+            checked.append(progress)
+            assert tally.paused_s + missed.paused_s == pytest.approx(progress.paused_s, abs=0.1)
+            assert tally.no_rig_s + missed.no_rig_s == pytest.approx(progress.no_rig_s, abs=0.1)
+            idle_s = tally.idle_s + missed.idle_s + sum(b.idle_s for b in blocks)
+            assert idle_s == pytest.approx(progress.idle_s, abs=0.2)
+            shown_s = tally.on_screen_s + sum(b.wait_s for b in blocks)
+            all_s = shown_s + idle_s + progress.paused_s + progress.no_rig_s
+            assert all_s == pytest.approx(progress.elapsed_s, abs=0.3)
+
+        loop._on_progress = compare
+        assert loop.run() == "finished"
+        assert checked[-1].paused_s > 59.0
+        assert checked[-1].no_rig_s > 41.0
+
+    def test_what_an_engine_before_left_is_the_next_commits_and_told_at_once(self):
+        earlier = Earlier(missed=Missed(idle_s=5.0, paused_s=600.0, no_rig_s=3.0), begun=True)
+        loop, _, rig, disk, news = build(generations=3, earlier=earlier)
+        loop._rig = Showing(rig.clock)
+        idle_s = []  # as watchdogs are told: it says nothing of this engine's rendering
+        loop._watchdogs = SimpleNamespace(
+            answered=lambda *_: [],
+            committed=lambda *args: idle_s.append(args[2].idle) or [],
+            summary=list,
+        )
+        loop.run()
+        first, *others = [c.budget for c in of(disk, Committed)]
+        assert (first.paused, first.no_rig) == (600.0, 3.0)
+        assert first.idle == pytest.approx(5.0, abs=0.2)
+        assert all(b.paused == b.no_rig == 0.0 for b in others)
+        assert max(idle_s) < 0.2
+        assert news[0].elapsed_s == pytest.approx(608.0, abs=0.2)
+        assert news[0].state == "running"
+        assert news[0].event == "the session goes on, the rig is there"
+        elapsed = [n.elapsed_s for n in news]
+        assert elapsed == sorted(elapsed)
+        total = sum(b.wait + b.idle + b.paused + b.no_rig for b in [first, *others])
+        assert total == pytest.approx(news[-1].elapsed_s, abs=0.2)
+
+    def test_a_pause_that_outlives_an_engine_is_counted_before_anything_is_shown_again(self):
+        earlier = Earlier(begun=True)
+        held = pause_from_to(0.0, 60.0)
+        loop, _, rig, disk, news = build(generations=3, earlier=earlier)
+        loop._commands = lambda: held(rig.clock)
+        loop.run()
+        assert news[-1].paused_s == pytest.approx(60.0, abs=0.2)
+        assert sum(c.budget.paused for c in of(disk, Committed)) == pytest.approx(60.0, abs=0.2)
+
     def test_what_was_kept_from_before_says_nothing_of_the_pace(self):
         """A rig hands over in a moment what it showed while the engine was gone."""
         block = RunningBlock(None, [], 0.0, 0.0, last_attempt=2)
@@ -599,6 +674,60 @@ class TestTime:
             request.attempt = attempt
             block.take(answer(request, SimpleNamespace(presentation=3)))
         assert (len(block.results), block.timed) == (5, 2)
+
+
+class Frozen(Showing):
+    """Its engine stands still for 42 s, at 2 s; what was shown meanwhile comes at once."""
+
+    froze = False
+
+    def poll(self, timeout_s):
+        if self.froze or self.clock.now < 2.0:
+            return super().poll(timeout_s)
+        self.froze = True
+        self.clock.now += 42.0
+        return [EngineWoke(42.0), *super().poll(0.0)]
+
+
+def test_an_engine_that_stood_still_says_so_and_blames_nobody_else():
+    loop, _, rig, disk, news = build(generations=10)
+    loop._rig = Frozen(rig.clock)
+    told = []
+    loop._watchdogs = SimpleNamespace(
+        answered=lambda *_: [],
+        committed=lambda *args: told.append(args[2].wait) or [],
+        woke=lambda: told.append("woke"),
+        summary=list,
+    )
+    loop.run()
+    (event,) = of(disk, Event)
+    assert (event.level, event.name) == ("warning", "frozen")
+    assert event.text.startswith("this engine stood still for 42 s: ")
+    assert told.count("woke") == 1
+    assert max(wait for wait in told if wait != "woke") < 1.0  # no block was slow
+    budgets = [c.budget for c in of(disk, Committed)]
+    shown_s = sum(b.wait + b.idle for b in budgets)
+    assert shown_s == pytest.approx(rig.clock.now, rel=0.05)
+    assert not any("no answer" in n.state for n in news)
+
+
+def test_a_disk_that_was_waited_for_is_no_engine_that_stood_still():
+    loop, _, rig, disk, _ = build(generations=10)
+    loop._rig = Showing(rig.clock)
+    disk.full, disk.full_at = 5, Result
+    poll = loop._rig.poll
+
+    def late(timeout_s):
+        """As the server does: nobody listened while the disk was waited for."""
+        woke = [EngineWoke(10.0)] if disk.refused == 5 and not late.said else []
+        late.said = late.said or bool(woke)
+        return [*woke, *poll(timeout_s)]
+
+    late.said = False
+    loop._rig.poll = late
+    loop.run()
+    assert late.said
+    assert [e.name for e in of(disk, Event)] == ["disk_again"]
 
 
 def test_a_full_disk_is_no_running_session_and_swallows_no_command():

@@ -222,6 +222,130 @@ def test_a_rig_whose_clock_is_set_is_noticed_and_one_that_drifts_is_not():
     assert "1 jumps" in dogs.summary()[0]
 
 
+def showing(number, onset_ns, *, ok=True):
+    """A showing as a rig of its own clock answers it, an eighth of a second long."""
+    return msgspec.structs.replace(
+        flipped(onset_ns),
+        presentation=number,
+        status="ok" if ok else "aborted",
+        offset_ns=onset_ns + 125_000_000 * (onset_ns > 0),
+    )
+
+
+def warned_of(clock, *, showings=400, table=None):
+    """Return what is said of a rig of four images a second, whose clock says `clock(i)` ns."""
+    dogs, warnings = watchdogs(**(table or {})), []
+    for i in range(showings):
+        block = Block(i // 20, (), 20, PLAN)
+        now_ns = 10**18 + i * 250_000_000
+        warnings += dogs.answered(block, [showing(i, clock(i))], now_ns)
+    return warnings
+
+
+SECOND = 10**9
+
+
+@pytest.mark.parametrize(
+    ("clock", "numbers"),
+    [
+        (
+            lambda _: 0,
+            "went on by 0.000 s while 10.0 s passed here",
+        ),
+        (lambda _: 7 * SECOND, "went on by 0.000 s while 10.0 s"),
+        (lambda i: 10**15 - i * SECOND, "by up to 1.000 s"),
+        (
+            lambda i: 10**15 + i * SECOND // 4 - (i % 7 == 6) * 2 * SECOND,
+            "3 of the last 26 onsets were before the one before them, by up to 1.750 s",
+        ),
+        (lambda i: 10**15 + i * SECOND, "went on by 40.000 s while 10.0 s passed here"),
+        (lambda i: 10**9 + i * 250_000, "went on by 0.010 s while 10.0 s passed here"),
+    ],
+    ids=[
+        "zero",
+        "constant",
+        "backwards",
+        "every seventh",
+        "four times as fast",
+        "microseconds",
+    ],
+)
+def test_a_clock_that_cannot_be_is_said_once_with_numbers(clock, numbers):
+    (warning,) = warned_of(clock)
+    assert warning.startswith("clock: ")
+    assert numbers in warning
+    assert "one clock" in warning  # what it must be
+
+
+def test_a_good_clock_that_was_once_set_back_stands_neither_still_nor_off():
+    one = warned_of(lambda i: 10**15 + i * SECOND // 4 - (i > 100) * 2 * SECOND)
+    assert [w[:33] for w in one] == ["clock: the rig's clock jumped by "]
+    assert warned_of(lambda i: 10**15 + i * SECOND // 4) == []
+
+
+def test_showings_that_were_aborted_or_asked_for_again_say_nothing_of_a_clock():
+    """Aborted ones may have had no onset; a block's second request comes after its first."""
+    dogs, warnings = watchdogs(aborts_in_a_row=1000, abort_share=1.0), []
+    for i in range(60):
+        now_ns = 10**18 + i * SECOND
+        aborted = showing(2 * i, 0, ok=False)
+        warnings += dogs.answered(BLOCK, [aborted], now_ns)
+        again = msgspec.structs.replace(showing(60 - i, 10**15 + i * SECOND), attempt=2)
+        warnings += dogs.answered(BLOCK, [again], now_ns)
+    assert warnings == []
+
+
+def test_a_rig_that_has_one_time_for_a_whole_batch_is_no_clock_that_stands_still():
+    """As XDream's folders: each block is answered at once, all its onsets are the request's."""
+    dogs, warnings = watchdogs(), []
+    for block in range(20):
+        asked = 10**15 + block * 3 * SECOND
+        answers = [
+            msgspec.structs.replace(showing(i, asked), offset_ns=asked + 3 * SECOND)
+            for i in (0, 5, 1, 6, 2)
+        ]
+        at = 10**18 + block * 3 * SECOND
+        warnings += dogs.answered(Block(block, (), 10, PLAN), answers, at)
+    assert warnings == []
+
+
+@pytest.mark.parametrize("asleep_s", [0, 73], ids=["stopped", "slept"])
+def test_after_the_engine_stood_still_its_rigs_clock_is_not_to_blame(asleep_s):
+    """42 s without a turn: answers that waited come at once; a machine that slept lost time."""
+    dogs, warnings = watchdogs(), []
+
+    def answer(rig_s, engine_s):
+        rig_ns = 10**15 + int(rig_s * SECOND)
+        return dogs.answered(BLOCK, [showing(0, rig_ns)], 10**18 + int(engine_s * SECOND))
+
+    for i in range(60):
+        warnings += answer(i, i)
+    dogs.woke()
+    for k in range(4):  # what the rig had kept, over two seconds
+        warnings += answer(62 + k + asleep_s, 102 + k / 2)
+    for i in range(105, 140):
+        warnings += answer(i + asleep_s, i)
+    assert warnings == []
+    for i in range(140, 160):  # and a clock that is set later is still seen
+        warnings += answer(i + asleep_s - 3, i)
+    (warning,) = warnings
+    assert float(warning.split("jumped by ")[1].split()[0]) == pytest.approx(-3.0, abs=0.2)
+
+
+def test_a_clock_that_stands_still_is_seen_after_the_engine_did_as_well():
+    dogs, warnings = watchdogs(), []
+    dogs.woke()
+    for i in range(30):
+        warnings += dogs.answered(BLOCK, [showing(0, 7 * SECOND)], 10**18 + i * SECOND)
+    assert len(warnings) == 1
+    assert "went on by 0.000 s while 10.0 s passed here" in warnings[0]
+
+
+def test_a_rule_pauses_on_a_clock_that_cannot_be():
+    (command,) = warned_of(lambda _: 0, table={"pause_on": ("clock",)})
+    assert (command.name, command.by) == ("pause", "the watchdog 'clock'")
+
+
 def test_a_simulated_clock_is_nobodys():
     dogs = watchdogs()
     for i in range(20):
