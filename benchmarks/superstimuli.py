@@ -55,7 +55,7 @@ from evolver.session.fitness import Fitness
 from evolver.session.schedule import Block, Session, Thread
 from rig_bridge.forms import Form
 from rig_bridge.trials import Array, TrialResult
-from scorers import mini
+from scorers import mini, networks
 from scorers.neuron import NeuronConfig, SpikingPopulation
 
 GENERATIONS, REFERENCES = 75, 5000
@@ -87,7 +87,7 @@ class Run:
 
 def draw_units(per_layer: int) -> list[str]:
     """Return unit names, `per_layer` of each layer, by a fixed seed."""
-    layers = scorers.load("mini:fc6:0").layers
+    layers = networks.load("mini").layers
     names: list[str] = []
     for layer, shape in layers.items():
         rng = seeds.stream(0, "superstimuli", layer)

@@ -1,9 +1,9 @@
 """Where in an image a unit looks: by gradient, and by covering a patch.
 
 The gradient's map is the mean over images of |da/dimage|, its three channels averaged, images
-that leave the unit at exactly 0 left out; the box holds what is above a hundredth of its largest
-value, squared and moved into the frame (Wang & Ponce 2022). Maps are (rows, columns), as images
-are: the published code exchanges the two, which a square map hides.
+that leave the unit at exactly 0 left out; the box holds what is above a hundredth of its
+largest value, squared and moved into the frame (Wang & Ponce 2022). Maps are (rows, columns), as
+images are: the published code exchanges the two, which a square map hides.
 
 Knows arrays, tensors and a scorer. Knows nothing of files or figures.
 """
@@ -11,12 +11,12 @@ Knows arrays, tensors and a scorer. Knows nothing of files or figures.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from PIL import Image
-from scipy.optimize import curve_fit
 
 from evolver.checks import check_images
 from evolver.errors import DataError
@@ -214,7 +214,8 @@ def fit_gaussian(field: Matrix) -> Gaussian | None:
     field : (rows, columns); rows and columns need not be as many
     """
     _check_map(field)
-    rows, columns = np.indices(field.shape, dtype=np.float64)
+    grid = np.indices(field.shape, dtype=np.float64)
+    rows, columns = grid[0], grid[1]
     base, top = float(np.min(field)), float(np.max(field))
     weights = field - base
     if not top > base or not np.isfinite(field).all():
@@ -233,23 +234,24 @@ def fit_gaussian(field: Matrix) -> Gaussian | None:
     ]  # fmt: skip
     low = [0.0, -0.5, -0.5, 0.1, 0.1, -np.pi / 2, -np.inf]
     high = [np.inf, height - 0.5, width - 0.5, 2.0 * height, 2.0 * width, np.pi / 2, np.inf]
-    try:
-        found, _ = cast(
-            "tuple[NDArray[np.float64], object]",
-            curve_fit(
-                lambda at, *p: _gaussian(at, *p).ravel(),
-                (rows, columns),
-                field.ravel(),
-                p0=start,
-                bounds=(low, high),
-                max_nfev=2000,
-            ),
-        )
-    except RuntimeError:  # it did not settle
+
+    def residuals(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        fitted: list[float] = values.tolist()
+        return (_gaussian((rows, columns), *fitted) - field).ravel()
+
+    optimize: Any = import_module("scipy.optimize")  # whose types are open
+    settled = optimize.least_squares(
+        residuals,
+        start,
+        bounds=(low, high),
+        x_scale=np.maximum(np.abs(start), 0.1),
+        max_nfev=500,
+    )
+    if not settled.success:
         return None
-    left = field - _gaussian((rows, columns), *found.tolist())
-    r2 = 1 - float((left**2).sum() / ((field - field.mean()) ** 2).sum())
-    return Gaussian(*found.tolist(), r2=r2)
+    found: list[float] = settled.x.tolist()
+    r2 = 1 - 2 * float(settled.cost) / float(((field - field.mean()) ** 2).sum())
+    return Gaussian(*found, r2=r2)
 
 
 def fitted_into(images: Images, box: Box, *, size: int, grey: int = GREY) -> Images:
@@ -268,7 +270,7 @@ def fitted_into(images: Images, box: Box, *, size: int, grey: int = GREY) -> Ima
     out = np.full((len(images), size, size, 3), grey, dtype=np.uint8)
     for k, image in enumerate(images):
         small = Image.fromarray(image).resize((box.side, box.side), Image.Resampling.BILINEAR)
-        out[k, box.top : box.top + box.side, box.left : box.left + box.side] = small
+        out[k, box.top : box.top + box.side, box.left : box.left + box.side] = np.asarray(small)
     return out
 
 

@@ -11,6 +11,7 @@ from ranks learns nothing from ties. Rectifying is the business of the spike mod
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -88,6 +89,14 @@ class UnitScorer:
             }
             for name, network in self.networks.items()
         }
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the network's weights; of all their digests, where there are several."""
+        digests = [network.sha256 for network in self.networks.values()]
+        if len(digests) == 1:
+            return digests[0]
+        return hashlib.sha256("".join(digests).encode()).hexdigest()
 
     def score(self, images: Images) -> Responses:
         """Turn images, (n, h, w, 3) uint8 of any size, into responses, (n, u) float64.

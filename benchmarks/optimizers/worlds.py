@@ -21,6 +21,7 @@ from benchmarks.optimizers.named import attribute
 from evolver import generators, seeds
 from evolver.errors import ConfigError
 from evolver.row_products import row_by_row
+from scorers import networks
 
 if TYPE_CHECKING:
     from evolver.types import Codes, Generator, Scorer, Vector
@@ -87,7 +88,7 @@ def draw_units(set_name: str, per_layer: int, *, layers: tuple[str, ...] = LAYER
     """
     if set_name not in {TRAINING, HELD_APART}:
         raise ConfigError(f"units must be {TRAINING} or {HELD_APART}; got {set_name!r}")
-    sizes = scorers.load("mini:fc6:0").layers
+    sizes = networks.load("mini").layers
     names: list[str] = []
     for layer in layers:
         order = seeds.stream(0, "optimizer units", layer).permutation(sizes[layer].channels)

@@ -310,10 +310,8 @@ class SimulationTable(Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = field(default_factory=dict[str, dict[str, Any]])
     view_deg: Annotated[
-        float | None,
+        Annotated[float, Meta(gt=0, le=180)] | None,
         Meta(
-            gt=0,
-            le=180,
             description="networks see a square of so many degrees about fixation, the image on "
             "it at its size and place on grey; without it the image alone, of any size",
         ),

@@ -20,6 +20,7 @@ from benchmarks.optimizers.worlds import (
 )
 from evolver import generators
 from evolver.errors import ConfigError
+from scorers import networks
 
 
 def test_the_two_sets_share_no_unit_and_split_every_layer():
@@ -27,7 +28,7 @@ def test_the_two_sets_share_no_unit_and_split_every_layer():
     assert not set(a) & set(b)
     assert [layer_of(unit) for unit in a] == [layer for layer in LAYERS for _ in range(31)]
     logits = {unit for unit in (*a, *b) if layer_of(unit) == "logits"}
-    assert len(logits) == scorers.load("mini:fc6:0").layers["logits"].channels
+    assert len(logits) == networks.load("mini").layers["logits"].channels
 
 
 def test_more_units_are_the_same_and_others():
