@@ -2,8 +2,8 @@
 
 The gradient's map is the mean over images of |da/dimage|, its three channels averaged, images
 that leave the unit at exactly 0 left out; the box holds what is above a hundredth of its
-largest value, squared and moved into the frame (Wang & Ponce 2022). Maps are (rows, columns), as
-images are: the published code exchanges the two, which a square map hides.
+largest value, squared and moved into the frame (Wang & Ponce 2022). Maps are (rows, columns),
+as images are: the published code exchanges the two, which a square map hides.
 
 Knows arrays, tensors and a scorer. Knows nothing of files or figures.
 """
