@@ -111,10 +111,13 @@ def _maps(scorer: UnitScorer, images: Images, *, occlusion: bool) -> list[FieldM
         fields = np.abs(rf.occlusion_maps(scorer.score, images, patch=patch, stride=stride))
     else:
         fields = np.nan_to_num(rf.gradient_maps(scorer, images))
-    return [
-        FieldMap(name, field, rf.box_of(field), rf.fit_gaussian(field))
-        for name, field in zip(scorer.unit_names, fields, strict=True)
-    ]
+    maps: list[FieldMap] = []
+    for name, field in zip(scorer.unit_names, fields, strict=True):
+        fit = rf.fit_gaussian(field)
+        if fit is not None and max(fit.sd_row, fit.sd_column) > min(field.shape):
+            fit = None  # wider than the image: it says nothing of where the unit looks
+        maps.append(FieldMap(name, field, rf.box_of(field), fit))
+    return maps
 
 
 def _table(maps: Sequence[FieldMap]) -> Table:

@@ -89,6 +89,6 @@ def draw_fields(maps: Sequence[FieldMap], *, title: str, subtitle: str) -> Figur
 def _found(unit: FieldMap) -> str:
     if unit.box is None:
         return "sees nothing of these images"
-    text = f"{unit.box.side} px"
+    text = f"box {unit.box.side} px"
     fit = unit.gaussian
     return text if fit is None else f"{text}, sd {fit.sd_row:.1f} x {fit.sd_column:.1f} px"
