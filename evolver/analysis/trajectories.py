@@ -99,6 +99,28 @@ def reference_trajectory(scores: FloatArray) -> Trajectory:
     return trajectory(scores.ravel(), blocks, groups=len(scores))
 
 
+def pooled(at: FloatArray, mean: FloatArray, sem: FloatArray) -> tuple[FloatArray, ...]:
+    """Join the means that stand at one place: the mean of them, and its standard error.
+
+    Parameters
+    ----------
+    at : ndarray of float64, shape (b,), where each stands: the generation it was shown at
+    mean, sem : ndarray of float64, shape (b,); NaN where there is none
+
+    Returns
+    -------
+    at, mean, sem : ndarray of float64, shape (p,), places ascending. The error is that of
+        independent means, sqrt(sum sem^2) / n, over those that have one
+    """
+    places, group = np.unique(at, return_inverse=True)
+    n = np.bincount(group, weights=np.isfinite(mean), minlength=len(places))
+    with_sem = np.bincount(group, weights=np.isfinite(sem), minlength=len(places))
+    with np.errstate(invalid="ignore", divide="ignore"):  # 0 / 0 is the NaN that is promised
+        sums = np.bincount(group, weights=np.nan_to_num(mean), minlength=len(places))
+        squares = np.bincount(group, weights=np.nan_to_num(sem) ** 2, minlength=len(places))
+        return places.astype(np.float64), sums / n, np.sqrt(squares) / with_sem
+
+
 def best_rows(scores: FloatArray, group: Ints, *, groups: int) -> Ints:
     """Return the row with the largest score of each group, shape (groups,); -1 where none.
 

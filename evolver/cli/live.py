@@ -255,6 +255,7 @@ class _OperatorView:
         )
 
     def _on_event(self, text: str) -> None:
+        self._view.event(text)
         console.print(f"  {time_text(time.time_ns())}  {plain(text)}", markup=False)
 
     def _on_checks(self, checks: Sequence[Check], needed: bool) -> None:

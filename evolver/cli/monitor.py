@@ -47,7 +47,7 @@ def monitor(
     server = make_server(source, address=address, port=port, token=token)
     url = page_address(address, server.port or port, token)
     print(f"live page: {url}", flush=True)  # noqa: T201  never wrapped
-    console.print("Ctrl-C ends it; the session goes on")
+    console.print("Ctrl-C ends it" + ("; the session goes on" if what.is_dir() else ""))
     loop = server.io_loop
 
     def end(_number: int, _frame: object) -> None:

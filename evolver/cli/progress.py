@@ -115,6 +115,7 @@ class ProgressView:
         self._views = [_ThreadView(name) for name in threads]
         self._last: Progress | None = None
         self._event, self._event_ns = "", 0
+        self._over = False
         self._waiting, self._no_rig_since_ns = "", 0
         self._live = Live(
             console=console,
@@ -137,9 +138,14 @@ class ProgressView:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Leave the last picture standing."""
+        """Leave the last picture standing; it says that the session is over."""
+        self._over = True
         if self._draws:
             self._live.stop()
+
+    def event(self, text: str) -> None:
+        """Take news that is not the loop's, as that a process was started again."""
+        self._event, self._event_ns = text, SYSTEM_CLOCK.time_ns()
 
     def begin(self, title: str) -> None:
         """Show another first line, now that more is known."""
@@ -207,7 +213,7 @@ class ProgressView:
         bar.add_row(
             f"{done} of {of} generations done",
             ProgressBar(total=of, completed=done, width=_BAR),
-            _left(progress),
+            "" if self._over else _left(progress),
         )
         state = self._state(progress)
         return _Wrapping(Group(title, state, event, bar, self._table(), self._footer(progress)))
@@ -217,6 +223,8 @@ class ProgressView:
         return waiting_text(self._waiting, self._no_rig_since_ns, SYSTEM_CLOCK.time_ns())
 
     def _state(self, progress: Progress) -> RenderableType:
+        if self._over:
+            return _Lines("ended", "bold", _STATE_LINES)
         if self._waiting:
             return _Lines(self._waits_for, "yellow", _STATE_LINES)
         if progress.state == "running":

@@ -28,6 +28,7 @@ from bokeh.palettes import Magma256
 from bokeh.plotting import figure
 from numpy.typing import NDArray
 
+from evolver.analysis.trajectories import pooled
 from evolver.colours import BUDGET, REFERENCE_BOTH, VERMILION, mixed, thread_colour
 from evolver.monitor.model import GenerationView, SessionModel, ThreadView
 from evolver.monitor.pictures import THUMBNAIL, Thumbnail
@@ -94,13 +95,12 @@ class ScoreFigure:
                 np.array([g.sem for g in scored]),
                 (low, high),
             )
-        self._draw_line(
-            self._references,
-            [at for at, _, _ in model.references],
+        at, mean, sem = pooled(
+            np.array([at for at, _, _ in model.references]),
             np.array([means[0] for _, means, _ in model.references]),
             np.array([sems[0] for _, _, sems in model.references]),
-            (low, high),
         )
+        self._draw_line(self._references, at.tolist(), mean, sem, (low, high))
         self.figure.legend.items[-1].visible = bool(model.references)
         room = 0.05 * (max(high) - min(low))
         self.figure.y_range.start = min(low) - (room if min(low) < 0 else 0)

@@ -130,7 +130,7 @@ class SessionModel:
         self._interpreter = Interpreter()
         self._pictures = KeptPictures() if pictures is None else pictures
         self._progress: dict[int, float] = {}  # open block -> where the threads stood
-        self._begun_ns = 0
+        self._planned = False  # a block was
         self._contradictions = 0
 
     # ------------------------------------------------------------------ fed
@@ -207,8 +207,8 @@ class SessionModel:
 
     def _take_plan(self, reading: BlockPlan) -> None:
         record = reading.record
-        if not self._begun_ns:
-            self._begun_ns = record.time_ns
+        if not self._planned:
+            self._planned = True
             self.on_ms = record.presentations[0].on_ms if record.presentations else self.on_ms
         if any(planned.on_ms != self.on_ms for planned in record.presentations):
             self.on_ms = float("nan")
@@ -369,8 +369,8 @@ class SessionModel:
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds since the first block."""
-        return max(0.0, (self.latest_ns - self._begun_ns) / 1e9) if self.latest_ns else 0.0
+        """Seconds since the first image, up to the last commit, as the terminal counts them."""
+        return self.tally.elapsed_s
 
     @property
     def left_s(self) -> float | None:

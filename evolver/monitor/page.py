@@ -16,7 +16,7 @@ from typing import Protocol
 
 import numpy as np
 from bokeh.document import Document
-from bokeh.events import DocumentReady
+from bokeh.events import ConnectionLost, DocumentReady
 from bokeh.layouts import column, row
 from bokeh.models import Button, CustomJS, Div, Select, Slider, Toggle
 
@@ -71,6 +71,13 @@ TEMPLATE = f"""
 </style>
 {{% endblock %}}
 """
+
+
+_LOST = """
+head.text = head.text.replace(/(<span class="state"[^>]*>)[^<]*/,
+  '$1no connection to the session: it has ended, or its page was started again')
+"""
+"""What stands in the head once nothing comes any more: what it said may not be so."""
 
 
 class PageSource(Protocol):
@@ -158,6 +165,7 @@ class Page:
                 code="toggle.active = matchMedia('(prefers-color-scheme: dark)').matches",
             ),
         )
+        self._doc.js_on_event(ConnectionLost, CustomJS(args={"head": self._header}, code=_LOST))
 
     # ------------------------------------------------------------------ what the user does
 
@@ -369,7 +377,9 @@ def header_html(
         f"{share:.0%} aborted",
         f"{model.pace:.1f} a second" if np.isfinite(model.pace) else "",
         f"rig idle {model.idle_share:.1%}",
-        f"{duration_text(model.elapsed_s)} since the first block",
+        f"{duration_text(model.elapsed_s)} since the first image",
+        f"paused {duration_text(paused_s)}" if (paused_s := model.tally.paused_s) >= 1 else "",
+        f"no rig for {duration_text(gone_s)}" if (gone_s := model.tally.no_rig_s) >= 1 else "",
         f"{duration_text(math.ceil(left_s))} left" if left_s is not None else "",
     ]
     cells = "".join(

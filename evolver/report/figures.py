@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
-from evolver.analysis.trajectories import smooth
+from evolver.analysis.trajectories import pooled, smooth
 from evolver.colours import (
     BASELINE_WINDOW,
     BUDGET,
@@ -154,8 +154,9 @@ def _line(
         return
     lone = len(filled) < 3  # a line of one point is invisible
     mean, sem = values.mean, values.sem
-    if bridge:
-        x, mean, sem = x[filled], mean[filled], sem[filled]
+    if bridge:  # several blocks of references alone may stand at one generation
+        x, mean, sem = pooled(x[filled], mean[filled], sem[filled])
+        lone = len(x) < 3
     axes.plot(x, mean, color=colour, lw=2.2, ls=style, marker="o" if lone else None, zorder=3)
     if lone:
         axes.errorbar(x, mean, yerr=sem, color=colour, fmt="none", capsize=4, zorder=3)

@@ -70,10 +70,17 @@ def session_state(recording: Recording) -> str:
 
 
 def elapsed_s(recording: Recording) -> float:
-    """Seconds from the first block's proposal to the last thing heard; NaN without blocks."""
+    """Seconds from the first image on, as the terminal counts them; NaN without blocks.
+
+    What passed between an end and `evolver resume` is not in them. Of files whose blocks do not
+    say what the rig did: from the first block's proposal to the last thing heard.
+    """
     blocks, presentations = recording.blocks, recording.presentations
     if not len(blocks):
         return float("nan")
+    if (blocks["shown"] > 0).any():
+        names = ("wait", "idle", "paused", "no_rig")
+        return float(sum(np.nansum(blocks[name]) for name in names))
     last = max(
         int(blocks["committed_ns"].max()), int(presentations["received_ns"].max(initial=0))
     )

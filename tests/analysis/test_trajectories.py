@@ -18,6 +18,7 @@ from evolver.analysis.trajectories import (
     change,
     count_psth,
     evenly,
+    pooled,
     reference_trajectory,
     smooth,
     spike_psth,
@@ -331,3 +332,14 @@ def test_wrong_shapes_are_named():
         )
     with pytest.raises(DataError, match="blocks, references"):
         reference_trajectory(np.zeros(3))
+
+
+def test_means_at_one_place_are_joined():
+    at = np.array([2.0, 0.5, 2.0, 2.0, 3.0])
+    mean = np.array([1.0, 5.0, 3.0, np.nan, np.nan])
+    sem = np.array([0.3, 0.7, 0.4, np.nan, np.nan])
+    places, means, sems = pooled(at, mean, sem)
+    np.testing.assert_array_equal(places, [0.5, 2.0, 3.0])
+    np.testing.assert_allclose(means, [5.0, 2.0, np.nan])
+    np.testing.assert_allclose(sems, [0.7, 0.25, np.nan])
+    assert [len(part) for part in pooled(at[:0], mean[:0], sem[:0])] == [0, 0, 0]

@@ -157,6 +157,10 @@ def test_on_a_terminal_state_and_last_event_have_lines_of_their_own(columns, row
             alive=lambda: process.poll() is None,
         ).splitlines()
         process.communicate(b"")
+        if rows == 24:  # of a low terminal's picture the end is seen
+            last = screen.until(r"(?m)^ *ended *$", alive=lambda: True)
+            assert "NO RIG" not in last
+            assert "left" not in last
     assert process.returncode == 0
     lines = [line.strip() for line in seen]
     assert "NO RIG FOR 0:42" in lines

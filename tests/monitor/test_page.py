@@ -178,6 +178,16 @@ def test_what_cannot_be_drawn_is_said(tmp_path, monitor, page, finished):
     assert page.locator(".state").inner_text() == ("finished" if finished else "running")
 
 
+def test_a_page_whose_session_is_gone_says_so(ended, monitor, page):
+    """What stands there was true once: a session that is over is not running."""
+    shown = monitor(ended.recording)
+    page.goto(shown.url)
+    page.locator(".state", has_text="finished").wait_for()
+    shown.close()
+    page.locator(".state", has_text="no connection to the session").wait_for()
+    page.errors.clear()  # what the lost connection left
+
+
 def test_a_session_that_has_not_begun(tmp_path, monitor, page):
     page.goto(monitor(tmp_path).url)
     page.locator(".state", has_text="waiting for the first image").wait_for()

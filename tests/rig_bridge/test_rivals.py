@@ -88,6 +88,18 @@ def test_an_engine_that_did_not_listen_welcomes_its_rig_once_and_blames_nobody()
     assert said(link.tick(42.0 + 32.0 + 2.0), m.Show)
 
 
+def test_words_of_the_rigs_connection_before_are_no_second_rig():
+    """ZeroMQ calls what is left of a connection otherwise once its rig has come back."""
+    link = joined_engine()
+    link.woke(14.0, 14.0)
+    left_over = link.received(b"\0old", link.hello, (), 14.1)
+    assert left_over == []
+    other = link.received(b"\0new", hello(name="rig B"), (), 14.2)
+    assert any("waits for a sign" in notice.text for notice in notices(other))
+    late = joined_engine()
+    assert notices(late.received(b"\0old", late.hello, (), 14.1))
+
+
 def test_two_programs_of_one_identity_are_still_seen_after_that():
     link = joined_engine()
     link.woke(42.0, 42.0)
