@@ -353,7 +353,7 @@ def test_what_is_out_of_range_is_named(texture, code):
     [
         ("ssim", "distance must be mse, NETWORK:LAYER"),
         ("mini:conv3:4", "distance must be mse, NETWORK:LAYER"),
-        ("mini:conv9", "layer must be one of conv1"),
+        ("mini:conv9", "none called 'conv9', but conv1"),
         ("lpips-deep", r"lpips-\{squeeze,alex,vgg\}"),
     ],
 )
