@@ -55,6 +55,8 @@ class Verified:
 
     datasets: int  # 0 in a file of an older maker, which has no checksums
     images: int  # whose pixels have their digest; lost ones are not among them
+    missing: int  # records of its journal that were lost when it was made
+    warnings: tuple[str, ...]  # what could not be taken over from the journal
 
 
 def verify_file(path: Path) -> Verified:
@@ -71,8 +73,10 @@ def verify_file(path: Path) -> Verified:
     with read(path) as recording:
         checked = list(recording.check_datasets())
         damage = [f"{name}: {what}" for name, what in checked if what]
-        images = 0
+        images, missing = 0, int(recording.attrs.get("journal_missing", 0))
+        warnings: tuple[str, ...] = ()
         if not damage:
+            warnings = tuple(recording.warnings)
             for at, expected in enumerate(recording.image_sha256):
                 if recording.images.is_lost(at):
                     continue
@@ -85,7 +89,7 @@ def verify_file(path: Path) -> Verified:
             f"{path} must hold what was written to it, and does not: "
             f"{'; '.join(damage[:_NAMED])}{more}. Fold the journal again, or bring a copy back"
         )
-    return Verified(len(checked), images)
+    return Verified(len(checked), images, missing, warnings)
 
 
 def verify(path: Path, journal_folder: Path) -> None:
