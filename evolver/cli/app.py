@@ -91,6 +91,7 @@ class ImageOption(StrEnum):
     NONE = "none"
 
 
+_WARNINGS_NAMED = 5
 RecordingFile = Annotated[Path, typer.Argument(metavar="FILE", help="recording (.h5)")]
 
 
@@ -359,6 +360,17 @@ def verify_recording(
             "compared with their digests. Fold the journal again for a file that has them"
         )
     console.print(f"{done.images} images have their digests")
+    if done.missing:
+        console.print(
+            f"[yellow]note:[/] {done.missing} records of its journal could not be read when it "
+            "was made; what they held is not in it:"
+        )
+    elif done.warnings:
+        console.print("[yellow]note:[/] not all of its journal could be taken over:")
+    for warning in done.warnings[:_WARNINGS_NAMED]:
+        console.print(f"  {escape(warning)}")
+    if (more := len(done.warnings) - _WARNINGS_NAMED) > 0:
+        console.print(f"  and {more} more, in the recording's warnings")
     if journal is not None:
         verify(file, journal / JOURNAL if (journal / JOURNAL).is_dir() else journal)
         console.print("it holds what the journal holds")

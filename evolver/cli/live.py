@@ -141,6 +141,8 @@ def resume(
         console.print(f"recording: {folder / RECORDING}")
         return
     restored = Restored.of(history)
+    if restored.loss:
+        console.print(f"[yellow]warning:[/] the journal is damaged: {escape(restored.loss)}")
     settings = config.parse_session_file(
         restored.config_text, source=f"the session file in {folder}"
     )

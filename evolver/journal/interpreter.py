@@ -58,7 +58,7 @@ class OpenBlock:
     showings: dict[int, PlannedShowing]  # by presentation
     answered: set[tuple[int, int]] = field(default_factory=set[tuple[int, int]])
     """(presentation, attempt) of every result."""
-    last_attempt: int = 0  # the highest that was sent
+    last_attempt: int = 0  # the highest that was sent, or answered
     sent: dict[int, int] = field(default_factory=dict[int, int])  # presentation -> last attempt
 
     @property
@@ -137,7 +137,8 @@ class Interpreter:
     rigs : every rig that joined
     open_blocks : blocks that were proposed and not committed, by number. One whose commit was
         lost is not among them: a thread is asked for its next generation only after that
-    next_block, next_presentation : numbers that were not given yet
+    next_block, next_presentation : above every number that any record named; a plan may be
+        lost of which others still speak
     last_was_threads : whether the last block that was proposed had any thread in it
     answered, aborted : presentations, each attempt once
     resumed : times the session went on after an interruption
@@ -182,6 +183,7 @@ class Interpreter:
             case Proposed():
                 return self._take_proposed(sequence, record)
             case Sent():
+                self._name(record.block, record.presentations)
                 block = self.open_blocks.get(record.block)
                 if block is not None:
                     block.last_attempt = max(block.last_attempt, record.attempt)
@@ -189,6 +191,7 @@ class Interpreter:
             case Result():
                 return self._take_result(sequence, record)
             case Committed():
+                self._name(record.block)
                 block = self.open_blocks.pop(record.block, None)
                 return BlockScores(sequence, record, block)
             case Resumed():
@@ -216,12 +219,18 @@ class Interpreter:
             self._last_block[part.thread] = record.block
         block = OpenBlock(record.block, _showings(record))
         self.open_blocks[record.block] = block
-        self.next_block = max(self.next_block, record.block + 1)
+        self._name(record.block, block.showings)
         self.last_was_threads = bool(record.threads)
         for number in block.showings:
             self._planned.add(number)
-            self.next_presentation = max(self.next_presentation, number + 1)
         return BlockPlan(sequence, record, block, warnings=tuple(warnings))
+
+    def _name(self, block: int, presentations: Iterable[int] = ()) -> None:
+        """Keep what a record names from being given again."""
+        self.next_block = max(self.next_block, block + 1)
+        self.next_presentation = max(
+            self.next_presentation, *(number + 1 for number in presentations), 0
+        )
 
     def _check_proposed(self, record: Proposed) -> None:
         if len(record.references) != len(record.reference_labels):
@@ -247,6 +256,7 @@ class Interpreter:
 
     def _take_result(self, sequence: int, record: Result) -> ReceivedResult:
         number, attempt = record.presentation, record.attempt
+        self._name(record.block, (number,))
         block = self.open_blocks.get(record.block)
         showing = None if block is None else block.showings.get(number)
         where = f"presentation {number}, attempt {attempt}"
@@ -260,6 +270,7 @@ class Interpreter:
             warnings.append(f"presentation {number} was shown, its plan is lost")
         if block is not None:
             block.answered.add((number, attempt))
+            block.last_attempt = max(block.last_attempt, attempt)  # what was sent may be lost
         if not self.rigs:
             self.rigs.append(RigUnits(None, []))
         rig, own = len(self.rigs) - 1, self.rigs[-1].rows

@@ -20,6 +20,7 @@ from evolver.journal.frames import Frame
 from evolver.journal.records import AnyRecord, decode_record
 
 SEGMENT_PATTERN = "segment-*.evj"
+_NAMED = 5  # lost spans named in a line
 HEAD = 0
 """Sequence of the record that says what session it is."""
 
@@ -49,6 +50,20 @@ class JournalSummary:
     damage: tuple[tuple[str, int, int], ...]  # segment, first byte, one past the last
     missing: tuple[tuple[int, int], ...]  # first and last sequence of each gap
     conflicts: tuple[int, ...]  # sequences that two different records claim
+
+    @property
+    def loss(self) -> str:
+        """What was finished once and cannot be read, in a line; empty where nothing is lost."""
+        spans = [f"records {first} to {last}" for first, last in self.missing]
+        if not spans and self.damage:  # nobody can tell the last records by their numbers
+            spans = [f"{name} from byte {start} to {end}" for name, start, end in self.damage]
+        if not spans:
+            return ""
+        more = f" and {len(spans) - _NAMED} more" if len(spans) > _NAMED else ""
+        return (
+            f"{', '.join(spans[:_NAMED])}{more} of the journal cannot be read; what they held "
+            "is missing from the recording"
+        )
 
     def describe(self) -> str:
         """Return what a person should know of it, in a few lines."""

@@ -280,7 +280,8 @@ class Resumed(Record, frozen=True, forbid_unknown_fields=True, tag="resumed"):
     """A session that was interrupted goes on, in this journal."""
 
     time_ns: int
-    bit_identical: bool  # every thread's last codes came out as they were recorded
+    # every thread's last codes came out as they were recorded, and no record was missing
+    bit_identical: bool
     reason: str  # where not, or where the machine is another: what differs
     machine: dict[str, str]
     versions: dict[str, str]

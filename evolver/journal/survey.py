@@ -197,6 +197,10 @@ def _start(index: JournalIndex) -> RunStart | None:
 def _index_warnings(index: JournalIndex) -> list[str]:
     summary = index.summary
     lines = [f"records {first} to {last} are missing" for first, last in summary.missing]
+    lines += [
+        f"{name} cannot be read from byte {start} to {end}"
+        for name, start, end in summary.damage
+    ]
     return lines + [f"two different records claim number {n}" for n in summary.conflicts]
 
 

@@ -47,6 +47,8 @@ logger = logging.getLogger(__name__)
 
 LOADING = "loading the generators …"
 """What a session waits for at first."""
+JOURNAL_DAMAGED = "journal_damaged"
+"""Name of the event that says what is lost of the journal that a session goes on in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,11 +259,14 @@ def _first_records(
         resumed = restored.record(
             time_ns, machine=provenance.machine(), versions=provenance.versions()
         )
-        if not job.restarted:
-            return resumed, rig
-        text = "started again after it had fallen, and ready for a rig"
-        restarted = event_record(joined.awaited_ns, "warning", RESTARTED, text)
-        return resumed, restarted, rig
+        first: list[records.AnyRecord] = [resumed]
+        if job.restarted:
+            text = "started again after it had fallen, and ready for a rig"
+            first.append(event_record(joined.awaited_ns, "warning", RESTARTED, text))
+        first.append(rig)
+        if restored.loss:
+            first.append(event_record(time_ns, "warning", JOURNAL_DAMAGED, restored.loss))
+        return tuple(first)
     created = datetime.fromtimestamp(time_ns / 1e9, tz=UTC).isoformat(timespec="milliseconds")
     start = provenance.run_start(
         job.parts,

@@ -130,7 +130,7 @@ def _fold(
             spikes = _write(file, content, index, encode=_ENCODERS[compress_images])
             finish(file)
         OsFileSystem().sync_file(temporary)
-        verify(temporary, journal_folder)
+        verify(temporary, journal_folder, last=index.summary.last)  # it may have grown since
         temporary.replace(out_path)
         sync_folder(out_path.parent)
     except (OSError, RuntimeError) as exc:  # h5py raises RuntimeError for some failed writes

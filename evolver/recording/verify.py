@@ -55,6 +55,8 @@ class Verified:
 
     datasets: int  # 0 in a file of an older maker, which has no checksums
     images: int  # whose pixels have their digest; lost ones are not among them
+    missing: int  # records of its journal that were lost when it was made
+    warnings: tuple[str, ...]  # what could not be taken over from the journal
 
 
 def verify_file(path: Path) -> Verified:
@@ -71,8 +73,10 @@ def verify_file(path: Path) -> Verified:
     with read(path) as recording:
         checked = list(recording.check_datasets())
         damage = [f"{name}: {what}" for name, what in checked if what]
-        images = 0
+        images, missing = 0, int(recording.attrs.get("journal_missing", 0))
+        warnings: tuple[str, ...] = ()
         if not damage:
+            warnings = tuple(recording.warnings)
             for at, expected in enumerate(recording.image_sha256):
                 if recording.images.is_lost(at):
                     continue
@@ -85,14 +89,20 @@ def verify_file(path: Path) -> Verified:
             f"{path} must hold what was written to it, and does not: "
             f"{'; '.join(damage[:_NAMED])}{more}. Fold the journal again, or bring a copy back"
         )
-    return Verified(len(checked), images)
+    return Verified(len(checked), images, missing, warnings)
 
 
-def verify(path: Path, journal_folder: Path) -> None:
+def verify(path: Path, journal_folder: Path, *, last: int | None = None) -> None:
     """Compare a recording with its journal.
 
     Every acknowledged presentation with its times and its response, every plan, code, optimizer
     state, score and event, and the digest of every image's decoded pixels.
+
+    Parameters
+    ----------
+    path : of the recording
+    journal_folder : of the journal, which may grow meanwhile where `last` is given
+    last : sequence of the last record that the recording was made from; None: of all there are
 
     Raises
     ------
@@ -101,7 +111,7 @@ def verify(path: Path, journal_folder: Path) -> None:
     """
     with read(path) as recording:
         differences = list(
-            islice(_differences(recording, JournalIndex(journal_folder)), _NAMED)
+            islice(_differences(recording, JournalIndex(journal_folder), last), _NAMED)
         )
     if differences:
         raise RecordingError(
@@ -110,15 +120,16 @@ def verify(path: Path, journal_folder: Path) -> None:
         )
 
 
-def _differences(recording: Recording, index: JournalIndex) -> Iterator[str]:
+def _differences(recording: Recording, index: JournalIndex, last: int | None) -> Iterator[str]:
     check = _Check(recording)
-    if recording.attrs["journal_records"] != index.summary.records:
+    sequences = [n for n in index.sequences if last is None or n <= last]
+    if recording.attrs["journal_records"] != len(sequences):
         yield (
             f"the file was made from {recording.attrs['journal_records']} records, the journal "
-            f"holds {index.summary.records}"
+            f"holds {len(sequences)}"
         )
-    for sequence, record in index:
-        for what in check.record(record):
+    for sequence in sequences:
+        for what in check.record(index.record(sequence)):
             yield f"record {sequence}: {what}"
     yield from check.rest()
 
@@ -208,8 +219,11 @@ class _Check:
             yield "the table of threads differs"
 
     def _rig(self, record: RigRecord) -> Iterator[str]:
-        own = self._file.rigs[self._rigs]["units"]
         self._rigs += 1
+        if self._rigs > len(self._file.rigs):
+            yield f"rig {record.name!r} is not in the file"
+            return
+        own = self._file.rigs[self._rigs - 1]["units"]
         expected = [(u.channel, u.unit, clean(u.area), clean(u.label)) for u in record.units]
         if self._file.units[own[: len(expected)]].tolist() != expected:
             yield f"the units of rig {record.name!r} differ"
@@ -289,6 +303,9 @@ class _Check:
         where = f"of thread {k}, generation {generation},"
         thread = self._file.threads[k]
         at = np.flatnonzero(thread.generation == generation)
+        if not len(at) and part.images:
+            yield f"generation {generation} of thread {k} is not in the file"
+            return
         codes = part.codes.numpy().astype(np.float32)
         if not np.array_equal(thread.codes[at], codes):
             yield f"codes {where} differ"
@@ -315,7 +332,11 @@ class _Check:
             yield f"scores {where} differ"
 
     def _committed(self, record: Committed) -> Iterator[str]:
-        at = int(np.flatnonzero(self._file.blocks["block"] == record.block)[0])
+        places = np.flatnonzero(self._file.blocks["block"] == record.block)
+        if not len(places):
+            yield f"block {record.block} is not in the file"
+            return
+        at = int(places[0])
         row = self._file.blocks[at]
         if row["committed_ns"] != record.time_ns or row["total"] != record.budget.total:
             yield f"block {record.block} differs"

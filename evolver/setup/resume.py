@@ -118,6 +118,11 @@ class Restored:
             result.presentation for running in self.running for result in running.results
         )
 
+    @property
+    def loss(self) -> str:
+        """What of the journal cannot be read, in a line; empty where nothing is lost."""
+        return self.history.index.summary.loss
+
     def check_weights(self, generators: Sequence[Generator]) -> None:
         """Raise `ConfigError` unless the generators run on the weights they ran on before."""
         for info, generator in zip(self.history.run_start.threads, generators, strict=True):
@@ -192,11 +197,13 @@ class Restored:
             if new.get(name) != old
         ]
         parts = [f"codes of {name} came out otherwise" for name in self.differing] + changed
+        if self.loss:
+            parts.append("the journal is damaged")
         for part in parts:
             logger.warning("resumed: %s", part)
         return records.Resumed(
             time_ns=time_ns,
-            bit_identical=not self.differing,
+            bit_identical=not self.differing and not self.loss,
             reason="; ".join(parts),
             machine=dict(machine),
             versions=dict(versions),

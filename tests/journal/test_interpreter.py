@@ -236,3 +236,24 @@ def test_memory_follows_the_blocks_under_way_not_the_session():
     tracemalloc.stop()
     assert interpreter.answered == 1500 * N
     assert used[1] - used[0] < 150 * 1000  # bytes a block: bits of its numbers
+
+
+@pytest.mark.parametrize(
+    ("left", "block", "presentation"),
+    [
+        ([], 1, N),  # nothing was shown: the same numbers, and the same plan, again
+        ([sent(7, range(N))], 8, 700 + N),
+        ([result(7, 2), result(7, 0)], 8, 703),
+        ([committed(7, [0], 1)], 8, N),
+    ],
+)
+def test_numbers_that_a_lost_plan_gave_are_not_given_again(tmp_path, left, block, presentation):
+    stood = history(tmp_path, [start(1), proposed(0, [0], 0), committed(0, [0], 0), *left])
+    assert (stood.next_block, stood.next_presentation) == (block, presentation)
+    assert stood.unfinished == []
+
+
+def test_an_attempt_whose_sending_was_lost_is_not_made_again(tmp_path):
+    records = [start(1), proposed(0, [0], 0), sent(0, range(N)), result(0, 1, attempt=2)]
+    (unfinished,) = history(tmp_path, records).unfinished
+    assert unfinished.last_attempt == 2

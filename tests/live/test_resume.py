@@ -9,7 +9,9 @@ import pytest
 
 from evolver import config, recording
 from evolver.errors import ConfigError, RecordingError
+from evolver.journal import frames
 from evolver.journal.history import find_history, read_history
+from evolver.journal.reader import segment_paths
 from evolver.journal.records import (
     Committed,
     Event,
@@ -24,6 +26,7 @@ from evolver.journal.records import (
 )
 from evolver.journal.writer import JournalWriter, read_journal
 from evolver.live import resume_simulated, run, run_simulated
+from evolver.recording.fold import fold
 from evolver.session.block import RunningBlock
 from evolver.session.loop import BLOCKS_AT_ONCE, Loop
 from tests import children
@@ -57,6 +60,15 @@ def cut(records, folder):
         for record in records:
             journal.append(record)
         journal.sync()
+
+
+def flip(folder, number):
+    """Flip one bit in the middle of a record."""
+    (path,) = segment_paths(folder / "journal")
+    data = bytearray(path.read_bytes())
+    frame = next(f for f in frames.scan(bytes(data)).frames if f.sequence == number)
+    data[frame.offset + frame.length // 2] ^= 1
+    path.write_bytes(data)
 
 
 def same(one, other):
@@ -164,6 +176,81 @@ def test_what_came_and_was_not_learnt_from_is_not_shown_again(whole, tmp_path):
     after = [r for _, r in read_journal(tmp_path / "journal")][at + 1 :]
     again = [(r.presentation, r.attempt) for r in after if isinstance(r, Result)]
     assert before.isdisjoint(again)
+
+
+def last_generation_with_two_results(records):
+    """Return where the last generation was proposed, and where its second result came."""
+    lost = max(i for i, r in enumerate(records) if isinstance(r, Proposed) and r.threads)
+    block = records[lost].block
+    answers = [i for i, r in enumerate(records) if isinstance(r, Result) and r.block == block]
+    return lost, answers[1]
+
+
+def test_where_a_plan_is_lost_its_numbers_are_not_given_again(whole, tmp_path):
+    """What was measured under them stays as it is, and all that comes is kept beside it."""
+    _, records = whole
+    lost, second = last_generation_with_two_results(records)
+    cut(records[: second + 1], tmp_path)
+    flip(tmp_path, lost)
+    named = records[: second + 1]
+    shown = {(r.presentation, r.attempt) for r in named if isinstance(r, Result)}
+    planned = {n for r in named if isinstance(r, Sent) for n in r.presentations}
+    blocks = {r.block for r in named if isinstance(r, Proposed)}
+
+    again = resume_simulated(tmp_path, Watching().console)
+
+    assert again.reason == "finished"
+    after = [r for n, r in read_journal(tmp_path / "journal") if n > second]
+    proposed = [r for r in after if isinstance(r, Proposed)]
+    assert proposed[0].threads == records[lost].threads  # asked for as before, bit for bit
+    assert blocks.isdisjoint(r.block for r in proposed)
+    assert planned.isdisjoint(p.presentation for r in proposed for p in r.presentations)
+    came = {(r.presentation, r.attempt) for r in after if isinstance(r, Result)}
+    with recording.read(again.recording) as opened:
+        table = opened.presentations
+        rows = zip(table["presentation"].tolist(), table["attempt"].tolist(), strict=True)
+        assert {row for row in rows if row[1]} == shown | came
+        assert not any("more than one result" in line for line in opened.warnings)
+
+
+@pytest.mark.parametrize("whole", ["references"], indirect=True)
+def test_damage_is_said_on_the_terminal_in_the_record_and_by_verify(whole, tmp_path):
+    _, records = whole
+    lost, second = last_generation_with_two_results(records)
+    cut(records[: second + 1], tmp_path)
+    flip(tmp_path, lost)
+    loss = f"records {lost} to {lost} of the journal cannot be read; what they held is missing"
+
+    said = " ".join(children.evolver("resume", tmp_path, "--no-report").split())
+
+    assert f"the journal is damaged: {loss}" in said
+    (event,) = [
+        r
+        for _, r in read_journal(tmp_path / "journal")
+        if isinstance(r, Event) and r.name == "journal_damaged"
+    ]
+    assert event.level == "warning"
+    assert loss in event.text
+    with recording.read(tmp_path / "session.h5") as opened:
+        assert not opened.bit_identical
+        assert "journal_damaged" in opened.events["name"].astype(str)
+    said = " ".join(children.evolver("verify", tmp_path / "session.h5").split())
+    assert "1 records of its journal could not be read" in said
+    assert f"records {lost} to {lost} are missing" in said
+    assert said.endswith("good")
+
+
+@pytest.mark.parametrize("whole", ["references"], indirect=True)
+def test_damage_at_the_end_of_a_journal_is_said_too(whole, tmp_path):
+    """No later record tells by its number that one is missing."""
+    _, records = whole
+    cut(records[:6], tmp_path)
+    assert not read_history(tmp_path / "journal").index.summary.loss
+    flip(tmp_path, 5)
+    loss = read_history(tmp_path / "journal").index.summary.loss
+    assert loss.startswith("segment-000000.evj from byte ")
+    report = fold(tmp_path / "journal", tmp_path / "cut.h5")
+    assert any("cannot be read from byte" in line for line in report.warnings)
 
 
 def test_other_codes_than_recorded_go_on_from_the_recorded_ones_and_are_marked(tmp_path):

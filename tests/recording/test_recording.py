@@ -28,6 +28,7 @@ from evolver.journal.records import (
     UnitInfo,
     encode_record,
 )
+from evolver.journal.survey import survey
 from evolver.recording import read
 from evolver.recording.fold import fold
 from evolver.recording.verify import verify, verify_file
@@ -721,13 +722,73 @@ def test_every_dataset_says_what_it_is_and_in_which_unit(session):
 def test_a_fold_that_went_wrong_leaves_nothing(tmp_path, monkeypatch):
     write_session(tmp_path / "journal", **SMALL)
 
-    def wrong(path, _journal):
+    def wrong(path, _journal, **_):
         raise RecordingError(f"{path.name} differs")
 
     monkeypatch.setattr("evolver.recording.fold.verify", wrong)
     with pytest.raises(RecordingError, match="differs"):
         fold(tmp_path / "journal", tmp_path / "recording.h5")
     assert [path.name for path in tmp_path.iterdir()] == ["journal"]
+
+
+def test_a_journal_that_grows_while_it_is_folded_is_folded_as_far_as_it_was_read(
+    tmp_path, monkeypatch
+):
+    """Whatever records come between the fold's reading and its check's."""
+    records = make_records(**SMALL)
+    n = next(i for i, record in enumerate(records) if isinstance(record, RigRecord))
+
+    def grow_and_verify(path, folder, **kwargs):
+        with JournalWriter(folder, resume=True) as writer:
+            for record in records[n:]:
+                writer.append(record)
+        verify(path, folder, **kwargs)
+
+    monkeypatch.setattr("evolver.recording.fold.verify", grow_and_verify)
+    report = fold(journal(tmp_path / "journal", records[:n]), tmp_path / "recording.h5")
+    assert report.journal.records == n
+    monkeypatch.undo()
+    with pytest.raises(
+        RecordingError, match=r"made from 1 records.* rig .* is not in the file"
+    ):
+        verify(tmp_path / "recording.h5", tmp_path / "journal")  # no longer all of it
+    fold(tmp_path / "journal", tmp_path / "recording.h5", overwrite=True)
+    verify(tmp_path / "recording.h5", tmp_path / "journal")
+
+
+@pytest.mark.parametrize(
+    ("more", "changes", "said"),
+    [
+        (Proposed, {"presentations": ()}, "generation 0 of thread 0 is not in the file"),
+        (Committed, {}, "block 0 is not in the file"),
+    ],
+)
+def test_verify_says_what_of_a_longer_journal_is_missed(tmp_path, more, changes, said):
+    records = make_records(**SMALL)
+    fold(journal(tmp_path / "journal", records[:2]), tmp_path / "recording.h5")
+    with JournalWriter(tmp_path / "journal", resume=True) as writer:
+        record = next(record for record in records if isinstance(record, more))
+        writer.append(msgspec.structs.replace(record, **changes))
+    with pytest.raises(RecordingError, match=said):
+        verify(tmp_path / "recording.h5", tmp_path / "journal")
+
+
+@pytest.mark.parametrize("after", [ImagePixels, Proposed, Result])
+def test_a_journal_may_grow_from_any_record_on_while_it_is_folded(tmp_path, monkeypatch, after):
+    records = make_records(**SMALL)
+    n = 1 + next(i for i, record in enumerate(records) if isinstance(record, after))
+
+    def grow_and_survey(index, text):
+        content = survey(index, text)
+        with JournalWriter(tmp_path / "journal", resume=True) as writer:
+            for record in records[n:]:
+                writer.append(record)
+        return content
+
+    monkeypatch.setattr("evolver.recording.fold.survey", grow_and_survey)
+    report = fold(journal(tmp_path / "journal", records[:n]), tmp_path / "recording.h5")
+    assert report.journal.records == n
+    assert report.shown == len(of(records[:n], Result))
 
 
 def test_what_is_not_a_recording_is_refused_with_what_to_do(tmp_path, made):
