@@ -115,7 +115,7 @@ class Receiver:
         self._confirmed = confirmed
         self._sender = sender
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
-        self._asked = time.monotonic()
+        self._asked, self._handed_out = time.monotonic(), 0
         self._gone = False
         threading.Thread(target=self._work, name="receiver", daemon=True).start()
 
@@ -136,6 +136,7 @@ class Receiver:
         commands: list[Command] = []
         while not self._commands.empty():
             commands.append(self._commands.get())
+        self._handed_out += len(commands)
         if gone and not commands:
             raise SupervisorGoneError("the supervisor is gone; 'evolver resume' goes on")
         return commands
@@ -157,7 +158,8 @@ class Receiver:
             case pipe.Confirm():
                 self._confirmed = True
             case pipe.AreYouThere():
-                self._sender.send(pipe.Here(time.monotonic() - self._asked))
+                since_s = time.monotonic() - self._asked
+                self._sender.send(pipe.Here(since_s, self._handed_out))
             case _:
                 logger.warning("not an order: %s", message)
 
