@@ -168,6 +168,12 @@ class RemoteRecorder:
         with self._changed:
             return self._over or self._error
 
+    @property
+    def over(self) -> bool:
+        """Whether the error is one that no `retry` mends."""
+        with self._changed:
+            return self._over is not None
+
     def take_busy_seconds(self) -> float:
         """Return the seconds spent encoding here and writing there since this was asked."""
         with self._changed:

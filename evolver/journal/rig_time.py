@@ -85,6 +85,8 @@ class BlockTime:
     Attributes
     ----------
     wait_s, timed : how long the rig was showing it, and so many showings in that time
+    fallen_s : of it, between the last answer and an engine's fall: whether the rig was slow or
+        the engine stood still, no record says
     idle_s : how long the rig had nothing to show for want of it
     in_flight : presentations that were asked for and are not answered
     asked : presentation -> attempt under which it was asked for last
@@ -92,6 +94,7 @@ class BlockTime:
 
     wait_s: float = 0.0
     timed: int = 0
+    fallen_s: float = 0.0
     idle_s: float = 0.0
     in_flight: set[int] = field(default_factory=set[int])
     asked: dict[int, int] = field(default_factory=dict[int, int])
@@ -243,6 +246,7 @@ class RecordedTime:
             block = self.blocks[number]
             if block.in_flight:
                 block.wait_s += shown_s
+                block.fallen_s += shown_s
                 shown_s = 0.0
                 block.in_flight.clear()
         self._time.enter(self._state, self._now_s)

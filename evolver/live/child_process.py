@@ -34,6 +34,7 @@ class Patience:
     closed_s : an engine that has closed its pipe
     busy_s : an engine whose loop asks for no orders; the operator is told
     stuck_s : the same; it is ended
+    abort_s : an engine whose loop does not take an abort
     """
 
     silent_s: float = 30.0
@@ -41,6 +42,7 @@ class Patience:
     closed_s: float = 10.0
     busy_s: float = 60.0
     stuck_s: float = 300.0
+    abort_s: float = 5.0
 
 
 class Printed:

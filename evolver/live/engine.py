@@ -28,6 +28,7 @@ from evolver.errors import (
     DataError,
     EvolverError,
     MissingResponseError,
+    RecordingError,
     RigError,
     WeightsError,
 )
@@ -48,6 +49,8 @@ from rig_bridge.errors import RigBridgeError
 logger = logging.getLogger(__name__)
 
 _QUEUE = 1000
+_ORDERS_EVERY_S = 0.2
+_RETRIES_EVERY = 10  # as often as orders are asked for, while the disk refuses
 # What another engine would meet as well.
 _CANNOT_GO_ON = (
     ConfigError,
@@ -115,7 +118,7 @@ class Receiver:
         self._confirmed = confirmed
         self._sender = sender
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
-        self._asked = time.monotonic()
+        self._asked, self._handed_out = time.monotonic(), 0
         self._gone = False
         threading.Thread(target=self._work, name="receiver", daemon=True).start()
 
@@ -136,6 +139,7 @@ class Receiver:
         commands: list[Command] = []
         while not self._commands.empty():
             commands.append(self._commands.get())
+        self._handed_out += len(commands)
         if gone and not commands:
             raise SupervisorGoneError("the supervisor is gone; 'evolver resume' goes on")
         return commands
@@ -157,7 +161,8 @@ class Receiver:
             case pipe.Confirm():
                 self._confirmed = True
             case pipe.AreYouThere():
-                self._sender.send(pipe.Here(time.monotonic() - self._asked))
+                since_s = time.monotonic() - self._asked
+                self._sender.send(pipe.Here(since_s, self._handed_out))
             case _:
                 logger.warning("not an order: %s", message)
 
@@ -217,11 +222,14 @@ def _run(
     """Run the session of a folder, from its beginning or from where its journal ends."""
     console.on_wait(LOADING)
     recorder = RemoteRecorder(recorder_address)
-    recorder.attach()  # first, so that the journal holds all that an earlier engine handed over
+    early = KeptCommands(console.commands)
     try:
+        # First, so that the journal holds all that an earlier engine handed over.
+        attach(recorder, early, console)
         job = replace(_job(folder), restarted=restarted)
         restored = job.parts.restored
-        commands = KeptCommands(console.commands, () if restored is None else restored.commands)
+        held = () if restored is None else restored.commands
+        commands = KeptCommands(console.commands, (*held, *early()))
         rig = rig_over_network(
             job.parts.config,
             job.session_id,
@@ -237,6 +245,37 @@ def _run(
         )
     finally:
         recorder.close()
+
+
+def attach(recorder: RemoteRecorder, commands: KeptCommands, console: Console) -> None:
+    """Attach to the recorder, waiting for as long as the disk refuses what came before.
+
+    Raises
+    ------
+    RecordingError
+        This engine can never write the journal; or the operator ended the session, and the
+        disk still refuses.
+    """
+    waited = False
+    while True:
+        try:
+            recorder.attach()
+        except RecordingError as exc:
+            if recorder.over:
+                raise
+            if not waited:
+                waited = True
+                logger.warning("waiting for the recorder: %s", exc)
+            console.on_wait(f"paused, as what was recorded cannot be written yet: {exc}")
+            for _ in range(_RETRIES_EVERY):
+                if commands.end_wanted() is not None:
+                    raise
+                time.sleep(_ORDERS_EVERY_S)
+            recorder.retry()
+        else:
+            if waited:
+                console.on_wait(LOADING)
+            return
 
 
 def _job(folder: Path) -> Job:

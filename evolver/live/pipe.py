@@ -84,6 +84,7 @@ class Here(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", ta
     """The engine's answer to that, whatever its loop is busy with."""
 
     since_orders_s: float  # since the loop last asked for orders
+    orders: int = 0  # that the loop has taken
 
 
 PipeMessage: TypeAlias = (

@@ -31,8 +31,8 @@ from evolver.live.console import Console, KeptCommands
 from evolver.live.disk import DiskWatchdog, JournalDisk
 from evolver.live.rigs import JoinedRig, rig_in_process, rig_over_network
 from evolver.regular_files import expanded
-from evolver.session.loop import ENDED_BY, Loop
-from evolver.session.ports import Command, Commands, RecorderPort, RigPort
+from evolver.session.loop import Loop
+from evolver.session.ports import ENDED_BY, Command, Commands, RecorderPort, RigPort
 from evolver.session.schedule import Session
 from evolver.session.to_records import event_record, joined_record
 from evolver.session.watchdogs import Watchdogs

@@ -49,7 +49,7 @@ from evolver.live.control import (
 from evolver.live.disk import DiskWatchdog
 from evolver.live.questions import Places, Repeated, ask_page, ask_recorder
 from evolver.live.waiting import WaitingFile
-from evolver.session.ports import WAITING_FOR_DISK, CommandName, Progress
+from evolver.session.ports import ENDED_BY, WAITING_FOR_DISK, CommandName, Progress
 from evolver.session_folder import JOURNAL, LOGS, RECORDING
 
 logger = logging.getLogger(__name__)
@@ -148,6 +148,9 @@ class Supervisor:
         self._children = (self._recorder, self._engine, *self._pages)
         self._turn_at = self._asked_engine_at = time.monotonic()
         self._since_orders_s = 0.0  # by the engine's loop, as its process last said
+        self._ordered = self._taken = 0  # orders to this engine, and those its loop has taken
+        self._ending: CommandName | None = None  # the order to end that was confirmed
+        self._abort_number, self._untaken_s = 0, 0.0  # of an abort; since it was ordered
         self._misplaced = ""  # what happened to the session's folder
         self._to_pause = ""  # why, until the engine is told
         self._places = Places(self._folder, self._folder / JOURNAL)
@@ -253,7 +256,8 @@ class Supervisor:
         if child is self._engine and self._ran:
             options.append("--restarted")
         if child is self._engine:
-            self._since_orders_s = 0.0
+            self._since_orders_s, self._ordered, self._taken = 0.0, 0, 0
+            self._abort_number = 0
         if child in self._pages and child.spoke:  # where browsers look for it
             options += ["--port", str(urlsplit(self._page).port)]
         try:
@@ -320,6 +324,10 @@ class Supervisor:
                 child.end(f"it answered nothing for {limit:g} s")
         if engine.spoke and self._since_orders_s >= patience.stuck_s:
             engine.end(f"its loop asked for no orders for {patience.stuck_s:g} s")
+        if self._taken < self._abort_number and engine.running:
+            self._untaken_s += passed
+            if self._untaken_s >= patience.abort_s:
+                engine.end(f"it did not take the abort within {patience.abort_s:g} s")
 
     def _restart_later(self, child: Child, now: float) -> None:
         """Decide when a child that ended is started again, if it is."""
@@ -331,11 +339,34 @@ class Supervisor:
                 self._fell = True
             return
         how = signal.Signals(-status).name if status < 0 else f"status {status}"
-        if child.ended_for:
+        if child is self._engine and self._ending is not None:
+            what = (
+                f"was ended, as {child.ended_for}" if child.ended_for else f"ended with {how}"
+            )
+            self._end_without_engine(f"the engine {what}")
+        elif child.ended_for:
             self._again(child, now, f"was ended, as {child.ended_for}")
         else:
             aborted = status == -signal.SIGABRT
             self._again(child, now, f"ended with {how}", aborted=aborted)
+
+    def _end_without_engine(self, what: str) -> None:
+        """End as the operator ordered, where no engine is left to do it; none is started.
+
+        Parameters
+        ----------
+        what : happened to the engine
+        """
+        self._engine.wanted = False
+        if self._ending is None or self._over is not None or self._failed is not None:
+            return
+        if self.began:
+            self._over = ENDED_BY[self._ending]
+            kept = "what was recorded is kept"
+        else:
+            self._failed = f"{ENDED_BY[self._ending]} before the first image"
+            kept = "nothing was recorded"
+        self._note(f"{what}; the session ends, as '{self._ending}' was ordered, and {kept}")
 
     def _again(self, child: Child, now: float, what: str, *, aborted: bool = False) -> None:
         """Start a child that fell again after a while, or no more, and say so."""
@@ -376,7 +407,8 @@ class Supervisor:
             case pipe.Waiting(text, no_rig_since_ns):
                 self._waiting, self._no_rig_since_ns = text, no_rig_since_ns
                 self._console.on_wait(text, no_rig_since_ns)
-            case pipe.Here(since_orders_s):
+            case pipe.Here(since_orders_s, orders):
+                self._taken = orders
                 self._take_here(since_orders_s)
             case pipe.Listening(endpoint):
                 self._engine.spoke = True
@@ -426,8 +458,27 @@ class Supervisor:
             self._engine.writer = None
 
     def command(self, name: CommandName, text: str, by: str) -> bool:
-        """Hand a command to the engine; return whether there is one to hear it."""
-        return self._send(pipe.Order(name, text, by))
+        """Hand a command to the engine; return whether there is one to hear it.
+
+        An order to end outlives the engine: where that one ends without having obeyed, or there
+        is none for now, none is started again.
+        """
+        sent = self._send(pipe.Order(name, text, by))
+        self._ordered += sent
+        if name not in ENDED_BY:
+            return sent
+        fallen = not self._engine.running and self._engine.restarts > 0
+        if not sent and not fallen and name == "abort":
+            self._engine.end("it reads no orders, and an abort was ordered")
+        elif not sent and not fallen:
+            return False
+        if name == "abort" and not self._abort_number:
+            self._abort_number, self._untaken_s = self._ordered, 0.0
+        if self._ending != "abort":
+            self._ending = name
+        if not self._engine.running and self._engine.process is None:
+            self._end_without_engine("there is no engine for now")
+        return True
 
     def confirm(self) -> bool:
         """Say that the operator has seen the checks."""

@@ -62,7 +62,7 @@ class RunningBlock:
     same_attempts : a simulation answers the same question as it would have
     wait_s, timed : how long the rig was showing this block, and so many showings in that time:
         not those that it had kept from before the rig or the engine was gone
-    frozen_s : of it, this engine stood still
+    frozen_s : of it, this engine stood still, or one before it was about to fall
     resent : presentation -> attempt under which it was asked for again of its own accord
     recorded : `Proposed` is in the journal
     """

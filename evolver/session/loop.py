@@ -16,7 +16,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import partial
-from typing import Literal
 
 import msgspec
 import numpy as np
@@ -30,10 +29,12 @@ from evolver.journal.rig_time import Missed, RigTime
 from evolver.session import to_records
 from evolver.session.block import HashedImage, RenderedThread, RunningBlock
 from evolver.session.ports import (
+    ENDED_BY,
     WAITING_FOR_DISK,
     Command,
     Commands,
     Earlier,
+    EndReason,
     Progress,
     RecorderPort,
     RigPort,
@@ -62,13 +63,6 @@ _RETRY_S = 2.0
 _REPORT_EVERY_S = 0.5  # however little happens, so that who watches hears that it goes on
 _POLL_S = 0.05  # the longest an acknowledgement waits once its result is on disk
 _POLL_RENDERING_S = 0.002  # the longest a rendered block waits
-
-EndReason = Literal["finished", "stopped by operator", "aborted by operator"]
-ENDED_BY: dict[str, EndReason] = {
-    "stop": "stopped by operator",
-    "abort": "aborted by operator",
-}
-"""Why a session ended, by the command that ended it."""
 
 
 class Loop:

@@ -102,6 +102,13 @@ Commands: TypeAlias = Callable[[], Sequence[Command]]
 """Asked often; returns what was commanded since it was last asked."""
 
 
+EndReason: TypeAlias = Literal["finished", "stopped by operator", "aborted by operator"]
+ENDED_BY: dict[str, EndReason] = {
+    "stop": "stopped by operator",
+    "abort": "aborted by operator",
+}
+"""Why a session ended, by the command that ended it."""
+
 WAITING_FOR_DISK = "waiting for the disk"
 """The state of a session whose records are refused."""
 

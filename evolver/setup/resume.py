@@ -239,6 +239,7 @@ def _running(history: History, unfinished: Unfinished) -> RunningBlock:
     running.same_attempts = history.run_start.mode == "simulate"
     if (time := history.time.blocks.get(plan.block)) is not None:
         running.wait_s, running.timed, running.idle_s = time.wait_s, time.timed, time.idle_s
+        running.frozen_s = time.fallen_s  # no watchdog blames the rig for it
     for record in unfinished.results:
         running.results.append(result_of(record))
         running.known[record.presentation] = max(

@@ -115,6 +115,13 @@ def test_without_an_engine_a_rig_that_was_showing_is_idle():
     assert time.blocks[1].wait_s == 3.0
 
 
+def test_what_passed_between_the_last_answer_and_a_fall_is_known_apart():
+    """The engine may have stood still, which is nothing to blame the rig for."""
+    shown = [sent(8, 1, 2, 3), result(9, 1, 2), event(40, "engine_died"), *restart(42, 43)]
+    time = account(*BEGUN, *shown, sent(43, 1, 3, attempt=2), result(44, 1, 3, attempt=2))
+    assert (time.blocks[1].wait_s, time.blocks[1].fallen_s) == (33.0, 31.0)
+
+
 def test_a_fall_that_nobody_recorded_is_where_the_records_end():
     """The recorder fell as well: what was on screen after the last record is not known."""
     time = account(*BEGUN, sent(8, 1, 2, 3), result(9, 1, 2), *restart(16, 18))

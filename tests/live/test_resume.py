@@ -340,6 +340,24 @@ def test_the_record_says_that_it_went_on(whole, tmp_path):
     assert resumed.machine
 
 
+def test_no_watchdog_blames_the_rig_for_an_engine_that_was_ended_as_it_stood_still(
+    whole, tmp_path
+):
+    """The block under way has the time in its budget all the same."""
+    _, records = whole
+    sent = [r for r in records if isinstance(r, Sent) and len(r.presentations) > 1][-1]
+    at = next(
+        i for i, r in enumerate(records) if isinstance(r, Result) and r.block == sent.block
+    )
+    died = Event(records[at].received_ns + 60 * 10**9, "error", "engine_died", "")
+    cut([*records[: at + 1], died], tmp_path)
+    resume_simulated(tmp_path, Watching().console)
+    after = [r for _, r in read_journal(tmp_path / "journal")][at + 1 :]
+    (block,) = [r for r in after if isinstance(r, Committed) and r.block == sent.block]
+    assert block.budget.wait > 60
+    assert not [r.text for r in after if isinstance(r, Event) and "on the rig" in r.text]
+
+
 def run_and_kill(file, folder, rng, generations):
     """Go on with a session, kill it somewhere; return whether it was killed, not finished."""
     receive, send = children.pipe()

@@ -7,6 +7,8 @@ import pytest
 
 from evolver.config.tables import WatchdogsTable
 from evolver.errors import RecordingError
+from evolver.journal.records import Event
+from evolver.journal.writer import JournalWriter
 from evolver.live.child_process import Patience
 from evolver.live.console import Console
 from evolver.live.supervisor import Settings, Supervisor
@@ -188,3 +190,101 @@ def test_an_engine_that_cannot_be_started_is_said_so(make):
     assert "cannot be started: " in last
     assert "fell 5 times" in last
     assert "fell 5 times" in supervisor.run()
+
+
+STOPPED_WHILE_LOADING = """
+if not first('started'):
+    Path(sys.argv[1], 'again').touch()
+    say(pipe.Over('finished'))
+    sys.exit(0)
+time.sleep(3600)
+"""
+
+
+def order_once(supervisor, *names):
+    """Order as soon as the engine has spoken, before it is heard on."""
+    apply, confirmed = supervisor._apply, []
+
+    def apply_and_order(message):
+        apply(message)
+        while len(confirmed) < len(names):
+            confirmed.append(supervisor.command(names[len(confirmed)], "", "operator"))
+
+    supervisor._apply = apply_and_order
+    return confirmed
+
+
+def begun(folder):
+    """Make the journal of a session that has recorded something."""
+    with JournalWriter(folder / "journal") as journal:
+        journal.append(Event(1, "info", "first", ""))
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_an_abort_ends_an_engine_at_once_that_does_not_take_it(
+    make, tmp_path, monkeypatch, recorded
+):
+    """It is frozen, and a stop was confirmed before; what is recorded is folded."""
+    supervisor, said = make(
+        STOPPED_WHILE_LOADING, patience=Patience(silent_s=3600.0, abort_s=0.5)
+    )
+    folded = []
+    monkeypatch.setattr("evolver.live.supervisor.fold_in_child", lambda *of: folded.append(of))
+    if recorded:
+        begun(tmp_path / "s")
+    confirmed = order_once(supervisor, "stop", "abort")
+    reason = supervisor.run()
+    assert confirmed == [True, True]
+    assert not (tmp_path / "again").exists()
+    why = "the engine was ended, as it did not take the abort within 0.5 s"
+    assert sum(why in one and "'abort' was ordered" in one for one in said) == 1
+    if recorded:
+        assert reason == "aborted by operator"
+        assert len(folded) == 1
+    else:
+        assert reason == "failed: aborted by operator before the first image"
+
+
+def test_a_stop_outlives_the_engine_that_was_to_obey_it(make, tmp_path, monkeypatch):
+    supervisor, said = make(
+        STOPPED_WHILE_LOADING, patience=Patience(silent_s=1.0, starting_s=1.0)
+    )
+    monkeypatch.setattr("evolver.live.supervisor.fold_in_child", lambda *_: None)
+    begun(tmp_path / "s")
+    order_once(supervisor, "stop")
+    assert supervisor.run() == "stopped by operator"
+    assert not (tmp_path / "again").exists()
+    assert any("answered nothing for 1 s; the session ends, as 'stop'" in one for one in said)
+
+
+def test_a_stop_between_two_engines_ends_the_session(make, tmp_path, monkeypatch):
+    monkeypatch.setattr("evolver.live.child_process._BACKOFF_S", (3600.0,) * 5)
+    supervisor, said = make("os.kill(os.getpid(), 9)\n")
+    monkeypatch.setattr("evolver.live.supervisor.fold_in_child", lambda *_: None)
+    begun(tmp_path / "s")
+    start_later, confirmed = supervisor._restart_later, []
+
+    def restart_later_and_stop(child, now):
+        start_later(child, now)
+        child.close_pipes()
+        child.process = None
+        confirmed.append(supervisor.command("stop", "", "operator"))
+
+    supervisor._restart_later = restart_later_and_stop
+    assert supervisor.run() == "stopped by operator"
+    assert confirmed == [True]
+    assert any("there is no engine for now; the session ends" in one for one in said)
+
+
+def test_an_abort_that_was_taken_is_waited_for(make):
+    text = """
+if first('started'):
+    for _ in range(15):
+        say(pipe.Here(0.0, 1))
+        time.sleep(0.1)
+"""
+    supervisor, said = make(text + OVER, patience=Patience(abort_s=0.5))
+    order_once(supervisor, "abort")
+    with pytest.raises(RecordingError, match="must have a journal"):
+        supervisor.run()
+    assert not any("did not take the abort" in one for one in said)
