@@ -27,7 +27,7 @@ ARRAYS = (
     *(f"tests/optimizers/test_{name}.py" for name in (*OWN, "sphere")),
 )
 NETWORKS = (
-    "tests/scorers/test_cnn.py",
+    "tests/scorers/test_scorer.py",
     "tests/generators/test_mini.py",
     "tests/test_row_products.py",
     "tests/generators/test_winograd.py",

@@ -147,7 +147,7 @@ MISTAKES = [
     "threads[4].optimizer_options ('fifth'): ",
     "references.source: must be",
     "simulation.units[0]: conv4 has channels 0 to 127",
-    "simulation.units[2]: layer must be one of",
+    "simulation.units[2]: mini must have the layer that is named",
     "session.folder: must be a folder that can be written to",
     "rig.keys: the key file",
 ]
