@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
@@ -12,6 +12,7 @@ from rich.table import Table
 
 from evolver import seeds
 from evolver.cli.terminal import check_can_write, console
+from evolver.cli.units import NetworksFile, networks_in
 from evolver.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -30,12 +31,7 @@ def draw_receptive_fields(
         list[str], typer.Argument(metavar="UNIT...", help="addresses, as mini:conv3:10 or more")
     ],
     out: Annotated[Path, typer.Option(help="figure to write, a PNG file")] = Path("rf.png"),
-    session_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--session", metavar="FILE.toml", help="session file that says what networks are"
-        ),
-    ] = None,
+    session_file: NetworksFile = None,
     images: Annotated[int, typer.Option("-n", "--images", min=1, max=100_000)] = 200,
     generator: Annotated[
         str | None,
@@ -60,7 +56,7 @@ def draw_receptive_fields(
 
     check_can_write(out.resolve().parent, "Name another file with --out")
     with console.status("loading the network …"):
-        scorer = scorers.load(units, networks=_networks(session_file))
+        scorer = scorers.load(units, networks=networks_in(session_file))
     if len(scorer.unit_names) > _MOST:
         raise ConfigError(f"at most {_MOST} units are drawn; got {len(scorer.unit_names)}")
     side = _side(scorer)
@@ -73,15 +69,6 @@ def draw_receptive_fields(
     save(draw_fields(maps, title=title, subtitle=f"{how}, {images} images ({what})"), out)
     console.print(_table(maps))
     console.print(f"figure: {out}")
-
-
-def _networks(session_file: Path | None) -> dict[str, dict[str, Any]]:
-    if session_file is None:
-        return {}
-    from evolver import config
-
-    loaded, _ = config.load_session_file(session_file)
-    return loaded.simulation.networks
 
 
 def _side(scorer: UnitScorer) -> int:

@@ -20,6 +20,14 @@ if TYPE_CHECKING:
     from scorers.networks.network import Network
 
 
+NetworksFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--session", metavar="FILE.toml", help="session file that says what its networks are"
+    ),
+]
+
+
 def list_units(
     network: Annotated[
         str,
@@ -29,12 +37,7 @@ def list_units(
             "name in the session file's networks",
         ),
     ],
-    session_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--session", metavar="FILE.toml", help="session file that says what NETWORK is"
-        ),
-    ] = None,
+    session_file: NetworksFile = None,
     weights: Annotated[
         str | None, typer.Option(metavar="FILE", help="weight file, instead of its own")
     ] = None,
@@ -56,7 +59,7 @@ def list_units(
     from scorers import networks
     from scorers.networks.extent import extents
 
-    options = _options(session_file, network)
+    options = dict(networks_in(session_file).get(network, {}))
     if weights is not None:
         options["weights"] = weights
     with console.status("loading the network …"):
@@ -75,14 +78,14 @@ def list_units(
     console.print(f"an address: {escape(f'{network}:{name}')}", highlight=False)
 
 
-def _options(session_file: Path | None, network: str) -> dict[str, Any]:
-    """Return what a session file says of a network."""
+def networks_in(session_file: Path | None) -> dict[str, dict[str, Any]]:
+    """Return what a session file says of networks, by their names; nothing without a file."""
     if session_file is None:
         return {}
     from evolver import config
 
     loaded, _ = config.load_session_file(session_file)
-    return dict(loaded.simulation.networks.get(network, {}))
+    return loaded.simulation.networks
 
 
 def _head(network: Network) -> str:

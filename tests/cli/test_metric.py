@@ -1,15 +1,16 @@
 """`evolver metric`, as a person meets it, and a session that searches along its result."""
 
 import os
+from functools import partial
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from evolver import generators, metric, optimizers, recording
-from evolver.cli import app
 from evolver.cli import metric as command
 from evolver.errors import ConfigError
+from tests.cli.running import run_here
 
 POINTS, K = 2, 6
 
@@ -48,20 +49,8 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def run(monkeypatch, capsys, folder):
-    def run(*arguments, expect=0):
-        """Run a command in the folder; return all it printed."""
-        monkeypatch.chdir(folder)
-        monkeypatch.setattr("sys.argv", ["evolver", *map(str, arguments)])
-        try:
-            app.main()
-            status = 0
-        except SystemExit as ended:
-            status = ended.code or 0
-        out, err = capsys.readouterr()
-        assert status == expect, out + err
-        return out + err
-
-    return run
+    monkeypatch.chdir(folder)
+    return partial(run_here, monkeypatch, capsys)
 
 
 @pytest.fixture(scope="module")

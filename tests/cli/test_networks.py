@@ -1,11 +1,13 @@
 """`evolver units` and `evolver rf`, as a person meets them."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from evolver.cli import app
 from scorers import quantiles
+from tests.cli.running import run_here
 
 SESSION = """
 [session]
@@ -30,19 +32,7 @@ def run(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(quantiles, "user_cache_path", lambda name: tmp_path / name)
     monkeypatch.chdir(tmp_path)
 
-    def run(*arguments, expect=0):
-        """Run a command in the folder; return all it printed."""
-        monkeypatch.setattr("sys.argv", ["evolver", *map(str, arguments)])
-        try:
-            app.main()
-            status = 0
-        except SystemExit as ended:
-            status = ended.code or 0
-        out, err = capsys.readouterr()
-        assert status == expect, out + err
-        return out + err
-
-    return run
+    return partial(run_here, monkeypatch, capsys)
 
 
 def rows(text, first):
