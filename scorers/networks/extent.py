@@ -9,16 +9,21 @@ found to.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
+import numpy as np
 import torch
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from scorers.networks.layers import Layer, UnitPosition
     from scorers.networks.network import Network
 
+_Probe: TypeAlias = "tuple[str, UnitPosition]"
+"""A layer's name, and where in it a unit is."""
 _TOGETHER = 8  # images in one pass
 
 
@@ -43,65 +48,64 @@ def extents(network: Network, layers: Collection[str]) -> dict[str, Extent]:
     layers : names
     """
     width = network.preprocessing.size[1]
-    first = _edges(network, layers)
-    last = _edges(network, layers, mirrored=True)
-    maps = [name for name in layers if network.layers[name].grid[1] > 1]
-    next_first = _edges(network, maps, beside=True)
-    next_last = _edges(network, maps, mirrored=True, beside=True)
+    each = (probe for name in layers for probe in _probes(network.layers[name]))
+    probes = list(dict.fromkeys(each))  # the unit in the centre is one of the two
+    first = _edges(network, probes, mirrored=False)
+    last = _edges(network, probes, mirrored=True)
     found: dict[str, Extent] = {}
     for name in layers:
-        size = max(0, width - last[name] - first[name])
+        unit, *pair = _probes(network.layers[name])
+        size = max(0, width - last[unit] - first[unit])
         stride = 0.0
-        if name in next_first:
+        if pair:
             # One of the two edges may be cut off at the border; what sees everything has no
             # place of its own, but a share of the input.
-            moved = max(next_first[name] - first[name], last[name] - next_last[name])
+            left, right = pair
+            moved = max(first[right] - first[left], last[left] - last[right])
             stride = moved if moved > 0 else width / network.layers[name].grid[1]
         found[name] = Extent(size, stride, whole=size >= width)
     return found
 
 
-def _edges(
-    network: Network,
-    layers: Collection[str],
-    *,
-    mirrored: bool = False,
-    beside: bool = False,
-) -> dict[str, int]:
-    """Return the first column that the centre unit of each layer sees, counted from a side.
+def _probes(layer: Layer) -> list[_Probe]:
+    """Return the unit that is asked about, and two side by side in the centre, if there are."""
+    rows, columns = layer.grid
+    probes: list[_Probe] = [(layer.name, layer.usual_position)]
+    if columns > 1:
+        right = columns // 2
+        probes += [(layer.name, (rows // 2, right - 1)), (layer.name, (rows // 2, right))]
+    return probes
 
-    The number of columns for one that sees none. `beside`: of the unit next to it, instead.
+
+def _edges(network: Network, probes: Sequence[_Probe], *, mirrored: bool) -> dict[_Probe, int]:
+    """Return the first column that each unit sees, counted from a side.
+
+    The number of columns for one that sees none.
     """
     width = network.preprocessing.size[1]
     # NaN up to and with column `high` is seen, up to `low` it is not; -1: nothing is NaN.
-    known = _seen(network, layers, [width - 1], mirrored=mirrored, beside=beside)
+    known = _seen(network, probes, [width - 1], mirrored=mirrored)
     seeing = known[width - 1]
-    low = dict.fromkeys(layers, -1)
-    high = {name: width - 1 if name in seeing else width for name in layers}
-    low.update({name: width - 1 for name in layers if name not in seeing})
-    while open_layers := [name for name in layers if high[name] - low[name] > 1]:
-        middles = {(low[name] + high[name]) // 2 for name in open_layers} - known.keys()
+    low = {probe: -1 if probe in seeing else width - 1 for probe in probes}
+    high = {probe: width - 1 if probe in seeing else width for probe in probes}
+    while unsettled := [probe for probe in probes if high[probe] - low[probe] > 1]:
+        middles = {(low[probe] + high[probe]) // 2 for probe in unsettled} - known.keys()
         for start in range(0, len(middles), _TOGETHER):
             columns = sorted(middles)[start : start + _TOGETHER]
-            known.update(_seen(network, layers, columns, mirrored=mirrored, beside=beside))
-        for name in open_layers:
-            middle = (low[name] + high[name]) // 2
-            if name in known[middle]:
-                high[name] = middle
+            known.update(_seen(network, probes, columns, mirrored=mirrored))
+        for probe in unsettled:
+            middle = (low[probe] + high[probe]) // 2
+            if probe in known[middle]:
+                high[probe] = middle
             else:
-                low[name] = middle
+                low[probe] = middle
     return high
 
 
 def _seen(
-    network: Network,
-    layers: Collection[str],
-    columns: list[int],
-    *,
-    mirrored: bool,
-    beside: bool,
-) -> dict[int, frozenset[str]]:
-    """Return, by column, the layers whose centre unit is NaN with NaN up to and with it."""
+    network: Network, probes: Sequence[_Probe], columns: list[int], *, mirrored: bool
+) -> dict[int, frozenset[_Probe]]:
+    """Return, by column, the units that are NaN with NaN up to and with it."""
     x = torch.full(
         (len(columns), 3, *network.preprocessing.uncut_size), 0.5, device=network.device
     )
@@ -111,30 +115,29 @@ def _seen(
         x[row, :, :, : cut_off + column + 1] = float("nan")
     if mirrored:
         x = x.flip(3)
+    positions: dict[str, list[UnitPosition]] = {}
+    for name, position in probes:
+        positions.setdefault(name, []).append(position)
     places = {
         name: torch.tensor(
             [
-                network.layers[name].place(
-                    channel, _position(network.layers[name], beside=beside)
-                )
+                network.layers[name].place(channel, position)
+                for position in listed
                 for channel in range(network.layers[name].channels)
             ],
             device=network.device,
         )
-        for name in layers
+        for name, listed in positions.items()
     }
     with torch.inference_mode():
         outputs = network.outputs(x, places)
-    isnan = {name: output.isnan().any(1).numpy(force=True) for name, output in outputs.items()}
+    lost: dict[_Probe, NDArray[np.bool_]] = {}
+    for name, listed in positions.items():
+        isnan = outputs[name].isnan().numpy(force=True)
+        by_unit = isnan.reshape(len(columns), len(listed), -1)
+        for k, position in enumerate(listed):
+            lost[name, position] = np.any(by_unit[:, k], axis=1)
     return {
-        column: frozenset(name for name in layers if isnan[name][row])
+        column: frozenset(probe for probe in probes if lost[probe][row])
         for row, column in enumerate(columns)
     }
-
-
-def _position(layer: Layer, *, beside: bool) -> UnitPosition:
-    position = layer.usual_position
-    if not beside:
-        return position
-    row, column = (layer.grid[0] // 2, layer.grid[1] // 2) if position == "cls" else position
-    return row, column + 1 if column + 1 < layer.grid[1] else column

@@ -9,6 +9,7 @@ import torch
 import scorers
 from evolver.errors import ConfigError, WeightsError
 from scorers import networks
+from scorers.networks.extent import extents
 from scorers.networks.huggingface import processor_of
 
 transformers = pytest.importorskip("transformers")
@@ -147,6 +148,17 @@ def test_tokens_are_units(saved):
     np.testing.assert_allclose(scorer.score(images), expected, rtol=1e-4, atol=1e-5)
     alone = np.vstack([scorer.score(images[k : k + 1]) for k in range(len(images))])
     np.testing.assert_array_equal(alone, scorer.score(images))
+
+
+def test_patches_have_their_stride_before_the_class_token_sees_any(saved):
+    model, folder, _ = saved
+    if type(model).__name__ != "ViTForImageClassification":
+        return
+    network = networks.load(f"hf:{folder}")
+    before, after = "vit.embeddings.dropout", "vit.layers.1"
+    found = extents(network, [before, after])
+    assert (found[before].size, found[before].stride) == (0, 16)
+    assert (found[after].whole, found[after].stride) == (True, 16)
 
 
 def test_positions_and_other_constants_are_no_layers(saved):
