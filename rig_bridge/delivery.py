@@ -16,6 +16,7 @@ BLOCKS_KEPT = 32
 @dataclass(slots=True, eq=False)
 class _Block:
     attempt: int = 0  # the last used
+    first: int = 0  # the first that was used; above 1: an engine before this one had asked
     delivered: dict[int, int] = field(default_factory=dict[int, int])  # presentation -> attempt
     safe: dict[int, int] = field(default_factory=dict[int, int])
 
@@ -37,10 +38,16 @@ class Answers:
         known = self._blocks.get(block)
         return 0 if known is None else known.attempt
 
+    def is_resumed(self, block: int) -> bool:
+        """Return whether a block was asked for before, by an engine that this one follows."""
+        known = self._blocks.get(block)
+        return known is not None and known.first > 1
+
     def use(self, block: int, attempt: int) -> None:
         """Take the news that an attempt number is used; lower ones change nothing."""
         known = self._blocks.setdefault(block, _Block())
         known.attempt = max(attempt, known.attempt)
+        known.first = known.first or attempt
 
     def deliver(self, block: int, presentation: int, attempt: int) -> None:
         """Take the news that a result was handed up."""

@@ -131,7 +131,7 @@ class EngineLink:
 
     RESEND_AT_MOST_EVERY_S = 1.0
     MANY_HELLOS, MANY_HELLOS_S = 5, 5.0  # more than one rig says: every 2 s at most
-    MAX_ATTEMPTS_AHEAD = 1000
+    MAX_ATTEMPTS_AHEAD = 1000  # that an engine before this one may have used and not recorded
     LONGEST_RESEND_S = 64.0  # between questions that are answered by what cannot be taken
     WELCOMES, WELCOMES_S = 20, 10.0  # more of them are none, from whomever
     BACKLOG_S = 1.5  # for what came while this engine did not listen; a rig waits 2 s to repeat
@@ -455,8 +455,8 @@ class EngineLink:
         results = unpack_results(response, arrays)
         if wrong := self._contradiction(response, results):
             return self._dropped(block, wrong, f"a response was dropped: {wrong.text}", now)
-        if self._answers.last_attempt(block):
-            # An engine that was restarted may not know of its last resend; the rig does.
+        if self._answers.is_resumed(block):
+            # The engine before may not have recorded its last resend; the rig knows of it.
             self._answers.use(block, response.attempt)
         fresh: list[TrialResult] = []
         again: list[tuple[int, int]] = []
@@ -498,10 +498,30 @@ class EngineLink:
             if got := _foreign_units(result, n):
                 allowed = f"those of the hello, {n} of them (0 to {n - 1})"
                 return _Wrong((result.presentation,), "units", got, allowed)
-        last = self._answers.last_attempt(response.block)
-        if last and response.attempt > last + self.MAX_ATTEMPTS_AHEAD:
-            allowed = f"near {last}, the last of block {response.block}"
+        return self._unasked(response, results)
+
+    def _unasked(self, response: Response, results: Sequence[TrialResult]) -> _Wrong | None:
+        """Return which attempt in a response is above every one that was asked for.
+
+        Of a block that an engine before this one asked for, what it asked for last may not be
+        on record, so that attempts a little above are no fault of the rig's.
+        """
+        block = response.block
+        last = self._answers.last_attempt(block)
+        if not last:
+            return None  # of no request of this engine's: nothing of it is taken
+        resumed = self._answers.is_resumed(block)
+        highest = last + self.MAX_ATTEMPTS_AHEAD if resumed else last
+        if response.attempt > highest:
+            every = tuple(result.presentation for result in results)
+            allowed = f"at most {highest}; the last of block {block} is {last}"
             return _Wrong(every, "attempt", str(response.attempt), allowed)
+        for result in results if not resumed else ():
+            number = result.presentation
+            entry = self._asked(block, number)
+            if entry is not None and result.attempt > entry.request.attempt:
+                allowed = f"at most {entry.request.attempt}, under which it was asked for last"
+                return _Wrong((number,), "attempt", str(result.attempt), allowed)
         return None
 
     def _received_done(self, block: int, attempt: int, now: float) -> list[EngineAction]:

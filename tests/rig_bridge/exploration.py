@@ -272,7 +272,7 @@ def _copied_answers(answers: Answers) -> Answers:
     new._late, new._begin = set(answers._late), answers._begin
     for number, block in answers._blocks.items():
         new._blocks[number] = type(block)(
-            block.attempt, dict(block.delivered), dict(block.safe)
+            block.attempt, block.first, dict(block.delivered), dict(block.safe)
         )
     return new
 
@@ -315,7 +315,13 @@ def _frozen(value):
         return request_, unanswered, value.sent, value.due is None
     if isinstance(value, Answers):
         return tuple(
-            (number, block.attempt, _frozen(block.delivered), _frozen(block.safe))
+            (
+                number,
+                block.attempt,
+                block.first > 1,
+                _frozen(block.delivered),
+                _frozen(block.safe),
+            )
             for number, block in sorted(value._blocks.items())
         )
     if type(value).__name__ == "_Rival":

@@ -356,12 +356,47 @@ def test_a_form_that_the_hello_did_not_name_is_refused():
     assert "form" in notice.text
 
 
-def test_an_attempt_out_of_the_blue_is_refused():
+@pytest.mark.parametrize("attempt", [2, 3, 1001, 2**31])
+def test_an_attempt_that_was_never_asked_for_is_refused(attempt):
     link = joined()
     link.show(request(), 0.0)
-    to_rig, notice, _ = say(link, [result(0, 2**31)], attempt=2**31)
-    assert to_rig.message.field == "attempt"
-    assert "attempt" in notice.text
+    to_rig, notice, invalid = say(link, [result(0, attempt)], attempt=attempt)
+    told = to_rig.message
+    assert (told.block, told.presentations) == (0, (0,))
+    assert (told.field, told.value) == ("attempt", str(attempt))
+    assert told.allowed == "at most 1; the last of block 0 is 1"
+    assert told.allowed in notice.text
+    assert "attempt" in invalid.reason
+    assert link.unanswered == {0: (0, 1, 2)}
+    assert link.next_attempt(0) == 2  # a number that was not asked for uses up none
+
+
+def test_an_attempt_of_the_block_under_which_this_was_never_asked_for_is_refused():
+    link = joined()
+    link.show(request(presentations=(0,)), 0.0)
+    link.show(request(attempt=2, presentations=(1,)), 0.0)
+    to_rig, *_ = say(link, [result(1, 2), result(0, 2)], attempt=2)
+    told = to_rig.message
+    assert (told.presentations, told.field, told.value) == ((0,), "attempt", "2")
+    assert told.allowed == "at most 1, under which it was asked for last"
+    assert link.unanswered == {0: (0, 1)}
+    (event, _) = say(link, [result(1, 2), result(0, 1)], attempt=2)  # as it was asked
+    assert [(t.presentation, t.attempt) for t in event.trials] == [(1, 2), (0, 1)]
+
+
+def test_an_attempt_below_the_one_asked_for_last_is_taken():
+    link = joined()
+    link.show(request(presentations=(0,)), 0.0)
+    assert sent(link.tick(31.0), m.Show)[0].attempt == 2
+    (event, _) = say(link, [result(0, 1)], attempt=2, now=32.0)
+    assert [(t.presentation, t.attempt) for t in event.trials] == [(0, 1)]
+
+
+def test_an_attempt_far_above_what_an_engine_may_have_forgotten_is_refused():
+    link = joined()
+    link.show(request(attempt=2), 0.0)
+    to_rig, *_ = say(link, [result(0, 1003)], attempt=1003)
+    assert to_rig.message.allowed == "at most 1002; the last of block 0 is 2"
 
 
 def test_a_rig_that_answers_wrongly_is_asked_less_and_less_often():

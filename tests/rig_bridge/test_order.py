@@ -129,7 +129,13 @@ def test_the_next_attempt_is_above_every_one_that_was_used():
     assert (link.next_attempt(7), link.next_attempt(8)) == (2, 1)
     assert [s.attempt for s in said(link.tick(11.0), m.Show)] == [2]  # of its own accord
     assert link.next_attempt(7) == 3
-    answer(link, [result(0, 5)], block=7, attempt=5)  # the rig knows of more
+    assert said(link.show(request(block=7, attempt=3, presentations=(9,)), 0.0), m.Show)
+
+
+def test_the_next_attempt_of_an_engine_that_resumed_is_above_every_one_the_rig_knows():
+    link = joined_engine(answer_timeout_s=10.0)
+    link.show(request(block=7, attempt=2), 0.0)
+    answer(link, [result(0, 5)], block=7, attempt=5)  # the engine before had asked again
     assert link.next_attempt(7) == 6
     assert said(link.show(request(block=7, attempt=6, presentations=(9,)), 0.0), m.Show)
 
