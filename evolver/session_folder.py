@@ -24,6 +24,8 @@ LOGS = "logs"
 """Of the processes of a live session; no other session's folder has any."""
 WAITING = "waiting.json"
 """What a live session waits for and what was checked before its first image."""
+SILENT = "silent.json"
+"""Which process of a live session answers nothing; there only while one does not."""
 
 
 def new_folder(config: Config, text: str, time_ns: int) -> Path:
@@ -70,7 +72,10 @@ def remove_unused(folder: Path) -> None:
 
     Anything else in it, a record most of all, is left, and the folder with it.
     """
-    given = (folder / SESSION_FILE, folder / WAITING, folder / JOURNAL / JOURNAL_LOCK)
+    given = (
+        *(folder / name for name in (SESSION_FILE, WAITING, SILENT)),
+        folder / JOURNAL / JOURNAL_LOCK,
+    )
     journal = folder / JOURNAL
     if journal.is_dir() and any(path.name != JOURNAL_LOCK for path in journal.iterdir()):
         return

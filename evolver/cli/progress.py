@@ -22,7 +22,7 @@ from rich.text import Text
 from evolver.cli.terminal import plain
 from evolver.clock import SYSTEM_CLOCK, duration_text, time_text, waiting_text
 from evolver.journal import records
-from evolver.session.ports import Progress
+from evolver.session.ports import Progress, held_text
 from evolver.types import Scores
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -226,7 +226,8 @@ class ProgressView:
         if self._over:
             return _Lines("ended", "bold", _STATE_LINES)
         if self._waiting:
-            return _Lines(self._waits_for, "yellow", _STATE_LINES)
+            text = held_text(self._waits_for, progress.state)
+            return _Lines(text, "yellow", _STATE_LINES)
         if progress.state == "running":
             return _Lines("running", "green", _STATE_LINES)
         return _Lines(progress.state.upper(), "bold red", _STATE_LINES)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Literal
 
+from evolver.clock import time_text
 from evolver.live import pipe
 from evolver.live.control import ChildStatus
 
@@ -29,7 +30,8 @@ class Patience:
 
     Parameters
     ----------
-    silent_s : one that runs, seconds
+    noticed_s : one that runs, seconds, before people are told
+    silent_s : one that runs
     starting_s : one that was just started and loads
     closed_s : an engine that has closed its pipe
     busy_s : an engine whose loop asks for no orders; the operator is told
@@ -37,6 +39,7 @@ class Patience:
     abort_s : an engine whose loop does not take an abort
     """
 
+    noticed_s: float = 5.0
     silent_s: float = 30.0
     starting_s: float = 300.0
     closed_s: float = 10.0
@@ -98,6 +101,7 @@ class Child:
     wanted: bool = True  # to be running
     spoke: bool = False  # it is past its beginning, which may take minutes
     silent_s: float = 0.0  # that it has answered nothing, while we listened
+    silent_since_ns: int = 0  # engine clock; where that is long enough to be said
     ended_for: str = ""  # why it was ended, where that was our doing
 
     @property
@@ -173,6 +177,24 @@ class Child:
         if self.speaks == "frames" and self.reader is None:
             return patience.closed_s
         return patience.silent_s if self.spoke else patience.starting_s
+
+    def silence(self, patience: Patience, now_ns: int) -> str:
+        """Return that it answers nothing and since when, for people; '' where it answers.
+
+        Parameters
+        ----------
+        patience : Patience
+        now_ns : engine clock
+        """
+        if not self.running or not self.spoke or self.silent_s < patience.noticed_s:
+            self.silent_since_ns = 0
+            return ""
+        if not self.silent_since_ns:
+            self.silent_since_ns = now_ns - round(self.silent_s * 1e9)
+        return (
+            f"the {self.name} has answered nothing since {time_text(self.silent_since_ns)}; "
+            f"after {self.limit_s(patience):g} s of that it is started again"
+        )
 
     def end(self, why: str) -> None:
         """End it, as it does not by itself; does not wait until it has ended."""

@@ -49,8 +49,14 @@ from evolver.live.control import (
 from evolver.live.disk import DiskWatchdog
 from evolver.live.questions import Places, Repeated, ask_page, ask_recorder
 from evolver.live.waiting import WaitingFile
-from evolver.session.ports import ENDED_BY, WAITING_FOR_DISK, CommandName, Progress
-from evolver.session_folder import JOURNAL, LOGS, RECORDING
+from evolver.session.ports import (
+    ENDED_BY,
+    WAITING_FOR_DISK,
+    CommandName,
+    Progress,
+    held_text,
+)
+from evolver.session_folder import JOURNAL, LOGS, RECORDING, SILENT
 
 logger = logging.getLogger(__name__)
 
@@ -119,6 +125,9 @@ class Supervisor:
         self._orphan_read, self._orphan_write = os.pipe()  # closed by our death
         self._recorder_status: RecorderStatus | None = None
         self._waiting_file = WaitingFile(self._folder)  # written where there is no engine
+        self._silent = ""  # which process answers nothing
+        self._silent_file = WaitingFile(self._folder, SILENT)
+        self._silent_file.remove()
         self._disk = DiskWatchdog(settings.watchdogs)
         self._address = address = str(runtime_folder() / f"{self._id[:12]}.rec")
         logs = self._folder / LOGS
@@ -328,6 +337,23 @@ class Supervisor:
             self._untaken_s += passed
             if self._untaken_s >= patience.abort_s:
                 engine.end(f"it did not take the abort within {patience.abort_s:g} s")
+        self._tell_silence()
+
+    def _tell_silence(self) -> None:
+        """Have everybody see a process that answers nothing, for as long as it does not."""
+        now_ns = SYSTEM_CLOCK.time_ns()
+        silences = (c.silence(self._patience, now_ns) for c in (self._engine, self._recorder))
+        text = "; ".join(filter(None, silences))
+        if text == self._silent:
+            return
+        self._silent = text
+        if text:
+            logger.warning("%s", text)
+            self._silent_file.wait(text)
+            self._console.on_wait(text)
+        else:
+            self._silent_file.remove()
+            self._console.on_wait(self._waiting, self._no_rig_since_ns)
 
     def _restart_later(self, child: Child, now: float) -> None:
         """Decide when a child that ended is started again, if it is."""
@@ -406,7 +432,8 @@ class Supervisor:
                 self._console.on_progress(message)
             case pipe.Waiting(text, no_rig_since_ns):
                 self._waiting, self._no_rig_since_ns = text, no_rig_since_ns
-                self._console.on_wait(text, no_rig_since_ns)
+                if not self._silent:  # else that is shown until it is over
+                    self._console.on_wait(text, no_rig_since_ns)
             case pipe.Here(since_orders_s, orders):
                 self._taken = orders
                 self._take_here(since_orders_s)
@@ -526,13 +553,14 @@ class Supervisor:
         """Return where the session stands."""
         progress, recorder = self._progress, self._recorder_status
         now_ns = SYSTEM_CLOCK.time_ns()
-        waiting = waiting_text(self._waiting, self._no_rig_since_ns, now_ns)
+        waiting = self._silent or waiting_text(self._waiting, self._no_rig_since_ns, now_ns)
+        state = "running" if progress is None else progress.state
         if progress is not None:
             progress = msgspec.structs.replace(progress, committed=None)  # it may be long
         return SessionStatus(
             name=self._settings.name,
             folder=str(self._folder),
-            state=waiting or ("running" if progress is None else progress.state),
+            state=held_text(waiting, state) if waiting else state,
             progress=progress,
             waiting=waiting,
             rig_endpoint=self._endpoint,
@@ -581,6 +609,7 @@ class Supervisor:
     def _stop_all(self) -> None:
         for asked in (self._asked_recorder, self._asked_page, self._asked_places):
             asked.close()
+        self._silent_file.remove()
         if self._engine.process is not None and self._engine.running:
             self._engine.process.kill()
         for child in (self._recorder, *self._pages):

@@ -1,8 +1,9 @@
 """What a live session waits for, before its first image and later, as a file in its folder.
 
 The journal, which the live page follows, does not say it, or is not there yet. Written by the
-engine, and by the supervisor where no engine runs; whole each time. A page that is not told is
-no reason to end a session.
+engine, and by the supervisor where no engine runs; whole each time. Of a process that answers
+nothing the supervisor writes into a file of its own, for an engine that was frozen goes on and
+writes. A page that is not told is no reason to end a session.
 """
 
 from __future__ import annotations
@@ -26,10 +27,11 @@ class WaitingFile:
     Parameters
     ----------
     folder : the session's
+    name : of the file in it
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / WAITING
+    def __init__(self, folder: Path, name: str = WAITING) -> None:
+        self._path = folder / name
         self._waiting, self._checks, self._needed = "", (), False
         self._no_rig_since_ns = 0
 
@@ -45,6 +47,13 @@ class WaitingFile:
         self._waiting = "waiting for the operator to confirm" if needed else ""
         self._no_rig_since_ns = 0
         self._write()
+
+    def remove(self) -> None:
+        """Have the file say nothing any more, not even what an earlier run left in it."""
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError as exc:
+            logger.warning("the live page is told what is not so any more: %s", exc)
 
     def _write(self) -> None:
         state = {

@@ -45,6 +45,7 @@ from evolver.monitor.figures import (
 from evolver.monitor.model import SessionModel
 from evolver.monitor.psth import UNITS_IN_FULL
 from evolver.report.words import NONE
+from evolver.session.ports import held_text
 
 _REFRESH_MS = 200
 _PLAY_MS = 400
@@ -336,7 +337,9 @@ def _state(model: SessionModel, before: BeforeView | None, *, trouble: bool) -> 
     if model.ended is not None:
         return model.ended, QUIET
     if before is not None and before.waiting:
-        return waiting_text(before.waiting, before.no_rig_since_ns, time.time_ns()), AMBER
+        now_ns = time.time_ns()
+        text = waiting_text(before.waiting, before.no_rig_since_ns, now_ns)
+        return held_text(text, model.state(now_ns)), AMBER
     if model.start is None:
         return "waiting for the first image", AMBER
     state = model.state(time.time_ns())

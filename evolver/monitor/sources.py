@@ -22,7 +22,7 @@ from evolver.monitor.pictures import RecordedPictures
 from evolver.recording import Recording
 from evolver.recording.replay import replayed_records
 from evolver.recording.strangers import said_as_recording
-from evolver.session_folder import JOURNAL, SESSION_FILE, WAITING
+from evolver.session_folder import JOURNAL, SESSION_FILE, SILENT, WAITING
 
 _LOOK_EVERY_S = 0.1
 _BYTES_A_LOOK = 16 << 20
@@ -58,14 +58,19 @@ def before_first_image(folder: Path) -> BeforeView:
         name = config.session.name
         threads = "; ".join(f"{t.name}: {t.generator}, {t.optimizer}" for t in config.threads)
         plan = f"{config.session.generations} generations of {threads}"
-    try:
-        state = msgspec.json.decode((folder / WAITING).read_bytes(), type=_State)
-    except (OSError, msgspec.MsgspecError):
-        state = _State()
+    state, silent = _state_in(folder / WAITING), _state_in(folder / SILENT)
     checks = tuple((check.verdict, check.name, check.text) for check in state.checks)
+    waits = silent if silent.waiting else state
     return BeforeView(
-        name, plan, state.waiting, checks, state.to_confirm, state.no_rig_since_ns
+        name, plan, waits.waiting, checks, state.to_confirm, waits.no_rig_since_ns
     )
+
+
+def _state_in(path: Path) -> _State:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_State)
+    except (OSError, msgspec.MsgspecError):
+        return _State()
 
 
 class JournalSource:

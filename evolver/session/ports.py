@@ -109,6 +109,22 @@ ENDED_BY: dict[str, EndReason] = {
 }
 """Why a session ended, by the command that ended it."""
 
+HELD_STATES = ("stopping", "paused", "reference-only")
+"""Words in a session's state for what holds until an operator says otherwise."""
+
+
+def held_text(text: str, state: str) -> str:
+    """Return what a session waits for, and with it what holds whatever it waits for.
+
+    Parameters
+    ----------
+    text : what it waits for
+    state : its state as `Progress` says it
+    """
+    held = [word for word in state.split(", ") if word in HELD_STATES]
+    return ", ".join([text, *(word for word in held if not text.startswith(word))])
+
+
 WAITING_FOR_DISK = "waiting for the disk"
 """The state of a session whose records are refused."""
 

@@ -205,3 +205,12 @@ def test_a_sparkline_spans_its_range_and_stays_narrow():
     long = sparkline(list(range(1000)), 0, 999)
     assert len(long) == 30
     assert (long[0], long[-1]) == ("▁", "█")
+
+
+def test_what_is_waited_for_hides_no_pause():
+    console = Console(file=io.StringIO(), width=80, force_terminal=True)
+    view = ProgressView(console, title="monday", threads=["texture"])
+    view.update(progress(3, state="paused, no rig for 0:42"))
+    view.wait("the engine is started again")
+    console.print(view._picture())
+    assert "the engine is started again, paused\x1b" in console.file.getvalue()

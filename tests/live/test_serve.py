@@ -162,7 +162,7 @@ def test_an_operator_speaks_to_the_session(tmp_path, start):
     assert nothing_comes()
     before = status().progress
     os.kill(children()["engine"], signal.SIGKILL)  # a pause outlives the engine
-    wait_until(lambda: status().state == "the engine is started again")
+    wait_until(lambda: status().state == "the engine is started again, paused")
     wait_until(lambda: status().state == "paused")
     wait_until(lambda: status().progress.no_rig_s > 0)  # of the new one
     after = status().progress  # and what was paused, and passed in all, goes on
@@ -354,7 +354,13 @@ def test_what_is_no_part_of_an_unused_folder_is_left(tmp_path):
         folder = tmp_path / name
         (folder / "journal").mkdir(parents=True)
         (folder / "logs").mkdir()
-        for path in ("session.toml", "waiting.json", "logs/engine.log", "journal/journal.lock"):
+        for path in (
+            "session.toml",
+            "waiting.json",
+            "silent.json",
+            "logs/engine.log",
+            "journal/journal.lock",
+        ):
             (folder / path).touch()
         return folder
 
@@ -364,7 +370,7 @@ def test_what_is_no_part_of_an_unused_folder_is_left(tmp_path):
     for folder in (unused, recorded, noted):
         remove_unused(folder)
     assert not unused.exists()
-    assert len(list(recorded.rglob("*"))) == 7  # with a record, nothing is touched
+    assert len(list(recorded.rglob("*"))) == 8  # with a record, nothing is touched
     assert [path.name for path in noted.iterdir()] == ["notes.txt"]
 
 

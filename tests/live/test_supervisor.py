@@ -1,7 +1,9 @@
 """A supervisor whose processes hang, or say strange things: made-up ones, a line long."""
 
+import re
 import signal
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +14,7 @@ from evolver.journal.writer import JournalWriter
 from evolver.live.child_process import Patience
 from evolver.live.console import Console
 from evolver.live.supervisor import Settings, Supervisor
+from evolver.monitor.sources import before_first_image
 
 BEGINNING = """
 import os, sys, time
@@ -97,6 +100,41 @@ def test_an_engine_that_answers_nothing_is_ended_and_started_again(make, text, w
     assert f"the engine was ended, as {why}; it is started again" in said
     if text is LOOP_HANGS:
         assert any("has asked for no orders for 5 s" in one for one in said)
+
+
+SILENT_FOR_A_WHILE = """
+while not Path(sys.argv[1], "seen").exists():
+    time.sleep(0.01)
+say(pipe.Here(0.0))
+while not Path(sys.argv[1], "over").exists():
+    say(pipe.Here(0.0))
+    time.sleep(0.01)
+"""
+
+
+def test_who_answers_nothing_is_said_so_for_as_long_as_it_does_not(make, tmp_path):
+    """Long before it is ended: on the terminal, on the page and in `ctl status`."""
+    supervisor, said = make(SILENT_FOR_A_WHILE + OVER, patience=Patience(noticed_s=0.3))
+    told = []
+
+    def on_wait(text, _=0):
+        told.append((text, supervisor.status().state, before_first_image(tmp_path / "s")))
+        (tmp_path / ("seen" if "engine has answered" in text else "over")).touch()
+
+    supervisor._console = replace(supervisor._console, on_wait=on_wait)
+    with pytest.raises(RecordingError, match="must have a journal"):
+        supervisor.run()
+    (silent, state, page), (again, state_again, page_again) = told
+    match = re.fullmatch(
+        r"the engine has answered nothing since \d\d:\d\d:\d\d; after 30 s of that it is "
+        "started again",
+        silent,
+    )
+    assert match
+    assert state == page.waiting == silent
+    assert (again, state_again, page_again.waiting) == ("starting", "starting", "")
+    assert not said  # nothing happened that is to be kept
+    assert not (tmp_path / "s" / "silent.json").exists()
 
 
 def test_an_engine_that_is_aborted_from_outside_is_started_again_each_time(make, monkeypatch):

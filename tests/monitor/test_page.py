@@ -23,6 +23,7 @@ from evolver.monitor.before import BeforeView
 from evolver.monitor.server import make_server, page_address
 from evolver.monitor.sources import before_first_image
 from evolver.recording.fold import fold
+from evolver.session_folder import SILENT
 from evolver.setup.preflight import Check
 from tests.children import Command
 from tests.limits import PATIENCE_MS, PATIENCE_S, wait_until
@@ -230,6 +231,10 @@ def test_before_the_first_image_the_checks_are_shown_and_how_to_confirm(
     page.locator(".before").wait_for(state="detached")
     assert state.inner_text() == "running"
     before.wait("the engine is started again")
+    page.locator(".state", has_text="the engine is started again").wait_for()
+    WaitingFile(tmp_path, SILENT).wait("the recorder has answered nothing")
+    page.locator(".state", has_text="the recorder has answered nothing").wait_for()
+    WaitingFile(tmp_path, SILENT).remove()
     page.locator(".state", has_text="the engine is started again").wait_for()
     assert page.locator(".before").count() == 0
 
