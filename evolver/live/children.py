@@ -11,7 +11,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from evolver.garbage import collect_seldom
 
 _CANNOT_BE_BUILT = 3
 _KEPT_OUTPUT = 4000  # characters
+_MEANWHILE_EVERY_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,21 +43,49 @@ class ChildResult:
         return f"{how}: {text}" if text else how
 
 
-def run_python(arguments: Sequence[str]) -> ChildResult:
-    """Run this Python with `arguments`, to its end."""
-    done = subprocess.run(
+def run_python(
+    arguments: Sequence[str], meanwhile: Callable[[], None] | None = None
+) -> ChildResult:
+    """Run this Python with `arguments`, to its end.
+
+    Parameters
+    ----------
+    arguments : of the command line
+    meanwhile : called a few times a second while it runs; what it raises ends the process
+    """
+    with subprocess.Popen(
         [sys.executable, *arguments],
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
         errors="replace",
-        check=False,
-    )
-    return ChildResult(done.returncode, done.stdout, done.stderr)
+    ) as process:
+        try:
+            while True:
+                try:
+                    within_s = None if meanwhile is None else _MEANWHILE_EVERY_S
+                    output, errors = process.communicate(timeout=within_s)
+                except subprocess.TimeoutExpired:
+                    if meanwhile is not None:
+                        meanwhile()
+                else:
+                    return ChildResult(process.returncode, output, errors)
+        except BaseException:  # an interrupt as well: it must not outlive who waits for it
+            process.kill()
+            raise
 
 
-def fold_in_child(journal: Path, recording: Path) -> None:
+def fold_in_child(
+    journal: Path, recording: Path, meanwhile: Callable[[], None] | None = None
+) -> None:
     """Fold a journal in a process of its own: what HDF5 does to it cannot reach this one.
+
+    Parameters
+    ----------
+    journal : its folder
+    recording : the file to make
+    meanwhile : as `run_python` takes it
 
     Raises
     ------
@@ -64,7 +93,7 @@ def fold_in_child(journal: Path, recording: Path) -> None:
         Folding failed; the journal is untouched.
     """
     fold = ["-m", "evolver", "fold", str(journal), "--out", str(recording), "--overwrite"]
-    child = run_python(fold)
+    child = run_python(fold, meanwhile)
     if child.status:
         raise RecordingError(
             f"the journal must fold into {recording}; it did not, {child.failure}\n"

@@ -16,7 +16,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import subprocess
 import sys
 import time
 import uuid
@@ -62,6 +61,7 @@ logger = logging.getLogger(__name__)
 
 _POLL_MS = 200
 _END_PATIENCE_S = 60.0
+_END_POLL_MS = 20
 _PAGE_END_PATIENCE_S = 5.0
 _CONSOLE_PATIENCE_S = 5.0
 _EVENTS_KEPT = 20
@@ -187,15 +187,15 @@ class Supervisor:
             with ControlServer(
                 session_id=self._id, name=self._settings.name, folder=self._folder
             ) as control:
-                while self._over is None and self._failed is None:
-                    self._turn(control)
-                self._end(control)
-        finally:
-            self._stop_all()
-            for number, handler in before.items():
-                signal.signal(number, handler)
-        try:
-            return self._finish()
+                try:
+                    while self._over is None and self._failed is None:
+                        self._turn(control)
+                    self._end(control)
+                finally:
+                    self._stop_all(control)
+                    for number, handler in before.items():
+                        signal.signal(number, handler)
+                return self._finish(control)
         finally:
             self._told.close(_CONSOLE_PATIENCE_S)
 
@@ -535,6 +535,8 @@ class Supervisor:
         match request.name:
             case "status":
                 return Reply(ok=True, text="", status=self.status())
+            case _ if ended := self._ended:
+                return Reply(ok=False, text=f"the session has {ended}")
             case "confirm":
                 if self.confirm():
                     return Reply(ok=True, text="confirmed: the first image follows")
@@ -555,12 +557,13 @@ class Supervisor:
         now_ns = SYSTEM_CLOCK.time_ns()
         waiting = self._silent or waiting_text(self._waiting, self._no_rig_since_ns, now_ns)
         state = "running" if progress is None else progress.state
+        state = self._ended or (held_text(waiting, state) if waiting else state)
         if progress is not None:
             progress = msgspec.structs.replace(progress, committed=None)  # it may be long
         return SessionStatus(
             name=self._settings.name,
             folder=str(self._folder),
-            state=held_text(waiting, state) if waiting else state,
+            state=state,
             progress=progress,
             waiting=waiting,
             rig_endpoint=self._endpoint,
@@ -606,7 +609,8 @@ class Supervisor:
         while self._engine.running and time.monotonic() < deadline:
             self._poll(control)
 
-    def _stop_all(self) -> None:
+    def _stop_all(self, control: ControlServer) -> None:
+        """End every process, still answering operators."""
         for asked in (self._asked_recorder, self._asked_page, self._asked_places):
             asked.close()
         self._silent_file.remove()
@@ -618,16 +622,23 @@ class Supervisor:
         for child in self._children:
             if child.process is not None:
                 page = child in self._pages
-                try:
-                    child.process.wait(_PAGE_END_PATIENCE_S if page else _END_PATIENCE_S)
-                except subprocess.TimeoutExpired:
+                deadline = time.monotonic()
+                deadline += _PAGE_END_PATIENCE_S if page else _END_PATIENCE_S
+                while child.running and time.monotonic() < deadline:
+                    self._answer_for(control, _END_POLL_MS)
+                if child.running:
                     child.process.kill()
-                    child.process.wait()
+                child.process.wait()
                 child.close_pipes()
         os.close(self._orphan_read)
         os.close(self._orphan_write)
 
-    def _finish(self) -> str:
+    def _answer_for(self, control: ControlServer, wait_ms: int = 0) -> None:
+        """Answer operators for so long at least."""
+        if control.socket.poll(wait_ms):
+            control.answer(self._answer)
+
+    def _finish(self, control: ControlServer) -> str:
         """Fold what was recorded; return why the session ended."""
         journal = self._folder / JOURNAL
         misplaced = self._places.look()
@@ -639,7 +650,8 @@ class Supervisor:
             )
         if journal.is_dir() and any(journal.glob("*.evj")):
             self._console.on_wait("folding the journal into one file …")
-            fold_in_child(journal, self._folder / RECORDING)
+            recording = self._folder / RECORDING
+            fold_in_child(journal, recording, lambda: self._answer_for(control))
             self._console.on_wait("")
         elif self._over is not None:
             raise RecordingError(
@@ -650,6 +662,15 @@ class Supervisor:
             return self._over
         self._waiting_file.wait(f"failed: {self._failed}")
         return f"failed: {self._failed}"
+
+    @property
+    def _ended(self) -> str:
+        """That it came to its end, for operators, who are answered until the file is made."""
+        why = self._over or (f"failed: {self._failed}" if self._failed is not None else "")
+        if not why:
+            return ""
+        kept = "; its recording is being written" if self.began else ""
+        return f"ended ({why}){kept}"
 
     @property
     def failed(self) -> str | None:

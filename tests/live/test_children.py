@@ -1,5 +1,6 @@
 """Work done in processes of their own: what comes of one that fails, or is killed."""
 
+import os
 import sys
 
 import pytest
@@ -30,10 +31,39 @@ def test_a_child_that_ends_well_has_its_output():
     assert (child.status, child.output.strip()) == (0, "done")
 
 
+def test_who_waits_for_a_child_can_do_something_meanwhile(tmp_path):
+    seen = tmp_path / "seen"
+    text = f"""
+import pathlib, time
+while not pathlib.Path({str(seen)!r}).exists():
+    time.sleep(0.01)
+print('x' * 1_000_000)
+"""
+    child = run_python(["-c", text], seen.touch)
+    assert (child.status, len(child.output)) == (0, 1_000_001)
+
+
+def test_an_interrupt_meanwhile_ends_the_child(tmp_path):
+    text = f"""
+import os, pathlib, time
+pathlib.Path({str(tmp_path / "pid")!r}).write_text(str(os.getpid()))
+time.sleep(3600)
+"""
+
+    def interrupt():
+        if (tmp_path / "pid").exists() and (tmp_path / "pid").read_text():
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_python(["-c", text], interrupt)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
 @pytest.fixture
 def killed(monkeypatch):
     monkeypatch.setattr(
-        children, "run_python", lambda _: run_python(["-c", KILLED.format("SIGKILL")])
+        children, "run_python", lambda *_: run_python(["-c", KILLED.format("SIGKILL")])
     )
 
 

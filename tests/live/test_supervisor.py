@@ -4,6 +4,7 @@ import re
 import signal
 import sys
 from dataclasses import replace
+from threading import Thread
 
 import pytest
 
@@ -11,8 +12,10 @@ from evolver.config.tables import WatchdogsTable
 from evolver.errors import RecordingError
 from evolver.journal.records import Event
 from evolver.journal.writer import JournalWriter
+from evolver.live import control
 from evolver.live.child_process import Patience
 from evolver.live.console import Console
+from evolver.live.control import sessions
 from evolver.live.supervisor import Settings, Supervisor
 from evolver.monitor.sources import before_first_image
 
@@ -281,6 +284,31 @@ def test_an_abort_ends_an_engine_at_once_that_does_not_take_it(
         assert len(folded) == 1
     else:
         assert reason == "failed: aborted by operator before the first image"
+
+
+def test_who_asks_while_the_recording_is_made_is_told_so(make, tmp_path, monkeypatch):
+    supervisor, _ = make(OVER)
+    begun(tmp_path / "s")
+    answers = []
+
+    def ask(name):
+        (listed,) = sessions()
+        answers.append(control.ask(listed, control.Request(name)))
+
+    def fold(_journal, _recording, meanwhile):
+        for name in ("status", "pause"):
+            operator = Thread(target=ask, args=(name,))
+            operator.start()
+            while operator.is_alive():
+                meanwhile()
+
+    monkeypatch.setattr("evolver.live.supervisor.fold_in_child", fold)
+    assert supervisor.run() == "finished"
+    status, pause = answers
+    assert status.status.state == "ended (finished); its recording is being written"
+    assert not pause.ok
+    assert pause.text == ("the session has ended (finished); its recording is being written")
+    assert sessions() == []
 
 
 def test_a_stop_outlives_the_engine_that_was_to_obey_it(make, tmp_path, monkeypatch):
