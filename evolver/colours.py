@@ -44,6 +44,7 @@ BUDGET = {
     "idle": RED,
     "paused": "#e6e8eb",
     "no_rig": "#7d868f",
+    "frozen": "#4d565f",
     "propose": BLUE,
     "render": VERMILION,
     "encode": ORANGE,

@@ -55,6 +55,10 @@ class RigInvalid:
     reason: str
 
 
+FROZEN_S = 5.0
+"""An engine that has not listened for so long says so, and blames its rig for nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class EngineWoke:
     """The engine itself did not listen for so long: no rig is to blame for what follows."""

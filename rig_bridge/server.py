@@ -18,7 +18,7 @@ from rig_bridge import codec
 from rig_bridge.auth import EngineKeys
 from rig_bridge.engine_link import EngineAction, EngineLink, SendToRig
 from rig_bridge.errors import EndpointError, ProtocolError
-from rig_bridge.events import RigEvent
+from rig_bridge.events import FROZEN_S, RigEvent
 from rig_bridge.flood import ConnectionWatch, FloodGuard
 from rig_bridge.messages import Hello, Ping, Show
 from rig_bridge.sockets import (
@@ -31,8 +31,6 @@ from rig_bridge.steady import asleep_s
 from rig_bridge.trials import ShowRequest
 
 _WAKE_S = 0.1
-FROZEN_S = 5.0
-"""An engine that has not listened for so long says so, and blames its rig for nothing."""
 _PROBE_FOR_S, _PROBE_EVERY_S = 1.0, 0.02
 _READ_AT_ONCE = 256
 

@@ -297,6 +297,9 @@ def _status_table(status: SessionStatus) -> Table:
     table = Table(box=None, padding=(0, 2), show_header=False)
     rows = [("session", f"{status.name} in {status.folder}"), ("state", status.state)]
     if (p := status.progress) is not None:
+        kept = f"no rig for {duration_text(p.no_rig_s)}"
+        if p.frozen_s >= 1:
+            kept += f", engine frozen for {duration_text(p.frozen_s)}"
         rows += [
             ("generations", f"{p.generation} of {p.generations} done"),
             ("shown", f"{p.presentations} presentations, {p.aborted} aborted"),
@@ -305,7 +308,7 @@ def _status_table(status: SessionStatus) -> Table:
                 "of it",
                 f"rig idle {duration_text(p.idle_s)}, paused {duration_text(p.paused_s)}",
             ),
-            ("", f"no rig for {duration_text(p.no_rig_s)}"),
+            ("", kept),
             ("pace", "-" if p.pace is None else f"{p.pace:.1f} images/s"),
             ("left", "-" if p.left_s is None else duration_text(math.ceil(p.left_s))),
         ]

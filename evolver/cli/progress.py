@@ -265,6 +265,8 @@ class ProgressView:
             parts.append(f"paused {duration_text(progress.paused_s)} in all")
         if progress.no_rig_s >= 1:
             parts.append(f"no rig for {duration_text(progress.no_rig_s)} in all")
+        if progress.frozen_s >= 1:
+            parts.append(f"engine frozen for {duration_text(progress.frozen_s)} in all")
         return Text(" · ".join(parts), style="dim")
 
 

@@ -222,10 +222,11 @@ class TimeBudget(Struct, frozen=True, forbid_unknown_fields=True):
 
     `wait` is how long the rig was showing this block: what passed between answers counts to
     the block whose answer ended it, less pauses and what passed without a rig. `idle` is how
-    long the rig had nothing to show, for want of this block. `paused` and `no_rig` are what
-    passed so since the block that was committed before. No second is counted twice, so that
-    these four of all blocks add up to the session's time from its first image on. Where an
-    engine fell in between, they hold what it had not committed (`rig_time.RecordedTime`).
+    long the rig had nothing to show, for want of this block. `paused`, `no_rig` and `frozen`
+    (the engine stood still) are what passed so since the block that was committed before. No
+    second is counted twice, so that these five of all blocks add up to the session's time from
+    its first image on. Where an engine fell in between, they hold what it had not committed
+    (`rig_time.RecordedTime`).
 
     The rest was spent beside them: blocks overlap, and the parts of one need not add up to its
     `total`, from its proposal to its commit. `journal` is what the recorder spent writing and
@@ -245,6 +246,7 @@ class TimeBudget(Struct, frozen=True, forbid_unknown_fields=True):
     idle: float = 0.0
     paused: float = 0.0
     no_rig: float = 0.0
+    frozen: float = 0.0
     shown: int = 0
     """Showings, aborted ones too, that `wait` is the time of; 0 in records of before."""
 

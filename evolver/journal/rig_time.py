@@ -8,6 +8,7 @@ until there was an engine again.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args
 
@@ -23,13 +24,19 @@ from evolver.journal.records import (
     Sent,
 )
 
-RigState: TypeAlias = Literal["starting", "showing", "idle", "paused", "no rig"]
-"""starting: nothing was shown yet, and that time is nobody's; no rig: whatever else is so."""
+RigState: TypeAlias = Literal["starting", "showing", "idle", "paused", "no rig", "frozen"]
+"""starting: nothing was shown yet, and that time is nobody's; no rig: whatever else is so;
+frozen: the engine stood still, whatever the rig did, where there was one and no pause."""
 
 RESTARTED = "engine_restarted"
 """Name of the event that says when an engine, started again by the supervisor of the one
 before, was ready for a rig; it comes next after `Resumed`. Without it an operator has gone on
 with a session that had ended, and what passed in between is nobody's time."""
+
+FROZEN = "frozen"
+"""Name of the event of an engine that stood still until then, and is there again."""
+
+_STILLS_KEPT = 16
 
 
 def _zeros() -> dict[RigState, float]:
@@ -48,6 +55,9 @@ class RigTime:
     """
 
     state: RigState = "starting"
+    _stills: deque[tuple[float, float]] = field(
+        default_factory=lambda: deque[tuple[float, float]](maxlen=_STILLS_KEPT)
+    )
     _since: float = 0.0
     _totals: dict[RigState, float] = field(default_factory=_zeros)
     _claimed: dict[RigState, float] = field(default_factory=_zeros)
@@ -57,6 +67,30 @@ class RigTime:
         now = max(now, self._since)
         self._totals[self.state] += now - self._since
         self.state, self._since = state, now
+
+    def stand_still(self, now: float) -> float:
+        """Count what passed to an engine that stood still, where nothing else kept the rig.
+
+        Returns
+        -------
+        float: the seconds that were counted so
+        """
+        passed = max(0.0, now - self._since)
+        self._stills.append((self._since, self._since + passed))
+        if self.state not in {"showing", "idle"}:
+            self.enter(self.state, now)
+            return 0.0
+        self._totals["frozen"] += passed
+        self.skip(max(now, self._since))
+        return passed
+
+    def still_s(self, begin: float, end: float) -> float:
+        """Return how much of a recent span of time the engine stood still."""
+        return sum(max(0.0, min(end, e) - max(begin, b)) for b, e in self._stills)
+
+    def passed_s(self, now: float) -> float:
+        """Return the seconds since a time was last handed in."""
+        return now - self._since
 
     def skip(self, now: float) -> None:
         """Count what passed to nothing; the time goes on from here, be it earlier or later."""
@@ -107,18 +141,20 @@ class Missed:
     idle_s: float = 0.0
     paused_s: float = 0.0
     no_rig_s: float = 0.0
+    frozen_s: float = 0.0
 
 
 class RecordedTime:
     """The rig's time that no committed block has, from a session's records in their order.
 
     Until an engine's fall, time is counted as its loop counted it: by what was asked for and
-    answered, and by the events of pauses and of the rig. A fall is where the recorder says so
-    (`engine_died`), or the last record. From there on the rig has nothing new to show: idle,
-    unless it was paused or there was no rig. From when the next engine was ready for a rig
-    (`RESTARTED`) until the rig was back there was no rig. What passed before a `Resumed` that
-    this event does not follow (a night) is not counted. A disk that refuses records leaves
-    none: that time counts as what it broke into.
+    answered, and by the events of pauses and of the rig; what passed before an engine said that
+    it had stood still (`FROZEN`), since the last record, counts as that. A fall is where the
+    recorder says so (`engine_died`), or the last record. From there on the rig has nothing new
+    to show: idle, unless it was paused or there was no rig. From when the next engine was ready
+    for a rig (`RESTARTED`) until the rig was back there was no rig. What passed before a
+    `Resumed` that this event does not follow (a night) is not counted. A disk that refuses
+    records leaves none: that time counts as what it broke into.
 
     Attributes
     ----------
@@ -146,6 +182,7 @@ class RecordedTime:
             self._missed_idle_s + time.unclaimed("idle", now_s),
             time.unclaimed("paused", now_s),
             time.unclaimed("no rig", now_s),
+            time.unclaimed("frozen", now_s),
         )
 
     def take(self, record: AnyRecord) -> None:
@@ -165,6 +202,7 @@ class RecordedTime:
                 self._missed_idle_s = 0.0
                 self._time.claim("paused", self._now_s)
                 self._time.claim("no rig", self._now_s)
+                self._time.claim("frozen", self._now_s)
             case Event():
                 self._take_event(record)
             case Resumed():
@@ -209,6 +247,9 @@ class RecordedTime:
     def _take_event(self, record: Event) -> None:
         if record.name == RESTARTED:
             return  # `_go_on` has taken it
+        if record.name == FROZEN and not self._down:  # nothing is recorded by who stands still
+            self._now_s = max(self._now_s, record.time_ns / 1e9)
+            self._time.stand_still(self._now_s)
         self._at(record.time_ns)
         match record.name:
             case "pause" | "stop":

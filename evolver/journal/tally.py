@@ -2,9 +2,9 @@
 
 Fed with committed blocks in their order. The loop, the terminal and the live page all take
 these numbers from here, so that they cannot differ; a session that goes on is fed with the
-blocks that its journal has. Every second of the engine's monotonic clock is one of four: an
+blocks that its journal has. Every second of the engine's monotonic clock is one of five: an
 image is on screen or about to be (`wait` of a block's budget), the rig has nothing to show
-(`idle`), it is paused, or there is no rig.
+(`idle`), it is paused, there is no rig, or the engine stood still.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class ShowingTally:
     Attributes
     ----------
     generations : committed so far, all threads together
-    on_screen_s, idle_s, paused_s, no_rig_s : seconds, of all committed blocks
+    on_screen_s, idle_s, paused_s, no_rig_s, frozen_s : seconds, of all committed blocks
     """
 
     generations: int = 0
@@ -34,6 +34,7 @@ class ShowingTally:
     idle_s: float = 0.0
     paused_s: float = 0.0
     no_rig_s: float = 0.0
+    frozen_s: float = 0.0
     _recent: deque[tuple[int, float]] = field(default_factory=deque[tuple[int, float]])
 
     def add(self, committed: Committed) -> None:
@@ -44,6 +45,7 @@ class ShowingTally:
         self.idle_s += _seconds(budget.idle)
         self.paused_s += _seconds(budget.paused)
         self.no_rig_s += _seconds(budget.no_rig)
+        self.frozen_s += _seconds(budget.frozen)
         if budget.shown > 0:
             self._recent.append((budget.shown, _seconds(budget.wait)))
             while self._recent_s - self._recent[0][1] >= _RECENT_S:
@@ -56,7 +58,8 @@ class ShowingTally:
     @property
     def elapsed_s(self) -> float:
         """All of them, from the first image on."""
-        return self.on_screen_s + self.idle_s + self.paused_s + self.no_rig_s
+        kept_s = self.paused_s + self.no_rig_s + self.frozen_s
+        return self.on_screen_s + self.idle_s + kept_s
 
     @property
     def pace(self) -> float | None:
@@ -73,7 +76,8 @@ class ShowingTally:
     def left_s(self, planned: int) -> float | None:
         """Return the seconds of showing that are left; None before a generation is done.
 
-        Pauses and times without a rig are not expected to come again.
+        Pauses, times without a rig and those of an engine that stood still are not expected to
+        come again.
 
         Parameters
         ----------

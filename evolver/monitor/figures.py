@@ -376,7 +376,7 @@ class BudgetFigure:
 
     def __init__(self) -> None:
         self.figure = _new_figure("time budget", "block", "time (s)", 220)
-        parts = ["wait", "idle", "paused", "no_rig"]
+        parts = ["wait", "idle", "paused", "no_rig", "frozen"]
         self._data = ColumnDataSource({name: [] for name in ("x", *parts, "render")})
         self.figure.vbar_stack(
             parts,
@@ -385,7 +385,7 @@ class BudgetFigure:
             color=["#a9b0b7", *(BUDGET[name] for name in parts[1:])],
             source=self._data,
             line_color=None,
-            legend_label=["on screen", "rig idle", "paused", "no rig"],
+            legend_label=["on screen", "rig idle", "paused", "no rig", "engine frozen"],
         )
         # Marks: every second block may render nothing, and a line between would zigzag.
         self.figure.scatter(
@@ -414,6 +414,7 @@ class BudgetFigure:
             "idle": [budget.idle for _, budget in latest],
             "paused": [budget.paused for _, budget in latest],
             "no_rig": [budget.no_rig for _, budget in latest],
+            "frozen": [budget.frozen for _, budget in latest],
             "render": [budget.render for _, budget in latest],
         }
 

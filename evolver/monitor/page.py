@@ -383,6 +383,9 @@ def header_html(
         f"{duration_text(model.elapsed_s)} since the first image",
         f"paused {duration_text(paused_s)}" if (paused_s := model.tally.paused_s) >= 1 else "",
         f"no rig for {duration_text(gone_s)}" if (gone_s := model.tally.no_rig_s) >= 1 else "",
+        f"engine frozen {duration_text(stood_s)}"
+        if (stood_s := model.tally.frozen_s) >= 1
+        else "",
         f"{duration_text(math.ceil(left_s))} left" if left_s is not None else "",
     ]
     cells = "".join(

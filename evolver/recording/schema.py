@@ -176,9 +176,10 @@ BUDGET_NAMES = (
     "idle",
     "paused",
     "no_rig",
+    "frozen",
     "total",
 )
-_LATER_BUDGET = {"idle", "paused", "no_rig"}
+_LATER_BUDGET = {"idle", "paused", "no_rig", "frozen"}
 BLOCK_COLUMNS = (
     Column("block", "<i8", "number of the block"),
     Column("time_ns", "<i8", "when it was proposed, engine clock, ns since 1970"),

@@ -57,12 +57,13 @@ LINES = 6
 
 _DASHED = (0, (4, 3))
 
-_RARE_PARTS = ("paused", "no_rig")  # most sessions have neither, and need no name for them
+_RARE_PARTS = ("paused", "no_rig", "frozen")  # most sessions have none, and need no names
 _RIGS_PARTS = ("wait", "idle", *_RARE_PARTS)
 _BUDGET_WORDS = {
     "wait": "on screen",
     "idle": "rig idle",
     "no_rig": "no rig",
+    "frozen": "engine frozen",
     "blocked": "wait for the disk",
 }
 

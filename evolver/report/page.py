@@ -257,10 +257,10 @@ def _subtitle(evolution: Evolution) -> str:
 
 _BUDGET_CAPTION = (
     "Where each block's time went. Left, the rig's: while it shows one block, the engine makes "
-    "the next, and red is time in which it was idle; a pause, and time without a rig, are "
-    "marked where there were any. Right, what the engine did "
-    "meanwhile. The journal is written beside the rest: only what the loop had to wait for it "
-    "counts."
+    "the next, and red is time in which it was idle; a pause, time without a rig, and time "
+    "in which the engine stood still are marked where there were any. Right, what the engine "
+    "did meanwhile. The journal is written beside the rest: only what the loop had to wait for "
+    "it counts."
 )
 
 

@@ -79,7 +79,7 @@ def elapsed_s(recording: Recording) -> float:
     if not len(blocks):
         return float("nan")
     if (blocks["shown"] > 0).any():
-        names = ("wait", "idle", "paused", "no_rig")
+        names = ("wait", "idle", "paused", "no_rig", "frozen")
         return float(sum(np.nansum(blocks[name]) for name in names))
     last = max(
         int(blocks["committed_ns"].max()), int(presentations["received_ns"].max(initial=0))
@@ -261,6 +261,7 @@ def _budget(recording: Recording) -> Section:
         "journal": "beside the rest",
         "idle": "the rig has nothing to show",
         "blocked": "waiting for the journal",
+        "frozen": "the engine stood still",
     }
     rows: list[tuple[str, ...]] = []
     for name in BUDGET_NAMES:

@@ -6,7 +6,7 @@ Values in memory; no rig, no disk, no clock.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -43,7 +43,8 @@ class RenderedThread:
 
     thread: int
     images: tuple[HashedImage, ...]  # a row of the codes each
-    seconds: float
+    began: float  # seconds, monotonic
+    ended: float
 
 
 @dataclass(slots=True, eq=False)
@@ -61,8 +62,8 @@ class RunningBlock:
         used, and what was asked for then, by the attempt
     same_attempts : a simulation answers the same question as it would have
     wait_s, timed : how long the rig was showing this block, and so many showings in that time:
-        not those that it had kept from before the rig or the engine was gone
-    frozen_s : of it, this engine stood still, or one before it was about to fall
+        not those that it had kept from before the rig or the engine was gone, or stood still
+    frozen_s : of it, an engine before this one may have stood still, about to fall
     resent : presentation -> attempt under which it was asked for again of its own accord
     recorded : `Proposed` is in the journal
     """
@@ -97,19 +98,32 @@ class RunningBlock:
         """Whether every image is there."""
         return all(future.done() for future in self.rendering)
 
-    def take_images(self) -> None:
-        """Fetch what was rendered; raise what rendering raised."""
+    def take_images(self, still_s: Callable[[float, float], float]) -> None:
+        """Fetch what was rendered; raise what rendering raised.
+
+        Parameters
+        ----------
+        still_s : how much of the time from one to another the engine stood still, seconds
+        """
         for future in self.rendering:
             rendered = future.result()
             self.images[rendered.thread] = rendered.images
-            self.render_s = max(self.render_s, rendered.seconds)  # they render at the same time
+            seconds = rendered.ended - rendered.began
+            seconds -= still_s(rendered.began, rendered.ended)
+            self.render_s = max(self.render_s, seconds)  # they render at the same time
         self.rendering = []
 
-    def take(self, result: TrialResult) -> None:
-        """Take one result."""
+    def take(self, result: TrialResult, *, timed: bool = True) -> None:
+        """Take one result.
+
+        Parameters
+        ----------
+        result : TrialResult
+        timed : it was shown in time that counts as showing, if this process asked for it
+        """
         self.results.append(result)
         asked = self.resent.get(result.presentation, self.last_attempt + 1)
-        self.timed += result.attempt >= asked
+        self.timed += timed and result.attempt >= asked
         self.in_flight.discard(result.presentation)
         self.known[result.presentation] = result.attempt
 

@@ -25,7 +25,7 @@ from evolver.clock import Clock, duration_text
 from evolver.config.tables import Config
 from evolver.errors import RecordingError
 from evolver.journal import records
-from evolver.journal.rig_time import Missed, RigTime
+from evolver.journal.rig_time import FROZEN, Missed, RigTime
 from evolver.session import to_records
 from evolver.session.block import HashedImage, RenderedThread, RunningBlock
 from evolver.session.ports import (
@@ -43,6 +43,7 @@ from evolver.session.ports import (
 from evolver.session.schedule import Proposal, Session
 from evolver.types import Generator
 from rig_bridge.events import (
+    FROZEN_S,
     EngineWoke,
     Resent,
     Responded,
@@ -121,9 +122,10 @@ class Loop:
         self._tally = self._earlier.tally.copy()
         self._aborted, self._answered = self._earlier.aborted, self._earlier.answered
         self._blocked_s = 0.0
-        self._frozen_s = 0.0  # of what no block has claimed as the time it was shown
+        self._thawed = False  # this engine stood still, and what came meanwhile is not read yet
         self._refused_lately = self._listened_late = False  # between two looks at the rig
         self._rig_time = RigTime()
+        self._rig_time.skip(clock.monotonic())
         self._missed = self._earlier.missed  # until a block is committed
         # Of blocks under way, before this process.
         self._earlier_wait_s = sum(block.wait_s for block in running)
@@ -145,6 +147,7 @@ class Loop:
 
     def _run(self) -> EndReason:
         started = self._heard_at = self._clock.monotonic()
+        self._rig_time.skip(started)
         for interrupted in self._running.values():  # its time before was another process's
             interrupted.proposed_at = started
             interrupted.results = [self._scorable(interrupted, r) for r in interrupted.results]
@@ -243,6 +246,8 @@ class Loop:
     def _follow_rig(self) -> float:
         """Take note of what the rig does now; return the time, seconds, monotonic."""
         now = self._clock.monotonic()
+        if self._rig_time.passed_s(now) > FROZEN_S:
+            self._stand_still(now)
         connected = self._rig.connected
         if connected:
             self._gone_at = None
@@ -257,6 +262,14 @@ class Loop:
         else:
             self._rig_time.enter("showing" if self._busy else "idle", now)
         return now
+
+    def _stand_still(self, now: float) -> None:
+        """Count what passed as time in which this engine stood still."""
+        self._thawed = self._rig_time.stand_still(now) > 0 or self._thawed
+
+    def _count(self) -> None:
+        """Count what passed as what the rig did: this engine was busy, or listened."""
+        self._rig_time.enter(self._rig_time.state, self._clock.monotonic())
 
     def _advance(self) -> None:
         """Do all that can be done without waiting, the earliest block first."""
@@ -276,7 +289,7 @@ class Loop:
                 continue
             if not running.is_rendered:
                 break  # blocks are shown in their order
-            running.take_images()
+            running.take_images(self._rig_time.still_s)
             self._show(running, self._session.still_to_show(index, running.results))
 
     def _propose(self) -> bool:
@@ -291,6 +304,7 @@ class Loop:
         else:
             return False
         now = self._clock.monotonic()
+        self._count()
         futures = [self._render(proposal) for proposal in block.proposals]
         self._running[block.index] = RunningBlock(block, futures, before, now - before)
         return True
@@ -300,7 +314,7 @@ class Loop:
             started = self._clock.monotonic()
             images = self._generators[proposal.thread].render(proposal.codes)
             hashed = tuple(HashedImage.of(pixels) for pixels in images)
-            return RenderedThread(proposal.thread, hashed, self._clock.monotonic() - started)
+            return RenderedThread(proposal.thread, hashed, started, self._clock.monotonic())
 
         if self._renderers is None:
             raise RuntimeError("images are rendered inside run()")
@@ -363,6 +377,7 @@ class Loop:
         running.blocked_s += self._blocked_s - blocked
         started = self._clock.monotonic()
         outcome = self._session.commit(running.block.index, running.results)
+        self._count()
         now = self._clock.monotonic()
         del self._running[running.block.index]
         own = self._budget(running, score=now - started, now=now)
@@ -372,6 +387,7 @@ class Loop:
             idle=own.idle + missed.idle_s,
             paused=own.paused + missed.paused_s,
             no_rig=own.no_rig + missed.no_rig_s,
+            frozen=own.frozen + missed.frozen_s,
         )
         committed = to_records.committed_record(outcome, budget, self._clock.time_ns())
         self._submit(committed)
@@ -394,6 +410,7 @@ class Loop:
             idle=running.idle_s,
             paused=self._rig_time.claim("paused", now),
             no_rig=self._rig_time.claim("no rig", now),
+            frozen=self._rig_time.claim("frozen", now),
             shown=running.timed,
             total=now - running.proposed_at,
         )
@@ -411,8 +428,12 @@ class Loop:
             events = self._rig.poll(0.0)
         else:
             events = self._rig.poll(_POLL_RENDERING_S if futures else _POLL_S)
+        if any(isinstance(event, EngineWoke) for event in events):
+            self._stand_still(self._clock.monotonic())
+        self._count()
         for event in events:
             self._handle(event)
+        self._thawed = False
         self._acknowledge()
         if self._follow_rig() - self._reported_at >= _REPORT_EVERY_S:
             self._report(None)
@@ -443,7 +464,6 @@ class Loop:
 
     def _take_freeze(self, seconds: float) -> None:
         """Say that this engine stood still, and have nobody else blamed for it."""
-        self._frozen_s += min(seconds, self._rig_time.unclaimed("showing", self._heard_at))
         if self._watchdogs is not None:
             self._watchdogs.woke()
         if self._begun and not self._listened_late:
@@ -451,7 +471,7 @@ class Loop:
                 f"this engine stood still for {seconds:.0f} s: its process was stopped, or the "
                 "machine slept, swapped, or had a slow disk. The rig is not to blame for it"
             )
-            self._event("warning", "frozen", text)
+            self._event("warning", FROZEN, text)
 
     def _take(self, block: int, results: Sequence[TrialResult]) -> None:
         running = self._running.get(block)
@@ -467,12 +487,10 @@ class Loop:
                 to_records.result_record(block, result, self._clock.time_ns()),
                 lambda key=key: self._durable.append(key),
             )
-            running.take(result)
+            running.take(result, timed=not self._thawed)
             self._aborted += not result.ok
             self._answered += 1
         running.wait_s += self._rig_time.claim("showing", self._follow_rig())
-        running.frozen_s += self._frozen_s
-        self._frozen_s = 0.0
         self._report(running)
         if self._watchdogs is not None:
             now_ns = self._clock.time_ns()
@@ -586,6 +604,7 @@ class Loop:
         idle_s = before.idle_s + missed.idle_s + self._earlier_idle_s + time.total("idle", now)
         paused_s = before.paused_s + missed.paused_s + time.total("paused", now)
         no_rig_s = before.no_rig_s + missed.no_rig_s + time.total("no rig", now)
+        frozen_s = before.frozen_s + missed.frozen_s + time.total("frozen", now)
         on_screen_s = before.on_screen_s + self._earlier_wait_s + time.total("showing", now)
         self._on_progress(
             Progress(
@@ -595,11 +614,12 @@ class Loop:
                 planned=0 if running is None else len(running.block.presentations),
                 aborted=self._aborted,
                 presentations=self._answered,
-                elapsed_s=on_screen_s + idle_s + paused_s + no_rig_s,
+                elapsed_s=on_screen_s + idle_s + paused_s + no_rig_s + frozen_s,
                 idle_s=idle_s,
                 idle_share=self._tally.idle_share,
                 paused_s=paused_s,
                 no_rig_s=no_rig_s,
+                frozen_s=frozen_s,
                 pace=self._tally.pace,
                 left_s=self._tally.left_s(session.generations * len(session.threads)),
                 state=self._state(now),

@@ -150,6 +150,7 @@ class Progress(
     idle_share: float  # of the time in which it could have shown something
     paused_s: float  # of it: paused
     no_rig_s: float  # of it: there was no rig
+    frozen_s: float  # of it: this engine stood still
     pace: float | None  # showings a second of late (`ShowingTally.pace`)
     left_s: float | None  # to the end (`ShowingTally.left_s`)
     state: str  # "running", or "paused", "reference-only", "no rig for 0:42" and the like

@@ -45,6 +45,7 @@ def progress(generation, *, done=None, **changes):
         "idle_share": 0.01,
         "paused_s": 0.0,
         "no_rig_s": 0.0,
+        "frozen_s": 0.0,
         "pace": 4.0,
         "left_s": 1470.0,
         "state": "running",

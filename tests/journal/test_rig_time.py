@@ -359,3 +359,28 @@ def test_records_in_any_order_have_no_more_time_than_passed_and_none_below_zero(
         assert sum(parts) <= sum(spans) / 1e9
     elif len(runs) == 1:
         assert sum(parts) <= (max(whole) - min(whole)) / 1e9
+
+
+def test_an_engine_that_stood_still_is_neither_idle_nor_rendering():
+    time = RigTime()
+    time.enter("idle", 10.0)
+    assert time.stand_still(52.0) == 42.0
+    time.enter("showing", 53.0)
+    assert (time.total("frozen", 53.0), time.total("idle", 53.0)) == (42.0, 1.0)
+    assert time.claim("frozen", 60.0) == 42.0
+    assert time.still_s(9.0, 60.0) == 42.0
+    assert time.still_s(50.0, 60.0) == 2.0  # as of images rendered from 50 to 60
+    assert time.still_s(53.0, 60.0) == 0.0
+
+
+@pytest.mark.parametrize("state", ["starting", "paused", "no rig"])
+def test_what_nothing_could_be_shown_in_anyhow_stays_what_it_was(state):
+    time = RigTime()
+    time.enter(state, 10.0)
+    assert time.stand_still(52.0) == 0.0
+    time.enter("idle", 52.0)
+    assert (time.total(state, 52.0), time.total("frozen", 52.0)) == (
+        42.0 + 10 * (state == "starting"),
+        0.0,
+    )
+    assert time.still_s(0.0, 60.0) == 42.0

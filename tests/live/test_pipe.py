@@ -34,6 +34,7 @@ PROGRESS = Progress(
     idle_share=0.5,
     paused_s=0.25,
     no_rig_s=0.25,
+    frozen_s=0.0,
     pace=None,
     left_s=12.5,
     state="running",

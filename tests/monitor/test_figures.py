@@ -186,4 +186,11 @@ def test_a_blocks_time_is_shown_by_what_the_rig_did():
     for name, seconds in (("wait", 4.0), ("idle", 0.5), ("paused", 1.5), ("no_rig", 0.25)):
         assert data[name] == [seconds] * len(data["x"]), name
     labels = [item.label.value for item in budget.figure.legend[0].items]
-    assert labels == ["on screen", "rig idle", "rendering, meanwhile", "paused", "no rig"]
+    assert labels == [
+        "on screen",
+        "rig idle",
+        "rendering, meanwhile",
+        "paused",
+        "no rig",
+        "engine frozen",
+    ]

@@ -446,14 +446,14 @@ def test_the_time_the_rig_is_idle_is_counted():
 
     class Slow(Paint):
         def render(self, codes):
-            rig.clock.now += 7.0
+            rig.clock.now += 4.0
             return render(self, codes)
 
     loop._generators = [Slow()]
     loop.run()
     idle = [c.budget.idle for c in of(disk, Committed)]
     assert idle[0] == 0.0  # nothing was on the screen yet
-    assert idle[1:] == pytest.approx([7.0] * 2, abs=0.2)
+    assert idle[1:] == pytest.approx([4.0] * 2, abs=0.2)
     assert news[-1].idle_s == pytest.approx(sum(idle))
 
 
@@ -706,8 +706,18 @@ def test_an_engine_that_stood_still_says_so_and_blames_nobody_else():
     assert told.count("woke") == 1
     assert max(wait for wait in told if wait != "woke") < 1.0  # no block was slow
     budgets = [c.budget for c in of(disk, Committed)]
+    assert sum(b.frozen for b in budgets) == pytest.approx(42.0, abs=0.2)
+    assert sum(b.idle for b in budgets) < 0.5
     shown_s = sum(b.wait + b.idle for b in budgets)
-    assert shown_s == pytest.approx(rig.clock.now, rel=0.05)
+    assert shown_s + 42.0 == pytest.approx(rig.clock.now, abs=0.5)
+    assert news[-1].frozen_s == pytest.approx(42.0, abs=0.2)
+    assert news[-1].elapsed_s == pytest.approx(rig.clock.now, abs=0.5)
+    time = RecordedTime()  # a session that went on would know it too
+    for record in disk.records[: disk.records.index(event) + 1]:
+        time.take(record)
+    assert time.missed.frozen_s == pytest.approx(42.0, abs=0.3)
+    for b in budgets:  # what was shown meanwhile says nothing of the pace
+        assert b.shown == pytest.approx(10 * b.wait, abs=1.1)
     assert not any("no answer" in n.state for n in news)
 
 
