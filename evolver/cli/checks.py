@@ -91,10 +91,16 @@ def _check_parts(parts: Parts, units: Sequence[str]) -> int:
     return GOOD
 
 
-def checks_table(checks: Sequence[Check]) -> Table:
-    """Return checks as a table for the terminal, with what to look at last, in sight."""
+def checks_table(checks: Sequence[Check], *, goes_on: bool = False) -> Table:
+    """Return checks as a table for the terminal, with what to look at last, in sight.
+
+    Parameters
+    ----------
+    checks : sequence of Check
+    goes_on : the session has shown something before it was interrupted
+    """
     table = Table(box=None, padding=(0, 2), show_header=False, title_justify="left")
-    table.title = "before the first image"
+    table.title = "before the session goes on" if goes_on else "before the first image"
     for check in sorted(checks, key=lambda check: list(_COLOURS).index(check.verdict)):
         colour = _COLOURS[check.verdict]
         table.add_row(f"[{colour}]{check.verdict}[/]", check.name, escape(check.text))

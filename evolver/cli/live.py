@@ -154,6 +154,7 @@ def resume(
             page=page,
             report_too=report_too,
             earlier=history.committed,
+            goes_on=history.time.begun,
         )
         return
     title = f"{settings.session.name}: simulation, resumed"
@@ -170,20 +171,24 @@ def _supervise(
     page: int | None,
     report_too: bool,
     earlier: Sequence[Committed] = (),
+    goes_on: bool = False,
     new: bool = False,
 ) -> None:
     """Run a session under a supervisor to its end; say how it ended, and write its report.
 
     Parameters
     ----------
-    earlier : blocks from before it was interrupted, for the terminal
+    earlier, goes_on : as the terminal's view takes them
     new : the folder was made for it; one in which nothing was begun is removed again
     """
     from evolver.live import Ended, supervisor
 
     terminal = sys.stdin.fileno() if sys.stdin is not None and sys.stdin.isatty() else None
     console.print(f"session folder: {folder}")
-    with _OperatorView(settings, folder, asks=terminal is not None, earlier=earlier) as view:
+    view = _OperatorView(
+        settings, folder, asks=terminal is not None, earlier=earlier, goes_on=goes_on
+    )
+    with view:
         session = supervisor.Supervisor(
             supervisor.Settings(
                 folder,
@@ -223,10 +228,17 @@ class _OperatorView:
     settings, folder : of the session
     asks : whether somebody can answer at this terminal
     earlier : blocks from before it was interrupted
+    goes_on : something was shown before
     """
 
     def __init__(
-        self, settings: Config, folder: Path, *, asks: bool, earlier: Sequence[Committed]
+        self,
+        settings: Config,
+        folder: Path,
+        *,
+        asks: bool,
+        earlier: Sequence[Committed],
+        goes_on: bool = False,
     ) -> None:
         from evolver.cli.progress import ProgressView
 
@@ -235,7 +247,7 @@ class _OperatorView:
         self._view = ProgressView(console, title=title, threads=names)
         for committed in earlier:
             self._view.remember(committed)
-        self._asks = asks
+        self._asks, self._goes_on = asks, goes_on
         self._drawing = False  # the table is on the terminal
         self._stack = ExitStack()
 
@@ -262,12 +274,13 @@ class _OperatorView:
 
     def _on_checks(self, checks: Sequence[Check], needed: bool) -> None:
         if not self._drawing:  # an engine that was started again has nothing new to say
-            console.print(checks_table(checks))
+            console.print(checks_table(checks, goes_on=self._goes_on))
         if needed and self._asks:
             if warnings := sum(check.verdict != "good" for check in checks):
                 last = "last" if warnings == 1 else f"last {warnings}"
                 console.print(f"[yellow]look at the {last} of these checks[/]")
-            console.print("[bold]show the first image?[/] yes / no ", end="")
+            question = "go on?" if self._goes_on else "show the first image?"
+            console.print(f"[bold]{question}[/] yes / no ", end="")
         elif needed:
             console.print("confirm with  evolver ctl confirm")
 
@@ -347,7 +360,7 @@ def _command(name: CommandName, text: str, session: Path | None) -> None:
 
 @ctl.command("confirm")
 def confirm_checks(session: SessionOption = None) -> None:
-    """Confirm the pre-flight checks: the first image follows."""
+    """Confirm the pre-flight checks: images are shown from then on."""
     from evolver.live import control
 
     reply = control.ask(control.find_session(session), control.Request("confirm"))

@@ -26,6 +26,7 @@ class BeforeView:
     checks : (verdict, name, text) of each pre-flight check; none before they are made
     to_confirm : whether an operator has to confirm them
     no_rig_since_ns : where it waits for a rig, since when there is none, engine clock
+    goes_on : it has a record already
     """
 
     name: str
@@ -34,6 +35,7 @@ class BeforeView:
     checks: tuple[tuple[str, str, str], ...] = ()
     to_confirm: bool = False
     no_rig_since_ns: int = 0
+    goes_on: bool = False
 
 
 def before_html(before: BeforeView, colours: Mapping[str, str]) -> str:
@@ -50,12 +52,13 @@ def before_html(before: BeforeView, colours: Mapping[str, str]) -> str:
         f'<p style="color:{quiet};font-size:14px;margin:8px 0">{html.escape(before.plan)}</p>'
     ]
     if before.to_confirm:
+        kept = "and keep what was recorded" if before.goes_on else "without a recording"
         parts.append(
             f'<p class="confirm" style="border-left:5px solid {AMBER};padding:4px 0 4px 12px;'
             'margin:14px 0;font-size:17px">Nothing is shown before the checks are confirmed: '
             "answer <b>yes</b> in the terminal of <code>evolver serve</code>, or run "
             "<code>evolver ctl confirm</code>. Answer <b>no</b>, or run <code>evolver ctl stop"
-            "</code>, to end without a recording.</p>"
+            f"</code>, to end {kept}.</p>"
         )
     if rows:
         parts.append(

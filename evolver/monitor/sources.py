@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -110,7 +111,9 @@ class JournalSource:
             before = before_first_image(self._folder) if self.model.ended is None else None
             started = self.model.start is not None
             idle = before is None or not (before.waiting or before.to_confirm)
-            self.before = None if started and idle else before
+            if before is not None and started:
+                before = replace(before, goes_on=True)
+            self.before = None if idle and started else before
         return self.model
 
 

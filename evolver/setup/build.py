@@ -60,6 +60,19 @@ class Parts:
         images = sum(self.popsizes) + len(self.references.images)
         return images * self.config.presentation.repeats
 
+    @property
+    def done(self) -> tuple[int, ...]:
+        """Generations that each thread has behind it: none, unless the session goes on."""
+        if self.restored is None:
+            return tuple(0 for _ in self.optimizers)
+        last = self.restored.history.threads
+        return tuple(0 if t is None else t.generation + (t.committed is not None) for t in last)
+
+    @property
+    def left(self) -> int:
+        """Generations that are left, of the thread that has most before it."""
+        return max(0, self.config.session.generations - min(self.done, default=0))
+
     def session(self, labels: Sequence[str]) -> Session:
         """Return the session's logic, its fitness resolved against a rig's units.
 

@@ -106,7 +106,16 @@ def _weights(parts: Parts) -> Iterator[Check]:
 
 
 def _searches(parts: Parts) -> Iterator[Check]:
-    """Say what each search begins with, and which lengths its generator gave it."""
+    """Say what each search begins with, and which lengths its generator gave it.
+
+    Of one that goes on, how far it is: what it began with is on record.
+    """
+    if parts.restored is not None:
+        for table, done in zip(parts.config.threads, parts.done, strict=True):
+            of = parts.config.session.generations
+            text = f"{table.name}: {table.optimizer} goes on, {done} of {of} generations done"
+            yield Check("search", "good", text)
+        return
     for table, options in zip(parts.config.threads, parts.optimizer_options, strict=True):
         said = [
             f"{key} = {value!r}"
@@ -147,7 +156,8 @@ def _render(parts: Parts, monotonic: Callable[[], float]) -> Iterator[Check]:
                 "will wait. More references, or schedule = 'alternate', would hide it"
             )
         yield Check("render", "warning" if late else "good", text)
-        yield _pictures(table.name, generator, codes, images)
+        if parts.restored is None:  # else these are not the codes it goes on with
+            yield _pictures(table.name, generator, codes, images)
 
 
 def _of_its_own(optimizer: Optimizer) -> Codes:
@@ -272,11 +282,14 @@ def _keys(config: Config) -> Iterator[Check]:
 def _duration(parts: Parts) -> Check:
     """Say how long all will take; a generation that is too large for an animal's day is one."""
     config, n = parts.config, parts.presentations
-    show, generations = config.presentation, config.session.generations
+    show, generations = config.presentation, parts.left
     minutes = n * (show.on_ms + show.off_ms) / 60_000
+    of_them = f"{generations} of them are"
+    if parts.restored is not None:
+        of_them = f"the {generations} of {config.session.generations} that are left are"
     text = (
         f"a generation of every thread, with the references, is {n} presentations, "
-        f"{_span(minutes)} of showing; {generations} of them are {_span(minutes * generations)}"
+        f"{_span(minutes)} of showing; {of_them} {_span(minutes * generations)}"
     )
     popsizes = ", ".join(
         f"{table.name} {popsize}"
@@ -359,7 +372,7 @@ def _shapes(config: Config, references: References, hello: Hello) -> Iterator[Ch
 
 
 def disk(parts: Parts, units: int, recordings: Path) -> Check:
-    """Check that there is room for a session's record.
+    """Check that there is room for what a session's record has not got yet.
 
     Parameters
     ----------
@@ -374,11 +387,12 @@ def disk(parts: Parts, units: int, recordings: Path) -> Check:
     )
     seconds = (config.rig.window_ms[1] - config.rig.window_ms[0]) / 1000
     spikes = units * _SPIKES_A_SECOND * seconds * _SPIKE_BYTES
-    need = config.session.generations * (pixels + n * (spikes + _RECORD_BYTES))
+    need = parts.left * (pixels + n * (spikes + _RECORD_BYTES))
     free = disk_free_bytes(recordings)
-    minutes = config.session.generations * n * (show.on_ms + show.off_ms) / 60_000
+    minutes = parts.left * n * (show.on_ms + show.off_ms) / 60_000
     left = free / need * minutes if need else float("inf")
-    text = f"{free / 1e9:.1f} GB free, the session takes about {need / 1e6:.0f} MB"
+    what = "the session takes" if parts.restored is None else "the rest of the session takes"
+    text = f"{free / 1e9:.1f} GB free, {what} about {need / 1e6:.0f} MB"
     if free < need:
         return Check("disk", "bad", f"{text}: it is full after {left:.0f} of {minutes:.0f} min")
     if left - minutes < _MINUTES_LEFT:

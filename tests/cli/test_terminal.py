@@ -114,3 +114,5 @@ def test_what_to_look_at_is_nearest_to_the_question():
     names = {"a": "good", "b": "bad", "c": "warning", "d": "good", "e": "warning"}
     table = checks_table([Check(name, verdict, "text") for name, verdict in names.items()])
     assert list(table.columns[1].cells) == ["a", "d", "c", "e", "b"]
+    assert table.title == "before the first image"
+    assert checks_table([], goes_on=True).title == "before the session goes on"

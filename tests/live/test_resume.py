@@ -29,6 +29,10 @@ from evolver.live import resume_simulated, run, run_simulated
 from evolver.recording.fold import fold
 from evolver.session.block import RunningBlock
 from evolver.session.loop import BLOCKS_AT_ONCE, Loop
+from evolver.setup import preflight
+from evolver.setup.build import build_parts
+from evolver.setup.resume import Restored
+from evolver.setup.simulated_rig import LocalRig, build_population
 from tests import children
 from tests.soak import share
 
@@ -411,3 +415,27 @@ def test_kills_leave_the_trajectory_as_it_was(tmp_path):
 @pytest.mark.timeout(3600)
 def test_two_hundred_kills_leave_the_trajectory_as_it_was(tmp_path):
     check_kills(tmp_path, share(200, 60), np.random.default_rng(20261121), generations=40)
+
+
+def test_its_checks_say_how_far_it_is_and_speak_of_no_beginning(whole, tmp_path):
+    _, records = whole
+    at = [i for i, r in enumerate(records) if isinstance(r, Committed) and r.threads]
+    cut(records[: at[-2] + 1], tmp_path)
+    restored = Restored.of(read_history(tmp_path / "journal"))
+    settings = config.parse_session_file(restored.config_text)
+    parts = build_parts(settings, restored=restored)
+    rig = LocalRig(build_population(settings), settings, clock=None)
+    checks = preflight.before_the_rig(parts, tmp_path, time_ns=1, monotonic=lambda: 0.0)
+    checks += preflight.with_the_rig(parts, rig.hello, tmp_path)
+    done, of = parts.done, settings.session.generations
+    assert 0 < min(done) < of
+    searches = [check.text for check in checks if check.name == "search"]
+    assert searches == [
+        f"{table.name}: {table.optimizer} goes on, {n} of {of} generations done"
+        for table, n in zip(settings.threads, done, strict=True)
+    ]
+    said = {check.name: check.text for check in checks}
+    assert "images" not in said  # those that a search begins with
+    assert f"the {of - min(done)} of {of} that are left are" in said["duration"]
+    assert "the rest of the session takes about" in said["disk"]
+    assert not any("begin" in check.text or "first" in check.text for check in checks)
