@@ -61,15 +61,21 @@ class ThreadData:
 
     def __repr__(self) -> str:
         """Name it in a line, without its arrays."""
+        stopped = f", {self.stopped} without scores" if self.stopped else ""
         return (
             f"<ThreadData {self.name!r}: {self.optimizer} on {self.generator}, d={self.d}, "
-            f"{len(self.codes)} codes in {self.generations} generations>"
+            f"{len(self.codes)} codes, {self.generations} generations{stopped}>"
         )
 
     @property
     def generations(self) -> int:
-        """How many generations were proposed; the last may not have been committed."""
-        return len(np.unique(self.generation))
+        """How many generations are complete: scored, and learnt from."""
+        return len(np.unique(self.generation[np.isfinite(self.score)]))
+
+    @property
+    def stopped(self) -> int:
+        """How many were proposed and have no score: the session was stopped inside them."""
+        return len(np.unique(self.generation)) - self.generations
 
     def state(self, generation: int) -> dict[str, Any]:
         """Return the optimizer's state before it was asked for a generation.

@@ -146,10 +146,16 @@ def _pace(recording: Recording) -> str:
 def _threads(recording: Recording) -> Section:
     columns = ("thread", "optimizer", "generator", "d", "images", "generations")
     rows = tuple(
-        (t.name, t.optimizer, t.generator, str(t.d), str(t.popsize), str(t.generations))
+        (t.name, t.optimizer, t.generator, str(t.d), str(t.popsize), _complete(t))
         for t in recording.threads
     )
     return Section("Threads (images a generation)", columns, rows)
+
+
+def _complete(thread: ThreadData) -> str:
+    """Write how many generations are complete, and how many the session was stopped inside."""
+    stopped = f", and {thread.stopped} stopped inside" if thread.stopped else ""
+    return f"{thread.generations}{stopped}"
 
 
 def _scores(recording: Recording) -> Section:

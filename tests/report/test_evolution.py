@@ -9,6 +9,7 @@ import pytest
 
 from evolver.errors import RecordingError, WeightsError
 from evolver.recording import read
+from evolver.report import tables
 from evolver.report.evolution import fitness_of, read_evolution, unit_label
 from tests.report import sessions
 from tests.report.sessions import FITNESS, mean, sem
@@ -137,6 +138,11 @@ def test_an_interrupted_session_ends_with_its_last_scored_generation(tmp_path):
     truth = sessions.write(tmp_path, interrupted=True, abort=0.0, image_size=8)
     with read(truth.path) as recording:
         thread = read_evolution(recording).threads[0]
+        recorded = recording.threads[0]
+        assert (recorded.generations, recorded.stopped) == (5, 1)
+        assert "5 generations, 1 without scores" in repr(recorded)
+        (table,) = (s for s in tables.describe(recording) if s.title.startswith("Threads"))
+        assert table.rows[0][-1] == "5, and 1 stopped inside"
     assert thread.last == 4
     assert thread.film[-1] == 4
     assert np.isnan(thread.scores.mean[5])
