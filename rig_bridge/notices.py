@@ -22,13 +22,19 @@ class _Burst:
 
 
 class NoticeLimit:
-    """Lets `AT_ONCE` notices of a kind through in `EVERY_S` seconds, and sums up the others.
+    """Lets a few notices of a kind through in a time, and sums up the others.
 
     Whatever comes from outside may come thousands of times; each that is let through is an
     event of the session, on record and before people's eyes.
+
+    Parameters
+    ----------
+    at_once : so many of a kind are let through
+    every_s : in so many seconds
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, at_once: int = AT_ONCE, every_s: float = EVERY_S) -> None:
+        self._at_once, self._every_s = at_once, every_s
         self._bursts: dict[str, _Burst] = {}
 
     def admit(self, kind: str, notice: Notice, now: float) -> list[Notice]:
@@ -42,7 +48,7 @@ class NoticeLimit:
         """
         said = self.due(now)
         burst = self._bursts.setdefault(kind, _Burst(now))
-        if burst.said < AT_ONCE:
+        if burst.said < self._at_once:
             burst.said += 1
             return [*said, notice]
         burst.left_out += 1
@@ -51,7 +57,7 @@ class NoticeLimit:
 
     def due(self, now: float) -> list[Notice]:
         """Return a line for every kind of which some were left out, once its time is over."""
-        over = {k: b for k, b in self._bursts.items() if now - b.since >= EVERY_S}
+        over = {k: b for k, b in self._bursts.items() if now - b.since >= self._every_s}
         for kind in over:
             del self._bursts[kind]
         return [

@@ -38,7 +38,7 @@ from evolver.journal import recorder_protocol as wire
 from evolver.journal.reader import segment_paths
 from evolver.journal.recorder import Recorder
 from evolver.journal.records import Event
-from evolver.journal.storage import FileSystem, disk_free_bytes
+from evolver.journal.storage import FileSystem, disk_free_bytes, is_full
 from evolver.journal.writer import JournalWriter
 
 logger = logging.getLogger(__name__)
@@ -476,9 +476,9 @@ def main() -> int:
         process = RecorderProcess(options.journal, options.address, parent=options.parent)
         signal.signal(signal.SIGTERM, process.end)
         process.run()
-    except RecordingError:
+    except RecordingError as exc:
         logger.exception("the journal is not complete")
-        return 1
+        return wire.DISK_WAS_FULL if is_full(exc) else 1
     return 0
 
 

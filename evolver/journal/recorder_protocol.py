@@ -44,6 +44,9 @@ STATUS = 15  # body: a `RecorderStatus`
 NO_PLACE = 2**64 - 1
 """The place of an engine without a record; else the sequence that its first one has."""
 
+DISK_WAS_FULL = 4
+"""Exit status of a recorder that found its disk full, which is no fault of its own."""
+
 _MAX_BODY = frames.MAX_PAYLOAD_BYTES
 _READ_AT_ONCE = 16 << 20
 

@@ -18,8 +18,18 @@ from typing import Protocol
 
 logger = logging.getLogger(__name__)
 
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _CANNOT = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF)
 _CANNOT_OPEN = (errno.EISDIR, errno.EACCES, errno.EPERM, errno.EINVAL)
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Return whether an error, or what it came from, says that a disk is full."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
+            return True
+        error = error.__cause__
+    return False
 
 
 class FileSystem(Protocol):

@@ -33,7 +33,7 @@ from evolver.journal.reader import (
     segment_paths,
 )
 from evolver.journal.records import AnyRecord, encode_record
-from evolver.journal.storage import FileSystem, OsFileSystem
+from evolver.journal.storage import DISK_FULL, FileSystem, OsFileSystem
 from evolver.session_folder import JOURNAL_LOCK
 
 __all__ = ["JournalWriter", "read_journal"]
@@ -41,7 +41,6 @@ __all__ = ["JournalWriter", "read_journal"]
 SEGMENT_BYTES = 64 << 20
 _WRITE_BYTES = 1 << 20
 _HEADS_APART_BYTES = 4096  # between the two of the first segment: a disk fails by the page
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
@@ -175,7 +174,7 @@ class JournalWriter:
         try:
             self._write_pending()
         except OSError as exc:
-            if exc.errno in _DISK_FULL:
+            if exc.errno in DISK_FULL:
                 self._refuse(exc)
             # The fault may lie in that file alone: one more try, in a new segment.
             try:
@@ -380,7 +379,7 @@ class JournalWriter:
     def _refuse(self, exc: OSError) -> None:
         what = (
             "free some space on that disk"
-            if exc.errno in _DISK_FULL
+            if exc.errno in DISK_FULL
             else "check that disk and its connection"
         )
         raise RecordingError(

@@ -96,7 +96,7 @@ class Child:
     printed: Printed | None = None
     restarts: int = 0
     recent: deque[float] = field(default_factory=lambda: deque[float](maxlen=KEPT_FALLS))
-    aborts: deque[float] = field(default_factory=lambda: deque[float](maxlen=KEPT_FALLS))
+    excused: deque[float] = field(default_factory=lambda: deque[float](maxlen=KEPT_FALLS))
     start_at: float = 0.0  # seconds, monotonic; not before then
     wanted: bool = True  # to be running
     spoke: bool = False  # it is past its beginning, which may take minutes
@@ -151,22 +151,23 @@ class Child:
                     with contextlib.suppress(OSError):
                         end.close()
 
-    def fall(self, now: float, *, aborted: bool = False) -> bool:
+    def fall(self, now: float, *, excused: bool = False) -> bool:
         """Take one more fall into account; return whether it is started again, at `start_at`.
 
         A process that fell `KEPT_FALLS` times within 600 s is not. A fall by SIGABRT is no
-        verdict on the process: a library ended it over what came from outside. It is started
-        again however many of them there are, later and later, up to 10 s after the fall.
+        verdict on the process: a library ended it over what came from outside. Nor is a full
+        disk. It is started again however many of these there are, later and later, up to 10 s
+        after the fall.
 
         Parameters
         ----------
         now : seconds, monotonic
-        aborted : it ended by SIGABRT
+        excused : it ended by SIGABRT, or found its disk full
         """
-        falls = self.aborts if aborted else self.recent
+        falls = self.excused if excused else self.recent
         falls.append(now)
         lately = sum(now - at < _WITHIN_S for at in falls)
-        self.wanted = aborted or lately < KEPT_FALLS
+        self.wanted = excused or lately < KEPT_FALLS
         if self.wanted:
             self.start_at = now + _BACKOFF_S[lately - 1]
             self.restarts += 1

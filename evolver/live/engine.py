@@ -256,17 +256,18 @@ def attach(recorder: RemoteRecorder, commands: KeptCommands, console: Console) -
         This engine can never write the journal; or the operator ended the session, and the
         disk still refuses.
     """
-    waited = False
+    waited = ""
     while True:
         try:
             recorder.attach()
         except RecordingError as exc:
             if recorder.over:
                 raise
-            if not waited:
-                waited = True
+            text = f"paused, as what was recorded cannot be written yet: {exc}"
+            if text != waited:  # it is tried again every few seconds
+                waited = text
                 logger.warning("waiting for the recorder: %s", exc)
-            console.on_wait(f"paused, as what was recorded cannot be written yet: {exc}")
+                console.on_wait(text)
             for _ in range(_RETRIES_EVERY):
                 if commands.end_wanted() is not None:
                     raise

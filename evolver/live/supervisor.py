@@ -32,7 +32,7 @@ from evolver.clock import SYSTEM_CLOCK, time_text, waiting_text
 from evolver.config.tables import WatchdogsTable
 from evolver.errors import DataError, RecordingError
 from evolver.journal.reader import segment_paths
-from evolver.journal.recorder_protocol import RecorderStatus
+from evolver.journal.recorder_protocol import DISK_WAS_FULL, RecorderStatus
 from evolver.live import pipe
 from evolver.live.child_process import KEPT_FALLS, Child, Patience, Printed
 from evolver.live.children import fold_in_child
@@ -56,6 +56,8 @@ from evolver.session.ports import (
     held_text,
 )
 from evolver.session_folder import JOURNAL, LOGS, RECORDING, SILENT
+from rig_bridge.messages import Notice
+from rig_bridge.notices import NoticeLimit
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +68,8 @@ _PAGE_END_PATIENCE_S = 5.0
 _CONSOLE_PATIENCE_S = 5.0
 _EVENTS_KEPT = 20
 _ASK_EVERY_S = 2.0
+_FULL_DISK_EVERY_S = 60.0  # an event for so many seconds in which it was found full
+_DISK_FULL = "found the disk full"
 _LONGEST_TURN_S = 2.0  # a longer one: this process was stopped, which says nothing of others
 
 
@@ -128,6 +132,7 @@ class Supervisor:
         self._silent = ""  # which process answers nothing
         self._silent_file = WaitingFile(self._folder, SILENT)
         self._silent_file.remove()
+        self._full_disk = NoticeLimit(at_once=1, every_s=_FULL_DISK_EVERY_S)
         self._disk = DiskWatchdog(settings.watchdogs)
         self._address = address = str(runtime_folder() / f"{self._id[:12]}.rec")
         logs = self._folder / LOGS
@@ -373,8 +378,9 @@ class Supervisor:
         elif child.ended_for:
             self._again(child, now, f"was ended, as {child.ended_for}")
         else:
-            aborted = status == -signal.SIGABRT
-            self._again(child, now, f"ended with {how}", aborted=aborted)
+            full = child is self._recorder and status == DISK_WAS_FULL
+            what = _DISK_FULL if full else f"ended with {how}"
+            self._again(child, now, what, excused=full or status == -signal.SIGABRT)
 
     def _end_without_engine(self, what: str) -> None:
         """End as the operator ordered, where no engine is left to do it; none is started.
@@ -394,9 +400,9 @@ class Supervisor:
             kept = "nothing was recorded"
         self._note(f"{what}; the session ends, as '{self._ending}' was ordered, and {kept}")
 
-    def _again(self, child: Child, now: float, what: str, *, aborted: bool = False) -> None:
+    def _again(self, child: Child, now: float, what: str, *, excused: bool = False) -> None:
         """Start a child that fell again after a while, or no more, and say so."""
-        if not child.fall(now, aborted=aborted):
+        if not child.fall(now, excused=excused):
             text = (
                 f"the {child.name} fell {KEPT_FALLS} times, at last it {what}; see {child.log}"
             )
@@ -409,7 +415,12 @@ class Supervisor:
             self._no_rig_since_ns = 0
             self._console.on_wait(self._waiting)
             self._waiting_file.wait(self._waiting)
-        self._note(f"the {child.name} {what}; it is started again")
+        text = f"the {child.name} {what}; it is started again"
+        if what != _DISK_FULL:
+            self._note(text)
+            return
+        for notice in self._full_disk.admit(what, Notice("warning", text), now):
+            self._note(notice.text)
 
     def _receive(self, reader: pipe.Reader) -> None:
         try:
@@ -539,7 +550,7 @@ class Supervisor:
                 return Reply(ok=False, text=f"the session has {ended}")
             case "confirm":
                 if self.confirm():
-                    return Reply(ok=True, text="confirmed: the first image follows")
+                    return Reply(ok=True, text="confirmed: images are shown from here on")
                 return Reply(ok=False, text="there is nothing to confirm now")
             case _:
                 if request.name == "reference-only" and not self._settings.references:

@@ -53,6 +53,7 @@ from rig_bridge.events import (
     RigLost,
 )
 from rig_bridge.messages import Notice
+from rig_bridge.notices import NoticeLimit
 from rig_bridge.trials import TrialResult
 
 logger = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ BLOCKS_AT_ONCE = 3
 """Blocks that overlap: one on screen, one waiting behind it, one being rendered."""
 _IMAGES_REMEMBERED = 4096  # digests; an image that comes later is recorded again
 _RETRY_S = 2.0
+_REFUSALS_EVERY_S = 60.0  # an event for so many seconds of refusals, after the first
 _REPORT_EVERY_S = 0.5  # however little happens, so that who watches hears that it goes on
 _POLL_S = 0.05  # the longest an acknowledgement waits once its result is on disk
 _POLL_RENDERING_S = 0.002  # the longest a rendered block waits
@@ -152,7 +154,8 @@ class Loop:
             interrupted.proposed_at = started
             interrupted.results = [self._scorable(interrupted, r) for r in interrupted.results]
         if not self._rig.connected:
-            self._event("warning", "rig_lost", "the rig went before the first image")
+            what = "the session went on" if self._begun else "the first image"
+            self._event("warning", "rig_lost", f"the rig went before {what}")
         elif self._begun:  # else what was said last may be of a rig that was gone
             text = "the session goes on, the rig is there"
             self._report(None, event=text, event_ns=self._clock.time_ns())
@@ -559,6 +562,7 @@ class Loop:
         A full disk is made room on by a person, in minutes; what was measured waits in memory,
         and with the rig, which forgets no result before it is acknowledged.
         """
+        refusals = NoticeLimit(at_once=1, every_s=_REFUSALS_EVERY_S)
         while True:
             try:
                 act()
@@ -568,9 +572,13 @@ class Loop:
                     raise
                 self._refused = self._refused_lately = True
                 self._follow_rig()
-                logger.error("%s", exc)  # noqa: TRY400  the place is known; the message says all
                 text = f"paused, the disk refuses: {exc}. Trying again every {_RETRY_S:.0f} s"
-                self._report(None, event=text, event_ns=self._clock.time_ns())
+                said = refusals.admit("disk", Notice("error", text), self._clock.monotonic())
+                for notice in said:
+                    logger.error("%s", notice.text)  # noqa: TRY400  it says all
+                    self._report(None, event=notice.text, event_ns=self._clock.time_ns())
+                if not said:
+                    self._report(None)
                 self._clock.sleep(_RETRY_S)
                 self._recorder.retry()
             else:

@@ -1,6 +1,7 @@
 """The recorder in a process of its own: killed, restarted, refused by its disk."""
 
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -13,11 +14,13 @@ import numpy as np
 import pytest
 
 from evolver.errors import OrderError, RecordingError
+from evolver.journal import recorder_process
 from evolver.journal import recorder_protocol as wire
 from evolver.journal.recorder_client import RemoteRecorder
 from evolver.journal.recorder_process import RecorderProcess
 from evolver.journal.recorder_protocol import recorder_status
 from evolver.journal.records import Event, ImagePixels, PackedArray, encode_record
+from evolver.journal.storage import OsFileSystem
 from evolver.journal.writer import read_journal
 from tests.limits import PATIENCE_S, wait_until
 
@@ -226,9 +229,6 @@ def test_a_second_writer_of_the_journal_is_refused(tmp_path, address, start):
 
 def test_what_the_disk_refuses_is_said_and_tried_again(tmp_path, address):
     """The process's object in this one, its disk made to refuse."""
-    import errno
-
-    from evolver.journal.storage import OsFileSystem
 
     class Full(OsFileSystem):
         full = False
@@ -250,7 +250,7 @@ def test_what_the_disk_refuses_is_said_and_tried_again(tmp_path, address):
         recorder.submit(event(1))
         with pytest.raises(RecordingError, match="No space left"):
             recorder.barrier()
-        with pytest.raises(RecordingError, match="call retry"):
+        with pytest.raises(RecordingError, match="written once that is mended"):
             recorder.submit(event(2))
         recorder.retry()
         with pytest.raises(RecordingError, match="No space left"):
@@ -583,3 +583,18 @@ def test_a_stranger_is_sent_away_and_harms_nothing(tmp_path, address, start):
     recorder.barrier()
     assert numbers(tmp_path / "journal") == [0, 1]
     recorder.close()
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(errno.ENOSPC, 4), (errno.EDQUOT, 4), (errno.EIO, 1)]
+)
+def test_a_recorder_says_by_its_status_that_the_disk_is_full(
+    tmp_path, address, monkeypatch, number, status
+):
+    def refuse(_files, _path):
+        raise OSError(number, "no")
+
+    monkeypatch.setattr(OsFileSystem, "lock", refuse)
+    monkeypatch.setattr("sys.argv", ["recorder", str(tmp_path / "journal"), str(address)])
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    assert recorder_process.main() == status

@@ -32,7 +32,7 @@ def test_a_fall_that_is_long_ago_counts_no_more(child):
 def test_falls_by_abort_are_no_verdict_and_come_in_no_hurry(child):
     waits = []
     for now in range(100, 108):
-        assert child.fall(float(now), aborted=True)
+        assert child.fall(float(now), excused=True)
         waits.append(child.start_at - now)
     assert waits == [0.0, 1.0, 2.0, 5.0, 10.0, 10.0, 10.0, 10.0]
     for now in range(200, 204):  # nor do they make the others come earlier

@@ -10,6 +10,7 @@ import pytest
 
 from evolver.config.tables import WatchdogsTable
 from evolver.errors import RecordingError
+from evolver.journal.recorder_protocol import DISK_WAS_FULL
 from evolver.journal.records import Event
 from evolver.journal.writer import JournalWriter
 from evolver.live import control
@@ -118,6 +119,8 @@ while not Path(sys.argv[1], "over").exists():
 def test_who_answers_nothing_is_said_so_for_as_long_as_it_does_not(make, tmp_path):
     """Long before it is ended: on the terminal, on the page and in `ctl status`."""
     supervisor, said = make(SILENT_FOR_A_WHILE + OVER, patience=Patience(noticed_s=0.3))
+    # One that has not spoken yet is loading; the real one is asked every 2 s only.
+    supervisor._recorder.command = [sys.executable, "-c", "import time; time.sleep(3600)"]
     told = []
 
     def on_wait(text, _=0):
@@ -354,3 +357,32 @@ if first('started'):
     with pytest.raises(RecordingError, match="must have a journal"):
         supervisor.run()
     assert not any("did not take the abort" in one for one in said)
+
+
+def test_a_recorder_that_finds_the_disk_full_is_started_until_it_does_not(
+    make, tmp_path, monkeypatch
+):
+    """However often: it is no verdict on the process. It is said once a minute."""
+    monkeypatch.setattr("evolver.live.child_process._BACKOFF_S", (0.0,) * 5)
+    waits = """
+while not Path(sys.argv[1], "full-7").exists():
+    say(pipe.Here(0.0))
+    time.sleep(0.01)
+"""
+    recorder = f"""
+import sys, time
+from pathlib import Path
+for n in range(8):
+    try:
+        Path({str(tmp_path)!r}, f"full-{{n}}").touch(exist_ok=False)
+    except FileExistsError:
+        continue
+    sys.exit({DISK_WAS_FULL})
+time.sleep(3600)
+"""
+    supervisor, said = make(waits + OVER)
+    supervisor._recorder.command = [sys.executable, "-c", recorder]
+    with pytest.raises(RecordingError, match="must have a journal"):
+        supervisor.run()
+    assert supervisor.failed is None
+    assert said.count("the recorder found the disk full; it is started again") == 1
