@@ -197,7 +197,8 @@ class Recorder:
             raise OrderError("the recorder is closed; make a new one")
         if self._error is not None:
             raise RecordingError(
-                f"the recorder is held up: {self._error}. Once that is mended, call retry()"
+                f"records cannot be written for now: {self._error}. They are kept, and are "
+                "written once that is mended"
             ) from self._error
 
     def _work(self) -> None:

@@ -30,6 +30,7 @@ from evolver.journal.records import AnyRecord, encode_record
 logger = logging.getLogger(__name__)
 
 _CONNECT_EVERY_S = 0.05
+_GOODBYE_S = 5.0  # at least; one that was not sent makes an end look like a fall
 _CHUNK = 1 << 20
 _SMALL = 1 << 14  # payloads below it share a call to the system
 
@@ -206,7 +207,7 @@ class RemoteRecorder:
             with self._changed:
                 self._closed.set()
                 self._changed.notify_all()
-            self._sender.join(5.0)
+            self._sender.join(max(_GOODBYE_S, self._patience_s))  # its send ends by itself
 
     # ------------------------------------------------------------------ inside
 
@@ -217,7 +218,8 @@ class RemoteRecorder:
             raise RecordingError(str(self._over)) from self._over
         if self._error is not None:
             raise RecordingError(
-                f"the recorder is held up: {self._error}. Once that is mended, call retry()"
+                f"records cannot be written for now: {self._error}. They are kept, and are "
+                "written once that is mended"
             ) from self._error
 
     def _ask_and_wait(self, begun: float) -> None:
