@@ -290,6 +290,85 @@ class WatchdogsTable(Struct, frozen=True, forbid_unknown_fields=True):
     ] = (30.0, 5.0)
 
 
+# Of a fixed length by its bounds: beside a bounded number, a `tuple` of a fixed length is read
+# by msgspec 0.22 with a length from stray memory.
+_THREE = Meta(min_length=3, max_length=3)
+Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
+Rate: TypeAlias = Annotated[float, Meta(ge=0, le=1000)]
+Duration: TypeAlias = Annotated[float, Meta(ge=0, le=10_000)]
+Factor: TypeAlias = Annotated[float, Meta(gt=1, le=100)]
+Rates: TypeAlias = Rate | Annotated[tuple[Rate, ...], _THREE] | None
+Durations: TypeAlias = Duration | Annotated[tuple[Duration, ...], _THREE] | None
+Shares: TypeAlias = Share | Annotated[tuple[Share, ...], _THREE] | None
+Factors: TypeAlias = Factor | Annotated[tuple[Factor, ...], _THREE] | None
+
+
+class NeuronTable(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is otherwise than `area` has it. A list of three: what 10, 50, 90 % are below."""
+
+    baseline_hz: Annotated[Rates, Meta(description="rate without an image")] = None
+    peak_hz: Annotated[
+        Rates,
+        Meta(
+            description="above it, at the peak of the response to the best hundredth of the "
+            "references"
+        ),
+    ] = None
+    untuned: Annotated[
+        Shares, Meta(description="of that, what the median of the references gives")
+    ] = None
+    saturation: Annotated[
+        Factors, Meta(description="of that, the highest that any image gives")
+    ] = None
+    knee: Annotated[
+        float | None, Meta(description="softness of the threshold, of median to best hundredth")
+    ] = None
+    silent: Annotated[Share | None, Meta(description="share of units that no image moves")] = (
+        None
+    )
+    latency_ms: Annotated[
+        Durations, Meta(description="from the image's onset to the response's")
+    ] = None
+    rise_ms: Annotated[Durations, Meta(description="from there to its peak")] = None
+    transient_ms: Annotated[
+        Durations, Meta(description="time constant of the fall after the peak")
+    ] = None
+    sustained: Annotated[Shares, Meta(description="of the peak, to which it falls")] = None
+    decay_ms: Annotated[
+        Durations, Meta(description="time constant after the image is gone")
+    ] = None
+    contrast_ms: Annotated[
+        Duration | None, Meta(description="later by so much for each halving of contrast")
+    ] = None
+    gain_sd: Annotated[
+        float | None, Meta(description="standard deviation of the gain between trials")
+    ] = None
+    gain_correlation: Annotated[
+        Share | None, Meta(description="of that gain, between units")
+    ] = None
+    drift_sd: Annotated[
+        float | None, Meta(description="standard deviation of a gain that wanders slowly")
+    ] = None
+    drift_showings: Annotated[
+        float | None, Meta(description="presentations over which it does")
+    ] = None
+    adaptation: Annotated[
+        Share | None, Meta(description="of the response to an image shown often, what is lost")
+    ] = None
+    adaptation_showings: Annotated[
+        float | None, Meta(description="presentations after which 1/e of that is left")
+    ] = None
+    dead_ms: Annotated[
+        Duration | None, Meta(description="after a cell's spike, in which it fires no other")
+    ] = None
+    cells: Annotated[
+        int | None, Meta(description="that a site picks up, each with a dead time of its own")
+    ] = None
+    burst: Annotated[
+        Share | None, Meta(description="probability that a spike is followed by one in 2-4 ms")
+    ] = None
+
+
 class SimulationTable(Struct, frozen=True, forbid_unknown_fields=True):
     """The simulated rig: CNN units turned into spiking neurons."""
 
@@ -320,14 +399,14 @@ class SimulationTable(Struct, frozen=True, forbid_unknown_fields=True):
         Literal["poisson", "none"],
         Meta(description="'poisson' spike trains, or 'none': noise-free rates"),
     ] = "poisson"
-    peak_hz: Annotated[
-        float,
-        Meta(gt=0, le=1000, description="response to the best hundredth of the references"),
-    ] = 60.0
-    baseline_hz: Annotated[float, Meta(ge=0, le=500, description="rate without an image")] = 5.0
-    gain_noise: Annotated[
-        float, Meta(ge=0, le=3, description="standard deviation of the gain between trials")
-    ] = 0.3
+    area: Annotated[
+        Literal["V1", "V4", "IT"],
+        Meta(description="whose neurons they fire like: rates, noise and time course"),
+    ] = "IT"
+    single: Annotated[
+        bool, Meta(description="single cells, not what an electrode's site picks up of several")
+    ] = False
+    neuron: NeuronTable = NeuronTable()
     abort_rate: Annotated[
         float, Meta(ge=0, le=0.95, description="share of showings broken off")
     ] = 0.02

@@ -166,12 +166,22 @@ def _allowed(type_: inspect.Type) -> str:
         return f"a list of {least}({_allowed(bare.item_type)})"
     if isinstance(bare, inspect.UnionType):
         kinds = [t for t in bare.types if not isinstance(_bare(t), inspect.NoneType)]
-        return " or ".join(_allowed(t) for t in kinds)
+        words = list(dict.fromkeys(_allowed(_repeated(t) or t) for t in kinds))
+        lists = [f"a list of {_bare(t).min_length}" for t in kinds if _repeated(t)]
+        return " or ".join(words + lists)
     if isinstance(bare, inspect.BoolType):
         return "true or false"
     if isinstance(bare, inspect.DateType):
         return "a day, such as 2026-11-21"
     return "a table"
+
+
+def _repeated(type_: inspect.Type) -> inspect.Type | None:
+    """Return what a list of so many holds; None for anything else."""
+    bare = _bare(type_)
+    if isinstance(bare, inspect.VarTupleType) and bare.min_length == bare.max_length:
+        return bare.item_type if bare.min_length else None
+    return None
 
 
 def _quoted(value: object) -> str:

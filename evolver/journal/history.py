@@ -8,6 +8,7 @@ middle still says where its last generation stood.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +39,8 @@ from evolver.journal.records import (
 )
 from evolver.journal.rig_time import RecordedTime
 from evolver.journal.tally import ShowingTally
+
+_SEEN = 4096  # showings
 
 
 @dataclass(slots=True, eq=False)
@@ -85,6 +88,8 @@ class History:
     resumed: int = 0  # times the session went on already
     ended: str = ""  # why, if it came to an end and did not go on
     images: dict[str, int] = field(default_factory=dict[str, int])  # digest -> sequence
+    seen: deque[tuple[str, int]] = field(default_factory=lambda: deque(maxlen=_SEEN))
+    """What was shown last: images' digests and their presentations, in order."""
 
     def pixels(self, sha256: str) -> NDArray[np.uint8]:
         """Return an image's pixels, (h, w, 3) uint8.
@@ -181,6 +186,9 @@ def _take(history: History, reading: RecordReading) -> None:
                 )
         case ImagePixels() as image:
             history.images[image.sha256] = reading.sequence
+        case Result() if isinstance(reading, ReceivedResult) and not reading.repeated:
+            if reading.showing is not None and reading.showing.sha256:
+                history.seen.append((reading.showing.sha256, reading.record.presentation))
         case Committed() as scores:
             history.committed.append(scores)
             history.tally.add(scores)

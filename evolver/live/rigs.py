@@ -5,7 +5,7 @@ A context manager each, which yields the rig once it has joined.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -20,6 +20,7 @@ from evolver.setup.simulated_rig import LocalRig, build_population
 from rig_bridge.auth import EngineKeys
 from rig_bridge.events import RigJoined
 from rig_bridge.messages import Hello
+from rig_bridge.rigs.simulated import NOTHING_SHOWN, EarlierShowings
 from rig_bridge.server import EngineServer
 from rig_bridge.sockets import check_loopback
 
@@ -117,14 +118,14 @@ def _await_rig(server: EngineServer, commands: KeptCommands) -> Hello:
 
 @contextmanager
 def rig_in_process(
-    config: Config, *, clock: Clock, shown: Mapping[int, int] | None = None
+    config: Config, *, clock: Clock, earlier: EarlierShowings = NOTHING_SHOWN
 ) -> Generator[JoinedRig, None, None]:
     """Make the simulated rig of a session file, which answers at once.
 
     Parameters
     ----------
     config, clock : the session's
-    shown : presentation to how often it was shown already, in a session that goes on
+    earlier : what was shown already, in a session that goes on
 
     Raises
     ------
@@ -132,7 +133,7 @@ def rig_in_process(
         A unit of [simulation] does not exist.
     """
     population = build_population(config)
-    rig = LocalRig(population, config, clock=clock, shown=shown)
+    rig = LocalRig(population, config, clock=clock, earlier=earlier)
     weights = tuple(
         records.WeightFile("scorer", name, sha256)
         for name, sha256 in population.scorer.digests.items()

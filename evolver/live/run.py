@@ -367,7 +367,7 @@ def resume_simulated(
         )
     console.on_wait(LOADING)
     job = Job.resume(restored, folder, clock=clock)
-    rig = rig_in_process(job.parts.config, clock=clock, shown=restored.shown)
+    rig = rig_in_process(job.parts.config, clock=clock, earlier=restored.earlier_showings)
     return _run_here(job, rig, console, KeptCommands(console.commands), folder=folder)
 
 

@@ -34,6 +34,7 @@ from evolver.session.schedule import (
 from evolver.session.to_records import result_of
 from evolver.setup.references import References
 from evolver.types import Generator
+from rig_bridge.rigs.simulated import EarlierShowings
 
 logger = logging.getLogger(__name__)
 
@@ -112,11 +113,12 @@ class Restored:
         return tuple(self.history.images)
 
     @property
-    def shown(self) -> dict[int, int]:
-        """Presentation to how often it was shown, of those that may be shown again."""
-        return Counter(
+    def earlier_showings(self) -> EarlierShowings:
+        """What a simulated rig has to know of before."""
+        counts = Counter(
             result.presentation for running in self.running for result in running.results
         )
+        return EarlierShowings(counts, tuple(self.history.seen))
 
     @property
     def loss(self) -> str:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -22,21 +22,22 @@ import scorers
 from evolver import __version__, seeds
 from evolver.clock import Clock
 from evolver.config.mistakes import Mistakes
-from evolver.config.tables import Config
+from evolver.config.tables import Config, SimulationTable
 from evolver.errors import ConfigError
 from rig_bridge.auth import RigKey
 from rig_bridge.client import RigClient
 from rig_bridge.events import Responded, RigEvent
 from rig_bridge.messages import Hello, ScreenInfo
-from rig_bridge.rigs.simulated import SimulatedRig
+from rig_bridge.rigs.simulated import NOTHING_SHOWN, EarlierShowings, SimulatedRig
 from rig_bridge.trials import ShowRequest
-from scorers.neuron import NeuronConfig, SpikingPopulation
+from scorers.neuron import SETTINGS, Adaptation, NeuronConfig, SpikingPopulation, site
 
 if TYPE_CHECKING:
     from scorers.scorer import UnitScorer
 
+_LUMINANCE = np.array([0.2126, 0.7152, 0.0722])  # of sRGB's channels, as they are
+_USUAL_CONTRAST = 0.24  # the references' median
 _LARGEST_VIEW = 2048  # pixels a side
-_BASELINE_SPREAD = (0.5, 1.5)  # of the session file's baseline_hz, from unit to unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +87,25 @@ class Population:
     seed: int
     view: ScreenView | None = None  # what is seen of the screen; None: the image alone
     grey: int = 128  # around an image that is not square, as on a screen
+    settings: NeuronConfig = field(default_factory=NeuronConfig)  # how the neurons fire
 
     @property
     def labels(self) -> tuple[str, ...]:
         """One a unit: the name of the CNN's unit."""
         return self.scorer.unit_names
+
+    def delay_ms(self, image: NDArray[np.uint8]) -> float:
+        """Return by how much later than a usual image this one is answered.
+
+        Latencies rise as contrast falls (Gawne, Kjaer & Richmond, J. Neurophysiol. 76, 1996):
+        by `contrast_ms` for each halving, of the standard deviation of luminance against that
+        of the references, within two doublings and three halvings.
+        """
+        if self.settings.contrast_ms == 0:
+            return 0.0
+        contrast = float((image @ _LUMINANCE).std()) / 127.5
+        halvings = np.log2(_USUAL_CONTRAST / max(contrast, 1e-6))
+        return self.settings.contrast_ms * float(np.clip(halvings, -2.0, 3.0))
 
     def respond(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
         """Return the drives of images of any sizes, each (h, w, 3) uint8: (n, u) float64.
@@ -137,7 +152,6 @@ def build_population(config: Config) -> Population:
     """
     table = config.simulation
     seed = config.session.seed if table.seed is None else table.seed
-    low, high = _BASELINE_SPREAD
     mistakes = Mistakes()
     scorer = None
     with mistakes.at("simulation.units"):
@@ -151,22 +165,32 @@ def build_population(config: Config) -> Population:
         mistakes.raise_any("the session file")
         raise RuntimeError("a scorer is missing only where something is wrong")
     try:
+        settings = neuron_settings(table)
         neurons = SpikingPopulation(
             scorer.reference_quantiles,
-            NeuronConfig(
-                peak_hz=table.peak_hz,
-                baseline_hz=(low * table.baseline_hz, high * table.baseline_hz),
-                gain_sd=table.gain_noise,
-            ),
+            settings,
             partial(seeds.stream, seed, "simulation"),
         )
     except ConfigError as exc:
-        raise ConfigError(f"simulation: {exc}") from exc
+        raise ConfigError(f"simulation.neuron: {exc}") from exc
     show = config.presentation
     view = None
     if table.view_deg is not None:
         view = ScreenView(table.view_deg, show.size_deg, show.position_deg)
-    return Population(scorer, neurons, seed, view)
+    return Population(scorer, neurons, seed, view, settings=settings)
+
+
+def neuron_settings(table: SimulationTable) -> NeuronConfig:
+    """Return how a [simulation] table's neurons fire: as its area's, but for what it says.
+
+    Raises
+    ------
+    ConfigError
+        A number is out of its bounds.
+    """
+    given = {name: getattr(table.neuron, name) for name in SETTINGS}
+    changes = {name: value for name, value in given.items() if value is not None}
+    return replace(site(table.area, single=table.single), **changes)
 
 
 def build_rig(
@@ -174,13 +198,14 @@ def build_rig(
     config: Config,
     *,
     speed: float,
-    shown: Mapping[int, int] | None = None,
+    earlier: EarlierShowings = NOTHING_SHOWN,
 ) -> SimulatedRig:
     """Return a presenter whose screen is seen by `population`.
 
-    `shown` says how often presentations were shown already, in a session that goes on.
+    `earlier` is what was shown already, in a session that goes on.
     """
     table = config.simulation
+    settings = population.settings
     quiet = table.spikes == "none"
     return SimulatedRig(
         population.respond,
@@ -192,7 +217,11 @@ def build_rig(
         form="rates" if quiet else "spikes",
         rate_window_ms=config.fitness.response_ms,
         expected_rates=population.neurons.expected_rates if quiet else None,
-        shown=shown,
+        delay_ms=population.delay_ms if settings.contrast_ms else None,
+        memory=Adaptation(settings.adaptation, settings.adaptation_showings)
+        if settings.adaptation
+        else None,
+        earlier=earlier,
     )
 
 
@@ -204,7 +233,7 @@ class LocalRig:
     population : Population
     config : the session file's values
     clock : for the time budget
-    shown : presentation to how often it was shown already, in a session that goes on
+    earlier : what was shown already, in a session that goes on
     """
 
     def __init__(
@@ -213,9 +242,9 @@ class LocalRig:
         config: Config,
         *,
         clock: Clock,
-        shown: Mapping[int, int] | None = None,
+        earlier: EarlierShowings = NOTHING_SHOWN,
     ) -> None:
-        self._rig = build_rig(population, config, speed=math.inf, shown=shown)
+        self._rig = build_rig(population, config, speed=math.inf, earlier=earlier)
         self._window_ms = config.rig.window_ms
         self._clock = clock
         self._events: list[RigEvent] = []

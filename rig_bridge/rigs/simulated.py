@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -40,6 +41,19 @@ _REMEMBERED = 8192
 """Drives kept for images that are shown again, as references are in every block."""
 
 
+@dataclass(frozen=True, slots=True)
+class EarlierShowings:
+    """What a session that goes on has shown already."""
+
+    counts: Mapping[int, int]
+    """Presentation to how often it was shown, of those that may be shown again."""
+    images: Sequence[tuple[str, int]] = ()
+    """Digests of images, and the presentation of each showing, in order."""
+
+
+NOTHING_SHOWN = EarlierShowings({})
+
+
 class SpikeModel(Protocol):
     """Neurons: a drive to spikes."""
 
@@ -51,12 +65,27 @@ class SpikeModel(Protocol):
         showing: int,
         on_ms: float,
         window_ms: tuple[float, float],
+        delay_ms: float,
+        adaptation: float,
     ) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
         """Return units (k,) and times (k,) in ms after onset, sorted by time.
 
-        `showing` is from 1, of that presentation. The same arguments always give the same
-        spikes, in whatever order they come.
+        `showing` is from 1, of that presentation. The response to this image comes by
+        `delay_ms` later than to another one, and `adaptation`, in [0, 1], is what is left of
+        it. The same arguments always give the same spikes, in whatever order they come.
         """
+        ...
+
+
+class ImageMemory(Protocol):
+    """What repeats of an image cost."""
+
+    def left(self, image: str, presentation: int) -> float:
+        """Return what is left of the response to an image (its digest), in [0, 1]."""
+        ...
+
+    def add(self, image: str, presentation: int) -> None:
+        """Count a showing of an image."""
         ...
 
 
@@ -87,7 +116,9 @@ class SimulatedRig:
     expected_rates : with form "rates", reported instead of counted spikes: a rig without noise
     widest_window_ms : the widest window around onset that it can record
     lag_ms : from the command to the image on screen
-    shown : presentation to how often it was shown already, in a session that goes on
+    delay_ms : by how much later than others an image is answered; without it, no image is
+    memory : what is left of the response to an image that was shown before
+    earlier : what was shown already, in a session that goes on
     clock, sleep : the wall clock, seconds, and how to wait on it
 
     Raises
@@ -111,7 +142,9 @@ class SimulatedRig:
         expected_rates: ExpectedRates | None = None,
         widest_window_ms: tuple[float, float] = (-500.0, 1000.0),
         lag_ms: float = 8.0,
-        shown: Mapping[int, int] | None = None,
+        delay_ms: Callable[[Image], float] | None = None,
+        memory: ImageMemory | None = None,
+        earlier: EarlierShowings = NOTHING_SHOWN,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -134,9 +167,12 @@ class SimulatedRig:
         self._clock, self._sleep = clock, sleep
         self._wall_start = clock()
         self._now_ms = 0.0  # stimulus time
-        self._drives: dict[str, Drive] = {}
+        self._drives: dict[str, tuple[Drive, float]] = {}  # and the delay in ms
+        self._delay_ms, self._memory = delay_ms, memory
         # Presentation -> its last attempt, and the number of that showing from 1.
-        self._showings = {number: (0, count) for number, count in (shown or {}).items()}
+        self._showings = {number: (0, count) for number, count in earlier.counts.items()}
+        for sha256, presentation in earlier.images:
+            self._remember(sha256, presentation)
 
     def hello(self, name: str, *, software: str, display: ScreenInfo | None = None) -> Hello:
         """Return what this rig says of itself."""
@@ -162,7 +198,9 @@ class SimulatedRig:
             )
         while len(self._drives) + len(new) > _REMEMBERED and self._drives:
             del self._drives[next(iter(self._drives))]  # the oldest
-        self._drives.update(zip(new, drives, strict=True))
+        for (sha256, image), drive in zip(new.items(), drives, strict=True):
+            delay_ms = 0.0 if self._delay_ms is None else self._delay_ms(image)
+            self._drives[sha256] = drive, delay_ms
 
     def present(self, image: Image, request: Presentation) -> TrialResult:
         """Show one image for as long as it takes, and return what the neurons did."""
@@ -176,13 +214,19 @@ class SimulatedRig:
         if broke[0] < self._abort_rate:
             shown_ms *= float(broke[1])
             reason = "fixation broken"
+        drive, delay_ms = self._drives[request.sha256]
         units, times = self._neurons.spikes(
-            self._drives[request.sha256],
+            drive,
             presentation=request.presentation,
             showing=showing,
             on_ms=request.on_ms,
             window_ms=request.window_ms,
+            delay_ms=delay_ms,
+            adaptation=1.0
+            if self._memory is None
+            else self._memory.left(request.sha256, request.presentation),
         )
+        self._remember(request.sha256, request.presentation)
         if reason:  # reported at once: what came later was never recorded
             units, times = units[times < shown_ms], times[times < shown_ms]
         onset_ms = commanded_ms + self._lag_ms
@@ -220,6 +264,10 @@ class SimulatedRig:
         self._showings[request.presentation] = request.attempt, showing
         return showing
 
+    def _remember(self, sha256: str, presentation: int) -> None:
+        if self._memory is not None:
+            self._memory.add(sha256, presentation)
+
     def _command_time(self) -> float:
         if math.isfinite(self._speed):
             wall_ms = (self._clock() - self._wall_start) * 1000
@@ -253,8 +301,10 @@ class SimulatedRig:
             np.add.at(counts, (units[inside], places), 1)
             return {"counts": counts, "edges_ms": edges}
         if self._expected_rates is not None:
-            drive = self._drives[request.sha256][None]
-            expected = self._expected_rates(drive, self._rate_window_ms, on_ms=request.on_ms)
+            drive, _ = self._drives[request.sha256]
+            expected = self._expected_rates(
+                drive[None], self._rate_window_ms, on_ms=request.on_ms
+            )
             return {"rates": expected[0].astype("<f8")}
         start, end = self._rate_window_ms
         inside = (times >= start) & (times < end)

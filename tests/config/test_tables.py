@@ -171,7 +171,8 @@ def test_the_commented_file_reads_back_and_explains_every_key():
             assert lines[i - 1].startswith("#"), f"no comment above {line!r}"
     for struct in (config.SessionTable, config.ThreadTable, config.SimulationTable):
         for name in struct.__struct_fields__:
-            assert f"{name} =" in text or f"[threads.{name}]" in text
+            table = any(f"[{parent}.{name}]" in text for parent in ("threads", "simulation"))
+            assert f"{name} =" in text or table
 
 
 @given(

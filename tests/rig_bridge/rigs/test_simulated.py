@@ -10,8 +10,9 @@ import pytest
 
 from evolver.seeds import stream
 from rig_bridge import codec
-from rig_bridge.rigs.simulated import SimulatedRig
+from rig_bridge.rigs.simulated import EarlierShowings, SimulatedRig
 from rig_bridge.trials import Presentation, pack_results
+from scorers.neuron import Adaptation
 from tests.rig_bridge.rig_process import make_rig
 from tests.rig_bridge.samples import image, sha256
 
@@ -126,12 +127,48 @@ def test_the_same_question_has_the_same_answer_and_another_session_begins_anew()
 
 
 def test_a_session_that_goes_on_goes_on_with_its_showings():
-    whole, rest = make_rig(speed=math.inf), make_rig(speed=math.inf, shown={4: 2, 5: 1})
+    whole = make_rig(speed=math.inf)
+    rest = make_rig(speed=math.inf, earlier=EarlierShowings({4: 2, 5: 1}))
     for attempt in (1, 2):
         outcome(whole, 4, attempt)
     outcome(whole, 5, 2)
     for asked in ((4, 3), (5, 3), (6, 3)):
         assert outcome(whole, *asked) == outcome(rest, *asked)
+
+
+def test_an_image_is_answered_less_the_more_it_was_shown_also_when_a_session_goes_on():
+    def count(rig, presentation):
+        units, _ = rig.present(PIXELS, ask(presentation)).arrays.values()
+        return len(units)
+
+    def rig(**options):
+        memory = Adaptation(1.0, 50.0)
+        return make_rig(speed=math.inf, memory=memory, **options)
+
+    whole = rig()
+    counts = [count(whole, k) for k in range(60)]
+    fresh = [count(make_rig(speed=math.inf), k) for k in range(60)]
+    assert sum(counts) < 0.8 * sum(fresh)
+    shown = tuple((sha256(PIXELS), k) for k in range(40))
+    rest = rig(earlier=EarlierShowings({}, shown))
+    assert [count(rest, k) for k in range(40, 60)] == counts[40:]
+    assert [count(rig(), k) for k in range(40, 60)] != counts[40:]
+
+
+def test_an_image_that_is_answered_later_is_asked_about_once():
+    asked: list[int] = []
+
+    def delay_ms(pixels):
+        asked.append(len(pixels))
+        return 30.0
+
+    usual, late = make_rig(speed=math.inf), make_rig(speed=math.inf, delay_ms=delay_ms)
+    sums = np.zeros(2)
+    for k in range(40):
+        for i, rig in enumerate((usual, late)):
+            sums[i] += rig.present(PIXELS, ask(k)).arrays["times_ms"].sum()
+    assert sums[1] > sums[0]
+    assert asked == [8]
 
 
 def test_all_images_of_a_request_are_looked_at_together_and_each_once():

@@ -43,8 +43,6 @@ def test_reference_quantiles_are_about_baseline_and_peak():
     p = population(knee=0.1)
     assert (p.amplitude_hz(at(p, 0.0)) < 0.1 * 60).all()
     np.testing.assert_allclose(p.amplitude_hz(at(p, 1.0)), 60.0, rtol=1e-3)
-    # On in a straight line: three times as far is three times as much.
-    np.testing.assert_allclose(p.amplitude_hz(at(p, 3.0)), 180.0, rtol=1e-3)
     peak = p.psth(at(p, 1.0), (0.0, 1000.0), on_ms=1000.0).max(axis=1)
     np.testing.assert_allclose(peak, 60.0 + p.neurons.baseline_hz, rtol=0.01)
 
@@ -57,9 +55,30 @@ def test_a_hard_knee_is_silent_below_threshold_and_a_soft_one_still_rises():
     assert (np.diff(amplitudes, axis=0) > 0).all()
 
 
-def test_saturation_bounds_the_rate_at_every_moment():
-    p = population(max_hz=50.0)
-    assert p.psth(at(p, 10.0), WINDOW).max() <= 50.0 + 1e-9
+def test_beyond_the_references_the_response_rises_and_saturates():
+    p = population(saturation=2.5)
+    amplitudes = np.array([p.amplitude_hz(at(p, f)) for f in (1.0, 2.0, 4.0, 100.0)])
+    assert (np.diff(amplitudes, axis=0) > 0).all()
+    np.testing.assert_allclose(amplitudes[-1], 2.5 * 60, rtol=1e-9)
+    assert p.psth(at(p, 100.0), WINDOW).max() <= 150.0 + p.neurons.baseline_hz.max()
+
+
+def test_an_untuned_part_answers_the_references_median():
+    p = population(untuned=0.5, knee=0.0)
+    median, best = p.amplitude_hz(at(p, 0.0)), p.amplitude_hz(at(p, 1.0))
+    np.testing.assert_allclose(best, 60.0)
+    # Half of the way to the best, on a curve that saturates.
+    assert ((median > 30) & (median < 40)).all()
+    assert (p.amplitude_hz(at(p, -1.0)) == 0).all()
+
+
+def test_silent_units_have_a_baseline_and_no_response():
+    p = population(units=400, silent=0.3, baseline_hz=5.0)
+    silent = p.neurons.silent
+    assert 0.2 < silent.mean() < 0.4
+    rates = p.expected_rates(at(p, 3.0), (50.0, 200.0))
+    np.testing.assert_allclose(rates[silent], 5.0)
+    assert (rates[~silent] > 10.0).all()
 
 
 def test_drives_come_one_by_one_or_in_batches():
@@ -109,11 +128,11 @@ def test_the_psth_integrates_to_the_expected_rate(window):
     )
 
 
-def test_latencies_are_within_their_range_and_differ():
+def test_latencies_are_spread_as_they_are_told_to():
     n = population(units=200).neurons
-    assert n.latency_ms.min() >= 40
-    assert n.latency_ms.max() <= 80
-    assert n.latency_ms.std() > 8
+    np.testing.assert_allclose(
+        np.percentile(n.latency_ms, [10, 50, 90]), (45.0, 60.0, 75.0), atol=4.0
+    )
 
 
 # ---------------------------------------------------------------- spikes
@@ -178,8 +197,8 @@ def test_spikes_are_sorted_in_range_and_typed():
     assert units.max() < 64
 
 
-def test_silent_units_are_silent():
-    p = population(baseline_hz=(0.0, 0.0), knee=0.0)
+def test_without_baseline_and_drive_there_are_no_spikes():
+    p = population(baseline_hz=0.0, knee=0.0)
     units, _ = p.spikes(at(p, -1.0), presentation=0, showing=1, on_ms=100.0, window_ms=WINDOW)
     assert len(units) == 0
 
@@ -214,11 +233,88 @@ def test_another_seed_is_another_population_with_other_spikes():
     assert (a.neurons.latency_ms != b.neurons.latency_ms).all()
 
 
-def test_a_unit_is_the_same_in_a_population_of_any_size():
-    few = draw_neurons({"p50": np.zeros(2), "p99": np.ones(2)}, NeuronConfig(), STREAM)
-    many = draw_neurons({"p50": np.zeros(9), "p99": np.ones(9)}, NeuronConfig(), STREAM)
-    for field in dataclasses.fields(few):
-        np.testing.assert_array_equal(getattr(few, field.name), getattr(many, field.name)[:2])
+@pytest.mark.parametrize(
+    "changes", [{}, {"dead_ms": 1.5, "cells": 3, "burst": 0.2, "drift_sd": 0.2}]
+)
+def test_a_unit_is_the_same_in_any_company(changes):
+    few, many = (
+        SpikingPopulation(
+            {"p50": np.zeros(n), "p99": np.ones(n)}, NeuronConfig(**changes), STREAM
+        )
+        for n in (2, 9)
+    )
+    for field in dataclasses.fields(few.neurons):
+        np.testing.assert_array_equal(
+            getattr(few.neurons, field.name), getattr(many.neurons, field.name)[:2]
+        )
+    drives = np.array([1.0, 0.5, 7.0, 0.0, 2.0, 3.0, 1.0, 1.0, 1.0])
+
+    def trains(p, drive):
+        units, times = p.spikes(drive, presentation=7, showing=1, on_ms=100.0, window_ms=WINDOW)
+        return [times[units == unit].tolist() for unit in range(2)]
+
+    assert trains(few, drives[:2]) == trains(many, drives)
+
+
+# ---------------------------------------------------------------- image, repeats, hours
+
+
+def test_a_delay_moves_the_response_and_nothing_else():
+    p = population(units=1, gain_sd=0.0, baseline_hz=0.0)
+    drive = at(p, 2.0)
+
+    def mean_time(delay_ms):
+        times = [
+            p.spikes(
+                drive,
+                presentation=k,
+                showing=1,
+                on_ms=100.0,
+                window_ms=(-100.0, 400.0),
+                delay_ms=delay_ms,
+            )[1]
+            for k in range(400)
+        ]
+        return np.concatenate(times).mean()
+
+    usual = mean_time(0.0)
+    # The same random numbers: each spike is moved by the delay.
+    assert mean_time(20.0) - usual == pytest.approx(20.0, abs=0.5)
+    assert mean_time(-20.0) - usual == pytest.approx(-20.0, abs=0.5)
+
+
+def test_adaptation_takes_its_share_of_the_response_and_leaves_the_baseline():
+    p = population(units=4, gain_sd=0.0, knee=0.0)
+
+    def count(drive, left):
+        return sum(
+            len(
+                p.spikes(
+                    drive,
+                    presentation=k,
+                    showing=1,
+                    on_ms=100.0,
+                    window_ms=WINDOW,
+                    adaptation=left,
+                )[0]
+            )
+            for k in range(600)
+        )
+
+    assert count(at(p, -1.0), 0.5) == count(at(p, -1.0), 1.0)
+    baseline = count(at(p, -1.0), 1.0)
+    fresh, adapted = (count(at(p, 2.0), left) - baseline for left in (1.0, 0.5))
+    assert adapted / fresh == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_gain_wanders_slowly_around_one():
+    p = population(units=200, drift_sd=0.2, drift_showings=500.0, gain_sd=0.0)
+    gains = np.array([p._drift(k) for k in range(0, 20_000, 100)])
+    assert gains.mean() == pytest.approx(1.0, abs=0.02)
+    assert gains.std(axis=0).mean() == pytest.approx(0.2, abs=0.03)
+    steps = np.abs(np.diff(gains, axis=0)).mean()
+    assert steps < 0.4 * np.abs(gains[:-10] - gains[10:]).mean()
+    np.testing.assert_allclose(p._drift(499), p._drift(500), rtol=0.01)
 
 
 # ---------------------------------------------------------------- what is refused
@@ -231,12 +327,17 @@ def test_a_unit_is_the_same_in_a_population_of_any_size():
         {"knee": -0.1},
         {"gain_sd": -1.0},
         {"gain_correlation": 1.5},
-        {"max_hz": 0.0},
-        {"latency_ms": (80.0, 40.0)},
-        {"rise_ms": (0.0, 1.0)},
-        {"sustained": (0.5, 1.5)},
-        {"baseline_hz": (-1.0, 1.0)},
-        {"decay_ms": (1.0, float("nan"))},
+        {"saturation": 1.0},
+        {"untuned": 1.0},
+        {"latency_ms": (80.0, 60.0, 70.0)},
+        {"rise_ms": (0.0, 1.0, 2.0)},
+        {"sustained": (0.5, 0.7, 1.5)},
+        {"baseline_hz": (-1.0, 1.0, 1.0)},
+        {"decay_ms": (1.0, 2.0, float("nan"))},
+        {"cells": 1.5},
+        {"burst": 0.95},
+        {"adaptation_showings": 0.0},
+        {"silent": float("nan")},
     ],
 )
 def test_settings_out_of_range_are_refused_by_name(wrong):
@@ -268,3 +369,11 @@ def test_a_window_that_is_none_is_refused():
     p = population()
     with pytest.raises(DataError, match="window"):
         p.expected_rates(at(p, 1.0), (200.0, 50.0))
+
+
+def test_a_dead_time_bounds_the_rate_and_a_baseline_beyond_it_is_refused():
+    p = population(dead_ms=5.0, peak_hz=900.0)
+    assert p.psth(at(p, 100.0), WINDOW).max() == pytest.approx(180.0)
+    with pytest.raises(ConfigError, match=r"dead_ms = 5 and 1 cells, which fire at most 180"):
+        population(dead_ms=5.0, baseline_hz=200.0)
+    population(dead_ms=5.0, baseline_hz=200.0, cells=8)
