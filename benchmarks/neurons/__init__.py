@@ -10,14 +10,15 @@ Method
     this project; give its path). Simulated: whole sessions through `evolver`'s own loop, one
     unit of the built-in network each (V1: conv1, conv2; V4: conv3, conv4; IT: fc5, fc6), with a
     `mini-texture` thread (40 images a generation) beside a `mini-object` one (27), 20
-    references a block, 100 ms on and 150 off, for as many generations as the area's median experiment.
-    Both are measured by the same functions, on PSTHs of 1 ms smoothed by a Gaussian of 2 ms.
+    references a block, 100 ms on and 150 off, for as many generations as the area's median
+    experiment. Both are measured by the same functions, on PSTHs of 1 ms smoothed by a Gaussian
+    of 2 ms.
     `fit` finds the numbers of `scorers/neuron/sites.py`: the time course by least squares on
     each published site's last PSTHs; latency against contrast from the difference between
     threads; adaptation from the references' decline over blocks; drift from their
-    autocovariance; dead time from the PSTHs' scatter at the peak; rates, the untuned part,
-    saturation and gain by matching 10, 50 and 90 % of what is measured, with CholeskyCMA over
-    the drives of simulated sessions.
+    autocovariance; dead time from the PSTHs' scatter at the peak against that before the
+    response; rates, the untuned part, saturation and gain by matching 10, 50 and 90 % of what
+    is measured, with CholeskyCMA over the drives of simulated sessions.
 Repeats
     16 simulated sessions an area by default, each its own unit and seed.
 Cost

@@ -73,7 +73,7 @@ def fit(data: Data, *, sessions: Sessions = 16, workers: Workers = None) -> None
             drift_showings=300.0,
             adaptation=round(depth, 2),
             adaptation_showings=round(showings, -1),
-            dead_ms=0.8,
+            dead_ms=round(fits.fit_dead_time(everything), 1),
         )
         settings, loss = fits.fit_rates(experiments, made[area], known)
         print(f"{area}, loss {loss:.2f}: {settings}", flush=True)
@@ -102,9 +102,9 @@ def _table(
     lines = [
         "## Model neurons against recorded ones",
         "",
-        f"`python -m benchmarks.neurons compare DATA.npz --sessions {sessions}`, "
-        f"{datetime.now().date()}, {os.cpu_count()} cores. 10/50/90 % of sites; the last column "
-        "of an area is the share of simulated sites within the published 10 to 90 %.",
+        f"`python -m benchmarks.neurons compare DATA.npz --sessions {sessions}`,",
+        f"{datetime.now().date()}, {os.cpu_count()} cores. 10/50/90 % of sites; an area's last",
+        "column is the share of simulated sites within the published 10 to 90 %.",
         "",
         "| |" + "".join(f" {area} published | simulated | within |" for area in AREAS),
         "|---|" + "---|---|---|" * len(AREAS),

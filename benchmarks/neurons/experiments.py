@@ -45,10 +45,9 @@ class Experiment:
     sem: Array  # (2, g)
     reference: Array  # (2, g) mean of the references shown with it
     psth: Array  # (2, g, 200) spikes/s in 1 ms from onset
+    psth_sem: Array | None = None  # published: (2, g, 200)
     drives: tuple[tuple[Array, ...], ...] = ()  # simulated: (n,) a thread and generation
-    reference_drives: Array | None = (
-        None  # 0 is the references' median, 1 their 99th percentile
-    )
+    reference_drives: Array | None = None  # 0: the references' median, 1: their 99 %
 
 
 def published(path: Path) -> list[Experiment]:
@@ -68,6 +67,7 @@ def published(path: Path) -> list[Experiment]:
                     (columns[[2, 5]] - columns[[1, 4]]) / 2,
                     columns[6:8],
                     psth[:, whole, 0],
+                    psth[:, whole, 1],
                 )
             )
     return found
@@ -133,8 +133,10 @@ def _measured(area: str, opened: recording.Recording, unit: str) -> Experiment:
         np.array([t.sem for t in drawn]),
         np.array([reference, reference]),
         gaussian_filter1d(psth, _SMOOTHED_MS, axis=-1, truncate=3),
-        tuple(tuple(seen[(thread == k) & (block == b)] for b in range(blocks)) for k in (0, 1)),
-        drive[opened.image_is_reference],
+        drives=tuple(
+            tuple(seen[(thread == k) & (block == b)] for b in range(blocks)) for k in (0, 1)
+        ),
+        reference_drives=drive[opened.image_is_reference],
     )
 
 

@@ -28,7 +28,9 @@ def draw(found: Mapping[str, Mapping[str, Sequence[Experiment]]], path: Path) ->
         2, 3, figsize=(11, 8.2), height_ratios=(2.4, 1), layout="constrained"
     )
     for column, area in enumerate(AREAS):
-        _measures(axes[0, column], {kind: found[kind][area] for kind in _COLOURS}, column == 0)
+        _measures(
+            axes[0, column], {kind: found[kind][area] for kind in _COLOURS}, named=column == 0
+        )
         _psths(axes[1, column], {kind: found[kind][area] for kind in _COLOURS})
         sites = {kind: len(found[kind][area]) for kind in _COLOURS}
         axes[0, column].set_title(
@@ -40,7 +42,7 @@ def draw(found: Mapping[str, Mapping[str, Sequence[Experiment]]], path: Path) ->
     plt.close(figure)
 
 
-def _measures(ax: plt.Axes, kinds: Mapping[str, Sequence[Experiment]], named: bool) -> None:
+def _measures(ax: plt.Axes, kinds: Mapping[str, Sequence[Experiment]], *, named: bool) -> None:
     rows = {kind: quantiles(experiments) for kind, experiments in kinds.items()}
     names = list(rows["published"])
     for i, name in enumerate(names):

@@ -125,6 +125,27 @@ def fit_adaptation(
     return float(fit.x[0]), float(showings or fit.x[2])
 
 
+def fit_dead_time(experiments: Sequence[Experiment]) -> float:
+    """Return the dead time, ms: how much less PSTHs scatter at their peak than before it.
+
+    A smoothed PSTH's squared sem over its mean is (1 - rate * dead)^2 times a constant, of the
+    smoothing and of the number of trials, which drops out of the ratio.
+    """
+    found: list[float] = []
+    for e in experiments:
+        if e.psth_sem is None:
+            continue
+        mean = e.psth[0].mean(axis=0)
+        before, peak = slice(*BASELINE_MS), int(mean.argmax())
+        scatter = (e.psth_sem[0] ** 2).mean(axis=0) / np.maximum(mean, 0.1)
+        rate, base = mean[peak] / 1000, mean[before].mean() / 1000
+        if base < 0.005 or rate < 0.1:  # spikes/ms
+            continue
+        q = np.sqrt(scatter[peak] / scatter[before].mean())
+        found.append((1 - q) / (rate - q * base))
+    return float(np.median(found))
+
+
 def fit_drift(experiments: Sequence[Experiment]) -> float:
     """Return the standard deviation of the slow gain.
 

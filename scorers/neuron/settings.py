@@ -131,8 +131,9 @@ class NeuronConfig:
         if baseline >= self.ceiling_hz():
             raise ConfigError(
                 "a baseline must leave a cell more than a tenth of its time outside of its "
-                f"dead time; got dead_ms = {self.dead_ms:g} and {self.cells} cells, which fire at "
-                f"most {self.ceiling_hz():.0f} spikes/s, and a baseline_hz up to {baseline:.0f}"
+                f"dead time; got dead_ms = {self.dead_ms:g} and {self.cells} cells, which fire "
+                f"at most {self.ceiling_hz():.0f} spikes/s, and a baseline_hz up to "
+                f"{baseline:.0f}"
             )
 
     def ceiling_hz(self) -> float:

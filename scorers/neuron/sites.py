@@ -4,12 +4,12 @@ Source: the 86 evolutions of Wang & Ponce (Nature Neuroscience 2026): 6 sites in
 61 in IT; responses of 40 or 30 images a generation, 100 ms each, PSTHs of 1 ms. Fitted, by
 `python -m benchmarks.neurons fit`, which says how: baselines, time courses, latency against
 contrast, adaptation, drift, dead time, and rates with their scatter. The dead time is that of
-a threshold on a site's signal: scatter at the peak falls with the rate as (1 - rate * 0.8 ms)^2
+a threshold on a site's signal: scatter at the peak falls with the rate as (1 - rate * 1 ms)^2
 in all three areas.
 
 Assumed, for these data cannot tell: `gain_correlation`, for one site was published of each
-session (0.2); and what one cell of a site does: a quarter of its rates, and a dead time of 2 ms,
-absolute and relative refractoriness together.
+session (0.2); and what one cell of a site does: a quarter of its rates, and a dead time of
+2 ms, absolute and relative refractoriness together.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _FITTED = {
         drift_showings=300.0,
         adaptation=0.10,
         adaptation_showings=390.0,
-        dead_ms=0.8,
+        dead_ms=1.0,
     ),
     "V4": NeuronConfig(
         baseline_hz=(0.634, 7.81, 77.5),
@@ -58,7 +58,7 @@ _FITTED = {
         drift_showings=300.0,
         adaptation=0.15,
         adaptation_showings=390.0,
-        dead_ms=0.8,
+        dead_ms=1.0,
     ),
     "IT": NeuronConfig(
         baseline_hz=(3.64, 27.6, 63.0),
@@ -76,7 +76,7 @@ _FITTED = {
         drift_showings=300.0,
         adaptation=0.25,
         adaptation_showings=390.0,
-        dead_ms=0.8,
+        dead_ms=1.0,
     ),
 }
 
