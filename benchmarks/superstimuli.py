@@ -13,7 +13,7 @@ Method
     the same 5,000 for all. Ratios between evolved and reference are of activations above the
     references' median:
     (best evolved - median) / (best reference - median). Spikes: 60 spikes/s at the references'
-    99th percentile, baseline 2 to 10, gain noise 0.3, counted 50 to 200 ms less 0 to 45 ms.
+    99th percentile, baseline 5, gain noise 0.3, counted 50 to 200 ms less 0 to 45 ms.
 Repeats
     By default 24 units (6 layers) x 2 seeds, each with and without noise.
 Cost

@@ -4,12 +4,28 @@ by_name, units  addresses in session files to networks and units
 scorer          units of networks as neurons
 networks        the networks behind one Protocol
 quantiles       how far units respond to reference images
-neuron          a unit's activation to spikes
+neuron          a unit's activation to spikes, as sites of V1, V4 and IT fire them
+receptive_field where in an image units look
 distances       how far two images are apart, in pixels or to a network
 mini            the built-in image world and its network, and how both were made
 """
 
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from scorers import networks
 from scorers.by_name import load_scorer as load
 from scorers.units import UnitAddress, parse_units
 
-__all__ = ["UnitAddress", "load", "parse_units"]
+if TYPE_CHECKING:
+    from scorers import neuron, receptive_field
+
+__all__ = ["UnitAddress", "load", "networks", "neuron", "parse_units", "receptive_field"]
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Import a room that takes longer, when it is asked for."""
+    if name in {"neuron", "receptive_field"}:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -36,8 +36,26 @@ PUBLIC = {
         "state_to_dict",
     },
     "evolver.recording": {"Recording", "ThreadData", "read"},
-    "scorers": {"UnitAddress", "load", "parse_units"},
+    "scorers": {
+        "UnitAddress",
+        "load",
+        "networks",
+        "neuron",
+        "parse_units",
+        "receptive_field",
+    },
     "scorers.networks": {"BUILTIN", "LIBRARIES", "load"},
+    "scorers.neuron": {
+        "AREAS",
+        "SETTINGS",
+        "Adaptation",
+        "NeuronConfig",
+        "Neurons",
+        "SpikingPopulation",
+        "Spread",
+        "draw_neurons",
+        "site",
+    },
 }
 """What others may build on, by module. A name that goes from here breaks somebody's script."""
 

@@ -166,9 +166,10 @@ def _allowed(type_: inspect.Type) -> str:
         return f"a list of {least}({_allowed(bare.item_type)})"
     if isinstance(bare, inspect.UnionType):
         kinds = [t for t in bare.types if not isinstance(_bare(t), inspect.NoneType)]
-        words = list(dict.fromkeys(_allowed(_repeated(t) or t) for t in kinds))
-        lists = [f"a list of {_bare(t).min_length}" for t in kinds if _repeated(t)]
-        return " or ".join(words + lists)
+        words: dict[str, None] = {}  # in order, each once
+        for kind in kinds:
+            words |= dict.fromkeys(_allowed_in_union(kind))
+        return " or ".join(words)
     if isinstance(bare, inspect.BoolType):
         return "true or false"
     if isinstance(bare, inspect.DateType):
@@ -176,12 +177,12 @@ def _allowed(type_: inspect.Type) -> str:
     return "a table"
 
 
-def _repeated(type_: inspect.Type) -> inspect.Type | None:
-    """Return what a list of so many holds; None for anything else."""
+def _allowed_in_union(type_: inspect.Type) -> list[str]:
+    """Return what one kind of several may be: of a list of so many, an item and how many."""
     bare = _bare(type_)
     if isinstance(bare, inspect.VarTupleType) and bare.min_length == bare.max_length:
-        return bare.item_type if bare.min_length else None
-    return None
+        return [_allowed(bare.item_type), f"a list of {bare.min_length}"]
+    return [_allowed(type_)]
 
 
 def _quoted(value: object) -> str:
