@@ -166,10 +166,8 @@ def _allowed(type_: inspect.Type) -> str:
         return f"a list of {least}({_allowed(bare.item_type)})"
     if isinstance(bare, inspect.UnionType):
         kinds = [t for t in bare.types if not isinstance(_bare(t), inspect.NoneType)]
-        words: dict[str, None] = {}  # in order, each once
-        for kind in kinds:
-            words |= dict.fromkeys(_allowed_in_union(kind))
-        return " or ".join(words)
+        each = [text for t in kinds for text in _allowed_in_union(t)]
+        return " or ".join(dict.fromkeys(each))
     if isinstance(bare, inspect.BoolType):
         return "true or false"
     if isinstance(bare, inspect.DateType):
