@@ -296,11 +296,11 @@ _THREE = Meta(min_length=3, max_length=3)
 Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
 Rate: TypeAlias = Annotated[float, Meta(ge=0, le=1000)]
 Duration: TypeAlias = Annotated[float, Meta(ge=0, le=10_000)]
-Factor: TypeAlias = Annotated[float, Meta(gt=1, le=100)]
+Multiple: TypeAlias = Annotated[float, Meta(gt=1, le=100)]
 Rates: TypeAlias = Rate | Annotated[tuple[Rate, ...], _THREE] | None
 Durations: TypeAlias = Duration | Annotated[tuple[Duration, ...], _THREE] | None
 Shares: TypeAlias = Share | Annotated[tuple[Share, ...], _THREE] | None
-Factors: TypeAlias = Factor | Annotated[tuple[Factor, ...], _THREE] | None
+Multiples: TypeAlias = Multiple | Annotated[tuple[Multiple, ...], _THREE] | None
 
 
 class NeuronTable(Struct, frozen=True, forbid_unknown_fields=True):
@@ -318,7 +318,7 @@ class NeuronTable(Struct, frozen=True, forbid_unknown_fields=True):
         Shares, Meta(description="of that, what the median of the references gives")
     ] = None
     saturation: Annotated[
-        Factors, Meta(description="of that, the highest that any image gives")
+        Multiples, Meta(description="of that, the highest that any image gives")
     ] = None
     knee: Annotated[
         float | None, Meta(description="softness of the threshold, of median to best hundredth")

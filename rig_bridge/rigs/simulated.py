@@ -169,10 +169,12 @@ class SimulatedRig:
         self._now_ms = 0.0  # stimulus time
         self._drives: dict[str, tuple[Drive, float]] = {}  # and the delay in ms
         self._delay_ms, self._memory = delay_ms, memory
-        # Presentation -> its last attempt, and the number of that showing from 1.
-        self._showings = {number: (0, count) for number, count in earlier.counts.items()}
+        # Presentation -> its last attempt, the number of that showing from 1, and what was
+        # left of the response then.
+        self._showings = {number: (0, count, 1.0) for number, count in earlier.counts.items()}
         for sha256, presentation in earlier.images:
-            self._remember(sha256, presentation)
+            if memory is not None:
+                memory.add(sha256, presentation)
 
     def hello(self, name: str, *, software: str, display: ScreenInfo | None = None) -> Hello:
         """Return what this rig says of itself."""
@@ -209,7 +211,7 @@ class SimulatedRig:
         commanded_ms = self._command_time()
         shown_ms = request.on_ms
         reason = ""
-        showing = self._showing_of(request)
+        showing, left = self._showing_of(request)
         broke = self._stream("fixation", request.presentation, showing).random(2)
         if broke[0] < self._abort_rate:
             shown_ms *= float(broke[1])
@@ -222,11 +224,8 @@ class SimulatedRig:
             on_ms=request.on_ms,
             window_ms=request.window_ms,
             delay_ms=delay_ms,
-            adaptation=1.0
-            if self._memory is None
-            else self._memory.left(request.sha256, request.presentation),
+            adaptation=left,
         )
-        self._remember(request.sha256, request.presentation)
         if reason:  # reported at once: what came later was never recorded
             units, times = units[times < shown_ms], times[times < shown_ms]
         onset_ms = commanded_ms + self._lag_ms
@@ -250,23 +249,21 @@ class SimulatedRig:
 
     # ------------------------------------------------------------------ inside
 
-    def _showing_of(self, request: Presentation) -> int:
-        """Return which showing of its presentation this is, from 1.
+    def _showing_of(self, request: Presentation) -> tuple[int, float]:
+        """Return which showing of its presentation this is, from 1, and what it is answered by.
 
         Attempts of a presentation rise within a session: the same one again is the same
         showing, and a lower one is of another session, whose numbers begin anew.
         """
-        attempt, showing = self._showings.get(request.presentation, (0, 0))
-        if request.attempt > attempt:
-            showing += 1
-        elif request.attempt < attempt:
-            showing = 1
-        self._showings[request.presentation] = request.attempt, showing
-        return showing
-
-    def _remember(self, sha256: str, presentation: int) -> None:
-        if self._memory is not None:
-            self._memory.add(sha256, presentation)
+        number, memory = request.presentation, self._memory
+        attempt, showing, left = self._showings.get(number, (0, 0, 1.0))
+        if request.attempt != attempt:
+            showing = showing + 1 if request.attempt > attempt else 1
+            if memory is not None:
+                left = memory.left(request.sha256, number)
+                memory.add(request.sha256, number)
+        self._showings[number] = request.attempt, showing, left
+        return showing, left
 
     def _command_time(self) -> float:
         if math.isfinite(self._speed):
