@@ -26,6 +26,8 @@ from evolver.weights.catalogue import CNN
 from scorers.mini import calibration, reference_images
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from evolver.types import Vector
@@ -42,29 +44,40 @@ _LARGEST = 64 << 20  # bytes of a kept file
 
 
 def reference_quantiles(
-    network: Network, layer: str, places: NDArray[np.int64]
-) -> dict[str, Vector]:
+    network: Network, places: Mapping[str, NDArray[np.int64]]
+) -> dict[str, dict[str, Vector]]:
     """Return the 5th, 50th and 99th percentile of units' responses to reference images.
+
+    What is not known of several layers is measured in one pass over the images.
 
     Parameters
     ----------
-    network, layer : whose units
-    places : where they are in the flattened layer, (u,)
+    network : whose units
+    places : by layer, where they are in the flattened layer, (u,)
 
     Returns
     -------
-    dict : "p05", "p50", "p99", each (u,) float64
+    dict : by layer, "p05", "p50", "p99", each (u,) float64
     """
     if network.sha256 == CNN.sha256:
-        table = calibration()[layer][:, places]
-        return dict(zip(_KEYS, table, strict=True))
-    path = quantile_folder() / f"{_name(network, layer, places)}.safetensors"
-    kept = _read(path, len(places))
-    if kept is None:
-        logger.info("measuring %d units of %s:%s", len(places), network.name, layer)
-        kept = _measured(network, layer, places)
-        _write(path, kept)
-    return kept
+        table = calibration()
+        return {
+            layer: dict(zip(_KEYS, table[layer][:, at], strict=True))
+            for layer, at in places.items()
+        }
+    paths = {
+        layer: quantile_folder() / f"{_name(network, layer, at)}.safetensors"
+        for layer, at in places.items()
+    }
+    kept = {layer: _read(path, len(places[layer])) for layer, path in paths.items()}
+    unknown = {layer: places[layer] for layer, levels in kept.items() if levels is None}
+    if unknown:
+        units = sum(map(len, unknown.values()))
+        logger.info("measuring %d units of %s:%s", units, network.name, ", ".join(unknown))
+        for layer, levels in _measured(network, unknown).items():
+            kept[layer] = levels
+            _write(paths[layer], levels)
+    return {layer: levels for layer, levels in kept.items() if levels is not None}
 
 
 def quantile_folder() -> Path:
@@ -80,17 +93,29 @@ def _name(network: Network, layer: str, places: NDArray[np.int64]) -> str:
     return digest.hexdigest()
 
 
-def _measured(network: Network, layer: str, places: NDArray[np.int64]) -> dict[str, Vector]:
+def _measured(
+    network: Network, places: Mapping[str, NDArray[np.int64]]
+) -> dict[str, dict[str, Vector]]:
     images = reference_images(IMAGES, seed=_SEED)
-    at = {layer: torch.as_tensor(places, device=network.device)}
-    responses = np.empty((IMAGES, len(places)), dtype=np.float32)
+    at = {
+        layer: torch.as_tensor(units, device=network.device) for layer, units in places.items()
+    }
+    responses = {
+        layer: np.empty((IMAGES, len(units)), dtype=np.float32)
+        for layer, units in places.items()
+    }
     for start in range(0, IMAGES, _CHUNK):
         pixels = torch.as_tensor(images[start : start + _CHUNK]).to(network.device)
         with torch.inference_mode():
-            values = network.outputs(pixels.permute(0, 3, 1, 2).float() / 255, at)[layer]
-        responses[start : start + len(values)] = values.cpu().numpy()
-    levels = np.percentile(responses, [5, 50, 99], axis=0).astype(np.float64)
-    return dict(zip(_KEYS, levels, strict=True))
+            outputs = network.outputs(pixels.permute(0, 3, 1, 2).float() / 255, at)
+        for layer, values in outputs.items():
+            responses[layer][start : start + len(values)] = values.cpu().numpy()
+    return {
+        layer: dict(
+            zip(_KEYS, np.percentile(rows, [5, 50, 99], axis=0).astype(np.float64), strict=True)
+        )
+        for layer, rows in responses.items()
+    }
 
 
 def _read(path: Path, units: int) -> dict[str, Vector] | None:

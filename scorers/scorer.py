@@ -145,10 +145,11 @@ class UnitScorer:
         from scorers.quantiles import reference_quantiles
 
         quantiles = {key: np.empty(len(self.unit_names)) for key in ("p05", "p50", "p99")}
-        for (name, layer), places in self._places.items():
-            measured = reference_quantiles(self.networks[name], layer, places)
-            for key, values in measured.items():
-                quantiles[key][self._columns[name, layer].numpy()] = values
+        for name, network in self.networks.items():
+            own = {layer: at for (owner, layer), at in self._places.items() if owner == name}
+            for layer, levels in reference_quantiles(network, own).items():
+                for key, values in levels.items():
+                    quantiles[key][self._columns[name, layer].numpy()] = values
         return quantiles
 
 

@@ -305,6 +305,17 @@ def test_quantiles_are_measured_once_for_what_they_are_of(plain, monkeypatch):
         scorer = scorers.load(["plain:head:all"], networks=other)
         with pytest.raises(AssertionError):  # other preprocessing, other answers
             _ = scorer.reference_quantiles
+    body = scorers.load(["plain:head:0", "plain:two:all"], networks=table)
+    looked: list[int] = []
+    outputs = body.networks["plain"].outputs
+
+    def counted(x, at):
+        looked.append(len(x))
+        return outputs(x, at)
+
+    monkeypatch.setattr(body.networks["plain"], "outputs", counted)
+    _ = body.reference_quantiles
+    assert sum(looked) == 40  # two layers, one pass
     kept.write_bytes(b"damaged")
     again = scorers.load(["plain:head:all"], networks=table).reference_quantiles
     np.testing.assert_array_equal(again["p50"], found["p50"][:4])
