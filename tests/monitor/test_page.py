@@ -20,7 +20,8 @@ from evolver.journal import JournalWriter
 from evolver.live import Console, run_simulated
 from evolver.live.waiting import WaitingFile
 from evolver.monitor.before import BeforeView
-from evolver.monitor.server import make_server, page_address
+from evolver.monitor.entrance import page_address
+from evolver.monitor.server import make_server
 from evolver.monitor.sources import before_first_image
 from evolver.recording.fold import fold
 from evolver.setup.preflight import Check
