@@ -61,7 +61,7 @@ function banner() {
   if (open && lost) text = "No connection to the program behind this page: what you click now is not marked.";
   else if (open && unsure) text = "Nothing is marked. Press Send, or Enter, once more to answer that you like none.";
   else if (open && !view.connected) text = "No engine at the moment. Go on: your answer is kept until it is back.";
-  else if (open && view.held) text = "The session pauses, or ends after these: send them, or say Not now.";
+  else if (open && view.held) text = "The session pauses, or is about to end: send what you have.";
   $("banner").textContent = text;
   $("banner").hidden = !text;
 }
@@ -153,26 +153,26 @@ function marks(grid) {
 // ------------------------------------------------------------------ size
 
 // Longer sides are the same for all, as on a rig's screen. One pixel of an image is a whole number of
-// the screen's pixels, or, where it is larger than its place, a whole number of its pixels is one.
+// the screen's pixels; an image that is larger than its place is reduced, and smoothed.
 function size() {
   if (!view || !view.grid) return;
   const sizes = view.grid.sizes, n = sizes.length, dpr = devicePixelRatio || 1;
   const counts = new Map();
   for (const [h, w] of sizes) counts.set(Math.max(h, w), (counts.get(Math.max(h, w)) || 0) + 1);
   const long = [...counts].sort((a, b) => b[1] - a[1] || b[0] - a[0])[0][0];
-  const strip = view.mode === "rate" ? 36 : 34, gap = 8;
+  const strip = view.mode === "rate" ? 34 : 32, gap = 6, frame = 8;  // as in page.css
   const width = document.documentElement.clientWidth - 20;
   const height = innerHeight - $("grid").getBoundingClientRect().top - scrollY - 20 - $("keys").offsetHeight;
-  const across = (side) => Math.min(n, Math.max(1, Math.floor((width + gap) / (side + 10 + gap))));
-  const fits = (side) => side + 10 <= width && Math.ceil(n / across(side)) * (side + strip + gap) - gap <= height;
+  const across = (side) => Math.min(n, Math.max(1, Math.floor((width + gap) / (side + frame + gap))));
+  const fits = (side) => side + frame <= width && Math.ceil(n / across(side)) * (side + strip + gap) - gap <= height;
   const scales = [];
   for (let k = 16; k >= 1; k--) scales.push(k);
-  for (let k = 2; k <= 16; k++) scales.push(1 / k);
+  for (let k = 18; k >= 2; k--) scales.push(k / 20);
   let at = scales.findIndex((k) => fits(k * long / dpr));
   if (at < 0 || scales[at] * long / dpr < LEAST_PX)
-    at = scales.findLastIndex((k) => k * long / dpr >= Math.min(LEAST_PX, width - 10));
+    at = scales.findLastIndex((k) => k * long / dpr >= Math.min(LEAST_PX, width - frame));
   at = Math.max(0, Math.min(scales.length - 1, (at < 0 ? 0 : at) - bigger));
-  const side = Math.max(1, Math.round(scales[at] * long)) / dpr;
+  const side = Math.max(1, Math.floor(scales[at] * long)) / dpr;
   // Rows as long as one another, so that no place is lonelier than it must be.
   columns = Math.ceil(n / Math.ceil(n / across(side)));
   $("grid").style.gridTemplateColumns = `repeat(${columns}, max-content)`;

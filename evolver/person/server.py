@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import io
 import logging
+import socket
 import threading
 from collections.abc import Callable
 from importlib import resources
@@ -22,7 +23,6 @@ from typing import Any
 import msgspec
 import PIL.Image
 from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_sockets
 from tornado.web import Application, HTTPError, RequestHandler
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
@@ -90,13 +90,15 @@ class PersonPage:
                 f"{address} without one"
             )
         try:
-            self._sockets = bind_sockets(port, address)
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            self._socket = socket.create_server((address, port), family=family)
         except OSError as exc:
             raise ControlError(
                 f"the page cannot listen on {address}:{port}: {exc.strerror}. --port 0 takes "
                 "any free port"
             ) from exc
-        port = self._sockets[0].getsockname()[1]
+        self._socket.setblocking(False)
+        port = self._socket.getsockname()[1]
         self.url = page_address(address, port, token)
         self.rig, self.token = rig, token
         self.hosts = None if token is not None else frozenset(origins(address, port))
@@ -140,7 +142,7 @@ class PersonPage:
             websocket_ping_interval=10.0,
         )
         server = HTTPServer(application, max_body_size=0, max_header_size=16_384)
-        server.add_sockets(self._sockets)
+        server.add_sockets([self._socket])
         await self._ended.wait()
         server.stop()
         words = [tab.show() for tab in self.tabs]
