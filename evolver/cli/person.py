@@ -20,7 +20,7 @@ from evolver.errors import ConfigError, EvolverError
 from evolver.seeds import stream
 from rig_bridge.errors import RigBridgeError
 
-_LONGEST_QUESTION = 500
+_LONGEST_QUESTION = 200
 _GREY = 128  # of the page behind images that are not square
 _MONITOR = "a browser's page: images are as large as its window has room for, not size_deg"
 

@@ -15,7 +15,11 @@ let columns = 1, here = 0, bigger = 0, unsure = false, appeared = "";
 
 function connect() {
   socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/tab`);
-  socket.onmessage = (event) => { lost = false; take(JSON.parse(event.data)); };
+  socket.onmessage = (event) => {
+    if (lost) drawn = null;  // what was being loaded may be in pieces
+    lost = false;
+    take(JSON.parse(event.data));
+  };
   socket.onclose = () => {
     if (view && view.phase === "over") return;
     lost = true;
@@ -115,9 +119,11 @@ function lay(grid) {
   main.replaceChildren(...tiles);
   size();
   scrollTo(0, 0);
-  const images = tiles.map((tile) => tile.querySelector("img").decode().catch(() => null));
-  Promise.all(images).then(() => {
-    if (drawn !== grid.name) return;
+  Promise.all(tiles.map((tile) => tile.querySelector("img").decode())).catch(() => {
+    if (drawn === grid.name) setTimeout(() => { drawn = null; draw(); }, 1000);
+    return "again";
+  }).then((failed) => {
+    if (drawn !== grid.name || failed === "again") return;
     main.classList.remove("loading");
     // Twice: the first frame is being drawn, the second begins when that is on the screen.
     requestAnimationFrame(() => requestAnimationFrame(() => {

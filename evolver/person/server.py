@@ -39,7 +39,7 @@ from evolver.monitor.entrance import (
     page_address,
     same_host,
 )
-from rig_bridge.rigs.person.orders import Order
+from rig_bridge.rigs.person.orders import PersonOrder
 from rig_bridge.rigs.person.rig import PersonRig
 
 logger = logging.getLogger(__name__)
@@ -252,7 +252,7 @@ class _Tab(WebSocketHandler):
 
     def initialize(self, page: PersonPage) -> None:
         self._page = page
-        self._orders: msgspec.json.Decoder[Order] = msgspec.json.Decoder(Order)
+        self._orders: msgspec.json.Decoder[PersonOrder] = msgspec.json.Decoder(PersonOrder)
 
     def prepare(self) -> None:
         if not self._page.admits(self):

@@ -57,7 +57,7 @@ class Again(_Order, frozen=True, tag="again"):
     """Do not answer: these are to be shown another time, in another order."""
 
 
-Order: TypeAlias = Appeared | Mark | Clear | Restore | Send | Again
+PersonOrder: TypeAlias = Appeared | Mark | Clear | Restore | Send | Again
 
 
 class GridView(Struct, frozen=True):

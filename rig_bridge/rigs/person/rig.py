@@ -27,7 +27,7 @@ from rig_bridge.rigs.person.orders import (
     Clear,
     Mark,
     Mode,
-    Order,
+    PersonOrder,
     Phase,
     Restore,
     Send,
@@ -70,7 +70,7 @@ class PersonRig:
     ----------
     mode : how the person answers
     stream : random generators by name; put the images into their places
-    question : what the person is asked, at most 500 letters; it goes on the session's record
+    question : what the person is asked, in a line or two; it goes on the session's record
     tell : told, for the people at the rig, what happens
     clock, now_ns : seconds, monotonic; nanoseconds of the clock of the results
     """
@@ -199,7 +199,7 @@ class PersonRig:
             images = self._grid.images
             return images[place] if 0 <= place < len(images) else None
 
-    def apply(self, order: Order) -> bool:
+    def apply(self, order: PersonOrder) -> bool:
         """Do what a page asks for; return whether that changed anything.
 
         What is about another grid than the one that is open changes nothing: it is answered
@@ -238,7 +238,7 @@ class PersonRig:
 
     # ------------------------------------------------------------------ inside, under the lock
 
-    def _changed_by(self, order: Order, grid: Grid) -> bool:
+    def _changed_by(self, order: PersonOrder, grid: Grid) -> bool:
         now_ns = self._now_ns()
         match order:
             case Appeared():
