@@ -48,7 +48,6 @@ ALLOWED = {
         "test_what_happens_to_the_session_is_said_on_the_page",
         "test_a_page_whose_program_is_gone_says_so",
         "test_a_tab_that_sends_what_is_no_order_is_closed",
-        "test_other_addresses_need_the_token",
         "test_who_likes_red_gets_red_whatever_happens_meanwhile",
         "test_who_stops_the_rig_leaves_the_session_waiting",
     },

@@ -252,6 +252,7 @@ class _Tab(WebSocketHandler):
 
     def initialize(self, page: PersonPage) -> None:
         self._page = page
+        self._sending: set[asyncio.Task[None]] = set()
         self._orders: msgspec.json.Decoder[PersonOrder] = msgspec.json.Decoder(PersonOrder)
 
     def prepare(self) -> None:
@@ -286,7 +287,9 @@ class _Tab(WebSocketHandler):
 
     def show_soon(self) -> None:
         """Send the view as it is now, whenever there is room."""
-        self._sending = asyncio.ensure_future(self.show())
+        task = asyncio.ensure_future(self.show())
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
 
     async def show(self) -> None:
         """Send the view as it is now."""

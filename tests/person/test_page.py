@@ -144,7 +144,11 @@ def test_what_a_person_sees_is_what_the_engine_sent(page):
 )
 def test_all_images_have_room_and_no_pixel_is_wider_than_another(browser, mode, size, n):
     viewport = dict(zip(("width", "height"), size, strict=True))
-    with served(mode) as here, tab(browser, viewport=viewport, device_scale_factor=1) as page:
+    question = "Which of these would you rather have on a wall, if you had one? " * 3
+    with (
+        served(mode, question=question if n == 40 else "") as here,
+        tab(browser, viewport=viewport, device_scale_factor=1) as page,
+    ):
         here.show(pictures(*[(64, 64)] * (n - 2), (32, 64), (64, 48)))
         page.goto(here.url)
         opened(page, n)
@@ -155,6 +159,8 @@ def test_all_images_have_room_and_no_pixel_is_wider_than_another(browser, mode, 
         (scale,) = scales
         assert scale == int(scale) >= 2
         assert all(box["x"] >= 0 and box["x"] + box["width"] <= size[0] for box in boxes)
+        header = page.locator("header").bounding_box()
+        assert all(box["y"] >= header["y"] + header["height"] for box in boxes)
         bottom = page.locator("#keys").bounding_box()["y"]
         below = max(box["y"] + box["height"] for box in boxes) > bottom
         assert page.locator("#more").is_visible() == below  # never without a word
@@ -302,6 +308,26 @@ def test_a_page_whose_program_is_gone_says_so(page):
         opened(page, 1)
     page.get_by_text("what you click now is not marked").wait_for()
     page.errors.clear()  # what the lost connection left
+
+
+def test_an_image_that_did_not_come_is_asked_for_again_and_none_is_shown_before(page):
+    with served() as here:
+        missed = []
+
+        def miss_once(route):
+            if missed:
+                route.continue_()
+            else:
+                missed.append(page.locator("#grid").is_visible())
+                route.abort()
+
+        page.route("**/1.png", miss_once)
+        here.show(pictures((8, 8), (8, 8)))
+        page.goto(here.url)
+        opened(page, 2)
+        assert missed == [False]
+        assert page.locator("img").evaluate_all("all => all.every(i => i.naturalWidth === 8)")
+        page.errors.clear()  # the image that was missed
 
 
 def test_dark_and_light(browser):
