@@ -118,7 +118,8 @@ class PersonPage:
     def __exit__(self, *_exc: object) -> None:
         """Tell every tab the last there is to say, and end."""
         self.rig.on_change = lambda: None
-        self._loop.call_soon_threadsafe(self._ended.set)
+        with contextlib.suppress(RuntimeError):  # it has ended, and has said why
+            self._loop.call_soon_threadsafe(self._ended.set)
         self._thread.join()
 
     # ------------------------------------------------------------------ in its thread
