@@ -96,6 +96,23 @@ LIVE_DARK = {
     "baseline": "#1e242b",
 }
 
+# Nothing but greys beside images that are judged; the mark alone has a colour.
+PERSON_LIGHT = {
+    **PAGE_LIGHT,
+    "paper": "#f4f4f4",
+    "line": "#d4d4d4",
+    "frame": "#e4e4e4",
+    "hover": "#cfcfcf",
+}
+PERSON_DARK = {
+    **PAGE_DARK,
+    "paper": "#181818",
+    "card": "#262626",
+    "line": "#3a3a3a",
+    "frame": "#2a2a2a",
+    "hover": "#444444",
+}
+
 
 def thread_colour(index: int) -> str:
     """Return the colour of a thread, the same in every figure."""

@@ -13,6 +13,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import zmq
@@ -80,8 +81,46 @@ class Reporting(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a rig stands with its engine.
+
+    Parameters
+    ----------
+    session : id of the session whose presentations it has; "" before the first welcome
+    name : the session's, for people
+    connected : whether an engine has this rig now
+    held : whether the session pauses, and nothing more is to be shown
+    """
+
+    session: str = ""
+    name: str = ""
+    connected: bool = False
+    held: bool = False
+
+
+@runtime_checkable
+class Informed(Protocol):
+    """A presenter that has somebody to tell how the rig stands with its engine."""
+
+    def stands(self, standing: Standing) -> None:
+        """Take how it stands, whenever that has changed; never wait.
+
+        Where it names another session than before, what was presented is wanted by nobody:
+        `collect` returns it as aborted, and the images of the new session follow then.
+        """
+        ...
+
+
 def _never() -> bool:
     return False
+
+
+def _standing(link: RigLink) -> Standing:
+    welcome = link.welcome
+    if welcome is None:
+        return Standing()
+    return Standing(welcome.session, welcome.name, link.welcomed, link.held)
 
 
 class RigClient:
@@ -132,6 +171,7 @@ class RigClient:
         self._hello, self._presenter = hello, presenter
         self._late = presenter if isinstance(presenter, LatePresenter) else None
         self._reporting = presenter if isinstance(presenter, Reporting) else None
+        self._informed = presenter if isinstance(presenter, Informed) else None
         self._clock, self._group_s = clock, group_s
         self._outbox: deque[list[codec.FrameBytes]] = deque()
         self._stopped: StopPresenting | None = None
@@ -187,7 +227,7 @@ class RigClient:
         self._stopped = None
         message_at = flushed = clock()
         contact = Contact(self.endpoint, keyed=self._key is not None, now=message_at)
-        try_at = math.inf
+        try_at, standing = math.inf, Standing()
         while True:
             if stop():
                 self._collect(socket, link)
@@ -212,6 +252,9 @@ class RigClient:
                 if self._stopped.refused:
                     raise RefusedError(f"the engine refused this rig: {self._stopped.reason}")
                 return self._stopped.reason
+            if self._informed is not None and standing != (now_so := _standing(link)):
+                standing = now_so
+                self._informed.stands(standing)
             self._do(socket, link.tick(clock()))
             self._collect(socket, link)
             # A hash takes less than a frame; a batch of them does not.

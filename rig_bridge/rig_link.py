@@ -120,7 +120,7 @@ class RigLink:
         self._hello_every_s, self._silence_s, self._late_s = hello_every_s, silence_s, late_s
         self.welcome: Welcome | None = None  # of the session whose presentations are held
         self.welcomed = False  # on this connection
-        self._held = False
+        self.held = False  # the session pauses
         self._queue: deque[Presentation] = deque()
         self._showing: Presentation | None = None
         self._abandoned = False  # what is on screen is of a session that is over
@@ -187,7 +187,7 @@ class RigLink:
                 return []
             case Hold(session, on):
                 if self.welcomed and self.welcome and session == self.welcome.session:
-                    self._held = on
+                    self.held = on
                 return []
             case Invalid(block=block, presentations=presentations):
                 for presentation in presentations:  # shown again when asked for again
@@ -254,7 +254,7 @@ class RigLink:
         """
         if self._showing is not None or not self.is_ready or self._abandoned_awaited:
             return None
-        if self._held:
+        if self.held:
             return None
         self._showing = self._queue.popleft()
         return self._images[self._showing.sha256], self._showing
@@ -473,7 +473,7 @@ class RigLink:
         if self.welcome is not None and self.welcome.session != welcome.session:
             self._forget()
         self.welcome, self.welcomed = welcome, True
-        self._held = False  # an engine that still wants it says so again
+        self.held = False  # an engine that still wants it says so again
         self._unsent.clear()
         return []
 

@@ -24,6 +24,7 @@ from evolver.cli import (
     metric,
     monitor,
     open_ephys,
+    person,
     receptive_field,
     rigs,
     stimulus_display,
@@ -70,6 +71,7 @@ app.command("lsl")(lsl.lsl)
 app.command("open-ephys")(open_ephys.open_ephys)
 app.command("open-ephys-emulator")(open_ephys.emulate_open_ephys)
 app.command()(monitor.monitor)
+app.command()(person.person)
 app.command("units")(units.list_units)
 app.command("rf")(receptive_field.draw_receptive_fields)
 app.add_typer(live.ctl, name="ctl")

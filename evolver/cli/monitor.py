@@ -29,7 +29,8 @@ def monitor(
     which nobody is let in.
     """
     try:
-        from evolver.monitor.server import is_loopback, make_server, page_address
+        from evolver.monitor.entrance import is_loopback, page_address
+        from evolver.monitor.server import make_server
     except ImportError as exc:
         raise ConfigError(
             f"the live page needs bokeh, which is not installed ({exc}): "

@@ -62,7 +62,7 @@ def xdream(
     from rig_bridge.client import RigClient
     from rig_bridge.rigs.xdream_folder import XDreamFolder
 
-    display = _display(screen, px_per_deg, background_grey)
+    display = stated_screen(screen, px_per_deg, background_grey)
     rig = XDreamFolder(images, responses, channels=channels, display=display)
     client = RigClient(
         endpoint,
@@ -80,8 +80,10 @@ def xdream(
     print_rig_end(reason)
 
 
-def _display(screen: str, px_per_deg: float, background_grey: int | None) -> ScreenInfo:
-    """Return the other side's screen; `screen` is like ``1920x1080@60``."""
+def stated_screen(
+    screen: str, px_per_deg: float, background_grey: int | None, *, monitor: str = ""
+) -> ScreenInfo:
+    """Return a screen that somebody else draws on; `screen` is like ``1920x1080@60``."""
     import msgspec
 
     from rig_bridge.messages import ScreenInfo
@@ -96,10 +98,11 @@ def _display(screen: str, px_per_deg: float, background_grey: int | None) -> Scr
             float(found[3]),
             px_per_deg,
             background_grey=background_grey,
+            monitor=monitor,
         )
         return msgspec.convert(msgspec.to_builtins(display), ScreenInfo)  # looks at its limits
     except ValueError as exc:
         raise ConfigError(
-            "--screen must be the other side's screen as WIDTHxHEIGHT@HZ, in pixels and frames "
-            f"a second, as 1920x1080@60; got {screen!r}"
+            "--screen must be the screen with the images as WIDTHxHEIGHT@HZ, in pixels and "
+            f"frames a second, as 1920x1080@60; got {screen!r}"
         ) from exc

@@ -3,7 +3,6 @@
 import http.client
 import os
 import re
-import shutil
 import signal
 import threading
 import time
@@ -12,7 +11,6 @@ import urllib.request
 
 import numpy as np
 import pytest
-from playwright.sync_api import sync_playwright
 
 from evolver import config, recording
 from evolver.errors import ControlError
@@ -20,37 +18,25 @@ from evolver.journal import JournalWriter
 from evolver.live import Console, run_simulated
 from evolver.live.waiting import WaitingFile
 from evolver.monitor.before import BeforeView
-from evolver.monitor.server import make_server, page_address
+from evolver.monitor.entrance import page_address
+from evolver.monitor.server import make_server
 from evolver.monitor.sources import before_first_image
 from evolver.recording.fold import fold
 from evolver.session_folder import SILENT
 from evolver.setup.preflight import Check
+from tests.browser import chromium, tab
 from tests.children import Command
 from tests.limits import PATIENCE_MS, PATIENCE_S, wait_until
 from tests.live.sessions import small, write
 from tests.monitor.sessions import make_session
-from tests.skips import NO_CHROMIUM
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.xdist_group("browser")
-QUIET = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 
 
 @pytest.fixture(scope="module")
 def browser():
-    if CHROMIUM is None:
-        pytest.skip(NO_CHROMIUM)
-    with sync_playwright() as p:
-        opened = p.chromium.launch(executable_path=CHROMIUM, args=QUIET, timeout=PATIENCE_MS)
+    with chromium() as opened:
         yield opened
-        opened.close()
 
 
 class Monitor:
@@ -90,15 +76,8 @@ def monitor():
 
 @pytest.fixture
 def page(browser):
-    context = browser.new_context(viewport={"width": 1600, "height": 1000})
-    context.set_default_timeout(PATIENCE_MS)
-    opened = context.new_page()
-    opened.errors = []
-    opened.on("console", lambda m: opened.errors.append(m.text) if m.type == "error" else None)
-    opened.on("pageerror", lambda e: opened.errors.append(str(e)))
-    yield opened
-    assert opened.errors == []
-    context.close()
+    with tab(browser, viewport={"width": 1600, "height": 1000}) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")
@@ -315,7 +294,7 @@ def test_dark_and_light(ended, monitor, browser):
     assert colours == ["rgb(20, 24, 29)", "rgb(255, 255, 255)"]
 
 
-def websocket_status(host, headers):
+def websocket_status(host, headers, path="/ws"):
     """Return what a server answers who asks it for the page's WebSocket."""
     link = http.client.HTTPConnection(host, timeout=PATIENCE_S)
     wanted = {
@@ -324,7 +303,7 @@ def websocket_status(host, headers):
         "Sec-WebSocket-Version": "13",
         "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
     }
-    link.request("GET", "/ws", headers=wanted | headers)
+    link.request("GET", path, headers=wanted | headers)
     status = link.getresponse().status
     link.close()
     return status

@@ -187,7 +187,7 @@ class World:
             own.append("deliver_to_engine")
         if rig._showing is not None:
             own.append("end_image")
-        elif rig.is_ready and not rig._held and not rig._abandoned_awaited:
+        elif rig.is_ready and not rig.held and not rig._abandoned_awaited:
             own.append("take_image")
         else:
             assert rig.next() is None
