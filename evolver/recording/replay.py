@@ -23,6 +23,7 @@ from evolver.journal.records import (
     Committed,
     CommittedThread,
     Event,
+    FitnessStateRecord,
     PackedArray,
     PlannedPresentation,
     Proposed,
@@ -286,11 +287,26 @@ class _Blocks:
                 for k, generation, score, sem in self._thread_scores(rows)
             ),
             reference_scores=tuple(PackedArray.of(row) for row in scores),
+            fitness_states=self._fitness_states(place),
             budget=TimeBudget(
                 **{name: float(block[name]) for name in s.BUDGET_NAMES},
                 shown=int(block["shown"]),
             ),
         )
+
+    def _fitness_states(self, place: int) -> tuple[FitnessStateRecord | None, ...]:
+        states: list[FitnessStateRecord | None] = []
+        for thread in self._threads:
+            table = thread.fitness_states
+            if not table or table["blocks"][place] < 0:
+                states.append(None)
+                continue
+            numbers = {name: int(table[name][place]) for name in s.FITNESS_NUMBERS}
+            arrays = {name: table[name][place] for name in s.FITNESS_ARRAYS}
+            # What was not there yet has no numbers in its row.
+            packed = {n: PackedArray.of(a[np.isfinite(a)]) for n, a in arrays.items()}
+            states.append(FitnessStateRecord(**numbers, **packed))
+        return tuple(states) if any(states) else ()
 
     def _thread_scores(
         self, rows: NDArray[np.intp]

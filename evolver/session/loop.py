@@ -377,6 +377,8 @@ class Loop:
         self._submit(committed)
         self._tally.add(committed)
         self._report(running, committed=committed)
+        for text in outcome.news:
+            self._event("info", "fitness", text)
         if self._watchdogs is not None:
             watched = msgspec.structs.replace(own, wait=own.wait - running.frozen_s)
             self._apply_warnings(self._watchdogs.committed(running.block, outcome, watched))

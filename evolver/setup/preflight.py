@@ -83,7 +83,7 @@ def with_the_rig(parts: Parts, hello: Hello, recordings: Path) -> tuple[Check, .
     labels = [unit.label for unit in hello.units]
     checks = [Check("rig", "good", f"{hello.name} ({hello.software}), {len(labels)} units")]
     for thread, table in enumerate(config.threads):
-        for wanted in config.fitness_of(thread).units:
+        for wanted in config.fitness_of(thread).scored:
             index = wanted if isinstance(wanted, int) else labels.index(wanted)
             unit = hello.units[index]
             text = (
