@@ -301,11 +301,12 @@ class _Blocks:
             if not table or table["blocks"][place] < 0:
                 states.append(None)
                 continue
-            numbers = {name: int(table[name][place]) for name in s.FITNESS_NUMBERS}
-            arrays = {name: table[name][place] for name in s.FITNESS_ARRAYS}
-            # What was not there yet has no numbers in its row.
-            packed = {n: PackedArray.of(a[np.isfinite(a)]) for n, a in arrays.items()}
-            states.append(FitnessStateRecord(**numbers, **packed))
+            values: dict[str, Any] = {n: int(table[n][place]) for n in s.FITNESS_NUMBERS}
+            for name in s.FITNESS_ARRAYS:
+                row = table[name][place]
+                # What was not there yet has no numbers in its row.
+                values[name] = PackedArray.of(row[np.isfinite(row)])
+            states.append(FitnessStateRecord(**values))
         return tuple(states) if any(states) else ()
 
     def _thread_scores(

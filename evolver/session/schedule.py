@@ -23,13 +23,11 @@ import numpy as np
 
 from evolver.errors import MissingResponseError, OrderError
 from evolver.journal.records import PlannedPresentation
-from evolver.session.fitness import Fitness, mean_and_sem
+from evolver.session.fitness import Fitness
 from evolver.session.fitness_state import FitnessState
-from evolver.types import Codes, Optimizer, Scores, Vector
+from evolver.session.scoring import REFERENCE, answers_of, followed, score_block
+from evolver.types import Codes, Optimizer, Scores
 from rig_bridge.trials import TrialResult
-
-REFERENCE = -1
-"""Thread number of a reference image's presentation."""
 
 Schedule: TypeAlias = Literal["together", "references", "alternate"]
 """Which threads and references share a block.
@@ -392,20 +390,20 @@ class Session:
             (`still_to_show` names what to show first); nothing was learnt.
         """
         block = self._pending_block(index)
-        answers = self._answers(block, responses)
-        states = [
-            thread.fitness.follow(state, [(p.thread, p.row, values) for p, values in own])
-            if thread.fitness.learns
-            else state
-            for thread, state, own in zip(
-                self.threads, self._fitness_states, answers, strict=True
-            )
-        ]
+        fitnesses = [thread.fitness for thread in self.threads]
+        answers = answers_of(block.planned, fitnesses, responses)
+        states = followed(fitnesses, self._fitness_states, answers)
+        scores = score_block(
+            fitnesses,
+            states,
+            answers,
+            images={p.thread: len(p.codes) for p in block.proposals},
+            references=block.references,
+        )
         outcomes: list[ThreadOutcome] = []
         for proposal in block.proposals:
             k = proposal.thread
-            rows = self._scores(k, answers[k], states[k], k, len(proposal.codes))
-            mean, sem = mean_and_sem(rows)
+            mean, sem = scores.threads[k]
             count = int(np.isfinite(mean).sum())
             if count < _LEAST_TO_LEARN_FROM:
                 raise OrderError(
@@ -414,17 +412,6 @@ class Session:
                     f"{block.index}. Show what still_to_show() names first"
                 )
             outcomes.append(ThreadOutcome(k, proposal.generation, mean, sem))
-        references: list[Scores] = []
-        levels: list[Scores] = []
-        for k, own in enumerate(answers):
-            n, fitness = block.references, self.threads[k].fitness
-            rows = self._scores(k, own, states[k], REFERENCE, n)
-            references.append(mean_and_sem(rows)[0])
-            level: list[list[float]] = [[] for _ in range(n)]
-            for p, values in own:
-                if p.thread == REFERENCE:
-                    level[p.row].append(fitness.level_of(values))
-            levels.append(mean_and_sem(level)[0])
         for proposal, outcome in zip(block.proposals, outcomes, strict=True):
             rows = np.flatnonzero(np.isfinite(outcome.scores))
             optimizer = self.threads[proposal.thread].optimizer
@@ -436,73 +423,24 @@ class Session:
         return Outcome(
             block.index,
             tuple(outcomes),
-            tuple(references),
-            tuple(levels),
+            scores.references,
+            scores.levels,
             tuple(state if has else None for state, has in zip(states, learns, strict=True)),
             news,
         )
 
-    def _answers(
-        self, block: Block, responses: Sequence[TrialResult]
-    ) -> list[list[tuple[PlannedPresentation, Vector]]]:
-        """Return what each thread's fitness sees in a block's valid showings.
-
-        In the order of their numbers, whatever came first: sums are the same then, bit for bit.
-
-        Returns
-        -------
-        a list a thread of presentations and their responses; its own, the references, and every
-        other thread's where its fitness looks at them
-        """
-        answers: list[list[tuple[PlannedPresentation, Vector]]] = [[] for _ in self.threads]
-        for response in sorted(responses, key=lambda r: (r.presentation, r.attempt)):
-            p = block.planned(response.presentation)
-            if p is None or not response.ok:
-                continue
-            for k, thread in enumerate(self.threads):
-                if p.thread in {REFERENCE, k} or thread.fitness.looks_at_all:
-                    values = thread.fitness.response(response.form, response.arrays)
-                    answers[k].append((p, values))
-        return answers
-
-    def _scores(
-        self,
-        k: int,
-        answers: Sequence[tuple[PlannedPresentation, Vector]],
-        state: FitnessState,
-        of: int,
-        n: int,
-    ) -> list[list[float]]:
-        """Return the scores of showings by the fitness of thread `k`.
-
-        Parameters
-        ----------
-        answers, state : of the thread
-        of : whose images: `REFERENCE`, or `k`
-        n : how many these are
-
-        Returns
-        -------
-        a list of scores an image; empty ones where nothing can be scored yet
-        """
-        fitness = self.threads[k].fitness
-        scored: list[list[float]] = [[] for _ in range(n)]
-        if fitness.is_ready(state):
-            for p, values in answers:
-                if p.thread == of:
-                    scored[p.row].append(fitness.score_of(values, state))
-        return scored
-
     def _news(self, states: Sequence[FitnessState]) -> tuple[str, ...]:
-        """Return what can be scored from now on, and could not before."""
+        """Return what scores are made with from now on, once the session has begun so."""
+
+        def begun(thread: Thread, state: FitnessState) -> bool:
+            return state.blocks >= self._first_blocks and thread.fitness.is_ready(state)
+
         return tuple(
             f"{thread.name}: {thread.fitness.needs_text(state)}"
             for thread, before, state in zip(
                 self.threads, self._fitness_states, states, strict=True
             )
-            if thread.fitness.learns
-            and thread.fitness.is_ready(state)
-            and not thread.fitness.is_ready(before)
+            if thread.fitness.learns and begun(thread, state) and not begun(thread, before)
         )
 
     def _attempts(self, p: PlannedPresentation) -> int:
