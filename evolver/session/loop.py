@@ -266,7 +266,7 @@ class Loop:
                 pending = self._session.still_to_show(index, running.results)
                 if pending:
                     self._show(running, pending)
-                else:
+                elif self._session.may_commit(index):
                     self._commit(running)
         while len(self._running) < self._blocks_at_once and self._propose():
             pass

@@ -371,6 +371,14 @@ class Session:
         faults = (f.fault(response.form, response.arrays) for f in self._fitness_of(planned))
         return next((fault for fault in faults if fault), "")
 
+    def may_commit(self, index: int) -> bool:
+        """Return whether a pending block's turn has come.
+
+        Where a fitness learns from responses, blocks are scored in their order: what a
+        generation is scored with must not depend on how fast the one before was answered.
+        """
+        return index == min(self._pending) or not any(t.fitness.learns for t in self.threads)
+
     def commit(self, index: int, responses: Sequence[TrialResult]) -> Outcome:
         """Score a pending block and let the optimizers of its threads learn from it.
 
@@ -386,10 +394,16 @@ class Session:
         DataError
             A response's arrays are not what they must be; nothing was learnt.
         OrderError
-            The block is not pending, or a thread has fewer than two scored images
-            (`still_to_show` names what to show first); nothing was learnt.
+            The block is not pending, or it is not its turn (`may_commit`), or a thread has
+            fewer than two scored images (`still_to_show` names what to show first); nothing
+            was learnt.
         """
         block = self._pending_block(index)
+        if not self.may_commit(index):
+            raise OrderError(
+                f"a fitness learns from every block in order: commit block "
+                f"{min(self._pending)} before block {index}"
+            )
         fitnesses = [thread.fitness for thread in self.threads]
         answers = answers_of(block.planned, fitnesses, responses)
         states = followed(fitnesses, self._fitness_states, answers)
