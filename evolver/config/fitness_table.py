@@ -16,7 +16,7 @@ Weight: TypeAlias = Annotated[float, Meta(ge=-1e6, le=1e6)]
 WindowMs: TypeAlias = tuple[Millis, Millis]
 
 FitnessKind: TypeAlias = Literal["rate", "late-early", "target", "contrast"]
-Distance: TypeAlias = Literal["cosine", "correlation", "squared-error"]
+FitnessDistance: TypeAlias = Literal["cosine", "correlation", "squared-error"]
 
 BEST = "best"
 """As a target: each unit's own best so far."""
@@ -75,7 +75,7 @@ class FitnessTable(Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = None
     distance: Annotated[
-        Distance,
+        FitnessDistance,
         Meta(
             description="'target': 'cosine' or 'correlation' of the two, or minus the mean "
             "'squared-error'"

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from evolver.config.fitness_table import Distance, FitnessKind, FitnessTable
+from evolver.config.fitness_table import FitnessDistance, FitnessKind, FitnessTable
 from evolver.config.mistakes import Mistakes
 from evolver.errors import ConfigError, DataError
 from evolver.responses import TimeWindow, rates_in_window
@@ -65,7 +65,7 @@ class Fitness:
     others: NDArray[np.intp]  # (m,) rows that are to stay low
     others_weight: float = 1.0
     others_by: Literal["mean", "max"] = "mean"
-    distance: Distance = "cosine"
+    distance: FitnessDistance = "cosine"
     target: Target | None = None
     normalised: bool = False  # by the references so far
     reference_blocks: int = 0  # shown before the first generation
@@ -342,7 +342,7 @@ class Fitness:
         return "; ".join(parts)
 
 
-def _nearness(values: Vector, target: Vector, distance: Distance) -> float:
+def _nearness(values: Vector, target: Vector, distance: FitnessDistance) -> float:
     """Return how near a response is to a target; 0 where a direction is not defined."""
     if distance == "squared-error":
         return -float(((values - target) ** 2).mean())

@@ -19,12 +19,12 @@ from rig_bridge.trials import TrialResult
 REFERENCE = -1
 """Thread number of a reference image's presentation."""
 
-Answers: TypeAlias = list[tuple[PlannedPresentation, Vector]]
+SeenShowings: TypeAlias = list[tuple[PlannedPresentation, Vector]]
 """What one thread's fitness sees: presentations, and the responses of its units, (units,)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class BlockScores:
+class ScoredBlock:
     """A block's scores.
 
     Attributes
@@ -43,7 +43,7 @@ def answers_of(
     planned: Callable[[int], PlannedPresentation | None],
     fitnesses: Sequence[Fitness],
     responses: Sequence[TrialResult],
-) -> list[Answers]:
+) -> list[SeenShowings]:
     """Return what each thread's fitness sees in a block's valid showings.
 
     Its own images, the references, and every other thread's where it looks at them.
@@ -59,7 +59,7 @@ def answers_of(
     DataError
         Arrays are not what they must be.
     """
-    answers: list[Answers] = [[] for _ in fitnesses]
+    answers: list[SeenShowings] = [[] for _ in fitnesses]
     for response in sorted(responses, key=lambda r: (r.presentation, r.attempt)):
         p = planned(response.presentation)
         if p is None or not response.ok:
@@ -73,7 +73,7 @@ def answers_of(
 def followed(
     fitnesses: Sequence[Fitness],
     states: Sequence[FitnessState],
-    answers: Sequence[Answers],
+    answers: Sequence[SeenShowings],
 ) -> list[FitnessState]:
     """Return what each thread's fitness knows with one more block."""
     return [
@@ -87,11 +87,11 @@ def followed(
 def score_block(
     fitnesses: Sequence[Fitness],
     states: Sequence[FitnessState],
-    answers: Sequence[Answers],
+    answers: Sequence[SeenShowings],
     *,
     images: Mapping[int, int],
     references: int,
-) -> BlockScores:
+) -> ScoredBlock:
     """Return a block's scores.
 
     Parameters
@@ -118,4 +118,4 @@ def score_block(
             threads[k] = mean_and_sem(scores)
         of_references.append(mean_and_sem(yardstick)[0])
         levels.append(mean_and_sem(level)[0])
-    return BlockScores(threads, tuple(of_references), tuple(levels))
+    return ScoredBlock(threads, tuple(of_references), tuple(levels))
