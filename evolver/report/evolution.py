@@ -213,7 +213,9 @@ class Watched(Struct, frozen=True):
         """The kind, in words."""
         text = self.kind
         if self.kind == "target":
-            text = f"{self.distance} to {self.target or 'a target'}"
+            place = self.target or "a target"
+            is_file = bool(self.target_sha256)
+            text = f"{self.distance} to {place.rpartition('/')[2] if is_file else place}"
         elif self.kind == "contrast":
             n = len(self.others)
             text = f"contrast with {n} other{'s' if n != 1 else ''} ({self.others_by}"
@@ -323,6 +325,8 @@ def unit_label(fitness: Watched, units: NDArray[Any]) -> str:
     watched = [u for u, w in zip(fitness.units, fitness.weights, strict=True) if w]
     if not watched:
         return "no known unit"
+    if len(watched) > 1 and fitness.kind == "target":
+        return f"{len(watched)} units"
     if len(watched) > 1:
         equal = len(set(fitness.weights)) == 1
         return f"{len(watched)} units, {'averaged' if equal else 'weighted'}"

@@ -125,7 +125,8 @@ def draw_scores(
     axes.grid(axis="y", color=GRID, lw=0.8)
     axes.set_xlabel("generation", fontsize=size)
     unit = threads[0][1].score_unit if threads else "spikes/s"
-    axes.set_ylabel(f"score ({unit}), mean ± sem", fontsize=size)
+    alone = len(threads) == len(evolution.threads)  # else axes are low: the caption says it
+    axes.set_ylabel(f"score ({unit}){', mean ± sem' if alone else ''}", fontsize=size)
 
 
 def _label_ends(axes: Axes, ends: list[tuple[float, str, str]], size: float) -> None:

@@ -138,7 +138,7 @@ def _lead(recording: Recording, evolution: Evolution) -> str:
     counts = tables.counts(recording)
     committed = int((recording.blocks["committed_ns"] > 0).sum())
     threads = words.joined([t.name for t in evolution.threads])
-    watched = words.joined(sorted({t.unit_label for t in evolution.threads}))
+    watched = _watched(evolution)
     took = words.duration(tables.elapsed_s(recording))
     return (
         f"In {words.count(committed, 'block')} and {took}, the "
@@ -146,6 +146,16 @@ def _lead(recording: Recording, evolution: Evolution) -> str:
         f"for {watched}: {words.count(len(recording.images), 'image')} in "
         f"{words.count(sum(counts.values()), 'presentation')}, of which {counts['ok']:,} were "
         f"valid, {counts['aborted']:,} aborted and {counts['missing']:,} without a result."
+    )
+
+
+def _watched(evolution: Evolution) -> str:
+    """Say for what images were evolved: units, and what is made of them beside a rate."""
+    return words.joined(
+        sorted({
+            t.unit_label if t.fitness == "rate" else f"{t.unit_label} ({t.fitness})"
+            for t in evolution.threads
+        })
     )
 
 
@@ -249,7 +259,7 @@ def _subtitle(evolution: Evolution) -> str:
         for t in evolution.threads
         if t.gain is not None
     ]
-    watched = words.joined(sorted({t.unit_label for t in evolution.threads}))
+    watched = _watched(evolution)
     if not gains:
         return watched
     return f"{watched}: last generation's mean, {words.joined(gains)} the best reference"

@@ -34,6 +34,10 @@ FRAME = 0.045
 """Width of a frame's coloured border, inches."""
 
 
+_BAR_LETTERS = 14
+"""So many fit beside an inch of a colour bar."""
+
+
 def score_scale(evolution: Evolution, numbers: Sequence[int] | None = None) -> Normalize:
     """Return the colour scale of the film strip's frames, shared by threads; None: all."""
     numbers = range(len(evolution.threads)) if numbers is None else numbers
@@ -80,7 +84,10 @@ def film(evolution: Evolution) -> Figure:
     if len(frames) > 1 and len(units) == 1:  # else no bar could be everybody's
         tall = min(2.4, sheet.height - 0.4)
         bar = inches(figure, width - 0.95, (sheet.height - tall) / 2, 0.15, tall)
-        label = f"score of best image ({next(iter(units))})" if tall > 2.2 else "score"
+        unit = next(iter(units))
+        label = f"score of best image ({unit})" if tall > 2.2 else f"score ({unit})"
+        if len(label) > _BAR_LETTERS * tall:
+            label = unit
         figure.colorbar(scales[0], cax=bar, label=label)
         bar.spines["outline"].set_visible(False)
     if evolution.threads:

@@ -187,3 +187,29 @@ def test_a_blocks_time_is_shown_by_what_the_rig_did():
         assert data[name] == [seconds] * len(data["x"]), name
     labels = [item.label.value for item in budget.figure.legend[0].items]
     assert labels == ["on screen", "rig idle", "rendering, meanwhile", "paused", "no rig"]
+
+
+def test_scores_are_drawn_in_the_unit_of_their_kind_with_the_windows_of_it():
+    windows = {"kind": "late-early", "late_ms": [150.0, 250.0], "early_ms": [50.0, 100.0]}
+    records, _ = make_session("spikes", (-100.0, 300.0), 10, fitness={**windows, "unit": "z"})
+    model = SessionModel()
+    model.feed(records)
+    scores, picture, psth, *_ = drawn(model)
+    assert scores.figure.yaxis.axis_label == "score (z)"
+    assert picture.figure.title.text.endswith(" z")
+    assert strips(psth.figure) == [(50.0, 100.0), (150.0, 250.0)]
+    head = header_html(model, LIVE_LIGHT, trouble=False)
+    assert "texture, z" in head
+    assert "spikes/s" not in head
+    assert list(model.score_units) == ["z"]
+    model.threads[1].score_unit = "cosine"
+    one, other = (
+        ScoreFigure(model.threads, numbers) for numbers in model.score_units.values()
+    )
+    assert (one.figure.yaxis.axis_label, other.figure.yaxis.axis_label) == (
+        "score (z)",
+        "score (cosine)",
+    )
+    for figure in (one, other):
+        figure.draw(model)
+        assert len(figure.figure.legend[0].items) == 2  # a thread, and the references
