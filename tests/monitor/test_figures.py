@@ -14,7 +14,7 @@ from evolver.monitor.figures import (
     UnitsFigure,
     recolour,
 )
-from evolver.monitor.model import SessionModel
+from evolver.monitor.model import SessionModel, ThreadView
 from evolver.monitor.page import header_html
 from tests.monitor.sessions import GENERATIONS, make_session
 
@@ -199,17 +199,11 @@ def test_scores_are_drawn_in_the_unit_of_their_kind_with_the_windows_of_it():
     assert picture.figure.title.text.endswith(" z")
     assert strips(psth.figure) == [(50.0, 100.0), (150.0, 250.0)]
     head = header_html(model, LIVE_LIGHT, trouble=False)
-    assert "texture, z" in head
+    assert f"{model.threads[0].name}, z" in head
     assert "spikes/s" not in head
     assert list(model.score_units) == ["z"]
-    model.threads[1].score_unit = "cosine"
-    one, other = (
-        ScoreFigure(model.threads, numbers) for numbers in model.score_units.values()
-    )
-    assert (one.figure.yaxis.axis_label, other.figure.yaxis.axis_label) == (
-        "score (z)",
-        "score (cosine)",
-    )
-    for figure in (one, other):
-        figure.draw(model)
-        assert len(figure.figure.legend[0].items) == 2  # a thread, and the references
+    threads = [*model.threads, ThreadView("other", score_unit="cosine")]
+    one, other = ScoreFigure(threads, [0]), ScoreFigure(threads, [1])
+    assert other.figure.yaxis.axis_label == "score (cosine)"
+    one.draw(model)
+    assert len(one.figure.legend[0].items) == 2  # its thread, and the references
