@@ -304,8 +304,8 @@ class Fitness:
         Parameters
         ----------
         state : what was known before
-        shown : (thread, row, response) of the block's valid showings, in the order of their
-            presentations; thread -1 is a reference, and row its number
+        shown : (thread, row, response) of the block's valid showings, in the order in which
+            they were asked for; thread -1 is a reference, and row its number
         """
         state = replace(state, blocks=state.blocks + 1)
         if self.normalised:

@@ -1,7 +1,7 @@
 """A block's scores from its responses: the one way, while a session runs and afterwards.
 
-Values only. Showings are taken in the order of their numbers, whatever came first, so that sums
-are the same, bit for bit, whether an animal answered or a recording is read again.
+Values only. Showings are taken in the order in which they were asked for, whatever came first,
+so that sums are the same, bit for bit, whether an animal answered or a recording is read again.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def answers_of(
         Arrays are not what they must be.
     """
     answers: list[SeenShowings] = [[] for _ in fitnesses]
-    for response in sorted(responses, key=lambda r: (r.presentation, r.attempt)):
+    for response in sorted(responses, key=lambda r: (r.attempt, r.presentation)):
         p = planned(response.presentation)
         if p is None or not response.ok:
             continue
