@@ -373,10 +373,30 @@ def verify_recording(
         console.print(f"  {escape(warning)}")
     if (more := len(done.warnings) - _WARNINGS_NAMED) > 0:
         console.print(f"  and {more} more, in the recording's warnings")
+    _print_rescored(file)
     if journal is not None:
         verify(file, journal / JOURNAL if (journal / JOURNAL).is_dir() else journal)
         console.print("it holds what the journal holds")
     console.print("[green]good[/]")
+
+
+def _print_rescored(file: Path) -> None:
+    """Say whether a recording's scores come out again of its responses."""
+    from evolver.recording import read
+    from evolver.recording.replay import replayed_records
+    from evolver.session.rescore import rescore
+
+    with read(file) as recording:
+        found = rescore(replayed_records(recording), in_order=False)
+    if same := found.scores - found.differing:
+        console.print(f"{same} scores are, bit for bit, what the recorded responses give")
+    if found.differing:
+        console.print(
+            f"[yellow]note:[/] {found.differing} scores are not, by {found.largest:.3g} at "
+            "most: responses are lost, or another version counted them"
+        )
+    for text in found.unknown[:_WARNINGS_NAMED]:
+        console.print(f"[yellow]note:[/] scores could not be made again: {escape(text)}")
 
 
 @config_app.command("new")

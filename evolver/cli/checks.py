@@ -82,7 +82,8 @@ def _check_parts(parts: Parts, units: Sequence[str]) -> int:
         error_console.print("[bold red]error:[/] what is bad must be mended")
         return TO_MEND
     try:
-        parts.session(units)
+        rates_alone = parts.config.simulation.spikes == "none"
+        parts.session(units, forms=("rates",) if rates_alone else ("spikes",))
     except EvolverError as exc:  # a rig of the lab's own may have them
         text = f"note: with the simulated rig it would not run: {exc}"
         console.print(escape(wrapped(text, console, hanging="  ")))

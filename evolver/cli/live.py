@@ -244,7 +244,8 @@ class _OperatorView:
 
         title = f"{settings.session.name}: live session → {folder}"
         names = [thread.name for thread in settings.threads]
-        self._view = ProgressView(console, title=title, threads=names)
+        units = [settings.fitness_of(k).score_unit for k in range(len(names))]
+        self._view = ProgressView(console, title=title, threads=names, units=units)
         for committed in earlier:
             self._view.remember(committed)
         self._asks, self._goes_on = asks, goes_on

@@ -22,6 +22,7 @@ from rich.text import Text
 from evolver.cli.terminal import plain
 from evolver.clock import SYSTEM_CLOCK, duration_text, time_text, waiting_text
 from evolver.journal import records
+from evolver.report.words import score
 from evolver.session.ports import Progress, held_text
 from evolver.types import Scores
 
@@ -34,6 +35,7 @@ _TITLE_LINES, _STATE_LINES, _EVENT_LINES = 2, 2, 3  # at most
 @dataclass(slots=True)
 class _ThreadView:
     name: str
+    unit: str
     means: list[float] = field(default_factory=list[float])
     reference: float = float("nan")
     sem: float = float("nan")
@@ -55,7 +57,7 @@ class _ThreadView:
     @property
     def yardstick(self) -> str:
         """The references' last mean score."""
-        return "-" if np.isnan(self.reference) else f"{self.reference:.1f}"
+        return score(self.reference, self.unit)
 
 
 def _finite(scores: records.PackedArray) -> Scores:
@@ -103,16 +105,24 @@ class ProgressView:
     console : rich.console.Console
     title : first line
     threads : names, in order
-    unit : of the scores, as "spikes/s"
+    units : of the scores, one a thread; spikes/s if not given
     """
 
     def __init__(
-        self, console: Console, *, title: str, threads: Sequence[str], unit: str = "spikes/s"
+        self,
+        console: Console,
+        *,
+        title: str,
+        threads: Sequence[str],
+        units: Sequence[str] | None = None,
     ) -> None:
-        self._console, self._title, self._unit = console, title, unit
+        self._console, self._title = console, title
         # A terminal that cannot move its cursor gets lines, as a pipe does.
         self._draws = console.is_terminal and not console.is_dumb_terminal
-        self._views = [_ThreadView(name) for name in threads]
+        units = ["spikes/s"] * len(threads) if units is None else units
+        self._views = [
+            _ThreadView(name, unit) for name, unit in zip(threads, units, strict=True)
+        ]
         self._last: Progress | None = None
         self._event, self._event_ns = "", 0
         self._over = False
@@ -183,8 +193,9 @@ class ProgressView:
 
     def _line(self, progress: Progress) -> str:
         scores = "  ".join(
-            f"{view.name} {view.means[-1]:.1f} (best {view.best:.1f}, "
-            f"references {view.yardstick})"
+            f"{view.name} {score(view.means[-1], view.unit)} "
+            f"(best {score(view.best, view.unit)}, references {view.yardstick})"
+            f"{'' if view.unit == 'spikes/s' else f' {view.unit}'}"
             for view in self._views
             if view.means
         )
@@ -234,27 +245,30 @@ class ProgressView:
 
     def _table(self) -> Table:
         table = Table(box=None, padding=(0, 2), header_style="dim")
-        unit = f"mean ± sem [{self._unit}]".replace("[", r"\[")
+        units = {view.unit for view in self._views}
+        heading = f"mean ± sem [{', '.join(units)}]" if len(units) == 1 else "mean ± sem"
+        unit = heading.replace("[", r"\[")
         table.add_column("thread", overflow="ellipsis", no_wrap=True)
         for title, least in ((unit, 13), ("best image", 10), ("references", 10)):
             table.add_column(title, justify="right", min_width=least)
         table.add_column("by generation", overflow="crop", no_wrap=True, min_width=5)
-        low, high = self._range()
         for view in self._views:
+            low, high = self._range(view.unit)
             if not view.means:
                 table.add_row(view.name, "…", "…", "…", "")
                 continue
+            after = f" {view.unit}" if len(units) > 1 else ""
             table.add_row(
                 view.name,
-                f"{view.means[-1]:.1f} ± {view.sem:.1f}",
-                f"{view.best:.1f}",
+                f"{score(view.means[-1], view.unit)} ± {score(view.sem, view.unit)}{after}",
+                score(view.best, view.unit),
                 view.yardstick,
                 Text(sparkline(view.means, low, high), style="cyan"),
             )
         return table
 
-    def _range(self) -> tuple[float, float]:
-        values = [x for view in self._views for x in view.means]
+    def _range(self, unit: str) -> tuple[float, float]:
+        values = [x for view in self._views if view.unit == unit for x in view.means]
         return (min(values), max(values)) if values else (0.0, 1.0)
 
     def _footer(self, progress: Progress) -> Text:

@@ -221,7 +221,12 @@ def terminal_console(
     from evolver.live import Console
     from evolver.session.ports import Command
 
-    view = ProgressView(console, title=title, threads=[t.name for t in config.threads])
+    view = ProgressView(
+        console,
+        title=title,
+        threads=[thread.name for thread in config.threads],
+        units=[config.fitness_of(k).score_unit for k in range(len(config.threads))],
+    )
     for committed in earlier:
         view.remember(committed)
     stop = StopSignals()

@@ -13,11 +13,17 @@ import tomllib
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, cast
 
 import msgspec
 from msgspec import Meta, Struct, field
 
+from evolver.config.fitness_table import (
+    FitnessTable,
+    WindowMs,
+    fitness_contradictions,
+    unused_given,
+)
 from evolver.config.mistakes import Mistakes, SeveralMistakesError
 from evolver.config.partly_read import without
 from evolver.config.validation import collect, commented_fields
@@ -31,10 +37,7 @@ Name: TypeAlias = Annotated[
         title="letters, digits, - and _, at most 64 of them",
     ),
 ]
-Millis: TypeAlias = Annotated[float, Meta(ge=-10_000, le=10_000)]
 Degrees: TypeAlias = Annotated[float, Meta(ge=-180, le=180)]
-Weight: TypeAlias = Annotated[float, Meta(ge=-1e6, le=1e6)]
-WindowMs: TypeAlias = tuple[Millis, Millis]
 Popsize: TypeAlias = Annotated[int, Meta(ge=2, le=10_000)]
 Seed: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
@@ -105,38 +108,6 @@ class ReferencesTable(Struct, frozen=True, forbid_unknown_fields=True):
             ge=0, le=255, description="behind a file's transparent pixels; the display's --grey"
         ),
     ] = 128
-
-
-class FitnessTable(Struct, frozen=True, forbid_unknown_fields=True):
-    """From the units' responses to an image's score: sum of weight * (response - baseline)."""
-
-    units: Annotated[
-        tuple[int | str, ...],
-        Meta(min_length=1, description="index in the rig's unit table, or the unit's label"),
-    ] = (0,)
-    weights: Annotated[
-        tuple[Weight, ...] | None,
-        Meta(description="one a unit; without it the units are averaged"),
-    ] = None
-    response_ms: Annotated[
-        WindowMs, Meta(description="spikes counted for the response, from image onset")
-    ] = (50.0, 200.0)
-    baseline_ms: Annotated[
-        WindowMs | None, Meta(description="rate subtracted from it; without it nothing is")
-    ] = None
-    missing: Annotated[
-        Literal["reshow", "drop", "fail"],
-        Meta(
-            description=(
-                "an aborted showing: 'reshow' it, 'drop' it (its image is scored by its other "
-                "showings, or left out and the rest re-weighted), or 'fail'"
-            )
-        ),
-    ] = "reshow"
-    max_attempts: Annotated[
-        int,
-        Meta(ge=1, le=100, description="'reshow' gives up and drops after so many showings"),
-    ] = 3
 
 
 class ThreadTable(Struct, frozen=True, forbid_unknown_fields=True):
@@ -486,7 +457,7 @@ def _read(text: str) -> tuple[Config | None, Mistakes]:
     with suppress(msgspec.ValidationError):
         rest = without(raw, [mistake.key for mistake in mistakes.found])
         config = msgspec.convert(rest, Config)
-        for problem in _contradictions(config):
+        for problem in (*_unused_keys(raw, config), *_contradictions(config)):
             if not mistakes.has(key := problem.partition(": ")[0]):
                 mistakes.add(key, problem)
     return config, mistakes
@@ -524,6 +495,18 @@ def session_file_text(path: Path) -> str:
         ) from exc
 
 
+def _unused_keys(raw: dict[str, Any], config: Config) -> list[str]:
+    """Return which keys of a fitness its kind does not use."""
+    problems = unused_given(raw.get("fitness"), config.fitness, "fitness")
+    threads = raw.get("threads")
+    rows = cast("list[object]", threads) if isinstance(threads, list) else []
+    for i, (row, thread) in enumerate(zip(rows, config.threads, strict=False)):
+        if isinstance(row, dict) and thread.fitness is not None:
+            own = cast("dict[str, object]", row).get("fitness")
+            problems += unused_given(own, thread.fitness, f"threads[{i}].fitness")
+    return problems
+
+
 def _contradictions(config: Config) -> list[str]:
     """Return what no single key shows to be wrong."""
     problems: list[str] = []
@@ -536,10 +519,15 @@ def _contradictions(config: Config) -> list[str]:
             )
     for i, thread in enumerate(config.threads):
         if thread.fitness is not None:
-            problems += _fitness_contradictions(
-                thread.fitness, config.rig.window_ms, f"threads[{i}].fitness"
+            problems += fitness_contradictions(
+                thread.fitness,
+                config.rig.window_ms,
+                f"threads[{i}].fitness",
+                references=config.references.count,
             )
-    problems += _fitness_contradictions(config.fitness, config.rig.window_ms, "fitness")
+    problems += fitness_contradictions(
+        config.fitness, config.rig.window_ms, "fitness", references=config.references.count
+    )
     warn, pause = config.watchdogs.disk_minutes
     if warn < pause:
         problems.append(
@@ -555,39 +543,6 @@ def _contradictions(config: Config) -> list[str]:
         problems.append(
             f"rig.window_ms: must start before it ends; found {list(config.rig.window_ms)}"
         )
-    return problems
-
-
-def _fitness_contradictions(fitness: FitnessTable, window: WindowMs, key: str) -> list[str]:
-    problems: list[str] = []
-    if fitness.weights is not None:
-        if len(fitness.weights) != len(fitness.units):
-            problems.append(
-                f"{key}.weights: must have one number a unit, {len(fitness.units)}; "
-                f"found {len(fitness.weights)}"
-            )
-        if not any(fitness.weights):
-            problems.append(f"{key}.weights: must not all be 0; found {list(fitness.weights)}")
-    for name, value in (
-        ("response_ms", fitness.response_ms),
-        ("baseline_ms", fitness.baseline_ms),
-    ):
-        if value is None:
-            continue
-        if not value[0] < value[1]:
-            problems.append(f"{key}.{name}: must start before it ends; found {list(value)}")
-        elif not (window[0] <= value[0] and value[1] <= window[1]):
-            problems.append(
-                f"{key}.{name}: must lie inside rig.window_ms, {list(window)}, the spikes that "
-                f"are recorded; found {list(value)}"
-            )
-    if len(set(fitness.units)) != len(fitness.units):
-        problems.append(f"{key}.units: must name each unit once; found {list(fitness.units)}")
-    problems.extend(
-        f"{key}.units: an index must be at least 0; found {unit}"
-        for unit in fitness.units
-        if isinstance(unit, int) and unit < 0
-    )
     return problems
 
 

@@ -11,7 +11,7 @@ import math
 import textwrap
 from collections.abc import Mapping
 from datetime import date
-from typing import cast
+from typing import Protocol, cast, runtime_checkable
 
 import msgspec
 from msgspec import Struct, inspect
@@ -24,6 +24,15 @@ _TOML_NAMES = {
     list: "a list",
     dict: "a table",
 }
+
+
+@runtime_checkable
+class HasUnusedKeys(Protocol):
+    """A table of which some keys say nothing, by what its others say."""
+
+    def unused_keys(self) -> frozenset[str]:
+        """Return those keys."""
+        ...
 
 
 def collect(raw: object, struct: type[Struct], key: str, problems: list[str]) -> None:
@@ -214,6 +223,7 @@ def _table(row: Struct, key: str) -> list[str]:
     lines: list[str] = []
     nested: list[str] = []
     info = cast("inspect.StructType", inspect.type_info(type(row)))
+    unused = row.unused_keys() if isinstance(row, HasUnusedKeys) else frozenset[str]()
     for f in info.fields:
         inner = getattr(row, f.name)
         if isinstance(inner, Struct):
@@ -224,7 +234,8 @@ def _table(row: Struct, key: str) -> list[str]:
         if inner is None:
             lines.append(f"# {f.encode_name} =")
         else:
-            lines.append(f"{f.encode_name} = {_toml(inner)}")
+            mark = "# " if f.encode_name in unused else ""
+            lines.append(f"{mark}{f.encode_name} = {_toml(inner)}")
     return lines + nested
 
 

@@ -251,7 +251,24 @@ class TimeBudget(Struct, frozen=True, forbid_unknown_fields=True):
     """Showings, aborted ones too, that `wait` is the time of; 0 in records of before."""
 
 
-class Committed(Record, frozen=True, forbid_unknown_fields=True, tag="committed"):
+class FitnessStateRecord(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a thread's fitness had learnt of the session's responses, with a block.
+
+    The block's scores were made with it. Responses are in spikes/s, of the units that are
+    scored (k) and then of the others (m), as the thread's fitness names them.
+    """
+
+    blocks: int  # committed so far, this one included
+    showings: int  # valid ones of references that the next two are of
+    mean: PackedArray  # (k + m,) float64; empty where nothing is normalised
+    squares: PackedArray  # (k + m,) float64: sum of squared differences from the mean
+    target_showings: int  # of the target's image; images, where the target is the best
+    target: PackedArray  # (k,) float64; empty where the session makes none
+
+
+class Committed(
+    Record, frozen=True, forbid_unknown_fields=True, tag="committed", omit_defaults=True
+):
     """A block, scored; the optimizers have learnt from it."""
 
     block: int
@@ -260,6 +277,8 @@ class Committed(Record, frozen=True, forbid_unknown_fields=True, tag="committed"
     # a thread each: (references,) float64, NaN where missing
     reference_scores: tuple[PackedArray, ...]
     budget: TimeBudget
+    # a thread each, None where a fitness learns nothing; empty where none of them does
+    fitness_states: tuple[FitnessStateRecord | None, ...] = ()
 
 
 class Event(Record, frozen=True, forbid_unknown_fields=True, tag="event"):

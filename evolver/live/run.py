@@ -174,7 +174,9 @@ def _run_with_rig(
     with rig as joined:
         if parts.restored is not None:
             parts.restored.check_rig(joined.weights)
-        session = parts.session([unit.label for unit in joined.hello.units])
+        session = parts.session(
+            [unit.label for unit in joined.hello.units], forms=joined.hello.capabilities
+        )
         checks += preflight.with_the_rig(parts, joined.hello, job.recordings)
         _confirm(job, checks, joined.port, console, commands)
         console.on_wait("")

@@ -33,7 +33,7 @@ from evolver.colours import BUDGET, REFERENCE_BOTH, VERMILION, mixed, thread_col
 from evolver.monitor.model import GenerationView, SessionModel, ThreadView
 from evolver.monitor.pictures import THUMBNAIL, Thumbnail
 from evolver.monitor.psth import RASTER_SHOWINGS
-from evolver.report.words import shorten
+from evolver.report.words import score, shorten
 
 _COLUMNS, _ROWS = 4, 2
 _BUDGET_BLOCKS = 120
@@ -49,18 +49,28 @@ _TIME = "time after image onset (ms)"
 
 
 class ScoreFigure:
-    """Mean and sem of every generation's scores, the references' beside them."""
+    """Mean and sem of every generation's scores, the references' beside them.
 
-    def __init__(self, threads: Sequence[ThreadView]) -> None:
+    Parameters
+    ----------
+    threads : the session's
+    numbers : of those that are drawn, whose scores are counted in the same; None: all
+    """
+
+    def __init__(
+        self, threads: Sequence[ThreadView], numbers: Sequence[int] | None = None
+    ) -> None:
+        self._numbers = list(range(len(threads))) if numbers is None else list(numbers)
+        self._unit = threads[self._numbers[0]].score_unit
         self.figure = _new_figure(
             "score: mean ± sem of each generation",
             "generation",
-            "score (spikes/s)",
-            340,
+            f"score ({self._unit})",
+            340 if len(self._numbers) == len(threads) else 240,
             fixed=True,
         )
         self._lines = [
-            self._line(view.name, thread_colour(k), 0.25, 3) for k, view in enumerate(threads)
+            self._line(threads[k].name, thread_colour(k), 0.25, 3) for k in self._numbers
         ]
         self._references = self._line("references", REFERENCE_BOTH, 0.2, 2)
         _legend_above(self.figure)
@@ -78,16 +88,19 @@ class ScoreFigure:
         )
         # A line of one point is none.
         self.figure.scatter("x", "y", source=data, color=colour, size=width + 2)
-        self.figure.add_tools(
-            HoverTool(renderers=[line], tooltips=[(name, "@y{0.0} spikes/s in generation @x")])
-        )
+        self.figure.add_tools(HoverTool(renderers=[line], tooltips=[(name, self._tip)]))
         return data
+
+    @property
+    def _tip(self) -> str:
+        digits = "0.0" if "spikes/s" in self._unit else "0.00"
+        return f"@y{{{digits}}} {self._unit} in generation @x"
 
     def draw(self, model: SessionModel) -> None:
         """Draw every score there is."""
-        low, high = [0.0], [1.0]
-        for data, view in zip(self._lines, model.threads, strict=True):
-            scored = view.scored
+        low, high = [0.0], [0.01]
+        for data, k in zip(self._lines, self._numbers, strict=True):
+            scored = model.threads[k].scored
             self._draw_line(
                 data,
                 [g.number for g in scored],
@@ -97,8 +110,8 @@ class ScoreFigure:
             )
         at, mean, sem = pooled(
             np.array([at for at, _, _ in model.references]),
-            np.array([means[0] for _, means, _ in model.references]),
-            np.array([sems[0] for _, _, sems in model.references]),
+            np.array([means[self._numbers[0]] for _, means, _ in model.references]),
+            np.array([sems[self._numbers[0]] for _, _, sems in model.references]),
         )
         self._draw_line(self._references, at.tolist(), mean, sem, (low, high))
         self.figure.legend.items[-1].visible = bool(model.references)
@@ -129,7 +142,7 @@ class PictureFigure:
 
     def __init__(self, view: ThreadView, n_threads: int) -> None:
         height = 340 if n_threads == 1 else 170
-        self._name = shorten(view.name, _NAME)
+        self._name, self._unit = shorten(view.name, _NAME), view.score_unit
         self.figure = figure(
             title=self._name,
             width=max(_PICTURE_WIDTH, round((height - 34) * _COLUMNS / _ROWS) + 20),
@@ -150,11 +163,15 @@ class PictureFigure:
         """Draw a generation's best images."""
         self._data.data = {"image": [mosaic(model.pictures(generation))]}
         best = (
-            f"best {generation.best:.0f} spikes/s"
+            f"best {_best(generation.best, self._unit)}"
             if np.isfinite(generation.best)
             else "not scored"
         )
         self.figure.title.text = f"{self._name}, gen. {generation.number}: {best}"
+
+
+def _best(best: float, unit: str) -> str:
+    return f"{best:.0f} spikes/s" if unit == "spikes/s" else f"{score(best, unit)} {unit}"
 
 
 class PsthFigure:

@@ -75,6 +75,7 @@ class ThreadView:
     response_ms: TimeWindow | None = None  # ms after onset, what is scored
     baseline_ms: TimeWindow | None = None  # and what is taken off
     generations: dict[int, GenerationView] = field(default_factory=dict[int, GenerationView])
+    score_unit: str = "spikes/s"
 
     @property
     def scored(self) -> list[GenerationView]:
@@ -100,6 +101,9 @@ class _Watched(msgspec.Struct, frozen=True):
     units: tuple[int, ...] = ()  # rows of the unit table
     response_ms: TimeWindow | None = None
     baseline_ms: TimeWindow | None = None
+    late_ms: TimeWindow | None = None  # instead of the response's, and of the baseline's
+    early_ms: TimeWindow | None = None
+    unit: str = "spikes/s"
 
 
 class SessionModel:
@@ -318,6 +322,14 @@ class SessionModel:
         return "" if self.start is None else self.start.name
 
     @property
+    def score_units(self) -> dict[str, list[int]]:
+        """What scores are counted in, and the threads whose are, by number."""
+        units: dict[str, list[int]] = {}
+        for k, view in enumerate(self.threads):
+            units.setdefault(view.score_unit, []).append(k)
+        return units
+
+    @property
     def presentations(self) -> int:
         """Presentations that were answered, every attempt."""
         return self._interpreter.answered
@@ -405,7 +417,13 @@ def _thread_view(info: ThreadInfo) -> ThreadView:
         watched = msgspec.json.decode(info.fitness, type=_Watched)
     except msgspec.MsgspecError:
         watched = _Watched()
-    return ThreadView(info.name, watched.units, watched.response_ms, watched.baseline_ms)
+    return ThreadView(
+        info.name,
+        watched.units,
+        watched.response_ms or watched.late_ms,
+        watched.baseline_ms or watched.early_ms,
+        score_unit=watched.unit,
+    )
 
 
 def _mean_sem(values: NDArray[np.float64]) -> tuple[float, float]:

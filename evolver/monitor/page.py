@@ -44,7 +44,7 @@ from evolver.monitor.figures import (
 )
 from evolver.monitor.model import SessionModel
 from evolver.monitor.psth import UNITS_IN_FULL
-from evolver.report.words import NONE
+from evolver.report.words import NONE, score
 from evolver.session.ports import held_text
 
 _REFRESH_MS = 200
@@ -230,7 +230,8 @@ class Page:
             self._slider.end = max(1, latest)
             if self._follow.active:
                 self._slider.value = latest
-            self._scores.draw(model)
+            for scores in self._scores:
+                scores.draw(model)
             self._budget.draw(model)
             self._redraw()
         self._raster.draw(model, self._chosen_unit)
@@ -241,7 +242,9 @@ class Page:
             control.visible = True
         threads = self._model.threads
         self._threads = len(threads)
-        self._scores = ScoreFigure(threads)
+        self._scores = [
+            ScoreFigure(threads, numbers) for numbers in self._model.score_units.values()
+        ]
         self._mosaics = [PictureFigure(view, self._threads) for view in threads]
         self._psth, self._raster = PsthFigure(threads), RasterFigure()
         self._units, self._budget = UnitsFigure(), BudgetFigure()
@@ -252,7 +255,12 @@ class Page:
             else row(*pictures, width=_PICTURE_COLUMNS_PX, styles=_WRAP)
         )
         self._body.children = [
-            row(self._scores.figure, right, sizing_mode="stretch_width", styles=_WRAP),
+            row(
+                column([f.figure for f in self._scores], sizing_mode="stretch_width"),
+                right,
+                sizing_mode="stretch_width",
+                styles=_WRAP,
+            ),
             row(
                 self._psth.figure,
                 self._raster.figure,
@@ -282,7 +290,7 @@ class Page:
     def _recolour(self) -> None:
         self._theme.label = "light" if self._theme.active else "dark"
         if self._threads:
-            figures = (self._scores, *self._mosaics, self._psth, self._raster, self._units)
+            figures = (*self._scores, *self._mosaics, self._psth, self._raster, self._units)
             recolour([f.figure for f in (*figures, self._budget)], self._colours)
             for over_time in (self._psth, self._raster, self._units):
                 over_time.recolour(self._colours)
@@ -324,7 +332,8 @@ class Page:
                 self._mosaics[k].draw(model, generation)
                 if k == 0:
                     self._units.draw(model, view, generation)
-        self._scores.mark(number)
+        for scores in self._scores:
+            scores.mark(number)
 
 
 # ---------------------------------------------------------------------- texts, as HTML
@@ -368,11 +377,13 @@ def header_html(
     total = f"<small> / {model.generations}</small>" if model.generations else ""
     big = [(f"{model.done}{total}", "generations done", ink)]
     for k, view in enumerate(model.threads):
-        name = f"{html.escape(view.name)}, spikes/s"
-        big.append((_latest([g.mean for g in view.scored]), name, thread_colour(k)))
+        name = html.escape(f"{view.name}, {view.score_unit}")
+        latest = _latest([g.mean for g in view.scored], view.score_unit)
+        big.append((latest, name, thread_colour(k)))
     if model.references:
-        latest = _latest([means[0] for _, means, _ in model.references])
-        big.append((latest, "references, spikes/s", REFERENCE_BOTH))
+        unit = model.threads[0].score_unit
+        latest = _latest([means[0] for _, means, _ in model.references], unit)
+        big.append((latest, html.escape(f"references, {unit}"), REFERENCE_BOTH))
     left_s = model.left_s if model.ended is None else None
     share = model.aborted / model.presentations if model.presentations else 0.0
     facts = [
@@ -402,9 +413,9 @@ def header_html(
     )
 
 
-def _latest(means: Sequence[float]) -> str:
+def _latest(means: Sequence[float], unit: str) -> str:
     """Write the last of some means that is a number, or a dash."""
-    return next((f"{mean:.1f}" for mean in reversed(means) if np.isfinite(mean)), NONE)
+    return next((score(mean, unit) for mean in reversed(means) if np.isfinite(mean)), NONE)
 
 
 def events_html(model: SessionModel, colours: Mapping[str, str]) -> str:

@@ -30,6 +30,7 @@ from evolver.journal.interpreter import PlannedShowing
 from evolver.journal.reader import JournalIndex, JournalSummary
 from evolver.journal.records import (
     Committed,
+    FitnessStateRecord,
     ImagePixels,
     Proposed,
     ProposedThread,
@@ -44,6 +45,7 @@ from evolver.recording.hdf5 import (
     array_at,
     clean,
     finish,
+    group_at,
     new_group,
     write_array,
     write_table,
@@ -498,9 +500,34 @@ def _write_blocks(file: h5py.File, content: Survey, index: JournalIndex) -> None
             image_id[at, : len(ids)] = ids
         for k, array in enumerate(() if done is None else done.reference_scores):
             scores[at, k, : array.shape[0]] = array.numpy()
+    for k in range(len(content.threads)):
+        states = [
+            done.fitness_states[k] if done and len(done.fitness_states) > k else None
+            for done in committed
+        ]
+        if any(states):
+            _write_fitness_states(group_at(file, s.THREADS, k), states)
     references = new_group(file, s.REFERENCES)
     write_array(references, s.REF_SCORES, scores)
     write_array(references, s.REF_IMAGE_ID, image_id)
+
+
+def _write_fitness_states(
+    thread: h5py.Group, states: Sequence[FitnessStateRecord | None]
+) -> None:
+    """Write what a thread's fitness had learnt with each block, (b,) and (b, units)."""
+    group = new_group(thread, s.T_FITNESS_STATES)
+    for name in s.FITNESS_NUMBERS:
+        numbers = [-1 if state is None else getattr(state, name) for state in states]
+        write_array(group, name, np.array(numbers, np.int64))
+    for name in s.FITNESS_ARRAYS:
+        rows = [None if state is None else getattr(state, name).numpy() for state in states]
+        width = max((len(row) for row in rows if row is not None), default=0)
+        table = np.full((len(rows), width), np.nan)
+        for at, row in enumerate(rows):
+            if row is not None:
+                table[at, : len(row)] = row
+        write_array(group, name, table)
 
 
 def _proposed(index: JournalIndex, sequence: int | None) -> Proposed | None:

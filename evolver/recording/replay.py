@@ -23,6 +23,7 @@ from evolver.journal.records import (
     Committed,
     CommittedThread,
     Event,
+    FitnessStateRecord,
     PackedArray,
     PlannedPresentation,
     Proposed,
@@ -286,11 +287,27 @@ class _Blocks:
                 for k, generation, score, sem in self._thread_scores(rows)
             ),
             reference_scores=tuple(PackedArray.of(row) for row in scores),
+            fitness_states=self._fitness_states(place),
             budget=TimeBudget(
                 **{name: float(block[name]) for name in s.BUDGET_NAMES},
                 shown=int(block["shown"]),
             ),
         )
+
+    def _fitness_states(self, place: int) -> tuple[FitnessStateRecord | None, ...]:
+        states: list[FitnessStateRecord | None] = []
+        for thread in self._threads:
+            table = thread.fitness_states
+            if not table or table["blocks"][place] < 0:
+                states.append(None)
+                continue
+            values: dict[str, Any] = {n: int(table[n][place]) for n in s.FITNESS_NUMBERS}
+            for name in s.FITNESS_ARRAYS:
+                row = table[name][place]
+                # What was not there yet has no numbers in its row.
+                values[name] = PackedArray.of(row[np.isfinite(row)])
+            states.append(FitnessStateRecord(**values))
+        return tuple(states) if any(states) else ()
 
     def _thread_scores(
         self, rows: NDArray[np.intp]

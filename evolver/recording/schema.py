@@ -88,6 +88,9 @@ T_IMAGE_ID = "image_id"
 T_SCORE = "score"
 T_SEM = "sem"
 T_STATES = "states"
+T_FITNESS_STATES = "fitness_states"
+FITNESS_NUMBERS = ("blocks", "showings", "target_showings")
+FITNESS_ARRAYS = ("mean", "squares", "target")
 STATE_RNG = "rng_state"
 
 # Inside /images.
@@ -236,11 +239,35 @@ DATASETS: dict[str, tuple[str, str]] = {
     f"{THREADS}/#/{T_IMAGE_ID}": ("(N,) row of /images", ""),
     f"{THREADS}/#/{T_SCORE}": (
         "(N,) what the optimizer was told; NaN where dropped or never committed",
-        "as the fitness says; spikes/s as a rule",
+        "the fitness's `unit`; spikes/s as a rule",
     ),
     f"{THREADS}/#/{T_SEM}": (
         "(N,) standard error of the score over repeats; NaN for a single one",
         "as the score",
+    ),
+    f"{THREADS}/#/{T_FITNESS_STATES}/blocks": (
+        "(b,) committed blocks that the fitness had learnt of, with this one; -1: none",
+        "",
+    ),
+    f"{THREADS}/#/{T_FITNESS_STATES}/showings": (
+        "(b,) valid showings of references that mean and squares are of; -1: none",
+        "",
+    ),
+    f"{THREADS}/#/{T_FITNESS_STATES}/target_showings": (
+        "(b,) showings of the target's image, or images a best was among; -1: none",
+        "",
+    ),
+    f"{THREADS}/#/{T_FITNESS_STATES}/mean": (
+        "(b, k + m) response of each scored unit, then of the others, to the references so far",
+        "spikes/s",
+    ),
+    f"{THREADS}/#/{T_FITNESS_STATES}/squares": (
+        "(b, k + m) sum of the squared differences from it",
+        "(spikes/s)^2",
+    ),
+    f"{THREADS}/#/{T_FITNESS_STATES}/target": (
+        "(b, k) what the scored units' responses were compared with",
+        "spikes/s",
     ),
     f"{IMAGES}/{I_SHA256}": ("(m,) sha256 of the pixels' bytes as they were sent", ""),
     f"{IMAGES}/{I_LABEL}": ("(m,) name of a reference image", ""),

@@ -57,6 +57,7 @@ class ThreadData:
     image_id: NDArray[np.int64]  # (N,) rows of Recording.images
     score: NDArray[np.float64]  # (N,) NaN where dropped, or never committed
     sem: NDArray[np.float64]  # (N,) NaN where shown once, dropped or never committed
+    fitness_states: dict[str, NDArray[Any]]  # a row a block; empty where it learnt nothing
     _states: h5py.Group
 
     def __repr__(self) -> str:
@@ -191,6 +192,13 @@ class ImageTable(Sequence[NDArray[np.uint8]]):
         return np.stack([self[int(image_id)] for image_id in image_ids])
 
 
+def _fitness_states(group: h5py.Group) -> dict[str, NDArray[Any]]:
+    if not is_in(group, s.T_FITNESS_STATES):
+        return {}
+    states = group_at(group, s.T_FITNESS_STATES)
+    return {name: array_at(states, name) for name in names_in(states)}
+
+
 def read_thread(group: h5py.Group) -> ThreadData:
     """Return one thread of a recording, from its group."""
     attrs = attributes(group)
@@ -211,5 +219,6 @@ def read_thread(group: h5py.Group) -> ThreadData:
         image_id=array_at(group, s.T_IMAGE_ID),
         score=array_at(group, s.T_SCORE),
         sem=array_at(group, s.T_SEM),
+        fitness_states=_fitness_states(group),
         _states=group_at(group, s.T_STATES),
     )

@@ -22,6 +22,7 @@ from evolver.journal.records import (
     Committed,
     CommittedThread,
     Event,
+    FitnessStateRecord,
     ImagePixels,
     PackedArray,
     PlannedPresentation,
@@ -36,6 +37,7 @@ from evolver.journal.records import (
 )
 from evolver.recording.hdf5 import clean
 from evolver.recording.reader import Recording, read
+from evolver.recording.schema import FITNESS_ARRAYS, FITNESS_NUMBERS
 
 _NAMED = 5  # differences named in the error
 _RESULT_FIELDS = (
@@ -345,3 +347,18 @@ class _Check:
             got = self._file.reference_scores[at, k, : len(scores)]
             if not np.array_equal(got, scores, equal_nan=True):
                 yield f"reference scores of block {record.block}, thread {k}, differ"
+        for k, state in enumerate(record.fitness_states):
+            if state is not None and not self._has_state(state, k, at):
+                yield f"what fitness {k} had learnt with block {record.block} differs"
+
+    def _has_state(self, state: FitnessStateRecord, k: int, at: int) -> bool:
+        table = self._file.threads[k].fitness_states
+        if not table or any(
+            table[name][at] != getattr(state, name) for name in FITNESS_NUMBERS
+        ):
+            return False
+        for name in FITNESS_ARRAYS:
+            expected, got = getattr(state, name).numpy(), table[name][at]
+            if not np.array_equal(got[: len(expected)], expected):
+                return False
+        return True

@@ -97,6 +97,8 @@ class ThreadEvolution:
     psth : ndarray of float64, shape (g, t), spikes/s; None where no spikes were recorded
     reference_psth : ndarray of float64, shape (t,), spikes/s, over all references and blocks
     change : Change or None, late against early generations
+    score_unit : str, what scores are counted in
+    fitness : str, its kind in words, as 'rate' or 'cosine to a target, z'
     """
 
     name: str
@@ -118,6 +120,8 @@ class ThreadEvolution:
     psth: FloatArray | None
     reference_psth: FloatArray | None
     change: Change | None
+    score_unit: str = "spikes/s"
+    fitness: str = "rate"
 
     @property
     def last(self) -> int | None:
@@ -127,8 +131,11 @@ class ThreadEvolution:
 
     @property
     def gain(self) -> float | None:
-        """Mean of the last generation over the best reference's; None where that is not > 0."""
-        if self.last is None or not self.best_references:
+        """Mean of the last generation over the best reference's; None where that is not > 0.
+
+        Of rates alone: no other score has a zero that a ratio could stand on.
+        """
+        if self.last is None or not self.best_references or self.fitness != "rate":
             return None
         reference = self.best_references[0].score
         return float(self.scores.mean[self.last]) / reference if reference > 0 else None
@@ -158,6 +165,14 @@ class Evolution:
     one_fitness: bool
     budget: dict[str, FloatArray] = field(default_factory=dict[str, FloatArray])
 
+    @property
+    def score_units(self) -> dict[str, list[int]]:
+        """What scores are counted in, and the threads whose are, by number."""
+        units: dict[str, list[int]] = {}
+        for k, thread in enumerate(self.threads):
+            units.setdefault(thread.score_unit, []).append(k)
+        return units
+
 
 class Watched(Struct, frozen=True):
     """What of a recorded fitness is needed here; files may say more.
@@ -170,6 +185,47 @@ class Watched(Struct, frozen=True):
     weights: tuple[float, ...] = ()
     response_ms: tuple[float, float] | None = None
     baseline_ms: tuple[float, float] | None = None
+    late_ms: tuple[float, float] | None = None
+    early_ms: tuple[float, float] | None = None
+    kind: str = "rate"
+    distance: str = "cosine"
+    target: str | None = None
+    target_sha256: str = ""
+    others: tuple[int, ...] = ()
+    others_weight: float = 1.0
+    others_by: str = "mean"
+    normalise: str = "none"
+    minimise: bool = False
+    unit: str = "spikes/s"
+
+    @property
+    def scored_ms(self) -> tuple[float, float] | None:
+        """The window whose rate counts."""
+        return self.late_ms if self.kind == "late-early" else self.response_ms
+
+    @property
+    def less_ms(self) -> tuple[float, float] | None:
+        """The window whose rate is taken off."""
+        return self.early_ms if self.kind == "late-early" else self.baseline_ms
+
+    @property
+    def words(self) -> str:
+        """The kind, in words."""
+        text = self.kind
+        if self.kind == "target":
+            place = self.target or "a target"
+            is_file = bool(self.target_sha256)
+            text = f"{self.distance} to {place.rpartition('/')[2] if is_file else place}"
+        elif self.kind == "contrast":
+            n = len(self.others)
+            text = f"contrast with {n} other{'s' if n != 1 else ''} ({self.others_by}"
+            text += (
+                f", \N{MULTIPLICATION SIGN} {self.others_weight:g})"
+                if self.others_weight != 1
+                else ")"
+            )
+        text += ", z" if self.normalise == "references" else ""
+        return f"{text}, minimised" if self.minimise else text
 
 
 def read_evolution(
@@ -248,10 +304,17 @@ def fitness_of(thread: ThreadData) -> Watched:
 
 
 def one_fitness(threads: Sequence[ThreadData]) -> bool:
-    """Whether all threads are scored alike: the same units, weights and windows."""
+    """Whether all threads are scored alike: the same units, weights, windows and kind."""
     fitnesses = [fitness_of(thread) for thread in threads]
     keys = {
-        (tuple(sorted(zip(f.units, f.weights, strict=True))), f.response_ms, f.baseline_ms)
+        (
+            tuple(sorted(zip(f.units, f.weights, strict=True))),
+            f.scored_ms,
+            f.less_ms,
+            f.words,
+            f.others,
+            f.target_sha256,
+        )
         for f in fitnesses
     }
     return len(keys) <= 1
@@ -262,6 +325,8 @@ def unit_label(fitness: Watched, units: NDArray[Any]) -> str:
     watched = [u for u, w in zip(fitness.units, fitness.weights, strict=True) if w]
     if not watched:
         return "no known unit"
+    if len(watched) > 1 and fitness.kind == "target":
+        return f"{len(watched)} units"
     if len(watched) > 1:
         equal = len(set(fitness.weights)) == 1
         return f"{len(watched)} units, {'averaged' if equal else 'weighted'}"
@@ -303,8 +368,10 @@ def _thread(
         optimizer=thread.optimizer,
         generator=thread.generator,
         unit_label=unit_label(fitness, recording.units),
-        response_ms=fitness.response_ms,
-        baseline_ms=fitness.baseline_ms,
+        response_ms=fitness.scored_ms,
+        baseline_ms=fitness.less_ms,
+        score_unit=fitness.unit,
+        fitness=fitness.words,
         block=block,
         scores=scores,
         references=reference_trajectory(recording.reference_scores[:, k]),

@@ -43,6 +43,8 @@ from evolver.report.style import (
 from evolver.report.words import shorten, span
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from matplotlib.axes import Axes
     from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
@@ -68,10 +70,22 @@ _BUDGET_WORDS = {
 }
 
 
-def draw_scores(axes: Axes, evolution: Evolution, *, size: float = 12) -> None:
-    """Draw mean ± sem of each thread and of the references against the generation."""
+def draw_scores(
+    axes: Axes,
+    evolution: Evolution,
+    *,
+    size: float = 12,
+    numbers: Sequence[int] | None = None,
+) -> None:
+    """Draw mean ± sem of each thread and of the references against the generation.
+
+    `numbers` are those of the threads, whose scores are counted in the same; None: all.
+    """
     ends: list[tuple[float, str, str]] = []
-    for k, thread in enumerate(evolution.threads):
+    threads = list(enumerate(evolution.threads))
+    if numbers is not None:
+        threads = [threads[k] for k in numbers]
+    for k, thread in threads:
         colour = thread_colour(k)
         best = thread.best_references[:1]
         if evolution.one_fitness and k == 0:
@@ -97,7 +111,7 @@ def draw_scores(axes: Axes, evolution: Evolution, *, size: float = 12) -> None:
     if axes.get_ylim()[0] > 0:
         axes.set_ylim(bottom=0)
     _label_ends(axes, ends, size)
-    if not evolution.one_fitness and any(t.best_references for t in evolution.threads):
+    if not evolution.one_fitness and any(t.best_references for _, t in threads):
         handles = [
             Line2D([], [], color=QUIET, ls=":", lw=2.2, label="references, mean"),
             Line2D([], [], color=QUIET, ls=_DASHED, lw=1.2, label="best reference"),
@@ -111,7 +125,9 @@ def draw_scores(axes: Axes, evolution: Evolution, *, size: float = 12) -> None:
     axes.xaxis.set_major_locator(whole_ticks(7))
     axes.grid(axis="y", color=GRID, lw=0.8)
     axes.set_xlabel("generation", fontsize=size)
-    axes.set_ylabel("score (spikes/s), mean ± sem", fontsize=size)
+    unit = threads[0][1].score_unit if threads else "spikes/s"
+    alone = len(threads) == len(evolution.threads)  # else axes are low: the caption says it
+    axes.set_ylabel(f"score ({unit}){', mean ± sem' if alone else ''}", fontsize=size)
 
 
 def _label_ends(axes: Axes, ends: list[tuple[float, str, str]], size: float) -> None:
@@ -172,9 +188,34 @@ def _line(
 def scores(evolution: Evolution) -> Figure:
     """Scores over generations: each thread's images, and the reference images beside them."""
     figure = new_figure(11, 5.6)
-    axes = inches(figure, 0.95, 0.75, 7.7, 4.6)
-    draw_scores(axes, evolution, size=13)
+    draw_all_scores(figure, evolution, (0.95, 0.75, 7.7, 4.6), size=13)
     return figure
+
+
+def draw_all_scores(
+    figure: Figure,
+    evolution: Evolution,
+    place: tuple[float, float, float, float],
+    *,
+    size: float,
+) -> None:
+    """Draw every thread's scores, on axes one above the other where their units differ.
+
+    Parameters
+    ----------
+    place : left, bottom, width and height of it all, inches
+    size : of the letters, points
+    """
+    left, bottom, width, height = place
+    groups = list(evolution.score_units.values()) or [[]]
+    gap = 0.35 if len(groups) > 1 else 0.0
+    each = (height + gap) / len(groups) - gap
+    for i, numbers in enumerate(groups):
+        above = (len(groups) - 1 - i) * (each + gap)
+        axes = inches(figure, left, bottom + above, width, each)
+        draw_scores(axes, evolution, size=size - 2 * (len(groups) > 1), numbers=numbers)
+        if above:
+            axes.set_xlabel("")
 
 
 def rate_scale(evolution: Evolution) -> Normalize:

@@ -138,7 +138,7 @@ def _lead(recording: Recording, evolution: Evolution) -> str:
     counts = tables.counts(recording)
     committed = int((recording.blocks["committed_ns"] > 0).sum())
     threads = words.joined([t.name for t in evolution.threads])
-    watched = words.joined(sorted({t.unit_label for t in evolution.threads}))
+    watched = _watched(evolution)
     took = words.duration(tables.elapsed_s(recording))
     return (
         f"In {words.count(committed, 'block')} and {took}, the "
@@ -146,6 +146,16 @@ def _lead(recording: Recording, evolution: Evolution) -> str:
         f"for {watched}: {words.count(len(recording.images), 'image')} in "
         f"{words.count(sum(counts.values()), 'presentation')}, of which {counts['ok']:,} were "
         f"valid, {counts['aborted']:,} aborted and {counts['missing']:,} without a result."
+    )
+
+
+def _watched(evolution: Evolution) -> str:
+    """Say for what images were evolved: units, and what is made of them beside a rate."""
+    return words.joined(
+        sorted({
+            t.unit_label if t.fitness == "rate" else f"{t.unit_label} ({t.fitness})"
+            for t in evolution.threads
+        })
     )
 
 
@@ -158,10 +168,10 @@ def _outcome(thread: ThreadEvolution) -> str:
     first = int(scores.filled[0])
     a, b = (words.with_sem(float(scores.mean[g]), float(scores.sem[g])) for g in (first, last))
     if first == last:
-        text = f"has one scored generation, with a mean of {a} spikes/s"
+        text = f"has one scored generation, with a mean of {a} {thread.score_unit}"
     else:
         verb = "rose" if scores.mean[last] > scores.mean[first] else "did not rise, but went"
-        text = f"{verb} from {a} to {b} spikes/s"
+        text = f"{verb} from {a} to {b} {thread.score_unit}"
     if thread.gain is not None:
         text += f", {words.number(thread.gain)} times the best reference"
     if thread.change is None:
@@ -249,7 +259,7 @@ def _subtitle(evolution: Evolution) -> str:
         for t in evolution.threads
         if t.gain is not None
     ]
-    watched = words.joined(sorted({t.unit_label for t in evolution.threads}))
+    watched = _watched(evolution)
     if not gains:
         return watched
     return f"{watched}: last generation's mean, {words.joined(gains)} the best reference"
@@ -267,10 +277,16 @@ _BUDGET_CAPTION = (
 def _scores_caption(evolution: Evolution) -> str:
     text = (
         "Mean score of each generation's images; the band is the standard error over images. "
-        "The score is the response in the fitness's window, weighted over its units"
     )
-    if any(t.baseline_ms is not None for t in evolution.threads):
-        text += ", less the baseline"
+    if all(t.fitness == "rate" for t in evolution.threads):
+        text += "The score is the response in the fitness's window, weighted over its units"
+        if any(t.baseline_ms is not None for t in evolution.threads):
+            text += ", less the baseline"
+    else:
+        kinds = [f"{t.fitness} (in {t.score_unit}) for {t.name}" for t in evolution.threads]
+        text += f"The score is: {words.joined(kinds)}"
+        if len(evolution.score_units) > 1:
+            text += ", each unit on axes of its own"
     text += "."
     if not any(t.best_references for t in evolution.threads):
         return f"{text} No reference image was scored."
@@ -288,8 +304,8 @@ def _scores_caption(evolution: Evolution) -> str:
 def _film_caption(evolution: Evolution) -> str:
     text = (
         "For up to 12 generations, evenly spaced and always with the last, the image with the "
-        "highest score, its score in spikes/s below it and as the colour of its frame. The "
-        "best of many noisy scores is flattered by the noise."
+        f"highest score, its score in {_units(evolution)} below it and as the colour of its "
+        "frame. The best of many noisy scores is flattered by the noise."
     )
     if any(t.means for t in evolution.threads):
         text += (
@@ -303,10 +319,22 @@ def _film_caption(evolution: Evolution) -> str:
     )
 
 
+def _units(evolution: Evolution) -> str:
+    """Say what scores are counted in, of which threads where it is not the same."""
+    units = evolution.score_units
+    if len(units) < 2:
+        return next(iter(units), "spikes/s")
+    return words.joined([
+        f"{unit} ({words.joined([evolution.threads[k].name for k in threads])})"
+        for unit, threads in units.items()
+    ])
+
+
 def _finals_caption(evolution: Evolution) -> str:
     text = (
         "The images with the highest scores of each thread's last scored generation, with "
-        "their scores in spikes/s (± sem over showings, where an image was shown repeatedly)."
+        f"their scores in {_units(evolution)} (± sem over showings, where an image was shown "
+        "repeatedly)."
     )
     if any(t.best_references for t in evolution.threads):
         text += (

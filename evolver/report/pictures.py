@@ -34,9 +34,14 @@ FRAME = 0.045
 """Width of a frame's coloured border, inches."""
 
 
-def score_scale(evolution: Evolution) -> Normalize:
-    """Return the colour scale of the film strip's frames, shared by all threads."""
-    values = np.array([p.score for t in evolution.threads for p in t.best])
+_BAR_LETTERS = 14
+"""So many fit beside an inch of a colour bar."""
+
+
+def score_scale(evolution: Evolution, numbers: Sequence[int] | None = None) -> Normalize:
+    """Return the colour scale of the film strip's frames, shared by threads; None: all."""
+    numbers = range(len(evolution.threads)) if numbers is None else numbers
+    values = np.array([p.score for k in numbers for p in evolution.threads[k].best])
     values = values[np.isfinite(values)]
     low, high = (values.min(), values.max()) if values.size else (0.0, 0.0)
     return Normalize(float(low), float(high) if high > low else float(low) + 1)
@@ -55,16 +60,20 @@ def film(evolution: Evolution) -> Figure:
     width = max(left + columns * pitch + right, 5.0)
     figure = new_figure(width, max(top + bottom + sum(heights), 1.6))
     sheet = Canvas(figure)
-    scale = score_scale(evolution)
-    colours = ScalarMappable(norm=scale, cmap=SCORES)
+    units = evolution.score_units
+    scales = {
+        k: ScalarMappable(norm=score_scale(evolution, numbers), cmap=SCORES)
+        for numbers in units.values()
+        for k in numbers
+    }
     frames: list[Rectangle] = []
     y = sheet.height - top
     for k, height in enumerate(heights):
         frames += _film_row(sheet, evolution, k, left, y - 0.27 - cell, pitch)
         y -= height
     edges = [
-        colours.to_rgba(best.score)  # pyright: ignore[reportArgumentType]
-        for thread in evolution.threads
+        scales[k].to_rgba(best.score)  # pyright: ignore[reportArgumentType]
+        for k, thread in enumerate(evolution.threads)
         for best in thread.best
     ]
     sheet.axes.add_collection(
@@ -72,11 +81,14 @@ def film(evolution: Evolution) -> Figure:
             frames, facecolor="none", edgecolor=edges, linewidth=FRAME * 72, joinstyle="miter"
         )
     )
-    if len(frames) > 1:
+    if len(frames) > 1 and len(units) == 1:  # else no bar could be everybody's
         tall = min(2.4, sheet.height - 0.4)
         bar = inches(figure, width - 0.95, (sheet.height - tall) / 2, 0.15, tall)
-        label = "score of best image (spikes/s)" if tall > 2.2 else "score"
-        figure.colorbar(colours, cax=bar, label=label)
+        unit = next(iter(units))
+        label = f"score of best image ({unit})" if tall > 2.2 else f"score ({unit})"
+        if len(label) > _BAR_LETTERS * tall:
+            label = unit
+        figure.colorbar(scales[0], cax=bar, label=label)
         bar.spines["outline"].set_visible(False)
     if evolution.threads:
         sheet.write(
@@ -203,8 +215,7 @@ def summary(evolution: Evolution, *, subtitle: str = "") -> Figure:
     sheet.write(0.45, 6.6, shorten(subtitle, 130), size=12, colour=QUIET, align="left")
     with_psth = figures.has_psth(evolution)
     bottom = 3.45 if with_psth else 0.8
-    axes = inches(figure, 0.95, bottom, 5.1, 6.3 - bottom)
-    figures.draw_scores(axes, evolution, size=12)
+    figures.draw_all_scores(figure, evolution, (0.95, bottom, 5.1, 6.3 - bottom), size=12)
     _summary_pictures(sheet, evolution, x=8.15, width=4.95, top=6.3)
     if not with_psth:
         return figure

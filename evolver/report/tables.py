@@ -160,8 +160,12 @@ def _complete(thread: ThreadData) -> str:
 
 def _scores(recording: Recording) -> Section:
     columns = ("thread", "first mean", "last mean", "best image", "in generation")
+    units = [fitness_of(thread).unit for thread in recording.threads]
     rows = tuple((t.name, *_first_last_best(t)) for t in recording.threads)
-    return Section("Scores (spikes/s)", columns, rows)
+    if len(set(units)) == 1:
+        return Section(f"Scores ({units[0]})", columns, rows)
+    rows = tuple((*row, unit) for row, unit in zip(rows, units, strict=True))
+    return Section("Scores", (*columns, "in"), rows)
 
 
 def _first_last_best(thread: ThreadData) -> tuple[str, str, str, str]:
@@ -185,12 +189,13 @@ def _fitness(recording: Recording) -> Section:
         fitness = fitness_of(thread)
         rows.append((
             thread.name,
+            fitness.words,
             unit_label(fitness, recording.units),
-            words.window(fitness.response_ms),
-            words.window(fitness.baseline_ms),
+            words.window(fitness.scored_ms),
+            words.window(fitness.less_ms),
             str(thread.fitness.get("missing", words.NONE)),
         ))
-    columns = ("thread", "watches", "response window", "baseline window", "missing trials")
+    columns = ("thread", "kind", "watches", "window", "less that of", "missing trials")
     return Section("Fitness", columns, tuple(rows))
 
 
@@ -255,6 +260,8 @@ def _scored_by(recording: Recording) -> dict[int, list[str]]:
                     else f"{thread.name} (\N{MULTIPLICATION SIGN} {weight:g})"
                 )
                 scored.setdefault(unit, []).append(text)
+        for unit in fitness.others:
+            scored.setdefault(unit, []).append(f"{thread.name} (kept low)")
     return scored
 
 

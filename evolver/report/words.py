@@ -22,6 +22,13 @@ def number(value: float) -> str:
     return text.replace("-", "\N{MINUS SIGN}")
 
 
+def score(value: float, unit: str) -> str:
+    """Write a score as live tables have it: rates to a tenth, others to a hundredth."""
+    if not isfinite(value):
+        return "-"
+    return f"{value:.1f}" if "spikes/s" in unit else f"{value:.2f}"
+
+
 def with_sem(mean: float, sem: float) -> str:
     """Write mean ± sem, or the mean alone where the error is unknown."""
     return f"{number(mean)} ± {number(sem)}" if isfinite(sem) else number(mean)

@@ -282,7 +282,7 @@ class Loop:
                 pending = self._session.still_to_show(index, running.results)
                 if pending:
                     self._show(running, pending)
-                else:
+                elif self._session.may_commit(index):
                     self._commit(running)
         while len(self._running) < self._blocks_at_once and self._propose():
             pass
@@ -396,6 +396,8 @@ class Loop:
         self._submit(committed)
         self._tally.add(committed)
         self._report(running, committed=committed)
+        for text in outcome.news:
+            self._event("info", "fitness", text)
         if self._watchdogs is not None:
             watched = msgspec.structs.replace(own, wait=own.wait - running.frozen_s)
             self._apply_warnings(self._watchdogs.committed(running.block, outcome, watched))

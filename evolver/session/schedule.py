@@ -21,14 +21,13 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from evolver.errors import DataError, MissingResponseError, OrderError
+from evolver.errors import MissingResponseError, OrderError
 from evolver.journal.records import PlannedPresentation
-from evolver.session.fitness import Fitness, mean_and_sem
+from evolver.session.fitness import Fitness
+from evolver.session.fitness_state import FitnessState
+from evolver.session.scoring import REFERENCE, answers_of, followed, score_block
 from evolver.types import Codes, Optimizer, Scores
 from rig_bridge.trials import TrialResult
-
-REFERENCE = -1
-"""Thread number of a reference image's presentation."""
 
 Schedule: TypeAlias = Literal["together", "references", "alternate"]
 """Which threads and references share a block.
@@ -94,6 +93,11 @@ class Outcome:
     block: int
     threads: tuple[ThreadOutcome, ...]
     reference_scores: tuple[Scores, ...]  # a thread each, by its fitness: (references,)
+    reference_levels: tuple[Scores, ...]  # the same of the responses themselves, spikes/s
+    fitness_states: tuple[
+        FitnessState | None, ...
+    ] = ()  # a thread each; None: it learns nothing
+    news: tuple[str, ...] = ()  # what scores are made with from now on
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -121,6 +125,7 @@ class Session:
         that an order depends on nothing that happened before
     schedule : which threads and references share a block
     position : where an interrupted session stood; None: at its beginning
+    fitness_states : what each thread's fitness had learnt there; None: nothing
     """
 
     def __init__(
@@ -135,6 +140,7 @@ class Session:
         order: Callable[[int], np.random.Generator],
         schedule: Schedule = "together",
         position: Position | None = None,
+        fitness_states: Sequence[FitnessState | None] | None = None,
     ) -> None:
         self.threads = tuple(threads)
         self.references = references
@@ -155,6 +161,9 @@ class Session:
         self._proposed = list(start.generations)
         self._last_was_threads = start.last_was_threads
         self._pending = {block.index: block for block in start.pending}
+        states = fitness_states or [None] * len(self.threads)
+        self._fitness_states = [state or FitnessState() for state in states]
+        self._first_blocks = max((t.fitness.reference_blocks for t in threads), default=0)
 
     @property
     def generations_done(self) -> tuple[int, ...]:
@@ -176,7 +185,9 @@ class Session:
     def can_propose(self) -> bool:
         """Whether the next block of the schedule waits for nothing."""
         due = self._due()
-        return due is not None and self._waiting().isdisjoint(due[0])
+        if due is None or not self._waiting().isdisjoint(due[0]):
+            return False
+        return not due[0] or not self._lacks_references()
 
     def propose(self) -> Block:
         """Return the next block of the schedule.
@@ -189,6 +200,11 @@ class Session:
         due = self._due()
         if due is None:
             raise OrderError(f"the session is finished after {self.generations} generations")
+        if due[0] and self._lacks_references():
+            raise OrderError(
+                "scores are made with the responses to references: commit blocks "
+                f"{sorted(self._pending)} first"
+            )
         if late := self._waiting().intersection(due[0]):
             waiting = next(
                 b.index for b in self.pending if any(p.thread in late for p in b.proposals)
@@ -217,9 +233,32 @@ class Session:
         left = [k for k, n in enumerate(self._proposed) if n < self.generations]
         if not left:
             return None
+        if self._begins_with_references():
+            return (), self.references
         if self._schedule == "alternate":
             return (min(left, key=lambda k: self._proposed[k]),), self.references
         return tuple(left), self.references if self._schedule == "together" else 0
+
+    def _begins_with_references(self) -> bool:
+        """Return whether references come next, of which the first scores will be made.
+
+        As many blocks of them as the session file says, and more where too few showings were
+        valid, so that every generation is scored alike, from the first on.
+        """
+        if not self._first_blocks or any(self._proposed):
+            return False
+        if self._next_block < self._first_blocks:
+            return True
+        return not self._pending and self._lacks_references()
+
+    def _lacks_references(self) -> bool:
+        """Return whether a fitness knows too few responses to references to score anything."""
+        if any(self._proposed):
+            return False
+        return any(
+            thread.fitness.reference_blocks and not thread.fitness.is_ready(state)
+            for thread, state in zip(self.threads, self._fitness_states, strict=True)
+        )
 
     def _waiting(self) -> set[int]:
         """Return the threads whose last generation is not committed."""
@@ -329,12 +368,16 @@ class Session:
         planned = self._pending_block(index).planned(response.presentation)
         if planned is None or not response.ok:
             return ""
-        try:
-            for fitness in self._fitness_of(planned):
-                fitness.score(response.form, response.arrays)
-        except DataError as exc:
-            return str(exc)
-        return ""
+        faults = (f.fault(response.form, response.arrays) for f in self._fitness_of(planned))
+        return next((fault for fault in faults if fault), "")
+
+    def may_commit(self, index: int) -> bool:
+        """Return whether a pending block's turn has come.
+
+        Where a fitness learns from responses, blocks are scored in their order: what a
+        generation is scored with must not depend on how fast the one before was answered.
+        """
+        return index == min(self._pending) or not any(t.fitness.learns for t in self.threads)
 
     def commit(self, index: int, responses: Sequence[TrialResult]) -> Outcome:
         """Score a pending block and let the optimizers of its threads learn from it.
@@ -351,59 +394,68 @@ class Session:
         DataError
             A response's arrays are not what they must be; nothing was learnt.
         OrderError
-            The block is not pending, or a thread has fewer than two scored images
-            (`still_to_show` names what to show first); nothing was learnt.
+            The block is not pending, or it is not its turn (`may_commit`), or a thread has
+            fewer than two scored images (`still_to_show` names what to show first); nothing
+            was learnt.
         """
         block = self._pending_block(index)
-        scored, reference = self._scores(block, responses)
+        if not self.may_commit(index):
+            raise OrderError(
+                f"a fitness learns from every block in order: commit block "
+                f"{min(self._pending)} before block {index}"
+            )
+        fitnesses = [thread.fitness for thread in self.threads]
+        answers = answers_of(block.planned, fitnesses, responses)
+        states = followed(fitnesses, self._fitness_states, answers)
+        scores = score_block(
+            fitnesses,
+            states,
+            answers,
+            images={p.thread: len(p.codes) for p in block.proposals},
+            references=block.references,
+        )
         outcomes: list[ThreadOutcome] = []
         for proposal in block.proposals:
-            mean, sem = mean_and_sem(scored[proposal.thread])
+            k = proposal.thread
+            mean, sem = scores.threads[k]
             count = int(np.isfinite(mean).sum())
             if count < _LEAST_TO_LEARN_FROM:
                 raise OrderError(
                     f"a generation needs {_LEAST_TO_LEARN_FROM} scored images to learn from; "
-                    f"thread {self.threads[proposal.thread].name!r} has {count} in block "
+                    f"thread {self.threads[k].name!r} has {count} in block "
                     f"{block.index}. Show what still_to_show() names first"
                 )
-            outcomes.append(ThreadOutcome(proposal.thread, proposal.generation, mean, sem))
+            outcomes.append(ThreadOutcome(k, proposal.generation, mean, sem))
         for proposal, outcome in zip(block.proposals, outcomes, strict=True):
             rows = np.flatnonzero(np.isfinite(outcome.scores))
             optimizer = self.threads[proposal.thread].optimizer
             optimizer.tell(proposal.codes[rows], outcome.scores[rows])
+        news = self._news(states)
+        self._fitness_states = states
         del self._pending[index]
+        learns = [thread.fitness.learns for thread in self.threads]
         return Outcome(
             block.index,
             tuple(outcomes),
-            tuple(mean_and_sem(rows)[0] for rows in reference),
+            scores.references,
+            scores.levels,
+            tuple(state if has else None for state, has in zip(states, learns, strict=True)),
+            news,
         )
 
-    def _scores(
-        self, block: Block, responses: Sequence[TrialResult]
-    ) -> tuple[dict[int, list[list[float]]], list[list[list[float]]]]:
-        """Return the scores of a block's valid showings.
+    def _news(self, states: Sequence[FitnessState]) -> tuple[str, ...]:
+        """Return what scores are made with from now on, once the session has begun so."""
 
-        Returns
-        -------
-        by thread, a list a row of its codes; and of each thread's fitness, a list a reference
-        """
-        scored: dict[int, list[list[float]]] = {
-            p.thread: [[] for _ in p.codes] for p in block.proposals
-        }
-        reference: list[list[list[float]]] = [
-            [[] for _ in range(block.references)] for _ in self.threads
-        ]
-        for response in responses:
-            p = block.planned(response.presentation)
-            if p is None or not response.ok:
-                continue
-            if p.thread == REFERENCE:
-                for thread, rows in zip(self.threads, reference, strict=True):
-                    rows[p.row].append(thread.fitness.score(response.form, response.arrays))
-            else:
-                fitness = self.threads[p.thread].fitness
-                scored[p.thread][p.row].append(fitness.score(response.form, response.arrays))
-        return scored, reference
+        def begun(thread: Thread, state: FitnessState) -> bool:
+            return state.blocks >= self._first_blocks and thread.fitness.is_ready(state)
+
+        return tuple(
+            f"{thread.name}: {thread.fitness.needs_text(state)}"
+            for thread, before, state in zip(
+                self.threads, self._fitness_states, states, strict=True
+            )
+            if thread.fitness.learns and begun(thread, state) and not begun(thread, before)
+        )
 
     def _attempts(self, p: PlannedPresentation) -> int:
         """Return how often `p` is shown at most, by its thread's policy."""

@@ -17,6 +17,7 @@ from evolver.journal import records
 from evolver.journal.records import PackedArray
 from evolver.optimizers import state_to_dict
 from evolver.session.block import HashedImage, RunningBlock
+from evolver.session.fitness_state import FitnessState
 from evolver.session.schedule import Outcome
 from rig_bridge.messages import Hello
 from rig_bridge.trials import SHOWING_FIELDS, TrialResult
@@ -109,6 +110,7 @@ def committed_record(
     outcome: Outcome, budget: records.TimeBudget, time_ns: int
 ) -> records.Committed:
     """Return the record of a block that was scored and learnt from."""
+    states = outcome.fitness_states
     return records.Committed(
         block=outcome.block,
         time_ns=time_ns,
@@ -120,6 +122,32 @@ def committed_record(
         ),
         reference_scores=tuple(PackedArray.of(scores) for scores in outcome.reference_scores),
         budget=budget,
+        fitness_states=tuple(map(_fitness_record, states)) if any(states) else (),
+    )
+
+
+def _fitness_record(state: FitnessState | None) -> records.FitnessStateRecord | None:
+    if state is None:
+        return None
+    return records.FitnessStateRecord(
+        blocks=state.blocks,
+        showings=state.showings,
+        mean=PackedArray.of(state.mean),
+        squares=PackedArray.of(state.squares),
+        target_showings=state.target_showings,
+        target=PackedArray.of(state.target),
+    )
+
+
+def fitness_state_of(record: records.FitnessStateRecord) -> FitnessState:
+    """Return the state that was recorded."""
+    return FitnessState(
+        blocks=record.blocks,
+        showings=record.showings,
+        mean=np.asarray(record.mean.numpy(), dtype=np.float64),
+        squares=np.asarray(record.squares.numpy(), dtype=np.float64),
+        target_showings=record.target_showings,
+        target=np.asarray(record.target.numpy(), dtype=np.float64),
     )
 
 

@@ -108,7 +108,7 @@ class Watchdogs:
     def of(cls, config: Config, hello: Hello) -> Watchdogs:
         """Return the watchdogs of a session file, for a rig that has its units."""
         labels = [unit.label for unit in hello.units]
-        wanted = {u for k in range(len(config.threads)) for u in config.fitness_of(k).units}
+        wanted = {u for k in range(len(config.threads)) for u in config.fitness_of(k).scored}
         rows = {u if isinstance(u, int) else labels.index(u) for u in wanted}
         show = config.presentation
         return cls(
@@ -329,8 +329,8 @@ class Watchdogs:
 
     def _drift_of_references(self, outcome: Outcome) -> WarningList:
         warnings: WarningList = []
-        for k, scores in enumerate(outcome.reference_scores):
-            valid = scores[np.isfinite(scores)]
+        for k, levels in enumerate(outcome.reference_levels):
+            valid = levels[np.isfinite(levels)]
             if len(valid) < 2:
                 continue
             normal = self._references.setdefault(k, _Normal())
@@ -340,8 +340,8 @@ class Watchdogs:
                 warnings += self._warn_if(
                     "drift",
                     away > self.table.drift_sd,
-                    f"the references score {mean:.1f} by thread {k}'s fitness; at first they "
-                    f"scored {normal.mean:.1f}",
+                    f"the references drive thread {k}'s units to {mean:.1f} spikes/s; at first "
+                    f"it was {normal.mean:.1f}",
                     which=k,
                 )
         return warnings

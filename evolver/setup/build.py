@@ -24,11 +24,13 @@ from evolver.generators.by_name import REGISTRY as GENERATORS
 from evolver.generators.by_name import find_generator
 from evolver.optimizers.by_name import REGISTRY as OPTIMIZERS
 from evolver.registry import Registry
-from evolver.session.fitness import Fitness
+from evolver.session.fitness import Fitness, Target
 from evolver.session.schedule import Session, Thread
 from evolver.setup.lengths import with_lengths
 from evolver.setup.references import References, build_references
+from evolver.setup.targets import build_target
 from evolver.types import Codes, Generator, Images, Optimizer, Vector
+from rig_bridge.forms import Form
 
 if TYPE_CHECKING:
     from evolver.setup.resume import Restored
@@ -47,6 +49,7 @@ class Parts:
     optimizer_options: tuple[dict[str, Any], ...]  # with what the session file left open
     streams: tuple[np.random.Generator, ...]  # the optimizers' random numbers
     references: References
+    targets: tuple[Target | None, ...]  # a thread each, that its fitness compares with
     restored: Restored | None  # what a journal says of a session that was interrupted
 
     @property
@@ -73,25 +76,31 @@ class Parts:
         """Generations that are left, of the thread that has most before it."""
         return max(0, self.config.session.generations - min(self.done, default=0))
 
-    def session(self, labels: Sequence[str]) -> Session:
+    def session(self, labels: Sequence[str], *, forms: Sequence[Form] = ()) -> Session:
         """Return the session's logic, its fitness resolved against a rig's units.
 
         Parameters
         ----------
         labels : one a unit, in the order of the rig's table
+        forms : in which the rig may answer; empty: not known
 
         Raises
         ------
         ConfigError
-            Units are not in the rig's table; all of them are named, with their keys.
+            Units are not in the rig's table, or its answers cannot be scored as the file wants;
+            all of it is named, with the keys.
         """
         config, restored = self.config, self.restored
         threads: list[Thread] = []
         mistakes = Mistakes()
         for i, table in enumerate(config.threads):
             key = "fitness" if table.fitness is None else f"threads[{i}].fitness"
-            with mistakes.at(f"{key}.units"):
-                fitness = Fitness.resolve(config.fitness_of(i), labels, key=key)
+            with mistakes.at(key):
+                fitness = Fitness.resolve(
+                    config.fitness_of(i), labels, key=key, target=self.targets[i]
+                )
+                if forms:
+                    fitness.check_forms(forms, key)
                 thread = Thread(table.name, self.optimizers[i], fitness, self.streams[i])
                 threads.append(thread if restored is None else restored.thread(i, thread))
         mistakes.raise_any("the session file")
@@ -105,6 +114,7 @@ class Parts:
             order=partial(seeds.stream, config.session.seed, "order"),
             schedule=config.presentation.schedule,
             position=None if restored is None else restored.position,
+            fitness_states=None if restored is None else restored.fitness_states,
         )
 
 
@@ -151,6 +161,7 @@ def gather_parts(
     if references is None and not mistakes.has("references"):
         with mistakes.at("references"):
             references = build_references(config.references, seed=config.session.seed)
+    targets = _gather_targets(config, mistakes, references, restored)
     # Streams are named by the thread, so that adding one changes no other's random numbers.
     streams = tuple(
         seeds.stream(config.session.seed, "optimizer", table.name) for table in config.threads
@@ -165,7 +176,39 @@ def gather_parts(
     loaded = tuple(network for network in networks if network is not None)
     if mistakes.found or references is None:
         return None
-    return Parts(config, loaded, tuple(searches), tuple(options), streams, references, restored)
+    return Parts(
+        config=config,
+        generators=loaded,
+        optimizers=tuple(searches),
+        optimizer_options=tuple(options),
+        streams=streams,
+        references=references,
+        targets=targets,
+        restored=restored,
+    )
+
+
+def _gather_targets(
+    config: Config,
+    mistakes: Mistakes,
+    references: References | None,
+    restored: Restored | None,
+) -> tuple[Target | None, ...]:
+    """Return what each thread's fitness compares responses with, where that can be found."""
+    targets: list[Target | None] = []
+    for i, thread in enumerate(config.threads):
+        table = config.fitness_of(i)
+        key = "fitness" if thread.fitness is None else f"threads[{i}].fitness"
+        target = None
+        if not mistakes.has(f"{key}.target") and (
+            references is not None or not table.needs_references
+        ):
+            with mistakes.at(f"{key}.target"):
+                target = build_target(table, () if references is None else references.labels)
+                if target is not None and target.sha256 and restored is not None:
+                    restored.check_target(i, target.sha256)
+        targets.append(target)
+    return tuple(targets)
 
 
 def _gather_factory(

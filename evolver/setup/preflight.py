@@ -19,6 +19,7 @@ from evolver.config.tables import Config
 from evolver.generators.scale import code_scale
 from evolver.journal.storage import disk_free_bytes
 from evolver.regular_files import expanded
+from evolver.session.fitness import Fitness
 from evolver.setup.build import Parts
 from evolver.setup.references import References
 from evolver.types import Codes, Generator, Images, Optimizer
@@ -83,7 +84,11 @@ def with_the_rig(parts: Parts, hello: Hello, recordings: Path) -> tuple[Check, .
     labels = [unit.label for unit in hello.units]
     checks = [Check("rig", "good", f"{hello.name} ({hello.software}), {len(labels)} units")]
     for thread, table in enumerate(config.threads):
-        for wanted in config.fitness_of(thread).units:
+        fitness = Fitness.resolve(
+            config.fitness_of(thread), labels, key="fitness", target=parts.targets[thread]
+        )
+        checks.append(Check("score", "good", f"{table.name}: {fitness.description()}"))
+        for wanted in config.fitness_of(thread).scored:
             index = wanted if isinstance(wanted, int) else labels.index(wanted)
             unit = hello.units[index]
             text = (

@@ -12,13 +12,10 @@ import platform
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
-import msgspec
-
-from evolver.config.tables import FitnessTable
 from evolver.journal import records
-from evolver.session.fitness import Fitness
+from evolver.session.fitness_record import fitness_text
 from evolver.session.schedule import Session
 from evolver.setup.build import Parts
 
@@ -60,7 +57,7 @@ def run_start(
                 "initial": table.initial,
                 "device": table.device,
             }),
-            fitness=_fitness_text(config.fitness_of(i), thread.fitness),
+            fitness=fitness_text(config.fitness_of(i), thread.fitness),
         )
         for i, (table, options, generator, thread) in enumerate(
             zip(
@@ -89,13 +86,6 @@ def run_start(
         versions=versions(),
         machine=machine(),
         window_ms=config.rig.window_ms,
-    )
-
-
-def _fitness_text(table: FitnessTable, fitness: Fitness) -> str:
-    values = cast("dict[str, object]", msgspec.to_builtins(table))
-    return json.dumps(
-        values | {"units": fitness.units.tolist(), "weights": fitness.weights.tolist()}
     )
 
 

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import msgspec
 import numpy as np
 
 from evolver.errors import ConfigError, RecordingError
@@ -23,6 +24,7 @@ from evolver.journal import records
 from evolver.journal.history import History, Unfinished
 from evolver.optimizers import state_from_dict
 from evolver.session.block import HashedImage, RunningBlock
+from evolver.session.fitness_state import FitnessState
 from evolver.session.ports import Command, Earlier
 from evolver.session.schedule import (
     REFERENCE,
@@ -31,12 +33,18 @@ from evolver.session.schedule import (
     Proposal,
     Thread,
 )
-from evolver.session.to_records import result_of
+from evolver.session.to_records import fitness_state_of, result_of
 from evolver.setup.references import References
 from evolver.types import Generator
 from rig_bridge.rigs.simulated import EarlierShowings
 
 logger = logging.getLogger(__name__)
+
+
+class _RecordedTarget(msgspec.Struct, frozen=True):
+    """What of a recorded fitness is needed here."""
+
+    target_sha256: str = ""
 
 
 @dataclass(slots=True, eq=False)
@@ -92,6 +100,14 @@ class Restored:
         )
 
     @property
+    def fitness_states(self) -> tuple[FitnessState | None, ...]:
+        """What each thread's fitness had learnt with the last block that was committed."""
+        for committed in reversed(self.history.committed):
+            if states := committed.fitness_states:
+                return tuple(None if s is None else fitness_state_of(s) for s in states)
+        return (None,) * len(self.history.threads)
+
+    @property
     def earlier(self) -> Earlier:
         """What the session has behind it."""
         h = self.history
@@ -134,6 +150,16 @@ class Restored:
                     f"{info.weights_sha256}; {info.generator} now has {generator.sha256}. "
                     "Bring the old file back"
                 )
+
+    def check_target(self, index: int, sha256: str) -> None:
+        """Raise `ConfigError` unless a thread, by its number, has the target file it had."""
+        info = self.history.run_start.threads[index]
+        before = msgspec.json.decode(info.fitness, type=_RecordedTarget).target_sha256
+        if sha256 != before:
+            raise ConfigError(
+                f"thread {info.name!r} must go on with the target it began with, sha256 "
+                f"{before}; its file now has {sha256}. Bring the old file back"
+            )
 
     def check_rig(self, weights: Sequence[records.WeightFile]) -> None:
         """Raise `ConfigError` unless responses are made with what they were made with before.

@@ -81,6 +81,22 @@ def test_the_key_facts_are_there_at_every_width(width):
     assert all(len(line) <= width for line in picture(width, *NEWS).splitlines())
 
 
+def test_scores_are_written_in_their_unit():
+    console = Console(file=io.StringIO(), width=120, force_terminal=False)
+    names = ["texture", "object"]
+    view = ProgressView(console, title="t", threads=names, units=["cosine", "spikes/s"])
+    view.update(NEWS[-1])
+    console.print(view._picture())
+    text = " ".join(console.file.getvalue().split())
+    assert "14.70 ± 0.58 cosine" in text
+    assert "5.1 ± 0.6 spikes/s" in text
+    assert "[spikes/s]" not in text
+    view = ProgressView(console, title="t", threads=names, units=["z", "z"])
+    view.update(NEWS[-1])
+    console.print(view._picture())
+    assert "mean ± sem [z]" in console.file.getvalue()
+
+
 def test_before_the_first_score_it_says_what_it_waits_for():
     console = Console(file=io.StringIO(), width=80)
     view = ProgressView(console, title="t", threads=["a"])

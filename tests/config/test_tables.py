@@ -78,6 +78,26 @@ def test_a_missing_key_is_named(change, said):
         ("[fitness]\nresponse_ms = [200, 50]", "must start before it ends"),
         ("[fitness]\nresponse_ms = [50, 900]", "must lie inside rig.window_ms"),
         ("[fitness]\nbaseline_ms = [-500, 0]", "must lie inside rig.window_ms"),
+        ("[fitness]\nkind = 'rates'", "one of 'contrast', 'late-early', 'rate', 'target'"),
+        ("[fitness]\nkind = 'target'", "fitness.target: is missing; kind = 'target' needs"),
+        ("[fitness]\nkind = 'target'\ntarget = 'best'", "at least 2 units; found 1"),
+        ("[fitness]\nkind = 'target'\ntarget = ''", "fitness.target: must be a text"),
+        ("[fitness]\nkind = 'contrast'", "fitness.others: is missing"),
+        (
+            "[fitness]\nkind = 'contrast'\nunits = [1]\nothers = [2, 1]",
+            "fitness.others: must be other units than units; found [1]",
+        ),
+        ("[fitness]\nkind = 'contrast'\nothers = [2, 2]", "fitness.others: must name each"),
+        ("[fitness]\nkind = 'late-early'\nlate_ms = [9, 9]", "fitness.late_ms: must start"),
+        ("[fitness]\nkind = 'late-early'\nearly_ms = [-500, 0]", "must lie inside rig."),
+        (
+            "[references]\ncount = 0\n[fitness]\nnormalise = 'references'",
+            "fitness.normalise: must not need references where references.count is 0",
+        ),
+        (
+            "[references]\ncount = 0\n[fitness]\nkind = 'target'\ntarget = 'reference:0'",
+            "fitness.target: must not need references where references.count is 0",
+        ),
         ("[rig]\nendpoint = 'udp://x:1'", "must be a text: tcp://ADDRESS:PORT"),
         ("[rig]\nwindow_ms = [5, 5]", "rig.window_ms: must start before it ends"),
         ("[references]\ncount = 2.5", "must be a whole number at least 0 and at most 500"),
@@ -107,6 +127,40 @@ def test_a_wrong_value_is_named_with_what_is_allowed(line, said):
     if not problems:
         problems = config._contradictions(msgspec.convert(base, config.Config))
     assert any(said in problem for problem in problems), problems
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("late_ms = [1, 2]", "fitness.late_ms: must be left out with kind = 'rate', which"),
+        ("target = 'best'", "does not use it; kind = 'target' does"),
+        ("others = []", "does not use it; kind = 'contrast' does"),
+        ("kind = 'target'\nweights = [1]", "kind = 'rate' or 'late-early' does"),
+        ("kind = 'late-early'\nresponse_ms = [50.0, 200.0]", "fitness.response_ms: must be"),
+        ("kind = 'late-early'\nbaseline_ms = [0, 9]", "'rate' or 'target' or 'contrast' does"),
+        ("reference_blocks = 3", "it goes with normalise = 'references' or target = 'ref"),
+    ],
+)
+@pytest.mark.parametrize("place", ["fitness", "threads.fitness"])
+def test_a_key_that_the_kind_does_not_use_is_refused(lines, said, place):
+    found = "\n".join(mistakes(f"{LEAST}[{place}]\n{lines}\n"))
+    key = "fitness" if place == "fitness" else "threads[0].fitness"
+    assert said.replace("fitness.", f"{key}.") in found
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "",
+        "kind = 'late-early'",
+        "kind = 'contrast'\nothers = [1]\nnormalise = 'references'\nreference_blocks = 5",
+        "kind = 'target'\ntarget = 'reference:0'\nunits = [0, 1]\nminimise = true",
+        "kind = 'target'\ntarget = 'x.npy'\ndistance = 'squared-error'",
+    ],
+)
+def test_every_kind_survives_being_written_and_read(lines):
+    c = config.parse_session_file(f"{LEAST}[fitness]\n{lines}\n")
+    assert config.parse_session_file(config.commented_session_file(c)) == c
 
 
 def test_every_mistake_is_named_at_once():

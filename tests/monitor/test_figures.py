@@ -14,7 +14,7 @@ from evolver.monitor.figures import (
     UnitsFigure,
     recolour,
 )
-from evolver.monitor.model import SessionModel
+from evolver.monitor.model import SessionModel, ThreadView
 from evolver.monitor.page import header_html
 from tests.monitor.sessions import GENERATIONS, make_session
 
@@ -194,3 +194,23 @@ def test_a_blocks_time_is_shown_by_what_the_rig_did():
         "no rig",
         "engine frozen",
     ]
+
+
+def test_scores_are_drawn_in_the_unit_of_their_kind_with_the_windows_of_it():
+    windows = {"kind": "late-early", "late_ms": [150.0, 250.0], "early_ms": [50.0, 100.0]}
+    records, _ = make_session("spikes", (-100.0, 300.0), 10, fitness={**windows, "unit": "z"})
+    model = SessionModel()
+    model.feed(records)
+    scores, picture, psth, *_ = drawn(model)
+    assert scores.figure.yaxis.axis_label == "score (z)"
+    assert picture.figure.title.text.endswith(" z")
+    assert strips(psth.figure) == [(50.0, 100.0), (150.0, 250.0)]
+    head = header_html(model, LIVE_LIGHT, trouble=False)
+    assert f"{model.threads[0].name}, z" in head
+    assert "spikes/s" not in head
+    assert list(model.score_units) == ["z"]
+    threads = [*model.threads, ThreadView("other", score_unit="cosine")]
+    one, other = ScoreFigure(threads, [0]), ScoreFigure(threads, [1])
+    assert other.figure.yaxis.axis_label == "score (cosine)"
+    one.draw(model)
+    assert len(one.figure.legend[0].items) == 2  # its thread, and the references

@@ -32,10 +32,14 @@ def evolution(
     silent=False,
     dropped=False,
     one_fitness=True,
+    units=None,
     name="demo",
     seed=0,
 ):
-    """Return an `Evolution` that rises from below the references to above them."""
+    """Return an `Evolution` that rises from below the references to above them.
+
+    `units` are what each thread's scores are counted in; None: spikes/s.
+    """
     rng = np.random.default_rng(seed)
     made = []
     for k in range(threads):
@@ -103,6 +107,8 @@ def evolution(
                 psth=psth if spikes else None,
                 reference_psth=8 + 25 * shape if spikes and references else None,
                 change=change(scores, generation, rng=np.random.default_rng(seed)),
+                score_unit="spikes/s" if units is None else units[k],
+                fitness="rate" if units is None else f"made of {units[k]}",
             )
         )
     b = np.arange(generations)

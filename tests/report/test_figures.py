@@ -36,6 +36,12 @@ ODD = {
     "four threads": {"threads": 4, "generations": 5},
     "silent": {"silent": True, "generations": 3},
     "dropped scores, own fitnesses": {"dropped": True, "one_fitness": False, "generations": 7},
+    "scores of two units": {
+        "threads": 3,
+        "one_fitness": False,
+        "units": ("cosine", "z", "cosine"),
+    },
+    "one unit that is long": {"threads": 1, "units": ("(spikes/s)², minimised",)},
     "no spikes": {"spikes": False, "generations": 2},
     "large images": {"size": 256, "generations": 2},
 }
@@ -73,6 +79,19 @@ def test_every_figure_of_every_odd_session_shows_something(tmp_path, case):
         # Nothing runs over the figure's edge: the outermost pixels are paper.
         border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
         assert (border == 255).all(), name
+
+
+def test_scores_are_drawn_in_their_unit_each_on_axes_of_its_own():
+    made = evolution(threads=3, one_fitness=False, units=("cosine", "z", "cosine"))
+    cosine, z = figures.scores(made).axes
+    assert (cosine.get_ylabel(), z.get_ylabel()) == ("score (cosine)", "score (z)")
+    assert [len([x for x in a.lines if len(x.get_xdata()) > 20]) for a in (cosine, z)] == [4, 2]
+    assert (cosine.get_xlabel(), z.get_xlabel()) == ("", "generation")
+    assert not [a for a in pictures.film(made).axes if "score" in a.get_ylabel()]
+    alone = evolution(threads=2, units=("z", "z"))
+    assert [a.get_ylabel() for a in figures.scores(alone).axes] == ["score (z), mean ± sem"]
+    (bar,) = [a for a in pictures.film(alone).axes if "z" in a.get_ylabel()]
+    assert bar.get_ylabel() == "score of best image (z)"
 
 
 def test_an_image_is_in_the_strip_as_it_was_shown(tmp_path):

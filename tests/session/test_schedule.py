@@ -406,3 +406,67 @@ def test_balanced_order_gives_each_group_its_share_at_every_moment(groups, seed)
 def test_balanced_order_is_random_within_that():
     orders = {tuple(balanced_order([4, 4], np.random.default_rng(i))) for i in range(50)}
     assert len(orders) == 50
+
+
+def learning(name="a", **fitness):
+    return thread(name, normalise="references", **fitness)
+
+
+def test_scores_that_need_references_wait_for_them():
+    s = session(learning(reference_blocks=2), thread("b"), references=3)
+    first, second = s.propose(), s.propose()
+    assert not first.proposals
+    assert not second.proposals
+    assert not s.can_propose
+    with pytest.raises(OrderError, match=r"commit blocks \[0, 1\] first"):
+        s.propose()
+    assert not commit(s, first).news  # one of two
+    assert s.can_propose
+    third = s.propose()
+    assert [p.thread for p in third.proposals] == [0, 1]
+    assert not s.may_commit(third.index)  # however fast it was answered
+    with pytest.raises(OrderError, match="commit block 1 before block 2"):
+        commit(s, third)
+    (news,) = commit(s, second).news
+    assert news.startswith("a: units are normalised by the references, 6 showings so far")
+    assert not commit(s, third).news
+    run(s)
+    assert s.finished
+
+
+def test_references_that_were_all_lost_are_shown_again():
+    s = session(learning(reference_blocks=1, missing="drop"), references=1)
+    for _ in range(3):
+        block = s.propose()
+        assert not block.proposals
+        outcome = s.commit(block.index, [aborted(p.presentation) for p in block.presentations])
+        assert np.isnan(outcome.reference_scores[0]).all()
+    for _ in range(2):  # one showing has no spread
+        block = s.propose()
+        assert not block.proposals
+        commit(s, block)
+    assert s.propose().proposals
+
+
+def test_what_a_fitness_knows_goes_on_with_the_session():
+    """The state that a commit hands out is all that another session needs."""
+    whole = session(learning(reference_blocks=1), generations=2)
+    outcomes = run(whole)
+    head = session(learning(reference_blocks=1), generations=2)
+    for _ in range(2):
+        outcome = commit(head, head.propose())
+    tail = session(
+        head.threads[0],
+        generations=2,
+        position=Position(
+            next_block=2,
+            next_presentation=14,
+            generations=(1,),
+            last_was_threads=True,
+            pending=(),
+        ),
+        fitness_states=outcome.fitness_states,
+    )
+    for expected, got in zip(outcomes[2:], run(tail), strict=True):
+        for a, b in zip(expected[1].threads, got[1].threads, strict=True):
+            np.testing.assert_array_equal(a.scores, b.scores)

@@ -62,7 +62,8 @@ def budget(*, wait=2.5, idle=0.0):
 
 
 def outcome(*references):
-    return Outcome(0, (), (np.array(references, float),))
+    levels = (np.array(references, float),)
+    return Outcome(0, (), levels, levels)
 
 
 def test_a_good_session_is_quiet():
@@ -125,7 +126,7 @@ def test_the_references_drift():
     for mean in [20.0] * 8 + [60.0] * 5:
         warnings += dogs.committed(BLOCK, outcome(*RNG.normal(mean, 3, 10)), budget())
     assert len(warnings) == 1
-    assert warnings[0].startswith("drift: the references score ")
+    assert warnings[0].startswith("drift: the references drive thread 0's units to ")
 
 
 def test_the_baseline_drifts():

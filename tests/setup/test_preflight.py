@@ -200,3 +200,18 @@ def test_keys_say_who_may_connect(tmp_path):
     assert check.verdict == "warning"
     assert f"no rig is listed in {keys}, so that none can connect" in check.text
     assert "keys" not in checked(tmp_path)
+
+
+def test_it_says_how_each_thread_is_scored_and_by_which_units(tmp_path):
+    fitness = {"kind": "contrast", "units": (1,), "others": (0,), "normalise": "references"}
+    settings = small(tmp_path, fitness=fitness)
+    parts = build_parts(settings)
+    checks = preflight.with_the_rig(parts, hello(parts), tmp_path)
+    score = [check.text for check in checks if check.name == "score"]
+    assert score == [
+        f"{name}: mean rate of 1 unit in 50 to 200 ms less that of 0 to 45 ms, minus 1 times "
+        "the mean of 1 other, each unit by its mean and sd over the references so far; in z"
+        for name in ("texture", "object")
+    ]
+    units = [check.text for check in checks if check.name == "unit"]
+    assert len(units) == 4  # the one that is to stay low is named as well
