@@ -25,6 +25,7 @@ from evolver.config.fitness_table import (
     unused_given,
 )
 from evolver.config.mistakes import Mistakes, SeveralMistakesError
+from evolver.config.neuron_table import NeuronTable
 from evolver.config.partly_read import without
 from evolver.config.validation import collect, commented_fields
 from evolver.errors import ConfigError
@@ -259,85 +260,6 @@ class WatchdogsTable(Struct, frozen=True, forbid_unknown_fields=True):
             description="left at the present pace: warn below the first, pause below the second"
         ),
     ] = (30.0, 5.0)
-
-
-# Of a fixed length by its bounds: beside a bounded number, a `tuple` of a fixed length is read
-# by msgspec 0.22 with a length from stray memory.
-_THREE = Meta(min_length=3, max_length=3)
-Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
-Rate: TypeAlias = Annotated[float, Meta(ge=0, le=1000)]
-Duration: TypeAlias = Annotated[float, Meta(ge=0, le=10_000)]
-Multiple: TypeAlias = Annotated[float, Meta(gt=1, le=100)]
-Rates: TypeAlias = Rate | Annotated[tuple[Rate, ...], _THREE] | None
-Durations: TypeAlias = Duration | Annotated[tuple[Duration, ...], _THREE] | None
-Shares: TypeAlias = Share | Annotated[tuple[Share, ...], _THREE] | None
-Multiples: TypeAlias = Multiple | Annotated[tuple[Multiple, ...], _THREE] | None
-
-
-class NeuronTable(Struct, frozen=True, forbid_unknown_fields=True):
-    """What is otherwise than `area` has it. A list of three: what 10, 50, 90 % are below."""
-
-    baseline_hz: Annotated[Rates, Meta(description="rate without an image")] = None
-    peak_hz: Annotated[
-        Rates,
-        Meta(
-            description="above it, at the peak of the response to the best hundredth of the "
-            "references"
-        ),
-    ] = None
-    untuned: Annotated[
-        Shares, Meta(description="of that, what the median of the references gives")
-    ] = None
-    saturation: Annotated[
-        Multiples, Meta(description="of that, the highest that any image gives")
-    ] = None
-    knee: Annotated[
-        float | None, Meta(description="softness of the threshold, of median to best hundredth")
-    ] = None
-    silent: Annotated[Share | None, Meta(description="share of units that no image moves")] = (
-        None
-    )
-    latency_ms: Annotated[
-        Durations, Meta(description="from the image's onset to the response's")
-    ] = None
-    rise_ms: Annotated[Durations, Meta(description="from there to its peak")] = None
-    transient_ms: Annotated[
-        Durations, Meta(description="time constant of the fall after the peak")
-    ] = None
-    sustained: Annotated[Shares, Meta(description="of the peak, to which it falls")] = None
-    decay_ms: Annotated[
-        Durations, Meta(description="time constant after the image is gone")
-    ] = None
-    contrast_ms: Annotated[
-        Duration | None, Meta(description="later by so much for each halving of contrast")
-    ] = None
-    gain_sd: Annotated[
-        float | None, Meta(description="standard deviation of the gain between trials")
-    ] = None
-    gain_correlation: Annotated[
-        Share | None, Meta(description="of that gain, between units")
-    ] = None
-    drift_sd: Annotated[
-        float | None, Meta(description="standard deviation of a gain that wanders slowly")
-    ] = None
-    drift_showings: Annotated[
-        float | None, Meta(description="presentations over which it does")
-    ] = None
-    adaptation: Annotated[
-        Share | None, Meta(description="of the response to an image shown often, what is lost")
-    ] = None
-    adaptation_showings: Annotated[
-        float | None, Meta(description="presentations after which 1/e of that is left")
-    ] = None
-    dead_ms: Annotated[
-        Duration | None, Meta(description="after a cell's spike, in which it fires no other")
-    ] = None
-    cells: Annotated[
-        int | None, Meta(description="that a site picks up, each with a dead time of its own")
-    ] = None
-    burst: Annotated[
-        Share | None, Meta(description="probability that a spike is followed by one in 2-4 ms")
-    ] = None
 
 
 class SimulationTable(Struct, frozen=True, forbid_unknown_fields=True):

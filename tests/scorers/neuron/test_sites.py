@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter1d
 
-from evolver.config.tables import NeuronTable, SimulationTable
+from evolver.config.neuron_table import NeuronTable
+from evolver.config.tables import SimulationTable
 from evolver.errors import ConfigError
 from evolver.seeds import stream
 from scorers.neuron import AREAS, SETTINGS, SpikingPopulation, site
