@@ -40,7 +40,7 @@ from evolver.journal.records import (
 from evolver.journal.rig_time import RecordedTime
 from evolver.journal.tally import ShowingTally
 
-_SEEN = 4096  # showings
+_SEEN = 4096  # presentations
 
 
 @dataclass(slots=True, eq=False)
@@ -89,7 +89,7 @@ class History:
     ended: str = ""  # why, if it came to an end and did not go on
     images: dict[str, int] = field(default_factory=dict[str, int])  # digest -> sequence
     seen: deque[tuple[str, int]] = field(default_factory=lambda: deque(maxlen=_SEEN))
-    """What was shown last: images' digests and their presentations, in order."""
+    """What was to be shown last: images' digests and their presentations, in order."""
 
     def pixels(self, sha256: str) -> NDArray[np.uint8]:
         """Return an image's pixels, (h, w, 3) uint8.
@@ -173,6 +173,9 @@ def _history(index: JournalIndex) -> History | None:
 def _take(history: History, reading: RecordReading) -> None:
     match reading.record:
         case Proposed() as proposed:
+            if isinstance(reading, BlockPlan):
+                plans = sorted(reading.block.showings.items())
+                history.seen += ((plan.sha256, number) for number, plan in plans if plan.sha256)
             if proposed.references:
                 history.references = proposed.references
                 history.reference_labels = proposed.reference_labels
@@ -186,9 +189,6 @@ def _take(history: History, reading: RecordReading) -> None:
                 )
         case ImagePixels() as image:
             history.images[image.sha256] = reading.sequence
-        case Result() if isinstance(reading, ReceivedResult) and not reading.repeated:
-            if reading.showing is not None and reading.showing.sha256:
-                history.seen.append((reading.showing.sha256, reading.record.presentation))
         case Committed() as scores:
             history.committed.append(scores)
             history.tally.add(scores)

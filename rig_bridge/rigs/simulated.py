@@ -48,7 +48,7 @@ class EarlierShowings:
     counts: Mapping[int, int]
     """Presentation to how often it was shown, of those that may be shown again."""
     images: Sequence[tuple[str, int]] = ()
-    """Digests of images, and the presentation of each showing, in order."""
+    """Digests of images, and the presentations in which they are shown, in order."""
 
 
 NOTHING_SHOWN = EarlierShowings({})
@@ -80,12 +80,12 @@ class SpikeModel(Protocol):
 class ImageMemory(Protocol):
     """What repeats of an image cost."""
 
-    def left(self, image: str, presentation: int) -> float:
+    def left(self, image: str, presentation: int, *, showing: int) -> float:
         """Return what is left of the response to an image (its digest), in [0, 1]."""
         ...
 
     def add(self, image: str, presentation: int) -> None:
-        """Count a showing of an image."""
+        """Keep that an image is shown in a presentation; again is the same."""
         ...
 
 
@@ -169,9 +169,8 @@ class SimulatedRig:
         self._now_ms = 0.0  # stimulus time
         self._drives: dict[str, tuple[Drive, float]] = {}  # and the delay in ms
         self._delay_ms, self._memory = delay_ms, memory
-        # Presentation -> its last attempt, the number of that showing from 1, and what was
-        # left of the response then.
-        self._showings = {number: (0, count, 1.0) for number, count in earlier.counts.items()}
+        # Presentation -> its last attempt, and the number of that showing from 1.
+        self._showings = {number: (0, count) for number, count in earlier.counts.items()}
         for sha256, presentation in earlier.images:
             if memory is not None:
                 memory.add(sha256, presentation)
@@ -211,7 +210,7 @@ class SimulatedRig:
         commanded_ms = self._command_time()
         shown_ms = request.on_ms
         reason = ""
-        showing, left = self._showing_of(request)
+        showing = self._showing_of(request)
         broke = self._stream("fixation", request.presentation, showing).random(2)
         if broke[0] < self._abort_rate:
             shown_ms *= float(broke[1])
@@ -224,7 +223,7 @@ class SimulatedRig:
             on_ms=request.on_ms,
             window_ms=request.window_ms,
             delay_ms=delay_ms,
-            adaptation=left,
+            adaptation=self._left(request, showing),
         )
         if reason:  # reported at once: what came later was never recorded
             units, times = units[times < shown_ms], times[times < shown_ms]
@@ -249,21 +248,26 @@ class SimulatedRig:
 
     # ------------------------------------------------------------------ inside
 
-    def _showing_of(self, request: Presentation) -> tuple[int, float]:
-        """Return which showing of its presentation this is, from 1, and what it is answered by.
+    def _showing_of(self, request: Presentation) -> int:
+        """Return which showing of its presentation this is, from 1.
 
         Attempts of a presentation rise within a session: the same one again is the same
         showing, and a lower one is of another session, whose numbers begin anew.
         """
-        number, memory = request.presentation, self._memory
-        attempt, showing, left = self._showings.get(number, (0, 0, 1.0))
-        if request.attempt != attempt:
-            showing = showing + 1 if request.attempt > attempt else 1
-            if memory is not None:
-                left = memory.left(request.sha256, number)
-                memory.add(request.sha256, number)
-        self._showings[number] = request.attempt, showing, left
-        return showing, left
+        attempt, showing = self._showings.get(request.presentation, (0, 0))
+        if request.attempt > attempt:
+            showing += 1
+        elif request.attempt < attempt:
+            showing = 1
+        self._showings[request.presentation] = request.attempt, showing
+        return showing
+
+    def _left(self, request: Presentation, showing: int) -> float:
+        """Return what is left of the response to an image that was shown before."""
+        if self._memory is None:
+            return 1.0
+        self._memory.add(request.sha256, request.presentation)
+        return self._memory.left(request.sha256, request.presentation, showing=showing)
 
     def _command_time(self) -> float:
         if math.isfinite(self._speed):

@@ -30,22 +30,30 @@ def test_a_trace_fades_by_the_presentations_between():
     assert memory.left("a", 1000) == pytest.approx(1.0)
 
 
-@given(st.lists(st.integers(0, 3), max_size=60), st.floats(0, 1), st.floats(1, 100))
-def test_what_is_left_follows_from_all_traces(images, depth, showings):
+@given(
+    shown=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 200)), max_size=60),
+    depth=st.floats(0, 1),
+    showings=st.floats(20, 100),
+    data=st.data(),
+)
+def test_what_is_left_follows_from_the_presentations_before_in_any_order(
+    shown, depth, showings, data
+):
     memory = Adaptation(depth, showings)
-    for k, image in enumerate(images):
-        trace = sum(
-            math.exp(-(k - j) / showings)
-            for j, other in enumerate(images[:k])
-            if other == image
-        )
-        expected = 1 - depth * (1 - 2**-trace)
-        assert memory.left(str(image), k) == pytest.approx(expected, abs=1e-3)
-        memory.add(str(image), k)
+    for image, number in data.draw(st.permutations(shown)):
+        memory.add(str(image), number)
+    for image in range(4):
+        before = {number for other, number in shown if other == image and number < 150}
+        trace = sum(math.exp(-(150 - number) / showings) for number in before)
+        for showing in (1, 3):
+            left = 1 - depth * (1 - 2 ** -(trace + showing - 1))
+            assert memory.left(str(image), 150, showing=showing) == pytest.approx(left)
 
 
 def test_images_long_forgotten_take_no_memory():
     memory = Adaptation(0.5, 5.0)
     for k in range(10_000):
         memory.add(f"image {k}", k)
-    assert len(memory._traces) < 100
+        memory.add("always", k)
+    assert len(memory._seen) < 200
+    assert len(memory._seen["always"]) < 60
