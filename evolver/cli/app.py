@@ -18,6 +18,7 @@ from rich.markup import escape
 
 from evolver import __version__
 from evolver.cli import (
+    campaign,
     keys,
     live,
     lsl,
@@ -75,6 +76,7 @@ app.command()(person.person)
 app.command("units")(units.list_units)
 app.command("rf")(receptive_field.draw_receptive_fields)
 app.add_typer(live.ctl, name="ctl")
+app.add_typer(campaign.app, name="campaign")
 app.add_typer(keys.app, name="keys")
 app.add_typer(weights.app, name="weights")
 app.add_typer(stimulus_display.app, name="display")

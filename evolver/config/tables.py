@@ -359,7 +359,7 @@ def read_session_file(text: str, *, source: str) -> tuple[Config | None, Mistake
         The text is no TOML.
     """
     try:
-        return _read(text)
+        return _read(tomllib.loads(text))
     except ValueError as exc:
         raise ConfigError(f"{source} is not valid TOML: {str(exc)[:300]}") from exc
     except RecursionError as exc:
@@ -368,10 +368,23 @@ def read_session_file(text: str, *, source: str) -> tuple[Config | None, Mistake
         ) from exc
 
 
-def _read(text: str) -> tuple[Config | None, Mistakes]:
-    """Do the work of `read_session_file`; raises what the TOML reader does."""
+def read_values(raw: dict[str, Any], *, source: str = "the session file") -> Config:
+    """Return the values of a session file that was read as TOML, or changed since.
+
+    Raises
+    ------
+    ConfigError
+        as `parse_session_file`
+    """
+    config, mistakes = _read(raw)
+    if config is None or mistakes.found:
+        raise SeveralMistakesError(source, mistakes.found)
+    return config
+
+
+def _read(raw: dict[str, Any]) -> tuple[Config | None, Mistakes]:
+    """Do the work of `read_session_file`, which has read the text."""
     problems: list[str] = []
-    raw = tomllib.loads(text)
     collect(raw, Config, "", problems)
     mistakes, config = Mistakes(), None
     for problem in problems:

@@ -1,0 +1,206 @@
+"""A campaign's folder: the plan as it was run last, and one file for every task that is done.
+
+    plan.json              the tasks, for `status` and `gather`, which load no network
+    results/ab/abcd….npz   a task's result, by its digest; whole, or not there
+    failed/abcd….txt       why a task could not be run; it is tried again by the next run
+
+Knows files. Knows nothing of how results are made.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from evolver.campaign.plan import Plan
+from evolver.errors import DataError, RecordingError
+from evolver.numpy_files import opened_archive
+from evolver.regular_files import read_regular
+
+_PLAN = "plan.json"
+_META = "meta"
+_LARGEST_PLAN = 1 << 30
+_MOST_NUMBERS = 1 << 24
+
+
+class PlannedTask(Struct, frozen=True):
+    """One task, as plan.json has it."""
+
+    digest: str
+    levels: dict[str, str]
+
+
+class PlanFile(Struct, frozen=True):
+    """plan.json."""
+
+    name: str
+    factors: tuple[str, ...]
+    tasks: tuple[PlannedTask, ...]
+
+
+class TaskMeta(Struct, frozen=True):
+    """What a result says beside its arrays."""
+
+    digest: str
+    threads: tuple[str, ...]
+    units: tuple[str, ...]  # of each thread's scores
+    generations: tuple[int, ...]
+    presentations: int
+    seconds: float
+    evolver: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """One task's result.
+
+    Attributes
+    ----------
+    meta : TaskMeta
+    arrays : per thread k from 0: ``mean-k``, ``sem-k``, ``best-k``, ``references-k``, each (g,)
+        float64 by generation, units of the score, NaN where there is none; ``image-k``, the
+        image that scored best in the last generation, (h, w, 3) uint8
+    """
+
+    meta: TaskMeta
+    arrays: Mapping[str, NDArray[Any]]
+
+
+class Store:
+    """A campaign's folder.
+
+    Parameters
+    ----------
+    folder : made where it is missing and `make` says so
+
+    Raises
+    ------
+    RecordingError
+        There is no campaign in it.
+    """
+
+    def __init__(self, folder: Path, *, make: bool = False) -> None:
+        self.folder = folder
+        if make:
+            folder.mkdir(parents=True, exist_ok=True)
+        elif not (folder / _PLAN).is_file():
+            raise RecordingError(
+                f"{folder} must be the folder of a campaign, with {_PLAN} in it; it is not. "
+                "'evolver campaign run FILE.toml' makes one"
+            )
+
+    def path(self, digest: str) -> Path:
+        """Return where a task's result is, or will be."""
+        return self.folder / "results" / digest[:2] / f"{digest}.npz"
+
+    def done(self) -> set[str]:
+        """Return the digests of all tasks that have a result."""
+        return {path.stem for path in (self.folder / "results").glob("??/*.npz")}
+
+    def failed(self) -> dict[str, str]:
+        """Return why tasks could not be run, by digest."""
+        return {
+            path.stem: path.read_text(encoding="utf-8", errors="replace")
+            for path in sorted((self.folder / "failed").glob("*.txt"))
+        }
+
+    def keep_plan(self, plan: Plan) -> None:
+        """Write plan.json."""
+        tasks = tuple(PlannedTask(task.digest, task.levels) for task in plan.tasks)
+        factors = tuple(factor.name for factor in plan.factors)
+        _write(
+            self.folder / _PLAN,
+            msgspec.json.format(msgspec.json.encode(PlanFile(plan.name, factors, tasks))),
+        )
+
+    def plan(self) -> PlanFile:
+        """Return the plan as it was run last.
+
+        Raises
+        ------
+        RecordingError
+            plan.json is damaged.
+        """
+        path = self.folder / _PLAN
+        try:
+            return msgspec.json.decode(read_regular(path, at_most=_LARGEST_PLAN), type=PlanFile)
+        except (OSError, msgspec.DecodeError) as exc:
+            raise RecordingError(
+                f"{path} must be a campaign's plan; it cannot be read: {exc}. 'evolver "
+                "campaign run FILE.toml' writes it anew and loses nothing"
+            ) from exc
+
+    def keep(self, result: Result) -> None:
+        """Write a result; on the disk when this returns."""
+        buffer = io.BytesIO()
+        meta = np.frombuffer(msgspec.json.encode(result.meta), dtype=np.uint8)
+        arrays: dict[str, NDArray[Any]] = {_META: meta, **result.arrays}
+        np.savez_compressed(buffer, allow_pickle=False, **arrays)
+        _write(self.path(result.meta.digest), buffer.getvalue())
+        with suppress(FileNotFoundError):
+            (self.folder / "failed" / f"{result.meta.digest}.txt").unlink()
+
+    def keep_failure(self, digest: str, why: str) -> None:
+        """Write why a task could not be run."""
+        _write(self.folder / "failed" / f"{digest}.txt", why.encode())
+
+    def result(self, digest: str) -> Result:
+        """Read a result.
+
+        Raises
+        ------
+        RecordingError
+            It is damaged.
+        """
+        path = self.path(digest)
+        try:
+            with opened_archive(path) as archive:
+                if archive is None:
+                    raise DataError("it is no archive of arrays")
+                arrays = {
+                    name: archive.read(
+                        name, fits=lambda shape: math.prod(shape) < _MOST_NUMBERS
+                    )
+                    for name in archive.names
+                }
+            meta = msgspec.json.decode(arrays.pop(_META).tobytes(), type=TaskMeta)
+        except (OSError, DataError, KeyError, msgspec.DecodeError) as exc:
+            raise RecordingError(
+                f"{path} must be a task's result; it cannot be read: {exc}. Delete it, and "
+                "'evolver campaign run' makes it again"
+            ) from exc
+        return Result(meta, arrays)
+
+    def results(self) -> Iterator[tuple[PlannedTask, Result]]:
+        """Yield the tasks of the plan that are done, in its order."""
+        done = self.done()
+        for task in self.plan().tasks:
+            if task.digest in done:
+                yield task, self.result(task.digest)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Put a file in its place, whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".part-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,91 @@
+"""One row a task and thread: what was varied, and how the evolution went."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evolver.campaign.store import Store
+from evolver.errors import ConfigError
+
+MEASURES = (
+    "thread",
+    "unit",
+    "generations",
+    "presentations",
+    "first",
+    "last",
+    "last_sem",
+    "best",
+    "references",
+    "change",
+    "seconds",
+    "digest",
+)
+"""Columns beside the varied ones. first, last: mean of the first generation and of the last
+three; best: the highest single score; references: their mean over all blocks; change: last less
+first; all in `unit`."""
+_LAST = 3  # generations
+
+
+def rows(store: Store) -> Iterator[dict[str, str | float | int]]:
+    """Yield a row for every thread of every task that is done, in the plan's order."""
+    for task, result in store.results():
+        meta, arrays = result.meta, result.arrays
+        for k, thread in enumerate(meta.threads):
+            mean, best = arrays[f"mean-{k}"], arrays[f"best-{k}"]
+            shown = arrays[f"references-{k}"]
+            filled = mean[np.isfinite(mean)]
+            last = float(filled[-_LAST:].mean()) if len(filled) else np.nan
+            first = float(filled[0]) if len(filled) else np.nan
+            yield {
+                **task.levels,
+                "thread": thread,
+                "unit": meta.units[k],
+                "generations": meta.generations[k],
+                "presentations": meta.presentations,
+                "first": first,
+                "last": last,
+                "last_sem": float(arrays[f"sem-{k}"][-1]) if len(mean) else np.nan,
+                "best": float(np.nanmax(best)) if np.isfinite(best).any() else np.nan,
+                "references": float(np.nanmean(shown)) if len(shown) else np.nan,
+                "change": last - first,
+                "seconds": meta.seconds,
+                "digest": meta.digest,
+            }
+
+
+def write_table(store: Store, path: Path) -> int:
+    """Write the table, CSV or Parquet by its name; return how many rows it has.
+
+    Raises
+    ------
+    ConfigError
+        The name ends otherwise, or Parquet is asked for and pyarrow is missing.
+    """
+    if path.suffix not in {".csv", ".parquet"}:
+        raise ConfigError(f"a table must be called .csv or .parquet; got {path.name}")
+    columns = [*store.plan().factors, *MEASURES]
+    found = list(rows(store))
+    if path.suffix == ".csv":
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns)
+            writer.writeheader()
+            writer.writerows(found)
+        return len(found)
+    try:
+        pyarrow: Any = import_module("pyarrow")
+        parquet: Any = import_module("pyarrow.parquet")
+    except ImportError as exc:
+        raise ConfigError(
+            "a Parquet table needs the package pyarrow: pip install 'evolver[parquet]'; or "
+            "name a .csv"
+        ) from exc
+    named = {column: [row[column] for row in found] for column in columns}
+    parquet.write_table(pyarrow.table(named), path)
+    return len(found)

@@ -1,0 +1,111 @@
+"""One task: a simulated session, from its values to what a campaign keeps of it."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from evolver import __version__, config, recording
+from evolver.analysis.trajectories import best_rows, reference_trajectory, trajectory
+from evolver.campaign.store import Result, TaskMeta
+from evolver.live import run_simulated
+from scorers import parse_units
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from evolver.config.tables import Config, ThreadTable
+
+
+def run_task(settings: Config, digest: str, *, kept: Path | None = None) -> Result:
+    """Run a session and return what a campaign keeps of it.
+
+    Parameters
+    ----------
+    settings : the session file's values
+    digest : the task's
+    kept : a folder in which the session's recording stays; without one it is deleted
+    """
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="evolver-task-") as temporary:
+        folder = Path(temporary) if kept is None else kept
+        session = msgspec.structs.replace(
+            settings.session, name=digest[:16], folder=str(folder)
+        )
+        own = msgspec.structs.replace(settings, session=session)
+        ended = run_simulated(own, config.commented_session_file(own))
+        with recording.read(ended.recording) as opened:
+            return _result(opened, digest, time.monotonic() - begun)
+
+
+class WeightDigests:
+    """The digests of all weights that a session's numbers come from, each found once."""
+
+    def __init__(self) -> None:
+        self._generators: dict[str, str] = {}
+        self._networks: dict[str, str] = {}
+
+    def __call__(self, settings: Config) -> Mapping[str, str]:
+        """Return them by what they are of."""
+        table = settings.simulation
+        found = {f"thread {t.name}": self._generator(t) for t in settings.threads}
+        for unit in table.units:
+            name = parse_units(unit).network
+            found[f"network {name}"] = self._network(name, table.networks.get(name, {}))
+        return found
+
+    def _generator(self, thread: ThreadTable) -> str:
+        from evolver import generators
+
+        options = thread.generator_options
+        key = _text((thread.generator, thread.weights, options))
+        if key not in self._generators:
+            loaded = generators.load(thread.generator, weights=thread.weights, **options)
+            self._generators[key] = loaded.sha256
+        return self._generators[key]
+
+    def _network(self, name: str, options: Mapping[str, Any]) -> str:
+        from scorers import networks
+
+        key = _text((name, options))
+        if key not in self._networks:
+            self._networks[key] = networks.load(name, **options).sha256
+        return self._networks[key]
+
+
+def _text(values: object) -> str:
+    return msgspec.json.encode(values, order="deterministic").decode()
+
+
+def _result(opened: recording.Recording, digest: str, seconds: float) -> Result:
+    arrays: dict[str, NDArray[Any]] = {}
+    generations: list[int] = []
+    for k, thread in enumerate(opened.threads):
+        n = int(thread.generation.max(initial=-1)) + 1
+        generation = thread.generation.astype(np.int64)
+        drawn = trajectory(thread.score, generation, groups=n)
+        best = best_rows(thread.score, generation, groups=n)
+        shown = reference_trajectory(opened.reference_scores[:, k])
+        arrays[f"mean-{k}"], arrays[f"sem-{k}"] = drawn.mean, drawn.sem
+        arrays[f"best-{k}"] = np.where(best >= 0, thread.score[best], np.nan)
+        arrays[f"references-{k}"] = shown.mean[shown.filled]
+        if n and best[-1] >= 0:
+            arrays[f"image-{k}"] = opened.images[int(thread.image_id[best[-1]])]
+        generations.append(n)
+    meta = TaskMeta(
+        digest=digest,
+        threads=tuple(thread.name for thread in opened.threads),
+        units=tuple(str(thread.fitness.get("unit", "spikes/s")) for thread in opened.threads),
+        generations=tuple(generations),
+        presentations=len(opened.presentations),
+        seconds=round(seconds, 3),
+        evolver=__version__,
+    )
+    return Result(meta, arrays)

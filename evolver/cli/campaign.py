@@ -1,0 +1,163 @@
+"""`evolver campaign`: many simulated sessions that differ in a few keys of one session file."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from evolver.cli.terminal import check_can_write, console
+from evolver.clock import duration_text
+
+if TYPE_CHECKING:
+    from evolver.campaign.run import Outcome
+    from evolver.campaign.store import PlanFile
+
+app = typer.Typer(
+    no_args_is_help=True, help="Many simulated sessions: a grid over keys of a session file."
+)
+
+Folder = Annotated[
+    Path, typer.Argument(metavar="FOLDER", help="a campaign's, as 'campaign run' made it")
+]
+_SHOWN = 20  # levels a factor, and failures
+
+
+@app.command("run")
+def run_campaign(
+    file: Annotated[Path, typer.Argument(metavar="FILE.toml", help="the campaign's file")],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="results; campaigns/NAME without it"),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="processes; one a core without it")
+    ] = None,
+    plan_only: Annotated[
+        bool, typer.Option("--plan", help="say what would be run, and run nothing")
+    ] = False,
+    keep_recordings: Annotated[
+        bool, typer.Option(help="keep every session's recording, some megabytes each")
+    ] = False,
+) -> None:
+    """Run every task of a campaign that has no result yet.
+
+    May be interrupted at any time and run again: what is there is not run again, and a file
+    that was changed runs what is new. A task's digest is of its session file and of the weights
+    of its generators and networks.
+    """
+    from evolver.campaign.plan import read_campaign
+    from evolver.campaign.run import run_plan
+    from evolver.campaign.store import Store
+    from evolver.campaign.table import MEASURES
+    from evolver.campaign.task import WeightDigests
+
+    with console.status("reading the plan …"):
+        plan = read_campaign(file, weights=WeightDigests(), taken=MEASURES)
+    folder = out or Path("campaigns") / plan.name
+    if plan_only:
+        done = set[str]()
+        if (folder / "plan.json").is_file():
+            done = Store(folder).done()
+        due = [task for task in plan.tasks if task.digest not in done]
+        console.print(f"{len(plan.tasks):,} tasks, {len(due):,} to run; results in {folder}")
+        for factor in plan.factors:
+            shown = ", ".join(factor.labels[:_SHOWN])
+            more = len(factor.labels) - _SHOWN
+            console.print(
+                escape(f"  {factor.name}: {shown}" + (f" and {more} more" if more > 0 else ""))
+            )
+        return
+    check_can_write(folder.resolve().parent, "Name another folder with --out")
+    store = Store(folder, make=True)
+    there = len(store.done() & {task.digest for task in plan.tasks})
+    total = len(plan.tasks) - there
+    console.print(
+        f"{len(plan.tasks):,} tasks, {there:,} done before; results in {escape(str(folder))}"
+    )
+    begun = time.monotonic()
+    count = Counter[bool]()
+
+    def report(outcome: Outcome) -> None:
+        count[bool(outcome.failed)] += 1
+        ended = count.total()
+        left = (time.monotonic() - begun) / ended * (total - ended)
+        failed = f", {count[True]} failed" if count[True] else ""
+        text = f"{ended:,} of {total:,}{failed}, {duration_text(left)} left"
+        if console.is_terminal:
+            console.print(text, end="\r")
+        elif ended == total or ended % max(total // 20, 1) == 0:
+            console.print(text)
+
+    outcomes = run_plan(
+        plan, store, workers=workers, keep_recordings=keep_recordings, report=report
+    )
+    failures = [outcome for outcome in outcomes if outcome.failed]
+    if console.is_terminal and outcomes:
+        console.print()
+    for outcome in failures[:_SHOWN]:
+        console.print(escape(f"failed: {outcome.digest[:12]}  {outcome.failed}"))
+    if failures:
+        console.print(
+            f"{len(failures)} tasks failed; why is in {escape(str(folder / 'failed'))}"
+        )
+        raise typer.Exit(1)
+    console.print(f"every task is done; 'evolver campaign gather {escape(str(folder))}'")
+
+
+@app.command("status")
+def show_status(folder: Folder) -> None:
+    """Say how far a campaign is; also while it runs, from another terminal."""
+    from evolver.campaign.store import Store
+
+    store = Store(folder)
+    plan = store.plan()
+    done = store.done()
+    digests = {task.digest for task in plan.tasks}
+    failed = {digest: why for digest, why in store.failed().items() if digest in digests}
+    console.print(
+        f"{escape(plan.name)}: {len(done & digests):,} of {len(digests):,} tasks done, "
+        f"{len(failed):,} failed"
+        + (f"; {len(done - digests):,} results of earlier plans" if done - digests else "")
+    )
+    for name in plan.factors:
+        console.print(_levels(plan, name, done))
+    for digest, why in list(failed.items())[:_SHOWN]:
+        console.print(escape(f"failed: {digest[:12]}  {why.splitlines()[0]}"))
+
+
+@app.command("gather")
+def gather(
+    folder: Folder,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help=".csv or .parquet; FOLDER/table.csv without it"),
+    ] = None,
+) -> None:
+    """Write one table of all results: a row a task and thread."""
+    from evolver.campaign.store import Store
+    from evolver.campaign.table import write_table
+
+    store = Store(folder)
+    path = out or folder / "table.csv"
+    check_can_write(path.resolve().parent, "Name another file with --out")
+    n = write_table(store, path)
+    console.print(f"{n:,} rows in {escape(str(path))}")
+
+
+def _levels(plan: PlanFile, name: str, done: set[str]) -> Table:
+    table = Table(name, "done", "of", box=None, pad_edge=False)
+    total, ended = Counter[str](), Counter[str]()
+    for task in plan.tasks:
+        total[task.levels[name]] += 1
+        ended[task.levels[name]] += task.digest in done
+    for level, n in list(total.items())[:_SHOWN]:
+        table.add_row(escape(level), str(ended[level]), str(n))
+    if len(total) > _SHOWN:
+        table.add_row(f"and {len(total) - _SHOWN} more", "", "")
+    return table
