@@ -179,12 +179,12 @@ def spell_out(
         except ConfigError as exc:
             said = ", ".join(f"{k} = {v}" for k, v in levels.items()) or "the session file"
             raise ConfigError(f"no session can have {said}: {exc}") from exc
-        task = Task(digest_of(config, weights(config)), levels, values)
+        task = Task(task_digest(config, weights(config)), levels, values)
         tasks.setdefault(task.digest, task)
     return Plan(name, base, tuple(factors), tuple(tasks.values()))
 
 
-def digest_of(config: Config, weights: Mapping[str, str]) -> str:
+def task_digest(config: Config, weights: Mapping[str, str]) -> str:
     """Return the digest of all that a session's numbers depend on, 64 hexadecimal digits."""
     values = cast("dict[str, Any]", msgspec.to_builtins(config))
     session = {k: v for k, v in values["session"].items() if k not in _UNRELATED}

@@ -28,14 +28,14 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class TaskEnd:
     """How a task ended."""
 
     digest: str
     failed: str = ""  # why; empty: its result is in the store
 
 
-Report: TypeAlias = Callable[[Outcome], None]
+Report: TypeAlias = Callable[[TaskEnd], None]
 
 
 def run_plan(
@@ -45,7 +45,7 @@ def run_plan(
     workers: int | None = None,
     keep_recordings: bool = False,
     report: Report = lambda _: None,
-) -> list[Outcome]:
+) -> list[TaskEnd]:
     """Run what is not done; return how each of those tasks ended.
 
     Parameters
@@ -60,7 +60,7 @@ def run_plan(
     done = store.done()
     due = [task for task in plan.tasks if task.digest not in done]
     kept = store.folder / "recordings" if keep_recordings else None
-    outcomes: list[Outcome] = []
+    outcomes: list[TaskEnd] = []
     left = due
     for alone in (False, True):  # those whose process died, one by one
         interrupted: list[Task] = []
@@ -75,7 +75,7 @@ def run_plan(
     for task in left:
         why = "its process died, twice: out of memory, or ended from outside"
         store.keep_failure(task.digest, why)
-        outcomes.append(Outcome(task.digest, why))
+        outcomes.append(TaskEnd(task.digest, why))
         report(outcomes[-1])
     return outcomes
 
@@ -88,7 +88,7 @@ def _run(
     workers: int | None,
     *,
     alone: bool,
-) -> Iterator[tuple[Task, Outcome | None]]:
+) -> Iterator[tuple[Task, TaskEnd | None]]:
     """Yield tasks as they end; None: the process died with it, or before it was begun."""
     n = 1 if alone else min(workers or os.cpu_count() or 1, max(len(tasks), 1))
     size = 1 if alone else n * _AHEAD
@@ -97,7 +97,7 @@ def _run(
         pool = ProcessPoolExecutor(
             n, mp_context=get_context("spawn"), initializer=end_with_parent
         )
-        pending: dict[Future[Outcome], Task] = {}
+        pending: dict[Future[TaskEnd], Task] = {}
         broken = False
         try:
             while pending or (position < len(tasks) and not broken):
@@ -156,7 +156,7 @@ def _end_after(sentinel: int) -> None:
     os._exit(1)
 
 
-def run_one(settings: Config, digest: str, folder: str, kept: Path | None) -> Outcome:
+def run_one(settings: Config, digest: str, folder: str, kept: Path | None) -> TaskEnd:
     """Run one task and keep its result; in a process of a pool."""
     from evolver.campaign.task import run_task
 
@@ -166,5 +166,5 @@ def run_one(settings: Config, digest: str, folder: str, kept: Path | None) -> Ou
     except Exception as exc:  # noqa: BLE001  whatever a task raises is that task's
         why = f"{type(exc).__name__}: {exc}\n\n{traceback.format_exc()}"
         store.keep_failure(digest, why)
-        return Outcome(digest, f"{type(exc).__name__}: {exc}")
-    return Outcome(digest)
+        return TaskEnd(digest, f"{type(exc).__name__}: {exc}")
+    return TaskEnd(digest)

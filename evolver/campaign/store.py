@@ -63,7 +63,7 @@ class TaskMeta(Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Result:
+class TaskResult:
     """One task's result.
 
     Attributes
@@ -142,7 +142,7 @@ class Store:
                 "campaign run FILE.toml' writes it anew and loses nothing"
             ) from exc
 
-    def keep(self, result: Result) -> None:
+    def keep(self, result: TaskResult) -> None:
         """Write a result; on the disk when this returns."""
         buffer = io.BytesIO()
         meta = np.frombuffer(msgspec.json.encode(result.meta), dtype=np.uint8)
@@ -156,7 +156,7 @@ class Store:
         """Write why a task could not be run."""
         _write(self.folder / "failed" / f"{digest}.txt", why.encode())
 
-    def result(self, digest: str) -> Result:
+    def result(self, digest: str) -> TaskResult:
         """Read a result.
 
         Raises
@@ -181,9 +181,9 @@ class Store:
                 f"{path} must be a task's result; it cannot be read: {exc}. Delete it, and "
                 "'evolver campaign run' makes it again"
             ) from exc
-        return Result(meta, arrays)
+        return TaskResult(meta, arrays)
 
-    def results(self) -> Iterator[tuple[PlannedTask, Result]]:
+    def results(self) -> Iterator[tuple[PlannedTask, TaskResult]]:
         """Yield the tasks of the plan that are done, in its order."""
         done = self.done()
         for task in self.plan().tasks:

@@ -16,7 +16,7 @@ from evolver.errors import ConfigError
 MEASURES = (
     "thread",
     "unit",
-    "generations",
+    "generations_run",
     "presentations",
     "first",
     "last",
@@ -47,7 +47,7 @@ def rows(store: Store) -> Iterator[dict[str, str | float | int]]:
                 **task.levels,
                 "thread": thread,
                 "unit": meta.units[k],
-                "generations": meta.generations[k],
+                "generations_run": meta.generations[k],
                 "presentations": meta.presentations,
                 "first": first,
                 "last": last,
@@ -60,7 +60,7 @@ def rows(store: Store) -> Iterator[dict[str, str | float | int]]:
             }
 
 
-def write_table(store: Store, path: Path) -> int:
+def save_table(store: Store, path: Path) -> int:
     """Write the table, CSV or Parquet by its name; return how many rows it has.
 
     Raises

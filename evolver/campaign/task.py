@@ -12,7 +12,7 @@ import numpy as np
 
 from evolver import __version__, config, recording
 from evolver.analysis.trajectories import best_rows, reference_trajectory, trajectory
-from evolver.campaign.store import Result, TaskMeta
+from evolver.campaign.store import TaskMeta, TaskResult
 from evolver.live import run_simulated
 from scorers import parse_units
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from evolver.config.tables import Config, ThreadTable
 
 
-def run_task(settings: Config, digest: str, *, kept: Path | None = None) -> Result:
+def run_task(settings: Config, digest: str, *, kept: Path | None = None) -> TaskResult:
     """Run a session and return what a campaign keeps of it.
 
     Parameters
@@ -84,7 +84,7 @@ def _text(values: object) -> str:
     return msgspec.json.encode(values, order="deterministic").decode()
 
 
-def _result(opened: recording.Recording, digest: str, seconds: float) -> Result:
+def _result(opened: recording.Recording, digest: str, seconds: float) -> TaskResult:
     arrays: dict[str, NDArray[Any]] = {}
     generations: list[int] = []
     for k, thread in enumerate(opened.threads):
@@ -108,4 +108,4 @@ def _result(opened: recording.Recording, digest: str, seconds: float) -> Result:
         seconds=round(seconds, 3),
         evolver=__version__,
     )
-    return Result(meta, arrays)
+    return TaskResult(meta, arrays)

@@ -15,7 +15,7 @@ from evolver.cli.terminal import check_can_write, console
 from evolver.clock import duration_text
 
 if TYPE_CHECKING:
-    from evolver.campaign.run import Outcome
+    from evolver.campaign.run import TaskEnd
     from evolver.campaign.store import PlanFile
 
 app = typer.Typer(
@@ -83,7 +83,7 @@ def run_campaign(
     begun = time.monotonic()
     count = Counter[bool]()
 
-    def report(outcome: Outcome) -> None:
+    def report(outcome: TaskEnd) -> None:
         count[bool(outcome.failed)] += 1
         ended = count.total()
         left = (time.monotonic() - begun) / ended * (total - ended)
@@ -141,12 +141,12 @@ def gather(
 ) -> None:
     """Write one table of all results: a row a task and thread."""
     from evolver.campaign.store import Store
-    from evolver.campaign.table import write_table
+    from evolver.campaign.table import save_table
 
     store = Store(folder)
     path = out or folder / "table.csv"
     check_can_write(path.resolve().parent, "Name another file with --out")
-    n = write_table(store, path)
+    n = save_table(store, path)
     console.print(f"{n:,} rows in {escape(str(path))}")
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evolver import config
-from evolver.campaign.plan import digest_of, read_campaign
+from evolver.campaign.plan import read_campaign, task_digest
 from evolver.errors import ConfigError
 from tests.campaign.files import SESSION, write
 
@@ -80,7 +80,7 @@ def test_a_digest_is_of_what_numbers_depend_on():
         for key, values in changes.items():
             table = msgspec.structs.replace(getattr(settings, key), **values)
             settings = msgspec.structs.replace(settings, **{key: table})
-        return digest_of(settings, weights)
+        return task_digest(settings, weights)
 
     same = digest()
     assert digest(session={"name": "other", "folder": "elsewhere"}) == same

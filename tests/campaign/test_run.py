@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pyarrow import parquet
 
 from evolver.campaign.plan import read_campaign
 from evolver.campaign.run import run_plan
 from evolver.campaign.store import Store
-from evolver.campaign.table import MEASURES, rows, write_table
+from evolver.campaign.table import MEASURES, rows, save_table
 from evolver.campaign.task import WeightDigests, run_task
 from evolver.errors import ConfigError, RecordingError
 from tests.campaign.files import CAMPAIGN, write
@@ -67,7 +68,7 @@ def test_what_is_there_is_not_run_again_and_a_longer_plan_runs_what_is_new(campa
 
 def test_a_table_has_a_row_a_task_and_thread(campaign, tmp_path):
     _, _, store, _ = campaign
-    n = write_table(store, tmp_path / "table.csv")
+    n = save_table(store, tmp_path / "table.csv")
     with (tmp_path / "table.csv").open(encoding="utf-8") as file:
         read = list(csv.DictReader(file))
     assert n == len(read) == len(store.plan().tasks)
@@ -75,11 +76,10 @@ def test_a_table_has_a_row_a_task_and_thread(campaign, tmp_path):
     first = store.result(read[0]["digest"])
     assert float(read[0]["first"]) == first.arrays["mean-0"][0]
     assert float(read[0]["best"]) == first.arrays["best-0"].max()
-    parquet = pytest.importorskip("pyarrow.parquet")
-    write_table(store, tmp_path / "table.parquet")
+    save_table(store, tmp_path / "table.parquet")
     assert parquet.read_table(tmp_path / "table.parquet").to_pylist() == list(rows(store))
     with pytest.raises(ConfigError, match=r"\.csv or \.parquet"):
-        write_table(store, tmp_path / "table.xls")
+        save_table(store, tmp_path / "table.xls")
 
 
 def test_a_task_that_cannot_be_run_says_why_and_harms_no_other(tmp_path):
