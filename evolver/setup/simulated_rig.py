@@ -33,6 +33,7 @@ from rig_bridge.trials import ShowRequest
 from scorers.neuron import SETTINGS, Adaptation, NeuronConfig, SpikingPopulation, site
 
 if TYPE_CHECKING:
+    from evolver.types import Vector
     from scorers.scorer import UnitScorer
 
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722])  # of sRGB's channels, as they are
@@ -106,6 +107,26 @@ class Population:
         contrast = float((image @ _LUMINANCE).std()) / 127.5
         halvings = np.log2(_USUAL_CONTRAST / max(contrast, 1e-6))
         return self.settings.contrast_ms * float(np.clip(halvings, -2.0, 3.0))
+
+    def highest_rates(self, window_ms: tuple[float, float], *, on_ms: float) -> Vector:
+        """Return what infinitely many showings of each unit's best image give on average.
+
+        Parameters
+        ----------
+        window_ms : (start, end) relative to onset, in which spikes are counted
+        on_ms : how long the image is on screen
+
+        Returns
+        -------
+        ndarray : (u,) float64, spikes/s, baseline included; NaN for units of which nobody knows
+            the best image. With a `view`, an image that leaves part of a unit's field grey
+            reaches less
+        """
+        drives = self.scorer.highest_responses
+        known = np.isfinite(drives)
+        drives = np.where(known, drives, self.neurons.neurons.threshold)
+        rates = self.neurons.expected_rates(drives[None], window_ms, on_ms=on_ms)[0]
+        return np.where(known, rates, np.nan)
 
     def respond(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
         """Return the drives of images of any sizes, each (h, w, 3) uint8: (n, u) float64.
