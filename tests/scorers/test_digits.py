@@ -11,6 +11,7 @@ import pytest
 
 import scorers
 from evolver import config, recording
+from tests.children import evolver
 from tests.docs.test_guides import blocks
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
@@ -76,7 +77,9 @@ def test_ten_addresses_over_four_networks_run_from_the_guide(lab):
     lines = [line for line in commands.splitlines() if line.startswith("evolver ")]
     for line in lines[:-1]:
         words = line.split()[1:]
-        assert f"an address: {words[1]}:" in run(lab, "-m", "evolver", *words)
+        warm = words[1] in {"mini", "known"}  # what comes along, in a process that has it
+        said = evolver(*words, cwd=lab) if warm else run(lab, "-m", "evolver", *words)
+        assert f"an address: {words[1]}:" in said
     assert [line.split()[1] for line in lines] == ["units"] * 4 + ["simulate"]
     run(lab, "-m", "evolver", *lines[-1].split()[1:], "--no-report")
 
