@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from evolver import __version__
-from evolver.errors import EvolverError, RecordingError
+from evolver.errors import RecordingError
 from evolver.journal.interpreter import PlannedShowing
 from evolver.journal.reader import JournalIndex, JournalSummary
 from evolver.journal.records import (
@@ -449,7 +449,7 @@ def _activation_source(
         return None
     try:
         source = None if loader is None else loader(content.start.config)
-    except EvolverError as exc:
+    except Exception as exc:  # noqa: BLE001  a lab's network, which may raise anything
         content.warnings.append(f"activations are left out: {exc}")
         return None
     if source is None:
@@ -474,7 +474,13 @@ def _write_activations(
         rows = np.full((len(part), len(source.units)), np.nan, dtype=np.float32)
         here = [k for k, array in enumerate(part) if array is not None]
         if here:
-            rows[here] = source([array for array in part if array is not None])
+            try:
+                rows[here] = source([array for array in part if array is not None])
+            except Exception as exc:  # noqa: BLE001  as above; what was measured comes first
+                content.warnings.append(f"activations are left out: {exc}")
+                values.close()
+                del file[s.ACTIVATIONS]
+                return
         values.add(rows)
     values.close()
 

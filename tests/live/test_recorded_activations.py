@@ -70,15 +70,33 @@ def test_a_session_that_was_cut_off_has_them_before_and_after_it_goes_on(ended, 
     assert check(folder / "session.h5") == 37 > shown > 4
 
 
-def test_a_journal_is_folded_without_the_networks_and_says_so(ended, tmp_path):
+def test_a_journal_is_folded_without_the_networks_and_says_so(ended, tmp_path, monkeypatch):
     class Other:
         units, weights = ("mini:fc5:0",), dict.fromkeys(UNITS, "0" * 64)
+
+    class Breaks:
+        """Answers once."""
+
+        def __init__(self, text):
+            self.whole, self.calls = activations_of_text(text), 0
+            self.units, self.weights = self.whole.units, self.whole.weights
+
+        def __call__(self, images):
+            self.calls += 1
+            if self.calls == 2:
+                raise ArithmeticError("broken in the middle")
+            return self.whole(images)
 
     def fails(_text):
         raise ConfigError("no such network here")
 
-    loaders = {"no network was at hand": None, "no such network here": fails,
-               "others than the session's": lambda _text: Other()}  # fmt: skip
+    loaders = {
+        "broken in the middle": Breaks,
+        "no network was at hand": None,
+        "no such network here": fails,
+        "others than the session's": lambda _text: Other(),
+    }
+    monkeypatch.setattr("evolver.recording.fold._SCORED_TOGETHER", 8)
     for k, (said, loader) in enumerate(loaders.items()):
         path = tmp_path / f"{k}.h5"
         fold(ended.folder / "journal", path, activations=loader)
