@@ -3,6 +3,7 @@
 by_name, units  addresses in session files to networks and units
 scorer          units of networks as neurons
 networks        the networks behind one Protocol
+known           functions of a code whose highest value is known
 quantiles       how far units respond to reference images
 neuron          a unit's activation to spikes, as sites of V1, V4 and IT fire them
 receptive_field where in an image units look

@@ -152,6 +152,20 @@ class UnitScorer:
                     quantiles[key][self._columns[name, layer].numpy()] = values
         return quantiles
 
+    @property
+    def highest_responses(self) -> Vector:
+        """What no image exceeds, (u,) float64; NaN for units of which nobody knows it.
+
+        Known of the units of the network `known`, in the scale of `score`, to 1e-5.
+        """
+        from scorers.networks.known import HIGHEST, KnownNetwork
+
+        highest = np.full(len(self.unit_names), np.nan)
+        for (name, _), columns in self._columns.items():
+            if isinstance(self.networks[name], KnownNetwork):
+                highest[columns.numpy()] = HIGHEST
+        return highest
+
 
 def units_of(network: Network, address: UnitAddress) -> list[tuple[Layer, int, UnitPosition]]:
     """Return the (layer, channel, position) of every unit that an address names.

@@ -60,8 +60,9 @@ def fold(journal, recording):
 
 def _fold(journal, recording):
     from evolver.recording.fold import fold as fold_here
+    from evolver.setup.recorded_activations import activations_of_text
 
-    fold_here(journal, recording, overwrite=True)
+    fold_here(journal, recording, overwrite=True, activations=activations_of_text)
 
 
 def evolver(*arguments, expect=0, cwd=None, environment=os.environ):

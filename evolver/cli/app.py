@@ -52,6 +52,7 @@ from rig_bridge.errors import RigBridgeError
 
 if TYPE_CHECKING:
     from evolver.config.tables import Config
+    from evolver.recording.fold import ActivationSource
 
 app = typer.Typer(
     name="evolver",
@@ -331,9 +332,20 @@ def fold_journal(
     """Make the recording from a journal, complete, cut short or damaged."""
     from evolver.recording.fold import fold
 
+    def activations(text: str) -> ActivationSource | None:  # no torch until it is called
+        from evolver.setup.recorded_activations import activations_of_text
+
+        return activations_of_text(text)
+
     folder = journal / JOURNAL if (journal / JOURNAL).is_dir() else journal
     target = out or folder.resolve().parent / RECORDING
-    done = fold(folder, target, overwrite=overwrite, compress_images=images.value)
+    done = fold(
+        folder,
+        target,
+        overwrite=overwrite,
+        compress_images=images.value,
+        activations=activations,
+    )
     ended = done.end_reason if done.complete else "cut short: no end was recorded"
     console.print(
         f"{done.shown} presentations ({done.missing} planned and never shown), "

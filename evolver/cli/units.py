@@ -33,8 +33,8 @@ def list_units(
         str,
         typer.Argument(
             metavar="NETWORK",
-            help="mini, caffenet, hf:ORG/NAME, hf:FOLDER, torchvision:NAME, timm:NAME, or a "
-            "name in the session file's networks",
+            help="mini, caffenet, known, hf:ORG/NAME, hf:FOLDER, torchvision:NAME, timm:NAME, "
+            "or a name in the session file's networks",
         ),
     ],
     session_file: NetworksFile = None,

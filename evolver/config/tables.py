@@ -288,6 +288,13 @@ class SimulationTable(Struct, frozen=True, forbid_unknown_fields=True):
             "it at its size and place on grey; without it the image alone, of any size",
         ),
     ] = None
+    record: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="units, as in `units`, whose activations to every image the recording "
+            "holds, of live sessions too; at most 512 MiB of them",
+        ),
+    ] = ()
     spikes: Annotated[
         Literal["poisson", "none"],
         Meta(description="'poisson' spike trains, or 'none': noise-free rates"),

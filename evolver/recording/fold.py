@@ -14,10 +14,10 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 import h5py
 import numpy as np
@@ -56,11 +56,36 @@ from evolver.recording.verify import verify
 from evolver.session_folder import SESSION_FILE
 
 _R = TypeVar("_R")
+ACTIVATIONS_ROLE = "activations"
+"""Of the networks, among a session's weights, whose activations are recorded."""
+_SCORED_TOGETHER = 64  # images
 _WEBP_MAX = 16383  # pixels a side
 
 ImageEncoding: TypeAlias = Literal["webp", "png", "none"]
 _Encoder: TypeAlias = Callable[[NDArray[Any]], tuple[int, bytes] | None]
 """(h, w, 3) uint8 to the encoding's number and bytes; None where it cannot hold the image."""
+
+
+class ActivationSource(Protocol):
+    """What units of networks answer to images."""
+
+    @property
+    def units(self) -> Sequence[str]:
+        """One address a unit."""
+        ...
+
+    @property
+    def weights(self) -> Mapping[str, str]:
+        """Address, as the session file has it -> sha256 of the network's weights."""
+        ...
+
+    def __call__(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Return the activations, (n, a), of images, each (h, w, 3) of any size."""
+        ...
+
+
+ActivationLoader: TypeAlias = Callable[[str], "ActivationSource | None"]
+"""A session file's text to what it wants recorded of every image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +110,7 @@ def fold(
     *,
     overwrite: bool = False,
     compress_images: ImageEncoding = "webp",
+    activations: ActivationLoader | None = None,
 ) -> FoldReport:
     """Make the HDF5 file of a journal, verify it, and give it its name.
 
@@ -98,6 +124,8 @@ def fold(
     overwrite : replace a file that is there already
     compress_images : "webp", lossless; "png", which is larger and which every program reads; or
         "none", raw bytes
+    activations : gives what the session file wants recorded of every image, where networks are
+        at hand; None leaves it out, with a warning in the file where a session wants some
 
     Returns
     -------
@@ -117,19 +145,31 @@ def fold(
         )
     temporary = _temporary(out_path)  # first: a place that cannot be written is said at once
     try:
-        return _fold(journal_folder, out_path, temporary, compress_images=compress_images)
+        return _fold(
+            journal_folder,
+            out_path,
+            temporary,
+            compress_images=compress_images,
+            activations=activations,
+        )
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def _fold(
-    journal_folder: Path, out_path: Path, temporary: Path, *, compress_images: ImageEncoding
+    journal_folder: Path,
+    out_path: Path,
+    temporary: Path,
+    *,
+    compress_images: ImageEncoding,
+    activations: ActivationLoader | None,
 ) -> FoldReport:
     index = JournalIndex(journal_folder)
     content = survey(index, _session_file(journal_folder))
+    source = _activation_source(content, activations)
     try:
         with h5py.File(temporary, "w", libver=("v108", "v108")) as file:
-            spikes = _write(file, content, index, encode=_ENCODERS[compress_images])
+            spikes = _write(file, content, index, source, encode=_ENCODERS[compress_images])
             finish(file)
         OsFileSystem().sync_file(temporary)
         verify(temporary, journal_folder, last=index.summary.last)  # it may have grown since
@@ -185,13 +225,20 @@ def _temporary(out_path: Path) -> Path:
 
 
 def _write(
-    file: h5py.File, content: Survey, index: JournalIndex, *, encode: _Encoder | None
+    file: h5py.File,
+    content: Survey,
+    index: JournalIndex,
+    source: ActivationSource | None,
+    *,
+    encode: _Encoder | None,
 ) -> int:
     rows = content.rows
     _write_root(file, content, index)
     _write_rigs(file, content)
     _write_threads(file, content, index)
     _write_images(file, content, index, encode=encode)
+    if source is not None:
+        _write_activations(file, content, index, source)
     responses = ResponseWriter(file, content)
     presentations: list[tuple[Any, ...]] = []
     for key in rows:
@@ -390,6 +437,54 @@ def _write_images(
     write_array(group, s.I_SHAPE, shapes)
     write_array(group, s.I_ENCODING, encodings)
     write_array(group, s.I_OFFSETS, offsets)
+
+
+def _activation_source(
+    content: Survey, loader: ActivationLoader | None
+) -> ActivationSource | None:
+    """Return what gives the activations that the session recorded; None where nothing does.
+
+    Where there should be some, a warning says why there are none.
+    """
+    recorded = {w.name: w.sha256 for w in content.start.weights if w.role == ACTIVATIONS_ROLE}
+    if not recorded:
+        return None
+    try:
+        source = None if loader is None else loader(content.start.config)
+    except Exception as exc:  # noqa: BLE001  a lab's network, which may raise anything
+        content.warnings.append(f"activations are left out: {exc}")
+        return None
+    if source is None:
+        content.warnings.append("activations are left out: no network was at hand")
+    elif dict(source.weights) != recorded:
+        content.warnings.append(
+            "activations are left out: the networks' weights are others than the session's"
+        )
+        return None
+    return source
+
+
+def _write_activations(
+    file: h5py.File, content: Survey, index: JournalIndex, source: ActivationSource
+) -> None:
+    group = new_group(file, s.ACTIVATIONS)
+    write_texts(group, s.ACT_UNITS, source.units)
+    values = Growing(group, s.ACT_VALUES, (len(source.units),), "<f4")
+    images = list(content.images.values())
+    for start in range(0, len(images), _SCORED_TOGETHER):
+        part = [_pixels(index, image.sequence) for image in images[start:][:_SCORED_TOGETHER]]
+        rows = np.full((len(part), len(source.units)), np.nan, dtype=np.float32)
+        here = [k for k, array in enumerate(part) if array is not None]
+        if here:
+            try:
+                rows[here] = source([array for array in part if array is not None])
+            except Exception as exc:  # noqa: BLE001  as above; what was measured comes first
+                content.warnings.append(f"activations are left out: {exc}")
+                values.close()
+                del file[s.ACTIVATIONS]
+                return
+        values.add(rows)
+    values.close()
 
 
 def _pixels(index: JournalIndex, sequence: int) -> NDArray[Any] | None:

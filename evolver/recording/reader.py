@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -42,6 +43,32 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 _MOST_RATES = 1 << 30  # 8 GiB of them
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Activations:
+    """What units of networks answer to the images of a session."""
+
+    units: NDArray[np.str_]
+    """(a,) address of each."""
+    values: h5py.Dataset
+    """(m, a) float32, a row for each of `images`; slice it to read it."""
+
+    def of(self, unit: str) -> NDArray[np.float32]:
+        """Return one unit's, (m,).
+
+        Raises
+        ------
+        DataError
+            It was not recorded.
+        """
+        at = np.flatnonzero(self.units == unit)
+        if not len(at):
+            raise DataError(
+                f"a unit must be one of the {len(self.units)} whose activations were recorded; "
+                f"got {unit!r}"
+            )
+        return part_of(self.values, slice(None))[:, int(at[0])]
 
 
 def read(path: str | Path) -> Recording:
@@ -270,6 +297,14 @@ class Recording:
     def image_is_reference(self) -> NDArray[np.bool_]:
         """(m,) whether it is a reference image."""
         return array_at(self._file, s.IMAGES, s.I_IS_REFERENCE).astype(bool)
+
+    @cached_property
+    def activations(self) -> Activations | None:
+        """What units of networks answer to every image; None where no session file asked."""
+        if s.ACTIVATIONS not in self._file:
+            return None
+        units = np.array(texts_at(self._file, s.ACTIVATIONS, s.ACT_UNITS), dtype=np.str_)
+        return Activations(units, dataset_at(self._file, s.ACTIVATIONS, s.ACT_VALUES))
 
     # -- responses
 

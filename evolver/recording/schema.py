@@ -53,6 +53,7 @@ UNITS = "units"
 RIGS = "rigs"
 THREADS = "threads"
 IMAGES = "images"
+ACTIVATIONS = "activations"
 PRESENTATIONS = "presentations"
 SPIKES = "spikes"
 COUNTS = "counts"
@@ -102,6 +103,10 @@ I_ENCODING = "encoding"
 I_OFFSETS = "offsets"
 I_PIXELS = "pixels"
 ENCODING_MISSING, ENCODING_RAW, ENCODING_WEBP, ENCODING_PNG = 0, 1, 2, 3
+
+# Inside /activations, which is there where a session recorded some.
+ACT_UNITS = "units"
+ACT_VALUES = "values"
 
 # Inside /spikes, /counts/<c>, /rates, /psth, /references.
 S_OFFSETS = "offsets"
@@ -279,6 +284,11 @@ DATASETS: dict[str, tuple[str, str]] = {
     ),
     f"{IMAGES}/{I_OFFSETS}": ("(m + 1,) image i is pixels[offsets[i]:offsets[i + 1]]", "bytes"),
     f"{IMAGES}/{I_PIXELS}": ("every image's bytes, one after the other", "sRGB, 0 to 255"),
+    f"{ACTIVATIONS}/{ACT_UNITS}": ("(a,) address of each unit of a network", ""),
+    f"{ACTIVATIONS}/{ACT_VALUES}": (
+        "(m, a) what each unit answers to each row of /images; NaN: its pixels are lost",
+        "as the network puts it out",
+    ),
     f"{SPIKES}/{S_OFFSETS}": (
         "(p + 1,) spikes of row i are offsets[i]:offsets[i + 1]",
         "spikes",

@@ -35,7 +35,7 @@ from evolver.journal.records import (
     RunStart,
     Sent,
 )
-from evolver.recording.hdf5 import clean
+from evolver.recording.hdf5 import clean, part_of
 from evolver.recording.reader import Recording, read
 from evolver.recording.schema import FITNESS_ARRAYS, FITNESS_NUMBERS
 
@@ -198,6 +198,7 @@ class _Check:
         for (number, attempt), at in self._rows.items():
             if number in self._plans:
                 yield from self._planned(number, attempt, file.presentations[at])
+        yield from self._activations()
         for key, part in self._threads.items():
             yield from self._generation(*key, part)
         for block in self._blocks.values():
@@ -208,6 +209,23 @@ class _Check:
             yield "the session's end is not in the file as it is in the journal"
         if file.resumed != self._resumed:
             yield f"the session went on {self._resumed} times; the file says {file.resumed}"
+
+    def _activations(self) -> Iterator[str]:
+        """Check that there is a row for every image, or a warning that there are none."""
+        file = self._file
+        wanted = any(weight["role"] == "activations" for weight in file.weights)
+        if file.activations is None:
+            if wanted and not any("activations are left out" in w for w in file.warnings):
+                yield "activations were left out without a warning"
+            return
+        shape = len(file.image_sha256), len(file.activations.units)
+        values = part_of(file.activations.values, slice(None))
+        if not wanted or values.shape != shape:
+            yield f"activations must be {shape}, of images and units; they are {values.shape}"
+            return
+        for at in range(len(values)):
+            if file.images.is_lost(at) and not np.isnan(values[at]).all():
+                yield f"activations of image {at} are there, and its pixels are lost"
 
     def _start(self, record: RunStart) -> Iterator[str]:
         file = self._file

@@ -7,7 +7,7 @@ part gets. Knows nothing of sockets, of the order in which a session runs, or of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from inspect import signature
@@ -51,6 +51,7 @@ class Parts:
     references: References
     targets: tuple[Target | None, ...]  # a thread each, that its fitness compares with
     restored: Restored | None  # what a journal says of a session that was interrupted
+    recorded: Mapping[str, str]  # address of recorded activations -> sha256 of its network
 
     @property
     def popsizes(self) -> tuple[int, ...]:
@@ -174,6 +175,10 @@ def gather_parts(
             searches.append(made[0])
             options.append(made[1])
     loaded = tuple(network for network in networks if network is not None)
+    recorded: Mapping[str, str] = {}
+    if config.simulation.record and not mistakes.found and references is not None:
+        with mistakes.at("simulation.record"):
+            recorded = _recorded(config, searches, references)
     if mistakes.found or references is None:
         return None
     return Parts(
@@ -185,6 +190,7 @@ def gather_parts(
         references=references,
         targets=targets,
         restored=restored,
+        recorded=recorded,
     )
 
 
@@ -209,6 +215,24 @@ def _gather_targets(
                     restored.check_target(i, target.sha256)
         targets.append(target)
     return tuple(targets)
+
+
+def _recorded(
+    config: Config, searches: Sequence[Optimizer], references: References
+) -> Mapping[str, str]:
+    """Look at the units whose activations are recorded; return their networks' digests."""
+    from evolver.setup.recorded_activations import check_size, load_activations
+
+    activations = load_activations(config)
+    if activations is None:
+        return {}
+    check_size(
+        len(activations.units),
+        popsizes=[optimizer.popsize for optimizer in searches],
+        references=len(references.images),
+        generations=config.session.generations,
+    )
+    return activations.weights
 
 
 def _gather_factory(

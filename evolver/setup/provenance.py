@@ -73,6 +73,10 @@ def run_start(
         records.WeightFile(f"generator:{table.name}", table.generator, generator.sha256)
         for table, generator in zip(config.threads, parts.generators, strict=True)
     ]
+    files += [
+        records.WeightFile("activations", address, sha256)
+        for address, sha256 in parts.recorded.items()
+    ]
     return records.RunStart(
         journal_version=records.JOURNAL_VERSION,
         session_id=session_id,

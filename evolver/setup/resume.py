@@ -170,8 +170,8 @@ class Restored:
         """
         now = {(file.role, file.name): file.sha256 for file in weights}
         for file in self.history.run_start.weights:
-            if file.role.startswith("generator:"):
-                continue  # of which `check_weights` knows more
+            if file.role.startswith("generator:") or file.role == "activations":
+                continue  # of which `check_weights` and the fold know more
             found = now.get((file.role, file.name), "none")
             if found != file.sha256:
                 raise ConfigError(

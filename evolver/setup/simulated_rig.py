@@ -33,11 +33,14 @@ from rig_bridge.trials import ShowRequest
 from scorers.neuron import SETTINGS, Adaptation, NeuronConfig, SpikingPopulation, site
 
 if TYPE_CHECKING:
+    from evolver.types import Vector
     from scorers.scorer import UnitScorer
 
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722])  # of sRGB's channels, as they are
 _USUAL_CONTRAST = 0.24  # the references' median
 _LARGEST_VIEW = 2048  # pixels a side
+GREY = 128
+"""Of the simulated screen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,7 @@ class Population:
     neurons: SpikingPopulation  # drives to spikes
     seed: int
     view: ScreenView | None = None  # what is seen of the screen; None: the image alone
-    grey: int = 128  # around an image that is not square, as on a screen
+    grey: int = GREY  # around an image that is not square, as on a screen
     settings: NeuronConfig = field(default_factory=NeuronConfig)  # how the neurons fire
 
     @property
@@ -107,20 +110,67 @@ class Population:
         halvings = np.log2(_USUAL_CONTRAST / max(contrast, 1e-6))
         return self.settings.contrast_ms * float(np.clip(halvings, -2.0, 3.0))
 
+    def highest_rates(self, window_ms: tuple[float, float], *, on_ms: float) -> Vector:
+        """Return what infinitely many showings of each unit's best image give on average.
+
+        Parameters
+        ----------
+        window_ms : (start, end) relative to onset, in which spikes are counted
+        on_ms : how long the image is on screen
+
+        Returns
+        -------
+        ndarray : (u,) float64, spikes/s, baseline included; NaN for units of which nobody knows
+            the best image. With a `view`, an image that leaves part of a unit's field grey
+            reaches less
+        """
+        drives = self.scorer.highest_responses
+        known = np.isfinite(drives)
+        drives = np.where(known, drives, self.neurons.neurons.threshold)
+        rates = self.neurons.expected_rates(drives[None], window_ms, on_ms=on_ms)[0]
+        return np.where(known, rates, np.nan)
+
     def respond(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
         """Return the drives of images of any sizes, each (h, w, 3) uint8: (n, u) float64.
 
         What is seen is the square that a display fills, as networks stretch what is none; or
         the screen about fixation with that square on it.
         """
-        images = [_on_square(image, self.grey) for image in images]
-        if self.view is not None:
-            images = [self.view.of(image, self.grey) for image in images]
-        drives = np.empty((len(images), len(self.labels)))
-        for shape in {image.shape for image in images}:
-            rows = [i for i, image in enumerate(images) if image.shape == shape]
-            drives[rows] = self.scorer.score(np.stack([images[i] for i in rows]))
-        return drives
+        return responses_of(self.scorer, images, self.view, grey=self.grey)
+
+
+def responses_of(
+    scorer: UnitScorer,
+    images: Sequence[NDArray[np.uint8]],
+    view: ScreenView | None = None,
+    *,
+    grey: int = GREY,
+) -> NDArray[np.float64]:
+    """Return what units answer to images of any sizes, each (h, w, 3) uint8: (n, u) float64.
+
+    Parameters
+    ----------
+    scorer : its units
+    images : of any sizes
+    view : what is seen of the screen; None: the image alone, on a square
+    grey : of the screen
+    """
+    images = [_on_square(image, grey) for image in images]
+    if view is not None:
+        images = [view.of(image, grey) for image in images]
+    responses = np.empty((len(images), len(scorer.unit_names)))
+    for shape in {image.shape for image in images}:
+        rows = [i for i, image in enumerate(images) if image.shape == shape]
+        responses[rows] = scorer.score(np.stack([images[i] for i in rows]))
+    return responses
+
+
+def screen_view(config: Config) -> ScreenView | None:
+    """Return what networks see of the screen, as a session file says; None: the image alone."""
+    if config.simulation.view_deg is None:
+        return None
+    show = config.presentation
+    return ScreenView(config.simulation.view_deg, show.size_deg, show.position_deg)
 
 
 def _overlap(start: int, length: int, frame: int) -> tuple[slice, slice]:
@@ -173,11 +223,7 @@ def build_population(config: Config) -> Population:
         )
     except ConfigError as exc:
         raise ConfigError(f"simulation.neuron: {exc}") from exc
-    show = config.presentation
-    view = None
-    if table.view_deg is not None:
-        view = ScreenView(table.view_deg, show.size_deg, show.position_deg)
-    return Population(scorer, neurons, seed, view, settings=settings)
+    return Population(scorer, neurons, seed, screen_view(config), settings=settings)
 
 
 def neuron_settings(table: SimulationTable) -> NeuronConfig:

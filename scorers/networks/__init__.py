@@ -5,6 +5,7 @@ network        what a network is to a scorer; any torch module as one
 layers         what a layer's numbers are: channels, positions, tokens
 preprocessing  images of any size to a network's input
 mini           the built-in network
+known          units whose best image is known, for tests and demonstrations
 caffenet       the network that DeePSim's generators invert
 huggingface    of the package transformers, from the Hub or a folder
 libraries      of torchvision and timm

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 BUILTIN = {
     "mini": "scorers.networks.mini:load_mini",
     "caffenet": "scorers.networks.caffenet:load_caffenet",
+    "known": "scorers.networks.known:load_known",
 }
 """Name -> module:factory, imported when asked for."""
 LIBRARIES = {

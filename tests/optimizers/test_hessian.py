@@ -7,6 +7,7 @@ import pytest
 
 from evolver.errors import ConfigError, DataError
 from evolver.optimizers import CholeskyCMA, HessianCMA, state_from_dict, state_to_dict
+from scorers.known import Ellipsoid
 from tests.optimizers.conformance import OptimizerConformance, hill
 
 
@@ -93,10 +94,7 @@ def dense(d, n, every, rng, score, basis, p, sigma, first=None):
 def test_equals_the_dense_recursion(d, k, p, every, first):
     setting = np.random.default_rng(5)
     target = setting.normal(size=d)
-
-    def score(codes):
-        return -((codes - target) ** 2) @ np.geomspace(1, 30, d)
-
+    score = Ellipsoid(target, np.geomspace(1, 30, d))
     values, vectors = eigenbasis(d)
     codes = None if first is None else setting.normal(size=(first, d))
     optimizer = HessianCMA(
@@ -161,10 +159,7 @@ def test_a_metric_helps_where_it_is_right():
     d = 50
     values, vectors = eigenbasis(d)
     sharp = np.maximum(values, 0.01)
-
-    def score(codes):
-        return -(((codes - 1) @ vectors) ** 2) @ sharp
-
+    score = Ellipsoid(np.ones(d), sharp, vectors)
     reached = {}
     for exponent in (0.5, 0.0):
         optimizer = HessianCMA(

@@ -7,6 +7,7 @@ import pytest
 
 from evolver.errors import ConfigError, DataError
 from evolver.optimizers import CholeskyCMA, SepCMA, state_from_dict, state_to_dict
+from scorers.known import Ellipsoid
 from tests.optimizers.conformance import OptimizerConformance, hill
 
 
@@ -68,11 +69,7 @@ def full_matrix(d, n, rng, score, first=None, sigma=3.0):
 @pytest.mark.parametrize(("d", "n"), [(1, 6), (7, 12), (40, 21)])
 def test_equals_the_full_matrix_kept_diagonal(d, n, first):
     setting = np.random.default_rng(5)
-    target, slopes = setting.normal(size=d), np.geomspace(1, 30, d)
-
-    def score(codes):
-        return -((codes - target) ** 2) @ slopes
-
+    score = Ellipsoid(setting.normal(size=d), np.geomspace(1, 30, d))
     codes = None if first is None else setting.normal(size=(first, d))
     optimizer = SepCMA(d, rng=np.random.default_rng(0), popsize=n, initial=codes)
     oracle = full_matrix(d, n, np.random.default_rng(0), score, codes)

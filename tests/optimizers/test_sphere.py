@@ -8,6 +8,7 @@ import pytest
 from evolver.errors import ConfigError, DataError
 from evolver.optimizers import SphereCMA, state_from_dict, state_to_dict
 from evolver.optimizers.sphere import angle
+from scorers.known import Direction, Ellipsoid
 from tests.optimizers.conformance import OptimizerConformance, hill
 
 
@@ -68,11 +69,7 @@ def recursion(d, n, rng, score, *, radius, generations, schedule, turn, first=No
 @pytest.mark.parametrize(("d", "n", "turn"), [(2, 6, 1.5), (30, 13, 1.0), (500, 40, 1.5)])
 def test_equals_the_equations(d, n, turn, first, schedule):
     setting = np.random.default_rng(5)
-    target = setting.normal(size=d)
-
-    def score(codes):
-        return -((codes - target) ** 2).sum(axis=-1)
-
+    score = Ellipsoid(setting.normal(size=d))
     codes = None if first is None else setting.normal(size=(first, d))
     options = {"radius": 20.0, "generations": 30, "schedule": schedule, "turn": turn}
     optimizer = SphereCMA(d, rng=np.random.default_rng(0), popsize=n, initial=codes, **options)
@@ -174,8 +171,9 @@ def test_climbs_to_the_best_code_of_the_sphere():
     # The paper's own settings; the best direction is (1, ..., 1).
     d = 64
     optimizer = SphereCMA(d, rng=np.random.default_rng(0), popsize=40, generations=75)
-    TestSphere().run(optimizer, 75, lambda x: x.sum(axis=1))
-    assert optimizer.state.base.sum() / np.sqrt(d) / optimizer.state.radius > 0.95
+    unit = Direction(np.ones(d), optimizer.state.radius)
+    TestSphere().run(optimizer, 75, unit)
+    assert unit(optimizer.state.base[None])[0] > 0.95 * unit.optimum.value
 
 
 @pytest.mark.parametrize(

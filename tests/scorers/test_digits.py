@@ -1,4 +1,4 @@
-"""A lab's own generator and classifier, as the guide has them: a three from one file."""
+"""What the guide does with files of docs/examples: a lab's own networks, and ten addresses."""
 
 import os
 import shutil
@@ -9,7 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evolver import recording
+import scorers
+from evolver import config, recording
+from tests.children import evolver
+from tests.docs.test_guides import blocks
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 
@@ -28,7 +31,7 @@ def run(folder, *command):
 def lab(tmp_path_factory):
     """A lab's folder with both networks trained."""
     folder = tmp_path_factory.mktemp("lab")
-    for name in ("digits.py", "digits.toml"):
+    for name in ("digits.py", "digits.toml", "ten-units.toml"):
         shutil.copy(EXAMPLES / name, folder)
     assert "told apart" in run(folder, "digits.py")
     return folder
@@ -62,3 +65,36 @@ net.load_state_dict(load_file("classifier.safetensors"))
 code = torch.tensor([[float(text) for text in sys.argv[1:]]])
 print(int(net(decoder(code)).argmax()))
 """
+
+
+def test_ten_addresses_over_four_networks_run_from_the_guide(lab):
+    """Its own blocks, but for the training that the lab has behind it, and the report."""
+    pytest.importorskip("transformers")
+    page = EXAMPLES.parent / "guide-simulation.md"
+    found = [b for b in blocks(page) if "tiny-vit" in b.text]
+    script, commands = (block.text for block in found)
+    run(lab, "-c", script)
+    lines = [line for line in commands.splitlines() if line.startswith("evolver ")]
+    for line in lines[:-1]:
+        words = line.split()[1:]
+        warm = words[1] in {"mini", "known"}  # what comes along, in a process that has it
+        said = evolver(*words, cwd=lab) if warm else run(lab, "-m", "evolver", *words)
+        assert f"an address: {words[1]}:" in said
+    assert [line.split()[1] for line in lines] == ["units"] * 4 + ["simulate"]
+    run(lab, "-m", "evolver", *lines[-1].split()[1:], "--no-report")
+
+    settings, _ = config.load_session_file(lab / "ten-units.toml")
+    table = settings.simulation
+    assert len({scorers.parse_units(text).network for text in table.units}) == 4
+    (file,) = lab.glob("recordings/*ten-units*/session.h5")
+    with recording.read(file) as opened:
+        labels = [unit["label"] for unit in opened.units]
+        assert opened.complete
+        assert {w["name"] for w in opened.weights if w["role"] == "scorer"} == set(table.units)
+    # In the order of the addresses, one a unit.
+    counts = [1, 8, 6, 1, 16, 1, 25, 10, 1, 1]
+    networks = [text.rpartition(":vit.")[0] or text.split(":")[0] for text in table.units]
+    expected = [name for name, n in zip(networks, counts, strict=True) for _ in range(n)]
+    assert len(labels) == len(set(labels)) == len(expected)
+    for label, network in zip(labels, expected, strict=True):
+        assert label.startswith(f"{network}:")

@@ -1,0 +1,105 @@
+"""Activations that a recording holds of every image: `record` of a session file's [simulation].
+
+They follow from the images' pixels and the networks' weights, both of which are recorded. So
+they are worked out when the recording is made, not while the session runs: nothing waits for
+them, and a session that was interrupted has them of all its images, because its journal has
+the images. Where a network is missing then, or is another, the recording is made without them
+and says so; it can be made again where the network is.
+
+Knows session files, scorers, and what a recording asks for. Knows nothing of HDF5.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+import scorers
+from evolver.config.tables import Config, parse_session_file
+from evolver.errors import ConfigError
+from evolver.setup.simulated_rig import ScreenView, responses_of, screen_view
+
+if TYPE_CHECKING:
+    from scorers.scorer import UnitScorer
+
+MOST_BYTES = 512 << 20
+"""Of all the activations of one session."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageActivations:
+    """What units of networks answer to images: an `ActivationSource` of `evolver.recording`."""
+
+    scorer: UnitScorer
+    view: ScreenView | None  # what is seen of the screen; None: the image alone
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """One address a unit."""
+        return self.scorer.unit_names
+
+    @property
+    def weights(self) -> Mapping[str, str]:
+        """Address, as the session file has it -> sha256 of the network's weights."""
+        return self.scorer.digests
+
+    def __call__(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Return the activations, (n, u), of images, each (h, w, 3) of any size."""
+        return responses_of(self.scorer, images, self.view).astype(np.float32)
+
+
+def load_activations(config: Config) -> ImageActivations | None:
+    """Return what a session file wants recorded; None where it wants nothing.
+
+    Raises
+    ------
+    ConfigError, WeightsError
+        An address names nothing, or a network cannot be loaded.
+    """
+    table = config.simulation
+    if not table.record:
+        return None
+    scorer = scorers.load(list(table.record), networks=table.networks)
+    return ImageActivations(scorer, screen_view(config))
+
+
+def activations_of_text(text: str) -> ImageActivations | None:
+    """Return what the text of a session file, as a journal has it, wants recorded.
+
+    Raises
+    ------
+    ConfigError, WeightsError
+        It wants something, and that cannot be had here.
+    """
+    try:
+        wanted = tomllib.loads(text).get("simulation", {}).get("record")
+    except (tomllib.TOMLDecodeError, AttributeError):
+        return None  # of a journal that lost it, or of something else than a session
+    return load_activations(parse_session_file(text)) if wanted else None
+
+
+def check_size(
+    units: int, *, popsizes: Sequence[int], references: int, generations: int
+) -> None:
+    """Raise `ConfigError` where so many units of so many images are more than is recorded.
+
+    Parameters
+    ----------
+    units : whose activations are recorded
+    popsizes : images a generation, a thread each; an optimizer may ask for one more
+    references : images
+    generations : of each thread
+    """
+    images = generations * sum(n + 1 for n in popsizes) + references
+    size = images * units * np.dtype(np.float32).itemsize
+    if size > MOST_BYTES:
+        raise ConfigError(
+            f"activations must take at most {MOST_BYTES >> 20} MiB of a recording; {units:,} "
+            f"units of up to {images:,} images take {size / (1 << 20):,.0f}. Record fewer "
+            "units, as random-1000@1 of a layer, or work them out later from the images"
+        )
