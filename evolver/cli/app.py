@@ -52,7 +52,7 @@ from rig_bridge.errors import RigBridgeError
 
 if TYPE_CHECKING:
     from evolver.config.tables import Config
-    from evolver.recording.fold import ActivationSource
+    from evolver.recording.fold_activations import ActivationSource
 
 app = typer.Typer(
     name="evolver",

@@ -14,10 +14,11 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import h5py
 import numpy as np
@@ -39,6 +40,12 @@ from evolver.journal.records import (
 from evolver.journal.storage import OsFileSystem, sync_folder
 from evolver.journal.survey import Survey, SurveyedResult, survey
 from evolver.recording import schema as s
+from evolver.recording.fold_activations import (
+    ActivationLoader,
+    ActivationSource,
+    activation_source,
+    write_activations,
+)
 from evolver.recording.fold_responses import ResponseWriter
 from evolver.recording.hdf5 import (
     Growing,
@@ -56,36 +63,11 @@ from evolver.recording.verify import verify
 from evolver.session_folder import SESSION_FILE
 
 _R = TypeVar("_R")
-ACTIVATIONS_ROLE = "activations"
-"""Of the networks, among a session's weights, whose activations are recorded."""
-_SCORED_TOGETHER = 64  # images
 _WEBP_MAX = 16383  # pixels a side
 
 ImageEncoding: TypeAlias = Literal["webp", "png", "none"]
 _Encoder: TypeAlias = Callable[[NDArray[Any]], tuple[int, bytes] | None]
 """(h, w, 3) uint8 to the encoding's number and bytes; None where it cannot hold the image."""
-
-
-class ActivationSource(Protocol):
-    """What units of networks answer to images."""
-
-    @property
-    def units(self) -> Sequence[str]:
-        """One address a unit."""
-        ...
-
-    @property
-    def weights(self) -> Mapping[str, str]:
-        """Address, as the session file has it -> sha256 of the network's weights."""
-        ...
-
-    def __call__(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Return the activations, (n, a), of images, each (h, w, 3) of any size."""
-        ...
-
-
-ActivationLoader: TypeAlias = Callable[[str], "ActivationSource | None"]
-"""A session file's text to what it wants recorded of every image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +148,7 @@ def _fold(
 ) -> FoldReport:
     index = JournalIndex(journal_folder)
     content = survey(index, _session_file(journal_folder))
-    source = _activation_source(content, activations)
+    source = activation_source(content, activations)
     try:
         with h5py.File(temporary, "w", libver=("v108", "v108")) as file:
             spikes = _write(file, content, index, source, encode=_ENCODERS[compress_images])
@@ -238,7 +220,7 @@ def _write(
     _write_threads(file, content, index)
     _write_images(file, content, index, encode=encode)
     if source is not None:
-        _write_activations(file, content, index, source)
+        write_activations(file, content, source, pixels=partial(_pixels, index))
     responses = ResponseWriter(file, content)
     presentations: list[tuple[Any, ...]] = []
     for key in rows:
@@ -437,54 +419,6 @@ def _write_images(
     write_array(group, s.I_SHAPE, shapes)
     write_array(group, s.I_ENCODING, encodings)
     write_array(group, s.I_OFFSETS, offsets)
-
-
-def _activation_source(
-    content: Survey, loader: ActivationLoader | None
-) -> ActivationSource | None:
-    """Return what gives the activations that the session recorded; None where nothing does.
-
-    Where there should be some, a warning says why there are none.
-    """
-    recorded = {w.name: w.sha256 for w in content.start.weights if w.role == ACTIVATIONS_ROLE}
-    if not recorded:
-        return None
-    try:
-        source = None if loader is None else loader(content.start.config)
-    except Exception as exc:  # noqa: BLE001  a lab's network, which may raise anything
-        content.warnings.append(f"activations are left out: {exc}")
-        return None
-    if source is None:
-        content.warnings.append("activations are left out: no network was at hand")
-    elif dict(source.weights) != recorded:
-        content.warnings.append(
-            "activations are left out: the networks' weights are others than the session's"
-        )
-        return None
-    return source
-
-
-def _write_activations(
-    file: h5py.File, content: Survey, index: JournalIndex, source: ActivationSource
-) -> None:
-    group = new_group(file, s.ACTIVATIONS)
-    write_texts(group, s.ACT_UNITS, source.units)
-    values = Growing(group, s.ACT_VALUES, (len(source.units),), "<f4")
-    images = list(content.images.values())
-    for start in range(0, len(images), _SCORED_TOGETHER):
-        part = [_pixels(index, image.sequence) for image in images[start:][:_SCORED_TOGETHER]]
-        rows = np.full((len(part), len(source.units)), np.nan, dtype=np.float32)
-        here = [k for k, array in enumerate(part) if array is not None]
-        if here:
-            try:
-                rows[here] = source([array for array in part if array is not None])
-            except Exception as exc:  # noqa: BLE001  as above; what was measured comes first
-                content.warnings.append(f"activations are left out: {exc}")
-                values.close()
-                del file[s.ACTIVATIONS]
-                return
-        values.add(rows)
-    values.close()
 
 
 def _pixels(index: JournalIndex, sequence: int) -> NDArray[Any] | None:

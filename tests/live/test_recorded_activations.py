@@ -96,7 +96,7 @@ def test_a_journal_is_folded_without_the_networks_and_says_so(ended, tmp_path, m
         "no such network here": fails,
         "others than the session's": lambda _text: Other(),
     }
-    monkeypatch.setattr("evolver.recording.fold._SCORED_TOGETHER", 8)
+    monkeypatch.setattr("evolver.recording.fold_activations._SCORED_TOGETHER", 8)
     for k, (said, loader) in enumerate(loaders.items()):
         path = tmp_path / f"{k}.h5"
         fold(ended.folder / "journal", path, activations=loader)
