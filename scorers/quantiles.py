@@ -39,6 +39,7 @@ IMAGES = 500
 """Reference images that a network is measured with."""
 _SEED = 20_260_101  # of those images
 _KEYS = ("p05", "p50", "p99")
+_OF = "of"  # in a kept file, its own name: a digest of what it was measured of
 _CHUNK = 8
 _LARGEST = 64 << 20  # bytes of a kept file
 
@@ -126,7 +127,11 @@ def _read(path: Path, units: int) -> dict[str, Vector] | None:
         if path.exists():
             logger.warning("measured anew, as %s cannot be read: %s", path, error)
         return None
-    if set(kept) != set(_KEYS) or any(v.shape != (units,) for v in kept.values()):
+    levels = {key: values for key, values in kept.items() if key != _OF}
+    if set(levels) != set(_KEYS) or any(v.shape != (units,) for v in levels.values()):
+        return None
+    if _OF not in kept or kept[_OF].tobytes().decode("ascii", "replace") != path.stem:
+        logger.warning("measured anew, as %s is not of what its name says", path)
         return None
     return {key: kept[key].astype(np.float64) for key in _KEYS}
 
@@ -137,7 +142,8 @@ def _write(path: Path, kept: dict[str, Vector]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
         with os.fdopen(handle, "wb") as file:
-            file.write(save(kept))
+            of = np.frombuffer(path.stem.encode(), dtype=np.uint8)
+            file.write(save({**kept, _OF: of}))
         Path(name).replace(path)
     except OSError as error:
         logger.warning("not kept for the next time: %s", error)

@@ -61,6 +61,7 @@ class UnitScorer:
         self, networks: Mapping[str, Network], addresses: Sequence[UnitAddress]
     ) -> None:
         self.networks = dict(networks)
+        self._addresses = tuple(addresses)
         names: list[str] = []
         columns: dict[tuple[str, str], list[int]] = {}
         places: dict[tuple[str, str], list[int]] = {}
@@ -89,6 +90,14 @@ class UnitScorer:
             }
             for name, network in self.networks.items()
         }
+
+    def by_network(self) -> list[UnitScorer]:
+        """Return a scorer of each network alone, of the units of this one that are its own."""
+        return [
+            UnitScorer({name: network}, [a for a in self._addresses if a.network == name])
+            for name, network in self.networks.items()
+            if any(a.network == name for a in self._addresses)
+        ]
 
     @property
     def sha256(self) -> str:

@@ -48,7 +48,8 @@ def draw_receptive_fields(
     """Draw where in an image units look: map, box and the Gaussian that fits it.
 
     By the gradient: the mean over images of how strongly the unit depends on each pixel. Sizes
-    are pixels of the network's input.
+    are pixels of each unit's own network's input; the ellipse is two standard deviations wide
+    to each side.
     """
     import scorers
     from evolver.report.field_figure import draw_fields
@@ -59,10 +60,13 @@ def draw_receptive_fields(
         scorer = scorers.load(units, networks=networks_in(session_file))
     if len(scorer.unit_names) > _MOST:
         raise ConfigError(f"at most {_MOST} units are drawn; got {len(scorer.unit_names)}")
-    side = _side(scorer)
-    shown = _images(images, side, generator, seed)
+    maps: list[FieldMap] = []
     with console.status(f"looking with {images} images …"):
-        maps = _maps(scorer, shown, occlusion=occlusion)
+        for alone in scorer.by_network():  # each in pixels of its own input
+            shown = _images(images, _side(alone), generator, seed)
+            maps += _maps(alone, shown, occlusion=occlusion)
+    order = {name: i for i, name in enumerate(scorer.unit_names)}
+    maps.sort(key=lambda unit: order[unit.name])
     how = "covering patches" if occlusion else "gradient"
     what = generator or "noise"
     title = "Receptive fields" if len(maps) > 1 else f"Receptive field of {maps[0].name}"
@@ -72,8 +76,9 @@ def draw_receptive_fields(
 
 
 def _side(scorer: UnitScorer) -> int:
-    """Return the side of images that no network resizes, where all agree; the largest else."""
-    return max(max(n.preprocessing.uncut_size) for n in scorer.networks.values())
+    """Return the side of images that the scorer's one network does not resize."""
+    (network,) = scorer.networks.values()
+    return max(network.preprocessing.uncut_size)
 
 
 def _images(n: int, side: int, generator: str | None, seed: int) -> Images:

@@ -5,7 +5,7 @@ Knows keys, types and bounds. What recorded sites are like stands in `scorers.ne
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, TypeAlias, cast
 
 from msgspec import Meta, Struct
 
@@ -14,75 +14,111 @@ from msgspec import Meta, Struct
 _THREE = Meta(min_length=3, max_length=3)
 Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
 Rate: TypeAlias = Annotated[float, Meta(ge=0, le=1000)]
-Duration: TypeAlias = Annotated[float, Meta(ge=0, le=10_000)]
+Peak: TypeAlias = Annotated[float, Meta(gt=0, le=1000)]
+Untuned: TypeAlias = Annotated[float, Meta(ge=0, le=0.99)]
 Multiple: TypeAlias = Annotated[float, Meta(gt=1, le=100)]
-Rates: TypeAlias = Rate | Annotated[tuple[Rate, ...], _THREE] | None
-Durations: TypeAlias = Duration | Annotated[tuple[Duration, ...], _THREE] | None
-Shares: TypeAlias = Share | Annotated[tuple[Share, ...], _THREE] | None
-Multiples: TypeAlias = Multiple | Annotated[tuple[Multiple, ...], _THREE] | None
+Latency: TypeAlias = Annotated[float, Meta(ge=0, le=1000)]
+Rise: TypeAlias = Annotated[float, Meta(ge=0.5, le=1000)]
+Decay: TypeAlias = Annotated[float, Meta(ge=0.5, le=10_000)]
+Spread: TypeAlias = Annotated[float, Meta(ge=0, le=3)]
+Showings: TypeAlias = Annotated[float, Meta(ge=1, le=1e9)]
 
 
 class NeuronTable(Struct, frozen=True, forbid_unknown_fields=True):
     """What is otherwise than `area` has it. A list of three: what 10, 50, 90 % are below."""
 
-    baseline_hz: Annotated[Rates, Meta(description="rate without an image")] = None
+    baseline_hz: Annotated[
+        Rate | Annotated[tuple[Rate, ...], _THREE] | None,
+        Meta(description="rate without an image"),
+    ] = None
     peak_hz: Annotated[
-        Rates,
+        Peak | Annotated[tuple[Peak, ...], _THREE] | None,
         Meta(
             description="above it, at the peak of the response to the best hundredth of the "
             "references"
         ),
     ] = None
     untuned: Annotated[
-        Shares, Meta(description="of that, what the median of the references gives")
+        Untuned | Annotated[tuple[Untuned, ...], _THREE] | None,
+        Meta(description="of that, what the median of the references gives"),
     ] = None
     saturation: Annotated[
-        Multiples, Meta(description="of that, the highest that any image gives")
+        Multiple | Annotated[tuple[Multiple, ...], _THREE] | None,
+        Meta(description="of that, the highest that any image gives"),
     ] = None
     knee: Annotated[
-        float | None, Meta(description="softness of the threshold, of median to best hundredth")
+        Annotated[float, Meta(ge=0, le=10)] | None,
+        Meta(description="softness of the threshold, of median to best hundredth"),
     ] = None
     silent: Annotated[Share | None, Meta(description="share of units that no image moves")] = (
         None
     )
     latency_ms: Annotated[
-        Durations, Meta(description="from the image's onset to the response's")
+        Latency | Annotated[tuple[Latency, ...], _THREE] | None,
+        Meta(description="from the image's onset to the response's"),
     ] = None
-    rise_ms: Annotated[Durations, Meta(description="from there to its peak")] = None
+    rise_ms: Annotated[
+        Rise | Annotated[tuple[Rise, ...], _THREE] | None,
+        Meta(description="from there to its peak"),
+    ] = None
     transient_ms: Annotated[
-        Durations, Meta(description="time constant of the fall after the peak")
+        Decay | Annotated[tuple[Decay, ...], _THREE] | None,
+        Meta(description="time constant of the fall after the peak"),
     ] = None
-    sustained: Annotated[Shares, Meta(description="of the peak, to which it falls")] = None
+    sustained: Annotated[
+        Share | Annotated[tuple[Share, ...], _THREE] | None,
+        Meta(description="of the peak, to which it falls"),
+    ] = None
     decay_ms: Annotated[
-        Durations, Meta(description="time constant after the image is gone")
+        Decay | Annotated[tuple[Decay, ...], _THREE] | None,
+        Meta(description="time constant after the image is gone"),
     ] = None
     contrast_ms: Annotated[
-        Duration | None, Meta(description="later by so much for each halving of contrast")
+        Latency | None, Meta(description="later by so much for each halving of contrast")
     ] = None
     gain_sd: Annotated[
-        float | None, Meta(description="standard deviation of the gain between trials")
+        Spread | None, Meta(description="standard deviation of the gain between trials")
     ] = None
     gain_correlation: Annotated[
         Share | None, Meta(description="of that gain, between units")
     ] = None
     drift_sd: Annotated[
-        float | None, Meta(description="standard deviation of a gain that wanders slowly")
+        Spread | None, Meta(description="standard deviation of a gain that wanders slowly")
     ] = None
     drift_showings: Annotated[
-        float | None, Meta(description="presentations over which it does")
+        Showings | None, Meta(description="presentations over which it does")
     ] = None
     adaptation: Annotated[
         Share | None, Meta(description="of the response to an image shown often, what is lost")
     ] = None
     adaptation_showings: Annotated[
-        float | None, Meta(description="presentations after which 1/e of that is left")
+        Showings | None, Meta(description="presentations after which 1/e of that is left")
     ] = None
     dead_ms: Annotated[
-        Duration | None, Meta(description="after a cell's spike, in which it fires no other")
+        Annotated[float, Meta(ge=0, le=100)] | None,
+        Meta(description="after a cell's spike, in which it fires no other"),
     ] = None
     cells: Annotated[
-        int | None, Meta(description="that a site picks up, each with a dead time of its own")
+        Annotated[int, Meta(ge=1, le=1000)] | None,
+        Meta(description="that a site picks up, each with a dead time of its own"),
     ] = None
     burst: Annotated[
-        Share | None, Meta(description="probability that a spike is followed by one in 2-4 ms")
+        Annotated[float, Meta(ge=0, le=0.9)] | None,
+        Meta(description="probability that a spike is followed by one in 2-4 ms"),
     ] = None
+
+
+def neuron_contradictions(table: NeuronTable, key: str) -> list[str]:
+    """Return what no single number shows to be wrong: three that do not rise."""
+    problems: list[str] = []
+    for name in NeuronTable.__struct_fields__:
+        value: object = getattr(table, name)
+        if not isinstance(value, tuple):
+            continue
+        numbers = cast("tuple[float, ...]", value)
+        if sorted(numbers) != list(numbers):
+            problems.append(
+                f"{key}.{name}: must be three numbers in rising order, what 10, 50 and 90 % of "
+                f"the units are below; found {list(numbers)}"
+            )
+    return problems

@@ -25,7 +25,7 @@ from evolver.config.fitness_table import (
     unused_given,
 )
 from evolver.config.mistakes import Mistakes, SeveralMistakesError
-from evolver.config.neuron_table import NeuronTable
+from evolver.config.neuron_table import NeuronTable, neuron_contradictions
 from evolver.config.partly_read import without
 from evolver.config.validation import collect, commented_fields
 from evolver.errors import ConfigError
@@ -476,6 +476,7 @@ def _contradictions(config: Config) -> list[str]:
             "watchdogs.disk_minutes: must warn no later than it pauses, the larger number "
             f"first; found {list(config.watchdogs.disk_minutes)}"
         )
+    problems += neuron_contradictions(config.simulation.neuron, "simulation.neuron")
     speed = config.simulation.speed
     if _FASTEST < speed < float("inf"):  # its clock would run out of nanoseconds
         problems.append(

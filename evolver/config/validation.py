@@ -187,7 +187,11 @@ def _allowed(type_: inspect.Type) -> str:
 def _allowed_in_union(type_: inspect.Type) -> list[str]:
     """Return what one kind of several may be: of a list of so many, an item and how many."""
     bare = _bare(type_)
-    if isinstance(bare, inspect.VarTupleType) and bare.min_length == bare.max_length:
+    if (
+        isinstance(bare, inspect.VarTupleType)
+        and bare.min_length == bare.max_length
+        and bare.min_length
+    ):
         return [_allowed(bare.item_type), f"a list of {bare.min_length}"]
     return [_allowed(type_)]
 

@@ -28,7 +28,7 @@ from scipy.special import ndtri
 from evolver.errors import DataError
 from evolver.types import Responses, Vector
 from scorers.neuron.settings import SPREADS, NeuronConfig, drawn
-from scorers.neuron.spike_trains import TrainSettings, draw_spikes, draws_needed
+from scorers.neuron.spike_trains import draw_spikes, highest_rate_hz, most_spikes
 
 StreamByName: TypeAlias = Callable[..., np.random.Generator]
 """A name, strings and integers, to the random generator of that name (`evolver.seeds`)."""
@@ -115,8 +115,8 @@ class SpikingPopulation:
         self.neurons = draw_neurons(quantiles, config, stream)
         self.units = len(self.neurons.threshold)
         self._config, self._stream = config, stream
-        self._train = TrainSettings(config.dead_ms, config.cells, config.burst)
-        self._highest_hz = min(config.highest_hz(), config.ceiling_hz())
+        self._train = config.train
+        self._highest_hz = min(config.highest_hz(), highest_rate_hz(self._train))
         self._room_hz = self._highest_hz - self.neurons.baseline_hz
         self._rises = lru_cache(maxsize=16)(self._rise)
         self._drifts = lru_cache(maxsize=4)(self._drift_knot)
@@ -203,7 +203,7 @@ class SpikingPopulation:
         rng = self._stream("spikes", presentation, showing)
         shared = float(rng.standard_normal())
         seconds = (window_ms[1] - window_ms[0]) / 1000
-        k = draws_needed(_HIGHEST_GAIN * self._highest_hz * seconds)
+        k = most_spikes(_HIGHEST_GAIN * self._highest_hz, seconds, self._train)
         uniform = rng.random((self.units, k + 1))
         gain = self._gain(shared, ndtri(np.clip(uniform[:, 0], 1e-12, 1 - 1e-12)))
         if self._config.drift_sd > 0:

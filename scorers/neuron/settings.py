@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from evolver.errors import ConfigError
 from evolver.types import Vector
-from scorers.neuron.spike_trains import MOST_BLIND
+from scorers.neuron.spike_trains import TrainSettings, highest_rate_hz
 
 Spread: TypeAlias = "float | tuple[float, float, float]"
 """What units differ in: one number for all, or the 10 %, 50 % and 90 % of a population."""
@@ -64,12 +64,16 @@ _NUMBERS = {
     "drift_showings": Bounds(1.0, 1e9),
     "contrast_ms": Bounds(0.0, 1000.0),
     "adaptation": Bounds(0.0, 1.0),
-    "adaptation_showings": Bounds(0.0, 1e9, above=True),
+    "adaptation_showings": Bounds(1.0, 1e9),
     "dead_ms": Bounds(0.0, 100.0),
     "cells": Bounds(1, 1000),
     "burst": Bounds(0.0, 0.9),
     "silent": Bounds(0.0, 1.0),
 }
+
+
+BOUNDS = SPREADS | _NUMBERS
+"""Of every setting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,19 +132,18 @@ class NeuronConfig:
             raise ConfigError(f"cells must be a whole number; got {self.cells}")
 
         baseline = float(drawn(self.baseline_hz, SPREADS["baseline_hz"], np.array(_FURTHEST)))
-        if baseline >= self.ceiling_hz():
+        highest = highest_rate_hz(self.train)
+        if baseline >= highest:
             raise ConfigError(
-                "a baseline must leave a cell more than a tenth of its time outside of its "
-                f"dead time; got dead_ms = {self.dead_ms:g} and {self.cells} cells, which fire "
-                f"at most {self.ceiling_hz():.0f} spikes/s, and a baseline_hz up to "
-                f"{baseline:.0f}"
+                f"baseline_hz must be below {highest:.4g}, the most that dead_ms = "
+                f"{self.dead_ms:g} and {self.cells} cells leave, also for the units that have "
+                f"most; got {self.baseline_hz}, up to {baseline:.4g}"
             )
 
-    def ceiling_hz(self) -> float:
-        """Return the highest rate that dead times leave: cells that are blind 9/10 of it."""
-        if self.dead_ms == 0:
-            return math.inf
-        return MOST_BLIND * 1000 * self.cells / self.dead_ms / (1 - self.burst)
+    @property
+    def train(self) -> TrainSettings:
+        """How spikes follow one another."""
+        return TrainSettings(self.dead_ms, self.cells, self.burst)
 
     def highest_hz(self) -> float:
         """Return the highest rate that any drive gives any unit of any population."""

@@ -15,6 +15,7 @@ its spikes do not depend on its company.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,9 +23,11 @@ from numpy.typing import NDArray
 
 from evolver.types import Matrix, Responses, Vector
 
-MOST_BLIND = 0.9
-"""Of its time that a cell can be blind; beyond, a rate is not reached."""
+MOST_BLIND = 0.6
+"""Of its time that a cell can be blind; higher rates are not reached."""
 _BURST_MS = (2.0, 4.0)
+_BEFORE_MS = 150.0
+"""Before a window, in which bursts begin that reach into it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,25 @@ class TrainSettings:
     dead_ms: float = 0.0
     cells: int = 1
     burst: float = 0.0  # probability that a spike is followed by another of its burst
+
+
+def highest_rate_hz(settings: TrainSettings) -> float:
+    """Return the highest rate of all cells of a site together."""
+    if settings.dead_ms == 0:
+        return math.inf
+    return MOST_BLIND * 1000 * settings.cells / settings.dead_ms / (1 - settings.burst)
+
+
+def most_spikes(rate_hz: float, seconds: float, settings: TrainSettings) -> int:
+    """Return for how many spikes random numbers are needed, at rates up to this one.
+
+    Spikes in a dead time are among them, and those before a window with bursts.
+    """
+    events_hz = min(rate_hz, highest_rate_hz(settings)) * (1 - settings.burst)
+    blind = events_hz * settings.dead_ms / settings.cells / 1000
+    if settings.burst > 0:
+        seconds += _BEFORE_MS / 1000
+    return draws_needed(events_hz / (1 - blind) * seconds)
 
 
 def draws_needed(expected: float) -> int:
@@ -66,15 +88,22 @@ def draw_spikes(
     units : (s,) intp, ascending
     times_ms : (s,) float64, ascending within a unit
     """
-    units_n, bins = rates_hz.shape
     start, end = window_ms
-    events_hz = rates_hz if settings.burst == 0 else rates_hz * (1 - settings.burst)
+    width = (end - start) / rates_hz.shape[1]
+    events_hz = rates_hz
+    if settings.burst > 0:
+        before = math.ceil(_BEFORE_MS / width)
+        events_hz = np.concatenate([np.repeat(rates_hz[:, :1], before, axis=1), rates_hz], 1)
+        events_hz *= 1 - settings.burst
+        start -= before * width
     if settings.dead_ms > 0:
-        blind = events_hz * (settings.dead_ms / settings.cells / 1000)
-        events_hz = events_hz / (1 - np.minimum(blind, MOST_BLIND))
+        dead_s = settings.dead_ms / settings.cells / 1000
+        events_hz = np.minimum(events_hz, MOST_BLIND / dead_s)
+        events_hz /= 1 - events_hz * dead_s
+    units_n, bins = events_hz.shape
     expected = np.zeros((units_n, bins + 1))
     np.cumsum(events_hz, axis=1, out=expected[:, 1:])
-    expected *= (end - start) / bins / 1000
+    expected *= width / 1000
     arrivals = arrivals[:, : draws_needed(float(expected[:, -1].max()))]
     rank = np.cumsum(-np.log1p(-arrivals), axis=1)  # of a Poisson process of rate 1
     inside = rank < expected[:, -1:]
@@ -87,7 +116,7 @@ def draw_spikes(
     below = np.searchsorted(ladder, place, side="right") - 1
     height = ladder[below + 1] - ladder[below]
     times = below - units * (bins + 1) + (place - ladder[below]) / height
-    times = start + times * ((end - start) / bins)
+    times = start + times * width
     if settings.dead_ms > 0:
         cell = np.zeros(len(units), dtype=np.intp)
         if settings.cells > 1 and cells is not None:
@@ -95,7 +124,8 @@ def draw_spikes(
         kept = _outside_dead_time(units * settings.cells + cell, times, settings.dead_ms)
         units, columns, times = units[kept], columns[kept], times[kept]
     if settings.burst > 0 and bursts is not None:
-        units, times = _with_bursts(units, times, bursts[units, columns], settings, end)
+        pairs = bursts[units, columns]
+        units, times = _with_bursts(units, times, pairs, settings, window_ms)
     return units, times
 
 
@@ -125,9 +155,9 @@ def _with_bursts(
     times: Vector,
     pairs: NDArray[np.float64],
     settings: TrainSettings,
-    end_ms: float,
+    window_ms: tuple[float, float],
 ) -> tuple[NDArray[np.intp], Vector]:
-    """Return all spikes, those that follow others in a burst among them."""
+    """Return all spikes in a window, those that follow others in a burst among them."""
     # P(at least k follow) = burst^k.
     followers = (np.log(1 - pairs[:, 0]) / np.log(settings.burst)).astype(np.intp)
     shortest = max(_BURST_MS[0], settings.dead_ms)
@@ -137,7 +167,7 @@ def _with_bursts(
     steps = np.arange(len(parents)) - firsts + 1
     all_times = np.concatenate([times, times[parents] + steps * gaps[parents]])
     all_units = np.concatenate([units, units[parents]])
-    recorded = all_times < end_ms
+    recorded = (all_times >= window_ms[0]) & (all_times < window_ms[1])
     all_units, all_times = all_units[recorded], all_times[recorded]
     order = np.lexsort((all_times, all_units))
     return all_units[order], all_times[order]

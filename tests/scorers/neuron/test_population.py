@@ -373,7 +373,27 @@ def test_a_window_that_is_none_is_refused():
 
 def test_a_dead_time_bounds_the_rate_and_a_baseline_beyond_it_is_refused():
     p = population(dead_ms=5.0, peak_hz=900.0)
-    assert p.psth(at(p, 100.0), WINDOW).max() == pytest.approx(180.0)
-    with pytest.raises(ConfigError, match=r"dead_ms = 5 and 1 cells, which fire at most 180"):
+    assert p.psth(at(p, 100.0), WINDOW).max() == pytest.approx(120.0, abs=0.1)
+    with pytest.raises(ConfigError, match=r"below 120, the most that dead_ms = 5 and 1 cells"):
         population(dead_ms=5.0, baseline_hz=200.0)
     population(dead_ms=5.0, baseline_hz=200.0, cells=8)
+
+
+@pytest.mark.parametrize(
+    ("baseline_hz", "changes"),
+    [
+        (590.0, {"dead_ms": 1.0}),
+        (290.0, {"dead_ms": 2.0}),
+        (50.0, {"burst": 0.9, "dead_ms": 1.0}),
+        (80.0, {"burst": 0.5, "dead_ms": 4.0}),
+    ],
+)
+def test_a_baseline_is_the_same_from_a_windows_start_to_its_end(baseline_hz, changes):
+    p = population(units=4, baseline_hz=baseline_hz, gain_sd=0.0, peak_hz=1e-3, **changes)
+    drive = at(p, -1.0)
+    times = np.concatenate([
+        p.spikes(drive, presentation=k, showing=1, on_ms=100.0, window_ms=WINDOW)[1]
+        for k in range(400)
+    ])
+    rates = np.histogram(times, np.arange(-100, 301, 20))[0] / (400 * 4 * 0.02)
+    np.testing.assert_allclose(rates, baseline_hz, rtol=0.15)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 from typing import get_args, get_type_hints
 
+import msgspec
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter1d
@@ -17,6 +18,7 @@ from evolver.config.tables import SimulationTable
 from evolver.errors import ConfigError
 from evolver.seeds import stream
 from scorers.neuron import AREAS, SETTINGS, SpikingPopulation, site
+from scorers.neuron.settings import BOUNDS
 
 PUBLISHED = {
     "baseline": {"V1": (22.0, 82.5), "V4": (0.63, 77.5), "IT": (3.6, 63.0)},
@@ -91,3 +93,17 @@ def test_the_session_file_names_every_area_and_every_setting():
     areas = get_args(get_args(get_type_hints(SimulationTable, include_extras=True)["area"])[0])
     assert areas == AREAS
     assert NeuronTable.__struct_fields__ == SETTINGS
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_the_session_file_allows_what_the_settings_allow(name):
+    bounds = BOUNDS[name]
+    edge = 1 if name == "cells" else 1e-9
+    for value in (bounds.low, bounds.high, bounds.low - edge, bounds.high + edge * 1e12):
+        given = int(value) if name == "cells" else value
+        try:
+            msgspec.convert({name: given}, NeuronTable)
+            allowed = True
+        except msgspec.ValidationError:
+            allowed = False
+        assert allowed == bounds.holds(value), value

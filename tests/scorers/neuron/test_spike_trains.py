@@ -16,7 +16,7 @@ def trains(rates_hz, settings, *, trials=TRIALS, seed=3):
     """Return the spikes of so many trials, as rows of one draw: (trial, times)."""
     rng = stream(seed, "trains")
     rates = np.broadcast_to(rates_hz, (trials, len(rates_hz)))
-    k = 250
+    k = 400
     return draw_spikes(
         rates,
         WINDOW,
