@@ -59,6 +59,12 @@ def list_units(
     from scorers import networks
     from scorers.networks.extent import extents
 
+    name, colon, _ = network.partition(":")
+    if colon and name not in networks.LIBRARIES:
+        raise ConfigError(
+            f"a network must be named alone, as {name}; got {network!r}. 'evolver units "
+            f"{name}' lists its layers"
+        )
     options = dict(networks_in(session_file).get(network, {}))
     if weights is not None:
         options["weights"] = weights

@@ -257,6 +257,7 @@ def build_rig(
         population.respond,
         population.neurons,
         labels=population.labels,
+        area=f"simulated {table.area}" + (" cell" if table.single else ""),
         stream=partial(seeds.stream, population.seed, "simulation"),
         speed=speed,
         abort_rate=table.abort_rate,

@@ -108,6 +108,7 @@ class SimulatedRig:
         presentation
     neurons : drives to spikes
     labels : one per unit
+    area : whose neurons they are, in the unit table
     stream : random generators by name; makes the aborted trials
     speed : times faster than life; `math.inf` waits for nothing
     abort_rate : share of presentations in which fixation breaks, in [0, 1]
@@ -133,6 +134,7 @@ class SimulatedRig:
         neurons: SpikeModel,
         *,
         labels: Sequence[str],
+        area: str = "simulated",
         stream: RandomStreams,
         speed: float = 1.0,
         abort_rate: float = 0.0,
@@ -158,7 +160,7 @@ class SimulatedRig:
                 f"before it ends; got {bin_ms}, {lag_ms}, {rate_window_ms}"
             )
         self._respond, self._neurons, self._stream = respond, neurons, stream
-        self._labels = tuple(labels)
+        self._labels, self._area = tuple(labels), area
         self._expected_rates = expected_rates
         self._speed, self._abort_rate = speed, abort_rate
         self._form: Form = form
@@ -181,7 +183,7 @@ class SimulatedRig:
             name=name,
             software=software,
             capabilities=(self._form,),
-            units=tuple(Unit(i, 0, "simulated", label) for i, label in enumerate(self._labels)),
+            units=tuple(Unit(i, 0, self._area, label) for i, label in enumerate(self._labels)),
             display=display or ScreenInfo(1920, 1080, 60.0, 40.0),
             window_ms=self._widest_window_ms,
         )

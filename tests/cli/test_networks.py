@@ -82,3 +82,16 @@ def test_receptive_fields_by_covering_and_of_a_generators_images(run, tmp_path):
     assert rows(text, "plain:one:2:8:8")[1] != "sees"
     run("rf", "mini:conv1:3", "-n", "2", "--generator", "mini-object", "--out", "g.png")
     assert (tmp_path / "g.png").exists()
+
+
+def test_a_field_is_in_pixels_of_its_own_network_whatever_stands_beside_it(run, tmp_path):
+    (tmp_path / "s.toml").write_text(SESSION.replace("size = 32", "size = 96"))
+    rf = partial(run, "rf", "-n", "4", "--session", "s.toml")
+    alone = rows(rf("mini:conv3:5"), "mini:conv3:5:4:4")
+    both = rf("plain:two:2", "mini:conv3:5")
+    assert rows(both, "mini:conv3:5:4:4") == alone
+    assert both.index("plain:two:2") < both.index("mini:conv3:5")
+
+
+def test_an_address_is_no_network(run):
+    assert "'evolver units mini' lists its layers" in run("units", "mini:convv3", expect=2)
