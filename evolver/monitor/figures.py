@@ -33,7 +33,7 @@ from evolver.colours import BUDGET, REFERENCE_BOTH, VERMILION, mixed, thread_col
 from evolver.monitor.model import GenerationView, SessionModel, ThreadView
 from evolver.monitor.pictures import THUMBNAIL, Thumbnail
 from evolver.monitor.psth import RASTER_SHOWINGS
-from evolver.report.words import score, shorten
+from evolver.report.words import in_unit, is_rate, score, shorten
 
 _COLUMNS, _ROWS = 4, 2
 _BUDGET_BLOCKS = 120
@@ -65,7 +65,7 @@ class ScoreFigure:
         self.figure = _new_figure(
             "score: mean ± sem of each generation",
             "generation",
-            f"score ({self._unit})",
+            in_unit("score", self._unit),
             340 if len(self._numbers) == len(threads) else 240,
             fixed=True,
         )
@@ -98,7 +98,7 @@ class ScoreFigure:
 
     def draw(self, model: SessionModel) -> None:
         """Draw every score there is."""
-        low, high = [0.0], [0.01]
+        low, high = ([0.0], [0.01]) if is_rate(self._unit) else ([], [])
         for data, k in zip(self._lines, self._numbers, strict=True):
             scored = model.threads[k].scored
             self._draw_line(
@@ -115,9 +115,11 @@ class ScoreFigure:
         )
         self._draw_line(self._references, at.tolist(), mean, sem, (low, high))
         self.figure.legend.items[-1].visible = bool(model.references)
-        room = 0.05 * (max(high) - min(low))
-        self.figure.y_range.start = min(low) - (room if min(low) < 0 else 0)
-        self.figure.y_range.end = max(high) + room
+        first, last = min(low, default=0.0), max(high, default=1.0)
+        room = max(0.05 * (last - first), 1e-3 * max(abs(first), abs(last)), 1e-3)
+        on_zero = first == 0 and is_rate(self._unit)
+        self.figure.y_range.start = first - (0 if on_zero else room)
+        self.figure.y_range.end = last + room
 
     @staticmethod
     def _draw_line(
