@@ -37,9 +37,9 @@ from evolver.report.words import in_unit, is_rate, score, shorten
 
 _COLUMNS, _ROWS = 4, 2
 _BUDGET_BLOCKS = 120
-_PICTURE_WIDTH, _NAME = 280, 12
+_PICTURE_WIDTH, _NAME, _PICTURE_NAME = 280, 12, 30
 _LEGEND_COLUMNS = 3
-_MIN_WIDTH = 400
+MIN_WIDTH = 400
 """Of a figure, pixels: two stand side by side on a page 900 wide, three on one of 1,300."""
 _BEHIND = ":host { background-color: var(--paper) !important; }"
 """Of a figure: white by itself, it shows as a line where a canvas ends inside a pixel."""
@@ -63,7 +63,7 @@ class ScoreFigure:
         self._numbers = list(range(len(threads))) if numbers is None else list(numbers)
         self._unit = threads[self._numbers[0]].score_unit
         self.figure = _new_figure(
-            "score: mean ± sem of each generation",
+            "score: mean ± sem",
             "generation",
             in_unit("score", self._unit),
             340 if len(self._numbers) == len(threads) else 240,
@@ -143,11 +143,11 @@ class PictureFigure:
     """The images of one thread's generation that scored best."""
 
     def __init__(self, view: ThreadView, n_threads: int) -> None:
-        height = 340 if n_threads == 1 else 170
-        self._name, self._unit = shorten(view.name, _NAME), view.score_unit
+        height = 356 if n_threads == 1 else 186
+        self._name, self._unit = shorten(view.name, _PICTURE_NAME), view.score_unit
         self.figure = figure(
             title=self._name,
-            width=max(_PICTURE_WIDTH, round((height - 34) * _COLUMNS / _ROWS) + 20),
+            width=max(_PICTURE_WIDTH, round((height - 50) * _COLUMNS / _ROWS) + 20),
             height=height,
             tools="",
             toolbar_location=None,
@@ -155,7 +155,7 @@ class PictureFigure:
             x_range=Range1d(0, _COLUMNS),
             y_range=Range1d(0, _ROWS),
         )
-        self.figure.title.text_font_size = "13px"
+        self.figure.title.text_font_size = "12px"
         self.figure.left, self.figure.below = [], []  # unseen axes would leave a mark
         self.figure.grid.visible = False
         self._data = ColumnDataSource({"image": [mosaic([])]})
@@ -169,11 +169,12 @@ class PictureFigure:
             if np.isfinite(generation.best)
             else "not scored"
         )
-        self.figure.title.text = f"{self._name}, gen. {generation.number}: {best}"
+        self.figure.title.text = f"{self._name}\ngen. {generation.number}: {best}"
 
 
 def _best(best: float, unit: str) -> str:
-    return f"{best:.0f} spikes/s" if unit == "spikes/s" else f"{score(best, unit)} {unit}"
+    first = unit.partition(",")[0]  # that it is minimised the axis of scores says
+    return f"{best:.0f} spikes/s" if unit == "spikes/s" else f"{score(best, unit)} {first}"
 
 
 class PsthFigure:
@@ -473,7 +474,7 @@ def _new_figure(title: str, x: str, y: str, height: int, *, fixed: bool = False)
     drawing = figure(
         title=title,
         height=height,
-        min_width=_MIN_WIDTH,
+        min_width=MIN_WIDTH,
         tools="",
         toolbar_location=None,
         sizing_mode="stretch_width",

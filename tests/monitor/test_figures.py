@@ -214,3 +214,19 @@ def test_scores_are_drawn_in_the_unit_of_their_kind_with_the_windows_of_it():
     assert other.figure.yaxis.axis_label == "score (cosine)"
     one.draw(model)
     assert len(one.figure.legend[0].items) == 2  # its thread, and the references
+
+
+def test_scores_that_have_no_zero_fill_their_axes():
+    model = scored()
+    rates = ScoreFigure(model.threads)
+    rates.draw(model)
+    assert rates.figure.y_range.start <= 0
+    model.threads[0].score_unit = "cosine"
+    cosines = ScoreFigure(model.threads)
+    for generation in model.threads[0].scored:
+        generation.mean, generation.sem = 0.96 + 0.01 * generation.number, 0.005
+    cosines.draw(model)
+    first, last = 0.955, 0.965 + 0.01 * (GENERATIONS - 1)
+    limits = cosines.figure.y_range
+    assert first - 0.1 * (last - first) < limits.start < first
+    assert last < limits.end < last + 0.1 * (last - first)
