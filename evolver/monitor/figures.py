@@ -45,6 +45,8 @@ _BEHIND = ":host { background-color: var(--paper) !important; }"
 """Of a figure: white by itself, it shows as a line where a canvas ends inside a pixel."""
 _OVER = "over"
 """The name of a second range of heights, 0 to 1 of the frame, whatever the data are."""
+_BAR, _FIRST_BAR = 0.035, 0.9
+"""Height of a window's bar and the middle of the first thread's, in shares of the frame."""
 _TIME = "time after image onset (ms)"
 
 
@@ -228,6 +230,7 @@ class PsthFigure:
                     line.data_source.data = {"x": centres, "y": rates}
                     highest = max(highest, float(rates.max(initial=0)))
         self.figure.y_range.start, self.figure.y_range.end = 0, highest * 1.2
+        self.figure.y_range.end /= 1 - _room_above(model)
         self._times.draw(model)
         label = model.unit_labels[unit] if unit < len(model.unit_labels) else ""
         self.figure.title.text = f"PSTH of {shorten(label, 22)}, generation {number}"
@@ -260,7 +263,10 @@ class RasterFigure:
             places.append(np.full(len(own), place))
         self._data.data = {"x": np.concatenate(times), "y": np.concatenate(places)}
         shown = max(1, len(model.responses.raster))
-        self.figure.y_range.start, self.figure.y_range.end = -0.5, (shown - 0.5) * 1.12
+        self.figure.y_range.start, self.figure.y_range.end = (
+            -0.5,
+            (shown - 0.5) * 1.12 / (1 - _room_above(model)),
+        )
         self._times.draw(model)
 
 
@@ -347,6 +353,24 @@ class _TimeMarks:
             for name, text in (("baseline", "baseline"), ("response", "scored"))
             if windows
         }
+        # Entries of the legend, of the windows above; none where it has none.
+        items = drawing.legend[0].items if legend else []
+        self._keys = dict(zip(self._windows, items, strict=legend))
+        self._bars = {
+            name: drawing.hbar(
+                y="y",
+                left="x0",
+                right="x1",
+                height=_BAR * 0.8,
+                source=ColumnDataSource({"y": [], "x0": [], "x1": [], "color": []}),
+                color="color",
+                alpha=alpha,
+                line_color=None,
+                y_range_name=_OVER,
+            )
+            for name, alpha in (("baseline", 0.4), ("response", 1.0))
+            if windows
+        }
         self._on = drawing.segment(
             "x0",
             0.97,
@@ -369,18 +393,37 @@ class _TimeMarks:
         self._on.glyph.line_color = self._text.text_color = colours["ink"]
 
     def draw(self, model: SessionModel) -> None:
-        """Draw the session's windows, and the bar for as long as an image is on."""
+        """Draw the session's windows, and the bar for as long as an image is on.
+
+        Windows that all threads share are shaded; others are a bar in each thread's colour.
+        """
         start, end = float(model.edges_ms[0]), float(model.edges_ms[-1])
         self._drawing.x_range.start, self._drawing.x_range.end = start, end
-        found = {
-            "baseline": sorted({t.baseline_ms for t in model.threads if t.baseline_ms}),
-            "response": sorted({t.response_ms for t in model.threads if t.response_ms}),
-        }
+        shared = share_windows(model)
+        less = sorted({t.less_name for t in model.threads if t.baseline_ms})
+        names = {"baseline": " or ".join(less), "response": "scored"}
         for name, strip in self._windows.items():
+            found = [
+                (k, *window)
+                for k, t in enumerate(model.threads)
+                if (window := t.baseline_ms if name == "baseline" else t.response_ms)
+            ]
+            shaded, bars = (found[:1], []) if shared else ([], found)
             strip.data_source.data = {
-                "x0": [first for first, _ in found[name]],
-                "x1": [last for _, last in found[name]],
+                "x0": [first for _, first, _ in shaded],
+                "x1": [last for _, _, last in shaded],
             }
+            self._bars[name].data_source.data = {
+                "y": [_FIRST_BAR - _BAR * k for k, _, _ in bars],
+                "x0": [first for _, first, _ in bars],
+                "x1": [last for _, _, last in bars],
+                "color": [thread_colour(k) for k, _, _ in bars],
+            }
+            if name in self._keys:
+                key = self._keys[name]
+                key.visible = bool(found)
+                key.renderers = [strip if shared else self._bars[name]]
+                key.label = {"value": names[name]}
         on = min(model.on_ms, end) if np.isfinite(model.on_ms) else None
         self._on.data_source.data = {
             "x0": [] if on is None else [max(0.0, start)],
@@ -389,6 +432,16 @@ class _TimeMarks:
         self._text.x = on or 0.0
         fits = on is not None and on < start + 0.75 * (end - start)
         self._text.text = "image on" if fits else ""
+
+
+def share_windows(model: SessionModel) -> bool:
+    """Whether all threads are scored by the same windows."""
+    return len({(t.response_ms, t.baseline_ms) for t in model.threads}) <= 1
+
+
+def _room_above(model: SessionModel) -> float:
+    """Return the share of a figure's height over its data that the windows' bars take."""
+    return 0.0 if share_windows(model) else _BAR * len(model.threads)
 
 
 class BudgetFigure:
