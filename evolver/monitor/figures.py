@@ -33,18 +33,20 @@ from evolver.colours import BUDGET, REFERENCE_BOTH, VERMILION, mixed, thread_col
 from evolver.monitor.model import GenerationView, SessionModel, ThreadView
 from evolver.monitor.pictures import THUMBNAIL, Thumbnail
 from evolver.monitor.psth import RASTER_SHOWINGS
-from evolver.report.words import score, shorten
+from evolver.report.words import in_unit, is_rate, score, shorten
 
 _COLUMNS, _ROWS = 4, 2
 _BUDGET_BLOCKS = 120
-_PICTURE_WIDTH, _NAME = 280, 12
+_PICTURE_WIDTH, _NAME, _PICTURE_NAME = 280, 12, 30
 _LEGEND_COLUMNS = 3
-_MIN_WIDTH = 400
+MIN_WIDTH = 400
 """Of a figure, pixels: two stand side by side on a page 900 wide, three on one of 1,300."""
 _BEHIND = ":host { background-color: var(--paper) !important; }"
 """Of a figure: white by itself, it shows as a line where a canvas ends inside a pixel."""
 _OVER = "over"
 """The name of a second range of heights, 0 to 1 of the frame, whatever the data are."""
+_BAR, _FIRST_BAR = 0.035, 0.9
+"""Height of a window's bar and the middle of the first thread's, in shares of the frame."""
 _TIME = "time after image onset (ms)"
 
 
@@ -63,9 +65,9 @@ class ScoreFigure:
         self._numbers = list(range(len(threads))) if numbers is None else list(numbers)
         self._unit = threads[self._numbers[0]].score_unit
         self.figure = _new_figure(
-            "score: mean ± sem of each generation",
+            "score: mean ± sem",
             "generation",
-            f"score ({self._unit})",
+            in_unit("score", self._unit),
             340 if len(self._numbers) == len(threads) else 240,
             fixed=True,
         )
@@ -98,7 +100,7 @@ class ScoreFigure:
 
     def draw(self, model: SessionModel) -> None:
         """Draw every score there is."""
-        low, high = [0.0], [0.01]
+        low, high = ([0.0], [0.01]) if is_rate(self._unit) else ([], [])
         for data, k in zip(self._lines, self._numbers, strict=True):
             scored = model.threads[k].scored
             self._draw_line(
@@ -115,9 +117,11 @@ class ScoreFigure:
         )
         self._draw_line(self._references, at.tolist(), mean, sem, (low, high))
         self.figure.legend.items[-1].visible = bool(model.references)
-        room = 0.05 * (max(high) - min(low))
-        self.figure.y_range.start = min(low) - (room if min(low) < 0 else 0)
-        self.figure.y_range.end = max(high) + room
+        first, last = min(low, default=0.0), max(high, default=1.0)
+        room = max(0.05 * (last - first), 1e-3 * max(abs(first), abs(last)), 1e-3)
+        on_zero = first == 0 and is_rate(self._unit)
+        self.figure.y_range.start = first - (0 if on_zero else room)
+        self.figure.y_range.end = last + room
 
     @staticmethod
     def _draw_line(
@@ -141,11 +145,11 @@ class PictureFigure:
     """The images of one thread's generation that scored best."""
 
     def __init__(self, view: ThreadView, n_threads: int) -> None:
-        height = 340 if n_threads == 1 else 170
-        self._name, self._unit = shorten(view.name, _NAME), view.score_unit
+        height = 356 if n_threads == 1 else 186
+        self._name, self._unit = shorten(view.name, _PICTURE_NAME), view.score_unit
         self.figure = figure(
             title=self._name,
-            width=max(_PICTURE_WIDTH, round((height - 34) * _COLUMNS / _ROWS) + 20),
+            width=max(_PICTURE_WIDTH, round((height - 50) * _COLUMNS / _ROWS) + 20),
             height=height,
             tools="",
             toolbar_location=None,
@@ -153,7 +157,7 @@ class PictureFigure:
             x_range=Range1d(0, _COLUMNS),
             y_range=Range1d(0, _ROWS),
         )
-        self.figure.title.text_font_size = "13px"
+        self.figure.title.text_font_size = "12px"
         self.figure.left, self.figure.below = [], []  # unseen axes would leave a mark
         self.figure.grid.visible = False
         self._data = ColumnDataSource({"image": [mosaic([])]})
@@ -167,11 +171,12 @@ class PictureFigure:
             if np.isfinite(generation.best)
             else "not scored"
         )
-        self.figure.title.text = f"{self._name}, gen. {generation.number}: {best}"
+        self.figure.title.text = f"{self._name}\ngen. {generation.number}: {best}"
 
 
 def _best(best: float, unit: str) -> str:
-    return f"{best:.0f} spikes/s" if unit == "spikes/s" else f"{score(best, unit)} {unit}"
+    first = unit.partition(",")[0]  # that it is minimised the axis of scores says
+    return f"{best:.0f} spikes/s" if unit == "spikes/s" else f"{score(best, unit)} {first}"
 
 
 class PsthFigure:
@@ -225,6 +230,7 @@ class PsthFigure:
                     line.data_source.data = {"x": centres, "y": rates}
                     highest = max(highest, float(rates.max(initial=0)))
         self.figure.y_range.start, self.figure.y_range.end = 0, highest * 1.2
+        self.figure.y_range.end /= 1 - _room_above(model)
         self._times.draw(model)
         label = model.unit_labels[unit] if unit < len(model.unit_labels) else ""
         self.figure.title.text = f"PSTH of {shorten(label, 22)}, generation {number}"
@@ -257,7 +263,10 @@ class RasterFigure:
             places.append(np.full(len(own), place))
         self._data.data = {"x": np.concatenate(times), "y": np.concatenate(places)}
         shown = max(1, len(model.responses.raster))
-        self.figure.y_range.start, self.figure.y_range.end = -0.5, (shown - 0.5) * 1.12
+        self.figure.y_range.start, self.figure.y_range.end = (
+            -0.5,
+            (shown - 0.5) * 1.12 / (1 - _room_above(model)),
+        )
         self._times.draw(model)
 
 
@@ -344,6 +353,24 @@ class _TimeMarks:
             for name, text in (("baseline", "baseline"), ("response", "scored"))
             if windows
         }
+        # Entries of the legend, of the windows above; none where it has none.
+        items = drawing.legend[0].items if legend else []
+        self._keys = dict(zip(self._windows, items, strict=legend))
+        self._bars = {
+            name: drawing.hbar(
+                y="y",
+                left="x0",
+                right="x1",
+                height=_BAR * 0.8,
+                source=ColumnDataSource({"y": [], "x0": [], "x1": [], "color": []}),
+                color="color",
+                alpha=alpha,
+                line_color=None,
+                y_range_name=_OVER,
+            )
+            for name, alpha in (("baseline", 0.4), ("response", 1.0))
+            if windows
+        }
         self._on = drawing.segment(
             "x0",
             0.97,
@@ -366,18 +393,37 @@ class _TimeMarks:
         self._on.glyph.line_color = self._text.text_color = colours["ink"]
 
     def draw(self, model: SessionModel) -> None:
-        """Draw the session's windows, and the bar for as long as an image is on."""
+        """Draw the session's windows, and the bar for as long as an image is on.
+
+        Windows that all threads share are shaded; others are a bar in each thread's colour.
+        """
         start, end = float(model.edges_ms[0]), float(model.edges_ms[-1])
         self._drawing.x_range.start, self._drawing.x_range.end = start, end
-        found = {
-            "baseline": sorted({t.baseline_ms for t in model.threads if t.baseline_ms}),
-            "response": sorted({t.response_ms for t in model.threads if t.response_ms}),
-        }
+        shared = share_windows(model)
+        less = sorted({t.less_name for t in model.threads if t.baseline_ms})
+        names = {"baseline": " or ".join(less), "response": "scored"}
         for name, strip in self._windows.items():
+            found = [
+                (k, *window)
+                for k, t in enumerate(model.threads)
+                if (window := t.baseline_ms if name == "baseline" else t.response_ms)
+            ]
+            shaded, bars = (found[:1], []) if shared else ([], found)
             strip.data_source.data = {
-                "x0": [first for first, _ in found[name]],
-                "x1": [last for _, last in found[name]],
+                "x0": [first for _, first, _ in shaded],
+                "x1": [last for _, _, last in shaded],
             }
+            self._bars[name].data_source.data = {
+                "y": [_FIRST_BAR - _BAR * k for k, _, _ in bars],
+                "x0": [first for _, first, _ in bars],
+                "x1": [last for _, _, last in bars],
+                "color": [thread_colour(k) for k, _, _ in bars],
+            }
+            if name in self._keys:
+                key = self._keys[name]
+                key.visible = bool(found)
+                key.renderers = [strip if shared else self._bars[name]]
+                key.label = {"value": names[name]}
         on = min(model.on_ms, end) if np.isfinite(model.on_ms) else None
         self._on.data_source.data = {
             "x0": [] if on is None else [max(0.0, start)],
@@ -386,6 +432,16 @@ class _TimeMarks:
         self._text.x = on or 0.0
         fits = on is not None and on < start + 0.75 * (end - start)
         self._text.text = "image on" if fits else ""
+
+
+def share_windows(model: SessionModel) -> bool:
+    """Whether all threads are scored by the same windows."""
+    return len({(t.response_ms, t.baseline_ms) for t in model.threads}) <= 1
+
+
+def _room_above(model: SessionModel) -> float:
+    """Return the share of a figure's height over its data that the windows' bars take."""
+    return 0.0 if share_windows(model) else _BAR * len(model.threads)
 
 
 class BudgetFigure:
@@ -471,7 +527,7 @@ def _new_figure(title: str, x: str, y: str, height: int, *, fixed: bool = False)
     drawing = figure(
         title=title,
         height=height,
-        min_width=_MIN_WIDTH,
+        min_width=MIN_WIDTH,
         tools="",
         toolbar_location=None,
         sizing_mode="stretch_width",

@@ -76,6 +76,7 @@ class ThreadView:
     baseline_ms: TimeWindow | None = None  # and what is taken off
     generations: dict[int, GenerationView] = field(default_factory=dict[int, GenerationView])
     score_unit: str = "spikes/s"
+    less_name: str = "baseline"  # what the window that is taken off is called
 
     @property
     def scored(self) -> list[GenerationView]:
@@ -423,6 +424,7 @@ def _thread_view(info: ThreadInfo) -> ThreadView:
         watched.response_ms or watched.late_ms,
         watched.baseline_ms or watched.early_ms,
         score_unit=watched.unit,
+        less_name="early" if watched.late_ms else "baseline",
     )
 
 

@@ -34,6 +34,7 @@ from evolver.colours import (
 )
 from evolver.monitor.before import BeforeView, before_html
 from evolver.monitor.figures import (
+    MIN_WIDTH,
     BudgetFigure,
     PictureFigure,
     PsthFigure,
@@ -52,7 +53,7 @@ _PLAY_MS = 400
 _EVENTS = 60
 _WRAP = {"flex-wrap": "wrap"}
 """Of a row: what has no room goes below instead of being cut."""
-_PICTURES_IN_A_COLUMN, _PICTURE_COLUMNS_PX = 2, 580
+_PICTURES_IN_A_COLUMN, _PICTURE_COLUMNS_PX = 2, 600
 # Custom properties of the page reach into the controls.
 _CONTROLS = """
 .bk-btn, .bk-btn:hover, .bk-input {
@@ -256,7 +257,11 @@ class Page:
         )
         self._body.children = [
             row(
-                column([f.figure for f in self._scores], sizing_mode="stretch_width"),
+                column(
+                    [f.figure for f in self._scores],
+                    sizing_mode="stretch_width",
+                    min_width=MIN_WIDTH,  # a column knows nothing of what is in it
+                ),
                 right,
                 sizing_mode="stretch_width",
                 styles=_WRAP,

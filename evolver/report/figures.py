@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.colors import Normalize
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, ScalarFormatter
 from matplotlib.transforms import ScaledTranslation
 
 from evolver.analysis.trajectories import pooled, smooth
@@ -31,6 +31,7 @@ from evolver.colours import (
     thread_colour,
 )
 from evolver.report.style import (
+    LETTER,
     RATES,
     SLIDE,
     inches,
@@ -40,7 +41,7 @@ from evolver.report.style import (
     tint,
     whole_ticks,
 )
-from evolver.report.words import shorten, span
+from evolver.report.words import in_unit, is_rate, shorten, span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,6 +59,12 @@ LINES = 6
 """PSTH lines in one panel: averages over so many runs of neighbouring generations."""
 
 _DASHED = (0, (4, 3))
+_TITLE = 0.28
+"""Room above each of several axes for what it shows, inches."""
+_NUMBERS = 11.0
+"""Size of the numbers beside scores, points: six have room beside the label."""
+_THOUSANDS = 10_000
+"""From here on numbers beside an axis are thousands: longer ones would be cut."""
 
 _RARE_PARTS = ("paused", "no_rig", "frozen")  # most sessions have none, and need no names
 _RIGS_PARTS = ("wait", "idle", *_RARE_PARTS)
@@ -80,6 +87,7 @@ def draw_scores(
     """Draw mean ± sem of each thread and of the references against the generation.
 
     `numbers` are those of the threads, whose scores are counted in the same; None: all.
+    Where they are not all, the axes are low: what they show is said above them.
     """
     ends: list[tuple[float, str, str]] = []
     threads = list(enumerate(evolution.threads))
@@ -108,34 +116,63 @@ def draw_scores(
             ends,
             shorten(thread.name, 18),
         )
-    if axes.get_ylim()[0] > 0:
+    unit = threads[0][1].score_unit if threads else "spikes/s"
+    if axes.get_ylim()[0] > 0 and is_rate(unit):
         axes.set_ylim(bottom=0)
+    score_ticks(axes, size)
     _label_ends(axes, ends, size)
-    if not evolution.one_fitness and any(t.best_references for _, t in threads):
-        handles = [
-            Line2D([], [], color=QUIET, ls=":", lw=2.2, label="references, mean"),
-            Line2D([], [], color=QUIET, ls=_DASHED, lw=1.2, label="best reference"),
-        ]
-        axes.legend(
-            handles=handles, loc="lower left", bbox_to_anchor=(1, -0.04), fontsize=size - 2
-        )
     last = max((len(t.block) - 1 for t in evolution.threads), default=0)
     pad = 0.5 if last == 0 else 0.1 if last < 3 else 0
     axes.set_xlim(-pad, last + pad)
     axes.xaxis.set_major_locator(whole_ticks(7))
     axes.grid(axis="y", color=GRID, lw=0.8)
     axes.set_xlabel("generation", fontsize=size)
-    unit = threads[0][1].score_unit if threads else "spikes/s"
-    alone = len(threads) == len(evolution.threads)  # else axes are low: the caption says it
-    axes.set_ylabel(f"score ({unit}){', mean ± sem' if alone else ''}", fontsize=size)
+    text = in_unit("score", unit)
+    if len(threads) == len(evolution.threads):
+        long = f"{text}, mean ± sem"
+        room = axes.get_window_extent().height / axes.figure.dpi * 72 / (LETTER * size)
+        axes.set_ylabel(long if len(long) <= room else text, fontsize=size)
+    else:  # the caption says that it is mean ± sem
+        axes.set_title(text, fontsize=size, fontweight="normal", pad=4)
+
+
+def score_ticks(axes: Axes, size: float) -> None:
+    """Give the axis of scores so many ticks as have room, and numbers that are short."""
+    height = axes.get_window_extent().height / axes.figure.dpi  # inches
+    most = int(np.clip(height * 72 / (2.2 * size), 1, 8))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=most, steps=[1, 2, 2.5, 5, 10]))
+    axes.tick_params(labelsize=min(size, _NUMBERS, height * 72 / 3.75))  # three have room
+    numbers = ScalarFormatter(useOffset=False)
+    numbers.set_scientific(False)
+    if max(map(abs, axes.get_ylim())) >= _THOUSANDS:
+        axes.yaxis.set_major_formatter(lambda y, _: numbers.fix_minus(f"{y / 1000:g}k"))
+    else:
+        axes.yaxis.set_major_formatter(numbers)
+
+
+def _reference_key(axes: Axes, size: float) -> None:
+    """Say right below the axes what dotted and dashed lines are: beside them stand names."""
+    handles = [
+        Line2D([], [], color=QUIET, ls=":", lw=2.2, label="references, mean"),
+        Line2D([], [], color=QUIET, ls=_DASHED, lw=1.2, label="best reference"),
+    ]
+    axes.legend(
+        handles=handles,
+        loc="upper left",
+        bbox_to_anchor=(1, 0),
+        borderaxespad=0.6,
+        labelspacing=0.3,
+        fontsize=size,
+    )
 
 
 def _label_ends(axes: Axes, ends: list[tuple[float, str, str]], size: float) -> None:
     """Write (score, label, colour) beside the right end of the lines, without overlaps."""
     low, high = axes.get_ylim()
     height = axes.get_window_extent().height / axes.figure.dpi  # inches
+    size = min(size, height * 72 / 1.35 / max(len(ends), 1))
     gap = (high - low) * 1.35 * size / 72 / height
-    at = spread((y for y, _, _ in ends), gap=gap)
+    at = spread((y for y, _, _ in ends), gap=gap, within=(low, high))
     for y, (_, label, colour) in zip(at, ends, strict=True):
         axes.annotate(
             label,
@@ -187,8 +224,9 @@ def _line(
 @styled
 def scores(evolution: Evolution) -> Figure:
     """Scores over generations: each thread's images, and the reference images beside them."""
-    figure = new_figure(11, 5.6)
-    draw_all_scores(figure, evolution, (0.95, 0.75, 7.7, 4.6), size=13)
+    height = max(4.6, 1.4 * len(evolution.score_units))
+    figure = new_figure(11, height + 1)
+    draw_all_scores(figure, evolution, (0.95, 0.75, 7.7, height), size=13)
     return figure
 
 
@@ -208,14 +246,18 @@ def draw_all_scores(
     """
     left, bottom, width, height = place
     groups = list(evolution.score_units.values()) or [[]]
-    gap = 0.35 if len(groups) > 1 else 0.0
-    each = (height + gap) / len(groups) - gap
+    several = len(groups) > 1
+    title = _TITLE if several else 0.0
+    each = height / len(groups) - title
     for i, numbers in enumerate(groups):
-        above = (len(groups) - 1 - i) * (each + gap)
+        above = (len(groups) - 1 - i) * (each + title)
         axes = inches(figure, left, bottom + above, width, each)
-        draw_scores(axes, evolution, size=size - 2 * (len(groups) > 1), numbers=numbers)
+        draw_scores(axes, evolution, size=size - 2 * several, numbers=numbers)
         if above:
             axes.set_xlabel("")
+            axes.tick_params(labelbottom=False)
+        elif not evolution.one_fitness and any(t.best_references for t in evolution.threads):
+            _reference_key(axes, size - 2)
 
 
 def rate_scale(evolution: Evolution) -> Normalize:
@@ -346,7 +388,7 @@ def psth(evolution: Evolution) -> Figure:
         x = left + k * (width + gap)
         heat = inches(figure, x, 4.05, width, 2.7)
         mesh = draw_heat(heat, evolution, thread, scale)
-        heat.set_title(shorten(thread.name, 24), color=thread_colour(k), pad=14)
+        heat.set_title(shorten(thread.name, 24), color=thread_colour(k), pad=16)
         heat.tick_params(labelbottom=False)
         lines = inches(figure, x, 0.75, width, 2.9)
         draw_psth_lines(lines, evolution, k)

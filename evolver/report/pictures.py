@@ -9,6 +9,7 @@ laid out in inches on one sheet, so that images are square, aligned and few arti
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,8 +21,8 @@ from matplotlib.patches import Rectangle
 
 from evolver.colours import QUIET, REFERENCE, thread_colour
 from evolver.report import figures
-from evolver.report.style import SCORES, SLIDE, Canvas, inches, new_figure, styled
-from evolver.report.words import count, number, shorten, with_sem
+from evolver.report.style import LETTER, SCORES, SLIDE, Canvas, inches, new_figure, styled
+from evolver.report.words import count, in_unit, number, shorten, with_sem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from evolver.report.evolution import Evolution, ImageArray, ScoredImage
+
+_NAME, _NOTE = 14, 21
+"""Letters above and below a picture of the summary, at most."""
+_SUBTITLES = ((12.0, 1), (11.0, 2), (9.0, 3))
+"""Sizes of the letters below a slide's name, points, and how many lines of each have room."""
 
 FRAME = 0.045
 """Width of a frame's coloured border, inches."""
@@ -83,12 +89,13 @@ def film(evolution: Evolution) -> Figure:
     )
     if len(frames) > 1 and len(units) == 1:  # else no bar could be everybody's
         tall = min(2.4, sheet.height - 0.4)
-        bar = inches(figure, width - 0.95, (sheet.height - tall) / 2, 0.15, tall)
+        bar = inches(figure, width - 1.05, (sheet.height - tall) / 2, 0.15, tall)
         unit = next(iter(units))
-        label = f"score of best image ({unit})" if tall > 2.2 else f"score ({unit})"
+        label = in_unit("score of best image" if tall > 2.2 else "score", unit)
         if len(label) > _BAR_LETTERS * tall:
             label = unit
         figure.colorbar(scales[0], cax=bar, label=label)
+        figures.score_ticks(bar, 9.5)
         bar.spines["outline"].set_visible(False)
     if evolution.threads:
         sheet.write(
@@ -211,8 +218,7 @@ def summary(evolution: Evolution, *, subtitle: str = "") -> Figure:
     """One slide: the scores, the final images beside the best reference, the PSTHs."""
     figure = new_figure(*SLIDE)
     sheet = Canvas(figure)
-    sheet.write(0.45, 6.93, shorten(evolution.name, 60), size=20, bold=True, align="left")
-    sheet.write(0.45, 6.6, shorten(subtitle, 130), size=12, colour=QUIET, align="left")
+    _heading(sheet, shorten(evolution.name, 60), subtitle)
     with_psth = figures.has_psth(evolution)
     bottom = 3.45 if with_psth else 0.8
     figures.draw_all_scores(figure, evolution, (0.95, bottom, 5.1, 6.3 - bottom), size=12)
@@ -227,7 +233,7 @@ def summary(evolution: Evolution, *, subtitle: str = "") -> Figure:
         x = left + k * (width + gap)
         heat = inches(figure, x, 0.7, width, 1.6)
         mesh = figures.draw_heat(heat, evolution, thread, scale)
-        heat.set_title(shorten(thread.name, 24), color=thread_colour(k), pad=12)
+        heat.set_title(shorten(thread.name, 24), color=thread_colour(k), pad=16)
         heat.set_xlabel("time after image onset (ms)")
         if k == 0:
             heat.set_ylabel("generation")
@@ -238,13 +244,30 @@ def summary(evolution: Evolution, *, subtitle: str = "") -> Figure:
     return figure
 
 
+def _heading(sheet: Canvas, title: str, subtitle: str) -> None:
+    """Write a slide's name, and below it what it shows: the longer, the smaller."""
+    size, lines = 0.0, list[str]()
+    for size, most in _SUBTITLES:
+        letters = int((SLIDE[0] - 0.9) * 72 / (LETTER * size))
+        lines = textwrap.wrap(
+            subtitle, letters, max_lines=most, placeholder="\N{HORIZONTAL ELLIPSIS}"
+        )
+        if len(textwrap.wrap(subtitle, letters)) <= most:
+            break
+    y = 6.6 + 0.085 * max(len(lines) - 1, 0)
+    sheet.write(0.45, y + 0.33, title, size=20, bold=True, align="left")
+    for i, line in enumerate(lines):
+        at = y - i * 1.25 * size / 72
+        sheet.write(0.45, at, line, size=size, colour=QUIET, align="left")
+
+
 def _summary_pictures(
     sheet: Canvas, evolution: Evolution, *, x: float, width: float, top: float
 ) -> None:
     """Lay the best final image of each thread and the best reference side by side."""
     cells = [
         (
-            shorten(thread.name, 14),
+            shorten(thread.name, _NAME),
             thread_colour(k),
             thread.top[0],
             f"generation {thread.last}",
@@ -266,15 +289,17 @@ def _summary_pictures(
     cell = pitch - 0.25
     x += (width - pitch * len(cells)) / 2
     small = 9.0 if pitch > 1.3 else 7.0
+    large = min(small + 2.5, pitch * 72 / (_NAME * 0.65))  # bold letters are wider
+    note_size = min(small - 0.5, pitch * 72 / (_NOTE * LETTER))
     for i, (name, colour, picture, note, mean) in enumerate(cells):
         at = x + i * pitch
         centre = at + cell / 2
         y = top - 0.1 - cell
-        sheet.write(centre, top, name, size=small + 2.5, colour=colour, bold=True)
+        sheet.write(centre, top, name, size=large, colour=colour, bold=True)
         sheet.picture(picture.pixels, at, y, cell)
         score = with_sem(picture.score, picture.sem)
-        sheet.write(centre, y - 0.2, score, size=small + 2.5, bold=True)
-        sheet.write(centre, y - 0.36, note, size=small - 0.5, colour=QUIET)
+        sheet.write(centre, y - 0.2, score, size=large, bold=True)
+        sheet.write(centre, y - 0.36, note, size=note_size, colour=QUIET)
         if mean is not None:
             sheet.picture(mean, at, y - 0.5 - cell, cell)
             sheet.write(centre, y - 0.66 - cell, "mean code", size=small - 0.5, colour=QUIET)

@@ -38,6 +38,9 @@ DPI = 200
 SLIDE = (13.333, 7.5)
 """Width and height of a 16:9 slide, inches."""
 
+LETTER = 0.56
+"""Width of a letter in a text, of its size: a little more than they are on average."""
+
 SCORES = "viridis"
 RATES = "magma"
 
@@ -152,8 +155,14 @@ class Canvas:
         )
 
 
-def spread(wanted: Iterable[float], *, gap: float) -> list[float]:
-    """Move positions apart by at least `gap`, as little as that takes; order is kept."""
+def spread(
+    wanted: Iterable[float], *, gap: float, within: tuple[float, float] | None = None
+) -> list[float]:
+    """Move positions apart by at least `gap`, as little as that takes; order is kept.
+
+    `within` are limits that lie half a `gap` outside the first and the last; where there is
+    no room for all, the gap comes first, and they run over the lower one.
+    """
     values = list(wanted)
     order = sorted(range(len(values)), key=values.__getitem__)
     groups: list[tuple[float, list[int]]] = []  # centre, members
@@ -172,6 +181,12 @@ def spread(wanted: Iterable[float], *, gap: float) -> list[float]:
     for centre, members in groups:
         for k, i in enumerate(members):
             placed[i] = centre + (k - (len(members) - 1) / 2) * gap
+    if within is not None:
+        low, high = within
+        for k, i in enumerate(order):
+            placed[i] = max(placed[i], low + (k + 0.5) * gap)
+        for k, i in enumerate(reversed(order)):
+            placed[i] = min(placed[i], high - (k + 0.5) * gap)
     return placed
 
 

@@ -29,6 +29,16 @@ def score(value: float, unit: str) -> str:
     return f"{value:.1f}" if "spikes/s" in unit else f"{value:.2f}"
 
 
+def in_unit(what: str, unit: str) -> str:
+    """Write what an axis shows and in which unit: 'score (z)', 'score, (spikes/s)²'."""
+    return f"{what}, {unit}" if "(" in unit else f"{what} ({unit})"
+
+
+def is_rate(unit: str) -> bool:
+    """Whether scores of a unit are spikes/s, whose axes have 0 on them."""
+    return unit.startswith("spikes/s")
+
+
 def with_sem(mean: float, sem: float) -> str:
     """Write mean ± sem, or the mean alone where the error is unknown."""
     return f"{number(mean)} ± {number(sem)}" if isfinite(sem) else number(mean)

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+from msgspec.structs import replace
 
 from evolver.journal import records as r
 
@@ -81,6 +82,26 @@ def make_session(form, window_ms, bin_ms, *, units=UNITS, seed=0, change=None, f
         session.append(r.Event(now + 9 * 10**9 + 1, "info", "note", f"block {block}"))
     session.append(r.RunEnd(ZERO_NS + GENERATIONS * 10**10, "finished"))
     return session, raw
+
+
+def with_threads(records, fitnesses):
+    """Yield the records with a thread of each name and fitness, all scored as the first is."""
+    numbers = range(len(fitnesses))
+    for record in records:
+        if isinstance(record, r.RunStart):
+            threads = tuple(
+                replace(record.threads[0], name=name, fitness=json.dumps({"units": [1]} | kind))
+                for name, kind in fitnesses.items()
+            )
+        elif isinstance(record, (r.Proposed, r.Committed)):
+            threads = tuple(replace(record.threads[0], thread=k) for k in numbers)
+        else:
+            yield record
+            continue
+        record = replace(record, threads=threads)
+        if isinstance(record, r.Committed):
+            record = replace(record, reference_scores=record.reference_scores * len(numbers))
+        yield record
 
 
 def response(rng, form, window_ms, bin_ms, units):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from evolver.colours import LIVE_DARK, LIVE_LIGHT
+from evolver.colours import LIVE_DARK, LIVE_LIGHT, thread_colour
 from evolver.journal import records as r
 from evolver.monitor.figures import (
     BudgetFigure,
@@ -16,7 +16,7 @@ from evolver.monitor.figures import (
 )
 from evolver.monitor.model import SessionModel, ThreadView
 from evolver.monitor.page import header_html
-from tests.monitor.sessions import GENERATIONS, make_session
+from tests.monitor.sessions import GENERATIONS, make_session, with_threads
 
 WINDOWS = {"response_ms": [50.0, 200.0], "baseline_ms": [0.0, 45.0]}
 
@@ -214,3 +214,72 @@ def test_scores_are_drawn_in_the_unit_of_their_kind_with_the_windows_of_it():
     assert other.figure.yaxis.axis_label == "score (cosine)"
     one.draw(model)
     assert len(one.figure.legend[0].items) == 2  # its thread, and the references
+
+
+def test_scores_that_have_no_zero_fill_their_axes():
+    model = scored()
+    rates = ScoreFigure(model.threads)
+    rates.draw(model)
+    assert rates.figure.y_range.start <= 0
+    model.threads[0].score_unit = "cosine"
+    cosines = ScoreFigure(model.threads)
+    for generation in model.threads[0].scored:
+        generation.mean, generation.sem = 0.96 + 0.01 * generation.number, 0.005
+    cosines.draw(model)
+    first, last = 0.955, 0.965 + 0.01 * (GENERATIONS - 1)
+    limits = cosines.figure.y_range
+    assert first - 0.1 * (last - first) < limits.start < first
+    assert last < limits.end < last + 0.1 * (last - first)
+
+
+def bars(figure):
+    """Return the windows drawn as bars: from, to and colour, those taken off first."""
+    return [
+        (float(x0), float(x1), colour)
+        for g in figure.renderers
+        if type(g.glyph).__name__ == "HBar"
+        for x0, x1, colour in zip(
+            *(g.data_source.data[c] for c in ("x0", "x1", "color")), strict=True
+        )
+    ]
+
+
+def test_windows_that_differ_are_bars_of_each_thread():
+    records, _ = make_session("spikes", (-100.0, 300.0), 10)
+    late = {"late_ms": [150.0, 250.0], "early_ms": [50.0, 100.0]}
+    model = SessionModel()
+    model.feed(with_threads(records, {"late": late, "rate": {"response_ms": [50.0, 200.0]}}))
+    _, _, psth, raster, *_ = drawn(model)
+    one, other = thread_colour(0), thread_colour(1)
+    for shown in (psth.figure, raster.figure):
+        assert strips(shown) == []
+        assert bars(shown) == [(50, 100, one), (150, 250, one), (50, 200, other)]
+    highest = max(
+        max(g.data_source.data["y"], default=0)
+        for g in psth.figure.renderers
+        if type(g.glyph).__name__ == "Line" and np.isfinite(g.data_source.data["y"]).all()
+    )
+    lowest = min(
+        min(g.data_source.data["y"], default=1)
+        for g in psth.figure.renderers
+        if type(g.glyph).__name__ == "HBar"
+    )
+    assert highest / psth.figure.y_range.end < lowest - 0.02
+
+
+@pytest.mark.parametrize(
+    ("fitness", "keys"),
+    [
+        (WINDOWS, ["baseline", "scored"]),
+        ({"response_ms": [50.0, 200.0]}, ["scored"]),
+        ({"late_ms": [150.0, 250.0], "early_ms": [50.0, 100.0]}, ["early", "scored"]),
+    ],
+)
+def test_the_legend_has_the_windows_there_are_and_no_others(fitness, keys):
+    records, _ = make_session("spikes", (-100.0, 300.0), 10, fitness=fitness)
+    model = SessionModel()
+    model.feed(records)
+    _, _, psth, *_ = drawn(model)
+    shown = [item.label["value"] for item in psth.figure.legend[0].items if item.visible]
+    assert shown == ["a", "first", *keys]
+    assert bars(psth.figure) == []

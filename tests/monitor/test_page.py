@@ -28,7 +28,7 @@ from tests.browser import chromium, tab
 from tests.children import Command
 from tests.limits import PATIENCE_MS, PATIENCE_S, wait_until
 from tests.live.sessions import small, write
-from tests.monitor.sessions import make_session
+from tests.monitor.sessions import GENERATIONS, make_session, with_threads
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -237,6 +237,45 @@ def test_nothing_is_cut_off(ended, monitor, page, width, height):
     page.set_viewport_size({"width": width, "height": height})
     page.goto(monitor(ended.recording).url)
     until(page, "5 / 5")
+    assert_nothing_is_cut(page, width)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (900, 700)])
+def test_threads_of_other_scales_are_beside_each_other_not_over(
+    monitor, page, tmp_path, width, height
+):
+    names = ("late", "like-a-reference", "silence", "a-name-of-very-many-letters-indeed")
+    kinds = [
+        {"kind": "late-early", "late_ms": [150, 250], "early_ms": [50, 100], "unit": "z"},
+        {"kind": "target", "unit": "correlation"},
+        {"unit": "spikes/s, minimised"},
+        {"kind": "target", "unit": "(spikes/s)², minimised"},
+    ]
+    records, _ = make_session("spikes", (-100.0, 300.0), 10)
+    with JournalWriter(tmp_path / "journal") as journal:
+        for record in with_threads(records, dict(zip(names, kinds, strict=True))):
+            journal.append(record)
+    page.set_viewport_size({"width": width, "height": height})
+    page.goto(monitor(tmp_path).url)
+    until(page, str(GENERATIONS))
+    assert_nothing_is_cut(page, width)
+
+
+_TITLES = """() => {
+  const context = document.createElement('canvas').getContext('2d');
+  const found = [];
+  for (const model of Bokeh.documents[0]._all_models.values()) {
+    if (model.type !== 'Figure') continue;
+    const title = model.title;
+    context.font = `${title.text_font_style} ${title.text_font_size} ${title.text_font}`;
+    found.push([model.inner_width, title.text, ...title.text.split('\\n').map(
+      line => context.measureText(line).width)]);
+  }
+  return found;
+}"""
+
+
+def assert_nothing_is_cut(page, width):
     page.locator(".bk-Figure").nth(6).wait_for()
     wait_until(lambda: page.screenshot() == page.screenshot())  # all of it is laid out
     boxes = [
@@ -261,6 +300,10 @@ def test_nothing_is_cut_off(ended, monitor, page, width, height):
             )
             assert apart
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    titles = page.evaluate(_TITLES)
+    assert len(titles) == len(figures)
+    for frame, text, *lines in titles:
+        assert max(lines) <= frame, text
 
 
 def test_playback_changes_what_is_shown(ended, monitor, page):

@@ -33,12 +33,15 @@ def evolution(
     dropped=False,
     one_fitness=True,
     units=None,
+    scales=None,
+    names=NAMES,
     name="demo",
     seed=0,
 ):
     """Return an `Evolution` that rises from below the references to above them.
 
-    `units` are what each thread's scores are counted in; None: spikes/s.
+    `units` are what each thread's scores are counted in; None: spikes/s. `scales` are a factor
+    and what is added then, of each thread's scores.
     """
     rng = np.random.default_rng(seed)
     made = []
@@ -47,12 +50,15 @@ def evolution(
         generation = np.repeat(np.arange(generations), n)
         share = 1 - np.exp(-generation / max(generations / 4, 1))
         scores = 8 + (44 - 16 * k) * share + rng.normal(0, 7, len(generation))
+        factor, added = (1, 0) if scales is None else scales[k]
+        scores = scores * factor + added
         if silent:
             scores[:] = 0
         if dropped:
             scores[rng.random(len(scores)) < 0.3] = np.nan
             scores[generation == generations // 2] = np.nan
         reference = rng.normal(14, 4, references) + rng.normal(0, 5, (generations, references))
+        reference = reference * factor + added
         centres = (EDGES[1:] + EDGES[:-1]) / 2
         shape = np.exp(-0.5 * ((centres - 110) / 35) ** 2) * (centres > 40)
         drive = np.array([1 - np.exp(-g / max(generations / 4, 1)) for g in range(generations)])
@@ -63,7 +69,7 @@ def evolution(
         top = np.sort(np.nan_to_num(scores[generation == generations - 1]))[::-1][:5]
         made.append(
             ThreadEvolution(
-                name=NAMES[k],
+                name=names[k],
                 optimizer="cholesky",
                 generator=f"mini-{NAMES[k]}",
                 unit_label="unit 0",
@@ -72,12 +78,12 @@ def evolution(
                 block=np.arange(generations),
                 scores=values,
                 references=reference_trajectory(reference),
-                best_score=values.mean + 12,
+                best_score=values.mean + 12 * factor,
                 film=film,
                 best=tuple(
                     ScoredImage(
                         patch(rng, size, g / generations, k, coloured=k == 0),
-                        score=float(values.mean[g] + 12),
+                        score=float(values.mean[g] + 12 * factor),
                     )
                     for g in film
                 ),
@@ -98,8 +104,8 @@ def evolution(
                     ScoredImage(
                         patch(rng, size, 0.5, i, coloured=True),
                         label=f"grating {i}",
-                        score=float(22 - i),
-                        sem=1.3,
+                        score=float((22 - i) * factor + added),
+                        sem=float(1.3 * abs(factor)),
                         n=generations,
                     )
                     for i in range(min(references, 5))

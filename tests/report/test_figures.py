@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.text import Text
 from PIL import Image
 
 from evolver.colours import thread_colour
@@ -42,6 +43,32 @@ ODD = {
         "units": ("cosine", "z", "cosine"),
     },
     "one unit that is long": {"threads": 1, "units": ("(spikes/s)², minimised",)},
+    "four scales": {
+        "threads": 4,
+        "one_fitness": False,
+        "generations": 6,
+        "units": (
+            "z, minimised",
+            "(spikes/s)², minimised",
+            "correlation",
+            "spikes/s, minimised",
+        ),
+        "scales": ((0.05, -1), (-400, 0), (0.0005, 0.95), (-1, 0)),
+        "names": ("one-high", "like-a-reference", "silence", "late-less-early"),
+    },
+    "three scales, two threads of one": {
+        "threads": 4,
+        "one_fitness": False,
+        "generations": 6,
+        "units": ("cosine", "(spikes/s)²", "cosine", "z"),
+        "scales": ((0.0005, 0.95), (400, 0), (0.0005, 0.95), (0.05, -1)),
+    },
+    "large numbers": {"threads": 1, "units": ("(spikes/s)²",), "scales": ((-4000, 0),)},
+    "four fitnesses of one scale, all low": {
+        "threads": 4,
+        "one_fitness": False,
+        "scales": ((0.01, 0),) * 4,
+    },
     "no spikes": {"spikes": False, "generations": 2},
     "large images": {"size": 256, "generations": 2},
 }
@@ -66,6 +93,52 @@ def test_what_is_drawn_lies_inside_the_limits(case, name):
             assert drawn.y1 <= high + slack, (axes.get_title(), drawn, axes.get_ylim())
 
 
+def written(figure):
+    """Return the texts of a figure that are drawn, and the box of each in pixels."""
+    figure.draw_without_rendering()
+    unseen = set()
+    for axes in figure.axes:
+        for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+            for tick in axis.get_major_ticks():
+                if not min(low, high) <= tick.get_loc() <= max(low, high):
+                    unseen |= {tick.label1, tick.label2}
+    return [
+        (text.get_text(), text.get_window_extent())
+        for text in figure.findobj(Text)
+        if text not in unseen and text.get_visible() and text.get_text().strip()
+    ]
+
+
+LONG = (
+    "6 units (correlation to reference:0), mini:conv4:10:4:4 (simulated, channel 1) (contrast "
+    "with 3 others (mean), z), 3 units (squared-error to targets.csv, minimised) and "
+    "mini:conv4:52:4:4 (simulated, channel 0) (late-early, z, minimised)"
+)
+
+
+@pytest.mark.parametrize(
+    "subtitle", ["", LONG, f"{LONG}, {LONG}"], ids=["none", "long", "longer"]
+)
+@pytest.mark.parametrize("case", ODD)
+def test_no_text_is_over_another_and_none_is_cut(case, subtitle):
+    made = evolution(**ODD[case])
+    drawn = [pictures.summary(made, subtitle=subtitle)]
+    drawn += [figures.scores(made)] if not subtitle else []
+    for figure in drawn:
+        texts = written(figure)
+        width, height = figure.bbox.width, figure.bbox.height
+        for i, (text, box) in enumerate(texts):
+            assert min(box.x0, box.y0) >= 0, text
+            assert box.x1 <= width, text
+            assert box.y1 <= height, text
+            for other, its in texts[:i]:
+                across = min(box.x1, its.x1) - max(box.x0, its.x0)
+                up = min(box.y1, its.y1) - max(box.y0, its.y0)
+                assert min(across, up) <= 1, (text, other)
+    said = " ".join(text for text, _ in written(drawn[0]))
+    assert set(LONG.split()) <= set(said.split()) or not subtitle
+
+
 @pytest.mark.parametrize("case", ODD)
 def test_every_figure_of_every_odd_session_shows_something(tmp_path, case):
     made = evolution(**ODD[case])
@@ -84,7 +157,7 @@ def test_every_figure_of_every_odd_session_shows_something(tmp_path, case):
 def test_scores_are_drawn_in_their_unit_each_on_axes_of_its_own():
     made = evolution(threads=3, one_fitness=False, units=("cosine", "z", "cosine"))
     cosine, z = figures.scores(made).axes
-    assert (cosine.get_ylabel(), z.get_ylabel()) == ("score (cosine)", "score (z)")
+    assert (cosine.get_title("left"), z.get_title("left")) == ("score (cosine)", "score (z)")
     assert [len([x for x in a.lines if len(x.get_xdata()) > 20]) for a in (cosine, z)] == [4, 2]
     assert (cosine.get_xlabel(), z.get_xlabel()) == ("", "generation")
     assert not [a for a in pictures.film(made).axes if "score" in a.get_ylabel()]
@@ -154,6 +227,21 @@ def test_the_score_axis_reaches_zero_and_the_heat_maps_share_their_scale():
     assert scales == {(0.0, max(float(t.psth.max()) for t in made.threads))}
 
 
+def test_scores_that_have_no_zero_fill_their_axes():
+    axes = figures.scores(evolution(**ODD["four scales"])).axes
+    assert [a.get_title("left") for a in axes] == [
+        "score (z, minimised)",
+        "score, (spikes/s)², minimised",
+        "score (correlation)",
+        "score (spikes/s, minimised)",
+    ]
+    low, high = axes[2].get_ylim()
+    assert 0.9 < low < high < 1
+    shown = axes[2].dataLim.height
+    assert shown > 0.8 * (high - low)
+    assert axes[1].yaxis.get_major_formatter()(-12500, 0) == "\N{MINUS SIGN}12.5k"
+
+
 def test_colours_of_threads_differ():
     assert len({thread_colour(k) for k in range(6)}) == 6
 
@@ -164,6 +252,11 @@ def test_colours_of_threads_differ():
 )
 def test_spread_keeps_the_order_and_the_gap(wanted, gap):
     placed = spread(wanted, gap=gap)
+    inside = np.array(spread(wanted, gap=gap, within=(-100, 100)))
+    assert (inside <= 100 - gap / 2 + 1e-6).all()
+    if len(wanted) * gap <= 200:
+        assert (inside >= -100 + gap / 2 - 1e-6).all()
+    assert (np.diff(inside[np.argsort(wanted, kind="stable")]) >= gap * (1 - 1e-6)).all()
     order = np.argsort(wanted, kind="stable")
     assert (np.diff(np.array(placed)[order]) >= gap * (1 - 1e-6)).all()
     if (np.diff(np.sort(wanted)) >= gap * 1.001).all():

@@ -59,3 +59,13 @@ def test_lists_counts_spans_and_probabilities():
     assert words.window(None) == "\N{EN DASH}"
     assert words.shorten("abcdef", 4) == "abc\N{HORIZONTAL ELLIPSIS}"
     assert words.shorten("abcd", 4) == "abcd"
+
+
+def test_a_unit_with_brackets_of_its_own_gets_no_others():
+    assert words.in_unit("score", "z, minimised") == "score (z, minimised)"
+    assert words.in_unit("score", "(spikes/s)²") == "score, (spikes/s)²"
+    assert [words.is_rate(u) for u in ("spikes/s, minimised", "(spikes/s)²", "z")] == [
+        True,
+        False,
+        False,
+    ]
