@@ -75,6 +75,7 @@ function wait() {
   const texts = {
     "connecting": ["Connecting …", ""],
     "no engine": ["Waiting for an engine", view && view.news || "It is started with  evolver serve SESSION.toml"],
+    "no images yet": ["No images yet", "The session may be waiting to be confirmed: at its terminal, or with  evolver ctl confirm"],
     "making": ["The next images are being made", ""],
     "paused": ["The session is paused", "The next images come when it goes on."],
     "over": ["The session is over", view && view.news || ""],

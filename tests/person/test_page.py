@@ -280,7 +280,8 @@ def test_nobody_at_the_page_is_said_with_its_address(page):
 def test_what_happens_to_the_session_is_said_on_the_page(page):
     with served(question="Which are <i>older</i>?") as here:
         page.goto(here.url)
-        page.get_by_text("The next images are being made").wait_for()
+        page.get_by_text("No images yet").wait_for()
+        page.get_by_text("The session may be waiting to be confirmed").wait_for()
         here.show(pictures((8, 8), (8, 8)))
         opened(page, 2)
         assert page.locator("h1").inner_text() == "Which are <i>older</i>?"

@@ -99,6 +99,7 @@ class PersonRig:
         self._grid: Grid | None = None
         self._results: list[tuple[int, TrialResult]] = []
         self._answered = 0
+        self._asked_of = ""  # the session whose images came last
         self._noticed = ""  # the session that was told how its images are judged
 
     def hello(self, name: str, *, software: str, display: ScreenInfo) -> Hello:
@@ -124,7 +125,7 @@ class PersonRig:
                 self._batches.append(_Batch(request.block))
             self._batches[-1].images.append(image)
             self._batches[-1].asked.append(request)
-            self._asked_at = self._clock()
+            self._asked_at, self._asked_of = self._clock(), self._standing.session
 
     def collect(self) -> Sequence[tuple[int, TrialResult]]:
         """Open the next grid once all of it is here; return what was answered."""
@@ -179,6 +180,8 @@ class PersonRig:
                 phase = "no engine"
             elif standing.held:
                 phase = "paused"
+            elif self._asked_of != standing.session:
+                phase = "no images yet"
             return View(
                 phase=phase,
                 mode=self._mode,
