@@ -86,4 +86,5 @@ class View(Struct, frozen=True):
     held: bool
     news: str  # of the connection, or why it is over
     answered: int  # grids
+    put_off: bool  # the last grid was not answered: it is to be shown again
     grid: GridView | None
