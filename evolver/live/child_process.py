@@ -203,9 +203,14 @@ class Child:
             self.ended_for = why
             self.process.kill()
 
-    def status(self) -> ChildStatus:
-        """Return what an operator may want to know."""
-        down = "restarting" if self.wanted else "ended"
+    def status(self, *, over: bool = False) -> ChildStatus:
+        """Return what an operator may want to know.
+
+        Parameters
+        ----------
+        over : the session is, so that nothing is started again
+        """
+        down = "restarting" if self.wanted and not over else "ended"
         state = "running" if self.running else down
         pid = self.process.pid if self.process is not None else 0
         return ChildStatus(self.name, pid, state, self.restarts, _memory_mb(pid))

@@ -21,10 +21,10 @@ import msgspec
 import zmq
 from msgspec import Struct
 
-from evolver.errors import ConfigError, ControlError
+from evolver.errors import ConfigError, ControlError, EvolverError
 from evolver.journal.writer import is_locked
 from evolver.session.ports import CommandName, Progress
-from evolver.session_folder import JOURNAL
+from evolver.session_folder import JOURNAL, LOGS, RECORDING, SESSION_FILE
 
 MAX_BYTES = 64 << 10
 MAX_TEXT = 2000
@@ -276,9 +276,28 @@ def find_session(folder: Path | None) -> Listed:
         return live[0]
     if not live:
         where = "" if folder is None else f" in {folder}"
+        if folder is not None and _can_go_on(folder):
+            raise ConfigError(
+                f"no live session{where}; the session there has not finished: "
+                f"'evolver resume {folder}' goes on with it"
+            )
         raise ConfigError(f"no live session{where}; 'evolver serve SESSION.toml' starts one")
     names = "\n".join(f"  {listed.folder}" for listed in live)
     raise ConfigError(f"{len(live)} sessions are live; say which with --session:\n{names}")
+
+
+def _can_go_on(folder: Path) -> bool:
+    """Whether 'evolver resume' goes on with the session of a folder, as far as is readable."""
+    from evolver.journal.history import find_history
+
+    try:
+        history = find_history(folder / JOURNAL)
+    except (EvolverError, OSError):
+        return False  # 'evolver resume' says what is wrong with it
+    if history is not None:
+        return history.ended != "finished"
+    nothing_recorded = (folder / SESSION_FILE).is_file() and (folder / LOGS).is_dir()
+    return nothing_recorded and not (folder / RECORDING).exists()
 
 
 def ask(listed: Listed, request: Request, *, timeout_s: float = 5.0) -> Reply:

@@ -5,9 +5,11 @@ A context manager each, which yields the rig once it has joined.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+import logging
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from evolver.clock import Clock
 from evolver.config.tables import Config
@@ -18,11 +20,16 @@ from evolver.regular_files import expanded
 from evolver.session.ports import RigPort
 from evolver.setup.simulated_rig import LocalRig, build_population
 from rig_bridge.auth import EngineKeys
-from rig_bridge.events import RigJoined
-from rig_bridge.messages import Hello
+from rig_bridge.events import RigEvent, RigJoined
+from rig_bridge.messages import Hello, Notice
 from rig_bridge.rigs.simulated import NOTHING_SHOWN, EarlierShowings
 from rig_bridge.server import EngineServer
 from rig_bridge.sockets import check_loopback
+
+logger = logging.getLogger(__name__)
+
+_MOST_NOTICES = 1000
+"""That are kept from before the first image: the last ones."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +41,20 @@ class JoinedRig:
     end: Callable[[str], None]  # tells it why the session is over
     weights: tuple[records.WeightFile, ...] = ()  # that its responses are made with
     awaited_ns: int = 0  # since when it could join, engine clock
+    notices: deque[tuple[int, Notice]] = field(
+        default_factory=lambda: deque[tuple[int, Notice]](maxlen=_MOST_NOTICES)
+    )
+    """What it had to say before there was a loop, each with its time, engine clock, ns."""
+
+    def keep_notices(self, events: Sequence[RigEvent], time_ns: int) -> None:
+        """Keep the notices among events that no loop hears, for the record.
+
+        A rig says each once, as a rule just after it has joined.
+        """
+        for event in events:
+            if isinstance(event, Notice):
+                logger.info("the rig says: %s", event.text)
+                self.notices.append((time_ns, event))
 
 
 def engine_keys(config: Config) -> EngineKeys | None:
@@ -98,22 +119,28 @@ def rig_over_network(
         awaited_ns = clock.time_ns()
         console.on_endpoint(server.endpoint)
         console.on_wait(f"waiting for the rig: {server.endpoint}", gone_ns or awaited_ns)
-        hello = _await_rig(server, commands)
+        hello, events = _await_rig(server, commands)
+        joined = JoinedRig(server, hello, server.end, awaited_ns=awaited_ns)
+        joined.keep_notices(events, clock.time_ns())
         try:
-            yield JoinedRig(server, hello, server.end, awaited_ns=awaited_ns)
+            yield joined
         except BaseException:
             if not may_restart:
                 server.end("the session failed")
             raise
 
 
-def _await_rig(server: EngineServer, commands: KeptCommands) -> Hello:
+def _await_rig(
+    server: EngineServer, commands: KeptCommands
+) -> tuple[Hello, Sequence[RigEvent]]:
+    """Return what the rig says of itself, and all that came together with it."""
     while True:
         if commands.end_wanted() is not None:
             raise StoppedEarlyError("before a rig joined")
-        for event in server.poll(0.1):
+        events = server.poll(0.1)
+        for event in events:
             if isinstance(event, RigJoined):
-                return event.hello
+                return event.hello, events
 
 
 @contextmanager

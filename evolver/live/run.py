@@ -32,7 +32,7 @@ from evolver.live.disk import DiskWatchdog, JournalDisk
 from evolver.live.rigs import JoinedRig, rig_in_process, rig_over_network
 from evolver.regular_files import expanded
 from evolver.session.loop import Loop
-from evolver.session.ports import ENDED_BY, Command, Commands, RecorderPort, RigPort
+from evolver.session.ports import ENDED_BY, Command, Commands, RecorderPort
 from evolver.session.schedule import Session
 from evolver.session.to_records import event_record, joined_record
 from evolver.session.watchdogs import Watchdogs
@@ -178,7 +178,7 @@ def _run_with_rig(
             [unit.label for unit in joined.hello.units], forms=joined.hello.capabilities
         )
         checks += preflight.with_the_rig(parts, joined.hello, job.recordings)
-        _confirm(job, checks, joined.port, console, commands)
+        _confirm(job, checks, joined, console, commands)
         console.on_wait("")
         with recorder(commands) as (opened, all_commands):
             reason = _run_loop(job, session, joined, opened, all_commands, console)
@@ -190,7 +190,7 @@ def _run_with_rig(
 def _confirm(
     job: Job,
     checks: Sequence[preflight.Check],
-    rig: RigPort,
+    joined: JoinedRig,
     console: Console,
     commands: KeptCommands,
 ) -> None:
@@ -205,7 +205,8 @@ def _confirm(
     while not console.confirmed():
         if commands.end_wanted() is not None:
             raise StoppedEarlyError("before the first image")
-        rig.poll(0.1)  # so that the rig hears that the engine is there
+        events = joined.port.poll(0.1)  # so that the rig hears that the engine is there
+        joined.keep_notices(events, job.clock.time_ns())
 
 
 def _run_loop(
@@ -237,6 +238,7 @@ def _run_loop(
         running=() if restored is None else restored.running,
         recorded_images=() if restored is None else restored.recorded_images,
         earlier=None if restored is None else restored.earlier,
+        notices=tuple(joined.notices),
     )
     loop.store(*first)
     try:

@@ -580,7 +580,7 @@ class Supervisor:
             rig_endpoint=self._endpoint,
             page=self._page,
             disk_minutes=None if recorder is None else recorder.minutes_left,
-            children=tuple(child.status() for child in self._children),
+            children=tuple(child.status(over=bool(self._ended)) for child in self._children),
             events=tuple(self._events),
         )
 

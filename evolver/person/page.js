@@ -7,9 +7,10 @@ const WORDS = {
   rate: { ask: "Give stars to the images you like", done: "rated" },
 };
 const STARS = 5;
+const PUT_OFF = "Nothing was sent of the images before. They are to come again, in another order.";
 const LEAST_PX = 120;           // a smaller image is not looked at: the page scrolls instead
 let socket = null, view = null, drawn = null, lost = false;
-let columns = 1, here = 0, bigger = 0, unsure = false, appeared = "";
+let columns = 1, here = 0, bigger = 0, unsure = false, unaimed = false, appeared = "";
 
 // ------------------------------------------------------------------ the rig
 
@@ -49,7 +50,8 @@ function draw() {
   $("tools").hidden = $("keys").hidden = $("grid").hidden = !open;
   $("wait").hidden = open;
   $("question").textContent = open ? (view.question || WORDS[view.mode].ask) : "";
-  $("where").textContent = view && view.session ? `${view.session} · ${view.answered} answered` : "";
+  const how = open && view.question ? `${WORDS[view.mode].ask} · ` : "";  // else it is the question
+  $("where").textContent = view && view.session ? `${how}${view.session} · ${view.answered} answered` : "";
   $("header").hidden = !$("where").textContent;
   document.title = open ? `evolver: ${grid.sizes.length} images` : "evolver: your answer";
   banner();
@@ -61,11 +63,13 @@ function draw() {
 
 function banner() {
   let text = "";
-  const open = view && view.grid;
+  const grid = view && view.grid, open = Boolean(grid);
   if (open && lost) text = "No connection to the program behind this page: what you click now is not marked.";
   else if (open && unsure) text = "Nothing is marked. Press Send, or Enter, once more to answer that you like none.";
   else if (open && !view.connected) text = "No engine at the moment. Go on: your answer is kept until it is back.";
   else if (open && view.held) text = "The session pauses, or is about to end: send what you have.";
+  else if (open && unaimed) text = "No image was chosen. This key is for the one with the frame: press it again, or move with the arrows.";
+  else if (open && view.put_off && !grid.marked) text = PUT_OFF;
   $("banner").textContent = text;
   $("banner").hidden = !text;
 }
@@ -75,7 +79,8 @@ function wait() {
   const texts = {
     "connecting": ["Connecting …", ""],
     "no engine": ["Waiting for an engine", view && view.news || "It is started with  evolver serve SESSION.toml"],
-    "making": ["The next images are being made", ""],
+    "no images yet": ["No images yet", "The session may be waiting to be confirmed: at its terminal, or with  evolver ctl confirm"],
+    "making": ["The next images are being made", view && view.put_off ? PUT_OFF : ""],
     "paused": ["The session is paused", "The next images come when it goes on."],
     "over": ["The session is over", view && view.news || ""],
   };
@@ -89,6 +94,7 @@ function wait() {
 function lay(grid) {
   drawn = grid.name;
   here = 0;
+  unaimed = false;
   const main = $("grid");
   main.classList.add("loading");
   const tiles = grid.sizes.map((size, place) => {
@@ -224,8 +230,18 @@ function focus(place, seen = true) {
   if (!tiles[place]) return;
   for (const tile of tiles) tile.tabIndex = -1;
   here = place;
+  if (unaimed) { unaimed = false; banner(); }
   tiles[place].tabIndex = 0;
   tiles[place].focus({ focusVisible: seen, preventScroll: !seen });
+}
+
+// Whether a key is for an image that the person sees is chosen; else it is shown which that would be.
+function aimed() {
+  if (document.activeElement.classList.contains("tile")) return true;
+  focus(here);
+  unaimed = true;
+  banner();
+  return false;
 }
 
 function move(dx, dy) {
@@ -238,16 +254,16 @@ function move(dx, dy) {
 document.addEventListener("keydown", (event) => {
   if (!view || !view.grid || event.ctrlKey || event.metaKey || event.altKey) return;
   const onButton = event.target.tagName === "BUTTON";
-  const onTile = event.target.classList.contains("tile");
+  if (unaimed) { unaimed = false; banner(); }
   const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
   if (event.key in moves) move(...moves[event.key]);
   else if (event.key === "Enter" && !(onButton && event.target.id !== "send")) { if (!event.repeat) send(); }
-  else if (event.key === " " && !onButton) { if (onTile && !event.repeat && view.mode !== "rate") toggle(here); }
+  else if (event.key === " " && !onButton) { if (view.mode !== "rate" && !event.repeat && aimed()) toggle(here); }
   else if (event.key === "Escape") { if (!event.repeat) clear(); }
   else if (event.key === "+" || event.key === "=") { bigger++; size(); }
   else if (event.key === "-") { bigger--; size(); }
-  else if (view.mode === "rate" && onTile && /^[0-5]$/.test(event.key)) {
-    if (appeared === drawn) order("mark", { place: here, stars: Number(event.key) });
+  else if (view.mode === "rate" && /^[0-5]$/.test(event.key)) {
+    if (!event.repeat && appeared === drawn && aimed()) order("mark", { place: here, stars: Number(event.key) });
   } else return;
   event.preventDefault();
 });

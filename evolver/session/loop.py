@@ -86,6 +86,7 @@ class Loop:
     running : blocks that were interrupted, `session.pending`, with what is known of them
     recorded_images : digests of the pixels that are in the journal already
     earlier : what the session has behind it where it goes on
+    notices : of the rig, from before there was this loop, each with its time, ns
     blocks_at_once : so many overlap, at most
     """
 
@@ -106,6 +107,7 @@ class Loop:
         running: Sequence[RunningBlock] = (),
         recorded_images: Sequence[str] = (),
         earlier: Earlier | None = None,
+        notices: Sequence[tuple[int, Notice]] = (),
         blocks_at_once: int = BLOCKS_AT_ONCE,
     ) -> None:
         self._config, self._session = config, session
@@ -120,7 +122,7 @@ class Loop:
         self._durable: deque[tuple[int, int]] = deque()  # filled by the recorder's worker
         self._ending: EndReason | None = None
         self._paused = self._references_only = False
-        self._earlier = earlier or Earlier()
+        self._earlier, self._notices = earlier or Earlier(), notices
         self._tally = self._earlier.tally.copy()
         self._aborted, self._answered = self._earlier.aborted, self._earlier.answered
         self._blocked_s = 0.0
@@ -153,6 +155,8 @@ class Loop:
         for interrupted in self._running.values():  # its time before was another process's
             interrupted.proposed_at = started
             interrupted.results = [self._scorable(interrupted, r) for r in interrupted.results]
+        for time_ns, notice in self._notices:
+            self._event(notice.level, "rig_notice", notice.text, time_ns)
         if not self._rig.connected:
             what = "the session went on" if self._begun else "the first image"
             self._event("warning", "rig_lost", f"the rig went before {what}")
@@ -542,9 +546,10 @@ class Loop:
             to_records.sent_record(block, attempt, presentations, self._clock.time_ns())
         )
 
-    def _event(self, level: str, name: str, text: str) -> None:
+    def _event(self, level: str, name: str, text: str, time_ns: int = 0) -> None:
+        """Record and report an event; of now, if it has no time of its own."""
         logger.log(logging.getLevelNamesMapping()[level.upper()], "%s: %s", name, text)
-        time_ns = self._clock.time_ns()
+        time_ns = time_ns or self._clock.time_ns()
         self._submit(to_records.event_record(time_ns, level, name, text))
         self._report(None, event=text, event_ns=time_ns)
 

@@ -88,11 +88,10 @@ def with_the_rig(parts: Parts, hello: Hello, recordings: Path) -> tuple[Check, .
             config.fitness_of(thread), labels, key="fitness", target=parts.targets[thread]
         )
         checks.append(Check("score", "good", f"{table.name}: {fitness.description()}"))
-        for wanted in config.fitness_of(thread).scored:
-            index = wanted if isinstance(wanted, int) else labels.index(wanted)
+        for index, aim in _aims(fitness):
             unit = hello.units[index]
             text = (
-                f"{table.name} climbs unit {index}: channel {unit.channel}, unit {unit.unit}"
+                f"{table.name} {aim}: channel {unit.channel}, unit {unit.unit}"
                 f"{', ' + unit.area if unit.area else ''}, {unit.label!r}"
             )
             checks.append(Check("unit", "good", text))
@@ -102,6 +101,20 @@ def with_the_rig(parts: Parts, hello: Hello, recordings: Path) -> tuple[Check, .
         *_shapes(config, parts.references, hello),
         disk(parts, len(hello.units), recordings),
     )
+
+
+def _aims(fitness: Fitness) -> Iterator[tuple[int, str]]:
+    """Say, of each unit that scores are made of, what higher scores do to its response."""
+    for index, weight in zip(fitness.units.tolist(), fitness.weights.tolist(), strict=True):
+        if fitness.kind == "target":
+            to = "brings unit {} towards" if fitness.sign > 0 else "takes unit {} away from"
+            yield index, f"{to.format(index)} its target"
+        else:
+            pull = fitness.sign * weight
+            verb = "climbs" if pull > 0 else "drives down" if pull < 0 else "does not count"
+            yield index, f"{verb} unit {index}"
+    for index in fitness.others.tolist():
+        yield index, f"{'keeps low' if fitness.sign > 0 else 'climbs'} unit {index}"
 
 
 def _weights(parts: Parts) -> Iterator[Check]:

@@ -8,10 +8,13 @@ import msgspec
 import pytest
 
 from evolver.errors import ConfigError, ControlError
+from evolver.journal.records import Event, RunEnd, RunStart
+from evolver.journal.writer import JournalWriter
 from evolver.live import control
 from tests.limits import PATIENCE_S
 
 NAME = "0123456789ab"
+START = RunStart(1, "0" * 32, "s", "", 1, "live", "", (), (), {}, {}, (-100.0, 300.0))
 
 
 @pytest.fixture
@@ -101,6 +104,41 @@ def test_nor_is_one_whose_journal_another_process_writes(tmp_path):
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(ControlError, match="another process writes its journal"):
             control.check_not_running(tmp_path)
+
+
+@pytest.mark.usefixtures("runtime")
+@pytest.mark.parametrize(
+    ("recorded", "wanted"),
+    [
+        ((), "'evolver serve SESSION.toml' starts one"),
+        ((START,), "'evolver resume {}' goes on with it"),
+        ((START, RunEnd(2, "aborted by operator")), "'evolver resume {}' goes on with it"),
+        ((START, RunEnd(2, "finished")), "'evolver serve SESSION.toml' starts one"),
+        ((Event(1, "info", "note", "no start"),), "'evolver serve SESSION.toml' starts one"),
+    ],
+    ids=["nothing", "interrupted", "aborted", "finished", "damaged"],
+)
+def test_who_asks_for_a_session_that_is_not_live_is_told_how_it_goes_on(
+    tmp_path, recorded, wanted
+):
+    (tmp_path / "session.toml").touch()
+    if recorded:
+        with JournalWriter(tmp_path / "journal") as journal:
+            for record in recorded:
+                journal.append(record)
+            journal.sync()
+    with pytest.raises(ConfigError) as caught:
+        control.find_session(tmp_path)
+    assert str(caught.value).startswith(f"no live session in {tmp_path}; ")
+    assert str(caught.value).endswith(wanted.format(tmp_path))
+
+
+@pytest.mark.usefixtures("runtime")
+def test_one_that_was_killed_before_its_first_record_goes_on_too(tmp_path):
+    (tmp_path / "session.toml").touch()
+    (tmp_path / "logs").mkdir()
+    with pytest.raises(ConfigError, match=f"'evolver resume {tmp_path}' goes on with it"):
+        control.find_session(tmp_path)
 
 
 def test_a_note_has_a_limit(runtime):

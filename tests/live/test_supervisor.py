@@ -309,6 +309,7 @@ def test_who_asks_while_the_recording_is_made_is_told_so(make, tmp_path, monkeyp
     assert supervisor.run() == "finished"
     status, pause = answers
     assert status.status.state == "ended (finished); its recording is being written"
+    assert [child.state for child in status.status.children] == ["ended", "ended"]
     assert not pause.ok
     assert pause.text == ("the session has ended (finished); its recording is being written")
     assert sessions() == []

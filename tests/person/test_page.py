@@ -280,7 +280,8 @@ def test_nobody_at_the_page_is_said_with_its_address(page):
 def test_what_happens_to_the_session_is_said_on_the_page(page):
     with served(question="Which are <i>older</i>?") as here:
         page.goto(here.url)
-        page.get_by_text("The next images are being made").wait_for()
+        page.get_by_text("No images yet").wait_for()
+        page.get_by_text("The session may be waiting to be confirmed").wait_for()
         here.show(pictures((8, 8), (8, 8)))
         opened(page, 2)
         assert page.locator("h1").inner_text() == "Which are <i>older</i>?"
@@ -299,6 +300,52 @@ def test_what_happens_to_the_session_is_said_on_the_page(page):
         here.rig.over("finished")
         page.get_by_text("The session is over").wait_for()
         page.get_by_text("Finished").wait_for()
+
+
+def test_who_does_not_answer_is_told_that_the_images_come_again(page):
+    with served() as here:
+        here.show(pictures((8, 8), (8, 8)))
+        page.goto(here.url)
+        opened(page, 2)
+        text = "Nothing was sent of the images before"
+        page.get_by_role("button", name="Not now").click()
+        page.locator("#detail", has_text=text).wait_for()  # while they are made
+        assert len(here.answer()) == 2
+        here.show(pictures((8, 8), (8, 8)))
+        opened(page, 2)
+        said = page.locator("#banner", has_text=text)
+        said.wait_for()
+        page.locator(".tile").nth(0).click()
+        said.wait_for(state="hidden")
+        page.keyboard.press("Enter")
+        page.get_by_text("The next images are being made").wait_for()
+        assert text not in page.locator("#wait").inner_text()
+
+
+def test_a_question_of_ones_own_leaves_no_doubt_how_to_answer(page):
+    with served("rank", question="Which are faces?") as here:
+        here.show(pictures((8, 8), (8, 8)))
+        page.goto(here.url)
+        opened(page, 2)
+        assert page.locator("h1").inner_text() == "Which are faces?"
+        assert "the best one first · monday" in page.locator("#where").inner_text()
+
+
+@pytest.mark.parametrize(("mode", "key"), [("rate", "4"), ("rank", "Space")])
+def test_a_key_before_an_image_is_chosen_shows_which_one_it_is_for(page, mode, key):
+    with served(mode) as here:
+        here.show(pictures((8, 8), (8, 8)))
+        page.goto(here.url)
+        opened(page, 2)
+        page.keyboard.press(key)
+        said = page.get_by_text("No image was chosen")
+        said.wait_for()
+        assert here.rig.view().grid.marked == 0
+        assert page.evaluate("document.activeElement === document.querySelector('.tile')")
+        page.keyboard.press(key)
+        page.get_by_text(f"1 of 2 {mode}").wait_for()
+        assert not said.is_visible()
+        assert here.rig.view().grid.marks == [4 if mode == "rate" else 1, 0]
 
 
 def test_a_page_whose_program_is_gone_says_so(page):

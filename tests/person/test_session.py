@@ -14,6 +14,7 @@ from evolver import recording
 from tests.browser import chromium, tab
 from tests.limits import wait_until
 from tests.live.test_live import ENVIRONMENT, Evolver, recorded
+from tests.live.test_serve import ctl
 from tests.live.test_serve import status as session_status
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "person.toml"
@@ -102,13 +103,16 @@ class Judge:
 
 def test_who_likes_red_gets_red_whatever_happens_meanwhile(tmp_path, start, browser):
     """A page that is loaded again, a second one, and an engine that is killed lose nothing."""
-    engine = start("serve", session_file(tmp_path), "--yes", "--no-page", "--no-report")
+    engine = start("serve", session_file(tmp_path), "--no-page", "--no-report")
     endpoint = engine.until(r"waiting for the rig: (\S+)").group(1)
     rig = start("person", "--mode", "rank", "--endpoint", endpoint)
     url = rig.until(r"page: (\S+)").group(1)
     said = {}
     with tab(browser) as page, tab(browser) as other:
         page.goto(url)
+        page.get_by_text("The session may be waiting to be confirmed").wait_for()
+        engine.until("confirm with  evolver ctl confirm")
+        assert "confirmed" in ctl("confirm")
         judge = Judge(page, said)
         judge.look(0)
         judge.mark(judge.best)

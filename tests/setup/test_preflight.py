@@ -213,5 +213,42 @@ def test_it_says_how_each_thread_is_scored_and_by_which_units(tmp_path):
         "the mean of 1 other, each unit by its mean and sd over the references so far; in z"
         for name in ("texture", "object")
     ]
-    units = [check.text for check in checks if check.name == "unit"]
-    assert len(units) == 4  # the one that is to stay low is named as well
+    assert len(aims(checks)) == 4  # the one that is to stay low is named as well
+
+
+def aims(checks):
+    return [check.text.partition(":")[0] for check in checks if check.name == "unit"]
+
+
+@pytest.mark.parametrize(
+    ("fitness", "wanted"),
+    [
+        ({"units": (0, 1), "weights": (2.0, -1.0)}, ["climbs unit 0", "drives down unit 1"]),
+        (
+            {"units": (0, 1), "weights": (0.0, 1.0)},
+            ["does not count unit 0", "climbs unit 1"],
+        ),
+        ({"kind": "late-early", "minimise": True}, ["drives down unit 0"]),
+        (
+            {"kind": "contrast", "units": (1,), "others": (0,)},
+            ["climbs unit 1", "keeps low unit 0"],
+        ),
+        (
+            {"kind": "contrast", "units": (1,), "others": (0,), "minimise": True},
+            ["drives down unit 1", "climbs unit 0"],
+        ),
+        (
+            {"kind": "target", "units": (0, 1), "target": "best"},
+            [f"brings unit {unit} towards its target" for unit in (0, 1)],
+        ),
+        (
+            {"kind": "target", "units": (0, 1), "target": "best", "minimise": True},
+            [f"takes unit {unit} away from its target" for unit in (0, 1)],
+        ),
+    ],
+)
+def test_it_says_what_a_thread_does_to_each_unit(tmp_path, fitness, wanted):
+    settings = small(tmp_path, fitness=fitness)
+    parts = build_parts(settings)
+    checks = preflight.with_the_rig(parts, hello(parts), tmp_path)
+    assert aims(checks) == [f"{name} {aim}" for name in ("texture", "object") for aim in wanted]

@@ -71,7 +71,8 @@ class GridView(Struct, frozen=True):
     can_restore: bool
 
 
-Phase: TypeAlias = Literal["no engine", "making", "paused", "grid", "over"]
+Phase: TypeAlias = Literal["no engine", "no images yet", "making", "paused", "grid", "over"]
+"""What a page is about; 'no images yet': this rig was shown none of the session's."""
 
 
 class View(Struct, frozen=True):
@@ -85,4 +86,5 @@ class View(Struct, frozen=True):
     held: bool
     news: str  # of the connection, or why it is over
     answered: int  # grids
+    put_off: bool  # the last grid was not answered: it is to be shown again
     grid: GridView | None

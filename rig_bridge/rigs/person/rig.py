@@ -99,6 +99,8 @@ class PersonRig:
         self._grid: Grid | None = None
         self._results: list[tuple[int, TrialResult]] = []
         self._answered = 0
+        self._put_off = False  # the last grid was, as the person asked
+        self._asked_of = ""  # the session whose images came last
         self._noticed = ""  # the session that was told how its images are judged
 
     def hello(self, name: str, *, software: str, display: ScreenInfo) -> Hello:
@@ -124,7 +126,7 @@ class PersonRig:
                 self._batches.append(_Batch(request.block))
             self._batches[-1].images.append(image)
             self._batches[-1].asked.append(request)
-            self._asked_at = self._clock()
+            self._asked_at, self._asked_of = self._clock(), self._standing.session
 
     def collect(self) -> Sequence[tuple[int, TrialResult]]:
         """Open the next grid once all of it is here; return what was answered."""
@@ -179,6 +181,8 @@ class PersonRig:
                 phase = "no engine"
             elif standing.held:
                 phase = "paused"
+            elif self._asked_of != standing.session:
+                phase = "no images yet"
             return View(
                 phase=phase,
                 mode=self._mode,
@@ -188,6 +192,7 @@ class PersonRig:
                 held=standing.held,
                 news=self._news,
                 answered=self._answered,
+                put_off=self._put_off,
                 grid=None if grid is None else grid.view(),
             )
 
@@ -256,6 +261,7 @@ class PersonRig:
                 seconds = (now_ns - (grid.appeared_ns or now_ns)) / 1e9
                 self._close(grid, grid.send(now_ns))
                 self._answered += 1
+                self._put_off = False
                 self._tell(
                     f"block {grid.block}: {grid.marked} of {len(grid.images)} "
                     f"{_DONE[self._mode]}, after {seconds:.0f} s"
@@ -263,6 +269,7 @@ class PersonRig:
                 return True
             case Again():
                 self._close(grid, grid.give_up(_AGAIN, now_ns))
+                self._put_off = True
                 self._tell(f"block {grid.block}: to be shown again, as the person asked")
                 return True
 
@@ -292,7 +299,7 @@ class PersonRig:
 
     def _drop_all(self) -> None:
         """Give up what nobody waits for any more, so that the new session's may come."""
-        now_ns = self._now_ns()
+        now_ns, self._put_off = self._now_ns(), False
         if self._grid is not None:
             self._close(self._grid, self._grid.give_up(_OVER, now_ns))
         for batch in self._batches:
