@@ -27,7 +27,6 @@ from benchmarks.neurons.experiments import (
     quantiles,
     simulated,
 )
-from scorers.neuron import NeuronConfig
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -67,7 +66,7 @@ def fit(data: Data, *, sessions: Sessions = 16, workers: Workers = None) -> None
         experiments = recorded[area]
         depth, _ = fits.fit_adaptation(experiments, showings)
         known = replace(
-            NeuronConfig(**fits.fit_time_courses(experiments)),
+            fits.fit_time_courses(experiments),
             contrast_ms=round(fits.fit_contrast(experiments), 1),
             drift_sd=round(fits.fit_drift(experiments), 3),
             drift_showings=300.0,
@@ -116,7 +115,7 @@ def _table(
         for area in AREAS:
             low, _, high = wanted[area][name]
             values = np.array([measures(e)[name] for e in made[area]])
-            within = np.mean((values >= low) & (values <= high))
+            within = float(((values >= low) & (values <= high)).sum()) / len(values)
             cells += [_numbers(wanted[area][name]), _numbers(got[area][name]), f"{within:.0%}"]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)

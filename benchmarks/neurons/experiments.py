@@ -1,5 +1,9 @@
 """Evolution experiments, published and simulated, in one form; and what is measured on them."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false
+# scipy leaves the types of these open.
+
 from __future__ import annotations
 
 import json
@@ -7,6 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +31,8 @@ from evolver.config.tables import (
 from evolver.live import run_simulated
 from scorers import networks
 
-AREAS = ("V1", "V4", "IT")
+Area: TypeAlias = Literal["V1", "V4", "IT"]
+AREAS: tuple[Area, ...] = ("V1", "V4", "IT")
 LAYERS = {"V1": ("conv1", "conv2"), "V4": ("conv3", "conv4"), "IT": ("fc5", "fc6")}
 THREADS = ("texture", "object")
 IMAGES = (40, 27)  # a generation of each thread
@@ -73,7 +79,7 @@ def published(path: Path) -> list[Experiment]:
     return found
 
 
-def session(area: str, number: int, *, generations: int, folder: Path) -> Config:
+def session(area: Area, number: int, *, generations: int, folder: Path) -> Config:
     """Return the session file of a simulated experiment."""
     layer = LAYERS[area][number % 2]
     channels = networks.load("mini").layers[layer].channels
@@ -94,7 +100,7 @@ def session(area: str, number: int, *, generations: int, folder: Path) -> Config
     )
 
 
-def simulated(job: tuple[str, int, int]) -> Experiment:
+def simulated(job: tuple[Area, int, int]) -> Experiment:
     """Run one experiment: (area, number, generations)."""
     area, number, generations = job
     with tempfile.TemporaryDirectory() as folder:

@@ -1,5 +1,9 @@
 """The figure of published and simulated sites: what is measured, and mean PSTHs."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false
+# matplotlib leaves the types of these open.
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -10,6 +14,7 @@ import matplotlib as mpl
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 
 from benchmarks.neurons.experiments import AREAS, THREADS, Array, Experiment, quantiles
 
@@ -42,7 +47,7 @@ def draw(found: Mapping[str, Mapping[str, Sequence[Experiment]]], path: Path) ->
     plt.close(figure)
 
 
-def _measures(ax: plt.Axes, kinds: Mapping[str, Sequence[Experiment]], *, named: bool) -> None:
+def _measures(ax: Axes, kinds: Mapping[str, Sequence[Experiment]], *, named: bool) -> None:
     rows = {kind: quantiles(experiments) for kind, experiments in kinds.items()}
     names = list(rows["published"])
     for i, name in enumerate(names):
@@ -58,7 +63,7 @@ def _measures(ax: plt.Axes, kinds: Mapping[str, Sequence[Experiment]], *, named:
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def _psths(ax: plt.Axes, kinds: Mapping[str, Sequence[Experiment]]) -> None:
+def _psths(ax: Axes, kinds: Mapping[str, Sequence[Experiment]]) -> None:
     for kind, experiments in kinds.items():
         for k, style in enumerate(("-", "--")):
             mean = _mean_psth(experiments, k)

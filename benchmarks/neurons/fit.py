@@ -1,5 +1,9 @@
 """Fits model neurons to the published experiments: the numbers of `scorers/neuron/sites.py`."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false
+# scipy leaves the types of these open.
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -62,12 +66,19 @@ def fit_time_course(psth: Array) -> tuple[Array, float]:
     return values, float(1 - np.var(psth - curve) / np.var(psth))
 
 
-def fit_time_courses(experiments: Sequence[Experiment]) -> dict[str, tuple[float, ...]]:
-    """Return the spreads of an area's time courses, of texture threads that are fitted well."""
+def fit_time_courses(experiments: Sequence[Experiment]) -> NeuronConfig:
+    """Return settings with an area's time courses, of texture threads that are fitted well."""
     fits = [fit_time_course(e.psth[0, -_LATE:].mean(axis=0)) for e in experiments]
     good = np.array([values for values, explained in fits if explained > 0.8])
     spreads = np.percentile(good, [10, 50, 90], axis=0).T
-    return {name: _rounded(row) for name, row in zip(_COURSE, spreads, strict=True)}
+    latency, rise, transient, sustained, decay = map(_rounded, spreads)
+    return NeuronConfig(
+        latency_ms=latency,
+        rise_ms=rise,
+        transient_ms=transient,
+        sustained=sustained,
+        decay_ms=decay,
+    )
 
 
 def centre_ms(psth: Array) -> float:
@@ -108,7 +119,8 @@ def fit_adaptation(
     decline = np.nanmedian(curves, axis=0)
 
     def predicted(free: Array) -> Array:
-        depth, scale, constant = (*free, showings)[:3]
+        depth, scale = free[:2]
+        constant = showings or free[2]
         trace, out = 0.0, list[float]()
         for _ in decline:
             trace *= np.exp(-_SHOWINGS / constant)
@@ -250,6 +262,8 @@ def _predicted(
 
     left = 1 - settings.adaptation * (1 - 2**-1.5)  # of references, in most blocks
     base = values["baseline_hz"]
+    if e.reference_drives is None:
+        raise ValueError("a simulated experiment must have the drives of its references")
     reference = base + left * (rates(e.reference_drives).mean(axis=1) - base)
     n_generations = len(e.drives[0])
     mean, sem = np.empty((2, 2, len(normal), n_generations))
@@ -284,6 +298,7 @@ def _distance(found: Array, wanted: Array) -> float:
     return float((weights * np.log(found / wanted) ** 2).sum())
 
 
-def _rounded(values: Sequence[float] | Array) -> tuple[float, ...]:
-    """Return numbers with three digits, in order."""
-    return tuple(sorted(float(f"{value:.3g}") for value in values))
+def _rounded(values: Sequence[float] | Array) -> tuple[float, float, float]:
+    """Return three numbers with three digits each, in order."""
+    low, middle, high = sorted(float(f"{value:.3g}") for value in values)
+    return low, middle, high
