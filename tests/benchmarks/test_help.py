@@ -13,7 +13,8 @@ import benchmarks
 NAMES = sorted(
     module.name
     for module in pkgutil.iter_modules(benchmarks.__path__)
-    if module.name not in {"optimizers", "stylegan3_reference"}  # a package; no command
+    # packages, which have tests of their own below; no command
+    if module.name not in {"neurons", "optimizers", "stylegan3_reference"}
 )
 NEEDS = {
     "display": ("pygame",),
@@ -49,3 +50,12 @@ def test_the_comparison_of_optimizers_has_a_help_too(capsys):
     printed = capsys.readouterr().out
     for option in ("--units", "--per-layer", "--add", "--noise", "--at-norm", "--no-cost"):
         assert option in printed
+
+
+@pytest.mark.parametrize("command", ["compare", "fit"])
+def test_the_comparison_of_neurons_has_a_help_too(command):
+    app = importlib.import_module("benchmarks.neurons.__main__").app
+    result = CliRunner().invoke(app, [command, "--help"])
+    assert result.exit_code == 0, result.output
+    for option in ("DATA", "--sessions", "--workers"):
+        assert option in result.output
