@@ -57,5 +57,5 @@ def test_the_comparison_of_neurons_has_a_help_too(command):
     app = importlib.import_module("benchmarks.neurons.__main__").app
     result = CliRunner().invoke(app, [command, "--help"])
     assert result.exit_code == 0, result.output
-    for option in ("DATA", "--sessions", "--workers"):
+    for option in ("data", "--sessions", "--workers"):
         assert option in result.output
