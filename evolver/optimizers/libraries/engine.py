@@ -68,6 +68,8 @@ def import_library(module: str, extra: str) -> Any:  # noqa: ANN401  most have n
     ConfigError
         It is not installed; the message says how to install it.
     """
+    # Importing nevergrad draws from numpy's global stream, which is the caller's.
+    stream = np.random.get_state()  # noqa: NPY002
     try:
         return import_module(module)
     except ImportError as exc:
@@ -75,6 +77,8 @@ def import_library(module: str, extra: str) -> Any:  # noqa: ANN401  most have n
             f"this optimizer needs {module}, which is not installed: {exc}. "
             f"Install it: pip install 'evolver[{extra}]'"
         ) from exc
+    finally:
+        np.random.set_state(stream)  # noqa: NPY002
 
 
 @contextmanager
