@@ -20,7 +20,7 @@ Multiple: TypeAlias = Annotated[float, Meta(gt=1, le=100)]
 Latency: TypeAlias = Annotated[float, Meta(ge=0, le=1000)]
 Rise: TypeAlias = Annotated[float, Meta(ge=0.5, le=1000)]
 Decay: TypeAlias = Annotated[float, Meta(ge=0.5, le=10_000)]
-Spread: TypeAlias = Annotated[float, Meta(ge=0, le=3)]
+Deviation: TypeAlias = Annotated[float, Meta(ge=0, le=3)]
 Showings: TypeAlias = Annotated[float, Meta(ge=1, le=1e9)]
 
 
@@ -77,13 +77,13 @@ class NeuronTable(Struct, frozen=True, forbid_unknown_fields=True):
         Latency | None, Meta(description="later by so much for each halving of contrast")
     ] = None
     gain_sd: Annotated[
-        Spread | None, Meta(description="standard deviation of the gain between trials")
+        Deviation | None, Meta(description="standard deviation of the gain between trials")
     ] = None
     gain_correlation: Annotated[
         Share | None, Meta(description="of that gain, between units")
     ] = None
     drift_sd: Annotated[
-        Spread | None, Meta(description="standard deviation of a gain that wanders slowly")
+        Deviation | None, Meta(description="standard deviation of a gain that wanders slowly")
     ] = None
     drift_showings: Annotated[
         Showings | None, Meta(description="presentations over which it does")
