@@ -6,7 +6,6 @@ import itertools
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -29,13 +28,11 @@ from rig_bridge.rigs.display.stimulus_display import FrameRecord
 from rig_bridge.rigs.display.timing import FlipTiming, refresh_rate
 from rig_bridge.rigs.lsl.clock import loopback_config
 from rig_bridge.trials import Presentation
-from tests.limits import PATIENCE_S
 from tests.live.sessions import UNIT, small, write
 from tests.live.test_live import ENVIRONMENT, Evolver, recorded
 from tests.rig_bridge.samples import showing
-from tests.skips import NO_XVFB
+from tests.virtual_screen import virtual_screen
 
-XVFB = shutil.which("Xvfb")
 SCREEN = Screen(800, 600, 40.0, 57.3, 60.0)
 FRAME = 16_666_667
 AT = ("--width-cm", "40", "--distance-cm", "57.3", "--resolution", "800x600")
@@ -49,19 +46,10 @@ def dummy(monkeypatch):
 
 @pytest.fixture
 def xvfb(monkeypatch):
-    if XVFB is None:
-        pytest.skip(NO_XVFB)
-    server = subprocess.Popen(
-        [XVFB, "-displayfd", "1", "-screen", "0", "800x600x24", "-nolisten", "tcp"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
-    monkeypatch.setenv("DISPLAY", f":{server.stdout.readline().decode().strip()}")
-    monkeypatch.setenv("SDL_VIDEODRIVER", "x11")
-    yield
-    server.terminate()
-    server.wait(PATIENCE_S)
-    server.stdout.close()
+    with virtual_screen() as name:
+        monkeypatch.setenv("DISPLAY", name)
+        monkeypatch.setenv("SDL_VIDEODRIVER", "x11")
+        yield
 
 
 def run(*arguments):

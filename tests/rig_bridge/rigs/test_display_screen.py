@@ -1,9 +1,8 @@
 """The stimulus display: where, how long, and what it says of its own timing."""
 
 import math
-import shutil
-import subprocess
 import time
+from contextlib import ExitStack
 
 import numpy as np
 import pygame
@@ -17,9 +16,8 @@ from rig_bridge.rigs.display.light import calibrate_by_gamma, calibrate_by_table
 from rig_bridge.rigs.display.screen import Screen
 from rig_bridge.rigs.display.stimulus_display import Look, StimulusDisplay, name_monitor
 from rig_bridge.trials import Presentation
-from tests.limits import PATIENCE_S
 from tests.rig_bridge.samples import hello as samples_hello
-from tests.skips import NO_XVFB
+from tests.virtual_screen import virtual_screen
 
 SCREEN = Screen(800, 600, 40.0, 57.3, 60.0)
 
@@ -81,9 +79,6 @@ class TestScreen:
         assert SCREEN.dropped([0, round(1.4 * frame)]) == 0
 
 
-XVFB = shutil.which("Xvfb")
-
-
 def opened(**look):
     made = StimulusDisplay(
         SCREEN, Look(**look), breaks_off=lambda: made.reason() if made else ""
@@ -101,24 +96,13 @@ def display_with(monkeypatch):
 
 @pytest.fixture(params=["dummy", "x11"])
 def display(request, monkeypatch):
-    server = None
-    if request.param == "x11":
-        if XVFB is None:
-            pytest.skip(NO_XVFB)
-        server = subprocess.Popen(
-            [XVFB, "-displayfd", "1", "-screen", "0", "800x600x24", "-nolisten", "tcp"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
-        monkeypatch.setenv("DISPLAY", f":{server.stdout.readline().decode().strip()}")
-    monkeypatch.setenv("SDL_VIDEODRIVER", request.param)
-    made = opened()
-    yield made
-    made.close()
-    if server is not None:
-        server.terminate()
-        server.wait(PATIENCE_S)
-        server.stdout.close()
+    with ExitStack() as closing:
+        if request.param == "x11":
+            monkeypatch.setenv("DISPLAY", closing.enter_context(virtual_screen()))
+        monkeypatch.setenv("SDL_VIDEODRIVER", request.param)
+        made = opened()
+        yield made
+        made.close()
 
 
 def pixels():
