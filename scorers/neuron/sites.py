@@ -1,8 +1,8 @@
 """What recorded sites of macaque V1, V4 and IT are like, fitted to published experiments.
 
 Source: the 86 evolutions of Wang & Ponce (Nature Neuroscience 2026): 6 sites in V1, 19 in V4,
-61 in IT; responses of 40 or 30 images a generation, 100 ms each, PSTHs of 1 ms. Fitted, by
-the functions of `benchmarks.neurons.fit`, which say how: baselines, time courses, latency against
+61 in IT; responses of 40 or 30 images a generation, 100 ms each, PSTHs of 1 ms. Fitted, by the
+functions of `benchmarks.neurons.fit`, which say how: baselines, time courses, latency against
 contrast, adaptation, drift, dead time, and rates with their scatter. The dead time is that of
 a threshold on a site's signal: scatter at the peak falls with the rate as (1 - rate * 1 ms)^2
 in all three areas.
