@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +21,7 @@ from safetensors.numpy import load, save
 
 from evolver.regular_files import read_regular
 from evolver.weights.catalogue import CNN
+from evolver.whole_files import write_whole
 from scorers.mini import calibration, reference_images
 
 if TYPE_CHECKING:
@@ -139,11 +138,7 @@ def _read(path: Path, units: int) -> dict[str, Vector] | None:
 def _write(path: Path, kept: dict[str, Vector]) -> None:
     """Keep what was measured; a folder that cannot be written costs measuring it again."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
-        with os.fdopen(handle, "wb") as file:
-            of = np.frombuffer(path.stem.encode(), dtype=np.uint8)
-            file.write(save({**kept, _OF: of}))
-        Path(name).replace(path)
+        of = np.frombuffer(path.stem.encode(), dtype=np.uint8)
+        write_whole(path, save({**kept, _OF: of}))
     except OSError as error:
         logger.warning("not kept for the next time: %s", error)

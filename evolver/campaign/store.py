@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import io
 import math
-import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,6 +26,7 @@ from evolver.campaign.plan import Plan
 from evolver.errors import DataError, RecordingError
 from evolver.numpy_files import opened_archive
 from evolver.regular_files import read_regular
+from evolver.whole_files import write_whole
 
 _PLAN = "plan.json"
 _META = "meta"
@@ -120,7 +119,7 @@ class Store:
         """Write plan.json."""
         tasks = tuple(PlannedTask(task.digest, task.levels) for task in plan.tasks)
         factors = tuple(factor.name for factor in plan.factors)
-        _write(
+        write_whole(
             self.folder / _PLAN,
             msgspec.json.format(msgspec.json.encode(PlanFile(plan.name, factors, tasks))),
         )
@@ -148,13 +147,13 @@ class Store:
         meta = np.frombuffer(msgspec.json.encode(result.meta), dtype=np.uint8)
         arrays: dict[str, NDArray[Any]] = {_META: meta, **result.arrays}
         np.savez_compressed(buffer, allow_pickle=False, **arrays)
-        _write(self.path(result.meta.digest), buffer.getvalue())
+        write_whole(self.path(result.meta.digest), buffer.getvalue())
         with suppress(FileNotFoundError):
             (self.folder / "failed" / f"{result.meta.digest}.txt").unlink()
 
     def keep_failure(self, digest: str, why: str) -> None:
         """Write why a task could not be run."""
-        _write(self.folder / "failed" / f"{digest}.txt", why.encode())
+        write_whole(self.folder / "failed" / f"{digest}.txt", why.encode())
 
     def result(self, digest: str) -> TaskResult:
         """Read a result.
@@ -189,18 +188,3 @@ class Store:
         for task in self.plan().tasks:
             if task.digest in done:
                 yield task, self.result(task.digest)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Put a file in its place, whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".part-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

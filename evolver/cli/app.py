@@ -32,6 +32,7 @@ from evolver.cli import (
     units,
     weights,
 )
+from evolver.cli.rig_options import KeyFile
 from evolver.cli.terminal import (
     StopSignals,
     check_can_write,
@@ -210,9 +211,7 @@ def start_simulated_rig(
         float | None,
         typer.Option(min=0, max=0.95, help="share of showings broken off, instead"),
     ] = None,
-    key: Annotated[
-        Path | None, typer.Option(help="key file, for an engine that has keys")
-    ] = None,
+    key: KeyFile = None,
 ) -> None:
     """Be a simulated rig: units of the built-in network as spiking neurons, in real time.
 

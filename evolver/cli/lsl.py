@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from evolver import __version__
+from evolver.cli.rig_options import ENGINE, Endpoint, KeyFile
 from evolver.cli.screen_rig import run_screen_rig
 from evolver.cli.terminal import StopSignals, console
 from evolver.cli.window_options import (
@@ -98,12 +99,8 @@ def lsl(
     markers: Annotated[
         str, typer.Option(help="name of an LSL stream for every onset; by default none")
     ] = "",
-    endpoint: Annotated[
-        str, typer.Option(help="the engine's address")
-    ] = "tcp://127.0.0.1:5571",
-    key: Annotated[
-        Path | None, typer.Option(help="key file, for an engine that has keys")
-    ] = None,
+    endpoint: Endpoint = ENGINE,
+    key: KeyFile = None,
     widest_ms: Annotated[
         tuple[float, float], typer.Option(help="widest window around onset it may record")
     ] = (-500.0, 1000.0),

@@ -15,6 +15,7 @@ import typer
 from rich.markup import escape
 
 from evolver import __version__
+from evolver.cli.rig_options import ENGINE, Endpoint, KeyFile
 from evolver.cli.screen_rig import run_screen_rig
 from evolver.cli.terminal import StopSignals, console
 from evolver.cli.window_options import (
@@ -63,12 +64,8 @@ def open_ephys(
     monitor: MonitorNumber = 0,
     gamma: Gamma = None,
     gamma_table: GammaTable = None,
-    endpoint: Annotated[
-        str, typer.Option(help="the engine's address")
-    ] = "tcp://127.0.0.1:5571",
-    key: Annotated[
-        Path | None, typer.Option(help="key file, for an engine that has keys")
-    ] = None,
+    endpoint: Endpoint = ENGINE,
+    key: KeyFile = None,
     host: Host = "127.0.0.1",
     port: Port = 5556,
     stream: Annotated[str, typer.Option(help="its name; by default the first heard")] = "",

@@ -8,12 +8,12 @@ from __future__ import annotations
 import math
 import secrets
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from evolver import __version__
+from evolver.cli.rig_options import ENGINE, Endpoint, KeyFile
 from evolver.cli.rigs import stated_screen
 from evolver.cli.terminal import StopSignals, console, plain, print_news, print_rig_end
 from evolver.errors import ConfigError, EvolverError
@@ -33,12 +33,8 @@ def person(
     question: Annotated[
         str, typer.Option(help="what the person is asked; the page has words of its own")
     ] = "",
-    endpoint: Annotated[
-        str, typer.Option(help="the engine's address")
-    ] = "tcp://127.0.0.1:5571",
-    key: Annotated[
-        Path | None, typer.Option(help="key file, for an engine that has keys")
-    ] = None,
+    endpoint: Endpoint = ENGINE,
+    key: KeyFile = None,
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="of the page; 0 takes any free port")
     ] = 0,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from evolver import __version__
+from evolver.cli.rig_options import ENGINE, Endpoint, KeyFile
 from evolver.cli.terminal import StopSignals, console, print_news, print_rig_end
 from evolver.errors import ConfigError
 
@@ -31,9 +32,7 @@ def xdream(
     px_per_deg: Annotated[
         float, typer.Option(min=1, max=10_000, help="its pixels per degree of visual angle")
     ],
-    endpoint: Annotated[
-        str, typer.Option(help="the engine's address")
-    ] = "tcp://127.0.0.1:5571",
+    endpoint: Endpoint = ENGINE,
     channels: Annotated[
         int, typer.Option(min=1, max=10_000, help="columns of tEvokedResp")
     ] = 64,
@@ -49,9 +48,7 @@ def xdream(
     wait_minutes: Annotated[
         float, typer.Option(min=0.1, help="for a MATLAB file; then its showings are aborted")
     ] = 30.0,
-    key: Annotated[
-        Path | None, typer.Option(help="key file, for an engine that has keys")
-    ] = None,
+    key: KeyFile = None,
 ) -> None:
     """Be a rig of two folders: images as PNG files out, MATLAB files with responses in.
 

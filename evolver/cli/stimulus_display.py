@@ -20,6 +20,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from evolver import __version__
+from evolver.cli.rig_options import KeyFile
 from evolver.cli.screen_rig import run_screen_rig
 from evolver.cli.terminal import StopSignals, console
 from evolver.cli.window_options import (
@@ -222,9 +223,7 @@ def rehearse(
     gamma: Gamma = None,
     gamma_table: GammaTable = None,
     endpoint: Annotated[str, typer.Option(help="the engine's address, instead")] = "",
-    key: Annotated[
-        Path | None, typer.Option(help="key file, for an engine that has keys")
-    ] = None,
+    key: KeyFile = None,
     markers: Annotated[
         str, typer.Option(help="name of an LSL stream that tells every onset; '': none")
     ] = "",

@@ -264,10 +264,8 @@ def build_rig(
         form="rates" if quiet else "spikes",
         rate_window_ms=config.fitness.response_ms,
         expected_rates=population.neurons.expected_rates if quiet else None,
-        delay_ms=population.delay_ms if settings.contrast_ms else None,
-        memory=Adaptation(settings.adaptation, settings.adaptation_showings)
-        if settings.adaptation
-        else None,
+        delay_ms=population.delay_ms,
+        memory=Adaptation(settings.adaptation, settings.adaptation_showings),
         earlier=earlier,
     )
 

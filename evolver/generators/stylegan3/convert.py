@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import struct
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -23,6 +21,7 @@ from evolver.generators.stylegan3.settings import StyleGAN3Settings, expected, s
 from evolver.weights.kinds import kind_of, meaning
 from evolver.weights.read import floats, parse_safetensors, read_bytes
 from evolver.weights.safe_network import Module, StoredArray, read_network, tensors
+from evolver.whole_files import write_whole
 
 if TYPE_CHECKING:
     import torch
@@ -154,16 +153,6 @@ def _check(settings: StyleGAN3Settings, weights: dict[str, StoredArray], path: P
 
 def _replace(out: Path, content: bytes) -> None:
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(out)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        write_whole(out, content)
     except OSError as error:
         raise WeightsError(f"weights must be written to {out}; {error}") from error
