@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from evolver.errors import OrderError, RecordingError
-from evolver.journal import recorder_process
+from evolver.journal import frames, recorder_process
 from evolver.journal import recorder_protocol as wire
 from evolver.journal.recorder_client import RemoteRecorder
 from evolver.journal.recorder_process import RecorderProcess
@@ -401,7 +401,7 @@ def test_a_journal_that_lost_acknowledged_records_is_noticed(tmp_path, address, 
         recorder.close()
 
 
-def test_it_says_how_it_is_doing(tmp_path, address, start):
+def test_it_says_how_it_is_doing(address, start):
     with pytest.raises(RecordingError, match="no recorder answers"):
         recorder_status(str(address))
     process = start()
@@ -413,10 +413,10 @@ def test_it_says_how_it_is_doing(tmp_path, address, start):
         recorder.submit(event(number))
     recorder.barrier()
     said = recorder_status(str(address))  # anyone may ask
-    (segment,) = (tmp_path / "journal").glob("*.evj")
-    frames_of = len(segment.read_bytes().rstrip(b"\0"))
+    # The first record may stand in the file twice, and is counted once.
+    frames_of = [frames.pack_frame(k, encode_record(event(k))) for k in range(100)]
     assert said.pid == process.process.pid
-    assert (said.records, said.written_bytes) == (100, frames_of)
+    assert (said.records, said.written_bytes) == (100, len(b"".join(frames_of)))
     assert (said.waiting_records, said.waiting_bytes, said.error) == (0, 0, "")
     assert said.engine
     assert said.busy_seconds > 0

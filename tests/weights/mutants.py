@@ -11,6 +11,7 @@ import random
 import resource
 import signal
 import sys
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,27 +24,27 @@ FORBIDDEN = (
 )  # fmt: skip
 EVIL = (b"os", b"system", b"builtins", b"eval", b"posix", b"__reduce__", b"nt", b"torch.load")
 _seen: list[str] = []
-_watching = False
+_watched: int | None = None  # the thread that reads; others may open what they like
 
 
 def _hook(event: str, args: tuple[object, ...]) -> None:  # noqa: ARG001  as sys wants it
-    if _watching and event.startswith(FORBIDDEN):
+    if threading.get_ident() == _watched and event.startswith(FORBIDDEN):
         _seen.append(event)
 
 
 @contextmanager
 def nothing_is_run():
     """Raise at the end if anything was run, imported or opened meanwhile."""
-    global _watching
+    global _watched
     if not hasattr(sys, "_mutants_hook"):
         sys.addaudithook(_hook)
         sys._mutants_hook = True
     _seen.clear()
-    _watching = True
+    _watched = threading.get_ident()
     try:
         yield
     finally:
-        _watching = False
+        _watched = None
     if _seen:
         raise AssertionError(f"reading must run nothing; it did {_seen[:5]}")
 
