@@ -10,12 +10,14 @@ Method
     ResNet-50 and ViT-B/16 as transformers makes them, saved and loaded through ``hf:``, and
     CaffeNet from a file. Forward: preprocessing and one pass of 40 images under
     `inference_mode`. `score` makes passes of 8, and multiplies row by row on a processor so
-    that a response does not depend on its company. The two alternate. Memory is this process's
-    peak (VmHWM) at the end, libraries and weights in it.
+    that a response does not depend on its company. The two alternate, on one thread, and times
+    are CPU seconds: of several threads each waits for the last at every layer, five times as
+    often for passes of 8, which on a machine that does something else measures that. Memory is
+    this process's peak (VmHWM) at the end, libraries and weights in it.
 Repeats
     5 rounds after one that is not counted; medians and their ratio.
 Cost
-    About 10 minutes on two cores, 2 GB of memory; `--quick`, ResNet-50 only, 2 rounds.
+    About 15 minutes on one core, 2 GB of memory; `--quick`, ResNet-50 only, 2 rounds.
 Outputs
     A Markdown section for RESULTS.md on standard output.
 
@@ -27,6 +29,12 @@ Run by ``python -m benchmarks.networks [--quick]``; needs the package transforme
 
 from __future__ import annotations
 
+import os
+
+# ruff: noqa: E402  numpy and torch read these when they are imported
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[_name] = "1"
+
 import argparse
 import re
 import tempfile
@@ -35,7 +43,7 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import process_time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,10 +90,10 @@ def forward(network: Network, images: Images) -> None:
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Return how long a call takes."""
-    start = perf_counter()
+    """Return the CPU seconds of a call."""
+    start = process_time()
     work()
-    return perf_counter() - start
+    return process_time() - start
 
 
 def measured(kind: str, images: Images, rounds: int) -> str:
@@ -127,6 +135,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="ResNet-50 only, two rounds")
     quick = parser.parse_args().quick
     rounds = 2 if quick else 5
+    torch.set_num_threads(1)
     torch.manual_seed(0)
     images = np.random.default_rng(0).integers(0, 256, (IMAGES, 256, 256, 3), dtype=np.uint8)
     print("## Units of large networks: `score` of 40 images beside the network's own forward\n")

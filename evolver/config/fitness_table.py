@@ -92,6 +92,16 @@ class FitnessTable(Struct, frozen=True, forbid_unknown_fields=True):
         Literal["mean", "max"],
         Meta(description="'contrast': the others' mean response, or that of the strongest"),
     ] = "mean"
+    response_unit: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=24,
+            pattern=r"^[^\x00-\x1f\x7f]+$",
+            description="what the rig counts responses in, for axes and tables: spikes/s, or "
+            "as a person answers, marks",
+        ),
+    ] = "spikes/s"
     normalise: Annotated[
         Literal["none", "references"],
         Meta(
@@ -154,7 +164,7 @@ class FitnessTable(Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def score_unit(self) -> str:
         """What scores are counted in, for axes and tables."""
-        plain = "z" if self.normalise == "references" else "spikes/s"
+        plain = "z" if self.normalise == "references" else self.response_unit
         unit = plain
         if self.kind == "target":
             square = "z²" if plain == "z" else f"({plain})²"

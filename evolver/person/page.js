@@ -9,7 +9,8 @@ const WORDS = {
 const STARS = 5;
 const PUT_OFF = "Nothing was sent of the images before. They are to come again, in another order.";
 const LEAST_PX = 120;           // a smaller image is not looked at: the page scrolls instead
-let socket = null, view = null, drawn = null, lost = false;
+const TRY_LATER = 1013;         // as server.py: there are too many tabs
+let socket = null, view = null, drawn = null, lost = false, crowded = false;
 let columns = 1, here = 0, bigger = 0, unsure = false, unaimed = false, appeared = "";
 
 // ------------------------------------------------------------------ the rig
@@ -18,12 +19,13 @@ function connect() {
   socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/tab`);
   socket.onmessage = (event) => {
     if (lost) drawn = null;  // what was being loaded may be in pieces
-    lost = false;
+    lost = crowded = false;
     take(JSON.parse(event.data));
   };
-  socket.onclose = () => {
+  socket.onclose = (event) => {
     if (view && view.phase === "over") return;
     lost = true;
+    crowded = event.code === TRY_LATER;
     draw();
     setTimeout(connect, 1000);
   };
@@ -85,10 +87,10 @@ function wait() {
     "over": ["The session is over", view && view.news || ""],
   };
   const [text, detail] = texts[phase];
-  $("waiting").textContent = lost ? "No connection to the program behind this page" : text;
-  const more = lost ? "It was ended, or is started again. Its terminal says the address." : detail;
+  $("waiting").textContent = crowded ? "Too many tabs show this page" : lost ? "No connection to the program behind this page" : text;
+  const more = crowded ? "Close one of them: this one takes its place by itself." : lost ? "It was ended, or is started again. Its terminal says the address." : detail;
   $("detail").textContent = more.charAt(0).toUpperCase() + more.slice(1);
-  $("pulse").hidden = lost || phase === "over" || phase === "paused";
+  $("pulse").hidden = (lost && !crowded) || phase === "over" || phase === "paused";
 }
 
 function lay(grid) {

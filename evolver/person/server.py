@@ -45,6 +45,8 @@ from rig_bridge.rigs.person.rig import PersonRig
 logger = logging.getLogger(__name__)
 
 _MOST_TABS = 16
+TRY_LATER = 1013
+"""The code (RFC 6455's registry) with which a tab too many is closed; page.js knows it."""
 _LONGEST_ORDER = 1024  # bytes
 _GONE_S = 3.0  # a page that is loaded again is back before that
 _LAST_WORD_S = 2.0
@@ -267,7 +269,7 @@ class _Tab(WebSocketHandler):
     def open(self) -> None:
         """Show what there is."""
         if len(self._page.tabs) >= _MOST_TABS:
-            self.close(1013, "too many tabs")
+            self.close(TRY_LATER, "too many tabs")
             return
         self._page.came(self)
         self.show_soon()

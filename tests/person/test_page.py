@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from evolver.errors import ControlError
+from evolver.person import server
 from evolver.person.server import PersonPage
 from evolver.seeds import stream
 from rig_bridge.client import Standing
@@ -355,6 +356,18 @@ def test_a_page_whose_program_is_gone_says_so(page):
         opened(page, 1)
     page.get_by_text("what you click now is not marked").wait_for()
     page.errors.clear()  # what the lost connection left
+
+
+def test_a_tab_too_many_says_what_to_do_and_takes_the_next_place(browser, page, monkeypatch):
+    monkeypatch.setattr(server, "_MOST_TABS", 1)
+    with served() as there, tab(browser) as first:
+        there.show(pictures((8, 8), (8, 8)))
+        first.goto(there.url)
+        opened(first, 2)
+        page.goto(there.url)
+        page.get_by_text("Too many tabs show this page").wait_for()
+        first.goto("about:blank")
+        opened(page, 2)
 
 
 def test_an_image_that_did_not_come_is_asked_for_again_and_none_is_shown_before(page):

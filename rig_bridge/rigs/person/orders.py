@@ -48,7 +48,7 @@ class Restore(_Order, frozen=True, tag="restore"):
 
 
 class Send(_Order, frozen=True, tag="send"):
-    """Answer. `nothing`: also where nothing is marked, which is a slip otherwise."""
+    """Answer what appeared. `nothing`: also where nothing is marked, else that is a slip."""
 
     nothing: bool = False
 

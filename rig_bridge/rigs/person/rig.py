@@ -245,6 +245,8 @@ class PersonRig:
 
     def _changed_by(self, order: PersonOrder, grid: Grid) -> bool:
         now_ns = self._now_ns()
+        if grid.appeared_ns is None and isinstance(order, Mark | Send):
+            return False  # nobody has seen these images
         match order:
             case Appeared():
                 grid.appear(now_ns)

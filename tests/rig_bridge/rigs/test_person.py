@@ -147,11 +147,13 @@ def present(rig, numbers, *, block=0, attempt=1):
         assert rig.present(image(number), asked(number, block=block, attempt=attempt)) is None
 
 
-def opened(rig):
-    """Let time pass until the next grid is open; return it."""
+def opened(rig, *, seen=True):
+    """Let time pass until the next grid is open, and on a page; return it."""
     assert rig.collect() == []
     rig.clock.now += 1.0
     assert rig.collect() == []
+    if seen:
+        rig.apply(Appeared(rig.view().grid.name))
     return rig.view().grid
 
 
@@ -164,7 +166,7 @@ def test_a_block_is_one_page_and_its_answer_goes_to_the_right_images(rig):
     assert rig.view().phase == "no images yet"  # it may be waiting to be confirmed
     present(rig, range(12))
     assert rig.view().phase == "making"
-    view = opened(rig)
+    view = opened(rig, seen=False)
     assert rig.view().phase == "grid"
     seen = pixels(rig)
     assert sorted(seen) == sorted(image(k).tobytes() for k in range(12))
@@ -223,6 +225,7 @@ def test_two_blocks_are_two_pages_in_their_order(rig):
     rig.collect()  # at once: the first is complete where the second has begun
     first = rig.view().grid
     assert (first.block, len(first.sizes)) == (0, 3)
+    rig.apply(Appeared(first.name))
     rig.apply(Send(first.name, nothing=True))
     assert [block for block, _ in rig.collect()] == [0, 0, 0]
     second = opened(rig)
@@ -237,6 +240,16 @@ def test_an_answer_without_a_mark_is_a_slip_unless_it_is_said(rig):
     assert rig.view().grid is not None
     assert rig.apply(Send(view.name, nothing=True))
     assert [r.arrays["rates"][0] for _, r in rig.collect()] == [0, 0]
+
+
+def test_images_that_nobody_has_seen_are_not_judged(rig):
+    present(rig, (1, 2))
+    view = opened(rig, seen=False)
+    assert not rig.apply(Mark(view.name, 0, 1))
+    assert not rig.apply(Send(view.name, nothing=True))
+    rig.apply(Appeared(view.name))
+    assert rig.apply(Mark(view.name, 0, 1))
+    assert rig.apply(Send(view.name))
 
 
 def test_not_now_is_aborted_and_shown_again(rig):
@@ -344,6 +357,7 @@ def person():
 
 def on_the_page(rig, server):
     wait_until(lambda: rig.view().grid is not None, step=lambda: server.poll(0.02))
+    rig.apply(Appeared(rig.view().grid.name))
     return rig.view().grid
 
 
@@ -397,6 +411,7 @@ def test_the_images_of_a_session_that_is_gone_make_way_for_the_next_one():
         )
         view = rig.view()
         assert (view.session, len(view.grid.sizes)) == ("another", 2)
+        rig.apply(Appeared(view.grid.name))
         rig.apply(Send(view.grid.name, nothing=True))
         (event,) = heard(second, Responded, lambda e: bool(e))
         assert {t.presentation for t in event.trials} == {7, 8}
