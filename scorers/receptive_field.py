@@ -22,7 +22,7 @@ from evolver.checks import check_images
 from evolver.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -204,6 +204,21 @@ def box_of(field: Matrix) -> Box | None:
     top = start(int(rows[0]), int(rows[-1]), field.shape[0])
     left = start(int(columns[0]), int(columns[-1]), field.shape[1])
     return Box(top, left, side)
+
+
+def box_around(boxes: Sequence[Box], *, height: int, width: int) -> Box:
+    """Return the smallest square that holds squares, moved inside a frame of pixels."""
+    if not boxes:
+        raise DataError("there must be a box to put a square around; got none")
+    top, left = min(box.top for box in boxes), min(box.left for box in boxes)
+    bottom = max(box.top + box.side for box in boxes)
+    right = max(box.left + box.side for box in boxes)
+    side = min(max(bottom - top, right - left), height, width)
+    return Box(
+        min(max((top + bottom - side) // 2, 0), height - side),
+        min(max((left + right - side) // 2, 0), width - side),
+        side,
+    )
 
 
 def fit_gaussian(field: Matrix) -> Gaussian | None:

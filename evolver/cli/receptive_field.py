@@ -44,6 +44,15 @@ def draw_receptive_fields(
         ),
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="of the images")] = 1,
+    view_deg: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01,
+            max=180,
+            help="say where a session puts its images so that they fill the units' fields, on "
+            "a screen of which the network sees so many degrees",
+        ),
+    ] = None,
 ) -> None:
     """Draw where in an image units look: map, box and the Gaussian that fits it.
 
@@ -55,6 +64,11 @@ def draw_receptive_fields(
     from evolver.report.field_figure import draw_fields
     from evolver.report.style import save
 
+    if occlusion and view_deg is not None:
+        raise ConfigError(
+            "--view-deg needs fields in pixels, as the gradient gives them; leave out "
+            "--occlusion, whose maps are of patches"
+        )
     check_can_write(out.resolve().parent, "Name another file with --out")
     with console.status("loading the network …"):
         scorer = scorers.load(units, networks=networks_in(session_file))
@@ -73,6 +87,37 @@ def draw_receptive_fields(
     save(draw_fields(maps, title=title, subtitle=f"{how}, {images} images ({what})"), out)
     console.print(_table(maps))
     console.print(f"figure: {out}")
+    if view_deg is not None:
+        console.print(_placed(maps, view_deg), highlight=False)
+
+
+def _placed(maps: Sequence[FieldMap], view_deg: float) -> str:
+    """Return the lines of a session file whose images fill the square around all fields."""
+    from scorers.receptive_field import box_around
+
+    boxes = [unit.box for unit in maps if unit.box is not None]
+    shapes = {unit.field.shape for unit in maps}
+    if not boxes or len(shapes) > 1:
+        raise ConfigError(
+            "--view-deg needs units that see something, of networks with inputs of one size; "
+            f"got {len(boxes)} of {len(maps)} that see something, and "
+            f"{len(shapes)} sizes of inputs"
+        )
+    ((height, width),) = shapes
+    box = box_around(boxes, height=height, width=width)
+    degrees = view_deg / width
+    right = (box.left + box.side / 2 - width / 2) * degrees
+    up = (height / 2 - box.top - box.side / 2) * degrees
+    return "\n".join((
+        "in a session file, for images that fill these fields:",
+        "",
+        r"\[presentation]",
+        f"size_deg = {box.side * degrees:.4g}",
+        f"position_deg = [{right:.4g}, {up:.4g}]",
+        "",
+        r"\[simulation]",
+        f"view_deg = {view_deg:g}",
+    ))
 
 
 def _side(scorer: UnitScorer) -> int:

@@ -1,12 +1,15 @@
 """`evolver units` and `evolver rf`, as a person meets them."""
 
+import tomllib
 from functools import partial
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from scorers import quantiles
+import scorers
+from evolver.setup.simulated_rig import ScreenView
+from scorers import quantiles, receptive_field
 from tests.cli.running import run_here
 
 SESSION = """
@@ -91,6 +94,27 @@ def test_a_field_is_in_pixels_of_its_own_network_whatever_stands_beside_it(run, 
     both = rf("plain:two:2", "mini:conv3:5")
     assert rows(both, "mini:conv3:5:4:4") == alone
     assert both.index("plain:two:2") < both.index("mini:conv3:5")
+
+
+def test_images_of_a_session_are_put_where_the_units_look(run):
+    """The lines go into a session file, and its images cover what the gradient found."""
+    units = ["mini:conv3:5:1:6", "mini:conv3:5:2:5"]
+    text = run("rf", *units, "-n", "6", "--view-deg", "8", "--occlusion", expect=2)
+    assert "--view-deg needs fields in pixels" in text
+    text = run("rf", *units, "-n", "6", "--view-deg", "8")
+    said = tomllib.loads(text.partition("these fields:")[2])
+    assert said["simulation"] == {"view_deg": 8}
+    place = said["presentation"]
+    view = ScreenView(8.0, place["size_deg"], tuple(place["position_deg"]))
+    seen = view.of(np.full((64, 64, 3), 255, np.uint8), 128)[..., 0] == 255
+    noise = receptive_field.uniform_noise(6, height=64, width=64, rng=np.random.default_rng(1))
+    fields = receptive_field.gradient_maps(scorers.load(units), noise).max(axis=0) > 0
+    for axis in (0, 1):
+        shown = np.flatnonzero(seen.any(axis=axis))[[0, -1]] * 64 / len(seen)
+        wanted = np.flatnonzero(fields.any(axis=axis))[[0, -1]]
+        assert shown[0] <= wanted[0] + 1
+        assert shown[1] >= wanted[1] - 1
+        assert shown[1] - shown[0] < 40  # and not the whole screen
 
 
 def test_an_address_is_no_network(run):
