@@ -10,6 +10,7 @@ NO_CHROMIUM = "no Chromium on this machine"
 NO_GPU = "no GPU here"
 NO_LSL = "LSL streams on this machine do not find one another"
 NO_LPIPS = "LPIPS needs torchvision, which the environment of the tests does not hold"
+NO_TORCHVISION = "torchvision does not load beside the torch of constraints.txt"
 NO_COUNTS = "only Linux counts the bytes of a connection"
 NO_HOLES = "the system cannot tell"
 NO_NODE = "no Node.js on this machine"
@@ -67,8 +68,13 @@ ALLOWED = {
         "test_a_stream_that_is_not_what_was_said_is_refused",
         "test_no_stream_two_streams_or_a_name_that_is_none_are_refused",
     },
-    # torchvision does not load beside the torch of constraints.txt.
     NO_LPIPS: {"test_lpips_itself_is_a_distance_of_embeddings"},
+    NO_TORCHVISION: {
+        "test_torchvisions_activations",
+        "test_a_robust_twin_of_torchvisions",
+        "test_torchvision_says_what_it_has_and_where_weights_must_lie",
+        "test_timms_activations",
+    },
     # Of other systems than Linux.
     NO_COUNTS: {
         "test_a_message_without_end_ends_the_connection_and_frees_what_it_held",

@@ -67,6 +67,7 @@ def load_torchvision(
         interpolation=_interpolation(str(steps.interpolation.value)),
         mean=tuple(steps.mean),
         sd=tuple(steps.std),
+        odd_margin="even",
     )
     return ModuleNetwork(name, net, preprocessing, sha256=sha256, device=chosen_device(device))
 
@@ -112,6 +113,7 @@ def load_timm(
         interpolation=_interpolation(str(values.get("interpolation", "bilinear"))),
         mean=tuple(values["mean"]),
         sd=tuple(values["std"]),
+        odd_margin="even",
     )
     return ModuleNetwork(name, net, preprocessing, sha256=sha256, device=chosen_device(device))
 

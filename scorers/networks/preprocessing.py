@@ -33,6 +33,8 @@ class Preprocessing:
     order : of the channels; "grey" is one channel, ITU-R BT.601 luma
     scale : what white is before the mean is taken: 1, or 255 for networks of the Caffe time
     mean, sd : one number for each channel, in the network's order and scale
+    odd_margin : where the middle is when an odd number of pixels is cut off: "down", the
+        smaller part above and left; "even", as torchvision, half of it rounded to even
     """
 
     size: tuple[int, int]
@@ -42,6 +44,7 @@ class Preprocessing:
     scale: float = 1.0
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     sd: tuple[float, ...] = (1.0, 1.0, 1.0)
+    odd_margin: Literal["down", "even"] = "down"
 
     def __post_init__(self) -> None:
         """Raise `ConfigError` where a value cannot be used."""
@@ -79,7 +82,7 @@ class Preprocessing:
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Turn images, (n, 3, h, w) float32 in [0, 1] of any size, into a network's input."""
-        x = _cut(self._resized(x), self.size)
+        x = _cut(self._resized(x), self.size, even=self.odd_margin == "even")
         if self.order == "bgr":
             x = x.flip(1)
         elif self.order == "grey":
@@ -118,7 +121,7 @@ def resized(
     return small.clamp(0, 1)  # a cubic overshoots, and a weighted mean may end a hair outside
 
 
-def _cut(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+def _cut(x: torch.Tensor, size: tuple[int, int], *, even: bool) -> torch.Tensor:
     """Return the middle of images; black around those that are smaller."""
     height, width = x.shape[-2:]
     if (height, width) == size:
@@ -127,5 +130,6 @@ def _cut(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     if down or right:
         x = F.pad(x, (right // 2, right - right // 2, down // 2, down - down // 2))
         height, width = x.shape[-2:]
-    top, left = (height - size[0]) // 2, (width - size[1]) // 2
+    top, left = (height - size[0]) / 2, (width - size[1]) / 2
+    top, left = (round(top), round(left)) if even else (int(top), int(left))
     return x[..., top : top + size[0], left : left + size[1]]

@@ -223,6 +223,12 @@ def test_preprocessing_in_its_order():
     wide = torch.rand(1, 3, 20, 40)
     assert Preprocessing((16, 16), resize_to=16)(wide).shape == (1, 3, 16, 16)
     assert Preprocessing((16, 16), resize_to=8)(wide).shape == (1, 3, 16, 16)
+    for length, down, even in ((9, 1, 2), (11, 2, 2), (13, 3, 4)):  # 3, 5 and 7 cut off of both
+        ramp = torch.arange(length, dtype=torch.float32).expand(1, 3, length, length) / 255
+        margins = {"down": down, "even": even}
+        for odd_margin, left in margins.items():
+            cut = Preprocessing((6, 6), resize_to=length, odd_margin=odd_margin)(ramp)
+            np.testing.assert_allclose(cut[0, 0, 0] * 255, left + np.arange(6.0), atol=1e-4)
 
 
 def test_caffenets_preprocessing_and_shapes():
