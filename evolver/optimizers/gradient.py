@@ -386,7 +386,8 @@ class SGD(Ascent[SGDState]):
     ----------
     lr : float > 0, of the slope. Published: 0.01, 0.003 and 0.001, for BigGAN
     momentum : in [0, 1)
-    others : as `Adam` takes them, and errors as there
+    d, rng, popsize, steps, basis, metric, basis_part, cutoff, clip, sigma, initial : as `Adam`
+        takes them, and errors as there
     """
 
     state_type: ClassVar = SGDState

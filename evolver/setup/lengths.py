@@ -17,7 +17,7 @@ from evolver.types import Generator
 _SPREADS = ("genetic", "random", "adam", "sgd")
 """Optimizers whose `sigma` is the spread of codes about one, not a step."""
 _RATE = 0.1
-"""Adam's step against the spread of a generator's codes: DeePSim's, of N(0, 1), as published."""
+"""Adam's step by the spread of a generator's codes: DeePSim's, of N(0, 1), as published."""
 
 
 def with_lengths(
