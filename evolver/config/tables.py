@@ -120,8 +120,8 @@ class ThreadTable(Struct, frozen=True, forbid_unknown_fields=True):
         Meta(
             min_length=1,
             description="'mini-texture', 'mini-object'; 'deepsim-fc6', 'biggan-deep-256', "
-            "'stylegan3', 'pggan', ... (`evolver weights list`); or 'module:attr', a torch "
-            "module of your own",
+            "'stylegan3', 'pggan', ... (`evolver weights list`); 'fourier', pixels without a "
+            "network; or 'module:attr', a torch module of your own",
         ),
     ]
     optimizer: Annotated[

@@ -261,3 +261,22 @@ def test_an_image_out_of_sight_and_a_network_without_a_slope_are_refused(monkeyp
     )
     with pytest.raises(ConfigError, match="network of the simulated units must have a slope"):
         climbed(session())
+
+
+@pytest.mark.parametrize(("unit", "least"), [("known:patch:1", 0.99), ("known:gabor:48", 0.8)])
+def test_a_units_best_image_is_climbed_to(unit, least):
+    """By pixels without a network: as near as this to 1, above which no image comes."""
+    settings = session(
+        simulation={"units": (unit,)},
+        generator="fourier",
+        generator_options={"size": 32},
+        popsize=2,
+        optimizer_options={"lr": 0.2},
+    )
+    (optimizer,) = build_parts(settings).optimizers
+    for _ in range(100):
+        codes = optimizer.ask()
+        optimizer.tell(codes, np.zeros(2))
+    values = optimizer.objective.climb(codes)[0]
+    assert values.min() > least
+    assert values.max() <= 1 + 1e-5
