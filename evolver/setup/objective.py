@@ -35,8 +35,7 @@ if TYPE_CHECKING:
     from evolver.types import Codes, Generator, Scores
     from scorers.scorer import UnitScorer
 
-_AT_ONCE = 8
-"""Codes in one pass on other devices than a processor; on one, each has its own."""
+_AT_ONCE = 8  # codes in one pass, where the generator does not say
 _PROBES = 4
 
 
@@ -75,7 +74,8 @@ class UnitObjective:
         """Return values, (n,), and slopes, (n, d), float64, at codes, (n, d).
 
         A code's must be the same alone and among others, in the last bit: on a processor each
-        has a pass of its own, elsewhere every pass has as many rows, the last filled up.
+        has a pass of its own, elsewhere every pass has the generator's `chunk`, the last
+        filled up.
 
         Raises
         ------
@@ -85,7 +85,7 @@ class UnitObjective:
             The generator or a network has no slope.
         """
         check_codes(codes, d=self._generator.d)
-        rows = 1 if self._device.type == "cpu" else _AT_ONCE
+        rows = 1 if self._device.type == "cpu" else getattr(self._generator, "chunk", _AT_ONCE)
         values, slopes = np.empty(len(codes)), np.empty(codes.shape)
         for first in range(0, len(codes), rows):
             part = codes[first : first + rows]
