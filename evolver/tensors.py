@@ -36,6 +36,15 @@ def symmetric_eigen(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return values, vectors
 
 
+def hartley(x: torch.Tensor) -> torch.Tensor:
+    """Return sums of plane gratings, cos + sin, orthonormal, over the last two dimensions.
+
+    The Hartley transform of (..., h, w), which is its own inverse.
+    """
+    waves = torch.fft.fft2(x, norm="ortho")
+    return waves.real - waves.imag
+
+
 def channels_last(net: _M) -> _M:
     """Lay a network's weights out in the order that wide registers like; return the network."""
     return net.to(memory_format=torch.channels_last)

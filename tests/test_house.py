@@ -20,6 +20,8 @@ PUBLIC = {
     "evolver.generators": {"BUILTIN", "load"},
     "evolver.optimizers": {
         "BUILTIN",
+        "SGD",
+        "Adam",
         "CholeskyCMA",
         "Composite",
         "Genetic",

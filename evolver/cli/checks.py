@@ -30,7 +30,7 @@ def print_checks(session_file: Path, *, download: bool) -> int:
     from evolver.live.at_start import look_at
 
     with console.status("loading the generators …"):
-        start = look_at(session_file, download=download)
+        start = look_at(session_file, download=download, live=False)
         units = _simulated_units(start.config, start.mistakes)
     if start.wrong:
         text = f"{session_file} has {count_text(start.wrong)}:"
@@ -63,6 +63,7 @@ def _simulated_units(config: Config | None, mistakes: Mistakes) -> tuple[str, ..
 def _check_parts(parts: Parts, units: Sequence[str]) -> int:
     """Check what needs the parts of a session and no rig; return the exit status."""
     from evolver.clock import SYSTEM_CLOCK
+    from evolver.optimizers.gradient import NeedsObjective
     from evolver.regular_files import expanded
     from evolver.setup import preflight
 
@@ -88,6 +89,17 @@ def _check_parts(parts: Parts, units: Sequence[str]) -> int:
         text = f"note: with the simulated rig it would not run: {exc}"
         console.print(escape(wrapped(text, console, hanging="  ")))
         return GOOD
+    climbing = [
+        f"{table.name} ({table.optimizer})"
+        for table, optimizer in zip(parts.config.threads, parts.optimizers, strict=True)
+        if isinstance(optimizer, NeedsObjective)
+    ]
+    if climbing:
+        text = (
+            "note: it runs in 'evolver simulate' alone; the slope of simulated units, which a "
+            f"rig's answers do not have, is climbed by {', '.join(climbing)}"
+        )
+        console.print(escape(wrapped(text, console, hanging="  ")))
     console.print("[green]good[/]")
     return GOOD
 

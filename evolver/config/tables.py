@@ -120,8 +120,8 @@ class ThreadTable(Struct, frozen=True, forbid_unknown_fields=True):
         Meta(
             min_length=1,
             description="'mini-texture', 'mini-object'; 'deepsim-fc6', 'biggan-deep-256', "
-            "'stylegan3', 'pggan', ... (`evolver weights list`); or 'module:attr', a torch "
-            "module of your own",
+            "'stylegan3', 'pggan', ... (`evolver weights list`); 'fourier', pixels without a "
+            "network; or 'module:attr', a torch module of your own",
         ),
     ]
     optimizer: Annotated[
@@ -129,8 +129,8 @@ class ThreadTable(Struct, frozen=True, forbid_unknown_fields=True):
         Meta(
             min_length=1,
             description="'cholesky', 'sphere', 'sep', 'hessian', 'genetic', 'random', "
-            "'rank-sphere', 'composite'; or of a library: 'pycma', 'cmaes', 'nevergrad', "
-            "'evosax'",
+            "'rank-sphere', 'composite'; 'adam' and 'sgd' in simulations; or of a library: "
+            "'pycma', 'cmaes', 'nevergrad', 'evosax'",
         ),
     ] = "cholesky"
     popsize: Annotated[

@@ -2,6 +2,7 @@
 
     mini, mini_texture, mini_object    the built-in ones, which come with their weights
     deepsim, biggan, pggan, stylegan3  the field's, one network a file or folder
+    fourier        an image without a network, by its spectrum
     user           any torch module of a lab's own, by where Python finds it
     frozen         the face that all of them share: codes in, bytes out, a slope under it
     by_name        names in session files to the above

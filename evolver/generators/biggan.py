@@ -156,7 +156,9 @@ def load_biggan(
         initial=partial(_initial, table, config.z_dim, _chosen(classes, len(table))),
         parts={"noise": (0, d - k), "class": (d - k, d)},
         embeddings=table,
-        code_scale=CodeScale(0.2, NOISE * config.z_dim**0.5, {"noise": 0.3, "class": 0.06}),
+        code_scale=CodeScale(
+            0.2, NOISE * config.z_dim**0.5, {"noise": 0.3, "class": 0.06}, rate=0.003
+        ),
     )
 
 

@@ -32,6 +32,7 @@ BUILTIN = {
     "biggan-deep-256": "evolver.generators.biggan:deep_256",
     "biggan-deep-512": "evolver.generators.biggan:deep_512",
     "pggan": "evolver.generators.pggan:load_pggan",
+    "fourier": "evolver.generators.fourier:load_fourier",
 }
 """Name in a session file -> module:factory, imported when asked for."""
 

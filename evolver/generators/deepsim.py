@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _SLOPE = 0.3  # of LeakyReLU below zero
 # As the field runs it; codes grow to norms of 300 to 430.
-CODE_SCALE = CodeScale(step=3.0, norm=None)
+CODE_SCALE = CodeScale(step=3.0, norm=None, rate=0.1)
 _MEAN = (123.0, 117.0, 104.0)  # RGB grey levels that the network's training subtracted
 
 # Name, module, channels in and out, kernel, stride, padding.

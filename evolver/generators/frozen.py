@@ -83,6 +83,11 @@ class FrozenGenerator:
         """Where the network is, and where `synthesize` wants its codes."""
         return self._device
 
+    @property
+    def chunk(self) -> int:
+        """How many images are drawn at once."""
+        return self._chunk
+
     def synthesize(self, z: torch.Tensor) -> torch.Tensor:
         """Differentiable: z, (n, d) float32, to images, (n, 3, h, w) float32 in [0, 1]."""
         return self._net(z)

@@ -32,6 +32,8 @@ class CodeScale:
     grow, as DeePSim's do, from 64 to 430 in an evolution."""
     part_steps: Mapping[str, float] = field(default_factory=dict[str, float])
     """The first step size in a part of the code, where users set one of its own."""
+    rate: float | None = None
+    """Step of gradient ascent (Adam's `lr`), latent units, where users set one."""
 
 
 def code_scale(generator: Generator) -> CodeScale:

@@ -45,13 +45,14 @@ def _would_be_fetched(mistake: Mistake) -> bool:
     return isinstance(mistake.error, NotFetchedError)
 
 
-def look_at(session_file: Path, *, download: bool) -> Start:
+def look_at(session_file: Path, *, download: bool, live: bool = True) -> Start:
     """Look at all that a live session of this file needs, as it would at its start.
 
     Parameters
     ----------
     session_file : its path
     download : whether weights that are not on this machine may be fetched
+    live : whether what runs in simulations alone is a mistake
 
     Raises
     ------
@@ -63,7 +64,7 @@ def look_at(session_file: Path, *, download: bool) -> Start:
     parts = None
     if config is not None:
         with nullcontext() if download else nothing_fetched():
-            parts = gather_parts(config, mistakes)
+            parts = gather_parts(config, mistakes, live=live)
         gather_start(config, mistakes)
     return Start(source, config, None if mistakes.found else parts, mistakes)
 

@@ -96,7 +96,8 @@ class Job:
             written.
         """
         recordings = expanded(config.session.folder)
-        return cls(build_parts(config), text, mode, recordings, uuid.uuid4().hex, clock)
+        parts = build_parts(config, live=mode == "live")
+        return cls(parts, text, mode, recordings, uuid.uuid4().hex, clock)
 
     @classmethod
     def resume(cls, restored: Restored, folder: Path, *, clock: Clock) -> Job:
@@ -109,7 +110,7 @@ class Job:
         """
         text = restored.config_text
         config = parse_session_file(text, source=f"the session file in {folder}")
-        parts = build_parts(config, restored=restored)
+        parts = build_parts(config, restored=restored, live=restored.mode == "live")
         return cls(parts, text, restored.mode, folder.parent, restored.session_id, clock)
 
 

@@ -8,6 +8,7 @@
     RankSphere    our own: every rank weighs, and the angle follows the noise
     Genetic       XDream's genetic algorithm
     RandomSearch  the control
+    Adam, SGD     gradient ascent, where a scorer has a slope
     Composite     optimizers on parts of the code, or parts held fixed
 
     batched       many populations of one optimizer at once, on torch
@@ -22,9 +23,10 @@ dictionaries), `ranks` (constants, and weights by rank), `low_rank` (the factore
 
 This room knows arrays and the random generators handed to it. It knows nothing of images,
 units, files or clocks, nor of what a score means: scores are maximised, and only their ranks
-matter, where a file does not say otherwise. An algorithm's `sample` and `update` are pure,
-written against the array API and free of branches on array values, so that they run, and can
-be batched, on other array libraries than numpy.
+matter, where a file does not say otherwise. What is climbed by its slope is handed in, as a
+function of codes. An algorithm's `sample` and `update` are pure, written against the array API
+and free of branches on array values, so that they run, and can be batched, on other array
+libraries than numpy; `gradient`, whose slopes come from outside, is numpy's.
 """
 
 from evolver.optimizers.batched import batched
@@ -34,6 +36,7 @@ from evolver.optimizers.by_name import load_optimizer as load
 from evolver.optimizers.cholesky import CholeskyCMA
 from evolver.optimizers.composite import Composite
 from evolver.optimizers.genetic import Genetic
+from evolver.optimizers.gradient import SGD, Adam
 from evolver.optimizers.hessian import HessianCMA
 from evolver.optimizers.random_search import RandomSearch
 from evolver.optimizers.rank_sphere import RankSphere
@@ -44,6 +47,8 @@ from evolver.optimizers.states import state_from_dict, state_to_dict
 
 __all__ = [
     "BUILTIN",
+    "SGD",
+    "Adam",
     "CholeskyCMA",
     "Composite",
     "Genetic",

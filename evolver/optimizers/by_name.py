@@ -23,6 +23,8 @@ BUILTIN = {
     "hessian": "evolver.optimizers.hessian:HessianCMA",
     "genetic": "evolver.optimizers.genetic:Genetic",
     "random": "evolver.optimizers.random_search:RandomSearch",
+    "adam": "evolver.optimizers.gradient:Adam",
+    "sgd": "evolver.optimizers.gradient:SGD",
     "composite": "evolver.optimizers.composite:Composite",
     "pycma": "evolver.optimizers.libraries.pycma:PyCMA",
     "cmaes": "evolver.optimizers.libraries.cmaes:Cmaes",

@@ -22,6 +22,7 @@ from evolver.optimizers.arguments import (
 )
 from evolver.optimizers.ask_tell import AskTell
 from evolver.optimizers.by_name import COMMON, find_optimizer, load_optimizer
+from evolver.optimizers.gradient import Ascent
 from evolver.optimizers.states import (
     StateDict,
     array_of_text,
@@ -181,6 +182,11 @@ class Composite(AskTell[Any]):
                 )
             except ConfigError as exc:
                 raise ConfigError(f"parts[{i}]: {exc}") from exc
+            if isinstance(drivers[-1], Ascent):
+                raise ConfigError(
+                    f"parts[{i}] must learn from scores; {part['optimizer']!r} climbs a slope, "
+                    "which is of whole codes: let it have all of them"
+                )
         names = [str(part.get("optimizer") or "") for part in parts]
         self._set(d, n, stops, names, drivers, rng)
         self._rehearse()

@@ -23,6 +23,7 @@ from evolver.errors import ConfigError, DataError, WeightsError
 from evolver.generators.by_name import REGISTRY as GENERATORS
 from evolver.generators.by_name import find_generator
 from evolver.optimizers.by_name import REGISTRY as OPTIMIZERS
+from evolver.optimizers.gradient import BASES, NeedsObjective
 from evolver.registry import Registry
 from evolver.session.fitness import Fitness, Target
 from evolver.session.schedule import Session, Thread
@@ -119,13 +120,16 @@ class Parts:
         )
 
 
-def build_parts(config: Config, *, restored: Restored | None = None) -> Parts:
+def build_parts(
+    config: Config, *, restored: Restored | None = None, live: bool = False
+) -> Parts:
     """Load and make everything a session file names.
 
     Parameters
     ----------
     config : the session file's values
     restored : a session that is to go on, as its journal has it; None: a new one
+    live : its rig comes over the network, and nothing is known of a slope of its responses
 
     Raises
     ------
@@ -137,7 +141,7 @@ def build_parts(config: Config, *, restored: Restored | None = None) -> Parts:
         A weight file is missing, and nothing else is wrong.
     """
     mistakes = Mistakes()
-    parts = gather_parts(config, mistakes, restored=restored)
+    parts = gather_parts(config, mistakes, restored=restored, live=live)
     mistakes.raise_any("the session file")
     if parts is None:
         raise RuntimeError("parts are missing only where something is wrong")
@@ -145,14 +149,18 @@ def build_parts(config: Config, *, restored: Restored | None = None) -> Parts:
 
 
 def gather_parts(
-    config: Config, mistakes: Mistakes, *, restored: Restored | None = None
+    config: Config,
+    mistakes: Mistakes,
+    *,
+    restored: Restored | None = None,
+    live: bool = False,
 ) -> Parts | None:
     """Load and make everything that can be; None where anything is wrong.
 
     Parameters
     ----------
-    config, restored : as `build_parts` takes them; keys that are wrong already, in `mistakes`,
-        are passed over
+    config, restored, live : as `build_parts` takes them; keys that are wrong already, in
+        `mistakes`, are passed over
     mistakes : gets all that is wrong, each under its key
     """
     networks = [_gather_generator(config, i, mistakes) for i in range(len(config.threads))]
@@ -170,7 +178,7 @@ def gather_parts(
     options: list[dict[str, Any]] = []
     searches: list[Optimizer] = []
     for i, (network, rng) in enumerate(zip(networks, streams, strict=True)):
-        made = _gather_optimizer(config, i, network, mistakes, rng=rng)
+        made = _gather_optimizer(config, i, network, mistakes, rng=rng, live=live)
         if made is not None:
             searches.append(made[0])
             options.append(made[1])
@@ -298,6 +306,7 @@ def _gather_optimizer(
     mistakes: Mistakes,
     *,
     rng: np.random.Generator,
+    live: bool,
 ) -> tuple[Optimizer, dict[str, Any]] | None:
     """Make a thread's optimizer; return it, and its options with what the file left open.
 
@@ -313,9 +322,9 @@ def _gather_optimizer(
     if not mistakes.has(f"{key}.initial"):
         with at(f"{key}.initial"):
             initial = _initial_codes(table, generator, seed=config.session.seed)
-    for basis in _bases(table.optimizer_options):
-        with at(f"{key}.optimizer_options.basis"):
-            _check_basis(basis, generator)
+    for name, path in _bases(table.optimizer_options):
+        with at(f"{key}.optimizer_options.{name}"):
+            _check_basis(path, generator)
     if kind is None or len(mistakes.found) > before:
         return None
     try:
@@ -342,7 +351,26 @@ def _gather_optimizer(
             of=table.name,
         )
         return None
+    if isinstance(made, NeedsObjective):
+        with at(f"{key}.optimizer"):
+            _hand_objective(made, config, i, generator, live=live)
+        if len(mistakes.found) > before:
+            return None
     return made, options
+
+
+def _hand_objective(
+    optimizer: NeedsObjective, config: Config, i: int, generator: Generator, *, live: bool
+) -> None:
+    """Hand an optimizer what it climbs; raise `ConfigError` where there is no slope."""
+    if live:
+        raise ConfigError(
+            f"{config.threads[i].optimizer!r} must run in 'evolver simulate': it climbs the "
+            "slope of simulated units, and what a rig answers has none"
+        )
+    from evolver.setup.objective import build_objective  # loads torch
+
+    optimizer.use(build_objective(config, i, generator))
 
 
 def _blamed(table: ThreadTable, message: str) -> str:
@@ -366,14 +394,17 @@ def _check_basis(basis: str, generator: Generator) -> None:
     )
 
 
-def _bases(options: object) -> Iterator[str]:
-    """Return the metric files that optimizer options name, those of a composite's parts too."""
+def _bases(options: object) -> Iterator[tuple[str, str]]:
+    """Return the metric files that optimizer options name, and under which of their keys.
+
+    Those of a composite's parts too.
+    """
     if isinstance(options, dict):
         for name, value in cast("dict[str, object]", options).items():
-            if name == "basis" and isinstance(value, str):
-                yield value
-            else:
+            if not isinstance(value, str):
                 yield from _bases(value)
+            elif name == "metric" or (name == "basis" and value not in BASES):
+                yield name, value
     elif isinstance(options, list):
         for value in cast("list[object]", options):
             yield from _bases(value)

@@ -14,8 +14,10 @@ from evolver import optimizers
 from evolver.generators.scale import CodeScale, code_scale
 from evolver.types import Generator
 
-_SPREADS = ("genetic", "random")
-"""Optimizers whose `sigma` is the spread of codes about zero, not a step."""
+_SPREADS = ("genetic", "random", "adam", "sgd")
+"""Optimizers whose `sigma` is the spread of codes about one, not a step."""
+_RATE = 0.1
+"""Adam's step by the spread of a generator's codes: DeePSim's, of N(0, 1), as published."""
 
 
 def with_lengths(
@@ -24,9 +26,10 @@ def with_lengths(
     """Return an optimizer's options, with the lengths that were left out.
 
     `sigma` of a search by steps is the generator's step; `sigma` of one that spreads its codes
-    about zero, and the `radius` of a sphere, follow its norm, where it has one. A step along a
-    basis is no length of a code, and is left to the optimizer. A composite's parts are treated
-    each by itself.
+    about one, the `radius` of a sphere and Adam's `lr` follow its norm, where it has one, or
+    what its users set. A step along a basis is no length of a code, and is left to the
+    optimizer; SGD's `lr` is none either, as the slope's scale is in it. A composite's parts are
+    treated each by itself.
 
     Parameters
     ----------
@@ -47,11 +50,17 @@ def _with_lengths(
 ) -> dict[str, Any]:
     taken = signature(optimizers.find(optimizer)).parameters
     lengths: dict[str, float] = {}
-    if "sigma" in taken and "basis" not in taken:
-        if optimizer not in _SPREADS:
-            lengths["sigma"] = scale.step
-        elif scale.norm is not None:
-            lengths["sigma"] = round(scale.norm / sqrt(generator.d), 3)
+    spread = None if scale.norm is None else scale.norm / sqrt(generator.d)
+    if optimizer in _SPREADS:
+        if spread is not None:
+            lengths["sigma"] = round(spread, 3)
+    elif "sigma" in taken and "basis" not in taken:
+        lengths["sigma"] = scale.step
+    if optimizer == "adam":
+        if scale.rate is not None:
+            lengths["lr"] = scale.rate
+        elif spread is not None:
+            lengths["lr"] = round(_RATE * spread, 4)
     if "radius" in taken and scale.norm is not None:
         lengths["radius"] = round(scale.norm * sqrt(d / generator.d), 3)
     chosen = lengths | dict(options)

@@ -18,6 +18,7 @@ from msgspec import Struct
 from evolver.config.tables import Config
 from evolver.generators.scale import code_scale
 from evolver.journal.storage import disk_free_bytes
+from evolver.optimizers.gradient import go_on
 from evolver.regular_files import expanded
 from evolver.session.fitness import Fitness
 from evolver.setup.build import Parts
@@ -183,7 +184,7 @@ def _of_its_own(optimizer: Optimizer) -> Codes:
 
     Its stream is left alone, and nothing has been scored: all scores are the same.
     """
-    twin = type(optimizer).from_state(optimizer.state, rng=np.random.default_rng(0))
+    twin = go_on(optimizer, optimizer.state, rng=np.random.default_rng(0))
     first = twin.ask()
     twin.tell(first, np.zeros(len(first)))
     return np.resize(twin.ask(), (optimizer.popsize, optimizer.d))

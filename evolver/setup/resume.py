@@ -23,6 +23,7 @@ from evolver.errors import ConfigError, RecordingError
 from evolver.journal import records
 from evolver.journal.history import History, Unfinished
 from evolver.optimizers import state_from_dict
+from evolver.optimizers.gradient import go_on
 from evolver.session.block import HashedImage, RunningBlock
 from evolver.session.fitness_state import FitnessState
 from evolver.session.ports import Command, Earlier
@@ -197,10 +198,10 @@ class Restored:
         last = self.history.threads[index]
         if last is None:
             return fresh
-        kind = type(fresh.optimizer)
+        kind = fresh.optimizer.state_type
         fresh.rng.bit_generator.state = json.loads(last.rng_state)
-        state: Any = state_from_dict(kind.state_type, _numpy(last.optimizer_state))
-        optimizer = kind.from_state(state, rng=fresh.rng)
+        state: Any = state_from_dict(kind, _numpy(last.optimizer_state))
+        optimizer = go_on(fresh.optimizer, state, rng=fresh.rng)
         codes = np.asarray(last.codes.numpy(), dtype=np.float64)
         if not np.array_equal(optimizer.ask(), codes):
             self.differing.append(fresh.name)

@@ -44,6 +44,18 @@ GREY = 128
 
 
 @dataclass(frozen=True, slots=True)
+class PlaceInView:
+    """Where an image lies in what is seen of a screen, pixels."""
+
+    side: int  # of the image, once it is shrunk
+    view: int  # of what is seen
+    rows: slice  # of what is seen, that the image fills
+    image_rows: slice  # of the image, that are seen
+    columns: slice
+    image_columns: slice
+
+
+@dataclass(frozen=True, slots=True)
 class ScreenView:
     """The square of a screen that networks see, fixation in its middle.
 
@@ -65,20 +77,23 @@ class ScreenView:
         of the view is not seen. An image that is very small in a wide view is shrunk first, by
         means over its pixels, so that a view has at most 2,048 pixels a side.
         """
-        per_degree = min(len(image) / self.size_deg, _LARGEST_VIEW / self.view_deg)
+        place = self.place(len(image))
+        if place.side != len(image):
+            size = (place.side, place.side)
+            image = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX))
+        seen = np.full((place.view, place.view, 3), grey, dtype=np.uint8)
+        seen[place.rows, place.columns] = image[place.image_rows, place.image_columns]
+        return seen
+
+    def place(self, height: int) -> PlaceInView:
+        """Return where a square image of so many pixels a side lies in what is seen."""
+        per_degree = min(height / self.size_deg, _LARGEST_VIEW / self.view_deg)
         side = max(1, round(per_degree * self.size_deg))
-        if side != len(image):
-            reduced = Image.fromarray(image).resize((side, side), Image.Resampling.BOX)
-            image = np.asarray(reduced)
         view = max(1, round(per_degree * self.view_deg))
-        seen = np.full((view, view, 3), grey, dtype=np.uint8)
         right, up = self.position_deg
         top = round(view / 2 - per_degree * up - side / 2)
         left = round(view / 2 + per_degree * right - side / 2)
-        rows, image_rows = _overlap(top, side, view)
-        columns, image_columns = _overlap(left, side, view)
-        seen[rows, columns] = image[image_rows, image_columns]
-        return seen
+        return PlaceInView(side, view, *_overlap(top, side, view), *_overlap(left, side, view))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -53,6 +53,8 @@ def test_what_a_generator_states_goes_before_what_it_begins_with():
         ("pycma", {"sigma": 1.0}),
         ("genetic", {"sigma": 2.0}),
         ("random", {"sigma": 2.0}),
+        ("adam", {"sigma": 2.0, "lr": 0.2}),
+        ("sgd", {"sigma": 2.0}),  # its step is of the slope
         ("sphere", {"radius": 20.0}),
         ("rank-sphere", {"radius": 20.0}),
         ("hessian", {}),  # its steps are along a basis of another scale
@@ -69,6 +71,7 @@ def test_codes_that_may_grow_leave_the_norm_to_the_optimizer():
     assert with_lengths("cholesky", {}, growing) == {"sigma": 3.0}
     assert with_lengths("sphere", {}, growing) == {}
     assert with_lengths("genetic", {}, growing) == {}
+    assert with_lengths("adam", {}, growing) == {}
 
 
 def test_parts_have_the_steps_that_users_set_there():
@@ -110,10 +113,12 @@ def weights(tmp_path_factory):
 
 
 def test_what_the_field_sets(weights):
-    assert deepsim.CODE_SCALE.step == 3.0
+    assert (deepsim.CODE_SCALE.step, deepsim.CODE_SCALE.rate) == (3.0, 0.1)
     made = generators.load("biggan-deep-256", weights=weights["biggan-deep-256"])
     scale, noise = code_scale(made), made.parts["noise"][1]
     assert (scale.step, scale.part_steps) == (0.2, {"noise": 0.3, "class": 0.06})
+    assert scale.rate == 0.003
+    assert with_lengths("adam", {}, made)["lr"] == 0.003
     assert scale.norm == pytest.approx(biggan.NOISE * noise**0.5)
 
 

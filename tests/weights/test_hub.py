@@ -134,6 +134,7 @@ def test_the_catalogue_names_every_built_in_generator_and_what_is_shipped():
     named = {*evolver.generators.BUILTIN, *scorers.networks.BUILTIN} - {
         "mini",
         "known",
+        "fourier",
     }  # `CNN`; no weights
     assert {entry.network for entry in KNOWN} == named
     shipped = [entry for entry in (*KNOWN, CNN, CALIBRATION) if entry.shipped]
