@@ -1,7 +1,7 @@
 """What many runs say together: means with intervals, and levels of a factor compared in pairs.
 
-Every interval is over the runs, or over the pairs, that are handed in, each counted as a draw of
-its own; how many there were is part of every answer.
+Every interval is over the runs, or over the pairs, that are handed in, each counted as a draw
+of its own; how many there were is part of every answer.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from evolver.analysis.trajectories import FloatArray, Ints
 from evolver.errors import DataError
@@ -60,7 +60,7 @@ def mean_course(values: FloatArray) -> MeanCourse:
         mean = np.where(filled, values, 0).sum(axis=0) / n
         squares = np.where(filled, (values - mean) ** 2, 0).sum(axis=0)
         sem = np.where(n > 1, np.sqrt(squares / (n - 1) / n), np.nan)
-    half = stats.t.ppf((1 + LEVEL) / 2, np.maximum(n - 1, 1)) * sem
+    half = stdtrit(np.maximum(n - 1, 1), (1 + LEVEL) / 2) * sem
     return MeanCourse(mean, mean - half, mean + half, n.astype(np.int64))
 
 
@@ -90,10 +90,11 @@ def paired_rows(levels: Ints, factor: int, first: int, second: int) -> Ints:
     waiting: dict[bytes, list[int]] = {}
     for row in right[::-1]:
         waiting.setdefault(others[row].tobytes(), []).append(int(row))
-    pairs: list[tuple[int, int]] = []
-    for row in left:
-        if partners := waiting.get(others[row].tobytes()):
-            pairs.append((int(row), partners.pop()))
+    pairs = [
+        (int(row), partners.pop())
+        for row in left
+        if (partners := waiting.get(others[row].tobytes()))
+    ]
     return np.array(pairs, dtype=np.int64).reshape(-1, 2)
 
 
