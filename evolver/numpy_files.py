@@ -80,12 +80,12 @@ def opened_archive(path: str | Path) -> Generator[NumpyArchive | None, None, Non
         It is a damaged archive.
     """
     with opened(path, at_most=_LARGEST_FILE) as (file, _):
-        if not zipfile.is_zipfile(file):
-            yield None
-            return
         try:
             archive = zipfile.ZipFile(file)
         except PARSER_ERRORS as error:
+            if not zipfile.is_zipfile(file):  # asked last: it reads the end once more
+                yield None
+                return
             raise DataError(f"{path} must be a whole archive: {error}") from error
         with archive:
             yield NumpyArchive(archive, path)

@@ -139,15 +139,22 @@ def gather(
         typer.Option(metavar="FILE", help=".csv or .parquet; FOLDER/table.csv without it"),
     ] = None,
 ) -> None:
-    """Write one table of all results: a row a task and thread."""
+    """Write all results as one table, a row a task and thread, and as one page to look at."""
+    from evolver.campaign.gathered import gather as gather_results
+    from evolver.campaign.page import write_page
     from evolver.campaign.store import Store
     from evolver.campaign.table import save_table
+    from evolver.whole_files import write_whole
 
     store = Store(folder)
     path = out or folder / "table.csv"
     check_can_write(path.resolve().parent, "Name another file with --out")
-    n = save_table(store, path)
-    console.print(f"{n:,} rows in {escape(str(path))}")
+    gathered = gather_results(store)
+    save_table(gathered.columns, gathered.rows, path)
+    page = path.with_suffix(".html")
+    write_whole(page, write_page(gathered).encode())
+    console.print(f"{len(gathered.rows):,} rows in {escape(str(path))}")
+    console.print(f"open {escape(str(page))} in a browser")
 
 
 def _levels(plan: PlanFile, name: str, done: set[str]) -> Table:
