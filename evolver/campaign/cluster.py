@@ -9,6 +9,7 @@ safe.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -115,6 +116,7 @@ def connected(where: ClusterAddress, folder: Path) -> Generator[Cluster, None, N
         Its packages are missing, or it cannot be reached.
     """
     distributed = _needed("distributed")
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # errors are raised here
     if where.jobs:
         with _slurm(where.jobs, folder) as jobs, distributed.Client(jobs) as client:
             yield Cluster(client)
@@ -156,6 +158,7 @@ def _slurm(jobs: int, folder: Path) -> Any:  # noqa: ANN401
         log_directory=str(kept),
         memory=memory or "4 GB",
         scheduler_options={"dashboard": False, "dashboard_address": None},
+        worker_extra_args=["--no-dashboard"],  # which would be open to the network
         **options,
     )
 
@@ -209,7 +212,11 @@ class Cluster:
                 del pending[future]
 
     def _ahead(self) -> int:
-        workers = self._client.scheduler_info(n_workers=-1)["workers"]
+        self._check()
+        try:
+            workers = self._client.scheduler_info(n_workers=-1)["workers"]
+        except (OSError, TimeoutError) as exc:
+            raise _lost() from exc
         return max(_FEWEST_AHEAD, _AHEAD * len(workers))
 
     def _ended(self, futures: list[Any]) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Campaigns on a Dask cluster: whatever dies, every task has one result, the one it has alone."""
+"""Campaigns on a Dask cluster: whatever dies, each task has one result, as it has alone."""
 
 from __future__ import annotations
 
