@@ -11,6 +11,8 @@ const MARKS = ["#0b62a4", "#b34a00"], LETTERS = ["A", "B"];
 const SVG = "http://www.w3.org/2000/svg";
 const RELATIONS = { level: ["is", "is not"], number: ["at least", "at most"], text: ["begins with", "contains"] };
 const state = { sort: named("last"), descending: true, filters: [], picked: [null, null], page: 0, wall: AT_FIRST, unit: 0 };
+for (const column of COLUMNS)
+  column.whole = column.kind === "number" && column.values.every((v) => v === null || Number.isInteger(v));
 let shown = [];                 // rows that pass the filters, in their order
 const tiles = new Map();
 
@@ -39,10 +41,10 @@ function words(value) {
 }
 
 function cell(column, row) {
-  const { kind, values, levels, name } = COLUMNS[column], value = values[row];
+  const { kind, values, levels, whole } = COLUMNS[column], value = values[row];
   if (kind === "level") return levels[value];
   if (kind === "text") return value.slice(0, 12);
-  return Number.isInteger(value) && name !== "seconds" ? value.toLocaleString("en") : words(value);
+  return whole && value !== null ? value.toLocaleString("en") : words(value);
 }
 
 // ------------------------------------------------------------------ which runs, in which order
