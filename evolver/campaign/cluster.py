@@ -22,11 +22,11 @@ from urllib.parse import urlsplit
 
 from evolver import __version__
 from evolver.campaign.run import TaskEnd, run_one
+from evolver.campaign.store import Store
 from evolver.errors import ConfigError, EvolverError
 
 if TYPE_CHECKING:
     from evolver.campaign.plan import Plan, Task
-    from evolver.campaign.store import Store
     from evolver.config.tables import Config
 
 _FEWEST_AHEAD = 16  # tasks that wait at the scheduler
@@ -116,13 +116,13 @@ def connected(where: ClusterAddress, folder: Path) -> Generator[Cluster, None, N
         Its packages are missing, or it cannot be reached.
     """
     distributed = _needed("distributed")
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # errors are raised here
+    _silence()
     if where.jobs:
         with _slurm(where.jobs, folder) as jobs, distributed.Client(jobs) as client:
             yield Cluster(client)
         return
     try:
-        client = distributed.Client(where.address, timeout="20s")
+        client = distributed.Client(where.address, timeout="10s")
     except (OSError, ValueError, TypeError) as exc:
         hint = ""
         if where.address.startswith("tls:"):
@@ -133,6 +133,18 @@ def connected(where: ClusterAddress, folder: Path) -> Generator[Cluster, None, N
         raise ConfigError(f"no scheduler answers at {where.address}: {exc}{hint}") from exc
     with client:
         yield Cluster(client)
+
+
+def _silence() -> None:
+    """Keep Dask's logs, with a traceback for each lost connection, off a user's terminal.
+
+    What matters of them is raised here. Some of its loggers have levels of their own.
+    """
+    known = [
+        name for name in logging.root.manager.loggerDict if name.startswith("distributed.")
+    ]
+    for name in ("distributed", *known):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _needed(package: str) -> Any:  # noqa: ANN401  packages without types
@@ -174,6 +186,11 @@ class Cluster:
     def __init__(self, client: Any) -> None:  # noqa: ANN401
         self._client = client
         self._distributed = _needed("distributed")
+        comm = _needed("distributed.comm")
+        self._gone: tuple[type[Exception], ...] = (
+            comm.CommClosedError,
+            self._distributed.CancelledError,
+        )
 
     def __call__(
         self, plan: Plan, store: Store, tasks: Sequence[Task], kept: Path | None
@@ -215,7 +232,7 @@ class Cluster:
         self._check()
         try:
             workers = self._client.scheduler_info(n_workers=-1)["workers"]
-        except (OSError, TimeoutError) as exc:
+        except self._gone as exc:
             raise _lost() from exc
         return max(_FEWEST_AHEAD, _AHEAD * len(workers))
 
@@ -230,7 +247,7 @@ class Cluster:
                 return list(ended.done)
             except TimeoutError:
                 continue
-            except self._distributed.CancelledError as exc:
+            except self._gone as exc:
                 raise _lost() from exc
 
     def _check(self) -> None:
@@ -238,13 +255,12 @@ class Cluster:
             raise _lost()
 
     def _outcome(self, store: Store, task: Task, future: Any) -> TaskEnd:  # noqa: ANN401
-        if future.status == "finished":
+        try:
             return future.result()
-        if future.status != "error":
-            raise _lost()
-        error = future.exception()
-        if not isinstance(error, self._distributed.KilledWorker):
-            raise error
+        except self._distributed.KilledWorker:
+            pass
+        except self._gone as exc:
+            raise _lost() from exc
         why = "its worker died, again and again: out of memory, or ended from outside"
         store.keep_failure(task.digest, why)
         return TaskEnd(task.digest, why)
@@ -280,4 +296,6 @@ def run_on_worker(
         raise ConfigError(
             f"{where} must see the campaign's folder at the same path, {folder}; it does not"
         )
+    if Store(Path(folder)).path(digest).is_file():  # its worker died before it could say so
+        return TaskEnd(digest)
     return run_one(settings, digest, folder, kept)
