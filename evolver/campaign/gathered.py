@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from evolver.analysis.trajectories import FloatArray, evenly
-from evolver.campaign.table import MEASURES, Row, rows_of
+from evolver.campaign.table import MEASURES, Row, task_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,7 +60,7 @@ class Gathered:
         return [*self.plan.factors, *MEASURES]
 
 
-def gather(store: Store) -> Gathered:
+def gather_results(store: Store) -> Gathered:
     """Read everything.
 
     Raises
@@ -76,7 +76,7 @@ def gather(store: Store) -> Gathered:
     tiles: list[Tile | None] = []
     whole: list[dict[str, FloatArray]] = []
     for task, result in store.results():
-        rows += rows_of(task, result)
+        rows += task_rows(task, result)
         for k in range(len(result.meta.threads)):
             whole.append({name: result.arrays[f"{name}-{k}"] for name in SERIES})
             image = result.arrays.get(f"image-{k}")

@@ -38,10 +38,10 @@ _LAST = 3  # generations
 def rows(store: Store) -> Iterator[Row]:
     """Yield a row for every thread of every task that is done, in the plan's order."""
     for task, result in store.results():
-        yield from rows_of(task, result)
+        yield from task_rows(task, result)
 
 
-def rows_of(task: PlannedTask, result: TaskResult) -> Iterator[Row]:
+def task_rows(task: PlannedTask, result: TaskResult) -> Iterator[Row]:
     """Yield a row for every thread of a task."""
     meta, arrays = result.meta, result.arrays
     for k, thread in enumerate(meta.threads):

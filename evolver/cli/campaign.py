@@ -163,7 +163,7 @@ def gather(
     ] = None,
 ) -> None:
     """Write all results as one table, a row a task and thread, and as one page to look at."""
-    from evolver.campaign.gathered import gather as gather_results
+    from evolver.campaign.gathered import gather_results
     from evolver.campaign.page import write_page
     from evolver.campaign.store import Store
     from evolver.campaign.table import save_table

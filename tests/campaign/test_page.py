@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from evolver.analysis.comparisons import mean_course, mean_intervals
-from evolver.campaign.gathered import gather
+from evolver.campaign.gathered import gather_results
 from evolver.campaign.page import write_page
 from evolver.campaign.store import TaskMeta, TaskResult
 from tests.browser import chromium, tab
@@ -21,7 +21,7 @@ SEEDS = 15
 
 @pytest.fixture(scope="module")
 def gathered(tmp_path_factory):
-    return gather(made(tmp_path_factory.mktemp("campaign"), seeds=SEEDS, missing=2))
+    return gather_results(made(tmp_path_factory.mktemp("campaign"), seeds=SEEDS, missing=2))
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def test_two_threads_and_two_units_of_score_are_kept_apart(tmp_path):
         task.digest, ("texture", "object"), ("spikes/s", "z"), (6, 12), 60, 1.0, "0"
     )
     store.keep(TaskResult(meta, arrays))
-    found = gather(store)
+    found = gather_results(store)
     assert found.generations == list(range(12))
     assert np.isnan(found.courses["mean"][0, 6:]).all()
     assert found.tiles[1] is None
@@ -111,7 +111,9 @@ def test_two_threads_and_two_units_of_score_are_kept_apart(tmp_path):
 
 def test_a_campaign_without_results_has_a_page_too(tmp_path, browser):
     page = tmp_path / "page.html"
-    page.write_text(write_page(gather(made(tmp_path, seeds=1, missing=4))), encoding="utf-8")
+    page.write_text(
+        write_page(gather_results(made(tmp_path, seeds=1, missing=4))), encoding="utf-8"
+    )
     with tab(browser) as opened:
         opened.goto(page.as_uri())
         assert opened.locator("#matching").inner_text() == "0 of 0 runs"

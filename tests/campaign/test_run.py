@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from pyarrow import parquet
 
-from evolver.campaign.gathered import gather
+from evolver.campaign.gathered import gather_results
 from evolver.campaign.plan import read_campaign
 from evolver.campaign.run import run_plan
 from evolver.campaign.store import Store
@@ -69,7 +69,7 @@ def test_what_is_there_is_not_run_again_and_a_longer_plan_runs_what_is_new(campa
 
 def test_a_table_has_a_row_a_task_and_thread(campaign, tmp_path):
     _, _, store, _ = campaign
-    gathered = gather(store)
+    gathered = gather_results(store)
     save_table(gathered.columns, gathered.rows, tmp_path / "table.csv")
     with (tmp_path / "table.csv").open(encoding="utf-8") as file:
         read = list(csv.DictReader(file))
