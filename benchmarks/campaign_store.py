@@ -47,6 +47,9 @@ _PER_SEED = 10  # tasks: searches x units
 _SESSION = """
 [session]
 name = "base"
+[presentation]
+on_ms = 100
+off_ms = 50
 [[threads]]
 name = "texture"
 generator = "mini-texture"
