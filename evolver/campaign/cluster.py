@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from ipaddress import ip_address
@@ -218,6 +218,7 @@ class Cluster:
                     task.digest,
                     folder,
                     kept,
+                    str(Path.cwd()),
                     __version__,
                     key=f"evolver-{task.digest}",
                 )
@@ -274,14 +275,20 @@ def _lost() -> ClusterLostError:
 
 
 def run_on_worker(
-    settings: Config, digest: str, folder: str, kept: Path | None, version: str
+    settings: Config, digest: str, folder: str, kept: Path | None, begun_in: str, version: str
 ) -> TaskEnd:
     """Run one task and keep its result; in a worker.
+
+    Parameters
+    ----------
+    settings, digest, folder, kept : as `evolver.campaign.run.run_one` takes them
+    begun_in : the folder in which the command was given, from where a session file's paths lead
+    version : of the evolver that gave it
 
     Raises
     ------
     ConfigError
-        The worker has another version, more than one thread, or does not see the folder.
+        The worker has another version, more than one thread, or does not see the folders.
     """
     worker = _needed("distributed").get_worker()
     where = f"the worker {worker.address}"
@@ -292,10 +299,13 @@ def run_on_worker(
             f"{where} must compute with one thread, so that results do not depend on it: start "
             "it by 'dask worker --nthreads 1', with OMP_NUM_THREADS=1 where it has no nanny"
         )
-    if not (Path(folder) / "plan.json").is_file():
-        raise ConfigError(
-            f"{where} must see the campaign's folder at the same path, {folder}; it does not"
-        )
+    for path in (Path(folder) / "plan.json", Path(begun_in)):
+        if not path.exists():
+            raise ConfigError(
+                f"{where} must see {path} at the same path as the machine that runs the "
+                "campaign; it does not"
+            )
     if Store(Path(folder)).path(digest).is_file():  # its worker died before it could say so
         return TaskEnd(digest)
-    return run_one(settings, digest, folder, kept)
+    with chdir(begun_in):
+        return run_one(settings, digest, folder, kept)

@@ -10,12 +10,15 @@ import signal
 import socket
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
+from evolver import __version__
+from evolver.campaign import cluster
 from evolver.campaign.cluster import ClusterAddress, cluster_address
 from evolver.campaign.plan import read_campaign
-from evolver.campaign.run import run_plan
+from evolver.campaign.run import TaskEnd, run_plan
 from evolver.campaign.store import Store
 from evolver.campaign.task import WeightDigests
 from evolver.errors import ConfigError
@@ -135,6 +138,50 @@ def test_a_worker_that_is_not_fit_ends_the_run_and_is_named(tmp_path):
         )
     assert "must compute with one thread" in " ".join(printed.split())
     assert results(tmp_path / "out") == 0
+
+
+@pytest.fixture
+def _fit(tmp_path, monkeypatch):
+    """Stand for a worker that is fit, and for the task it runs: it returns where it was run."""
+    state = SimpleNamespace(nthreads=1)
+    one = SimpleNamespace(address="tcp://127.0.0.1:9", state=state)
+    package = SimpleNamespace(get_worker=lambda: one)
+    monkeypatch.setattr(cluster, "_needed", lambda _: package)
+    monkeypatch.setattr(cluster, "run_one", lambda *_: TaskEnd("ran", os.getcwd()))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    (tmp_path / "plan.json").touch()
+
+
+def on_worker(seen, **changes):
+    values = {"folder": str(seen), "begun_in": str(seen), "version": __version__} | changes
+    return cluster.run_on_worker(None, "ab" * 32, kept=None, **values)
+
+
+@pytest.mark.usefixtures("_fit")
+def test_a_task_is_run_where_the_command_was_given(tmp_path):
+    before = os.getcwd()
+    assert on_worker(tmp_path) == TaskEnd("ran", str(tmp_path))
+    assert os.getcwd() == before
+
+
+@pytest.mark.usefixtures("_fit")
+def test_what_has_landed_is_not_run_again(tmp_path):
+    path = Store(tmp_path).path("ab" * 32)
+    path.parent.mkdir(parents=True)
+    path.touch()
+    assert on_worker(tmp_path) == TaskEnd("ab" * 32)
+
+
+@pytest.mark.usefixtures("_fit")
+def test_a_worker_says_what_it_must_have(tmp_path, monkeypatch):
+    with pytest.raises(ConfigError, match=r"must have evolver 0\.0"):
+        on_worker(tmp_path, version="0.0")
+    for missing in ({"folder": str(tmp_path / "none")}, {"begun_in": str(tmp_path / "none")}):
+        with pytest.raises(ConfigError, match=r"must see .*none"):
+            on_worker(tmp_path, **missing)
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    with pytest.raises(ConfigError, match="one thread"):
+        on_worker(tmp_path)
 
 
 @pytest.mark.parametrize(
