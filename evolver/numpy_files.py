@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import io
 import math
+import struct
 import zipfile
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
@@ -78,12 +80,12 @@ def opened_archive(path: str | Path) -> Generator[NumpyArchive | None, None, Non
         It is a damaged archive.
     """
     with opened(path, at_most=_LARGEST_FILE) as (file, _):
-        if not zipfile.is_zipfile(file):
-            yield None
-            return
         try:
             archive = zipfile.ZipFile(file)
         except PARSER_ERRORS as error:
+            if not zipfile.is_zipfile(file):  # asked last: it reads the end once more
+                yield None
+                return
             raise DataError(f"{path} must be a whole archive: {error}") from error
         with archive:
             yield NumpyArchive(archive, path)
@@ -109,13 +111,8 @@ def read_array(
     if size > LARGEST:
         raise DataError(f"{where} must have at most {LARGEST >> 20} MiB; it has {size} B")
     start = file.read(_LONGEST_HEADER)
-    head = io.BytesIO(start)
     try:
-        version = np.lib.format.read_magic(head)
-        read: Any = {(1, 0): np.lib.format.read_array_header_1_0}.get(
-            version, np.lib.format.read_array_header_2_0
-        )
-        shape, columns_first, dtype = read(head)
+        shape, columns_first, dtype, length = _header(_header_bytes(start))
     except PARSER_ERRORS as error:
         raise DataError(f"{where} must be an array as numpy writes it: {error}") from error
     if dtype.hasobject or dtype.kind not in ("U" if text else "fiu"):
@@ -123,7 +120,7 @@ def read_array(
         raise DataError(f"{where} must hold {kind}; it holds {dtype}")
     if any(length < 0 for length in shape):
         raise DataError(f"{where} must have a shape; its header says {shape}")
-    count, rest = math.prod(shape), size - head.tell()
+    count, rest = math.prod(shape), size - length
     if count * dtype.itemsize != rest:
         raise DataError(
             f"{where} must hold all its numbers; {shape} of {dtype} are "
@@ -131,8 +128,27 @@ def read_array(
         )
     if not fits(shape):
         raise DataError(f"{where} must have another shape; it has {shape}")
-    content = start[head.tell() :] + file.read(rest)
+    content = start[length:] + file.read(rest)
     if len(content) != rest:
         raise DataError(f"{where} must hold all its numbers; it is cut short")
     array: NDArray[Any] = np.frombuffer(content, dtype)
     return array.reshape(shape[::-1]).T if columns_first else array.reshape(shape)
+
+
+def _header_bytes(start: bytes) -> bytes:
+    """Return the magic, the length and the header that an array's bytes begin with."""
+    wide = start[6:7] != b"\x01"
+    (length,) = struct.unpack_from("<I" if wide else "<H", start, 8)
+    return start[: length + (12 if wide else 10)]
+
+
+@lru_cache(maxsize=256)
+def _header(content: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+    """Return what a header says, and its length; kept, as thousands of files say the same."""
+    head = io.BytesIO(content)
+    version = np.lib.format.read_magic(head)
+    read: Any = {(1, 0): np.lib.format.read_array_header_1_0}.get(
+        version, np.lib.format.read_array_header_2_0
+    )
+    shape, columns_first, dtype = read(head)
+    return shape, columns_first, dtype, head.tell()

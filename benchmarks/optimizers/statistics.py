@@ -6,12 +6,13 @@ the same resampled units, so that what units have in common does not widen a dif
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from evolver.analysis.comparisons import FEWEST, Interval, bootstrap
 from evolver.analysis.trajectories import FloatArray
 
 if TYPE_CHECKING:
@@ -20,19 +21,6 @@ if TYPE_CHECKING:
 
 MEASURES = ("best", "mean_image", "best_matched", "mean_matched")
 """Attributes of an outcome: of the best and of the final mean image, as found and rescaled."""
-
-RESAMPLES, LEVEL = 10_000, 0.95
-FEWEST = 5
-"""Units under which no interval is given: it would be the range of a few numbers."""
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A number and where it lies with 95 % confidence; NaN where that cannot be said."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,37 +82,6 @@ def _first(means: FloatArray) -> FloatArray:
 def _ratio(means: FloatArray) -> FloatArray:
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(means[1] > 0, means[0] / means[1], np.nan)
-
-
-def bootstrap(
-    values: FloatArray,
-    statistic: Callable[[FloatArray], FloatArray],
-    *,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> Interval:
-    """Return a statistic of means over units, and its percentile interval.
-
-    Parameters
-    ----------
-    values : (k, units): k numbers of each unit, resampled together
-    statistic : function of means, (k, resamples), to (resamples,)
-    resamples : how many
-    seed : of the resampling: the same units are drawn for everyone
-
-    Returns
-    -------
-    Interval; its ends are NaN for fewer than `FEWEST` units, and where a resample is undefined
-    """
-    units = values.shape[1]
-    value = float(statistic(values.mean(axis=1, keepdims=True))[0])
-    if units < FEWEST:
-        return Interval(value, np.nan, np.nan)
-    drawn = np.random.default_rng(seed).integers(0, units, (resamples, units))
-    resampled = statistic(values[:, drawn].mean(axis=2))
-    tail = (1 - LEVEL) / 2
-    ends = np.quantile(resampled, [tail, 1 - tail])
-    return Interval(value, float(ends[0]), float(ends[1]))
 
 
 def tabulate(outcomes: Sequence[RunOutcome]) -> dict[str, dict[str, ScoreTable]]:

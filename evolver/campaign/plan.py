@@ -233,6 +233,8 @@ def _factor(row: VaryTable) -> Factor:
 def _label(value: object) -> str:
     if isinstance(value, str):
         return value
+    if isinstance(value, list):
+        return ", ".join(map(_label, cast("list[object]", value)))
     return msgspec.json.encode(value).decode()
 
 

@@ -36,6 +36,10 @@ class TaskEnd:
 
 
 Report: TypeAlias = Callable[[TaskEnd], None]
+Elsewhere: TypeAlias = Callable[
+    [Plan, Store, Sequence[Task], Path | None], Iterator[tuple[Task, TaskEnd]]
+]
+"""Runs tasks of a plan, and yields each as it ends."""
 
 
 def run_plan(
@@ -45,6 +49,7 @@ def run_plan(
     workers: int | None = None,
     keep_recordings: bool = False,
     report: Report = lambda _: None,
+    cluster: Elsewhere | None = None,
 ) -> list[TaskEnd]:
     """Run what is not done; return how each of those tasks ended.
 
@@ -55,6 +60,7 @@ def run_plan(
     workers : processes; one a core without it
     keep_recordings : whether each task's whole recording stays, in the folder ``recordings``
     report : told of each task as it ends
+    cluster : runs them in place of processes of this machine
     """
     store.keep_plan(plan)
     done = store.done()
@@ -62,6 +68,11 @@ def run_plan(
     kept = store.folder / "recordings" if keep_recordings else None
     outcomes: list[TaskEnd] = []
     left = due
+    if cluster is not None:
+        left = []
+        for _, outcome in cluster(plan, store, due, kept):
+            outcomes.append(outcome)
+            report(outcome)
     for alone in (False, True):  # those whose process died, one by one
         interrupted: list[Task] = []
         with one_thread_each():

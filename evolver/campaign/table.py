@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from evolver.campaign.store import Store
+from evolver.campaign.store import PlannedTask, Store, TaskResult
 from evolver.errors import ConfigError
 
 MEASURES = (
@@ -30,38 +30,45 @@ MEASURES = (
 """Columns beside the varied ones. first, last: mean of the first generation and of the last
 three; best: the highest single score; references: their mean over all blocks; change: last less
 first; all in `unit`."""
+Row: TypeAlias = dict[str, str | float | int]
+
 _LAST = 3  # generations
 
 
-def rows(store: Store) -> Iterator[dict[str, str | float | int]]:
+def rows(store: Store) -> Iterator[Row]:
     """Yield a row for every thread of every task that is done, in the plan's order."""
     for task, result in store.results():
-        meta, arrays = result.meta, result.arrays
-        for k, thread in enumerate(meta.threads):
-            mean, best = arrays[f"mean-{k}"], arrays[f"best-{k}"]
-            shown = arrays[f"references-{k}"]
-            filled = mean[np.isfinite(mean)]
-            last = float(filled[-_LAST:].mean()) if len(filled) else np.nan
-            first = float(filled[0]) if len(filled) else np.nan
-            yield {
-                **task.levels,
-                "thread": thread,
-                "unit": meta.units[k],
-                "generations_run": meta.generations[k],
-                "presentations": meta.presentations,
-                "first": first,
-                "last": last,
-                "last_sem": float(arrays[f"sem-{k}"][-1]) if len(mean) else np.nan,
-                "best": float(np.nanmax(best)) if np.isfinite(best).any() else np.nan,
-                "references": float(np.nanmean(shown)) if len(shown) else np.nan,
-                "change": last - first,
-                "seconds": meta.seconds,
-                "digest": meta.digest,
-            }
+        yield from task_rows(task, result)
 
 
-def save_table(store: Store, path: Path) -> int:
-    """Write the table, CSV or Parquet by its name; return how many rows it has.
+def task_rows(task: PlannedTask, result: TaskResult) -> Iterator[Row]:
+    """Yield a row for every thread of a task."""
+    meta, arrays = result.meta, result.arrays
+    for k, thread in enumerate(meta.threads):
+        mean, best = arrays[f"mean-{k}"], arrays[f"best-{k}"]
+        shown = arrays[f"references-{k}"]
+        filled = mean[np.isfinite(mean)]
+        last = float(filled[-_LAST:].mean()) if len(filled) else np.nan
+        first = float(filled[0]) if len(filled) else np.nan
+        yield {
+            **task.levels,
+            "thread": thread,
+            "unit": meta.units[k],
+            "generations_run": meta.generations[k],
+            "presentations": meta.presentations,
+            "first": first,
+            "last": last,
+            "last_sem": float(arrays[f"sem-{k}"][-1]) if len(mean) else np.nan,
+            "best": float(np.nanmax(best)) if np.isfinite(best).any() else np.nan,
+            "references": float(np.nanmean(shown)) if len(shown) else np.nan,
+            "change": last - first,
+            "seconds": meta.seconds,
+            "digest": meta.digest,
+        }
+
+
+def save_table(columns: Sequence[str], found: Sequence[Row], path: Path) -> None:
+    """Write rows as a table, CSV or Parquet by its name.
 
     Raises
     ------
@@ -70,14 +77,12 @@ def save_table(store: Store, path: Path) -> int:
     """
     if path.suffix not in {".csv", ".parquet"}:
         raise ConfigError(f"a table must be called .csv or .parquet; got {path.name}")
-    columns = [*store.plan().factors, *MEASURES]
-    found = list(rows(store))
     if path.suffix == ".csv":
         with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, columns)
             writer.writeheader()
             writer.writerows(found)
-        return len(found)
+        return
     try:
         pyarrow: Any = import_module("pyarrow")
         parquet: Any = import_module("pyarrow.parquet")
@@ -88,4 +93,3 @@ def save_table(store: Store, path: Path) -> int:
         ) from exc
     named = {column: [row[column] for row in found] for column in columns}
     parquet.write_table(pyarrow.table(named), path)
-    return len(found)

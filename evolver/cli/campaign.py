@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ from rich.table import Table
 
 from evolver.cli.terminal import check_can_write, console
 from evolver.clock import duration_text
+from evolver.errors import ConfigError
 
 if TYPE_CHECKING:
     from evolver.campaign.run import TaskEnd
@@ -38,6 +40,17 @@ def run_campaign(
     workers: Annotated[
         int | None, typer.Option(min=1, max=1024, help="processes; one a core without it")
     ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="run on a Dask cluster: tcp://127.0.0.1:8786, tls://HOST:PORT, slurm:JOBS",
+        ),
+    ] = None,
+    plain_network: Annotated[
+        bool,
+        typer.Option(help="let --cluster be another machine without TLS: anyone may listen"),
+    ] = False,
     plan_only: Annotated[
         bool, typer.Option("--plan", help="say what would be run, and run nothing")
     ] = False,
@@ -51,12 +64,16 @@ def run_campaign(
     that was changed runs what is new. A task's digest is of its session file and of the weights
     of its generators and networks.
     """
+    from evolver.campaign.cluster import cluster_address, connected
     from evolver.campaign.plan import read_campaign
     from evolver.campaign.run import run_plan
     from evolver.campaign.store import Store
     from evolver.campaign.table import MEASURES
     from evolver.campaign.task import WeightDigests
 
+    where = cluster and cluster_address(cluster, plain_network=plain_network)
+    if where and workers:
+        raise ConfigError("--workers is for this machine; a cluster has the workers it has")
     with console.status("reading the plan …"):
         plan = read_campaign(file, weights=WeightDigests(), taken=MEASURES)
     folder = out or Path("campaigns") / plan.name
@@ -94,9 +111,15 @@ def run_campaign(
         elif ended == total or ended % max(total // 20, 1) == 0:
             console.print(text)
 
-    outcomes = run_plan(
-        plan, store, workers=workers, keep_recordings=keep_recordings, report=report
-    )
+    with connected(where, folder.resolve()) if where else nullcontext() as elsewhere:
+        outcomes = run_plan(
+            plan,
+            store,
+            workers=workers,
+            keep_recordings=keep_recordings,
+            report=report,
+            cluster=elsewhere,
+        )
     failures = [outcome for outcome in outcomes if outcome.failed]
     if console.is_terminal and outcomes:
         console.print()
@@ -139,15 +162,22 @@ def gather(
         typer.Option(metavar="FILE", help=".csv or .parquet; FOLDER/table.csv without it"),
     ] = None,
 ) -> None:
-    """Write one table of all results: a row a task and thread."""
+    """Write all results as one table, a row a task and thread, and as one page to look at."""
+    from evolver.campaign.gathered import gather_results
+    from evolver.campaign.page import write_page
     from evolver.campaign.store import Store
     from evolver.campaign.table import save_table
+    from evolver.whole_files import write_whole
 
     store = Store(folder)
     path = out or folder / "table.csv"
     check_can_write(path.resolve().parent, "Name another file with --out")
-    n = save_table(store, path)
-    console.print(f"{n:,} rows in {escape(str(path))}")
+    gathered = gather_results(store)
+    save_table(gathered.columns, gathered.rows, path)
+    page = path.with_suffix(".html")
+    write_whole(page, write_page(gathered).encode())
+    console.print(f"{len(gathered.rows):,} rows in {escape(str(path))}")
+    console.print(f"open {escape(str(page))} in a browser")
 
 
 def _levels(plan: PlanFile, name: str, done: set[str]) -> Table:

@@ -11,6 +11,7 @@ import math
 import textwrap
 from collections.abc import Mapping
 from datetime import date
+from functools import cache
 from typing import Protocol, cast, runtime_checkable
 
 import msgspec
@@ -49,9 +50,7 @@ def collect(raw: object, struct: type[Struct], key: str, problems: list[str]) ->
         problems.append(f"{key}: must be a table; found {_quoted(raw)}")
         return
     table = cast("dict[str, object]", raw)
-    info = cast("inspect.StructType", inspect.type_info(struct))
-    fields = {f.encode_name: f for f in info.fields}
-    types = {f.encode_name: f.type for f in msgspec.structs.fields(struct)}
+    fields, types = _fields(struct)
     for name in table:
         if name not in fields:
             near = difflib.get_close_matches(name, fields, n=1)
@@ -66,6 +65,20 @@ def collect(raw: object, struct: type[Struct], key: str, problems: list[str]) ->
                 problems.append(f"{inner}: is missing; must be {_allowed(f.type)}")
             continue
         _check(table[name], f.type, types[name], inner, problems)
+
+
+@cache
+def _fields(struct: type[Struct]) -> tuple[dict[str, inspect.Field], dict[str, object]]:
+    """Return a struct's fields and their annotations, by name in files.
+
+    Kept: to find them takes longer than all else that is done with a session file, and a
+    campaign reads thousands.
+    """
+    info = cast("inspect.StructType", inspect.type_info(struct))
+    return (
+        {f.encode_name: f for f in info.fields},
+        {f.encode_name: f.type for f in msgspec.structs.fields(struct)},
+    )
 
 
 def _check(

@@ -17,6 +17,7 @@ NAMES = sorted(
     if module.name not in {"neurons", "optimizers", "stylegan3_reference"}
 )
 NEEDS = {
+    "campaign_store": ("playwright",),
     "display": ("pygame",),
     "endurance": ("playwright", "psutil"),
     "monitor": ("playwright", "psutil"),

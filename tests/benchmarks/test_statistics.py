@@ -1,12 +1,11 @@
-"""What is said of runs, against scipy's bootstrap and sums made by hand."""
+"""What is said of runs, against sums made by hand."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
 
-from benchmarks.optimizers.statistics import FEWEST, ScoreTable, bootstrap, tabulate
+from benchmarks.optimizers.statistics import FEWEST, ScoreTable, tabulate
 from tests.benchmarks.made import outcome
 
 UNITS = [f"mini:fc5:{k}" for k in range(6)]
@@ -20,52 +19,6 @@ def one_world(best):
         for unit, value in zip(UNITS, values, strict=False)
     ]
     return tabulate(outcomes)["w"]["0"]
-
-
-def test_the_interval_is_that_of_scipy():
-    rng = np.random.default_rng(3)
-    base = rng.gamma(4.0, size=14)
-    values = np.stack([1.2 * base + 0.2 * rng.standard_normal(14), base])
-
-    def ratio(means):
-        return means[0] / means[1]
-
-    ours = bootstrap(values, ratio, resamples=40_000)
-    theirs = stats.bootstrap(
-        (values[0], values[1]),
-        lambda a, b, axis: a.mean(axis=axis) / b.mean(axis=axis),
-        paired=True,
-        vectorized=True,
-        n_resamples=40_000,
-        method="percentile",
-        rng=np.random.default_rng(9),
-    ).confidence_interval
-    assert ours.value == pytest.approx(values[0].mean() / values[1].mean())
-    width = theirs.high - theirs.low
-    assert ours.low == pytest.approx(theirs.low, abs=0.03 * width)
-    assert ours.high == pytest.approx(theirs.high, abs=0.03 * width)
-
-
-def test_pairing_takes_away_what_units_share():
-    rng = np.random.default_rng(0)
-    base = rng.uniform(0.2, 1.0, size=12)
-    values = np.stack([1.1 * base, base])
-    paired = bootstrap(values, lambda m: m[0] / m[1])
-    assert paired.low == pytest.approx(1.1)
-    assert paired.high == pytest.approx(1.1)
-    shuffled = bootstrap(np.stack([values[0], rng.permutation(base)]), lambda m: m[0] / m[1])
-    assert shuffled.high - shuffled.low > 0.2
-
-
-def test_intervals_hold_the_truth_about_as_often_as_they_say():
-    rng = np.random.default_rng(1)
-    held = 0
-    for seed in range(200):
-        sample = rng.normal(1.0, 0.3, size=(1, 30))
-        found = bootstrap(sample, lambda m: m[0], resamples=500, seed=seed)
-        held += found.low <= 1.0 <= found.high
-    # 95 %, a little less with 30 units; 3 standard deviations of a binomial on either side
-    assert 0.88 <= held / 200 <= 0.99
 
 
 def test_few_units_have_no_interval_and_no_verdict():

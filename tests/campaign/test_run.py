@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from pyarrow import parquet
 
+from evolver.campaign.gathered import gather_results
 from evolver.campaign.plan import read_campaign
 from evolver.campaign.run import run_plan
 from evolver.campaign.store import Store
@@ -68,18 +69,19 @@ def test_what_is_there_is_not_run_again_and_a_longer_plan_runs_what_is_new(campa
 
 def test_a_table_has_a_row_a_task_and_thread(campaign, tmp_path):
     _, _, store, _ = campaign
-    n = save_table(store, tmp_path / "table.csv")
+    gathered = gather_results(store)
+    save_table(gathered.columns, gathered.rows, tmp_path / "table.csv")
     with (tmp_path / "table.csv").open(encoding="utf-8") as file:
         read = list(csv.DictReader(file))
-    assert n == len(read) == len(store.plan().tasks)
+    assert len(gathered.rows) == len(read) == len(store.plan().tasks)
     assert list(read[0]) == ["seed", *MEASURES]
     first = store.result(read[0]["digest"])
     assert float(read[0]["first"]) == first.arrays["mean-0"][0]
     assert float(read[0]["best"]) == first.arrays["best-0"].max()
-    save_table(store, tmp_path / "table.parquet")
+    save_table(gathered.columns, gathered.rows, tmp_path / "table.parquet")
     assert parquet.read_table(tmp_path / "table.parquet").to_pylist() == list(rows(store))
     with pytest.raises(ConfigError, match=r"\.csv or \.parquet"):
-        save_table(store, tmp_path / "table.xls")
+        save_table(gathered.columns, gathered.rows, tmp_path / "table.xls")
 
 
 def test_a_task_that_cannot_be_run_says_why_and_harms_no_other(tmp_path):

@@ -1,0 +1,101 @@
+"""All results of a campaign, read once: rows for tables, courses and small images for a page.
+
+Knows results. Knows nothing of files' formats, HTML or figures.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from PIL import Image
+
+from evolver.analysis.trajectories import FloatArray, evenly
+from evolver.campaign.table import MEASURES, Row, task_rows
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from evolver.campaign.store import PlanFile, Store
+
+Tile: TypeAlias = "NDArray[np.uint8]"
+
+SERIES = ("mean", "sem", "best")
+"""What is kept of every generation, as a result names it."""
+MOST_GENERATIONS = 120
+"""Of a course, as it is drawn; of longer ones so many, evenly."""
+_LARGE, _SMALL, _MANY = 128, 64, 256
+"""Pixels of a small image's side: where there are not many runs, and where there are."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Gathered:
+    """What there is of a campaign.
+
+    Attributes
+    ----------
+    plan : PlanFile
+    done : tasks of the plan that have a result
+    failed : and those that could not be run
+    rows : one a thread of every task that is done, as `evolver.campaign.table` has them
+    generations : the numbers of the generations in `courses`
+    courses : by the names in `SERIES`, (rows, generations) float64, NaN where there is none
+    tiles : of every row, its last generation's best image, (side, side, 3), or None
+    side : pixels
+    """
+
+    plan: PlanFile
+    done: int
+    failed: int
+    rows: list[Row]
+    generations: list[int]
+    courses: dict[str, FloatArray]
+    tiles: list[Tile | None]
+    side: int
+
+    @property
+    def columns(self) -> list[str]:
+        """Return the names of a row's values, in their order."""
+        return [*self.plan.factors, *MEASURES]
+
+
+def gather_results(store: Store) -> Gathered:
+    """Read everything.
+
+    Raises
+    ------
+    RecordingError
+        The plan or a result is damaged.
+    """
+    plan = store.plan()
+    planned = {task.digest for task in plan.tasks}
+    done = len(planned & store.done())
+    side = _SMALL if done > _MANY else _LARGE
+    rows: list[Row] = []
+    tiles: list[Tile | None] = []
+    whole: list[dict[str, FloatArray]] = []
+    for task, result in store.results():
+        rows += task_rows(task, result)
+        for k in range(len(result.meta.threads)):
+            whole.append({name: result.arrays[f"{name}-{k}"] for name in SERIES})
+            image = result.arrays.get(f"image-{k}")
+            tiles.append(None if image is None else _tile(image, side))
+    longest = max((len(one["mean"]) for one in whole), default=0)
+    shown = evenly(np.arange(longest), at_most=MOST_GENERATIONS)
+    courses = {name: np.full((len(rows), len(shown)), np.nan) for name in SERIES}
+    for row, one in enumerate(whole):
+        for name, values in one.items():
+            inside = shown[shown < len(values)]
+            courses[name][row, : len(inside)] = values[inside]
+    failed = len(planned & store.failed().keys())
+    return Gathered(plan, done, failed, rows, shown.tolist(), courses, tiles, side)
+
+
+def _tile(image: Tile, side: int) -> Tile:
+    """Return an image as a square of so many pixels; a small one keeps hard edges."""
+    if image.shape[:2] == (side, side):
+        return image
+    enlarged = max(image.shape[:2]) < side
+    how = Image.Resampling.NEAREST if enlarged else Image.Resampling.LANCZOS
+    return np.asarray(Image.fromarray(image).resize((side, side), how))
