@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 from rich.markup import escape
@@ -13,6 +13,7 @@ from rich.table import Table
 
 from evolver.cli.terminal import check_can_write, console
 from evolver.clock import duration_text
+from evolver.errors import ConfigError
 
 if TYPE_CHECKING:
     from evolver.campaign.run import TaskEnd
@@ -25,6 +26,7 @@ app = typer.Typer(
 Folder = Annotated[
     Path, typer.Argument(metavar="FOLDER", help="a campaign's, as 'campaign run' made it")
 ]
+Arithmetic: TypeAlias = Literal["session", "fast"]
 _SHOWN = 20  # levels a factor, and failures
 
 
@@ -44,6 +46,27 @@ def run_campaign(
     keep_recordings: Annotated[
         bool, typer.Option(help="keep every session's recording, some megabytes each")
     ] = False,
+    together: Annotated[
+        Arithmetic | None,
+        typer.Option(
+            help="advance many tasks at once: 'session', each with the numbers that it has by "
+            "itself; 'fast', the same but for rounding. No recordings"
+        ),
+    ] = None,
+    device: Annotated[
+        str, typer.Option(help="with --together fast: cpu, cuda or cuda:1")
+    ] = "cpu",
+    tasks_at_once: Annotated[
+        int, typer.Option(min=1, max=100_000, help="with --together: in each process")
+    ] = 32,
+    images_at_once: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=1_000_000,
+            help="with --together: in a pass; 64 on a processor, else 4096",
+        ),
+    ] = None,
 ) -> None:
     """Run every task of a campaign that has no result yet.
 
@@ -56,9 +79,15 @@ def run_campaign(
     from evolver.campaign.store import Store
     from evolver.campaign.table import MEASURES
     from evolver.campaign.task import WeightDigests
+    from evolver.campaign.together import Together, run_together
 
+    if together is not None and keep_recordings:
+        raise ConfigError("tasks that advance together leave no recordings to keep")
+    if together != "fast" and device != "cpu":
+        raise ConfigError(f"--device {device} is for --together fast; sessions are on the cpu")
+    how = Together(together or "session", device, tasks_at_once, images_at_once)
     with console.status("reading the plan …"):
-        plan = read_campaign(file, weights=WeightDigests(), taken=MEASURES)
+        plan = read_campaign(file, weights=WeightDigests(how.tag), taken=MEASURES)
     folder = out or Path("campaigns") / plan.name
     if plan_only:
         done = set[str]()
@@ -94,9 +123,12 @@ def run_campaign(
         elif ended == total or ended % max(total // 20, 1) == 0:
             console.print(text)
 
-    outcomes = run_plan(
-        plan, store, workers=workers, keep_recordings=keep_recordings, report=report
-    )
+    if together is None:
+        outcomes = run_plan(
+            plan, store, workers=workers, keep_recordings=keep_recordings, report=report
+        )
+    else:
+        outcomes = run_together(plan, store, how, workers=workers, report=report)
     failures = [outcome for outcome in outcomes if outcome.failed]
     if console.is_terminal and outcomes:
         console.print()

@@ -39,6 +39,7 @@ RandomStreams: TypeAlias = Callable[..., np.random.Generator]
 
 _REMEMBERED = 8192
 """Drives kept for images that are shown again, as references are in every block."""
+_NO_UNITS, _NO_TIMES = np.zeros(0, np.uint32), np.zeros(0, np.float32)  # of a rig without noise
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,11 +200,23 @@ class SimulatedRig:
                 f"respond must return drives of shape (images, units) = "
                 f"({len(new)}, {len(self._labels)}); got {drives.shape}"
             )
-        while len(self._drives) + len(new) > _REMEMBERED and self._drives:
+        delays = [0.0 if self._delay_ms is None else self._delay_ms(i) for i in new.values()]
+        self.take_drives(dict(zip(new, zip(drives, delays, strict=True), strict=True)))
+
+    def lacks(self, sha256: str) -> bool:
+        """Return whether the drive of an image is not known, or is forgotten."""
+        return sha256 not in self._drives
+
+    def take_drives(self, drives: Mapping[str, tuple[Drive, float]]) -> None:
+        """Take drives and delays in ms that were worked out elsewhere, with many others.
+
+        Parameters
+        ----------
+        drives : by the digest of the image, or whatever stands for it in requests
+        """
+        while len(self._drives) + len(drives) > _REMEMBERED and self._drives:
             del self._drives[next(iter(self._drives))]  # the oldest
-        for (sha256, image), drive in zip(new.items(), drives, strict=True):
-            delay_ms = 0.0 if self._delay_ms is None else self._delay_ms(image)
-            self._drives[sha256] = drive, delay_ms
+        self._drives.update(drives)
 
     def present(self, image: Image, request: Presentation) -> TrialResult:
         """Show one image for as long as it takes, and return what the neurons did."""
@@ -213,20 +226,23 @@ class SimulatedRig:
         shown_ms = request.on_ms
         reason = ""
         showing = self._showing_of(request)
-        broke = self._stream("fixation", request.presentation, showing).random(2)
-        if broke[0] < self._abort_rate:
-            shown_ms *= float(broke[1])
-            reason = "fixation broken"
-        drive, delay_ms = self._drives[request.sha256]
-        units, times = self._neurons.spikes(
-            drive,
-            presentation=request.presentation,
-            showing=showing,
-            on_ms=request.on_ms,
-            window_ms=request.window_ms,
-            delay_ms=delay_ms,
-            adaptation=self._left(request, showing),
-        )
+        if self._abort_rate > 0:
+            broke = self._stream("fixation", request.presentation, showing).random(2)
+            if broke[0] < self._abort_rate:
+                shown_ms *= float(broke[1])
+                reason = "fixation broken"
+        units, times = _NO_UNITS, _NO_TIMES
+        if self._expected_rates is None:
+            drive, delay_ms = self._drives[request.sha256]
+            units, times = self._neurons.spikes(
+                drive,
+                presentation=request.presentation,
+                showing=showing,
+                on_ms=request.on_ms,
+                window_ms=request.window_ms,
+                delay_ms=delay_ms,
+                adaptation=self._left(request, showing),
+            )
         if reason:  # reported at once: what came later was never recorded
             units, times = units[times < shown_ms], times[times < shown_ms]
         onset_ms = commanded_ms + self._lag_ms
