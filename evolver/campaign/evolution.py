@@ -13,11 +13,13 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 
 from evolver import __version__
 from evolver.analysis.trajectories import best_rows, reference_trajectory, trajectory
 from evolver.campaign.store import TaskMeta, TaskResult
+from evolver.errors import DataError
 from evolver.session.block import SHOWN_AT_ONCE
 from evolver.session.schedule import REFERENCE
 from evolver.setup.simulated_rig import build_rig
@@ -153,13 +155,21 @@ class Evolution:
         names = {thread: told.names for thread, told in answers.items()}
         names[REFERENCE] = self._reference_names
         results: list[TrialResult] = []
+        outcome = None
         attempt = 1
-        while pending := self._session.still_to_show(block.index, results):
-            for first in range(0, len(pending), SHOWN_AT_ONCE):
-                part = pending[first : first + SHOWN_AT_ONCE]
-                results += [self._show(block, number, attempt, names) for number in part]
-                attempt += 1
-        outcome = self._session.commit(block.index, results)
+        while outcome is None:
+            while pending := self._session.still_to_show(block.index, results):
+                for first in range(0, len(pending), SHOWN_AT_ONCE):
+                    part = pending[first : first + SHOWN_AT_ONCE]
+                    results += [self._show(block, number, attempt, names) for number in part]
+                    attempt += 1
+            try:
+                outcome = self._session.commit(block.index, results)
+            except DataError:  # looked for only where it is so: that costs as much as scoring
+                faulty = self._with_faults(block, results)
+                if faulty == results:
+                    raise
+                results = faulty
         self._shown += len(results)
         self._block = None
         self._keep(outcome)
@@ -171,7 +181,7 @@ class Evolution:
         if planned is None:
             raise RuntimeError(f"presentation {number} is none of block {block.index}")
         table = self.config.presentation
-        result = self._rig.present(
+        return self._rig.present(
             _NO_PIXELS,
             Presentation(
                 block=block.index,
@@ -185,13 +195,16 @@ class Evolution:
                 window_ms=self.config.rig.window_ms,
             ),
         )
-        fault = self._session.fault_of(block.index, result)
-        if not fault:
-            return result
-        fields: dict[str, Any] = {"status": "aborted", "reason": fault[:200]}
-        return result.__class__(
-            **{n: getattr(result, n) for n in result.__struct_fields__} | fields
-        )
+
+    def _with_faults(self, block: Block, results: Sequence[TrialResult]) -> list[TrialResult]:
+        """Return results as a session records them: aborted where they cannot be scored."""
+        faults = [self._session.fault_of(block.index, result) for result in results]
+        return [
+            msgspec.structs.replace(result, status="aborted", reason=fault[:200])
+            if fault
+            else result
+            for result, fault in zip(results, faults, strict=True)
+        ]
 
     def _keep(self, outcome: Outcome) -> None:
         for told in outcome.threads:

@@ -87,7 +87,7 @@ def is_batchable(optimizer: object) -> bool:
     return (
         isinstance(optimizer, AskTell)
         and kind.update is not AskTell[Any].update
-        and kind._learn is AskTell[Any]._learn  # noqa: SLF001  of this room
+        and kind._learn is AskTell[Any]._learn  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     )
 
 

@@ -171,6 +171,8 @@ class SimulatedRig:
         self._wall_start = clock()
         self._now_ms = 0.0  # stimulus time
         self._drives: dict[str, tuple[Drive, float]] = {}  # and the delay in ms
+        # Of a rig without noise: on_ms and the rates, of images whose drives are known.
+        self._rates: dict[str, tuple[float, NDArray[np.float64]]] = {}
         self._delay_ms, self._memory = delay_ms, memory
         # Presentation -> its last attempt, and the number of that showing from 1.
         self._showings = {number: (0, count) for number, count in earlier.counts.items()}
@@ -215,7 +217,11 @@ class SimulatedRig:
         drives : by the digest of the image, or whatever stands for it in requests
         """
         while len(self._drives) + len(drives) > _REMEMBERED and self._drives:
-            del self._drives[next(iter(self._drives))]  # the oldest
+            oldest = next(iter(self._drives))
+            del self._drives[oldest]
+            self._rates.pop(oldest, None)
+        for sha256 in drives:
+            self._rates.pop(sha256, None)
         self._drives.update(drives)
 
     def present(self, image: Image, request: Presentation) -> TrialResult:
@@ -320,15 +326,24 @@ class SimulatedRig:
             np.add.at(counts, (units[inside], places), 1)
             return {"counts": counts, "edges_ms": edges}
         if self._expected_rates is not None:
-            drive, _ = self._drives[request.sha256]
-            expected = self._expected_rates(
-                drive[None], self._rate_window_ms, on_ms=request.on_ms
-            )
-            return {"rates": expected[0].astype("<f8")}
+            return {"rates": self._expected(request).astype("<f8")}
         start, end = self._rate_window_ms
         inside = (times >= start) & (times < end)
         counted = np.bincount(units[inside], minlength=n)
         return {"rates": (counted / ((end - start) / 1000)).astype("<f8")}
+
+    def _expected(self, request: Presentation) -> NDArray[np.float64]:
+        """Return the mean rates of an image; of all new ones at once, when one is asked for."""
+        known = self._rates.get(request.sha256)
+        if known is None or known[0] != request.on_ms:
+            on_ms = request.on_ms
+            new = [s for s in self._drives if self._rates.get(s, (math.nan,))[0] != on_ms]
+            drives = np.stack([self._drives[sha256][0] for sha256 in new])
+            if self._expected_rates is None:
+                raise RuntimeError("a rig with noise has no rates without it")
+            rates = self._expected_rates(drives, self._rate_window_ms, on_ms=on_ms)
+            self._rates |= {s: (on_ms, row) for s, row in zip(new, rates, strict=True)}
+        return self._rates[request.sha256][1]
 
 
 def _ns(ms: float) -> int:
