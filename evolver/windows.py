@@ -55,7 +55,8 @@ class Filter:
 
     Parameters
     ----------
-    kernel, stride, padding : as torch has them, the same in both directions
+    kernel, stride, padding : as torch has them, the same in both directions; a transposed one's
+        kernel at least its stride
     transposed : whether it is
     """
 
