@@ -10,8 +10,8 @@ Method
     The units are spread evenly over the layers of the network but the last, at their usual
     place. The plain loop is the public calls: `render`, `score`, expected rates, `tell`; one
     process, torch on one thread, and then on as many as there are cores. In each round the
-    plain loop runs one evolution of each layer's kind in turn and then the campaign a part of
-    the evolutions in processes as a user has it, start-up and files among its time. Besides
+    plain loop runs an evolution of a unit of each layer, and then the campaign its part of
+    all evolutions in processes as a user has it, start-up and files among its time. Besides
     the time that passes, the processor time of all processes is taken, which does not depend
     on who else uses the machine but for caches and shared cores. The products are recorded from
     a pass (convolutions and linear layers, with their inputs) and made again with nothing else.
@@ -44,6 +44,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from importlib import import_module
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Annotated, Any
@@ -51,7 +52,6 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import typer
-from scipy.stats import ks_2samp
 from torch.nn import functional as F  # noqa: N812
 from torch.overrides import TorchFunctionMode
 
@@ -155,7 +155,7 @@ def plain(config: Config, *, dtype: torch.dtype | None = None) -> list[float]:
     config : of a task
     dtype : of the networks; None: `render` and `score`, as everybody calls them
     """
-    generator = generators.load(config.threads[0].generator)
+    generator: Any = generators.load(config.threads[0].generator)
     scorer = scorers.load(list(config.simulation.units))
     if dtype is not None:
         generator.convert(dtype)
@@ -196,7 +196,9 @@ def together_here(
         return {t.digest: store.result(t.digest).arrays["mean-0"] for t in plan.tasks}
 
 
-def measure_ratio(folder: Path, *, rounds: int, generations: int, how: Together) -> None:
+def measure_ratio(
+    folder: Path, *, rounds: int, generations: int, evolutions: int, how: Together
+) -> None:
     """Print how many times faster the campaign is."""
     plan = plan_of(folder, units_of(LAYERS, UNITS), seeds=2, generations=generations)
     cores = os.cpu_count() or 1
@@ -207,15 +209,14 @@ def measure_ratio(folder: Path, *, rounds: int, generations: int, how: Together)
         sums[name] = sums.get(name, Taken(0, 0)) + timed(act)
         runs[name] = runs.get(name, 0) + n
 
-    per_round = -(-len(plan.tasks) // rounds)
+    per_round = evolutions // rounds
     for i in range(rounds):
         for threads in (1, cores):
             torch.set_num_threads(threads)
-            # A layer each in turn; with all of them, the mean is that of the campaign.
-            chosen = [plan.tasks[(2 * i + k) % len(LAYERS)] for k in range(2)]
-            for task in chosen:
+            name = f"plain loop, {threads} thread{'s' * (threads > 1)}"
+            for task in plan.tasks[i * per_round :][: len(LAYERS)]:  # a unit of each layer
                 config = plan.config(task)
-                add(f"plain loop, {threads} thread{'s' * (threads > 1)}", 1, lambda c=config: plain(c))
+                add(name, 1, lambda c=config: plain(c))
         torch.set_num_threads(1)
         tasks = plan.tasks[i * per_round : (i + 1) * per_round]
         part = Plan(plan.name, plan.base, plan.factors, tasks)
@@ -226,8 +227,10 @@ def measure_ratio(folder: Path, *, rounds: int, generations: int, how: Together)
                 sys.exit("a task failed")
 
         add(f"together, {how.arithmetic}, {how.device}", len(tasks), run)
-    print(f"{len(plan.tasks)} evolutions of {generations} generations of {POPSIZE} images, "
-          f"{UNITS} units x 2 seeds; {rounds} rounds.\n")  # fmt: skip
+    print(
+        f"{evolutions} of {len(plan.tasks)} evolutions ({UNITS} units x 2 seeds) of "
+        f"{generations} generations of {POPSIZE} images; {rounds} rounds.\n"
+    )
     print("| run as | evolutions | s each | CPU s each | times as fast | by CPU time |")
     print("|---|---|---|---|---|---|")
     base = "plain loop, 1 thread"
@@ -253,64 +256,90 @@ class _Products(TorchFunctionMode):
         self.calls: list[Callable[[], object]] = []
 
     def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None  # noqa: ANN401
+        self,
+        func: Any,  # noqa: ANN401
+        types: Any,  # noqa: ANN401
+        args: Any = (),  # noqa: ANN401
+        kwargs: Any = None,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
         kwargs = kwargs or {}
-        if func in {F.conv2d, F.conv_transpose2d, F.linear, torch.conv2d, torch.conv_transpose2d}:
+        if func in {
+            F.conv2d,
+            F.conv_transpose2d,
+            F.linear,
+            torch.conv2d,
+            torch.conv_transpose2d,
+        }:
             self.calls.append(lambda: func(*args, **kwargs))
         return func(*args, **kwargs)
 
 
+class _KeptWays(FastNetworks):
+    """Remembers the ways that it has handed out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.handed_out: dict[int, Any] = {}
+
+    def ways(self, evolution: Any) -> list[Any]:  # noqa: ANN401
+        """Return the ways of an evolution's threads."""
+        found = super().ways(evolution)
+        self.handed_out |= {id(way): way for way in found}
+        return found
+
+
+def parts_of(way: Any, z: torch.Tensor) -> dict[str, float]:  # noqa: ANN401
+    """Return the processor seconds of an image: rendered, scored, and the products alone."""
+
+    def each(act: Callable[[], object]) -> float:
+        return timed(lambda: [act() for _ in range(3)]).cpu / 3 / len(z)
+
+    with torch.inference_mode():
+        x = way.pixels(z)
+        with _Products() as products:
+            way.outputs(way.pixels(z))
+        return {
+            "pixels": each(lambda: way.pixels(z)),
+            "outputs": each(lambda: way.outputs(x)),
+            "products": each(lambda: [call() for call in products.calls]),
+        }
+
+
 def measure_parts(folder: Path, *, rounds: int) -> None:
     """Print what rendering, scoring and the rest take of an image, and the products alone."""
-    print("| units | render, us | score, us | update and all else, us | products alone, us | "
-          "distance | the plain loop, us | times |")  # fmt: skip
+    print(
+        "| units | render, us | score, us | update and all else, us | products alone, us | "
+        "distance | the plain loop, us | times, a core each |"
+    )
     print("|---|---|---|---|---|---|---|---|")
-    generations, tasks = 3, 16
-    for layer in (*LAYERS, "all"):
-        units = units_of(LAYERS if layer == "all" else (layer,), tasks)
-        plan = plan_of(folder, units, seeds=1, generations=generations)
-        networks = FastNetworks()
-        ways: list[Any] = []
-        original = networks.ways
+    generations, tasks = 10, 8
+    z = torch.randn(56, 256, generator=torch.Generator().manual_seed(1))
+    for layer in LAYERS:
+        plan = plan_of(folder, units_of((layer,), tasks), seeds=1, generations=generations)
+        networks = _KeptWays()
+        seconds: dict[str, list[float]] = {}
 
-        def kept(evolution: Any, ways: list[Any] = ways, original: Any = original) -> Any:  # noqa: ANN401
-            found = original(evolution)
-            ways.extend(found)
-            return found
+        def add(name: str, value: float, seconds: dict[str, list[float]] = seconds) -> None:
+            seconds.setdefault(name, []).append(value)
 
-        networks.ways = kept  # type: ignore[method-assign]
-        seconds: dict[str, list[float]] = {n: [] for n in ("all", "plain", "pixels", "outputs", "products")}
-        how, images = Together("fast"), tasks * generations * POPSIZE
-        together_here(plan, how, networks=networks)
-        z = torch.randn(56, 256, generator=torch.Generator().manual_seed(1))
+        def whole(plan: Plan = plan, networks: FastNetworks = networks) -> None:
+            together_here(plan, Together("fast"), networks=networks)
+
+        whole()
+        (way,) = networks.handed_out.values()
+        config = plan.config(plan.tasks[0])
         for _ in range(rounds):
-            seconds["all"].append(timed(lambda: together_here(plan, how, networks=networks)).cpu / images)
-            config = plan.config(plan.tasks[int(len(seconds["all"])) % tasks])
-            n = config.session.generations * POPSIZE
-            seconds["plain"].append(timed(lambda c=config: plain(c)).cpu / n)
-            sums = {"pixels": 0.0, "outputs": 0.0, "products": 0.0}
-            different = list({id(way): way for way in ways}.values())
-            for way in different:
-                with torch.inference_mode():
-                    x = way.pixels(z)
-                    with _Products() as products:
-                        way.outputs(way.pixels(z))
-                    sums["pixels"] += timed(lambda: [way.pixels(z) for _ in range(3)]).cpu / 3
-                    sums["outputs"] += timed(lambda: [way.outputs(x) for _ in range(3)]).cpu / 3
-                    sums["products"] += timed(
-                        lambda: [[call() for call in products.calls] for _ in range(3)]
-                    ).cpu / 3
-            weights = {id(way): sum(w is way for w in ways) / len(ways) for way in different}
-            del weights
-            for name, value in sums.items():
-                seconds[name].append(value / len(z) / len(different))
+            add("all", timed(whole).cpu / (tasks * generations * POPSIZE))
+            add("plain", timed(lambda c=config: plain(c)).cpu / (generations * POPSIZE))
+            for name, value in parts_of(way, z).items():
+                add(name, value)
         us = {name: 1e6 * float(np.median(values)) for name, values in seconds.items()}
         rest = us["all"] - us["pixels"] - us["outputs"]
         print(
             f"| {layer} | {us['pixels']:.0f} | {us['outputs']:.0f} | {rest:.0f} | "
             f"{us['products']:.0f} | {us['all'] / us['products']:.2f} | {us['plain']:.0f} | "
-            f"{us['plain'] / us['all']:.1f} |"
+            f"{us['plain'] / us['all']:.1f} |",
+            flush=True,
         )
     print()
 
@@ -333,7 +362,7 @@ def measure_equality(folder: Path, *, generations: int, seeds: int) -> None:
     fast = together_here(plan, Together("fast"))
     last = np.array([fast[task.digest][-1] for task in plan.tasks])
     alone = np.array([plain(plan.config(task))[-1] for task in plan.tasks])
-    test: Any = ks_2samp(last, alone)
+    test: Any = import_module("scipy.stats").ks_2samp(last, alone)
     print(f"float32, mini:fc6:3, {seeds} seeds, 10 generations, mean of the last: "
           f"{last.mean():.2f} together, {alone.mean():.2f} in the plain loop, sd over seeds "
           f"{alone.std():.2f}; Kolmogorov-Smirnov D = {test.statistic:.3f}, "
@@ -350,8 +379,8 @@ def measure_growth(folder: Path) -> None:
 
     usual = {"units": 8, "seeds": 2, "generations": 4}
     steps = {"units": (8, 16, 32, 64), "seeds": (1, 2, 4, 8), "generations": (4, 8, 16, 32)}
-    figure = Figure(figsize=(9, 3), layout="constrained")
-    axes: Any = figure.subplots(1, 3, sharey=True)
+    figure: Any = Figure(figsize=(9, 3), layout="constrained")
+    axes = figure.subplots(1, 3, sharey=True)
     networks = FastNetworks()
     fits: list[str] = []
     for axis, (name, values) in zip(axes, steps.items(), strict=True):
@@ -366,7 +395,9 @@ def measure_growth(folder: Path) -> None:
             )
             taken.append(
                 min(
-                    timed(lambda p=plan: together_here(p, Together("fast"), networks=networks)).cpu
+                    timed(
+                        lambda p=plan: together_here(p, Together("fast"), networks=networks)
+                    ).cpu
                     for _ in range(2)
                 )
             )
@@ -388,7 +419,9 @@ def measure_growth(folder: Path) -> None:
 
 def measure_memory(folder: Path, *, generations: int) -> None:
     """Print the memory of a wave while it runs."""
-    plan = plan_of(folder, units_of(("conv1",), 16), seeds=2, generations=generations, popsize=8)
+    plan = plan_of(
+        folder, units_of(("conv1",), 16), seeds=2, generations=generations, popsize=8
+    )
     sizes: list[float] = []
     over = threading.Event()
 
@@ -411,8 +444,11 @@ def measure_memory(folder: Path, *, generations: int) -> None:
 
 def main(
     *,
-    rounds: Annotated[int, typer.Option(min=1, help="of the whole comparison")] = 4,
+    rounds: Annotated[int, typer.Option(min=1, help="of the whole comparison")] = 2,
     generations: Annotated[int, typer.Option(min=1)] = 30,
+    evolutions: Annotated[
+        int, typer.Option(min=12, max=2 * UNITS, help="of the whole that are run")
+    ] = 2 * UNITS,
     device: Annotated[str, typer.Option(help="cpu, or cuda where there is a GPU")] = "cpu",
     only: Annotated[str, typer.Option(help="ratio, parts, equality, growth or memory")] = "",
     memory_generations: Annotated[int, typer.Option(min=1)] = 2000,
@@ -424,10 +460,14 @@ def main(
     print(f"{machine_line()}, torch {torch.__version__}.\n")
     measures: dict[str, Callable[[Path], None]] = {
         "ratio": lambda folder: measure_ratio(
-            folder, rounds=rounds, generations=generations, how=Together("fast", device)
+            folder,
+            rounds=rounds,
+            generations=generations,
+            evolutions=evolutions,
+            how=Together("fast", device),
         ),
-        "parts": lambda folder: measure_parts(folder, rounds=5),
-        "equality": lambda folder: measure_equality(folder, generations=generations, seeds=48),
+        "parts": lambda folder: measure_parts(folder, rounds=rounds),
+        "equality": lambda folder: measure_equality(folder, generations=generations, seeds=32),
         "growth": measure_growth,
         "memory": lambda folder: measure_memory(folder, generations=memory_generations),
     }

@@ -97,9 +97,12 @@ class Filter:
         """
         s, p = self.stride, self.padding
         if self.transposed:
-            out = F.conv_transpose2d(x, weight, bias, stride=s)
-            at = Window(s * has.top - p, 0, s * has.left - p, 0)  # of `out`, in the whole map
-            return wanted.within(at).of(out)
+            at = Window(s * has.top - p, 0, s * has.left - p, 0)  # of all, in the whole map
+            cut = wanted.within(at)
+            rows, columns = (s * (length - 1) + self.kernel for length in has.shape)
+            if cut.top == cut.left == rows - cut.bottom == columns - cut.right:
+                return F.conv_transpose2d(x, weight, bias, stride=s, padding=cut.top)
+            return cut.of(F.conv_transpose2d(x, weight, bias, stride=s))
         rows, columns = wanted.shape
         above, before = has.top - (s * wanted.top - p), has.left - (s * wanted.left - p)
         below = s * (rows - 1) + self.kernel - above - x.shape[-2]

@@ -26,6 +26,7 @@ from evolver.campaign.drives import (
 from evolver.campaign.evolution import Answers, name_of
 from evolver.campaign.shared import Shared
 from evolver.errors import DataError
+from evolver.windows import Window
 from scorers.scorer import units_of
 from scorers.units import parse_units
 
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from evolver.campaign.evolution import Evolution
-    from evolver.windows import Window
     from scorers.networks.network import Local
     from scorers.scorer import UnitScorer
 
@@ -194,11 +194,15 @@ class _Whole:
     """Whole images, and all of the network as far as the deepest unit."""
 
     def __init__(self, generator: Any, shared: Shared, options: Any) -> None:  # noqa: ANN401
-        self.pixels = generator.synthesize
+        self._generator, self._image = generator, Window.whole(generator.image_size)
         self._shared, self._options = shared, options
         self._units: dict[str, None] = {}
         self._scorer: UnitScorer | None = None
         self._columns: dict[str, int] = {}
+
+    def pixels(self, z: torch.Tensor) -> torch.Tensor:
+        """Return images."""
+        return self._generator.synthesize_part(z, self._image)
 
     def add(self, units: Sequence[str]) -> None:
         """Have the units of these addresses too."""

@@ -72,7 +72,7 @@ class TextureNet(nn.Module):
         for i, (layer, geometry, has, wanted) in enumerate(reversed(steps)):
             weight, bias = layer.get_parameter("weight"), layer.get_parameter("bias")
             x = geometry.apply(x, has, wanted, weight, bias)
-            x = F.leaky_relu(x, 0.3) if i < len(steps) - 1 else x
+            x = F.leaky_relu_(x, 0.3) if i < len(steps) - 1 else x
         return torch.sigmoid(x)
 
     def _smallest_map(self, z: torch.Tensor) -> torch.Tensor:

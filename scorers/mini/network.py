@@ -112,7 +112,7 @@ class MiniCNN(nn.Module):
             part = self.get_submodule(layer.name)
             weight, bias = part.get_parameter("weight"), part.get_parameter("bias")
             x = _geometry(layer).apply(x, has, wanted, weight, bias)
-            x = x if layer.name == name else F.relu(x)
+            x = x if layer.name == name else F.relu_(x)
         return x.flatten(1)
 
     def _windows(self, name: str, window: Window) -> list[Window]:
