@@ -8,8 +8,9 @@ Question
     with units, seeds and generations, and does memory stay over 2,000 generations?
 Method
     The units are spread evenly over the layers of the network but the last, at their usual
-    place. The plain loop is the public calls: `render`, `score`, expected rates, `tell`; one
-    process, torch on one thread, and then on as many as there are cores. In each round the
+    place. The plain loop is the public calls: `render`, `score`, expected rates, `tell`, timed
+    for a few generations, without loading; one process, torch on one thread, and then on as
+    many as there are cores. In each round the
     plain loop runs an evolution of a unit of each layer, and then the campaign its part of
     all evolutions in processes as a user has it, start-up and files among its time. Besides
     the time that passes, the processor time of all processes is taken, which does not depend
@@ -71,6 +72,8 @@ from evolver.setup.simulated_rig import build_population
 LAYERS = ("conv1", "conv2", "conv3", "conv4", "fc5", "fc6")
 UNITS = 128
 POPSIZE = 28
+PLAIN = 6
+"""Generations that the plain loop is timed for; one costs as much as another."""
 FIGURE = Path(__file__).parents[1] / "docs" / "images" / "campaign-cost.png"
 
 SESSION = """
@@ -147,8 +150,12 @@ def timed(act: Callable[[], object]) -> Taken:
 # ---------------------------------------------------------------------- both ways
 
 
-def plain(config: Config, *, dtype: torch.dtype | None = None) -> list[float]:
-    """Render, score and step one evolution; return the mean score of each generation.
+def plain_loop(
+    config: Config, *, dtype: torch.dtype | None = None
+) -> Callable[[int], list[float]]:
+    """Return what renders, scores and steps one evolution, with all that it needs loaded.
+
+    It is called with a number of generations, and returns the mean score of each.
 
     Parameters
     ----------
@@ -164,21 +171,25 @@ def plain(config: Config, *, dtype: torch.dtype | None = None) -> list[float]:
             convert(dtype)
     neurons = build_population(config).neurons
     (optimizer,) = build_parts(config).optimizers
-    means: list[float] = []
-    for _ in range(config.session.generations):
-        codes = optimizer.ask()
+    window_ms, on_ms = config.fitness.response_ms, config.presentation.on_ms
+
+    def drives_of(codes: Any) -> Any:  # noqa: ANN401
         if dtype is None:
-            drives = scorer.score(generator.render(codes))
-        else:
-            with torch.inference_mode():
-                z = torch.as_tensor(codes).to(dtype)
-                images = generator.synthesize(z).mul(255).round().div(255)
-                drives = scorer.responses(images).double().numpy()
-        show = config.presentation
-        rates = neurons.expected_rates(drives, config.fitness.response_ms, on_ms=show.on_ms)
-        optimizer.tell(codes, rates[:, 0])
-        means.append(float(rates[:, 0].mean()))
-    return means
+            return scorer.score(generator.render(codes))
+        with torch.inference_mode():
+            images = generator.synthesize(torch.as_tensor(codes).to(dtype))
+            return scorer.responses(images.mul(255).round().div(255)).double().numpy()
+
+    def run(generations: int) -> list[float]:
+        means: list[float] = []
+        for _ in range(generations):
+            codes = optimizer.ask()
+            rates = neurons.expected_rates(drives_of(codes), window_ms, on_ms=on_ms)
+            optimizer.tell(codes, rates[:, 0])
+            means.append(float(rates[:, 0].mean()))
+        return means
+
+    return run
 
 
 def together_here(
@@ -203,9 +214,9 @@ def measure_ratio(
     plan = plan_of(folder, units_of(LAYERS, UNITS), seeds=2, generations=generations)
     cores = os.cpu_count() or 1
     sums: dict[str, Taken] = {}
-    runs: dict[str, int] = {}
+    runs: dict[str, float] = {}
 
-    def add(name: str, n: int, act: Callable[[], object]) -> None:
+    def add(name: str, n: float, act: Callable[[], object]) -> None:
         sums[name] = sums.get(name, Taken(0, 0)) + timed(act)
         runs[name] = runs.get(name, 0) + n
 
@@ -215,8 +226,8 @@ def measure_ratio(
             torch.set_num_threads(threads)
             name = f"plain loop, {threads} thread{'s' * (threads > 1)}"
             for task in plan.tasks[i * per_round :][: len(LAYERS)]:  # a unit of each layer
-                config = plan.config(task)
-                add(name, 1, lambda c=config: plain(c))
+                run_plain = plain_loop(plan.config(task))
+                add(name, PLAIN / generations, lambda run=run_plain: run(PLAIN))
         torch.set_num_threads(1)
         tasks = plan.tasks[i * per_round : (i + 1) * per_round]
         part = Plan(plan.name, plan.base, plan.factors, tasks)
@@ -239,8 +250,8 @@ def measure_ratio(
         wall, cpu = taken.wall / runs[name], taken.cpu / runs[name]
         used = cores if name.startswith("together") else 1
         print(
-            f"| {name} | {runs[name]} | {wall:.2f} | {cpu:.2f} | {of_one.wall / wall:.1f} | "
-            f"{of_one.cpu / cpu * used:.1f} |"
+            f"| {name} | {runs[name]:.3g} | {wall:.2f} | {cpu:.2f} | "
+            f"{of_one.wall / wall:.1f} | {of_one.cpu / cpu * used:.1f} |"
         )
     print()
 
@@ -327,10 +338,10 @@ def measure_parts(folder: Path, *, rounds: int) -> None:
 
         whole()
         (way,) = networks.handed_out.values()
-        config = plan.config(plan.tasks[0])
+        run_plain = plain_loop(plan.config(plan.tasks[0]))
         for _ in range(rounds):
             add("all", timed(whole).cpu / (tasks * generations * POPSIZE))
-            add("plain", timed(lambda c=config: plain(c)).cpu / (generations * POPSIZE))
+            add("plain", timed(lambda run=run_plain: run(PLAIN)).cpu / (PLAIN * POPSIZE))
             for name, value in parts_of(way, z).items():
                 add(name, value)
         us = {name: 1e6 * float(np.median(values)) for name, values in seconds.items()}
@@ -354,14 +365,14 @@ def measure_equality(folder: Path, *, generations: int, seeds: int) -> None:
     fast = together_here(plan, Together("fast"), networks=networks)
     worst = 0.0
     for task in plan.tasks:
-        means = np.array(plain(plan.config(task), dtype=torch.float64))
+        means = np.array(plain_loop(plan.config(task), dtype=torch.float64)(generations))
         worst = max(worst, float(np.abs(means - fast[task.digest]).max() / np.abs(means).max()))
     print(f"float64, {len(plan.tasks)} units, {generations} generations: largest relative "
           f"difference of a generation's mean {worst:.1e}.\n")  # fmt: skip
     plan = plan_of(folder, ["mini:fc6:3"], seeds=seeds, generations=10)
     fast = together_here(plan, Together("fast"))
     last = np.array([fast[task.digest][-1] for task in plan.tasks])
-    alone = np.array([plain(plan.config(task))[-1] for task in plan.tasks])
+    alone = np.array([plain_loop(plan.config(task))(10)[-1] for task in plan.tasks])
     test: Any = import_module("scipy.stats").ks_2samp(last, alone)
     print(f"float32, mini:fc6:3, {seeds} seeds, 10 generations, mean of the last: "
           f"{last.mean():.2f} together, {alone.mean():.2f} in the plain loop, sd over seeds "
@@ -419,9 +430,8 @@ def measure_growth(folder: Path) -> None:
 
 def measure_memory(folder: Path, *, generations: int) -> None:
     """Print the memory of a wave while it runs."""
-    plan = plan_of(
-        folder, units_of(("conv1",), 16), seeds=2, generations=generations, popsize=8
-    )
+    units = units_of(("conv1",), 2)
+    plan = plan_of(folder, units, seeds=2, generations=generations, popsize=4)
     sizes: list[float] = []
     over = threading.Event()
 
@@ -437,7 +447,7 @@ def measure_memory(folder: Path, *, generations: int) -> None:
     over.set()
     watcher.join()
     at = [sizes[int(share * (len(sizes) - 1))] for share in (0.1, 0.25, 0.5, 0.75, 1.0)]
-    print(f"Memory, a wave of {len(plan.tasks)} tasks of 8 images, {generations} generations: "
+    print(f"Memory, a wave of {len(plan.tasks)} tasks of 4 images, {generations} generations: "
           f"{', '.join(f'{size:.0f}' for size in at)} MiB resident at 10, 25, 50, 75 and 100 % "
           f"of the time; highest {max(sizes):.0f} MiB.\n")  # fmt: skip
 
