@@ -50,7 +50,7 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Filter:
+class FilterShape:
     """A convolution's geometry, or a transposed one's: `stride` times larger, not smaller.
 
     Parameters

@@ -8,7 +8,7 @@ from torch.nn import functional as F  # noqa: N812
 
 import scorers
 from evolver import generators
-from evolver.windows import Filter, Window
+from evolver.windows import FilterShape, Window
 
 
 @st.composite
@@ -32,7 +32,7 @@ def test_a_part_of_a_layers_output_comes_from_what_it_needs_alone(data):
     bias = torch.randn(4, generator=draws, dtype=torch.float64)
     layer = F.conv_transpose2d if transposed else F.conv2d
     whole = layer(x, weight, bias, stride=stride, padding=padding)
-    geometry = Filter(kernel, stride, padding, transposed)
+    geometry = FilterShape(kernel, stride, padding, transposed)
     wanted = data.draw(windows(whole.shape[-1]))
     has = geometry.needs(wanted, size)
     if min(has.shape) < 1:  # of the zeros around it alone

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
-from evolver.campaign.evolution import Answers, name_of
+from evolver.campaign.evolution import ImageAnswers, name_of
 from evolver.campaign.shared import text_of
 from evolver.setup.simulated_rig import responses_of
 from scorers import parse_units
@@ -22,7 +22,7 @@ from scorers import parse_units
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from evolver.campaign.evolution import Evolution
+    from evolver.campaign.evolution import TaskEvolution
     from evolver.campaign.shared import Shared
     from evolver.types import Codes
     from scorers.scorer import UnitScorer
@@ -36,7 +36,7 @@ _T = TypeVar("_T")
 class Asked:
     """One generation of one task's thread, or with thread -1 nothing but its references."""
 
-    evolution: Evolution
+    evolution: TaskEvolution
     thread: int
     codes: Codes
 
@@ -47,11 +47,11 @@ class Asked:
 class Arithmetic(Protocol):
     """How images are made and looked at."""
 
-    def answers(self, asked: Sequence[Asked]) -> list[Answers]:
+    def answers(self, asked: Sequence[Asked]) -> list[ImageAnswers]:
         """Return what each task's units say of the images of its codes."""
         ...
 
-    def references(self, evolution: Evolution) -> Answers:
+    def references(self, evolution: TaskEvolution) -> ImageAnswers:
         """Return what a task's units say of its reference images."""
         ...
 
@@ -71,7 +71,11 @@ class SessionArithmetic:
     """
 
     def __init__(
-        self, evolutions: Sequence[Evolution], shared: Shared, *, at_once: int = IMAGES_AT_ONCE
+        self,
+        evolutions: Sequence[TaskEvolution],
+        shared: Shared,
+        *,
+        at_once: int = IMAGES_AT_ONCE,
     ) -> None:
         self._at_once = at_once
         units: dict[str, dict[str, None]] = {}
@@ -89,15 +93,15 @@ class SessionArithmetic:
             for key, scorer in self._scorers.items()
         }
 
-    def answers(self, asked: Sequence[Asked]) -> list[Answers]:
+    def answers(self, asked: Sequence[Asked]) -> list[ImageAnswers]:
         """Return what each task's units say of the images of its codes."""
 
-        def seen(part: Sequence[Asked]) -> list[Answers]:
+        def seen(part: Sequence[Asked]) -> list[ImageAnswers]:
             return self._seen(part, [list(images) for images in self.images(part)])
 
         return in_passes(asked, _sight, seen, self._at_once)
 
-    def references(self, evolution: Evolution) -> Answers:
+    def references(self, evolution: TaskEvolution) -> ImageAnswers:
         """Return what a task's units say of its reference images."""
         only = Asked(evolution, -1, np.zeros((0, 0)))
         return self._seen([only], [evolution.references])[0]
@@ -114,23 +118,23 @@ class SessionArithmetic:
 
     def _seen(
         self, asked: Sequence[Asked], images: Sequence[Sequence[NDArray[np.uint8]]]
-    ) -> list[Answers]:
+    ) -> list[ImageAnswers]:
         first = asked[0].evolution
         key, population = networks_of(first), first.population
         every = [image for of_one in images for image in of_one]
         drives = responses_of(self._scorers[key], every, population.view, grey=population.grey)
-        answers: list[Answers] = []
+        answers: list[ImageAnswers] = []
         rows = split(drives, [len(of_one) for of_one in images])
         for one, of_one, responses in zip(asked, images, rows, strict=True):
             columns = [self._columns[key][u] for u in one.evolution.population.labels]
             delay = one.evolution.population.delay_ms
             delays = np.array([delay(image) for image in of_one], dtype=np.float64)
             names = tuple(name_of(image) for image in of_one)
-            answers.append(Answers(names, responses[:, columns], delays))
+            answers.append(ImageAnswers(names, responses[:, columns], delays))
         return answers
 
 
-def networks_of(evolution: Evolution) -> str:
+def networks_of(evolution: TaskEvolution) -> str:
     """Return what is equal for tasks whose units one scorer can have."""
     table = evolution.config.simulation
     names = sorted({parse_units(text).network for text in table.units})

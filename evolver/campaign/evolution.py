@@ -41,7 +41,7 @@ _NO_PIXELS = np.zeros((0, 0, 3), np.uint8)  # in place of images whose drives ar
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Answers:
+class ImageAnswers:
     """What one task's units say of images.
 
     Attributes
@@ -64,7 +64,7 @@ class _Thread:
     last: Codes | None = None
 
 
-class Evolution:
+class TaskEvolution:
     """One task, from its first block to its result.
 
     Parameters
@@ -127,7 +127,9 @@ class Evolution:
             self._threads[thread].last = asked
         return codes
 
-    def advance(self, answers: Mapping[int, Answers], references: Answers | None) -> None:
+    def advance(
+        self, answers: Mapping[int, ImageAnswers], references: ImageAnswers | None
+    ) -> None:
         """Show the block to the neurons, and let the optimizers learn.
 
         Parameters

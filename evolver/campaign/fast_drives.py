@@ -23,7 +23,7 @@ from evolver.campaign.drives import (
     in_passes,
     networks_of,
 )
-from evolver.campaign.evolution import Answers, name_of
+from evolver.campaign.evolution import ImageAnswers, name_of
 from evolver.campaign.shared import Shared
 from evolver.errors import DataError
 from evolver.windows import Window
@@ -33,7 +33,7 @@ from scorers.units import parse_units
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from evolver.campaign.evolution import Evolution
+    from evolver.campaign.evolution import TaskEvolution
     from scorers.networks.network import Local
     from scorers.scorer import UnitScorer
 
@@ -74,7 +74,7 @@ class FastArithmetic:
 
     def __init__(
         self,
-        evolutions: Sequence[Evolution],
+        evolutions: Sequence[TaskEvolution],
         shared: Shared,
         networks: FastNetworks,
         *,
@@ -86,7 +86,7 @@ class FastArithmetic:
         self._networks = networks
         self._ways = {id(e): networks.ways(e) for e in evolutions}
 
-    def answers(self, asked: Sequence[Asked]) -> list[Answers]:
+    def answers(self, asked: Sequence[Asked]) -> list[ImageAnswers]:
         """Return what each task's units say of the images of its codes."""
         rows: dict[bool, list[int]] = {True: [], False: []}
         for i, one in enumerate(asked):
@@ -97,7 +97,7 @@ class FastArithmetic:
         answers |= dict(zip(rows[False], self._session.answers(slow), strict=True))
         return [answers[i] for i in range(len(asked))]
 
-    def references(self, evolution: Evolution) -> Answers:
+    def references(self, evolution: TaskEvolution) -> ImageAnswers:
         """Return what a task's units say of its reference images: a session's numbers."""
         return self._session.references(evolution)
 
@@ -109,7 +109,7 @@ class FastArithmetic:
         return self._ways[id(one.evolution)][one.thread]
 
     @torch.inference_mode()
-    def _pass(self, asked: Sequence[Asked]) -> list[Answers]:
+    def _pass(self, asked: Sequence[Asked]) -> list[ImageAnswers]:
         way = self._way(asked[0])
         if way is None:
             raise RuntimeError("a pass is of tasks that have a way")
@@ -127,7 +127,7 @@ class FastArithmetic:
         drives = outputs.to(torch.float64).cpu().numpy()
         if not np.isfinite(drives).all():
             raise DataError("networks must put out finite numbers; for these codes some do not")
-        answers: list[Answers] = []
+        answers: list[ImageAnswers] = []
         first = 0
         for one, delay in zip(asked, late, strict=True):
             rows = slice(first, first + len(one))
@@ -136,7 +136,7 @@ class FastArithmetic:
             delays = np.zeros(len(one))
             if delay is not None:
                 delays = np.array([delay(image) for image in images[rows]])
-            answers.append(Answers(names, own, delays))
+            answers.append(ImageAnswers(names, own, delays))
             first = rows.stop
         return answers
 
@@ -155,14 +155,14 @@ class FastNetworks:
         self._converted: dict[int, bool] = {}
         self._ways: dict[Hashable, Way] = {}
 
-    def ways(self, evolution: Evolution) -> list[Way | None]:
+    def ways(self, evolution: TaskEvolution) -> list[Way | None]:
         """Return the way of each of a task's threads; None where there is none."""
         threads = range(len(evolution.config.threads))
         if evolution.population.view is not None:
             return [None for _ in threads]
         return [self._way(evolution, k) for k in threads]
 
-    def _way(self, evolution: Evolution, thread: int) -> Way | None:
+    def _way(self, evolution: TaskEvolution, thread: int) -> Way | None:
         config = evolution.config
         table = msgspec.structs.replace(config.threads[thread], device=str(self.device))
         generator: Any = self._shared.generator(table)

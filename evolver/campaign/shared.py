@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from evolver.setup.build import Makers, build_parts, load_generator, load_references
+from evolver.setup.build import Makers, build_parts, session_references, thread_generator
 from evolver.setup.simulated_rig import build_population
 from scorers import networks, parse_units
 from scorers.scorer import UnitScorer
@@ -54,7 +54,7 @@ class Shared:
         """Return a thread's generator."""
         key = text_of((table.generator, table.weights, table.device, table.generator_options))
         if key not in self._generators:
-            self._generators[key] = load_generator(table)
+            self._generators[key] = thread_generator(table)
         return self._generators[key]
 
     def network(self, name: str, options: Mapping[str, Any]) -> Network:
@@ -79,7 +79,7 @@ class Shared:
         """Return a session's reference images."""
         key = text_of((config.references, config.session.seed))
         if key not in self._references:
-            self._references[key] = load_references(config)
+            self._references[key] = session_references(config)
         self._references.move_to_end(key)
         while len(self._references) > _REFERENCES:
             self._references.popitem(last=False)

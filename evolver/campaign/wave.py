@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from evolver.campaign.drives import IMAGES_AT_ONCE, Arithmetic, Asked, SessionArithmetic
-from evolver.campaign.evolution import Evolution
+from evolver.campaign.evolution import TaskEvolution
 from evolver.campaign.members import Member, companies
 from evolver.campaign.shared import Shared
 
@@ -110,16 +110,16 @@ class Waves:
             configs, all_parts = [m[1] for m in made], [m[2] for m in made]
             optimizers = companies(configs, all_parts, device=self._together.device)
         ends: dict[str, str] = {}
-        going: list[Evolution] = []
+        going: list[TaskEvolution] = []
         for (digest, config, parts, population), own in zip(made, optimizers, strict=True):
             try:
-                going.append(Evolution(config, digest, parts, population, optimizers=own))
+                going.append(TaskEvolution(config, digest, parts, population, optimizers=own))
             except Exception as exc:  # noqa: BLE001
                 ends[digest] = _kept(store, digest, exc)
                 _leave(own)
         members = {m[0]: own for m, own in zip(made, optimizers, strict=True)}
         arithmetic = self._arithmetic(going)
-        finished: list[Evolution] = []
+        finished: list[TaskEvolution] = []
         while going:
             proposed = [(evolution, evolution.propose()) for evolution in going]
             asked = [Asked(e, k, codes) for e, block in proposed for k, codes in block.items()]
@@ -148,7 +148,7 @@ class Waves:
             ends[evolution.digest] = ""
         return ends
 
-    def _arithmetic(self, evolutions: Sequence[Evolution]) -> Arithmetic:
+    def _arithmetic(self, evolutions: Sequence[TaskEvolution]) -> Arithmetic:
         if self._together.arithmetic == "session":
             at_once = self._together.images or IMAGES_AT_ONCE
             return SessionArithmetic(evolutions, self._shared, at_once=at_once)

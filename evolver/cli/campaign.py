@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.markup import escape
@@ -26,7 +26,6 @@ app = typer.Typer(
 Folder = Annotated[
     Path, typer.Argument(metavar="FOLDER", help="a campaign's, as 'campaign run' made it")
 ]
-Arithmetic: TypeAlias = Literal["session", "fast"]
 _SHOWN = 20  # levels a factor, and failures
 
 
@@ -47,7 +46,7 @@ def run_campaign(
         bool, typer.Option(help="keep every session's recording, some megabytes each")
     ] = False,
     together: Annotated[
-        Arithmetic | None,
+        Literal["session", "fast"] | None,
         typer.Option(
             help="advance many tasks at once: 'session', each with the numbers that it has by "
             "itself; 'fast', the same but for rounding. No recordings"

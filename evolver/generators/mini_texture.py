@@ -10,9 +10,9 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812  the name every torch user knows it by
 
 from evolver.tensors import vector_norm
-from evolver.windows import Filter, Window
+from evolver.windows import FilterShape, Window
 
-_UP, _SAME = Filter(4, 2, 1, transposed=True), Filter(3, 1, 1)
+_UP, _SAME = FilterShape(4, 2, 1, transposed=True), FilterShape(3, 1, 1)
 _LENGTH = 12.0  # code lengths below it pass nearly as they are; larger ones grow as logarithms
 
 
@@ -60,7 +60,7 @@ class TextureNet(nn.Module):
 
         But for rounding the images' own; maps are worked out as far as it depends on them.
         """
-        steps: list[tuple[torch.nn.Module, Filter, Window, Window]] = []
+        steps: list[tuple[torch.nn.Module, FilterShape, Window, Window]] = []
         size = 64
         for k in (1, 2, 3, 4):  # from the image back
             before = _SAME.needs(window, size)

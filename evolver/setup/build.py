@@ -304,7 +304,7 @@ def _gather_generator(
     return None
 
 
-def load_generator(table: ThreadTable) -> Generator:
+def thread_generator(table: ThreadTable) -> Generator:
     """Load the generator that a thread's table names."""
     GENERATORS.check_common(table.generator_options)
     return generators.load(
@@ -312,12 +312,12 @@ def load_generator(table: ThreadTable) -> Generator:
     )
 
 
-def load_references(config: Config) -> References:
+def session_references(config: Config) -> References:
     """Make the reference images of a session file."""
     return build_references(config.references, seed=config.session.seed)
 
 
-USUAL = Makers(load_generator, load_references)
+USUAL = Makers(thread_generator, session_references)
 """Everything made anew."""
 
 
@@ -449,7 +449,7 @@ def renderers(text: str) -> Callable[[str, NDArray[np.floating[Any]]], Images]:
     def render(name: str, codes: NDArray[np.floating[Any]]) -> Images:
         if name not in loaded:
             table = next(t for t in config.threads if t.name == name)
-            loaded[name] = load_generator(table)
+            loaded[name] = thread_generator(table)
         return loaded[name].render(np.asarray(codes, dtype=np.float64))
 
     return render

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812  the name every torch user knows it by
 
-from evolver.windows import Filter, Window
+from evolver.windows import FilterShape, Window
 
 INPUT_SIZE = 64
 """Height and width of the network's input, pixels."""
@@ -126,5 +126,5 @@ class MiniCNN(nn.Module):
         return windows[::-1]
 
 
-def _geometry(layer: LayerInfo) -> Filter:
-    return Filter(layer.kernel, layer.stride, layer.kernel // 2)
+def _geometry(layer: LayerInfo) -> FilterShape:
+    return FilterShape(layer.kernel, layer.stride, layer.kernel // 2)

@@ -55,7 +55,7 @@ VALUES = [
     [0.0, 1, "together", "none", 4.0, "none"],
     [0.1, 1, "references", "poisson", 6.0, "references"],
 ]
-QUIET = "spikes = \"none\"\nabort_rate = 0.0\n"
+QUIET = 'spikes = "none"\nabort_rate = 0.0\n'
 
 
 def plan_of(folder, campaign, session=SESSION, tag=""):
@@ -76,7 +76,7 @@ def same(one, other):
 
 
 def test_a_session_together_with_others_is_the_session_by_itself_bit_for_bit(tmp_path):
-    """Aborted showings, repeats, schedules, noise, a screen's view, learnt scores, two threads."""
+    """Aborted showings, repeats, schedules, noise, a view, learnt scores, two threads."""
     text = MIXED.format(keys=KEYS, values=VALUES, labels=["aborted", "quiet", "learnt"])
     plan = plan_of(tmp_path, text, TWO_THREADS)
     store = Store(tmp_path / "out", make=True)
@@ -155,7 +155,12 @@ def test_a_task_that_fails_costs_the_others_nothing(tmp_path):
     store = Store(tmp_path / "out", make=True)
     ends = Waves(Together("fast")).run(tasks_of(plan), store)
     for task in plan.tasks:
-        said = {"good": "", "no references": "nowhere", "no unit": "units", "aborted": "aborted"}
+        said = {
+            "good": "",
+            "no references": "nowhere",
+            "no unit": "units",
+            "aborted": "aborted",
+        }
         level = task.levels["what"]
         assert said[level] in ends[task.digest]
         assert bool(ends[task.digest]) == (level != "good")
