@@ -173,6 +173,9 @@ class TaskEvolution:
                     raise
                 results = faulty
         self._shown += len(results)
+        images = {name for told in answers.values() for name in told.names}
+        numbers = [planned.presentation for planned in block.presentations]
+        self._rig.forget(images.difference(self._reference_names), numbers)
         self._block = None
         self._keep(outcome)
 

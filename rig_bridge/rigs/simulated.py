@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -223,6 +223,14 @@ class SimulatedRig:
         for sha256 in drives:
             self._rates.pop(sha256, None)
         self._drives.update(drives)
+
+    def forget(self, images: Iterable[str], presentations: Iterable[int]) -> None:
+        """Keep nothing more of images, nor of presentations, which are not asked for again."""
+        for sha256 in images:
+            self._drives.pop(sha256, None)
+            self._rates.pop(sha256, None)
+        for presentation in presentations:
+            self._showings.pop(presentation, None)
 
     def present(self, image: Image, request: Presentation) -> TrialResult:
         """Show one image for as long as it takes, and return what the neurons did."""
