@@ -137,8 +137,8 @@ class UnitScorer:
         return scores
 
     def responses(self, x: torch.Tensor) -> torch.Tensor:
-        """Differentiable: x, (n, 3, h, w) float32 in [0, 1], to responses, (n, u) float32."""
-        out = torch.empty((len(x), len(self.unit_names)), device=x.device)
+        """Differentiable: x, (n, 3, h, w) in [0, 1], to responses, (n, u), of its dtype."""
+        out = torch.empty((len(x), len(self.unit_names)), device=x.device, dtype=x.dtype)
         for name, network in self.networks.items():
             outputs = network.outputs(x.to(network.device), self._on_device[name])
             for layer, values in outputs.items():

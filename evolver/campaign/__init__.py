@@ -6,6 +6,14 @@
     run      all tasks that are not done, in processes of their own; a dead one costs its task
     table    one row a task and thread, as CSV or Parquet
 
+    together   the same, many tasks at once in each process
+    wave       a few tasks that advance together, to their results
+    evolution  one task's session, block by block, without journal, recording or clock
+    drives     what all their units say of all their images, as a session works it out
+    fast_drives   the same in whole passes, on any device, but for rounding
+    members    their optimizers as one batch
+    shared     generators, networks and references, each loaded once
+
 A task is found by a digest of all its numbers depend on: what is there is not run again, and a
 plan that has changed runs what is new.
 """

@@ -46,9 +46,15 @@ def run_task(settings: Config, digest: str, *, kept: Path | None = None) -> Task
 
 
 class WeightDigests:
-    """The digests of all weights that a session's numbers come from, each found once."""
+    """The digests of all weights that a session's numbers come from, each found once.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    arithmetic : what else they depend on; empty: nothing, they are a session's
+    """
+
+    def __init__(self, arithmetic: str = "") -> None:
+        self._arithmetic = arithmetic
         self._generators: dict[str, str] = {}
         self._networks: dict[str, str] = {}
 
@@ -59,7 +65,7 @@ class WeightDigests:
         for unit in table.units:
             name = parse_units(unit).network
             found[f"network {name}"] = self._network(name, table.networks.get(name, {}))
-        return found
+        return found | ({"arithmetic": self._arithmetic} if self._arithmetic else {})
 
     def _generator(self, thread: ThreadTable) -> str:
         from evolver import generators

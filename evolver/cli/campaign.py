@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.markup import escape
@@ -57,6 +57,27 @@ def run_campaign(
     keep_recordings: Annotated[
         bool, typer.Option(help="keep every session's recording, some megabytes each")
     ] = False,
+    together: Annotated[
+        Literal["session", "fast"] | None,
+        typer.Option(
+            help="advance many tasks at once: 'session', each with the numbers that it has by "
+            "itself; 'fast', the same but for rounding. No recordings"
+        ),
+    ] = None,
+    device: Annotated[
+        str, typer.Option(help="with --together fast: cpu, cuda or cuda:1")
+    ] = "cpu",
+    tasks_at_once: Annotated[
+        int, typer.Option(min=1, max=100_000, help="with --together: in each process")
+    ] = 32,
+    images_at_once: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=1_000_000,
+            help="with --together: in a pass; 64 on a processor, else 4096",
+        ),
+    ] = None,
 ) -> None:
     """Run every task of a campaign that has no result yet.
 
@@ -70,12 +91,20 @@ def run_campaign(
     from evolver.campaign.store import Store
     from evolver.campaign.table import MEASURES
     from evolver.campaign.task import WeightDigests
+    from evolver.campaign.together import Together, run_together
 
     where = cluster and cluster_address(cluster, plain_network=plain_network)
     if where and workers:
         raise ConfigError("--workers is for this machine; a cluster has the workers it has")
+    if together is not None and where:
+        raise ConfigError("--together is for this machine; leave out --cluster, or --together")
+    if together is not None and keep_recordings:
+        raise ConfigError("tasks that advance together leave no recordings to keep")
+    if together != "fast" and device != "cpu":
+        raise ConfigError(f"--device {device} is for --together fast; sessions are on the cpu")
+    how = Together(together or "session", device, tasks_at_once, images_at_once)
     with console.status("reading the plan …"):
-        plan = read_campaign(file, weights=WeightDigests(), taken=MEASURES)
+        plan = read_campaign(file, weights=WeightDigests(how.tag), taken=MEASURES)
     folder = out or Path("campaigns") / plan.name
     if plan_only:
         done = set[str]()
@@ -111,15 +140,18 @@ def run_campaign(
         elif ended == total or ended % max(total // 20, 1) == 0:
             console.print(text)
 
-    with connected(where, folder.resolve()) if where else nullcontext() as elsewhere:
-        outcomes = run_plan(
-            plan,
-            store,
-            workers=workers,
-            keep_recordings=keep_recordings,
-            report=report,
-            cluster=elsewhere,
-        )
+    if together is not None:
+        outcomes = run_together(plan, store, how, workers=workers, report=report)
+    else:
+        with connected(where, folder.resolve()) if where else nullcontext() as elsewhere:
+            outcomes = run_plan(
+                plan,
+                store,
+                workers=workers,
+                keep_recordings=keep_recordings,
+                report=report,
+                cluster=elsewhere,
+            )
     failures = [outcome for outcome in outcomes if outcome.failed]
     if console.is_terminal and outcomes:
         console.print()

@@ -17,12 +17,14 @@ import torch
 from evolver.checks import check_codes
 from evolver.errors import ConfigError, DataError
 from evolver.row_products import row_by_row
+from evolver.tensors import channels_last
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from evolver.generators.scale import CodeScale
     from evolver.types import Codes, Images, Matrix
+    from evolver.windows import Window
 
 _MOST_AT_ONCE = 4096
 
@@ -124,6 +126,19 @@ class FrozenGenerator:
             # In rows before they leave the device: a strided copy costs more than the network.
             torch.as_tensor(images[start : start + len(part)]).copy_(drawn.contiguous())
         return images
+
+    def convert(self, dtype: torch.dtype) -> None:
+        """Go over to another arithmetic, and to the layout that wide registers like.
+
+        For whoever has this generator to itself: its images are no longer a session's, bit for
+        bit, and it is to `synthesize` only.
+        """
+        self._net = channels_last(self._net.to(dtype))
+
+    def synthesize_part(self, z: torch.Tensor, window: Window) -> torch.Tensor:
+        """Return a part of what `synthesize` does, by itself where the network can do that."""
+        part = getattr(self._net, "part", None)
+        return window.of(self._net(z)) if part is None else part(z, window)
 
     def initial_codes(self, n: int, *, rng: np.random.Generator) -> Codes:
         """Return codes, (n, d), where users of this generator start an evolution."""

@@ -10,7 +10,9 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812  the name every torch user knows it by
 
 from evolver.tensors import vector_norm
+from evolver.windows import FilterShape, Window
 
+_UP, _SAME = FilterShape(4, 2, 1, transposed=True), FilterShape(3, 1, 1)
 _LENGTH = 12.0  # code lengths below it pass nearly as they are; larger ones grow as logarithms
 
 
@@ -46,18 +48,42 @@ class TextureNet(nn.Module):
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         """Turn codes (n, 256) into images (n, 3, 64, 64), 0 to 1."""
+        x = self._smallest_map(z)
+        for k in (4, 3, 2, 1):
+            x = F.leaky_relu(self.get_submodule(f"deconv{k}")(x), 0.3)
+            x = self.get_submodule(f"conv{k}_1")(x)
+            x = F.leaky_relu(x, 0.3) if k > 1 else x
+        return torch.sigmoid(x)
+
+    def part(self, z: torch.Tensor, window: Window) -> torch.Tensor:
+        """Turn codes (n, 256) into that part of their images, (n, 3, h, w), 0 to 1.
+
+        But for rounding the images' own; maps are worked out as far as it depends on them.
+        """
+        steps: list[tuple[torch.nn.Module, FilterShape, Window, Window]] = []
+        size = 64
+        for k in (1, 2, 3, 4):  # from the image back
+            before = _SAME.needs(window, size)
+            steps.append((self.get_submodule(f"conv{k}_1"), _SAME, before, window))
+            size //= 2
+            window = _UP.needs(before, size)
+            steps.append((self.get_submodule(f"deconv{k}"), _UP, window, before))
+        x = window.of(self._smallest_map(z))
+        for i, (layer, geometry, has, wanted) in enumerate(reversed(steps)):
+            weight, bias = layer.get_parameter("weight"), layer.get_parameter("bias")
+            x = geometry.apply(x, has, wanted, weight, bias)
+            x = F.leaky_relu_(x, 0.3) if i < len(steps) - 1 else x
+        return torch.sigmoid(x)
+
+    def _smallest_map(self, z: torch.Tensor) -> torch.Tensor:
+        """Return what the first transposed convolution takes, (n, 128, 4, 4)."""
         length = vector_norm(z, dim=1, keepdim=True) / _LENGTH
         # A code of zeros has a length without a slope; where it is tiny, asinh is the identity.
         length = length.clamp(min=1e-3)
         x = z * (torch.asinh(length) / length)
         for name in ("defc7", "defc6", "defc5"):
             x = F.leaky_relu(self.get_submodule(name)(x), 0.3)
-        x = x.view(-1, 128, 4, 4)
-        for k in (4, 3, 2, 1):
-            x = F.leaky_relu(self.get_submodule(f"deconv{k}")(x), 0.3)
-            x = self.get_submodule(f"conv{k}_1")(x)
-            x = F.leaky_relu(x, 0.3) if k > 1 else x
-        return torch.sigmoid(x)
+        return x.view(-1, 128, 4, 4)
 
 
 def _up(inputs: int, outputs: int) -> nn.ConvTranspose2d:

@@ -78,6 +78,19 @@ def batched(
     return Batched(alone, rngs, dtype=dtype, device=device, exact=exact)
 
 
+def is_batchable(optimizer: object) -> bool:
+    """Return whether an optimizer is a pure function of its state, its codes and its scores.
+
+    One that shows more than it draws, as a base, or runs other optimizers, is none.
+    """
+    kind: Any = type(optimizer)
+    return (
+        isinstance(optimizer, AskTell)
+        and kind.update is not AskTell[Any].update
+        and kind._learn is AskTell[Any]._learn  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    )
+
+
 def _starts(initial: Any, populations: int, d: int) -> list[Any]:
     if initial is None:
         return [None] * populations

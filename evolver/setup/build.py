@@ -120,8 +120,20 @@ class Parts:
         )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Makers:
+    """What makes the parts that sessions may share; another way than the usual is handed in."""
+
+    generator: Callable[[ThreadTable], Generator]
+    references: Callable[[Config], References]
+
+
 def build_parts(
-    config: Config, *, restored: Restored | None = None, live: bool = False
+    config: Config,
+    *,
+    restored: Restored | None = None,
+    live: bool = False,
+    makers: Makers | None = None,
 ) -> Parts:
     """Load and make everything a session file names.
 
@@ -130,6 +142,7 @@ def build_parts(
     config : the session file's values
     restored : a session that is to go on, as its journal has it; None: a new one
     live : its rig comes over the network, and nothing is known of a slope of its responses
+    makers : of what many sessions may share; None: this one has all to itself
 
     Raises
     ------
@@ -141,7 +154,7 @@ def build_parts(
         A weight file is missing, and nothing else is wrong.
     """
     mistakes = Mistakes()
-    parts = gather_parts(config, mistakes, restored=restored, live=live)
+    parts = gather_parts(config, mistakes, restored=restored, live=live, makers=makers)
     mistakes.raise_any("the session file")
     if parts is None:
         raise RuntimeError("parts are missing only where something is wrong")
@@ -154,22 +167,26 @@ def gather_parts(
     *,
     restored: Restored | None = None,
     live: bool = False,
+    makers: Makers | None = None,
 ) -> Parts | None:
     """Load and make everything that can be; None where anything is wrong.
 
     Parameters
     ----------
-    config, restored, live : as `build_parts` takes them; keys that are wrong already, in
-        `mistakes`, are passed over
+    config, restored, live, makers : as `build_parts` takes them; keys that are wrong
+        already, in `mistakes`, are passed over
     mistakes : gets all that is wrong, each under its key
     """
-    networks = [_gather_generator(config, i, mistakes) for i in range(len(config.threads))]
+    makers = makers or USUAL
+    networks = [
+        _gather_generator(config, i, mistakes, makers) for i in range(len(config.threads))
+    ]
     if restored is not None and not mistakes.found:
         restored.check_weights([network for network in networks if network is not None])
     references = None if restored is None else restored.references()
     if references is None and not mistakes.has("references"):
         with mistakes.at("references"):
-            references = build_references(config.references, seed=config.session.seed)
+            references = makers.references(config)
     targets = _gather_targets(config, mistakes, references, restored)
     # Streams are named by the thread, so that adding one changes no other's random numbers.
     streams = tuple(
@@ -274,7 +291,9 @@ def _gather_factory(
     return factory
 
 
-def _gather_generator(config: Config, i: int, mistakes: Mistakes) -> Generator | None:
+def _gather_generator(
+    config: Config, i: int, mistakes: Mistakes, makers: Makers
+) -> Generator | None:
     """Load a thread's generator; None where that cannot be."""
     from evolver.weights.read import chosen_device  # loads torch
 
@@ -288,15 +307,25 @@ def _gather_generator(config: Config, i: int, mistakes: Mistakes) -> Generator |
         return None
     faulty = "generator_options" if table.generator_options else "generator"
     with at(f"{key}.{faulty}"), at(f"{key}.weights", WeightsError):
-        return _load_generator(table)
+        return makers.generator(table)
     return None
 
 
-def _load_generator(table: ThreadTable) -> Generator:
+def thread_generator(table: ThreadTable) -> Generator:
+    """Load the generator that a thread's table names."""
     GENERATORS.check_common(table.generator_options)
     return generators.load(
         table.generator, weights=table.weights, device=table.device, **table.generator_options
     )
+
+
+def session_references(config: Config) -> References:
+    """Make the reference images of a session file."""
+    return build_references(config.references, seed=config.session.seed)
+
+
+USUAL = Makers(thread_generator, session_references)
+"""Everything made anew."""
 
 
 def _gather_optimizer(
@@ -450,7 +479,7 @@ def renderers(text: str) -> Callable[[str, NDArray[np.floating[Any]]], Images]:
     def render(name: str, codes: NDArray[np.floating[Any]]) -> Images:
         if name not in loaded:
             table = next(t for t in config.threads if t.name == name)
-            loaded[name] = _load_generator(table)
+            loaded[name] = thread_generator(table)
         return loaded[name].render(np.asarray(codes, dtype=np.float64))
 
     return render

@@ -207,8 +207,15 @@ def _on_square(image: NDArray[np.uint8], grey: int) -> NDArray[np.uint8]:
     return square
 
 
-def build_population(config: Config) -> Population:
+def build_population(
+    config: Config, *, load: Callable[..., UnitScorer] | None = None
+) -> Population:
     """Return the neurons of a session file's [simulation] table.
+
+    Parameters
+    ----------
+    config : the session file's values
+    load : called as `scorers.load`, in its place
 
     Raises
     ------
@@ -218,14 +225,15 @@ def build_population(config: Config) -> Population:
     table = config.simulation
     seed = config.session.seed if table.seed is None else table.seed
     mistakes = Mistakes()
+    load = scorers.load if load is None else load
     scorer = None
     with mistakes.at("simulation.units"):
-        scorer = scorers.load(list(table.units), networks=table.networks)
+        scorer = load(list(table.units), networks=table.networks)
     if scorer is None:
         each = Mistakes()  # which of them
         for i, unit in enumerate(table.units):
             with each.at(f"simulation.units[{i}]"):
-                scorers.load(unit, networks=table.networks)
+                load(unit, networks=table.networks)
         each.raise_any("the session file")
         mistakes.raise_any("the session file")
         raise RuntimeError("a scorer is missing only where something is wrong")

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -39,6 +39,7 @@ RandomStreams: TypeAlias = Callable[..., np.random.Generator]
 
 _REMEMBERED = 8192
 """Drives kept for images that are shown again, as references are in every block."""
+_NO_UNITS, _NO_TIMES = np.zeros(0, np.uint32), np.zeros(0, np.float32)  # of a rig without noise
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +171,8 @@ class SimulatedRig:
         self._wall_start = clock()
         self._now_ms = 0.0  # stimulus time
         self._drives: dict[str, tuple[Drive, float]] = {}  # and the delay in ms
+        # Of a rig without noise: on_ms and the rates, of images whose drives are known.
+        self._rates: dict[str, tuple[float, NDArray[np.float64]]] = {}
         self._delay_ms, self._memory = delay_ms, memory
         # Presentation -> its last attempt, and the number of that showing from 1.
         self._showings = {number: (0, count) for number, count in earlier.counts.items()}
@@ -199,11 +202,35 @@ class SimulatedRig:
                 f"respond must return drives of shape (images, units) = "
                 f"({len(new)}, {len(self._labels)}); got {drives.shape}"
             )
-        while len(self._drives) + len(new) > _REMEMBERED and self._drives:
-            del self._drives[next(iter(self._drives))]  # the oldest
-        for (sha256, image), drive in zip(new.items(), drives, strict=True):
-            delay_ms = 0.0 if self._delay_ms is None else self._delay_ms(image)
-            self._drives[sha256] = drive, delay_ms
+        delays = [0.0 if self._delay_ms is None else self._delay_ms(i) for i in new.values()]
+        self.take_drives(dict(zip(new, zip(drives, delays, strict=True), strict=True)))
+
+    def lacks(self, sha256: str) -> bool:
+        """Return whether the drive of an image is not known, or is forgotten."""
+        return sha256 not in self._drives
+
+    def take_drives(self, drives: Mapping[str, tuple[Drive, float]]) -> None:
+        """Take drives and delays in ms that were worked out elsewhere, with many others.
+
+        Parameters
+        ----------
+        drives : by the digest of the image, or whatever stands for it in requests
+        """
+        while len(self._drives) + len(drives) > _REMEMBERED and self._drives:
+            oldest = next(iter(self._drives))
+            del self._drives[oldest]
+            self._rates.pop(oldest, None)
+        for sha256 in drives:
+            self._rates.pop(sha256, None)
+        self._drives.update(drives)
+
+    def forget(self, images: Iterable[str], presentations: Iterable[int]) -> None:
+        """Keep nothing more of images, nor of presentations, which are not asked for again."""
+        for sha256 in images:
+            self._drives.pop(sha256, None)
+            self._rates.pop(sha256, None)
+        for presentation in presentations:
+            self._showings.pop(presentation, None)
 
     def present(self, image: Image, request: Presentation) -> TrialResult:
         """Show one image for as long as it takes, and return what the neurons did."""
@@ -213,20 +240,23 @@ class SimulatedRig:
         shown_ms = request.on_ms
         reason = ""
         showing = self._showing_of(request)
-        broke = self._stream("fixation", request.presentation, showing).random(2)
-        if broke[0] < self._abort_rate:
-            shown_ms *= float(broke[1])
-            reason = "fixation broken"
-        drive, delay_ms = self._drives[request.sha256]
-        units, times = self._neurons.spikes(
-            drive,
-            presentation=request.presentation,
-            showing=showing,
-            on_ms=request.on_ms,
-            window_ms=request.window_ms,
-            delay_ms=delay_ms,
-            adaptation=self._left(request, showing),
-        )
+        if self._abort_rate > 0:
+            broke = self._stream("fixation", request.presentation, showing).random(2)
+            if broke[0] < self._abort_rate:
+                shown_ms *= float(broke[1])
+                reason = "fixation broken"
+        units, times = _NO_UNITS, _NO_TIMES
+        if self._expected_rates is None:
+            drive, delay_ms = self._drives[request.sha256]
+            units, times = self._neurons.spikes(
+                drive,
+                presentation=request.presentation,
+                showing=showing,
+                on_ms=request.on_ms,
+                window_ms=request.window_ms,
+                delay_ms=delay_ms,
+                adaptation=self._left(request, showing),
+            )
         if reason:  # reported at once: what came later was never recorded
             units, times = units[times < shown_ms], times[times < shown_ms]
         onset_ms = commanded_ms + self._lag_ms
@@ -304,15 +334,24 @@ class SimulatedRig:
             np.add.at(counts, (units[inside], places), 1)
             return {"counts": counts, "edges_ms": edges}
         if self._expected_rates is not None:
-            drive, _ = self._drives[request.sha256]
-            expected = self._expected_rates(
-                drive[None], self._rate_window_ms, on_ms=request.on_ms
-            )
-            return {"rates": expected[0].astype("<f8")}
+            return {"rates": self._expected(request).astype("<f8")}
         start, end = self._rate_window_ms
         inside = (times >= start) & (times < end)
         counted = np.bincount(units[inside], minlength=n)
         return {"rates": (counted / ((end - start) / 1000)).astype("<f8")}
+
+    def _expected(self, request: Presentation) -> NDArray[np.float64]:
+        """Return the mean rates of an image; of all new ones at once, when one is asked for."""
+        known = self._rates.get(request.sha256)
+        if known is None or known[0] != request.on_ms:
+            on_ms = request.on_ms
+            new = [s for s in self._drives if self._rates.get(s, (math.nan,))[0] != on_ms]
+            drives = np.stack([self._drives[sha256][0] for sha256 in new])
+            if self._expected_rates is None:
+                raise RuntimeError("a rig with noise has no rates without it")
+            rates = self._expected_rates(drives, self._rate_window_ms, on_ms=on_ms)
+            self._rates |= {s: (on_ms, row) for s, row in zip(new, rates, strict=True)}
+        return self._rates[request.sha256][1]
 
 
 def _ns(ms: float) -> int:

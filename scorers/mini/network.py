@@ -12,6 +12,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812  the name every torch user knows it by
 
+from evolver.windows import FilterShape, Window
+
 INPUT_SIZE = 64
 """Height and width of the network's input, pixels."""
 
@@ -91,3 +93,38 @@ class MiniCNN(nn.Module):
                     break
             x = F.relu(x)
         return outputs
+
+    def field(self, name: str, row: int, column: int) -> Window:
+        """Return the part of an image that units of a convolution at one place see."""
+        return self._windows(name, Window(row, row + 1, column, column + 1))[0]
+
+    def at(self, x: torch.Tensor, name: str, row: int, column: int) -> torch.Tensor:
+        """Return what all units of a convolution at one place put out, (n, channels).
+
+        Parameters
+        ----------
+        x : (n, 3, h, w), 0 to 1, the part of images that `field` says
+        name, row, column : the layer and the place
+        """
+        windows = self._windows(name, Window(row, row + 1, column, column + 1))
+        x = (x - 0.5) * 4
+        for layer, has, wanted in zip(self.layers.values(), windows, windows[1:], strict=False):
+            part = self.get_submodule(layer.name)
+            weight, bias = part.get_parameter("weight"), part.get_parameter("bias")
+            x = _geometry(layer).apply(x, has, wanted, weight, bias)
+            x = x if layer.name == name else F.relu_(x)
+        return x.flatten(1)
+
+    def _windows(self, name: str, window: Window) -> list[Window]:
+        """Return the parts of the image and of each map, to a layer's, that `window` needs."""
+        layers = list(self.layers.values())
+        last = [layer.name for layer in layers].index(name)
+        windows = [window]
+        for i in range(last, -1, -1):
+            size = layers[i - 1].size if i else INPUT_SIZE
+            windows.append(_geometry(layers[i]).needs(windows[-1], size))
+        return windows[::-1]
+
+
+def _geometry(layer: LayerInfo) -> FilterShape:
+    return FilterShape(layer.kernel, layer.stride, layer.kernel // 2)

@@ -30,6 +30,7 @@ def load_mini(name: str, *, weights: str | Path | None, device: str) -> ModuleNe
         device=chosen_device(device),
         names=net.layers,
         run=lambda x: net(x, wanted),
+        local=net,
     )
 
 

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import torch
 
 from evolver.errors import ConfigError
-from evolver.tensors import submodules
+from evolver.tensors import channels_last, submodules
 from scorers.networks.layers import Layer, layer_of
 
 if TYPE_CHECKING:
+    from evolver.windows import Window
     from scorers.networks.preprocessing import Preprocessing
 
 _PROBES = 2  # images
@@ -60,6 +61,18 @@ class Network(Protocol):
         ...
 
 
+class Local(Protocol):
+    """A network whose units see a part of the image, and are worked out from it alone."""
+
+    def field(self, name: str, row: int, column: int) -> Window:
+        """Return the part of an image, in the network's input, that units at a place see."""
+        ...
+
+    def at(self, x: torch.Tensor, name: str, row: int, column: int) -> torch.Tensor:
+        """Return what all units at a place put out, (n, channels), from that part."""
+        ...
+
+
 class ModuleNetwork:
     """A torch module as a `Network`.
 
@@ -70,6 +83,7 @@ class ModuleNetwork:
     device : chosen by the caller and never guessed here
     names : of the layers, names of submodules; all that put out numbers of an image when None
     run : calls the module with its input; the module itself when None
+    local : the same network, where units' parts of an image can be seen alone
 
     Raises
     ------
@@ -87,8 +101,10 @@ class ModuleNetwork:
         device: torch.device,
         names: Collection[str] | None = None,
         run: Callable[[torch.Tensor], Any] | None = None,
+        local: Local | None = None,
     ) -> None:
         self.name, self.sha256, self.device = name, sha256, device
+        self.local = local
         self.preprocessing = preprocessing
         self._module = module.float().eval().requires_grad_(False).to(device)
         self._run = module if run is None else run
@@ -118,6 +134,14 @@ class ModuleNetwork:
 
         self._watch(self.preprocessing(x), list(places), take)
         return taken
+
+    def convert(self, dtype: torch.dtype) -> None:
+        """Go over to another arithmetic, and to the layout that wide registers like.
+
+        For whoever has this network to itself: its outputs are no longer a session's, bit for
+        bit.
+        """
+        channels_last(self._module.to(dtype))
 
     def _watch(
         self,

@@ -1,0 +1,167 @@
+"""Optimizers of many tasks as one batch, each with the face of an optimizer of its own.
+
+Knows optimizers and their random generators. Knows nothing of images or scores' meaning.
+A batch is in float64 and draws each task's own stream, so that a task's codes are those it has
+by itself but for rounding, whatever its company.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from evolver.campaign.shared import text_of
+from evolver.errors import OrderError
+from evolver.optimizers.batched import Batched, is_batchable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from evolver.config.tables import Config
+    from evolver.setup.build import Parts
+    from evolver.types import Codes, Matrix, Optimizer, Scores
+
+
+class Member:
+    """One population of a batch: an `Optimizer` that is asked and told with the others."""
+
+    state_type: ClassVar[type[Any]] = type(None)
+
+    def __init__(self, company: Company, row: int, alone: Optimizer) -> None:
+        self._company, self._row = company, row
+        self.d, self.popsize = alone.d, alone.popsize
+        self.state = None
+
+    @classmethod
+    def from_state(
+        cls,
+        state: Any,  # noqa: ANN401, ARG003
+        *,
+        rng: np.random.Generator,  # noqa: ARG003
+    ) -> Member:
+        """Refuse: a batch is not gone on from."""
+        raise OrderError("a population of a batch has no state of its own to go on from")
+
+    def ask(self) -> Codes:
+        """Return the next codes, (n, d); the first who asks draws for all."""
+        return self._company.ask(self._row)
+
+    def tell(self, codes: Codes, scores: Scores) -> None:
+        """Hand in scores, (n,), of all codes in order; the last who tells learns for all."""
+        self._company.tell(self._row, len(codes), np.asarray(scores, dtype=np.float64))
+
+    def adopt(self, codes: Codes) -> None:  # noqa: ARG002  as an optimizer
+        """Refuse: codes of a batch are its own."""
+        raise OrderError("a population of a batch takes no other codes than its own")
+
+    def leave(self) -> None:
+        """Be waited for no longer."""
+        self._company.leave(self._row)
+
+
+class Company:
+    """The batch that members share.
+
+    Parameters
+    ----------
+    alone : optimizers of one kind and setting, at their beginning
+    rngs : their random generators
+    device : where the batch is
+    """
+
+    def __init__(
+        self, alone: Sequence[Any], rngs: Sequence[np.random.Generator], *, device: str
+    ) -> None:
+        self._batch = Batched(alone, rngs, dtype="float64", device=device, exact=True)
+        self.members = [Member(self, row, one) for row, one in enumerate(alone)]
+        self._here = set(range(len(alone)))
+        self._codes: Any = None
+        self._waiting: set[int] = set()  # for their scores
+        self._asked: set[int] = set()
+        self._scores: Matrix = np.zeros((0, 0))
+
+    def ask(self, row: int) -> Codes:
+        """Return a member's next codes."""
+        if row in self._asked:
+            raise OrderError("ask() and tell() take turns: tell() the codes asked for first")
+        if self._codes is None:
+            self._codes = self._batch.ask().cpu().numpy()
+            self._scores = np.zeros(self._codes.shape[:2], dtype=np.float64)
+            self._waiting = set(self._here)
+        elif row not in self._waiting:
+            raise OrderError("the populations of a batch advance together: one is a step ahead")
+        self._asked.add(row)
+        return self._codes[row]
+
+    def tell(self, row: int, n: int, scores: Scores) -> None:
+        """Take a member's scores."""
+        if row not in self._asked or n != self._scores.shape[1]:
+            raise OrderError(
+                "a population of a batch is told all that it asked for; run it by itself where "
+                "showings may be lost"
+            )
+        self._scores[row] = scores
+        self._asked.discard(row)
+        self._waiting.discard(row)
+        self._learn()
+
+    def leave(self, row: int) -> None:
+        """Wait for a member no longer."""
+        self._here.discard(row)
+        self._asked.discard(row)
+        if row in self._waiting:
+            self._waiting.discard(row)
+            self._learn()
+
+    def _learn(self) -> None:
+        if not self._waiting and self._here:
+            self._batch.tell(self._scores)
+            self._codes = None
+
+
+def companies(
+    configs: Sequence[Config], parts: Sequence[Parts], *, device: str
+) -> list[list[Optimizer]]:
+    """Return each task's optimizers: members of batches, or its own where that cannot be.
+
+    Parameters
+    ----------
+    configs, parts : of tasks that advance block by block together
+    device : where batches are
+    """
+    optimizers = [list(of_task.optimizers) for of_task in parts]
+    groups: dict[str, list[tuple[int, int]]] = {}
+    for i, (config, of_task) in enumerate(zip(configs, parts, strict=True)):
+        for k in range(len(config.threads)):
+            if _can_be_batched(config, k, of_task):
+                groups.setdefault(_pace(config, k, of_task), []).append((i, k))
+    for places in groups.values():
+        if len(places) < 2:
+            continue
+        alone = [parts[i].optimizers[k] for i, k in places]
+        rngs = [parts[i].streams[k] for i, k in places]
+        for (i, k), member in zip(
+            places, Company(alone, rngs, device=device).members, strict=True
+        ):
+            optimizers[i][k] = member
+    return optimizers
+
+
+def _can_be_batched(config: Config, thread: int, parts: Parts) -> bool:
+    """Return whether an optimizer is a pure function of its state, and is told everything."""
+    nothing_lost = config.simulation.abort_rate == 0
+    return nothing_lost and is_batchable(parts.optimizers[thread])
+
+
+def _pace(config: Config, thread: int, parts: Parts) -> str:
+    """Return what is equal for populations that are asked and told at the same blocks."""
+    table, optimizer = config.threads[thread], parts.optimizers[thread]
+    options = parts.optimizer_options[thread]
+    return text_of((
+        (table.optimizer, options, optimizer.d, optimizer.popsize),
+        (thread, len(config.threads), config.session.generations),
+        (config.presentation, config.references.count),
+        (config.fitness_of(thread),),
+        (table.initial, table.generator, table.weights, table.generator_options),
+    ))

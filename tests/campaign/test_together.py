@@ -1,0 +1,219 @@
+"""Tasks that advance together: each is what it is by itself."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+
+import scorers
+from evolver import generators
+from evolver.campaign.fast_drives import FastNetworks
+from evolver.campaign.members import Member, companies
+from evolver.campaign.plan import read_campaign
+from evolver.campaign.run import run_plan
+from evolver.campaign.shared import Shared
+from evolver.campaign.store import Store
+from evolver.campaign.task import WeightDigests, run_task
+from evolver.campaign.together import run_together
+from evolver.campaign.wave import Together, Waves
+from evolver.errors import OrderError
+from evolver.setup.build import build_parts
+from evolver.setup.simulated_rig import build_population
+from tests.campaign.files import CAMPAIGN, SESSION, write
+from tests.children import evolver
+
+MIXED = """
+[campaign]
+name = "mixed"
+session = "session.toml"
+[[vary]]
+key = "simulation.units"
+values = [["mini:conv3:1"], ["mini:conv2:0", "mini:fc5:2"]]
+[[vary]]
+name = "what"
+keys = {keys}
+values = {values}
+labels = {labels}
+"""
+TWO_THREADS = SESSION.replace(
+    "[references]",
+    '[[threads]]\nname = "object"\ngenerator = "mini-object"\npopsize = 5\n'
+    'optimizer = "sphere"\n[references]',
+)
+KEYS = [
+    "simulation.abort_rate",
+    "presentation.repeats",
+    "presentation.schedule",
+    "simulation.spikes",
+    "simulation.view_deg",
+    "fitness.normalise",
+]
+VALUES = [
+    [0.3, 2, "alternate", "poisson", 8.0, "none"],
+    [0.0, 1, "together", "none", 4.0, "none"],
+    [0.1, 1, "references", "poisson", 6.0, "references"],
+]
+QUIET = 'spikes = "none"\nabort_rate = 0.0\n'
+
+
+def plan_of(folder, campaign, session=SESSION, tag=""):
+    return read_campaign(write(folder, campaign, session), weights=WeightDigests(tag))
+
+
+def tasks_of(plan):
+    return [(task.digest, plan.config(task)) for task in plan.tasks]
+
+
+def same(one, other):
+    assert one.arrays.keys() == other.arrays.keys()
+    for name, values in one.arrays.items():
+        np.testing.assert_array_equal(values, other.arrays[name], err_msg=name)
+    assert msgspec.structs.replace(one.meta, seconds=0) == msgspec.structs.replace(
+        other.meta, seconds=0
+    )
+
+
+def test_a_session_together_with_others_is_the_session_by_itself_bit_for_bit(tmp_path):
+    """Aborted showings, repeats, schedules, noise, a view, learnt scores, two threads."""
+    text = MIXED.format(keys=KEYS, values=VALUES, labels=["aborted", "quiet", "learnt"])
+    plan = plan_of(tmp_path, text, TWO_THREADS)
+    store = Store(tmp_path / "out", make=True)
+    ends = Waves(Together("session", images=9)).run(tasks_of(plan), store)
+    assert ends == {task.digest: "" for task in plan.tasks}
+    for task in plan.tasks:
+        same(store.result(task.digest), run_task(plan.config(task), task.digest))
+
+
+def test_fast_passes_in_float64_are_a_plain_loop_in_float64(tmp_path):
+    session = SESSION.replace("generations = 2", "generations = 12") + QUIET
+    text = MIXED.format(keys=["session.seed"], values=[1, 2], labels=["one", "two"])
+    plan = plan_of(tmp_path, text, session)
+    store = Store(tmp_path / "out", make=True)
+    networks = FastNetworks(dtype=torch.float64)
+    ends = Waves(Together("fast", images=9), networks=networks).run(tasks_of(plan), store)
+    assert set(ends.values()) == {""}
+    for task in plan.tasks:
+        mean, best = plain_loop(plan.config(task))
+        result = store.result(task.digest)
+        np.testing.assert_allclose(result.arrays["mean-0"], mean, rtol=1e-5)
+        np.testing.assert_allclose(result.arrays["best-0"], best, rtol=1e-5)
+
+
+def plain_loop(config):
+    """Render, score and step one evolution, with networks in float64."""
+    generator = generators.load(config.threads[0].generator)
+    generator.convert(torch.float64)
+    scorer = scorers.load(list(config.simulation.units))
+    scorer.networks["mini"].convert(torch.float64)
+    neurons = build_population(config).neurons
+    (optimizer,) = build_parts(config).optimizers
+    mean, best = [], []
+    for _ in range(config.session.generations):
+        codes = optimizer.ask()
+        images = generator.synthesize(torch.as_tensor(codes)).mul(255).round().div(255)
+        rates = neurons.expected_rates(
+            scorer.responses(images).numpy(),
+            config.fitness.response_ms,
+            on_ms=config.presentation.on_ms,
+        )
+        optimizer.tell(codes, rates[:, 0])
+        mean.append(rates[:, 0].mean())
+        best.append(rates[:, 0].max())
+    return mean, best
+
+
+def test_fast_passes_in_float32_begin_as_the_session_and_have_digests_of_their_own(tmp_path):
+    """From the first generation's codes, the same but for rounding: grey levels that flip."""
+    session = SESSION + QUIET
+    text = MIXED.format(keys=["session.seed"], values=[1], labels=["one"])
+    tag = Together("fast").tag
+    plan, usual = plan_of(tmp_path, text, session, tag), plan_of(tmp_path, text, session)
+    assert not {t.digest for t in plan.tasks} & {t.digest for t in usual.tasks}
+    assert Together("session").tag == ""
+    store = Store(tmp_path / "out", make=True)
+    ends = run_together(plan, store, Together("fast", tasks=2), workers=2)
+    assert {end.digest: end.failed for end in ends} == {t.digest: "" for t in plan.tasks}
+    for fast, slow in zip(plan.tasks, usual.tasks, strict=True):
+        one, other = store.result(fast.digest), run_task(usual.config(slow), slow.digest)
+        assert one.meta.presentations == other.meta.presentations
+        for name in ("mean-0", "sem-0", "best-0"):
+            np.testing.assert_allclose(one.arrays[name][0], other.arrays[name][0], rtol=2e-3)
+        np.testing.assert_array_equal(one.arrays["references-0"], other.arrays["references-0"])
+
+
+def test_a_task_that_fails_costs_the_others_nothing(tmp_path):
+    """In its parts, in its first block, and in a pass of everybody's images."""
+    text = CAMPAIGN.format(last=2)
+    text += '[[vary]]\nname = "what"\nkeys = ["references.source", "fitness.units", '
+    text += '"simulation.abort_rate", "fitness.missing"]\n'
+    text += 'values = [["builtin", [0], 0.0, "reshow"], ["nowhere", [0], 0.0, "reshow"], '
+    text += '["builtin", [7], 0.0, "reshow"], ["builtin", [0], 0.95, "fail"]]\n'
+    text += 'labels = ["good", "no references", "no unit", "aborted"]\n'
+    plan = plan_of(tmp_path, text)
+    store = Store(tmp_path / "out", make=True)
+    ends = Waves(Together("fast")).run(tasks_of(plan), store)
+    for task in plan.tasks:
+        said = {
+            "good": "",
+            "no references": "nowhere",
+            "no unit": "units",
+            "aborted": "aborted",
+        }
+        level = task.levels["what"]
+        assert said[level] in ends[task.digest]
+        assert bool(ends[task.digest]) == (level != "good")
+        assert (task.digest in store.done()) == (level == "good")
+        assert (task.digest in store.failed()) == (level != "good")
+
+
+def test_batches_are_of_what_is_told_everything_and_the_others_take_turns(tmp_path):
+    text = CAMPAIGN.format(last=2)
+    text += '[[vary]]\nname = "what"\nkeys = ["threads.texture.optimizer", '
+    text += '"simulation.abort_rate"]\n'
+    text += 'values = [["cholesky", 0.0], ["sep", 0.0], ["sphere", 0.0], ["sep", 0.1]]\n'
+    plan = plan_of(tmp_path, text)
+    configs, shared = [plan.config(task) for task in plan.tasks], Shared()
+    parts = [shared.parts(config) for config in configs]
+    batched = companies(configs, parts, device="cpu")
+    for task, (optimizer,) in zip(plan.tasks, batched, strict=True):
+        assert isinstance(optimizer, Member) == (
+            task.levels["what"] in {"cholesky 0.0", "sep 0.0"}
+        )
+    one, other = (o for (o,), t in zip(batched, plan.tasks, strict=True)
+                  if t.levels["what"] == "sep 0.0")  # fmt: skip
+    alone = build_parts(configs[1]).optimizers[0]
+    for _ in range(3):
+        codes, expected = one.ask(), alone.ask()
+        other.ask()
+        np.testing.assert_allclose(codes, expected, rtol=1e-10)
+        with pytest.raises(OrderError, match="turns"):
+            one.ask()
+        one.tell(codes, codes[:, 0])
+        alone.tell(expected, expected[:, 0])
+        with pytest.raises(OrderError, match="all that it asked for"):
+            one.tell(codes, codes[:, 0])
+        other.tell(codes, codes[:, 1])
+    one.ask()
+    other.ask()
+    other.leave()
+    one.tell(codes, codes[:, 0])
+    assert one.ask().shape == codes.shape  # goes on without the other
+
+
+def test_the_command_runs_what_is_not_done_and_refuses_what_cannot_be(tmp_path):
+    out = tmp_path / "out"
+    store = Store(out, make=True)
+    run_plan(plan_of(tmp_path, CAMPAIGN.format(last=1)), store, workers=1)
+    plan = plan_of(tmp_path, CAMPAIGN.format(last=3))
+    file = tmp_path / "campaign.toml"
+    first = store.path(plan.tasks[0].digest).stat().st_mtime_ns
+    said = evolver("campaign", "run", file, "--out", out, "--together", "session")
+    assert "every task is done" in said
+    assert store.done() == {task.digest for task in plan.tasks}
+    assert store.path(plan.tasks[0].digest).stat().st_mtime_ns == first
+    refused = evolver(
+        "campaign", "run", file, "--together", "fast", "--keep-recordings", expect=2
+    )
+    assert "no recordings" in refused
