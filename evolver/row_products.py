@@ -6,10 +6,10 @@ A library multiplies a few rows at once, and what is left over with other instru
 add in another order: of eight rows, processors without AVX-512 round the last two unlike the
 first six (measured, of MKL's AVX2 kernels), so that a row's result depends on its place. Which
 shapes do so is asked of the machine, once for each: a batch of equal rows must come out as
-equal rows. Where it does, the order of adding is the same at every place, whatever the numbers
-are, and the batch is multiplied as it is; else its rows one by one, each from memory of the
-same alignment. Convolutions need nothing: measured, they come out alike at every place of a
-batch.
+equal rows, and the same from any number of threads. Where it does, the order of adding is the
+same, whatever the numbers are, and the batch is multiplied as it is; else its rows one by one,
+each from memory of the same alignment. Convolutions need nothing: measured, they come out alike
+at every place of a batch.
 """
 # pyright: basic
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 _ALIGNMENT = 64  # bytes, of what torch allocates
+_THREADS = (1, 2, 4, 8)
 _alike: dict[tuple[object, ...], bool] = {}
 """By shape of a product: whether equal rows come out equal at every place."""
 _PRODUCTS = frozenset(
@@ -97,13 +98,20 @@ def _come_out_alike(
         tuple(matrix.shape),
         matrix.stride(),
         len(others) + len(kwargs),
-        torch.get_num_threads(),
     )
     if key not in _alike:
         if 2 * int(torch.count_nonzero(matrix)) < matrix.numel():
             return False  # too few numbers are added to see in which order
         rng = torch.Generator().manual_seed(0)
         row = torch.randn(batch[:1].shape, generator=rng, dtype=batch.dtype)
-        out = func(row.expand_as(batch).contiguous(), *others, **kwargs)
-        _alike[key] = bool((out == out[:1]).all())
+        equal_rows = row.expand_as(batch).contiguous()
+        before = torch.get_num_threads()
+        try:
+            outs: list[torch.Tensor] = []
+            for threads in _THREADS:
+                torch.set_num_threads(threads)
+                outs.append(func(equal_rows, *others, **kwargs))
+        finally:
+            torch.set_num_threads(before)
+        _alike[key] = all(bool((out == outs[0][:1]).all()) for out in outs)
     return _alike[key]

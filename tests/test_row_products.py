@@ -65,7 +65,7 @@ def test_it_is_the_product_and_ends_with_the_context(rows):
 
 @torch.inference_mode()
 def test_a_product_is_whole_only_where_equal_rows_come_out_equal(rows, monkeypatch):
-    """A product that rounds its last two rows in another way is made row by row."""
+    """One that rounds its last rows, or with more threads, in another way is made by rows."""
     heights = []
 
     def uneven(x, weight):
@@ -75,19 +75,26 @@ def test_a_product_is_whole_only_where_equal_rows_come_out_equal(rows, monkeypat
             out[6:] += 1e-3
         return out
 
+    def threaded(x, weight):
+        heights.append(len(x))
+        return x @ weight + (1e-4 if torch.get_num_threads() > 2 else 0)
+
     square = torch.randn(100, 100, generator=torch.Generator().manual_seed(2))
+    before = torch.get_num_threads()
 
     def even(x, weight):
         heights.append(len(x))
         return (x[:, :, None] * weight).sum(1)
 
-    for product, wanted in ((uneven, [8] + [1] * 8), (even, [8, 8])):
+    by_rows = [8] * 4 + [1] * 8
+    for product, wanted in ((uneven, by_rows), (threaded, by_rows), (even, [8] * 5)):
         heights.clear()
         monkeypatch.setattr(row_products, "_alike", {})
         mode = row_products._RowByRow(ROWS)
         monkeypatch.setattr(row_products, "_PRODUCTS", frozenset({product}))
         found = mode.__torch_function__(product, (), (rows, square))
         assert heights == wanted
+        assert torch.get_num_threads() == before
         torch.testing.assert_close(found, rows @ square, rtol=1e-4, atol=1e-4)
 
 
