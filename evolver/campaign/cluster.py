@@ -11,12 +11,17 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Generator, Iterator, Sequence
+import subprocess
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from ipaddress import ip_address
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -29,6 +34,7 @@ if TYPE_CHECKING:
     from evolver.campaign.plan import Plan, Task
     from evolver.config.tables import Config
 
+_ANSWER_S = 10
 _FEWEST_AHEAD = 16  # tasks that wait at the scheduler
 _AHEAD = 4  # for each worker
 _LOOK_EVERY_S = 1.0
@@ -122,8 +128,8 @@ def connected(where: ClusterAddress, folder: Path) -> Generator[Cluster, None, N
             yield Cluster(client)
         return
     try:
-        client = distributed.Client(where.address, timeout="10s")
-    except (OSError, ValueError, TypeError) as exc:
+        client = _in_time(partial(distributed.Client, where.address, timeout=f"{_ANSWER_S}s"))
+    except Exception as exc:  # whatever answers there, it is no scheduler
         hint = ""
         if where.address.startswith("tls:"):
             hint = (
@@ -133,6 +139,31 @@ def connected(where: ClusterAddress, folder: Path) -> Generator[Cluster, None, N
         raise ConfigError(f"no scheduler answers at {where.address}: {exc}{hint}") from exc
     with client:
         yield Cluster(client)
+
+
+def _in_time(connect: Callable[[], Any]) -> Any:  # noqa: ANN401
+    """Return what connecting returns; a server that takes a connection may never speak.
+
+    Raises
+    ------
+    TimeoutError
+        It has not within twice the time that a scheduler has to answer.
+    """
+    made: Future[Any] = Future()
+
+    def work() -> None:
+        try:
+            made.set_result(connect())
+        except BaseException as exc:  # noqa: BLE001  for whoever waits
+            made.set_exception(exc)
+
+    Thread(target=work, daemon=True).start()
+    try:
+        return made.result(2 * _ANSWER_S)
+    except FutureTimeoutError as exc:
+        if made.done():
+            raise
+        raise TimeoutError("what listens there says nothing") from exc
 
 
 def _silence() -> None:
@@ -163,8 +194,8 @@ def _slurm(jobs: int, folder: Path) -> Any:  # noqa: ANN401
     kept.mkdir(parents=True, exist_ok=True, mode=0o700)  # has the key of the connections
     options: dict[str, Any] = {"cores": 1, "processes": 1}
     memory = dask.config.get("jobqueue.slurm.memory", None)
-    return jobqueue.SLURMCluster(
-        n_workers=jobs,
+    cluster = jobqueue.SLURMCluster(
+        n_workers=0,
         security=_needed("distributed").Security.temporary(),
         shared_temp_directory=str(kept),
         log_directory=str(kept),
@@ -173,6 +204,36 @@ def _slurm(jobs: int, folder: Path) -> Any:  # noqa: ANN401
         worker_extra_args=["--no-dashboard"],  # which would be open to the network
         **options,
     )
+    try:
+        _check_job(cluster.job_script(), kept)
+        cluster.scale(jobs=jobs)
+    except BaseException:
+        cluster.close()
+        raise
+    return cluster
+
+
+def _check_job(script: str, folder: Path) -> None:
+    """Ask Slurm whether it would take a job: Dask tries again and again, and says nothing."""
+    file = folder / "tested.sh"
+    file.write_text(script)
+    try:
+        asked = subprocess.run(
+            ["sbatch", "--test-only", str(file)],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    except (OSError, subprocess.TimeoutExpired) as exc:
+        raise ConfigError(
+            f"Slurm's sbatch must take jobs here; it cannot be asked: {exc}"
+        ) from exc
+    if asked.returncode:
+        raise ConfigError(
+            f"Slurm must take the job {file}; sbatch says: "
+            f"{(asked.stderr or asked.stdout).strip()[:300]}"
+        )
 
 
 class Cluster:
@@ -305,7 +366,7 @@ def run_on_worker(
                 f"{where} must see {path} at the same path as the machine that runs the "
                 "campaign; it does not"
             )
-    if Store(Path(folder)).path(digest).is_file():  # its worker died before it could say so
+    if Store(Path(folder)).has(digest):  # its worker died before it could say so
         return TaskEnd(digest)
     with chdir(begun_in):
         return run_one(settings, digest, folder, kept)

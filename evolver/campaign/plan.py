@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,6 +33,8 @@ Values: TypeAlias = dict[str, Any]
 """Dotted key of a session file to the value that a task gives it."""
 _UNRELATED = ("name", "folder")
 """Keys of [session] that no number depends on."""
+_LONGEST_LABEL = 100
+_MOST_COMPARED = 2000  # values
 _STEP = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -39,7 +42,9 @@ class CampaignTable(Struct, frozen=True, forbid_unknown_fields=True):
     """What this campaign is."""
 
     name: Name
-    session: Annotated[str, Meta(min_length=1)]
+    session: Annotated[
+        str, Meta(pattern=r"^[^\x00-\x1f\x7f]+$", title="the path of a session file")
+    ]
     """The session file whose keys are varied; relative to the campaign's file."""
     design: Literal["grid", "random"] = "grid"
     """Every combination of values; or so many combinations drawn by a seed."""
@@ -123,7 +128,7 @@ def read_campaign(
         naming every mistake in either file, or the first combination of values that no session
         can have
     """
-    text = session_file_text(path)
+    text = session_file_text(path, what="campaign's file")
     try:
         raw = tomllib.loads(text)
     except ValueError as exc:
@@ -176,10 +181,11 @@ def spell_out(
             values |= dict(zip(factor.keys, factor.levels[number], strict=True))
         try:
             config = _config(base, values)
+            digest = task_digest(config, weights(config))
         except ConfigError as exc:
             said = ", ".join(f"{k} = {v}" for k, v in levels.items()) or "the session file"
             raise ConfigError(f"no session can have {said}: {exc}") from exc
-        task = Task(task_digest(config, weights(config)), levels, values)
+        task = Task(digest, levels, values)
         tasks.setdefault(task.digest, task)
     return Plan(name, base, tuple(factors), tuple(tasks.values()))
 
@@ -204,7 +210,10 @@ def _factor(row: VaryTable) -> Factor:
     if row.range is not None:
         first, last = row.range
         if last < first or last - first >= MOST_TASKS:
-            raise ConfigError(f"range must run upwards, as [1, 100]; found {list(row.range)}")
+            raise ConfigError(
+                f"range must run upwards, as [1, 100], over at most {MOST_TASKS:,} numbers; "
+                f"found {list(row.range)}"
+            )
         values = tuple(range(first, last + 1))
     if not values or not keys:
         raise ConfigError("must have at least one key and one value")
@@ -222,12 +231,41 @@ def _factor(row: VaryTable) -> Factor:
     labels = row.labels
     if labels is None:
         labels = tuple(" ".join(_label(value) for value in level) for level in levels)
+    for level in levels:
+        if not all(map(_is_finite, level)):
+            raise ConfigError(f"values must be finite; found {list(level)}")
+    for label in labels:
+        if not label.isprintable() or len(label) > _LONGEST_LABEL:
+            raise ConfigError(
+                f"a label must be at most {_LONGEST_LABEL} letters that are printed; found "
+                f"{label[:_LONGEST_LABEL]!r}"
+            )
+    unrelated = [key for key in keys if key in {f"session.{name}" for name in _UNRELATED}]
+    if unrelated:
+        raise ConfigError(
+            f"{unrelated[0]} changes no number of a session, so that tasks would be the same "
+            "one; vary session.seed for repeats"
+        )
+    if (
+        row.range is None
+        and len(levels) < _MOST_COMPARED
+        and any(level == other for i, level in enumerate(levels) for other in levels[:i])
+    ):
+        raise ConfigError("values must differ from one another; two are equal")
     if len(labels) != len(levels) or len(set(labels)) != len(labels):
         raise ConfigError(
             f"must have a label of its own for each of {len(levels)} values; found "
             f"{list(labels)[:8]}"
         )
     return Factor(row.name or _last_word(keys[0]), keys, tuple(levels), labels)
+
+
+def _is_finite(value: object) -> bool:
+    if isinstance(value, dict):
+        return all(map(_is_finite, cast("dict[str, object]", value).values()))
+    if isinstance(value, list):
+        return all(map(_is_finite, cast("list[object]", value)))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _label(value: object) -> str:

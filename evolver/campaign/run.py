@@ -6,6 +6,7 @@ a task that kills its process harms no other. A run that is interrupted goes on 
 
 from __future__ import annotations
 
+import logging
 import os
 import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -63,7 +64,7 @@ def run_plan(
     cluster : runs them in place of processes of this machine
     """
     store.keep_plan(plan)
-    done = store.done()
+    done = store.sound()
     due = [task for task in plan.tasks if task.digest not in done]
     kept = store.folder / "recordings" if keep_recordings else None
     outcomes: list[TaskEnd] = []
@@ -171,6 +172,8 @@ def run_one(settings: Config, digest: str, folder: str, kept: Path | None) -> Ta
     """Run one task and keep its result; in a process of a pool."""
     from evolver.campaign.task import run_task
 
+    # Its watchdogs speak of the pace of a rig that there is not.
+    logging.getLogger("evolver").setLevel(logging.ERROR)
     store = Store(Path(folder))
     try:
         store.keep(run_task(settings, digest, kept=kept))

@@ -108,6 +108,24 @@ class Store:
         """Return the digests of all tasks that have a result."""
         return {path.stem for path in (self.folder / "results").glob("??/*.npz")}
 
+    def sound(self) -> set[str]:
+        """Return the digests of all tasks whose result can be read, and is that task's."""
+        return {digest for digest in self.done() if self.has(digest)}
+
+    def has(self, digest: str) -> bool:
+        """Whether a task has a result that can be read, and is that task's."""
+        try:
+            with opened_archive(self.path(digest)) as archive:
+                if archive is None:
+                    return False
+                _meta_of(
+                    archive.read(_META, fits=lambda shape: math.prod(shape) < _MOST_NUMBERS),
+                    digest,
+                )
+        except (OSError, DataError, KeyError, msgspec.DecodeError):
+            return False
+        return True
+
     def failed(self) -> dict[str, str]:
         """Return why tasks could not be run, by digest."""
         return {
@@ -174,11 +192,11 @@ class Store:
                     )
                     for name in archive.names
                 }
-            meta = msgspec.json.decode(arrays.pop(_META).tobytes(), type=TaskMeta)
+            meta = _meta_of(arrays.pop(_META), digest)
         except (OSError, DataError, KeyError, msgspec.DecodeError) as exc:
             raise RecordingError(
-                f"{path} must be a task's result; it cannot be read: {exc}. Delete it, and "
-                "'evolver campaign run' makes it again"
+                f"{path} must be a task's result; it cannot be read: {exc}. 'evolver campaign "
+                "run FILE.toml' makes it again"
             ) from exc
         return TaskResult(meta, arrays)
 
@@ -188,3 +206,11 @@ class Store:
         for task in self.plan().tasks:
             if task.digest in done:
                 yield task, self.result(task.digest)
+
+
+def _meta_of(array: NDArray[Any], digest: str) -> TaskMeta:
+    """Return what a result says of itself; its file must be named after its task."""
+    meta = msgspec.json.decode(array.tobytes(), type=TaskMeta)
+    if meta.digest != digest:
+        raise DataError(f"it is the result of another task, {meta.digest[:16]}")
+    return meta

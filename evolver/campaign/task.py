@@ -14,7 +14,9 @@ from evolver import __version__, config, recording
 from evolver.analysis.trajectories import best_rows, reference_trajectory, trajectory
 from evolver.campaign.store import TaskMeta, TaskResult
 from evolver.live import run_simulated
+from evolver.optimizers.by_name import find_optimizer
 from scorers import parse_units
+from scorers.scorer import units_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from evolver.config.tables import Config, ThreadTable
+    from scorers.networks.network import Network
 
 
 def run_task(settings: Config, digest: str, *, kept: Path | None = None) -> TaskResult:
@@ -56,15 +59,30 @@ class WeightDigests:
     def __init__(self, arithmetic: str = "") -> None:
         self._arithmetic = arithmetic
         self._generators: dict[str, str] = {}
-        self._networks: dict[str, str] = {}
+        self._networks: dict[str, Network] = {}
+        self._known: set[str] = set()  # units of them that there are
 
     def __call__(self, settings: Config) -> Mapping[str, str]:
-        """Return them by what they are of."""
+        """Return them by what they are of.
+
+        Raises
+        ------
+        ConfigError
+            There is no such optimizer, generator, network or unit; so that a task which can
+            never run is found before any is.
+        """
         table = settings.simulation
+        for thread in settings.threads:
+            find_optimizer(thread.optimizer)
         found = {f"thread {t.name}": self._generator(t) for t in settings.threads}
         for unit in table.units:
-            name = parse_units(unit).network
-            found[f"network {name}"] = self._network(name, table.networks.get(name, {}))
+            address = parse_units(unit)
+            options = table.networks.get(address.network, {})
+            network = self._network(address.network, options)
+            if (key := _text((unit, options))) not in self._known:
+                units_of(network, address)
+                self._known.add(key)
+            found[f"network {address.network}"] = network.sha256
         return found | ({"arithmetic": self._arithmetic} if self._arithmetic else {})
 
     def _generator(self, thread: ThreadTable) -> str:
@@ -77,12 +95,12 @@ class WeightDigests:
             self._generators[key] = loaded.sha256
         return self._generators[key]
 
-    def _network(self, name: str, options: Mapping[str, Any]) -> str:
+    def _network(self, name: str, options: Mapping[str, Any]) -> Network:
         from scorers import networks
 
         key = _text((name, options))
         if key not in self._networks:
-            self._networks[key] = networks.load(name, **options).sha256
+            self._networks[key] = networks.load(name, **options)
         return self._networks[key]
 
 

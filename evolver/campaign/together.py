@@ -44,7 +44,7 @@ def run_together(
     report : told of each task as it ends
     """
     store.keep_plan(plan)
-    done = store.done()
+    done = store.sound()
     due = [task for task in plan.tasks if task.digest not in done]
     if workers is None:
         workers = (os.cpu_count() or 1) if together.device == "cpu" else 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,9 +14,11 @@ from rich.table import Table
 
 from evolver.cli.terminal import check_can_write, console
 from evolver.clock import duration_text
-from evolver.errors import ConfigError
+from evolver.errors import ConfigError, RecordingError
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from evolver.campaign.run import TaskEnd
     from evolver.campaign.store import PlanFile
 
@@ -92,8 +94,9 @@ def run_campaign(
     from evolver.campaign.table import MEASURES
     from evolver.campaign.task import WeightDigests
     from evolver.campaign.together import Together, run_together
+    from evolver.weights.read import chosen_device
 
-    where = cluster and cluster_address(cluster, plain_network=plain_network)
+    where = None if cluster is None else cluster_address(cluster, plain_network=plain_network)
     if where and workers:
         raise ConfigError("--workers is for this machine; a cluster has the workers it has")
     if together is not None and where:
@@ -102,6 +105,7 @@ def run_campaign(
         raise ConfigError("tasks that advance together leave no recordings to keep")
     if together != "fast" and device != "cpu":
         raise ConfigError(f"--device {device} is for --together fast; sessions are on the cpu")
+    chosen_device(device)
     how = Together(together or "session", device, tasks_at_once, images_at_once)
     with console.status("reading the plan …"):
         plan = read_campaign(file, weights=WeightDigests(how.tag), taken=MEASURES)
@@ -111,7 +115,9 @@ def run_campaign(
         if (folder / "plan.json").is_file():
             done = Store(folder).done()
         due = [task for task in plan.tasks if task.digest not in done]
-        console.print(f"{len(plan.tasks):,} tasks, {len(due):,} to run; results in {folder}")
+        console.print(
+            f"{_tasks(len(plan.tasks))}, {len(due):,} to run; results in {escape(str(folder))}"
+        )
         for factor in plan.factors:
             shown = ", ".join(factor.labels[:_SHOWN])
             more = len(factor.labels) - _SHOWN
@@ -120,11 +126,15 @@ def run_campaign(
             )
         return
     check_can_write(folder.resolve().parent, "Name another folder with --out")
-    store = Store(folder, make=True)
-    there = len(store.done() & {task.digest for task in plan.tasks})
+    with _written():
+        store = Store(folder, make=True)
+    planned = {task.digest for task in plan.tasks}
+    there = len(store.sound() & planned)
     total = len(plan.tasks) - there
+    damaged = len(store.done() & planned) - there
     console.print(
-        f"{len(plan.tasks):,} tasks, {there:,} done before; results in {escape(str(folder))}"
+        f"{_tasks(len(plan.tasks))}, {there:,} done before; results in {escape(str(folder))}"
+        + (f"; {damaged:,} of them are damaged, and are made again" if damaged else "")
     )
     begun = time.monotonic()
     count = Counter[bool]()
@@ -141,9 +151,11 @@ def run_campaign(
             console.print(text)
 
     if together is not None:
-        outcomes = run_together(plan, store, how, workers=workers, report=report)
+        with _written():
+            outcomes = run_together(plan, store, how, workers=workers, report=report)
     else:
-        with connected(where, folder.resolve()) if where else nullcontext() as elsewhere:
+        to = connected(where, folder.resolve()) if where else nullcontext()
+        with _written(), to as elsewhere:
             outcomes = run_plan(
                 plan,
                 store,
@@ -155,11 +167,13 @@ def run_campaign(
     failures = [outcome for outcome in outcomes if outcome.failed]
     if console.is_terminal and outcomes:
         console.print()
+    levels = {task.digest: task.levels for task in plan.tasks}
     for outcome in failures[:_SHOWN]:
-        console.print(escape(f"failed: {outcome.digest[:12]}  {outcome.failed}"))
+        of = ", ".join(f"{name} {level}" for name, level in levels[outcome.digest].items())
+        console.print(escape(f"failed: {outcome.digest[:12]} ({of})  {outcome.failed}"))
     if failures:
         console.print(
-            f"{len(failures)} tasks failed; why is in {escape(str(folder / 'failed'))}"
+            f"{_tasks(len(failures))} failed; why is in {escape(str(folder / 'failed'))}"
         )
         raise typer.Exit(1)
     console.print(f"every task is done; 'evolver campaign gather {escape(str(folder))}'")
@@ -205,11 +219,28 @@ def gather(
     path = out or folder / "table.csv"
     check_can_write(path.resolve().parent, "Name another file with --out")
     gathered = gather_results(store)
-    save_table(gathered.columns, gathered.rows, path)
     page = path.with_suffix(".html")
-    write_whole(page, write_page(gathered).encode())
+    with _written():
+        save_table(gathered.columns, gathered.rows, path)
+        write_whole(page, write_page(gathered).encode())
     console.print(f"{len(gathered.rows):,} rows in {escape(str(path))}")
     console.print(f"open {escape(str(page))} in a browser")
+
+
+def _tasks(n: int) -> str:
+    return f"{n:,} {'task' if n == 1 else 'tasks'}"
+
+
+@contextmanager
+def _written() -> Generator[None, None, None]:
+    """Turn what a disk says into a message."""
+    try:
+        yield
+    except OSError as exc:
+        raise RecordingError(
+            f"the campaign's files cannot be written: {exc}. What is there stays; mend that, "
+            "and give the command again"
+        ) from exc
 
 
 def _levels(plan: PlanFile, name: str, done: set[str]) -> Table:

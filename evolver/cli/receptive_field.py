@@ -32,7 +32,9 @@ def draw_receptive_fields(
     ],
     out: Annotated[Path, typer.Option(help="figure to write, a PNG file")] = Path("rf.png"),
     session_file: NetworksFile = None,
-    images: Annotated[int, typer.Option("-n", "--images", min=1, max=100_000)] = 200,
+    images: Annotated[
+        int, typer.Option("-n", "--images", min=1, max=100_000, help="the map is their mean")
+    ] = 200,
     generator: Annotated[
         str | None,
         typer.Option(help="draws the images; without one they are noise, black to white"),
@@ -109,7 +111,7 @@ def _placed(maps: Sequence[FieldMap], view_deg: float) -> str:
     right = (box.left + box.side / 2 - width / 2) * degrees
     up = (height / 2 - box.top - box.side / 2) * degrees
     return "\n".join((
-        "in a session file, for images that fill these fields:",
+        "into these tables of a session file, for images that fill these fields:",
         "",
         r"\[presentation]",
         f"size_deg = {box.side * degrees:.4g}",

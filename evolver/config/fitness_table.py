@@ -97,7 +97,8 @@ class FitnessTable(Struct, frozen=True, forbid_unknown_fields=True):
         Meta(
             min_length=1,
             max_length=24,
-            pattern=r"^[^\x00-\x1f\x7f]+$",
+            pattern=r"^[^\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f]+$",
+            title="1 to 24 letters that are printed",
             description="what the rig counts responses in, for axes and tables: spikes/s, or "
             "as a person answers, marks",
         ),

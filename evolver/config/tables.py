@@ -417,7 +417,7 @@ def load_session_file(path: Path) -> tuple[Config, str]:
     return parse_session_file(text, source=str(path)), text
 
 
-def session_file_text(path: Path) -> str:
+def session_file_text(path: Path, *, what: str = "session file") -> str:
     """Return the text of the session file at `path`; raise `ConfigError` if there is none."""
     try:
         content = read_regular(path, at_most=_LONGEST_FILE)
@@ -431,9 +431,10 @@ def session_file_text(path: Path) -> str:
             there = sorted(p.name for p in path.parent.glob("*.toml"))
             near = difflib.get_close_matches(path.name, there, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            hint += " 'evolver config new FILE' writes one to start from"
+            if what == "session file":
+                hint += " 'evolver config new FILE' writes one to start from"
         raise ConfigError(
-            f"the session file {path} cannot be read: {exc.strerror or exc}{hint}"
+            f"the {what} {path} cannot be read: {exc.strerror or exc}{hint}"
         ) from exc
 
 

@@ -16,10 +16,10 @@ import pytest
 
 from evolver import __version__
 from evolver.campaign import cluster
-from evolver.campaign.cluster import ClusterAddress, cluster_address
+from evolver.campaign.cluster import ClusterAddress, cluster_address, connected
 from evolver.campaign.plan import read_campaign
 from evolver.campaign.run import TaskEnd, run_plan
-from evolver.campaign.store import Store
+from evolver.campaign.store import Store, TaskMeta, TaskResult
 from evolver.campaign.task import WeightDigests
 from evolver.errors import ConfigError
 from tests.campaign.files import CAMPAIGN, write
@@ -166,9 +166,12 @@ def test_a_task_is_run_where_the_command_was_given(tmp_path):
 
 @pytest.mark.usefixtures("_fit")
 def test_what_has_landed_is_not_run_again(tmp_path):
-    path = Store(tmp_path).path("ab" * 32)
-    path.parent.mkdir(parents=True)
-    path.touch()
+    store = Store(tmp_path)
+    store.path("ab" * 32).parent.mkdir(parents=True)
+    store.path("ab" * 32).touch()  # damaged: nothing has landed
+    assert on_worker(tmp_path) == TaskEnd("ran", str(tmp_path))
+    meta = TaskMeta("ab" * 32, ("t",), ("spikes/s",), (1,), 1, 1.0, "0")
+    store.keep(TaskResult(meta, {}))
     assert on_worker(tmp_path) == TaskEnd("ab" * 32)
 
 
@@ -218,7 +221,51 @@ def test_an_address_that_cannot_be_spoken_to_is_said_with_where_tls_has_its_file
     assert "distributed.comm.tls.ca-file" in printed
 
 
+def test_a_server_that_takes_a_connection_and_says_nothing_is_no_scheduler(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(cluster, "_ANSWER_S", 1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        with (
+            pytest.raises(ConfigError, match="no scheduler answers at"),
+            connected(cluster_address(address), tmp_path),
+        ):
+            pass
+
+
+def test_what_is_asked_for_is_looked_at_before_anything_runs(tmp_path):
+    file = write(tmp_path, CAMPAIGN.format(last=1))
+    for options, said in (
+        (("--cluster", ""), "must be the address of a Dask scheduler"),
+        (("--together", "fast", "--device", "banana"), "banana"),
+    ):
+        printed = evolver("campaign", "run", file, *options, expect=2)
+        assert said in " ".join(printed.split())
+    units = CAMPAIGN.format(last=1) + '[[vary]]\nkey = "simulation.units"\n'
+    for unit, said in (("mini:conv4:520", "channels 0 to"), ("known:gabr:1", "gabor")):
+        file = write(tmp_path, units + f'values = [["{unit}"]]\n')
+        printed = evolver("campaign", "run", file, "--plan", expect=2)
+        assert said in " ".join(printed.split())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a shell")
+def test_a_slurm_that_takes_no_job_is_said(tmp_path):
+    file = write(tmp_path, CAMPAIGN.format(last=1))
+    (tmp_path / "bin").mkdir()
+    refusing = tmp_path / "bin" / "sbatch"
+    refusing.write_text("#!/bin/sh\necho 'no partition is up' >&2\nexit 1\n")
+    refusing.chmod(0o755)
+    path = f"{refusing.parent}{os.pathsep}{os.environ['PATH']}"
+    printed = evolver(
+        "campaign", "run", file, "--cluster", "slurm:1", expect=2,
+        environment={**os.environ, "PATH": path},
+    )  # fmt: skip
+    assert "sbatch says: no partition is up" in " ".join(printed.split())
+
+
 SBATCH = """#!/bin/sh
+test "$1" = --test-only && exit 0
 # As Slurm does it: a copy of the script in a process of its own, with a job's environment.
 for file; do :; done
 cp "$file" {folder}/submitted.sh

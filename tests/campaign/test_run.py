@@ -107,13 +107,32 @@ def test_damaged_files_are_named_with_what_to_do(campaign, tmp_path):
     whole = store.path(plan.tasks[0].digest).read_bytes()
     for content in (b"", whole[: len(whole) // 2], b"PK" + whole[2:200]):
         path.write_bytes(content)
-        with pytest.raises(RecordingError, match="Delete it"):
+        with pytest.raises(RecordingError, match="makes it again"):
             other.result(plan.tasks[0].digest)
+        assert other.done() == {plan.tasks[0].digest}
+        assert other.sound() == set()
     (tmp_path / "other" / "plan.json").write_text("{")
     with pytest.raises(RecordingError, match=r"plan\.json"):
         other.plan()
     with pytest.raises(RecordingError, match="campaign run"):
         Store(tmp_path)
+
+
+def test_what_is_damaged_or_of_another_task_is_made_again(campaign, tmp_path):
+    folder, plan, store, _ = campaign
+    first, second, third = (store.path(task.digest).read_bytes() for task in plan.tasks)
+    other = Store(tmp_path / "other", make=True)
+    for task, content in zip(plan.tasks, (second, first, third[:-30]), strict=True):
+        other.path(task.digest).parent.mkdir(parents=True, exist_ok=True)
+        other.path(task.digest).write_bytes(content)
+    other.keep_plan(plan)
+    with pytest.raises(RecordingError, match="the result of another task"):
+        other.result(plan.tasks[0].digest)
+    printed = evolver("campaign", "run", folder / "campaign.toml", "--out", other.folder)
+    assert "0 done before" in printed
+    assert "3 of them are damaged, and are made again" in " ".join(printed.split())
+    for task in plan.tasks:
+        same(other.result(task.digest), store.result(task.digest))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")

@@ -96,7 +96,7 @@ function options(select, texts, chosen = 0) {
 
 function drawControls() {
   $("sort").value = state.sort;
-  $("direction").textContent = state.descending ? "largest first" : "smallest first";
+  $("direction").textContent = state.descending ? "↓ largest first" : "↑ smallest first";
   $("matching").textContent = `${shown.length.toLocaleString("en")} of ${ROWS.toLocaleString("en")} runs`;
   $("filters").replaceChildren(...state.filters.map((filter, i) => {
     const { name, kind, levels } = COLUMNS[filter.column];
