@@ -501,9 +501,10 @@ def _basis_fields(
     elif isinstance(metric, tuple | list) and len(metric) == 2:
         loaded = make_basis(*metric, d=d, cutoff=cutoff)
     else:
+        found = "none is given" if metric is None else f"got {type(metric).__name__}"
         raise ConfigError(
-            f"basis must have a metric, where it is {basis!r}: the path of an npz file, or the "
-            f"arrays (eigenvalues, eigenvectors); got {type(metric).__name__}"
+            f"basis = {basis!r} must come with a metric, the path of an npz file (or the arrays "
+            f"eigenvalues, eigenvectors); {found}"
         )
     return loaded, {
         **fields,

@@ -23,7 +23,7 @@ from evolver.errors import ConfigError, DataError, WeightsError
 from evolver.generators.by_name import REGISTRY as GENERATORS
 from evolver.generators.by_name import find_generator
 from evolver.optimizers.by_name import REGISTRY as OPTIMIZERS
-from evolver.optimizers.gradient import BASES, NeedsObjective
+from evolver.optimizers.gradient import Ascent, NeedsObjective
 from evolver.registry import Registry
 from evolver.session.fitness import Fitness, Target
 from evolver.session.schedule import Session, Thread
@@ -351,7 +351,10 @@ def _gather_optimizer(
     if not mistakes.has(f"{key}.initial"):
         with at(f"{key}.initial"):
             initial = _initial_codes(table, generator, seed=config.session.seed)
+    climbs = isinstance(kind, type) and issubclass(kind, Ascent)  # whose basis is no file
     for name, path in _bases(table.optimizer_options):
+        if name == "basis" and climbs:
+            continue
         with at(f"{key}.optimizer_options.{name}"):
             _check_basis(path, generator)
     if kind is None or len(mistakes.found) > before:
@@ -432,7 +435,7 @@ def _bases(options: object) -> Iterator[tuple[str, str]]:
         for name, value in cast("dict[str, object]", options).items():
             if not isinstance(value, str):
                 yield from _bases(value)
-            elif name == "metric" or (name == "basis" and value not in BASES):
+            elif name == "metric" or name == "basis":
                 yield name, value
     elif isinstance(options, list):
         for value in cast("list[object]", options):

@@ -313,7 +313,7 @@ def test_slopes_that_are_no_numbers_teach_nothing():
         ({"betas": [0.9, 1.0]}, r"betas must be in \[0, 1\)"),
         ({"steps": 0}, "steps must be a whole number"),
         ({"basis": "hessian"}, "basis must be one of none, rotation, scaled; got 'hessian'"),
-        ({"basis": "scaled"}, "basis must have a metric"),
+        ({"basis": "scaled"}, "must come with a metric"),
         ({"metric": metric()}, "metric must come with basis"),
         ({"basis": "scaled", "metric": metric(), "clip": 0.5}, "clip must be a ratio"),
         ({"basis": "scaled", "metric": metric(), "cutoff": 7}, "cutoff must be at most the 6"),

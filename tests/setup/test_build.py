@@ -210,3 +210,18 @@ class TestThreads:
             ConfigError, match=rf"threads\[0\]\.initial \('t'\).*{re.escape(said)}"
         ):
             thread_of(initial=initial)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"basis": "foo"}, "basis must be one of none, rotation, scaled; got 'foo'"),
+        ({"basis": "scaled"}, "must come with a metric.*none is given"),
+        ({"basis": "scaled", "metric": "foo"}, "must name an npz file; there is none at foo"),
+    ],
+)
+def test_what_is_wrong_with_a_climbs_basis_is_said_in_its_own_words(options, said):
+    plain = one_thread("adam")
+    thread = msgspec.structs.replace(plain.threads[0], optimizer_options=options)
+    with pytest.raises(ConfigError, match=said):
+        build_parts(msgspec.structs.replace(plain, threads=(thread,)))
