@@ -1,7 +1,10 @@
 """Array functions over responses, scores and codes, anybody's: arrays in, values out.
 
-    trajectories   a score's course over generations, and whether it climbed
-    spectra        what the eigenvalues of a metric say
+    trajectories      a score's course over generations, and whether it climbed
+    spectra           what the eigenvalues of a metric say
+    rank_tests        Wilcoxon's two tests, with their effect size; a mean with its interval
+    image_statistics  luminance, contrast, spectrum over scales and angles, of images
+    image_quality     Frechet distance of features, with its floor; inception score
 
 Nothing here opens a file, draws, or loads torch.
 """
