@@ -1,0 +1,307 @@
+"""`evolver compare`: the published comparisons of generators, each a figure and a table."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from evolver.cli.terminal import check_can_write, console, error_console
+from evolver.cli.units import NetworksFile, networks_in
+from evolver.errors import ConfigError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from evolver.analysis.rank_tests import RankTest
+    from evolver.comparisons.inversion import Inversions
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="The published comparisons of generators: inversion, maximisation, and others.",
+)
+
+Generators = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--generator",
+        metavar="NAME[=WEIGHTS]",
+        help="several allowed; mini-texture and mini-object without it",
+    ),
+]
+Seed = Annotated[int, typer.Option(min=0, help="of all that is drawn at random")]
+Device = Annotated[str, typer.Option(help="torch device: 'cpu', 'cuda', 'cuda:1'")]
+_LAYERS = ("mini:conv2", "mini:conv3", "mini:conv4", "mini:fc5", "mini:fc6")
+_EXAMPLES = 3  # images of a layer in the figure
+_EMBEDDED = ("mini-texture", "mini-object")
+_CHOSEN_IMAGES = (
+    "'scenes' (the built-in world), 'white', 'pink', a folder, or a generator's: NAME or "
+    "NAME@CODES, as deepsim-fc6@normal:4"
+)
+
+
+@app.command("invert")
+def compare_inversions(
+    generator: Generators = None,
+    images: Annotated[str, typer.Option(help=_CHOSEN_IMAGES)] = "scenes",
+    n: Annotated[int, typer.Option("-n", min=1, max=10_000, help="images")] = 24,
+    steps: Annotated[int, typer.Option(min=1, help="of Adam")] = 401,
+    rate: Annotated[float, typer.Option(min=0, help="of Adam, latent units")] = 2e-3,
+    seed: Seed = 1,
+    device: Device = "cpu",
+    out: Annotated[Path, typer.Option(help="figure, a PNG file; a CSV beside it")] = Path(
+        "inversion.png"
+    ),
+) -> None:
+    """Draw given images through each generator by descent on pixels, and say which is nearer.
+
+    As published: codes from N(0, 1), Adam at 0.002, 401 steps, Pearson correlation over pixels,
+    signed-rank test between two generators.
+    """
+    from evolver.analysis.rank_tests import mean_interval, signed_rank
+    from evolver.comparisons.figures import draw_inversions
+    from evolver.comparisons.inversion import invert_images
+    from evolver.comparisons.sources import image_set, load_source
+
+    _check_out(out)
+    loaded = [load_source(text, device=device) for text in generator or _EMBEDDED]
+    sizes = sorted({g.image_size for g in loaded})
+    if len(sizes) > 1:
+        raise ConfigError(f"generators must draw images of one size; these draw {sizes}")
+    originals = image_set(images, n, size=sizes[0], seed=seed, device=device)
+    results: list[Inversions] = []
+    for g in loaded:
+        with _bar(g.name, n) as update:
+            results.append(
+                invert_images(g, originals, seed=seed, steps=steps, rate=rate, progress=update)
+            )
+    _print_rows(
+        ("generator", "Pearson r, mean (95 %)", "at the start", "pixel RMSE"),
+        (
+            (
+                r.generator,
+                mean_interval(r.pearson[np.isfinite(r.pearson)]),
+                mean_interval(r.at_start[np.isfinite(r.at_start)]),
+                mean_interval(r.rmse),
+            )
+            for r in results
+        ),
+    )
+    if len(results) == 2:
+        first, second = results
+        both = np.isfinite(first.pearson) & np.isfinite(second.pearson)
+        test = signed_rank(first.pearson[both], second.pearson[both])
+        console.print(f"signed-rank, {first.generator} above {second.generator}: {test}")
+    how = f"Adam {rate:g}, {steps} steps, from N(0, 1)"
+    _write(
+        out,
+        draw_inversions(originals, results, what=images, how=how),
+        ("generator", "image", "pearson", "pearson_at_start", "rmse"),
+        (
+            (r.generator, i, r.pearson[i], r.at_start[i], r.rmse[i])
+            for r in results
+            for i in range(n)
+        ),
+    )
+
+
+@app.command("maximise")
+def compare_maximisation(
+    generator: Generators = None,
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NETWORK:LAYER",
+            help="several allowed; conv2, conv3, conv4, fc5 and fc6 of mini without it",
+        ),
+    ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="adam[:LR], sgd:LR, adam+rotation, adam+scaled, sgd+scaled:LR, "
+            "cholesky[:SIGMA]; several allowed; adam without it"
+        ),
+    ] = None,
+    units: Annotated[int, typer.Option(min=1, max=1000, help="of each layer")] = 10,
+    steps: Annotated[int, typer.Option(min=1, help="or generations of cholesky")] = 100,
+    repeats: Annotated[int, typer.Option(min=1, max=1000, help="runs a unit")] = 10,
+    batch: Annotated[
+        int, typer.Option(min=1, max=1000, help="codes of a run that climb side by side")
+    ] = 4,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GENERATOR=FILE.npz", help="for the methods along a basis"),
+    ] = None,
+    session_file: NetworksFile = None,
+    seed: Seed = 1,
+    device: Device = "cpu",
+    out: Annotated[Path, typer.Option(help="figure, a PNG file; a CSV beside it")] = Path(
+        "maximisation.png"
+    ),
+) -> None:
+    """Drive units of layers through each generator by each method, and say how far.
+
+    As published: the centre units of random channels, 100 steps, 10 repeats; the largest drive
+    of a run; rank-sum over the runs of a layer, each as a share of its unit's largest, and
+    signed-rank over units.
+    """
+    import scorers
+    from evolver.analysis.rank_tests import mean_interval, rank_sum, signed_rank
+    from evolver.comparisons import maximisation as room
+    from evolver.comparisons.figures import LayerPanel, draw_maximisation
+    from evolver.comparisons.sources import load_source
+    from scorers.units import parse_layer
+
+    _check_out(out)
+    if units * repeats * batch < 2:
+        raise ConfigError("there must be two codes at least: more units, repeats or batch")
+    loaded = [load_source(text, device=device) for text in generator or _EMBEDDED]
+    metrics = _named_files(metric or ())
+    methods = [room.parse_method(text) for text in method or ("adam",)]
+    networks = networks_in(session_file)
+    panels: list[LayerPanel] = []
+    table: list[tuple[object, ...]] = []
+    rows: list[tuple[object, ...]] = []
+    for text in layer or _LAYERS:
+        network_name, layer_name = parse_layer(text)
+        probe = scorers.load([f"{network_name}:{layer_name}:0"], networks=networks)
+        network = probe.networks[network_name]
+        addresses = room.drawn_units(network, layer_name, units, name=network_name, seed=seed)
+        scorer = scorers.load(addresses, networks=networks)
+        runs: list[room.Maximised] = []
+        for g in loaded:
+            for how in methods:
+                with _bar(f"{layer_name}, {g.name}, {how}", steps) as update:
+                    run = room.maximise(
+                        g,
+                        scorer,
+                        how,
+                        layer=layer_name,
+                        seed=seed,
+                        steps=steps,
+                        repeats=repeats,
+                        batch=batch,
+                        metric=metrics.get(g.name),
+                        progress=update,
+                    )
+                runs.append(run)
+        shares = dict(
+            zip(
+                [(run.generator, run.method) for run in runs],
+                room.relative_scores(runs),
+                strict=True,
+            )
+        )
+        tests: dict[str, RankTest] = {}
+        for how in methods:
+            if len(loaded) > 1:
+                a, b = (shares[g.name, str(how)] for g in loaded[:2])
+                kept = np.isfinite(a).all(axis=1)
+                tests[str(how)] = rank_sum(a[kept].ravel(), b[kept].ravel())
+                paired = signed_rank(a[kept].mean(axis=1), b[kept].mean(axis=1))
+                rows.append((layer_name, how, tests[str(how)], paired))
+        examples = {
+            g.name: g.render(
+                np.stack([
+                    unit[values.argmax()]
+                    for unit, values in zip(run.codes, run.best, strict=True)
+                ])[:_EXAMPLES]
+            )
+            for g, run in zip(loaded, runs[:: len(methods)], strict=True)
+        }
+        panels.append(LayerPanel(layer_name, shares, tests, examples))
+        for run in runs:
+            share = shares[run.generator, run.method]
+            table.extend(
+                (layer_name, run.generator, run.method, unit, r, run.images, best, part)
+                for unit, bests, parts in zip(run.units, run.best, share, strict=True)
+                for r, (best, part) in enumerate(zip(bests, parts, strict=True))
+            )
+    _print_rows(
+        ("layer", "generator", "method", "share of the unit's largest, mean over units (95 %)"),
+        (
+            (p.layer, *key, mean_interval(s[np.isfinite(s).all(axis=1)].mean(axis=1)))
+            for p in panels
+            for key, s in p.scores.items()
+        ),
+    )
+    if rows:
+        names = f"{loaded[0].name} above {loaded[1].name}"
+        _print_rows(("layer", "method", f"{names}: rank-sum, runs", "signed-rank, units"), rows)
+    how_text = f"n = {units} units a layer x {repeats} repeats, {steps} steps, batch {batch}"
+    _write(
+        out,
+        draw_maximisation(panels, how=how_text),
+        ("layer", "generator", "method", "unit", "repeat", "images", "largest_drive", "share"),
+        table,
+    )
+
+
+def _named_files(texts: Sequence[str]) -> dict[str, str]:
+    """Read NAME=FILE."""
+    named: dict[str, str] = {}
+    for text in texts:
+        name, equals, path = text.partition("=")
+        if not (name and equals and path):
+            raise ConfigError(f"a metric must be GENERATOR=FILE.npz; got {text!r}")
+        named[name] = path
+    return named
+
+
+def _check_out(out: Path) -> None:
+    if out.suffix.lower() != ".png":
+        raise ConfigError(f"--out must name a PNG file, as comparison.png; got {out}")
+    check_can_write(out.resolve().parent, "Name another file with --out")
+
+
+def _print_rows(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for head in heads:
+        table.add_column(escape(head), overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(str(cell)) for cell in row))
+    console.print(table)
+
+
+def _write(
+    out: Path, figure: Figure, heads: Sequence[str], rows: Iterable[Sequence[object]]
+) -> None:
+    """Write the figure, and the numbers behind it as CSV."""
+    from evolver.report.style import save
+    from evolver.whole_files import write_whole
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(heads)
+    writer.writerows(rows)
+    table = out.with_suffix(".csv")
+    try:
+        save(figure, out)
+        write_whole(table, text.getvalue().encode())
+    except OSError as error:
+        raise ConfigError(f"{out} and {table} cannot be written: {error}") from error
+    console.print(f"figure: {out}\ntable:  {table}")
+
+
+@contextmanager
+def _bar(what: str, total: int) -> Generator[Callable[[int, int], None]]:
+    """Draw how much is finished, where there is a terminal to draw it in."""
+    from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(
+        *columns,
+        console=error_console,
+        transient=True,
+        disable=not error_console.is_terminal,
+    ) as bar:
+        task = bar.add_task(escape(what), total=total)
+        yield lambda done, of: bar.update(task, completed=done, total=of)
