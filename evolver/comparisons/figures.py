@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib import colormaps
 
 from evolver.analysis.rank_tests import mean_interval, signed_rank
 from evolver.colours import GRID, INK, QUIET, THREADS
@@ -25,11 +26,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from evolver.analysis.rank_tests import RankTest
+    from evolver.comparisons.alignment import AlignmentRuns
     from evolver.comparisons.inversion import Inversions
     from evolver.types import Images, Scores
 
 _SHOWN = 6  # images of the inversions
 _CELL = 0.92
+_SOLVED = 1e-6  # of the alignment toy's score: solved, for any practical purpose
 _KEY = "diamond and bar: mean and its 95 % interval"
 
 
@@ -67,7 +70,14 @@ def draw_inversions(
     axes.set_ylabel("Pearson r over pixels")
     if len(results) == 2:
         test = signed_rank(values[0], values[1])
-        sheet.write(0.3, 0.3, f"signed-rank: {test}", size=9, colour=QUIET, align="left")
+        sheet.write(
+            0.3,
+            0.3,
+            f"signed-rank, {results[0].generator} above: {test}",
+            size=9,
+            colour=QUIET,
+            align="left",
+        )
     sheet.write(0.3, 0.13, _KEY, size=8, colour=QUIET, align="left")
     # From the worst to the best of the first generator, evenly.
     order = np.argsort(np.where(kept, results[0].pearson, -2))[len(originals) - n :]
@@ -196,3 +206,42 @@ def _column(axes: Axes, x: float, values: Scores, colour: str) -> None:
     if np.isfinite(mean.low):
         axes.plot([x, x], [mean.low, mean.high], color=INK, lw=1.8, zorder=3)
     axes.plot([x], [mean.mean], "D", color=colour, mec=INK, ms=7, zorder=4)
+
+
+@styled
+def draw_alignment(runs: AlignmentRuns) -> Figure:
+    """Draw how far from the highest score each method ends, over depth, a line a dimension."""
+    n = len(runs.seeds)
+    figure = new_figure(10.2, 4.6)
+    sheet = Canvas(figure)
+    _title(
+        sheet,
+        "Alignment: searches through random flows",
+        f"n = {n} flows a point; {runs.steps} steps; mean of log10 and its 95 % interval",
+    )
+    titles = {"cholesky": "Cholesky CMA-ES, 0.5", "adam": "Adam, 0.1"}
+    panels = {m: inches(figure, 1.0 + 4.0 * i, 0.8, 3.5, 2.75) for i, m in enumerate(titles)}
+    floor = _SOLVED
+    for method, axes in panels.items():
+        for j, d in enumerate(runs.dimensions):
+            colour = colormaps["viridis"](0.9 * j / max(len(runs.dimensions) - 1, 1))
+            logs = np.log10(np.maximum(-runs.final[method][:, j], floor))
+            means = [mean_interval(row) for row in logs]
+            x = np.arange(len(runs.depths)) + (j - (len(runs.dimensions) - 1) / 2) * 0.06
+            y = np.array([mean.mean for mean in means])
+            low = np.array([mean.low for mean in means])
+            high = np.array([mean.high for mean in means])
+            axes.plot(x, y, "o-", color=colour, ms=3.5, lw=1.3, label=f"d = {d}")
+            axes.vlines(x, low, high, color=colour, lw=1)
+        axes.set_xticks(range(len(runs.depths)), [str(depth) for depth in runs.depths])
+        axes.set_xlabel("layers of the flow")
+        axes.set_title(titles[method], fontsize=11)
+        axes.tick_params(labelsize=10)
+    both = [axes.get_ylim() for axes in panels.values()]
+    for axes in panels.values():
+        axes.set_ylim(min(low for low, _ in both), max(high for _, high in both))
+    panels["cholesky"].set_ylabel("log10 of what is missing\n(½ squared distance)", fontsize=10)
+    panels["adam"].legend(loc="center left", bbox_to_anchor=(1.02, 0.5), fontsize=9)
+    note = f"lower is better; what is nearer than {_SOLVED:g} counts as {_SOLVED:g}"
+    sheet.write(0.3, 0.13, note, size=8, colour=QUIET, align="left")
+    return figure
