@@ -5,6 +5,7 @@
     rank_tests        Wilcoxon's two tests, with their effect size; a mean with its interval
     image_statistics  luminance, contrast, spectrum over scales and angles, of images
     image_quality     Frechet distance of features, with its floor; inception score
+    linear_maps       how much of one set of numbers is linear in another, held out
 
 Nothing here opens a file, draws, or loads torch.
 """
