@@ -314,6 +314,112 @@ def compare_alignment(
     )
 
 
+@app.command("linearity")
+def compare_linearity(
+    generator: Generators = None,
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NETWORK:LAYER",
+            help="several allowed, the first nearest to the image; conv2, conv3, conv4, fc5 "
+            "and fc6 of mini without it",
+        ),
+    ] = None,
+    n: Annotated[
+        int, typer.Option("-n", min=20, max=1_000_000, help="images; published 5,000")
+    ] = 1000,
+    units: Annotated[int, typer.Option(min=1, max=10_000, help="of each layer")] = 96,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GENERATOR=FILE.npz", help="for its first and last directions"),
+    ] = None,
+    session_file: NetworksFile = None,
+    seed: Seed = 1,
+    device: Device = "cpu",
+    out: Annotated[Path, typer.Option(help="figure, a PNG file; a CSV beside it")] = Path(
+        "linearity.png"
+    ),
+) -> None:
+    """Say how linear units are in a generator's code, and its code in units, layer by layer.
+
+    As published: ridge with its penalty chosen by cross-validation, a fifth of the images held
+    out by the seed 42; all of the code, its class and noise, directions of its metric.
+    """
+    import scorers
+    from evolver import seeds
+    from evolver.analysis.linear_maps import depth_trend
+    from evolver.comparisons import linearity as room
+    from evolver.comparisons import maximisation
+    from evolver.comparisons.figures import draw_linearity
+    from evolver.comparisons.sources import load_source
+    from evolver.metric import read_metric
+    from scorers.units import parse_layer
+
+    _check_out(out)
+    loaded = [load_source(text, device=device) for text in generator or _EMBEDDED]
+    metrics = _named_files(metric or ())
+    networks = networks_in(session_file)
+    named = [parse_layer(text) for text in layer or _LAYERS]
+    addresses: list[str] = []
+    for network_name, layer_name in named:
+        probe = scorers.load([f"{network_name}:{layer_name}:0"], networks=networks)
+        addresses += maximisation.drawn_units(
+            probe.networks[network_name], layer_name, units, name=network_name, seed=seed
+        )
+    scorer = scorers.load(addresses, networks=networks)
+    layer_of = np.array([":".join(name.split(":")[:2]) for name in addresses])
+    found: dict[str, list[list[room.Linearity]]] = {}
+    for g in loaded:
+        axes = read_metric(Path(metrics[g.name])).eigenvectors if g.name in metrics else None
+        codes = g.initial_codes(n, rng=seeds.stream(seed, "linearity", g.name))
+        with console.status(f"{g.name}: {n} images …"):
+            responses = scorer.score(g.render(codes))
+        parts = room.code_parts(g, metric=axes, seed=seed)
+        found[g.name] = [
+            room.linearity(codes, responses[:, layer_of == f"{name}:{part}"], parts)
+            for name, part in named
+        ]
+    layers = [name for _, name in named]
+    _print_rows(
+        ("generator", "part", "k", "direction", *layers),
+        (
+            (
+                name,
+                by_layer[0][p].part,
+                by_layer[0][p].k,
+                direction,
+                *(f"{getattr(of_layer[p], which).mean:.3f}" for of_layer in by_layer),
+            )
+            for name, by_layer in found.items()
+            for p in range(len(by_layer[0]))
+            for direction, which in (("to units", "to_units"), ("to code", "to_codes"))
+        ),
+    )
+    for name, by_layer in found.items():
+        trend = depth_trend(
+            range(len(layers)),
+            [of_layer[0].to_units.r2 for of_layer in by_layer],
+            rng=seeds.stream(seed, "depth"),
+        )
+        console.print(
+            f"{name}: units from the code against depth, Spearman {trend.rho:+.2f} "
+            f"({trend.low:+.2f} to {trend.high:+.2f}), {trend.n} units"
+        )
+    _write(
+        out,
+        draw_linearity(layers, found, how=f"n = {n} images, {units} units a layer at most"),
+        ("generator", "part", "k", "layer", "direction", "column", "r2", "lambda"),
+        (
+            (name, one.part, one.k, layers[i], direction, column, r2, held.penalty)
+            for name, by_layer in found.items()
+            for i, of_layer in enumerate(by_layer)
+            for one in of_layer
+            for direction, held in (("to units", one.to_units), ("to code", one.to_codes))
+            for column, r2 in enumerate(held.r2)
+        ),
+    )
+
+
 def _named_files(texts: Sequence[str]) -> dict[str, str]:
     """Read NAME=FILE."""
     named: dict[str, str] = {}

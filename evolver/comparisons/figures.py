@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from evolver.analysis.rank_tests import RankTest
     from evolver.comparisons.alignment import AlignmentRuns
     from evolver.comparisons.inversion import Inversions
+    from evolver.comparisons.linearity import Linearity
     from evolver.types import Images, Scores
 
 _SHOWN = 6  # images of the inversions
@@ -243,5 +244,48 @@ def draw_alignment(runs: AlignmentRuns) -> Figure:
     panels["cholesky"].set_ylabel("log10 of what is missing\n(½ squared distance)", fontsize=10)
     panels["adam"].legend(loc="center left", bbox_to_anchor=(1.02, 0.5), fontsize=9)
     note = f"lower is better; what is nearer than {_SOLVED:g} counts as {_SOLVED:g}"
+    sheet.write(0.3, 0.13, note, size=8, colour=QUIET, align="left")
+    return figure
+
+
+@styled
+def draw_linearity(
+    layers: Sequence[str], found: Mapping[str, Sequence[Sequence[Linearity]]], *, how: str
+) -> Figure:
+    """Draw R^2 over layers, a line for each generator and part of its code, in both directions.
+
+    Parameters
+    ----------
+    layers : names, the first is nearest to the image
+    found : generator -> for each layer, one a part
+    how : images and units, in words
+    """
+    figure = new_figure(10.6, 4.5)
+    sheet = Canvas(figure)
+    _title(sheet, "Latent linearity", how)
+    titles = ("units from the code", "code from the units")
+    both = [inches(figure, 0.95 + 4.0 * i, 0.8, 3.45, 2.65) for i in range(2)]
+    for direction, axes in enumerate(both):
+        for g, (name, by_layer) in enumerate(found.items()):
+            for p in range(len(by_layer[0])):
+                held = [
+                    (layer[p].to_units if direction == 0 else layer[p].to_codes)
+                    for layer in by_layer
+                ]
+                means = [mean_interval(h.r2[np.isfinite(h.r2)]) for h in held]
+                x = np.arange(len(layers)) + 0.05 * p + 0.1 * g - 0.1
+                style = ("-", "--", ":", "-.")[p % 4]
+                label = f"{name}, {by_layer[0][p].part} ({by_layer[0][p].k})"
+                y = [m.mean for m in means]
+                colour = THREADS[g]
+                axes.plot(x, y, style, marker="o", ms=4, color=colour, lw=1.3, label=label)
+                axes.vlines(x, [m.low for m in means], [m.high for m in means], color=colour)
+        axes.axhline(0, color=GRID, lw=1, zorder=0)
+        axes.set_xticks(range(len(layers)), layers)
+        axes.set_title(titles[direction], fontsize=11)
+        axes.tick_params(labelsize=10)
+    both[0].set_ylabel("R² of images held out", fontsize=11)
+    both[1].legend(loc="center left", bbox_to_anchor=(1.02, 0.5), fontsize=8)
+    note = "means over units (left) and dimensions of the code (right), with 95 % intervals"
     sheet.write(0.3, 0.13, note, size=8, colour=QUIET, align="left")
     return figure
