@@ -21,8 +21,10 @@ from evolver.errors import ConfigError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from evolver.analysis.image_statistics import ImageStatistics
     from evolver.analysis.rank_tests import RankTest
     from evolver.comparisons.inversion import Inversions
+    from evolver.types import Matrix
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -37,7 +39,7 @@ Generators = Annotated[
         help="several allowed; mini-texture and mini-object without it",
     ),
 ]
-Seed = Annotated[int, typer.Option(min=0, help="of all that is drawn at random")]
+SeedOption = Annotated[int, typer.Option(min=0, help="of all that is drawn at random")]
 Device = Annotated[str, typer.Option(help="torch device: 'cpu', 'cuda', 'cuda:1'")]
 _LAYERS = ("mini:conv2", "mini:conv3", "mini:conv4", "mini:fc5", "mini:fc6")
 _EXAMPLES = 3  # images of a layer in the figure
@@ -55,7 +57,7 @@ def compare_inversions(
     n: Annotated[int, typer.Option("-n", min=1, max=10_000, help="images")] = 24,
     steps: Annotated[int, typer.Option(min=1, help="of Adam")] = 401,
     rate: Annotated[float, typer.Option(min=0, help="of Adam, latent units")] = 2e-3,
-    seed: Seed = 1,
+    seed: SeedOption = 1,
     device: Device = "cpu",
     out: Annotated[Path, typer.Option(help="figure, a PNG file; a CSV beside it")] = Path(
         "inversion.png"
@@ -141,7 +143,7 @@ def compare_maximisation(
         typer.Option(metavar="GENERATOR=FILE.npz", help="for the methods along a basis"),
     ] = None,
     session_file: NetworksFile = None,
-    seed: Seed = 1,
+    seed: SeedOption = 1,
     device: Device = "cpu",
     out: Annotated[Path, typer.Option(help="figure, a PNG file; a CSV beside it")] = Path(
         "maximisation.png"
@@ -334,7 +336,7 @@ def compare_linearity(
         typer.Option(metavar="GENERATOR=FILE.npz", help="for its first and last directions"),
     ] = None,
     session_file: NetworksFile = None,
-    seed: Seed = 1,
+    seed: SeedOption = 1,
     device: Device = "cpu",
     out: Annotated[Path, typer.Option(help="figure, a PNG file; a CSV beside it")] = Path(
         "linearity.png"
@@ -420,6 +422,102 @@ def compare_linearity(
     )
 
 
+@app.command("sets")
+def compare_image_sets(
+    image_sets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="IMAGES",
+            help=f"{_CHOSEN_IMAGES}; several allowed; mini-texture, mini-object, pink and "
+            "white without it",
+        ),
+    ] = None,
+    natural: Annotated[str, typer.Option(help="what they are compared with")] = "scenes",
+    n: Annotated[
+        int, typer.Option("-n", min=2, max=1_000_000, help="images a set; published 50,000")
+    ] = 2000,
+    features: Annotated[
+        str,
+        typer.Option(
+            metavar="NETWORK:LAYER", help="as torchvision:inception_v3:avgpool, for an FID"
+        ),
+    ] = "mini:fc6",
+    classes: Annotated[
+        str,
+        typer.Option(
+            metavar="NETWORK:LAYER", help="logits, for the inception score; '' for none"
+        ),
+    ] = "mini:logits",
+    session_file: NetworksFile = None,
+    seed: SeedOption = 1,
+    device: Device = "cpu",
+    out: Annotated[Path, typer.Option(help="table, a CSV file")] = Path("sets.csv"),
+) -> None:
+    """Say how far sets of images are from natural ones, and what their pixels are like.
+
+    Frechet distance of a network's features beside its floor, natural images from other natural
+    ones of sets of the same size; inception score with ten splits; luminance, contrast, slope
+    of the spectrum. The embedded network's features are no Inception's: an FID needs
+    --features torchvision:inception_v3:avgpool, and the extra 'torchvision'.
+    """
+    import scorers
+    from evolver.analysis.image_statistics import image_statistics
+    from evolver.analysis.rank_tests import mean_interval
+    from evolver.comparisons import sets as room
+    from evolver.comparisons.sources import image_set
+
+    check_can_write(out.resolve().parent, "Name another file with --out")
+    networks = networks_in(session_file)
+    featurer = scorers.load([f"{features}:all"], networks=networks)
+    classifier = scorers.load([f"{classes}:all"], networks=networks) if classes else None
+    side = max(next(iter(featurer.networks.values())).preprocessing.uncut_size)
+    names = image_sets or [*_EMBEDDED, "pink", "white"]
+    values: dict[str, Matrix] = {}
+    logits: dict[str, Matrix] = {}
+    pixels: dict[str, ImageStatistics] = {}
+    for name in names:
+        with console.status(f"{name}: {n} images …"):
+            images = image_set(name, n, size=side, seed=seed, device=device)
+            values[name] = featurer.score(images)
+            if classifier is not None:
+                logits[name] = classifier.score(images)
+            pixels[name] = image_statistics(images)
+    with console.status(f"{natural}: {2 * n} images …"):
+        others = image_set(natural, 2 * n, size=side, seed=seed, device=device)
+        natural_values = featurer.score(others)
+    found = room.set_distances(
+        values, natural_values, seed=seed, logits=logits if classifier is not None else None
+    )
+    heads = (
+        "set",
+        "n",
+        "distance",
+        "floor",
+        "inception score",
+        "luminance",
+        "contrast",
+        "slope",
+    )
+    rows = [
+        (
+            s.name,
+            s.distance.n,
+            s.distance.value,
+            s.floor.value,
+            s.score.mean if s.score is not None else float("nan"),
+            mean_interval(pixels[s.name].luminance).mean,
+            mean_interval(pixels[s.name].contrast).mean,
+            mean_interval(pixels[s.name].slope[np.isfinite(pixels[s.name].slope)]).mean,
+        )
+        for s in found
+    ]
+    _print_rows(heads, ((a, k, *(f"{x:.3g}" for x in rest)) for a, k, *rest in rows))
+    console.print(f"features: {features}; natural: {natural}, two halves of {found[0].floor.m}")
+    _write_table(out, heads, rows)
+    console.print(f"table:  {out}")
+
+
 def _named_files(texts: Sequence[str]) -> dict[str, str]:
     """Read NAME=FILE."""
     named: dict[str, str] = {}
@@ -451,19 +549,27 @@ def _write(
 ) -> None:
     """Write the figure, and the numbers behind it as CSV."""
     from evolver.report.style import save
+
+    table = out.with_suffix(".csv")
+    try:
+        save(figure, out)
+    except OSError as error:
+        raise ConfigError(f"{out} cannot be written: {error}") from error
+    _write_table(table, heads, rows)
+    console.print(f"figure: {out}\ntable:  {table}")
+
+
+def _write_table(file: Path, heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     from evolver.whole_files import write_whole
 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(heads)
     writer.writerows(rows)
-    table = out.with_suffix(".csv")
     try:
-        save(figure, out)
-        write_whole(table, text.getvalue().encode())
+        write_whole(file, text.getvalue().encode())
     except OSError as error:
-        raise ConfigError(f"{out} and {table} cannot be written: {error}") from error
-    console.print(f"figure: {out}\ntable:  {table}")
+        raise ConfigError(f"{file} cannot be written: {error}") from error
 
 
 @contextmanager
