@@ -238,7 +238,9 @@ def compare_maximisation(
     if rows:
         names = f"{loaded[0].name} above {loaded[1].name}"
         _print_rows(("layer", "method", f"{names}: rank-sum, runs", "signed-rank, units"), rows)
-    how_text = f"n = {units} units a layer x {repeats} repeats, {steps} steps, batch {batch}"
+    how_text = (
+        f"n = {units} units a layer, runs a unit: {repeats}; {steps} steps, batch {batch}"
+    )
     _write(
         out,
         draw_maximisation(panels, how=how_text),
@@ -468,11 +470,16 @@ def compare_image_sets(
     from evolver.comparisons.sources import image_set
 
     check_can_write(out.resolve().parent, "Name another file with --out")
+    names = image_sets or [*_EMBEDDED, "pink", "white"]
+    if natural in names:
+        raise ConfigError(
+            f"--natural must be another set than those compared with it; {natural} is both, "
+            "and would share images. Its distance from itself is the floor"
+        )
     networks = networks_in(session_file)
     featurer = scorers.load([f"{features}:all"], networks=networks)
     classifier = scorers.load([f"{classes}:all"], networks=networks) if classes else None
     side = max(next(iter(featurer.networks.values())).preprocessing.uncut_size)
-    names = image_sets or [*_EMBEDDED, "pink", "white"]
     values: dict[str, Matrix] = {}
     logits: dict[str, Matrix] = {}
     pixels: dict[str, ImageStatistics] = {}

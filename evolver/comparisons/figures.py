@@ -176,7 +176,10 @@ def draw_maximisation(panels: Sequence[LayerPanel], *, how: str) -> Figure:
     for g, name in enumerate(names):
         y = top - (g + 0.5) * 0.76
         sheet.write(1.28, y, name, size=8, align="right", base="center", colour=THREADS[g])
-    note = f"{_KEY}, over units; dots: runs; images: highest drives by {methods[0]}"
+    note = (
+        f"{_KEY}, over units; dots: runs; r, p: rank-sum over runs, {names[0]} above; "
+        f"images: highest drives by {methods[0]}"
+    )
     sheet.write(0.3, 0.13, note, size=8, colour=QUIET, align="left")
     return figure
 
@@ -221,7 +224,7 @@ def draw_alignment(runs: AlignmentRuns) -> Figure:
         f"n = {n} flows a point; {runs.steps} steps; mean of log10 and its 95 % interval",
     )
     titles = {"cholesky": "Cholesky CMA-ES, 0.5", "adam": "Adam, 0.1"}
-    panels = {m: inches(figure, 1.0 + 4.0 * i, 0.8, 3.5, 2.75) for i, m in enumerate(titles)}
+    panels = {m: inches(figure, 1.0 + 4.0 * i, 0.8, 3.5, 2.6) for i, m in enumerate(titles)}
     floor = _SOLVED
     for method, axes in panels.items():
         for j, d in enumerate(runs.dimensions):
@@ -264,7 +267,7 @@ def draw_linearity(
     sheet = Canvas(figure)
     _title(sheet, "Latent linearity", how)
     titles = ("units from the code", "code from the units")
-    both = [inches(figure, 0.95 + 4.0 * i, 0.8, 3.45, 2.65) for i in range(2)]
+    both = [inches(figure, 0.95 + 4.0 * i, 0.8, 3.45, 2.5) for i in range(2)]
     for direction, axes in enumerate(both):
         for g, (name, by_layer) in enumerate(found.items()):
             for p in range(len(by_layer[0])):
