@@ -91,7 +91,14 @@ ARRAY_FUNCTIONS = {
         "random_directions",
         "split_rows",
     },
-    "rank_tests": {"MeanInterval", "RankTest", "mean_interval", "rank_sum", "signed_rank"},
+    "rank_tests": {
+        "MeanInterval",
+        "RankTest",
+        "mean_interval",
+        "rank_sum",
+        "ranks_of",
+        "signed_rank",
+    },
 }
 """What a lab's own analyses may take from files of `evolver.analysis`."""
 

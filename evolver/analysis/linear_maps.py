@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.stats import rankdata  # pyright: ignore[reportUnknownVariableType]
 
+from evolver.analysis.rank_tests import ranks_of
 from evolver.errors import DataError
 
 if TYPE_CHECKING:
@@ -209,8 +209,7 @@ def depth_trend(
 def _spearman(a: Vector, b: Vector) -> float:
     if len(a) < 2 or (a == a[0]).all() or (b == b[0]).all():
         return float("nan")
-    ranks = np.array([rankdata(a), rankdata(b)], dtype=np.float64)
-    return float(np.corrcoef(ranks)[0, 1])
+    return float(np.corrcoef(ranks_of(a), ranks_of(b))[0, 1])
 
 
 def _table(values: ArrayLike, name: str) -> Matrix:

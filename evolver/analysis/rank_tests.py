@@ -98,7 +98,7 @@ def signed_rank(first: ArrayLike, second: ArrayLike) -> RankTest:
         reason = "no pairs" if not n else f"all {n} pairs are equal"
         return RankTest(nan, nan, nan, n, reason)
     sizes = np.abs(differences)
-    ranks = stats.rankdata(sizes)
+    ranks = ranks_of(sizes)
     variance = k * (k + 1) * (2 * k + 1) / 24 - _ties(sizes) / 48
     z = float(ranks[differences > 0].sum() - k * (k + 1) / 4) / sqrt(variance)
     p = float(cast("Any", stats.wilcoxon(differences)).pvalue)
@@ -124,7 +124,7 @@ def rank_sum(first: ArrayLike, second: ArrayLike) -> RankTest:
         return RankTest(nan, nan, nan, n + m, f"samples of {n} and {m} values")
     if (both == both[0]).all():
         return RankTest(nan, nan, nan, n + m, f"all {n + m} values are equal")
-    ranks = stats.rankdata(both)
+    ranks = ranks_of(both)
     u = float(ranks[:n].sum()) - n * (n + 1) / 2
     total = n + m
     variance = n * m / 12 * (total + 1 - _ties(both) / (total * (total - 1)))
@@ -149,6 +149,11 @@ def mean_interval(values: ArrayLike, *, level: float = 0.95) -> MeanInterval:
     half = float(stats.t.ppf((1 + level) / 2, n - 1)) * sem
     mean = float(x.mean())
     return MeanInterval(mean, mean - half, mean + half, n)
+
+
+def ranks_of(values: ArrayLike) -> NDArray[np.float64]:
+    """Return ranks from 1, equal values with the mean of theirs."""
+    return np.asarray(cast("Any", stats).rankdata(values), dtype=np.float64)
 
 
 def _ties(values: NDArray[np.float64]) -> float:
