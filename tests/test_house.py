@@ -72,6 +72,36 @@ RIG_MODULES = {
 }
 """What a rig of one's own is written against, beside the wire's messages."""
 
+ARRAY_FUNCTIONS = {
+    "image_quality": {
+        "FrechetDistance",
+        "InceptionScore",
+        "frechet_distance",
+        "frechet_with_floor",
+        "inception_score",
+    },
+    "image_statistics": {"ImageStatistics", "image_statistics"},
+    "linear_maps": {
+        "DepthTrend",
+        "HeldOut",
+        "RidgeFit",
+        "depth_trend",
+        "fit_ridge",
+        "held_out_r2",
+        "random_directions",
+        "split_rows",
+    },
+    "rank_tests": {
+        "MeanInterval",
+        "RankTest",
+        "mean_interval",
+        "rank_sum",
+        "ranks_of",
+        "signed_rank",
+    },
+}
+"""What a lab's own analyses may take from files of `evolver.analysis`."""
+
 
 @pytest.mark.parametrize("module", sorted(PUBLIC))
 def test_public_names_are_these(module):
@@ -126,6 +156,12 @@ def room_of(path):
     """Return the room of a file: the package, and the folder in it if there is one."""
     parts = path.relative_to(ROOT).parts[:-1]
     return "/".join(parts[:2])
+
+
+@pytest.mark.parametrize("file", sorted(ARRAY_FUNCTIONS))
+def test_array_functions_are_these(file):
+    names = definitions(ROOT / "evolver" / "analysis" / f"{file}.py")
+    assert {name for name in names if not name.startswith("_")} == ARRAY_FUNCTIONS[file]
 
 
 def test_one_definition_a_public_name():

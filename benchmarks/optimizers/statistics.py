@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evolver.analysis.comparisons import FEWEST, Interval, bootstrap
+from evolver.analysis.across_runs import FEWEST, Interval, bootstrap
 from evolver.analysis.trajectories import FloatArray
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """A campaign's page: one HTML file that holds all runs, their images and comparisons.
 
 Knows what was gathered, and the template. The statistics are those of
-`evolver.analysis.comparisons`, worked out here; the page's script sorts, filters and draws. It
+`evolver.analysis.across_runs`, worked out here; the page's script sorts, filters and draws. It
 loads nothing, and what it shows of a campaign is text, never markup.
 """
 
@@ -18,7 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from evolver import __version__
-from evolver.analysis.comparisons import mean_course, mean_intervals, paired_rows
+from evolver.analysis.across_runs import mean_course, mean_intervals, paired_rows
 from evolver.campaign.gathered import SERIES, Gathered
 from evolver.colours import PAGE_DARK, PAGE_LIGHT, css_variables, series_colour
 from evolver.report.words import count
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from evolver.analysis.comparisons import Interval
+    from evolver.analysis.across_runs import Interval
     from evolver.analysis.trajectories import FloatArray, Ints
 
 COMPARED = ("last", "change", "best")

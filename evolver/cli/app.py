@@ -19,6 +19,7 @@ from rich.markup import escape
 from evolver import __version__
 from evolver.cli import (
     campaign,
+    compare,
     keys,
     live,
     lsl,
@@ -79,6 +80,7 @@ app.command("units")(units.list_units)
 app.command("rf")(receptive_field.draw_receptive_fields)
 app.add_typer(live.ctl, name="ctl")
 app.add_typer(campaign.app, name="campaign")
+app.add_typer(compare.app, name="compare")
 app.add_typer(keys.app, name="keys")
 app.add_typer(weights.app, name="weights")
 app.add_typer(stimulus_display.app, name="display")

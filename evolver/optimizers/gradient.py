@@ -503,7 +503,7 @@ def _basis_fields(
     else:
         found = "none is given" if metric is None else f"got {type(metric).__name__}"
         raise ConfigError(
-            f"basis = {basis!r} must come with a metric, the path of an npz file (or the arrays "
+            f"basis = {basis!r} must come with a metric, a path of an npz file (or arrays, "
             f"eigenvalues, eigenvectors); {found}"
         )
     return loaded, {

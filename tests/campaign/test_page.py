@@ -9,7 +9,7 @@ import re
 import numpy as np
 import pytest
 
-from evolver.analysis.comparisons import mean_course, mean_intervals
+from evolver.analysis.across_runs import mean_course, mean_intervals
 from evolver.campaign.gathered import gather_results
 from evolver.campaign.page import write_page
 from evolver.campaign.store import TaskMeta, TaskResult

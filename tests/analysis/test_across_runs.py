@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from evolver.analysis.comparisons import (
+from evolver.analysis.across_runs import (
     FEWEST,
     bootstrap,
     mean_course,

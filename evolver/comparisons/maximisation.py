@@ -1,0 +1,325 @@
+"""Activation maximisation: how far units are driven through a generator (Ext. Data Fig. 1C, D).
+
+Units of a layer x methods x generators; the score of a run is the largest drive that it came
+by, of all its codes and steps. A method is a line of text:
+
+adam, adam:LR          gradient ascent by Adam; without a number its step is the generator's
+                       own (0.1 for DeePSim, 0.003 for BigGAN, as published)
+sgd:LR                 plain ascent; published 0.01, 0.003 and 0.001, for BigGAN
+adam+rotation, adam+scaled, sgd+rotation:LR, ...
+                       along the basis of the generator's metric: rotated, as published, or
+                       each direction scaled by lambda^(-1/2), clipped
+cholesky, cholesky:SIGMA
+                       Cholesky CMA-ES, which sees values alone
+
+Starts are codes as the generator's users begin with; for a gradient, one is drawn again while
+its score is exactly 0. A run of a gradient has `batch` codes that climb side by side, one of
+Cholesky CMA-ES its usual population: they see other numbers of images, which is stated.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+
+from evolver import optimizers, seeds
+from evolver.checks import check_codes
+from evolver.errors import ConfigError, DataError
+from evolver.optimizers.gradient import NeedsObjective
+from evolver.setup.lengths import with_lengths
+from scorers.networks.network import check_layers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from evolver.types import Codes, Generator, Optimizer, Scores
+    from scorers.networks.network import Network
+    from scorers.scorer import UnitScorer
+
+_METHOD = re.compile(
+    r"(?P<name>adam|sgd|cholesky)(?:\+(?P<basis>rotation|scaled))?(?::(?P<step>[0-9.eE+-]+))?"
+)
+_AT_ONCE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """How codes move; `parse_method` reads one."""
+
+    name: str
+    basis: str = "none"
+    step: float | None = None
+
+    @property
+    def climbs(self) -> bool:
+        """Whether it takes a slope."""
+        return self.name != "cholesky"
+
+    def __str__(self) -> str:
+        basis = "" if self.basis == "none" else f"+{self.basis}"
+        return f"{self.name}{basis}" + ("" if self.step is None else f":{self.step:g}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Maximised:
+    """Runs of one method through one generator, on units of one layer.
+
+    Attributes
+    ----------
+    generator, method, layer : str
+    units : tuple of str, their addresses
+    best : (u, r) largest drive of each run; u units, r repeats
+    codes : (u, r, d) where it was reached
+    curve : (steps, u, r) largest drive so far
+    images : int, drawn in one run
+    """
+
+    generator: str
+    method: str
+    layer: str
+    units: tuple[str, ...]
+    best: Scores
+    codes: Codes
+    curve: Scores
+    images: int
+
+
+def parse_method(text: str) -> Method:
+    """Read a method; raise `ConfigError` where the text is none."""
+    match = _METHOD.fullmatch(text)
+    step: float | None = None
+    if match is not None and match["step"] is not None:
+        try:
+            step = float(match["step"])
+        except ValueError:
+            match = None
+    if match is None or (match["name"] == "cholesky" and match["basis"]):
+        raise ConfigError(
+            "a method must be adam, sgd or cholesky, with a step after a colon, as sgd:0.01, "
+            f"and for adam and sgd a basis, as adam+rotation or adam+scaled; got {text!r}"
+        )
+    if match["name"] == "sgd" and step is None:
+        raise ConfigError(
+            f"{text} must have a step, as sgd:0.01: it depends on the scale of the units"
+        )
+    return Method(match["name"], match["basis"] or "none", step)
+
+
+class RowObjective:
+    """Drives of units, each row of codes with a unit of its own.
+
+    Parameters
+    ----------
+    generator : whose codes they are
+    scorer : of the units
+    unit_of : (n,) the column of `scorer` that each row is scored by
+    """
+
+    def __init__(
+        self, generator: Generator, scorer: UnitScorer, unit_of: NDArray[np.intp]
+    ) -> None:
+        self._generator, self._scorer, self._unit_of = generator, scorer, unit_of
+        self._device = torch.device(
+            cast("torch.device | str", getattr(generator, "device", "cpu"))
+        )
+        self._at_once = cast("int", getattr(generator, "chunk", _AT_ONCE))
+        self._last: tuple[Codes, Scores, Codes] | None = None
+
+    def start(self, n: int, *, rng: np.random.Generator) -> Codes:
+        """Return n codes, (n, d), as the generator's users begin with."""
+        return self._generator.initial_codes(n, rng=rng)
+
+    def climb(self, codes: Codes) -> tuple[Scores, Codes]:
+        """Return values, (n,), and slopes, (n, d), of codes, (n, d), a row for each unit.
+
+        Asked again of the same codes, as by a gradient after whoever keeps its record, it
+        says what it said.
+        """
+        if self._last is None or not np.array_equal(codes, self._last[0]):
+            self._last = codes.copy(), *self._passes(codes, slopes=True)
+        return self._last[1].copy(), self._last[2].copy()
+
+    def values(self, codes: Codes) -> Scores:
+        """Return values alone."""
+        return self._passes(codes, slopes=False)[0]
+
+    def _passes(self, codes: Codes, *, slopes: bool) -> tuple[Scores, Codes]:
+        check_codes(codes, d=self._generator.d)
+        if len(codes) != len(self._unit_of):
+            raise DataError(
+                f"codes must have a row for each unit, {len(self._unit_of)}; got {len(codes)}"
+            )
+        values = np.empty(len(codes))
+        uphill = np.zeros(codes.shape if slopes else (0, 0))
+        for first in range(0, len(codes), self._at_once):
+            part = slice(first, first + self._at_once)
+            z = torch.tensor(codes[part], dtype=torch.float32, device=self._device)
+            with torch.set_grad_enabled(slopes):
+                z.requires_grad_(slopes)
+                drives = self._scorer.responses(self._generator.synthesize(z))
+                rows = torch.arange(len(z), device=drives.device)
+                unit_of = torch.as_tensor(self._unit_of[part], device=drives.device)
+                value = drives[rows, unit_of].double()
+            values[part] = value.detach().cpu().numpy()
+            if slopes:
+                (slope,) = torch.autograd.grad(value.sum(), z)
+                uphill[part] = slope.double().cpu().numpy()
+        return values, uphill
+
+
+def maximise(
+    generator: Generator,
+    scorer: UnitScorer,
+    method: Method,
+    *,
+    layer: str,
+    seed: int,
+    steps: int = 100,
+    repeats: int = 10,
+    batch: int = 4,
+    metric: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Maximised:
+    """Drive every unit of a scorer as far as a method does, several times.
+
+    Parameters
+    ----------
+    generator : through which
+    scorer : the units
+    method : how
+    layer : what they are called together
+    seed : of the starts, which are the same for every method, and of what a search draws
+    steps : of the ascent, or generations of the search
+    repeats : runs a unit
+    batch : codes of a run that climb side by side; BigGAN 4 and DeePSim 10, as published
+    metric : path of the generator's metric, where the method has a basis
+    progress : told the step, and how many there are
+
+    Raises
+    ------
+    ConfigError
+        The method has a basis and there is no metric, or a setting is out of its range.
+    """
+    u = len(scorer.unit_names)
+    run_unit = np.repeat(np.arange(u), repeats)  # of each run
+    starts = np.stack([
+        generator.initial_codes(batch, rng=seeds.stream(seed, "maximise", name, r))
+        for name in scorer.unit_names
+        for r in range(repeats)
+    ])
+    step_option = {} if method.step is None else {_STEP_OF[method.name]: method.step}
+    options = with_lengths(method.name, step_option, generator)
+    searches: list[Optimizer]
+    if method.climbs:
+        width = batch
+        objective = RowObjective(generator, scorer, np.repeat(run_unit, batch))
+        ascent = optimizers.load(
+            method.name,
+            generator.d,
+            rng=seeds.stream(seed, "ascent"),
+            popsize=len(starts) * batch,
+            initial=starts.reshape(-1, generator.d),
+            **_basis_options(method, generator, metric),
+            **{key: value for key, value in options.items() if key != "sigma"},
+        )
+        if isinstance(ascent, NeedsObjective):
+            ascent.use(objective)
+        searches = [ascent]
+    else:
+        searches = [
+            optimizers.load(
+                method.name,
+                generator.d,
+                rng=seeds.stream(seed, "search", i),
+                initial=start[0],
+                **options,
+            )
+            for i, start in enumerate(starts)
+        ]
+        width = searches[0].popsize
+        objective = RowObjective(generator, scorer, np.repeat(run_unit, width))
+    best = np.full(len(starts), -np.inf)
+    best_codes = np.empty((len(starts), generator.d))
+    curve = np.empty((steps, len(starts)))
+    for k in range(steps):
+        asked = [search.ask() for search in searches]
+        codes = np.concatenate(asked)
+        values = objective.climb(codes)[0] if method.climbs else objective.values(codes)
+        by_run = values.reshape(len(starts), width)
+        highest = by_run.argmax(axis=1)
+        reached = by_run[np.arange(len(starts)), highest]
+        better = reached > best
+        best[better] = reached[better]
+        places = codes.reshape(len(starts), width, -1)
+        best_codes[better] = places[better, highest[better]]
+        curve[k] = best
+        first = 0
+        for search, own in zip(searches, asked, strict=True):
+            search.tell(own, values[first : first + len(own)])
+            first += len(own)
+        if progress is not None:
+            progress(k + 1, steps)
+    return Maximised(
+        generator=generator.name,
+        method=str(method),
+        layer=layer,
+        units=scorer.unit_names,
+        best=best.reshape(u, repeats),
+        codes=best_codes.reshape(u, repeats, -1),
+        curve=curve.reshape(steps, u, repeats),
+        images=steps * width,
+    )
+
+
+_STEP_OF = {"adam": "lr", "sgd": "lr", "cholesky": "sigma"}
+
+
+def _basis_options(method: Method, generator: Generator, metric: str | None) -> dict[str, Any]:
+    if method.basis == "none":
+        return {}
+    if metric is None:
+        raise ConfigError(
+            f"{method} needs the metric of {generator.name}: name its file with --metric "
+            f"{generator.name}=FILE.npz; 'evolver metric compute' makes one"
+        )
+    return {"basis": method.basis, "metric": metric}
+
+
+def drawn_units(network: Network, layer: str, n: int, *, name: str, seed: int) -> list[str]:
+    """Return the addresses of n units of a layer, channels drawn at random, at its centre.
+
+    Parameters
+    ----------
+    network : whose layer it is
+    layer : its name
+    n : how many; all channels where it has fewer
+    name : what the network is called in addresses
+    seed : of the draw
+    """
+    check_layers(network, [layer])
+    channels = network.layers[layer].channels
+    rng = seeds.stream(seed, "maximise units", name, layer)
+    taken = np.sort(rng.permutation(channels)[:n])
+    return [f"{name}:{layer}:{channel}" for channel in taken]
+
+
+def relative_scores(runs: Sequence[Maximised]) -> list[Scores]:
+    """Return each run's drive as a share of the largest that any run drove its unit to.
+
+    Parameters
+    ----------
+    runs : of one layer and the same units; several generators and methods
+
+    Returns
+    -------
+    one (u, r) a run; NaN for units that nothing drove above 0, which have no such scale
+    """
+    highest = np.max([run.best.max(axis=1) for run in runs], axis=0)
+    scale = np.where(highest > 0, highest, np.nan)
+    return [run.best / scale[:, None] for run in runs]

@@ -1,0 +1,155 @@
+"""Generators and sets of images, named by a line of text.
+
+A generator is ``NAME`` or ``NAME=WEIGHTS``, as session files name them and the file they may
+have. A set of images is one of
+
+scenes         the built-in world, rendered: no photograph, and the embedded generators were
+               trained on others of its scenes
+white, pink    noise: each pixel by itself, or an amplitude that falls as 1/f in each channel
+a folder       its PNG and JPEG files, a random sample; the largest centred square of each
+GENERATOR      what it draws of the codes that its users begin with
+GENERATOR@HOW  of other codes: 'normal:4' (N(0, 4^2), as published for DeePSim), 'sphere:NORM',
+               'class:NUMBER' or others of `evolver.generators.initial`; or 'truncated', as
+               published for BigGAN: 0.7 times noise that is normal within two standard
+               deviations, beside class numbers N(0, 0.08^2)
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from evolver import generators, seeds
+from evolver.errors import ConfigError
+from evolver.generators.initial import initial_codes_of
+
+if TYPE_CHECKING:
+    from evolver.types import Codes, Generator, Images
+
+WORDS = ("scenes", "white", "pink")
+"""Sets of images that are neither a folder's nor a generator's."""
+_WHITE_SD, _PINK_SD = 0.25, 0.2  # of pixels from 0 to 1, before what is beyond is cut
+_TRUNCATION, _LIMIT, _EMBEDDING_SD = 0.7, 2.0, 0.08
+
+
+@lru_cache(maxsize=4)
+def load_source(text: str, *, device: str = "cpu") -> Generator:
+    """Load the generator that a line of text names.
+
+    Raises
+    ------
+    ConfigError
+        There is none of this name.
+    WeightsError
+        Its weights are missing, or of another network.
+    """
+    name, equals, weights = text.partition("=")
+    return generators.load(name, weights=weights if equals else None, device=device)
+
+
+def image_set(text: str, n: int, *, size: int, seed: int, device: str = "cpu") -> Images:
+    """Return n images of a set, (n, size, size, 3) uint8.
+
+    Parameters
+    ----------
+    text : which; see the top of this file
+    n : how many
+    size : of the side they are resized to, pixels
+    seed : of what is drawn at random; a larger n begins with the same images, but in a folder
+        and among scenes
+    device : of a generator
+
+    Raises
+    ------
+    ConfigError
+        There is no such set, or it has fewer images.
+    DataError
+        A file is no image.
+    """
+    rng = seeds.stream(seed, "image set", text)
+    if text == "scenes":
+        from scorers.mini import scenes
+
+        return _sized(list(scenes.sample_scenes(n, rng=rng)[0]), size)
+    if text in WORDS:
+        return _noise(text, n, size, rng)
+    folder = Path(text).expanduser()
+    if folder.is_dir():
+        return _folder_images(folder, n, size, rng)
+    name, _, how = text.partition("@")
+    try:
+        generator = load_source(name, device=device)
+    except ConfigError as error:
+        raise ConfigError(
+            f"images must be {', '.join(WORDS)}, a folder of PNG or JPEG files, or a "
+            f"generator, NAME or NAME@CODES; got {text!r}: {error}"
+        ) from error
+    if how == "truncated":
+        codes = _truncated(generator, n, rng)
+    else:
+        codes = initial_codes_of(how or "generator", generator, n, rng=rng)
+    return _sized(list(generator.render(codes)), size)
+
+
+def _folder_images(folder: Path, n: int, size: int, rng: np.random.Generator) -> Images:
+    from evolver.setup.images import IMAGE_SUFFIXES, read_image
+
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    if len(paths) < n:
+        raise ConfigError(
+            f"{folder} must have {n} PNG or JPEG files at least; it has {len(paths)}. Ask for "
+            "fewer with -n"
+        )
+    taken = np.sort(rng.permutation(len(paths))[:n])
+    return _sized([read_image(paths[int(i)]) for i in taken], size)
+
+
+def _noise(kind: str, n: int, size: int, rng: np.random.Generator) -> Images:
+    noise = rng.standard_normal((n, size, size, 3))
+    spread = _WHITE_SD
+    if kind == "pink":
+        f = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.fftfreq(size)[None])
+        f[0, 0] = np.inf
+        waves = np.fft.fft2(noise, axes=(1, 2)) / f[..., None]
+        noise = np.fft.ifft2(waves, axes=(1, 2)).real
+        noise /= noise.std(axis=(1, 2), keepdims=True)
+        spread = _PINK_SD
+    return np.clip(np.rint(255 * (0.5 + spread * noise)), 0, 255).astype(np.uint8)
+
+
+def _truncated(generator: Generator, n: int, rng: np.random.Generator) -> Codes:
+    parts: dict[str, tuple[int, int]] = getattr(generator, "parts", {})
+    if set(parts) != {"class", "noise"}:
+        raise ConfigError(
+            f"'truncated' codes need a generator with a class and noise, as biggan-deep-256; "
+            f"{generator.name} has none"
+        )
+    codes = np.empty((n, generator.d))
+    first, last = parts["class"]
+    codes[:, first:last] = _EMBEDDING_SD * rng.standard_normal((n, last - first))
+    first, last = parts["noise"]
+    noise = rng.standard_normal((n, last - first))
+    while (beyond := np.abs(noise) > _LIMIT).any():
+        noise[beyond] = rng.standard_normal(int(beyond.sum()))
+    codes[:, first:last] = _TRUNCATION * noise
+    return codes
+
+
+def _sized(images: list[Images], size: int) -> Images:
+    """Return the largest centred square of each, (n, size, size, 3)."""
+    from PIL import Image
+
+    out = np.empty((len(images), size, size, 3), np.uint8)
+    for i, image in enumerate(images):
+        height, width = image.shape[:2]
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        square = image[top : top + side, left : left + side]
+        if side != size:
+            resized = Image.fromarray(square).resize((size, size), Image.Resampling.BICUBIC)
+            square = np.asarray(resized)
+        out[i] = square
+    return out

@@ -1,0 +1,95 @@
+"""`evolver compare`, each command at its smallest: a figure, a table of every run, words."""
+
+import csv
+from functools import partial
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from evolver.comparisons.inversion import invert_images
+from evolver.comparisons.sources import image_set, load_source
+from tests.cli.running import run_here
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    return partial(run_here, monkeypatch, capsys, "compare")
+
+
+def rows(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def drawn(path):
+    """Whether something is drawn: a figure of one colour is none."""
+    return np.asarray(Image.open(path).convert("L")).std() > 1
+
+
+def test_invert(run):
+    said = run("invert", "-n", 3, "--steps", 2, "--out", "i.png")
+    assert "signed-rank, mini-texture above mini-object: p = " in said
+    table = rows("i.csv")
+    assert [r["generator"] for r in table] == ["mini-texture"] * 3 + ["mini-object"] * 3
+    images = image_set("scenes", 3, size=64, seed=1)
+    texture = invert_images(load_source("mini-texture", device="cpu"), images, seed=1, steps=2)
+    np.testing.assert_allclose([float(r["pearson"]) for r in table[:3]], texture.pearson)
+    assert drawn("i.png")
+
+
+def test_maximise(run):
+    options = ("--layer", "mini:conv2", "--units", 2, "--repeats", 2, "--batch", 1)
+    said = run("maximise", *options, "--steps", 2, "--method", "adam", "--out", "m.png")
+    assert "rank-sum" in said
+    table = rows("m.csv")
+    assert len(table) == 2 * 2 * 2
+    by_unit = {}
+    for row in table:
+        by_unit.setdefault(row["unit"], []).append(float(row["share"]))
+    assert all(max(shares) == 1 for shares in by_unit.values())
+    assert drawn("m.png")
+    assert "sgd:0.01" in run("maximise", *options, "--method", "sgd", expect=2)
+    wrong = run("maximise", *options, "--method", "adam+scaled", expect=2)
+    assert "--metric mini-texture=FILE.npz" in " ".join(wrong.split())
+
+
+def test_align(run):
+    run("align", "--depth", 0, "--depth", 1, "--dimension", 2, "-n", 2, "--steps", 3)
+    table = rows("alignment.csv")
+    assert [(r["layers"], r["seed"]) for r in table] == [
+        ("0", "40"),
+        ("0", "41"),
+        ("1", "40"),
+        ("1", "41"),
+    ]
+    assert all(float(r["start"]) < float(r["adam"]) <= 0 for r in table)
+    assert drawn("alignment.png")
+
+
+def test_linearity(run):
+    layers = ("--layer", "mini:conv2", "--layer", "mini:conv3")
+    said = run("linearity", *layers, "-n", 30, "--units", 3, "--out", "l.png")
+    assert "Spearman" in said
+    parts = {(r["generator"], r["part"]) for r in rows("l.csv")}
+    own = {("mini-object", part) for part in ("all", "class", "noise")}
+    assert parts == own | {("mini-texture", "all")}
+    assert drawn("l.png")
+
+
+def test_sets(run):
+    said = run(
+        "sets", "-n", 12, "--set", "mini-object", "--set", "white", "--natural", "scenes"
+    )
+    assert "floor" in said
+    near, far = rows("sets.csv")
+    assert float(near["distance"]) < float(far["distance"])
+    assert near["floor"] == far["floor"]
+    assert near["n"] == "12"
+
+
+def test_mistakes_are_said(run):
+    assert "PNG file" in run("invert", "--out", "figure.pdf", expect=2)
+    assert "is both" in run("sets", "-n", 4, "--set", "scenes", expect=2)
+    assert "nowhere" in run("invert", "--images", "nowhere", "-n", 2, expect=2)
