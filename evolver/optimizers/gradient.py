@@ -293,6 +293,11 @@ class Ascent(AskTell[StateT]):
         check_numbers(state, bounds)
 
 
+def is_ascent(kind: object) -> bool:
+    """Whether it is a class of this file's."""
+    return isinstance(kind, type) and issubclass(kind, Ascent)
+
+
 class Adam(Ascent[AdamState]):
     """Adam, each code of a generation a climb of its own.
 

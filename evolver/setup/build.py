@@ -23,7 +23,7 @@ from evolver.errors import ConfigError, DataError, WeightsError
 from evolver.generators.by_name import REGISTRY as GENERATORS
 from evolver.generators.by_name import find_generator
 from evolver.optimizers.by_name import REGISTRY as OPTIMIZERS
-from evolver.optimizers.gradient import Ascent, NeedsObjective
+from evolver.optimizers.gradient import NeedsObjective, is_ascent
 from evolver.registry import Registry
 from evolver.session.fitness import Fitness, Target
 from evolver.session.schedule import Session, Thread
@@ -351,7 +351,7 @@ def _gather_optimizer(
     if not mistakes.has(f"{key}.initial"):
         with at(f"{key}.initial"):
             initial = _initial_codes(table, generator, seed=config.session.seed)
-    climbs = isinstance(kind, type) and issubclass(kind, Ascent)  # whose basis is no file
+    climbs = is_ascent(kind)  # whose basis is no file
     for name, path in _bases(table.optimizer_options):
         if name == "basis" and climbs:
             continue
