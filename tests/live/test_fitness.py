@@ -196,7 +196,7 @@ def test_a_session_of_rates_is_recorded_as_ever(tmp_path):
     assert all(b"fitness_states" not in r.encode_record(x) for x in journal)
     said = json.loads(journal[0].threads[0].fitness)
     old = {"units", "weights", "response_ms", "baseline_ms", "missing", "max_attempts"}
-    assert set(said) == old | {"kind", "normalise", "minimise", "unit"}
+    assert set(said) == old | {"kind", "normalise", "minimise", "unit", "response_unit"}
     found = rescore(journal)
     assert found.exact
     assert found.states == 0
