@@ -42,8 +42,8 @@ from evolver.optimizers.arguments import (
     whole,
 )
 from evolver.optimizers.ask_tell import AskTell
-from evolver.optimizers.hessian import Basis, make_basis, read_basis
-from evolver.optimizers.states import array_of_text, text_of_array
+from evolver.optimizers.hessian import Basis, basis_again, make_basis, read_basis
+from evolver.optimizers.states import array_of_text
 from evolver.types import Codes, Matrix, Optimizer, Scores, Vector
 
 if TYPE_CHECKING:
@@ -205,7 +205,11 @@ class Ascent(AskTell[StateT]):
         cls._check(state)
         self = cls.__new__(cls)
         self._begin(state, rng)
-        self._along = _directions(state, _basis_of(state, metric))
+        basis = None
+        if state.kind:
+            d, k = state.codes.shape[1], state.width
+            basis = basis_again(state.source, state.digest, metric, d=d, k=k, name="metric")
+        self._along = _directions(state, basis)
         self._objective = None
         return self
 
@@ -517,29 +521,6 @@ def _basis_fields(
         "source": array_of_text(path),
         "digest": loaded.digest(),
     }
-
-
-def _basis_of(s: AscentState, metric: tuple[ArrayLike, ArrayLike] | None) -> Basis | None:
-    """Return the basis that a state was made with; raise `DataError` if it has changed."""
-    if not s.kind:
-        return None
-    part, _, path = text_of_array(s.source).partition(":")
-    d, k = s.codes.shape[1], s.width
-    if metric is not None:
-        loaded = make_basis(*metric, d=d, cutoff=k)
-    elif path:
-        loaded = read_basis(path, d=d, cutoff=k, part=part or None)
-    else:
-        raise DataError(
-            "the metric of this search came as arrays, and is not part of its state: pass them "
-            "again, from_state(state, rng=rng, metric=(eigenvalues, eigenvectors))"
-        )
-    if not np.array_equal(loaded.digest(), s.digest):
-        raise DataError(
-            f"the metric must be the one the search began with; {path or 'what was passed'} "
-            "has changed. Bring the old one back"
-        )
-    return loaded
 
 
 def _directions(s: AscentState, basis: Basis | None) -> Matrix | None:

@@ -88,6 +88,47 @@ def read_basis(
     return _basis(metric.read_metric(path, d=d, leading=cutoff, part=part))
 
 
+def basis_again(
+    source: Vector,
+    digest: Vector,
+    given: tuple[ArrayLike, ArrayLike] | None,
+    *,
+    d: int,
+    k: int,
+    name: str,
+) -> Basis:
+    """Return the basis that a search began with, of which its state has no more than a digest.
+
+    Parameters
+    ----------
+    source, digest : as a state has them
+    given : the arrays, where it came as arrays
+    d, k : dimensions of codes, and of the basis
+    name : what it is called as an argument of ``from_state``
+
+    Raises
+    ------
+    DataError
+        It came as arrays and is not given, or has changed.
+    """
+    part, _, path = text_of_array(source).partition(":")
+    if given is not None:
+        loaded = make_basis(*given, d=d, cutoff=k)
+    elif path:
+        loaded = read_basis(path, d=d, cutoff=k, part=part or None)
+    else:
+        raise DataError(
+            f"the {name} of this search came as arrays, and is not part of its state: pass "
+            f"them again, from_state(state, rng=rng, {name}=(eigenvalues, eigenvectors))"
+        )
+    if not np.array_equal(loaded.digest(), digest):
+        raise DataError(
+            f"the {name} must be the one the search began with; {path or 'what was passed'} "
+            "has changed. Bring the old one back"
+        )
+    return loaded
+
+
 def _basis(leading: metric.Metric) -> Basis:
     values = np.maximum(leading.eigenvalues, _FLOOR * leading.eigenvalues[0])
     return Basis(values, np.ascontiguousarray(leading.eigenvectors.T))
@@ -232,22 +273,14 @@ class HessianCMA(AskTell[HessianState]):
             the one that the search began with.
         """
         cls._check(state)
-        d, k = len(state.origin), len(state.mean)
-        part, _, path = text_of_array(state.source).partition(":")
-        if basis is not None:
-            loaded = make_basis(*basis, d=d, cutoff=k)
-        elif path:
-            loaded = read_basis(path, d=d, cutoff=k, part=part or None)
-        else:
-            raise DataError(
-                "the basis of this search came as arrays, and is not part of its state: pass "
-                "them again, from_state(state, rng=rng, basis=(eigenvalues, eigenvectors))"
-            )
-        if not np.array_equal(loaded.digest(), state.digest):
-            raise DataError(
-                f"the basis must be the one the search began with; {path or 'what was passed'} "
-                "has changed. Bring the old one back"
-            )
+        loaded = basis_again(
+            state.source,
+            state.digest,
+            basis,
+            d=len(state.origin),
+            k=len(state.mean),
+            name="basis",
+        )
         self = cls.__new__(cls)
         self._begin(state, rng)
         self._use(loaded)
