@@ -258,7 +258,7 @@ def test_a_slurm_that_takes_no_job_is_said(tmp_path):
     refusing.chmod(0o755)
     path = f"{refusing.parent}{os.pathsep}{os.environ['PATH']}"
     printed = evolver(
-        "campaign", "run", file, "--cluster", "slurm:1", expect=2,
+        "campaign", "run", file, "--out", tmp_path / "out", "--cluster", "slurm:1", expect=2,
         environment={**os.environ, "PATH": path},
     )  # fmt: skip
     assert "sbatch says: no partition is up" in " ".join(printed.split())
