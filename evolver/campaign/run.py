@@ -9,21 +9,19 @@ from __future__ import annotations
 import logging
 import os
 import traceback
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Generator, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
-from multiprocessing.connection import wait
+from functools import partial
 from pathlib import Path
-from threading import Thread
 from typing import TypeAlias
 
 from evolver.campaign.plan import Plan, Task
+from evolver.campaign.processes import in_processes
 from evolver.campaign.store import Store
 from evolver.config.tables import Config
 
+DIED_TWICE = "its process died, twice: out of memory, or ended from outside"
 _AHEAD = 4  # tasks handed to a process before it asks
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -50,6 +48,7 @@ def run_plan(
     workers: int | None = None,
     keep_recordings: bool = False,
     report: Report = lambda _: None,
+    done: Set[str] | None = None,
     cluster: Elsewhere | None = None,
 ) -> list[TaskEnd]:
     """Run what is not done; return how each of those tasks ended.
@@ -61,12 +60,17 @@ def run_plan(
     workers : processes; one a core without it
     keep_recordings : whether each task's whole recording stays, in the folder ``recordings``
     report : told of each task as it ends
+    done : the store's sound results, where they were looked at already
     cluster : runs them in place of processes of this machine
     """
     store.keep_plan(plan)
-    done = store.sound()
+    done = store.sound() if done is None else done
     due = [task for task in plan.tasks if task.digest not in done]
     kept = store.folder / "recordings" if keep_recordings else None
+
+    def call(task: Task) -> Callable[[], TaskEnd]:
+        return partial(run_one, plan.config(task), task.digest, str(store.folder), kept)
+
     outcomes: list[TaskEnd] = []
     left = due
     if cluster is not None:
@@ -77,7 +81,9 @@ def run_plan(
     for alone in (False, True):  # those whose process died, one by one
         interrupted: list[Task] = []
         with one_thread_each():
-            for task, outcome in _run(plan, store, left, kept, workers, alone=alone):
+            n = 1 if alone else min(workers or os.cpu_count() or 1, max(len(left), 1))
+            ends = in_processes(left, call, n=n, ahead=1 if alone else n * _AHEAD)
+            for task, outcome in ends:
                 if outcome is None:
                     interrupted.append(task)
                     continue
@@ -85,56 +91,10 @@ def run_plan(
                 report(outcome)
         left = interrupted
     for task in left:
-        why = "its process died, twice: out of memory, or ended from outside"
-        store.keep_failure(task.digest, why)
-        outcomes.append(TaskEnd(task.digest, why))
+        store.keep_failure(task.digest, DIED_TWICE)
+        outcomes.append(TaskEnd(task.digest, DIED_TWICE))
         report(outcomes[-1])
     return outcomes
-
-
-def _run(
-    plan: Plan,
-    store: Store,
-    tasks: Sequence[Task],
-    kept: Path | None,
-    workers: int | None,
-    *,
-    alone: bool,
-) -> Iterator[tuple[Task, TaskEnd | None]]:
-    """Yield tasks as they end; None: the process died with it, or before it was begun."""
-    n = 1 if alone else min(workers or os.cpu_count() or 1, max(len(tasks), 1))
-    size = 1 if alone else n * _AHEAD
-    position = 0
-    while position < len(tasks):
-        pool = ProcessPoolExecutor(
-            n, mp_context=get_context("spawn"), initializer=end_with_parent
-        )
-        pending: dict[Future[TaskEnd], Task] = {}
-        broken = False
-        try:
-            while pending or (position < len(tasks) and not broken):
-                while not broken and position < len(tasks) and len(pending) < size:
-                    task = tasks[position]
-                    try:
-                        future = pool.submit(
-                            run_one, plan.config(task), task.digest, str(store.folder), kept
-                        )
-                    except BrokenProcessPool:
-                        broken = True  # this task was not begun
-                        break
-                    pending[future] = task
-                    position += 1
-                if not pending:
-                    break
-                future = next(as_completed(pending))
-                task = pending.pop(future)
-                try:
-                    outcome = future.result()
-                except BrokenProcessPool:
-                    broken, outcome = True, None
-                yield task, outcome
-        finally:
-            pool.shutdown(wait=not broken, cancel_futures=True)
 
 
 @contextmanager
@@ -154,18 +114,6 @@ def one_thread_each() -> Generator[None, None, None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-def end_with_parent() -> None:
-    """End this process when the one that began it has ended, however that came."""
-    parent = parent_process()
-    if parent is not None:
-        Thread(target=_end_after, args=(parent.sentinel,), daemon=True).start()
-
-
-def _end_after(sentinel: int) -> None:
-    wait([sentinel])
-    os._exit(1)
 
 
 def run_one(settings: Config, digest: str, folder: str, kept: Path | None) -> TaskEnd:

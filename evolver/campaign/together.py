@@ -7,14 +7,13 @@ whose process dies costs nothing but its time: its tasks are tried again once, e
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from collections.abc import Callable, Sequence, Set
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evolver.campaign.run import Report, TaskEnd, end_with_parent, one_thread_each
+from evolver.campaign.processes import in_processes
+from evolver.campaign.run import DIED_TWICE, Report, TaskEnd, one_thread_each
 from evolver.campaign.store import Store
 from evolver.campaign.wave import Together, Waves
 
@@ -32,6 +31,7 @@ def run_together(
     *,
     workers: int | None = None,
     report: Report = lambda _: None,
+    done: Set[str] | None = None,
 ) -> list[TaskEnd]:
     """Run what is not done; return how each of those tasks ended.
 
@@ -42,20 +42,27 @@ def run_together(
     together : how; no recordings are kept, for none are made
     workers : processes; without it one a core, or one where the device is none
     report : told of each task as it ends
+    done : the store's sound results, where they were looked at already
     """
     store.keep_plan(plan)
-    done = store.sound()
+    done = store.sound() if done is None else done
     due = [task for task in plan.tasks if task.digest not in done]
     if workers is None:
         workers = (os.cpu_count() or 1) if together.device == "cpu" else 1
     # No longer than what gives each process one: the last ones end together.
     size = min(together.tasks, -(-len(due) // workers)) or 1
     waves = [due[first : first + size] for first in range(0, len(due), size)]
+
+    def call(wave: Sequence[Task]) -> Callable[[], dict[str, str]]:
+        tasks = [(task.digest, plan.config(task)) for task in wave]
+        return partial(run_wave, tasks, together, str(store.folder))
+
     ends: list[TaskEnd] = []
     for last in (False, True):
         left: list[Task] = []
         with one_thread_each():
-            for wave, told in _run(plan, store, together, waves, 1 if last else workers):
+            n = 1 if last else min(workers, max(len(waves), 1))
+            for wave, told in in_processes(waves, call, n=n, ahead=n):
                 if told is None:
                     done = store.done()
                     left += [task for task in wave if task.digest not in done]
@@ -65,51 +72,10 @@ def run_together(
                     report(ends[-1])
         waves = [[task] for task in left]
     for (task,) in waves:
-        why = "its process died, twice: out of memory, or ended from outside"
-        store.keep_failure(task.digest, why)
-        ends.append(TaskEnd(task.digest, why))
+        store.keep_failure(task.digest, DIED_TWICE)
+        ends.append(TaskEnd(task.digest, DIED_TWICE))
         report(ends[-1])
     return ends
-
-
-def _run(
-    plan: Plan,
-    store: Store,
-    together: Together,
-    waves: Sequence[Sequence[Task]],
-    workers: int,
-) -> Iterator[tuple[Sequence[Task], dict[str, str] | None]]:
-    """Yield waves as they end, with how their tasks did; None: the process died."""
-    left = list(waves)
-    while left:
-        pool = ProcessPoolExecutor(
-            min(workers, len(left)),
-            mp_context=get_context("spawn"),
-            initializer=end_with_parent,
-        )
-        pending: dict[Future[dict[str, str]], Sequence[Task]] = {}
-        broken = False
-        try:
-            while pending or (left and not broken):
-                while left and not broken and len(pending) < workers:
-                    tasks = [(task.digest, plan.config(task)) for task in left[0]]
-                    try:
-                        future = pool.submit(run_wave, tasks, together, str(store.folder))
-                    except BrokenProcessPool:
-                        broken = True  # this wave was not begun
-                        break
-                    pending[future] = left.pop(0)
-                if not pending:
-                    break
-                future = next(as_completed(pending))
-                wave = pending.pop(future)
-                try:
-                    told = future.result()
-                except BrokenProcessPool:
-                    broken, told = True, None
-                yield wave, told
-        finally:
-            pool.shutdown(wait=not broken, cancel_futures=True)
 
 
 def run_wave(

@@ -129,7 +129,8 @@ def run_campaign(
     with _written():
         store = Store(folder, make=True)
     planned = {task.digest for task in plan.tasks}
-    there = len(store.sound() & planned)
+    sound = store.sound()
+    there = len(sound & planned)
     total = len(plan.tasks) - there
     damaged = len(store.done() & planned) - there
     console.print(
@@ -152,7 +153,9 @@ def run_campaign(
 
     if together is not None:
         with _written():
-            outcomes = run_together(plan, store, how, workers=workers, report=report)
+            outcomes = run_together(
+                plan, store, how, workers=workers, report=report, done=sound
+            )
     else:
         to = connected(where, folder.resolve()) if where else nullcontext()
         with _written(), to as elsewhere:
@@ -162,6 +165,7 @@ def run_campaign(
                 workers=workers,
                 keep_recordings=keep_recordings,
                 report=report,
+                done=sound,
                 cluster=elsewhere,
             )
     failures = [outcome for outcome in outcomes if outcome.failed]
