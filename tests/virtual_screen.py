@@ -18,7 +18,9 @@ def virtual_screen():
     """Have an 800 x 600 screen; give its name, as DISPLAY takes it, or skip the test."""
     if XVFB is None:
         pytest.skip(NO_XVFB)
-    command = [XVFB, "-displayfd", "1", "-screen", "0", "800x600x24", "-nolisten", "tcp"]
+    # A server that resets when its last client leaves refuses the client that comes meanwhile.
+    options = ["-screen", "0", "800x600x24", "-nolisten", "tcp", "-noreset"]
+    command = [XVFB, "-displayfd", "1", *options]
     for _ in range(_TRIES):
         with subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
