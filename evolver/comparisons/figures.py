@@ -17,6 +17,7 @@ from matplotlib import colormaps
 
 from evolver.analysis.rank_tests import mean_interval, signed_rank
 from evolver.colours import GRID, INK, QUIET, THREADS
+from evolver.comparisons.last_generations import MEASURES
 from evolver.report.style import Canvas, inches, new_figure, styled
 
 if TYPE_CHECKING:
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
     from evolver.analysis.rank_tests import RankTest
     from evolver.comparisons.alignment import AlignmentRuns
     from evolver.comparisons.inversion import Inversions
+    from evolver.comparisons.last_generations import LastGenerations, MeasureTest
     from evolver.comparisons.linearity import Linearity
-    from evolver.types import Images, Scores
+    from evolver.types import Images, Matrix, Scores
 
 _SHOWN = 6  # images of the inversions
 _CELL = 0.92
@@ -249,6 +251,120 @@ def draw_alignment(runs: AlignmentRuns) -> Figure:
     note = f"lower is better; what is nearer than {_SOLVED:g} counts as {_SOLVED:g}"
     sheet.write(0.3, 0.13, note, size=8, colour=QUIET, align="left")
     return figure
+
+
+_DEGREES = 10  # of orientation that are drawn as one
+_LABELS = {
+    "luminance": "luminance",
+    "contrast": "RMS contrast",
+    "slope": "slope of log power",
+}
+
+
+@styled
+def draw_statistics(found: Sequence[LastGenerations], tests: Sequence[MeasureTest]) -> Figure:
+    """Draw each measure, a point a session, the spectra over scales and angles, and images.
+
+    Parameters
+    ----------
+    found : one a generator
+    tests : of the first two, one a measure; none where there is one generator
+    """
+    rows = len(found)
+    width, cell = 12.6, 0.86
+    pictures = rows * (cell + 0.1)
+    figure = new_figure(width, 5.0 + pictures)
+    sheet = Canvas(figure)
+    sessions = ", ".join(f"{f.generator}: {len(f.sessions)}" for f in found)
+    images = sum(len(f.session) for f in found)
+    _title(
+        sheet,
+        "Images that evolutions ended with",
+        f"n = {images} images of last generations; sessions: {sessions}",
+    )
+    bottom = pictures + 1.15
+    for m, measure in enumerate(MEASURES):
+        axes = inches(figure, 0.95 + m * 2.25, bottom, 1.45, 2.5)
+        by_session = [f.means(measure) for f in found]
+        for pair in _pairs(by_session):
+            axes.plot(range(len(pair)), pair, color=GRID, lw=0.8, zorder=1)
+        for g, means in enumerate(by_session):
+            values = np.array([x for x in means.values() if np.isfinite(x)])
+            _column(axes, g, values, THREADS[g % len(THREADS)])
+        axes.set_xlim(-0.6, rows - 0.4)
+        axes.set_xticks([])
+        axes.tick_params(labelsize=9)
+        axes.set_title(_LABELS[measure], fontsize=11)
+        for test in tests:
+            if test.measure == measure:
+                kind = "pairs" if test.paired else "apart"
+                text = f"p = {test.test.p:.2g}, {kind}" if test.test.defined else "no test"
+                x = 0.95 + m * 2.25 + 0.72
+                sheet.write(x, bottom - 0.3, text, size=9, colour=QUIET)
+    radial = inches(figure, 7.85, bottom, 1.9, 2.5)
+    angles = inches(figure, 10.4, bottom, 1.9, 2.5)
+    for g, one in enumerate(found):
+        colour = THREADS[g % len(THREADS)]
+        _band(radial, one.statistics.frequencies, one.statistics.power, colour)
+        around = np.roll(one.statistics.orientation, _DEGREES // 2, axis=1)
+        by_angle = around.reshape(-1, 180 // _DEGREES, _DEGREES)
+        _band(angles, np.arange(0.0, 180, _DEGREES), np.nanmean(by_angle, axis=2), colour)
+    radial.set_xscale("log")
+    radial.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
+    for axes in (radial, angles):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(lambda y, _: _power_of_ten(y))
+        axes.minorticks_off()
+    radial.set_title("radial power", fontsize=11)
+    radial.set_xlabel("cycles per image", fontsize=10)
+    angles.set_title("power by orientation", fontsize=11)
+    angles.set_xlabel("degrees (0: vertical bars)", fontsize=10)
+    angles.set_xticks([0, 45, 90, 135, 180])
+    for axes in (radial, angles):
+        axes.tick_params(labelsize=9)
+    for g, one in enumerate(found):
+        y = 0.5 + (rows - 1 - g) * (cell + 0.1)
+        colour = THREADS[g % len(THREADS)]
+        sheet.write(
+            1.75,
+            y + cell / 2,
+            one.generator,
+            size=10,
+            align="right",
+            base="center",
+            colour=colour,
+        )
+        for j, image in enumerate(one.examples):
+            sheet.picture(image, 1.9 + j * (cell + 0.08), y, cell)
+    note = (
+        f"dots: sessions, mean of their images; {_KEY}; lines: pairs of one session; spectra: "
+        f"mean and standard error over images, angles by {_DEGREES}; images: highest scores"
+    )
+    sheet.write(0.3, 0.13, note, size=8, colour=QUIET, align="left")
+    return figure
+
+
+def _power_of_ten(value: float) -> str:
+    """Return a tick of a logarithmic axis; figures do not read mathematics in texts."""
+    digits = f"{np.log10(value):.0f}".translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"10{digits}"
+
+
+def _pairs(by_session: Sequence[Mapping[str, float]]) -> list[list[float]]:
+    """Return the values of sessions that have one of every generator."""
+    shared = [k for k in by_session[0] if all(k in means for means in by_session)]
+    return [[means[k] for means in by_session] for k in shared]
+
+
+def _band(axes: Axes, x: Scores, values: Matrix, colour: str) -> None:
+    """Draw the mean over rows, (n, k), with its standard error, where there is one."""
+    there = np.isfinite(values).all(axis=0)
+    mean = values[:, there].mean(axis=0)
+    axes.plot(x[there], mean, color=colour, lw=1.3)
+    if len(values) > 1:
+        sem = values[:, there].std(axis=0, ddof=1) / np.sqrt(len(values))
+        low = np.maximum(mean - sem, mean * 1e-3)
+        axes.fill_between(x[there], low, mean + sem, color=colour, alpha=0.25, lw=0)
 
 
 @styled

@@ -1,18 +1,18 @@
 """Sets of images: how far from natural ones, of which classes, and what is seen in them.
 
-Features are of any layer of any network: published, Inception's 2048 pooled ones, which
-``torchvision:inception_v3:avgpool`` is near (other weights than FID's usual ones: numbers are
-not comparable with those of papers); the embedded network's fc6 by default, which is no FID.
+Features are of any layer of any network, the embedded network's fc6 by default, which is no
+FID; or Inception's 2048 pooled ones with FID's usual weights (`evolver.comparisons.inception`).
 Objects are found by any detector that is handed in; none comes with the package.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+import scorers
 from evolver import seeds
 from evolver.analysis.image_quality import (
     FrechetDistance,
@@ -20,13 +20,15 @@ from evolver.analysis.image_quality import (
     frechet_with_floor,
     inception_score,
 )
+from evolver.analysis.image_statistics import image_statistics, join_statistics
 from evolver.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from numpy.typing import ArrayLike, NDArray
 
+    from evolver.analysis.image_statistics import ImageStatistics
     from evolver.types import Images, Matrix, Scores
 
 SPLITS = 10
@@ -67,30 +69,126 @@ class Objectness:
     detected: float
 
 
-def set_distances(
-    features: Mapping[str, Matrix],
-    natural: Matrix,
+class Features(Protocol):
+    """What sets of images are compared by.
+
+    Attributes
+    ----------
+    name : str
+    side : of the images it is given, pixels
+    """
+
+    name: str
+    side: int
+
+    def measure(self, images: Images) -> tuple[Matrix, Matrix | None]:
+        """Return features, (n, k), and logits, (n, classes), of images, (n, h, w, 3) uint8.
+
+        None where there are no classes.
+        """
+        ...
+
+
+class LayerFeatures:
+    """All units of a layer as `Features`, beside them those of one that are logits.
+
+    Parameters
+    ----------
+    layer, classes : NETWORK:LAYER; no logits where `classes` is empty
+    networks : options of networks by name, as a session file has them
+
+    Raises
+    ------
+    ConfigError
+        There is no such network or layer.
+    """
+
+    def __init__(
+        self, layer: str, classes: str, *, networks: Mapping[str, Mapping[str, Any]]
+    ) -> None:
+        self.name = layer
+        self._features = scorers.load([f"{layer}:all"], networks=networks)
+        self._logits = scorers.load([f"{classes}:all"], networks=networks) if classes else None
+        (network,) = self._features.networks.values()
+        self.side = max(network.preprocessing.uncut_size)
+
+    def measure(self, images: Images) -> tuple[Matrix, Matrix | None]:
+        """Return features and logits, as `Features`."""
+        return (
+            self._features.score(images),
+            None if self._logits is None else self._logits.score(images),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MeasuredSet:
+    """A set of n images.
+
+    Attributes
+    ----------
+    features : (n, k)
+    logits : (n, classes), or None
+    pixels : ImageStatistics of all
+    """
+
+    features: Matrix
+    logits: Matrix | None
+    pixels: ImageStatistics
+
+
+def measure_set(
+    batches: Iterable[Images],
+    features: Features,
     *,
-    seed: int,
-    logits: Mapping[str, Matrix] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> MeasuredSet:
+    """Measure images as they come, so that they need not all be in memory.
+
+    Parameters
+    ----------
+    batches : each (k, h, w, 3) uint8, one at least
+    features : what they are compared by
+    progress : told how many images are measured
+    """
+    parts: list[Matrix] = []
+    logits: list[Matrix] = []
+    pixels: list[ImageStatistics] = []
+    finished = 0
+    for images in batches:
+        part, of_classes = features.measure(images)
+        parts.append(part)
+        if of_classes is not None:
+            logits.append(of_classes)
+        pixels.append(image_statistics(images))
+        finished += len(images)
+        if progress is not None:
+            progress(finished)
+    return MeasuredSet(
+        np.concatenate(parts),
+        np.concatenate(logits) if logits else None,
+        join_statistics(pixels),
+    )
+
+
+def set_distances(
+    sets: Mapping[str, MeasuredSet], natural: MeasuredSet, *, seed: int
 ) -> list[SetDistance]:
     """Return each set's distance from natural images, with its floor, and inception score.
 
     Parameters
     ----------
-    features : set -> (n, k)
-    natural : (m, k), best twice as many as a set has
+    sets : by name
+    natural : best twice as many images as a set has
     seed : which natural images are in which half, the same for all sets of one size
-    logits : set -> (n, classes), before the softmax; None: no inception score
     """
     found: list[SetDistance] = []
-    for name, values in features.items():
+    for name, own in sets.items():
         distance, floor = frechet_with_floor(
-            values, natural, rng=seeds.stream(seed, "natural halves")
+            own.features, natural.features, rng=seeds.stream(seed, "natural halves")
         )
         score = None
-        if logits is not None:
-            score = inception_score(_softmax(logits[name]), splits=SPLITS)
+        if own.logits is not None:
+            score = inception_score(_softmax(own.logits), splits=SPLITS)
         found.append(SetDistance(name, distance, floor, score))
     return found
 

@@ -4,24 +4,54 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
+import scorers
 from evolver.analysis.image_quality import inception_score
-from evolver.comparisons.sets import objectness, set_distances
+from evolver.analysis.image_statistics import image_statistics
+from evolver.comparisons.sets import (
+    LayerFeatures,
+    MeasuredSet,
+    measure_set,
+    objectness,
+    set_distances,
+)
+from evolver.comparisons.sources import image_set
 from evolver.errors import DataError
 
 RNG = np.random.default_rng(5)
+PIXELS = image_statistics(np.zeros((1, 8, 8, 3), np.uint8))
 
 
 def test_a_farther_set_is_farther_and_one_of_the_kind_is_at_the_floor():
     natural = RNG.standard_normal((200, 6))
     sets = {"near": RNG.standard_normal((100, 6)), "far": RNG.standard_normal((100, 6)) + 1}
     logits = {name: RNG.standard_normal((100, 4)) for name in sets}
-    near, far = set_distances(sets, natural, seed=1, logits=logits)
+
+    def measured(features, logits=None):
+        return MeasuredSet(features, logits, PIXELS)
+
+    reference = measured(natural)
+    with_logits = {name: measured(own, logits[name]) for name, own in sets.items()}
+    near, far = set_distances(with_logits, reference, seed=1)
     assert near.floor == far.floor
     assert near.distance.value == pytest.approx(near.floor.value, abs=0.5)
     assert far.distance.value == pytest.approx(6, abs=2)
     expected = inception_score(softmax(logits["far"], axis=1))
     assert far.score.mean == pytest.approx(expected.mean)
-    assert set_distances(sets, natural, seed=1)[0].score is None
+    without = {name: measured(own) for name, own in sets.items()}
+    assert set_distances(without, reference, seed=1)[0].score is None
+
+
+def test_a_set_is_measured_as_it_comes():
+    features = LayerFeatures("mini:fc6", "mini:logits", networks={})
+    assert features.side == 64
+    images = image_set("scenes", 7, size=64, seed=3)
+    told = []
+    found = measure_set((images[:4], images[4:]), features, progress=told.append)
+    assert told == [4, 7]
+    np.testing.assert_array_equal(found.features, scorers.load(["mini:fc6:all"]).score(images))
+    np.testing.assert_array_equal(found.logits, scorers.load(["mini:logits:all"]).score(images))
+    np.testing.assert_array_equal(found.pixels.power, image_statistics(images).power)
+    assert measure_set([images], LayerFeatures("mini:fc6", "", networks={})).logits is None
 
 
 def test_objects_are_counted():

@@ -25,6 +25,7 @@ from evolver.errors import ConfigError
 
 if TYPE_CHECKING:
     from evolver.analysis.rank_tests import RankTest
+    from evolver.types import Scores
 
 _EXAMPLES = 3  # images of a layer in the figure
 
@@ -51,6 +52,13 @@ def compare_maximisation(
     batch: Annotated[
         int, typer.Option(min=1, max=1000, help="codes of a run that climb side by side")
     ] = 4,
+    confined: Annotated[
+        bool,
+        typer.Option(
+            "--confined/--whole",
+            help="shrink images into the square that a layer's units see, on grey",
+        ),
+    ] = False,
     metric: Annotated[
         list[str] | None,
         typer.Option(metavar="GENERATOR=FILE.npz", help="for the methods along a basis"),
@@ -66,7 +74,8 @@ def compare_maximisation(
 
     As published: the centre units of random channels, 100 steps, 10 repeats; the largest drive
     of a run; rank-sum over the runs of a layer, each as a share of its unit's largest, and
-    signed-rank over units.
+    signed-rank over units. Images are seen whole, or confined to what the units see, which was
+    published beside it for early layers.
     """
     import scorers
     from evolver.analysis.rank_tests import mean_interval, rank_sum, signed_rank
@@ -91,6 +100,7 @@ def compare_maximisation(
         network = probe.networks[network_name]
         addresses = room.drawn_units(network, layer_name, units, name=network_name, seed=seed)
         scorer = scorers.load(addresses, networks=networks)
+        confinement = room.confinement_of(network, layer_name) if confined else None
         runs: list[room.Maximised] = []
         for g in loaded:
             for how in methods:
@@ -105,6 +115,7 @@ def compare_maximisation(
                         repeats=repeats,
                         batch=batch,
                         metric=metrics.get(g.name),
+                        confinement=confinement,
                         progress=update,
                     )
                 runs.append(run)
@@ -132,18 +143,24 @@ def compare_maximisation(
             )
             for g, run in zip(loaded, runs[:: len(methods)], strict=True)
         }
-        panels.append(LayerPanel(layer_name, shares, tests, examples))
+        seen = "all" if confinement is None else str(confinement.box.side)
+        label = f"{layer_name}\n{seen} px" if confinement is not None else layer_name
+        panels.append(LayerPanel(label, shares, tests, examples))
         for run in runs:
             share = shares[run.generator, run.method]
             table.extend(
-                (layer_name, run.generator, run.method, unit, r, run.images, best, part)
+                (layer_name, run.generator, run.method, seen, unit, r, run.images, best, part)
                 for unit, bests, parts in zip(run.units, run.best, share, strict=True)
                 for r, (best, part) in enumerate(zip(bests, parts, strict=True))
             )
     print_rows(
         ("layer", "generator", "method", "share of the unit's largest, mean over units (95 %)"),
         (
-            (p.layer, *key, mean_interval(s[np.isfinite(s).all(axis=1)].mean(axis=1)))
+            (
+                " ".join(p.layer.split()),
+                *key,
+                mean_interval(_unit_means(s)),
+            )
             for p in panels
             for key, s in p.scores.items()
         ),
@@ -153,10 +170,26 @@ def compare_maximisation(
         print_rows(("layer", "method", f"{names}: rank-sum, runs", "signed-rank, units"), rows)
     how_text = (
         f"n = {units} units a layer, runs a unit: {repeats}; {steps} steps, batch {batch}"
+        + ("; images confined to what the units see, on grey" if confined else "")
     )
     write_figure(
         out,
         draw_maximisation(panels, how=how_text),
-        ("layer", "generator", "method", "unit", "repeat", "images", "largest_drive", "share"),
+        (
+            "layer",
+            "generator",
+            "method",
+            "confined_to_px",
+            "unit",
+            "repeat",
+            "images",
+            "largest_drive",
+            "share",
+        ),
         table,
     )
+
+
+def _unit_means(scores: Scores) -> Scores:
+    """Return the mean of each unit's runs, (u, r), of those that all have a number."""
+    return scores[np.isfinite(scores).all(axis=1)].mean(axis=1)

@@ -13,16 +13,21 @@ from evolver.cli.compare.shared import (
     EMBEDDED,
     Device,
     SeedOption,
+    check_out,
     print_rows,
+    progress_bar,
     write_csv,
+    write_figure,
 )
 from evolver.cli.terminal import check_can_write, console
 from evolver.cli.units import NetworksFile, networks_in
 from evolver.errors import ConfigError
 
 if TYPE_CHECKING:
-    from evolver.analysis.image_statistics import ImageStatistics
-    from evolver.types import Matrix
+    from collections.abc import Iterator
+
+    from evolver.comparisons.last_generations import LastGenerations
+    from evolver.types import Scores
 
 
 def compare_image_sets(
@@ -42,15 +47,21 @@ def compare_image_sets(
     features: Annotated[
         str,
         typer.Option(
-            metavar="NETWORK:LAYER", help="as torchvision:inception_v3:avgpool, for an FID"
+            metavar="fid|NETWORK:LAYER",
+            help="'fid': those that an FID is of, and its logits; or a layer's",
         ),
     ] = "mini:fc6",
     classes: Annotated[
         str,
         typer.Option(
-            metavar="NETWORK:LAYER", help="logits, for the inception score; '' for none"
+            metavar="NETWORK:LAYER",
+            help="logits, for the inception score, beside a layer's features; '' for none",
         ),
     ] = "mini:logits",
+    fid_weights: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="of --features fid, where not the folder's"),
+    ] = None,
     session_file: NetworksFile = None,
     seed: SeedOption = 1,
     device: Device = "cpu",
@@ -60,14 +71,13 @@ def compare_image_sets(
 
     Frechet distance of a network's features beside its floor, natural images from other natural
     ones of sets of the same size; inception score with ten splits; luminance, contrast, slope
-    of the spectrum. The embedded network's features are no Inception's: an FID needs
-    --features torchvision:inception_v3:avgpool, and the extra 'torchvision'.
+    of the spectrum. The embedded network's features are no Inception's: an FID, comparable with
+    published ones, needs --features fid, and the extra 'fid'.
     """
-    import scorers
-    from evolver.analysis.image_statistics import image_statistics
     from evolver.analysis.rank_tests import mean_interval
     from evolver.comparisons import sets as room
-    from evolver.comparisons.sources import image_set
+    from evolver.comparisons.inception import load_inception
+    from evolver.comparisons.sources import image_batches
 
     check_can_write(out.resolve().parent, "Name another file with --out")
     names = image_sets or [*EMBEDDED, "pink", "white"]
@@ -76,26 +86,21 @@ def compare_image_sets(
             f"--natural must be another set than those compared with it; {natural} is both, "
             "and would share images. Its distance from itself is the floor"
         )
-    networks = networks_in(session_file)
-    featurer = scorers.load([f"{features}:all"], networks=networks)
-    classifier = scorers.load([f"{classes}:all"], networks=networks) if classes else None
-    side = max(next(iter(featurer.networks.values())).preprocessing.uncut_size)
-    values: dict[str, Matrix] = {}
-    logits: dict[str, Matrix] = {}
-    pixels: dict[str, ImageStatistics] = {}
-    for name in names:
-        with console.status(f"{name}: {n} images …"):
-            images = image_set(name, n, size=side, seed=seed, device=device)
-            values[name] = featurer.score(images)
-            if classifier is not None:
-                logits[name] = classifier.score(images)
-            pixels[name] = image_statistics(images)
-    with console.status(f"{natural}: {2 * n} images …"):
-        others = image_set(natural, 2 * n, size=side, seed=seed, device=device)
-        natural_values = featurer.score(others)
-    found = room.set_distances(
-        values, natural_values, seed=seed, logits=logits if classifier is not None else None
-    )
+    if features == "fid":
+        measure: room.Features = load_inception(weights=fid_weights, device=device)
+    elif fid_weights is not None:
+        raise ConfigError(f"--fid-weights is for --features fid; the features are {features}")
+    else:
+        measure = room.LayerFeatures(features, classes, networks=networks_in(session_file))
+
+    def measured(name: str, count: int) -> room.MeasuredSet:
+        batches = image_batches(name, count, size=measure.side, seed=seed, device=device)
+        with progress_bar(name, count) as update:
+            return room.measure_set(batches, measure, progress=lambda done: update(done, count))
+
+    sets = {name: measured(name, n) for name in dict.fromkeys(names)}
+    found = room.set_distances(sets, measured(natural, 2 * n), seed=seed)
+    pixels = {name: own.pixels for name, own in sets.items()}
     heads = (
         "set",
         "n",
@@ -120,6 +125,78 @@ def compare_image_sets(
         for s in found
     ]
     print_rows(heads, ((a, k, *(f"{x:.3g}" for x in rest)) for a, k, *rest in rows))
-    console.print(f"features: {features}; natural: {natural}, two halves of {found[0].floor.m}")
+    console.print(
+        f"features: {measure.name}; natural: {natural}, two halves of {found[0].floor.m}"
+    )
     write_csv(out, heads, rows)
     console.print(f"table:  {out}")
+
+
+def compare_statistics(
+    places: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILES...", help="recordings, or folders that hold some"),
+    ],
+    size: Annotated[
+        int | None,
+        typer.Option(
+            min=4, max=4096, help="pixels a side that images are brought to; the smallest's"
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="figure, a PNG file; a CSV beside it")] = Path(
+        "statistics.png"
+    ),
+) -> None:
+    """Measure the images that evolutions ended with: luminance, contrast, spectrum.
+
+    As published, of every image of the last generations: mean luminance, RMS contrast, radial
+    power and its slope, power by orientation; means with their standard error over images,
+    tests between two generators over sessions, each the mean of its images, in pairs where
+    sessions have a thread of both.
+    """
+    from evolver.comparisons import last_generations as room
+    from evolver.comparisons.figures import draw_statistics
+
+    check_out(out)
+    paths = room.find_recordings(places)
+    with progress_bar("recordings", len(paths)) as update:
+        found = room.read_last_generations(paths, size=size, progress=update)
+    print_rows(
+        ("generator", "sessions", "images", *(f"{m}, mean ± sem" for m in room.MEASURES)),
+        (
+            (
+                one.generator,
+                str(len(one.sessions)),
+                str(len(one.session)),
+                *(_mean_and_sem(getattr(one.statistics, m)) for m in room.MEASURES),
+            )
+            for one in found
+        ),
+    )
+    tests = room.compare_measures(found[0], found[1]) if len(found) > 1 else []
+    for each in tests:
+        kind = "signed-rank, pairs of sessions" if each.paired else "rank-sum, sessions apart"
+        console.print(f"{each.measure}, {found[0].generator} above: {each.test} ({kind})")
+    write_figure(
+        out,
+        draw_statistics(found, tests),
+        ("generator", "session", "image", *room.MEASURES, "red", "green", "blue"),
+        (row for one in found for row in _image_rows(one)),
+    )
+
+
+def _image_rows(found: LastGenerations) -> Iterator[tuple[object, ...]]:
+    from evolver.comparisons import last_generations as room
+
+    numbers = [getattr(found.statistics, m).tolist() for m in room.MEASURES]
+    sessions: list[int] = found.session.tolist()
+    colours: list[list[float]] = found.statistics.rgb.tolist()
+    for i, k in enumerate(sessions):
+        yield found.generator, found.sessions[k], i, *(n[i] for n in numbers), *colours[i]
+
+
+def _mean_and_sem(values: Scores) -> str:
+    kept = values[np.isfinite(values)]
+    if len(kept) < 2:
+        return f"{kept[0]:.3g}" if len(kept) else "none"
+    return f"{kept.mean():.3g} ± {kept.std(ddof=1) / np.sqrt(len(kept)):.2g}"
