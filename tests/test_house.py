@@ -80,7 +80,7 @@ ARRAY_FUNCTIONS = {
         "frechet_with_floor",
         "inception_score",
     },
-    "image_statistics": {"ImageStatistics", "image_statistics"},
+    "image_statistics": {"ImageStatistics", "image_statistics", "join_statistics"},
     "linear_maps": {
         "DepthTrend",
         "HeldOut",

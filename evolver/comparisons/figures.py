@@ -17,7 +17,6 @@ from matplotlib import colormaps
 
 from evolver.analysis.rank_tests import mean_interval, signed_rank
 from evolver.colours import GRID, INK, QUIET, THREADS
-from evolver.comparisons.last_generations import MEASURES
 from evolver.report.style import Canvas, inches, new_figure, styled
 
 if TYPE_CHECKING:
@@ -29,14 +28,14 @@ if TYPE_CHECKING:
     from evolver.analysis.rank_tests import RankTest
     from evolver.comparisons.alignment import AlignmentRuns
     from evolver.comparisons.inversion import Inversions
-    from evolver.comparisons.last_generations import LastGenerations, MeasureTest
     from evolver.comparisons.linearity import Linearity
-    from evolver.types import Images, Matrix, Scores
+    from evolver.types import Images, Scores
 
 _SHOWN = 6  # images of the inversions
 _CELL = 0.92
 _SOLVED = 1e-6  # of the alignment toy's score: solved, for any practical purpose
-_KEY = "diamond and bar: mean and its 95 % interval"
+KEY = "diamond and bar: mean and its 95 % interval"
+"""What a figure says of `draw_column`."""
 
 
 @styled
@@ -62,12 +61,12 @@ def draw_inversions(
     height = max(4.4, rows * (_CELL + 0.1) + 1.6)
     figure = new_figure(width, height)
     sheet = Canvas(figure)
-    _title(sheet, "Inversion", f"n = {n} images ({what}); {how}")
+    draw_title(sheet, "Inversion", f"n = {n} images ({what}); {how}")
     axes = inches(figure, 0.95, 1.05, panel, height - 2.1)
     values = np.stack([r.pearson[kept] for r in results])
     axes.plot(np.arange(len(results)), values, color=GRID, lw=0.8, zorder=1)
     for i, row in enumerate(values):
-        _column(axes, i, row, THREADS[i % len(THREADS)])
+        draw_column(axes, i, row, THREADS[i % len(THREADS)])
     axes.set_xticks(range(len(results)), [r.generator for r in results])
     axes.set_xlim(-0.6, len(results) - 0.4)
     axes.set_ylabel("Pearson r over pixels")
@@ -81,7 +80,7 @@ def draw_inversions(
             colour=QUIET,
             align="left",
         )
-    sheet.write(0.3, 0.13, _KEY, size=8, colour=QUIET, align="left")
+    sheet.write(0.3, 0.13, KEY, size=8, colour=QUIET, align="left")
     # From the worst to the best of the first generator, evenly.
     order = np.argsort(np.where(kept, results[0].pearson, -2))[len(originals) - n :]
     picked = order[np.linspace(0, max(n - 1, 0), min(shown, n)).round().astype(int)]
@@ -139,7 +138,7 @@ def draw_maximisation(panels: Sequence[LayerPanel], *, how: str) -> Figure:
     height = 1.35 + len(methods) * (tall + gap) + pictures
     figure = new_figure(width, height)
     sheet = Canvas(figure)
-    _title(sheet, "Activation maximisation", how)
+    draw_title(sheet, "Activation maximisation", how)
     for g, name in enumerate(names):
         sheet.write(
             1.35 + g * 1.6,
@@ -157,7 +156,7 @@ def draw_maximisation(panels: Sequence[LayerPanel], *, how: str) -> Figure:
         for i, panel in enumerate(panels):
             for g, name in enumerate(names):
                 at = i + (g - (len(names) - 1) / 2) * 0.26
-                _units_column(axes, at, panel.scores.get((name, method)), THREADS[g])
+                _unitsdraw_column(axes, at, panel.scores.get((name, method)), THREADS[g])
             test = panel.tests.get(method)
             if test is not None and test.defined:
                 text = f"r = {test.r:+.2f}, p = {test.p:.1g}"
@@ -179,14 +178,14 @@ def draw_maximisation(panels: Sequence[LayerPanel], *, how: str) -> Figure:
         y = top - (g + 0.5) * 0.76
         sheet.write(1.28, y, name, size=8, align="right", base="center", colour=THREADS[g])
     note = (
-        f"{_KEY}, over units; dots: runs; r, p: rank-sum over runs, {names[0]} above; "
+        f"{KEY}, over units; dots: runs; r, p: rank-sum over runs, {names[0]} above; "
         f"images: highest drives by {methods[0]}"
     )
     sheet.write(0.3, 0.13, note, size=8, colour=QUIET, align="left")
     return figure
 
 
-def _units_column(axes: Axes, x: float, scores: Scores | None, colour: str) -> None:
+def _unitsdraw_column(axes: Axes, x: float, scores: Scores | None, colour: str) -> None:
     """Draw runs, (u, r), as points, and the mean over units with its interval."""
     if scores is None:
         return
@@ -199,15 +198,19 @@ def _units_column(axes: Axes, x: float, scores: Scores | None, colour: str) -> N
     axes.plot([x], [mean.mean], "D", color=colour, mec=INK, ms=6, zorder=4)
 
 
-def _title(sheet: Canvas, title: str, subtitle: str) -> None:
+def draw_title(sheet: Canvas, title: str, subtitle: str) -> None:
+    """Write what a figure is of, and its sample."""
     sheet.write(0.3, sheet.height - 0.42, title, size=15, bold=True, align="left")
     sheet.write(0.3, sheet.height - 0.7, subtitle, size=10, colour=QUIET, align="left")
 
 
-def _column(axes: Axes, x: float, values: Scores, colour: str) -> None:
-    """Draw points in a column, spread by their order, and the mean with its 95 % interval."""
-    spread = np.random.default_rng(0).uniform(-0.06, 0.06, len(values))
-    axes.plot(x + spread, values, "o", color=colour, ms=3.5, alpha=0.45, mew=0, zorder=2)
+def draw_column(
+    axes: Axes, x: float, values: Scores, colour: str, *, dots: int | None = None
+) -> None:
+    """Draw points in a column, `dots` at most, and the mean with its 95 % interval."""
+    shown = values[:dots]
+    spread = np.random.default_rng(0).uniform(-0.06, 0.06, len(shown))
+    axes.plot(x + spread, shown, "o", color=colour, ms=3.5, alpha=0.45, mew=0, zorder=2)
     mean = mean_interval(values)
     if np.isfinite(mean.low):
         axes.plot([x, x], [mean.low, mean.high], color=INK, lw=1.8, zorder=3)
@@ -220,7 +223,7 @@ def draw_alignment(runs: AlignmentRuns) -> Figure:
     n = len(runs.seeds)
     figure = new_figure(10.2, 4.6)
     sheet = Canvas(figure)
-    _title(
+    draw_title(
         sheet,
         "Alignment: searches through random flows",
         f"n = {n} flows a point; {runs.steps} steps; mean of log10 and its 95 % interval",
@@ -253,120 +256,6 @@ def draw_alignment(runs: AlignmentRuns) -> Figure:
     return figure
 
 
-_DEGREES = 10  # of orientation that are drawn as one
-_LABELS = {
-    "luminance": "luminance",
-    "contrast": "RMS contrast",
-    "slope": "slope of log power",
-}
-
-
-@styled
-def draw_statistics(found: Sequence[LastGenerations], tests: Sequence[MeasureTest]) -> Figure:
-    """Draw each measure, a point a session, the spectra over scales and angles, and images.
-
-    Parameters
-    ----------
-    found : one a generator
-    tests : of the first two, one a measure; none where there is one generator
-    """
-    rows = len(found)
-    width, cell = 12.6, 0.86
-    pictures = rows * (cell + 0.1)
-    figure = new_figure(width, 5.0 + pictures)
-    sheet = Canvas(figure)
-    sessions = ", ".join(f"{f.generator}: {len(f.sessions)}" for f in found)
-    images = sum(len(f.session) for f in found)
-    _title(
-        sheet,
-        "Images that evolutions ended with",
-        f"n = {images} images of last generations; sessions: {sessions}",
-    )
-    bottom = pictures + 1.15
-    for m, measure in enumerate(MEASURES):
-        axes = inches(figure, 0.95 + m * 2.25, bottom, 1.45, 2.5)
-        by_session = [f.means(measure) for f in found]
-        for pair in _pairs(by_session):
-            axes.plot(range(len(pair)), pair, color=GRID, lw=0.8, zorder=1)
-        for g, means in enumerate(by_session):
-            values = np.array([x for x in means.values() if np.isfinite(x)])
-            _column(axes, g, values, THREADS[g % len(THREADS)])
-        axes.set_xlim(-0.6, rows - 0.4)
-        axes.set_xticks([])
-        axes.tick_params(labelsize=9)
-        axes.set_title(_LABELS[measure], fontsize=11)
-        for test in tests:
-            if test.measure == measure:
-                kind = "pairs" if test.paired else "apart"
-                text = f"p = {test.test.p:.2g}, {kind}" if test.test.defined else "no test"
-                x = 0.95 + m * 2.25 + 0.72
-                sheet.write(x, bottom - 0.3, text, size=9, colour=QUIET)
-    radial = inches(figure, 7.85, bottom, 1.9, 2.5)
-    angles = inches(figure, 10.4, bottom, 1.9, 2.5)
-    for g, one in enumerate(found):
-        colour = THREADS[g % len(THREADS)]
-        _band(radial, one.statistics.frequencies, one.statistics.power, colour)
-        around = np.roll(one.statistics.orientation, _DEGREES // 2, axis=1)
-        by_angle = around.reshape(-1, 180 // _DEGREES, _DEGREES)
-        _band(angles, np.arange(0.0, 180, _DEGREES), np.nanmean(by_angle, axis=2), colour)
-    radial.set_xscale("log")
-    radial.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
-    for axes in (radial, angles):
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(lambda y, _: _power_of_ten(y))
-        axes.minorticks_off()
-    radial.set_title("radial power", fontsize=11)
-    radial.set_xlabel("cycles per image", fontsize=10)
-    angles.set_title("power by orientation", fontsize=11)
-    angles.set_xlabel("degrees (0: vertical bars)", fontsize=10)
-    angles.set_xticks([0, 45, 90, 135, 180])
-    for axes in (radial, angles):
-        axes.tick_params(labelsize=9)
-    for g, one in enumerate(found):
-        y = 0.5 + (rows - 1 - g) * (cell + 0.1)
-        colour = THREADS[g % len(THREADS)]
-        sheet.write(
-            1.75,
-            y + cell / 2,
-            one.generator,
-            size=10,
-            align="right",
-            base="center",
-            colour=colour,
-        )
-        for j, image in enumerate(one.examples):
-            sheet.picture(image, 1.9 + j * (cell + 0.08), y, cell)
-    note = (
-        f"dots: sessions, mean of their images; {_KEY}; lines: pairs of one session; spectra: "
-        f"mean and standard error over images, angles by {_DEGREES}; images: highest scores"
-    )
-    sheet.write(0.3, 0.13, note, size=8, colour=QUIET, align="left")
-    return figure
-
-
-def _power_of_ten(value: float) -> str:
-    """Return a tick of a logarithmic axis; figures do not read mathematics in texts."""
-    digits = f"{np.log10(value):.0f}".translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return f"10{digits}"
-
-
-def _pairs(by_session: Sequence[Mapping[str, float]]) -> list[list[float]]:
-    """Return the values of sessions that have one of every generator."""
-    shared = [k for k in by_session[0] if all(k in means for means in by_session)]
-    return [[means[k] for means in by_session] for k in shared]
-
-
-def _band(axes: Axes, x: Scores, values: Matrix, colour: str) -> None:
-    """Draw the mean over rows, (n, k), with its standard error, where there is one."""
-    there = np.isfinite(values).all(axis=0)
-    mean = values[:, there].mean(axis=0)
-    axes.plot(x[there], mean, color=colour, lw=1.3)
-    if len(values) > 1:
-        sem = values[:, there].std(axis=0, ddof=1) / np.sqrt(len(values))
-        low = np.maximum(mean - sem, mean * 1e-3)
-        axes.fill_between(x[there], low, mean + sem, color=colour, alpha=0.25, lw=0)
-
-
 @styled
 def draw_linearity(
     layers: Sequence[str], found: Mapping[str, Sequence[Sequence[Linearity]]], *, how: str
@@ -381,7 +270,7 @@ def draw_linearity(
     """
     figure = new_figure(10.6, 4.5)
     sheet = Canvas(figure)
-    _title(sheet, "Latent linearity", how)
+    draw_title(sheet, "Latent linearity", how)
     titles = ("units from the code", "code from the units")
     both = [inches(figure, 0.95 + 4.0 * i, 0.8, 3.45, 2.5) for i in range(2)]
     for direction, axes in enumerate(both):

@@ -84,14 +84,18 @@ def test_linearity(run):
 
 
 def test_sets(run):
-    said = run(
-        "sets", "-n", 12, "--set", "mini-object", "--set", "white", "--natural", "scenes"
-    )
+    detector = "tests.comparisons.test_sets:bright"
+    options = ("--set", "mini-object", "--set", "white", "--natural", "scenes")
+    said = run("sets", "-n", 12, *options, "--detector", detector)
     assert "floor" in said
-    near, far = rows("sets.csv")
+    near, far, natural = rows("sets.csv")
     assert float(near["distance"]) < float(far["distance"])
     assert near["floor"] == far["floor"]
-    assert near["n"] == "12"
+    assert [near["n"], natural["n"]] == ["12", "24"]
+    assert float(far["with an object"]) == 1  # noise is as bright as grey
+    assert drawn("sets.png")
+    wrong = run("sets", "-n", 4, *options, "--detector", "nowhere:f", expect=2)
+    assert "must be importable" in " ".join(wrong.split())
 
 
 def test_statistics(run, tmp_path):

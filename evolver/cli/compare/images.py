@@ -16,16 +16,16 @@ from evolver.cli.compare.shared import (
     check_out,
     print_rows,
     progress_bar,
-    write_csv,
     write_figure,
 )
-from evolver.cli.terminal import check_can_write, console
+from evolver.cli.terminal import console
 from evolver.cli.units import NetworksFile, networks_in
 from evolver.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from evolver.analysis.image_statistics import ImageStatistics
     from evolver.comparisons.last_generations import LastGenerations
     from evolver.types import Scores
 
@@ -62,10 +62,19 @@ def compare_image_sets(
         Path | None,
         typer.Option(metavar="FILE", help="of --features fid, where not the folder's"),
     ] = None,
+    detector: Annotated[
+        str,
+        typer.Option(
+            metavar="MODULE:FUNCTION",
+            help="sees objects: image (h, w, 3) uint8 to boxes (k, ...) and confidences (k,)",
+        ),
+    ] = "",
     session_file: NetworksFile = None,
     seed: SeedOption = 1,
     device: Device = "cpu",
-    out: Annotated[Path, typer.Option(help="table, a CSV file")] = Path("sets.csv"),
+    out: Annotated[Path, typer.Option(help="figure, a PNG file; a CSV beside it")] = Path(
+        "sets.png"
+    ),
 ) -> None:
     """Say how far sets of images are from natural ones, and what their pixels are like.
 
@@ -74,12 +83,13 @@ def compare_image_sets(
     of the spectrum. The embedded network's features are no Inception's: an FID, comparable with
     published ones, needs --features fid, and the extra 'fid'.
     """
-    from evolver.analysis.rank_tests import mean_interval
     from evolver.comparisons import sets as room
+    from evolver.comparisons.image_figures import draw_sets
     from evolver.comparisons.inception import load_inception
     from evolver.comparisons.sources import image_batches
+    from evolver.lab_modules import find_attribute
 
-    check_can_write(out.resolve().parent, "Name another file with --out")
+    check_out(out)
     names = image_sets or [*EMBEDDED, "pink", "white"]
     if natural in names:
         raise ConfigError(
@@ -93,43 +103,55 @@ def compare_image_sets(
     else:
         measure = room.LayerFeatures(features, classes, networks=networks_in(session_file))
 
+    sees: room.Detector | None = find_attribute("detector", detector) if detector else None
+    if detector and not callable(sees):
+        raise ConfigError(f"detector {detector} must be callable; it is {type(sees).__name__}")
+
     def measured(name: str, count: int) -> room.MeasuredSet:
         batches = image_batches(name, count, size=measure.side, seed=seed, device=device)
         with progress_bar(name, count) as update:
-            return room.measure_set(batches, measure, progress=lambda done: update(done, count))
+            return room.measure_set(
+                batches, measure, detector=sees, progress=lambda done: update(done, count)
+            )
 
     sets = {name: measured(name, n) for name in dict.fromkeys(names)}
-    found = room.set_distances(sets, measured(natural, 2 * n), seed=seed)
-    pixels = {name: own.pixels for name, own in sets.items()}
-    heads = (
-        "set",
-        "n",
-        "distance",
-        "floor",
-        "inception score",
-        "luminance",
-        "contrast",
-        "slope",
-    )
-    rows = [
-        (
+    reference = measured(natural, 2 * n)
+    found = room.set_distances(sets, reference, seed=seed)
+    heads = ["set", "n", "distance", "floor", "inception score", *_PIXELS]
+    rows: list[list[object]] = [
+        [
             s.name,
             s.distance.n,
             s.distance.value,
             s.floor.value,
             s.score.mean if s.score is not None else float("nan"),
-            mean_interval(pixels[s.name].luminance).mean,
-            mean_interval(pixels[s.name].contrast).mean,
-            mean_interval(pixels[s.name].slope[np.isfinite(pixels[s.name].slope)]).mean,
-        )
+            *_pixel_means(sets[s.name].pixels),
+        ]
         for s in found
     ]
-    print_rows(heads, ((a, k, *(f"{x:.3g}" for x in rest)) for a, k, *rest in rows))
-    console.print(
-        f"features: {measure.name}; natural: {natural}, two halves of {found[0].floor.m}"
+    nothing = float("nan")
+    rows.append([natural, 2 * n, nothing, nothing, nothing, *_pixel_means(reference.pixels)])
+    everything = {**sets, natural: reference}
+    if sees is not None:
+        heads += ["with an object", "surest object"]
+        for row, own in zip(rows, everything.values(), strict=True):
+            if own.objects is not None:
+                row += [own.objects.detected, float(own.objects.confidence.mean())]
+    print_rows(
+        ("set", "distance", "floor", "IS", "lum.", "contrast", "slope", "objects", "surest"),
+        ((str(name), *(f"{x:.3g}" for x in rest)) for name, _, *rest in rows),
     )
-    write_csv(out, heads, rows)
-    console.print(f"table:  {out}")
+    how = f"features: {measure.name}; natural: {natural}, two halves of {found[0].floor.m}"
+    console.print(f"n = {n} images a set; IS: inception score; {how}")
+    write_figure(out, draw_sets(found, everything, what=how), heads, rows)
+
+
+_PIXELS = ("luminance", "contrast", "slope")
+
+
+def _pixel_means(pixels: ImageStatistics) -> list[float]:
+    values = (getattr(pixels, name) for name in _PIXELS)
+    return [float(v[np.isfinite(v)].mean()) if np.isfinite(v).any() else np.nan for v in values]
 
 
 def compare_statistics(
@@ -155,7 +177,7 @@ def compare_statistics(
     sessions have a thread of both.
     """
     from evolver.comparisons import last_generations as room
-    from evolver.comparisons.figures import draw_statistics
+    from evolver.comparisons.image_figures import draw_statistics
 
     check_out(out)
     paths = room.find_recordings(places)

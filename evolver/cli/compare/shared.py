@@ -58,8 +58,8 @@ def check_out(out: Path) -> None:
 def print_rows(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for head in heads:
-        table.add_column(escape(head), overflow="fold")
+    for i, head in enumerate(heads):
+        table.add_column(escape(head), overflow="fold", no_wrap=i == 0)
     for row in rows:
         table.add_row(*(escape(str(cell)) for cell in row))
     console.print(table)
