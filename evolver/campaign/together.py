@@ -53,7 +53,7 @@ def run_together(
     size = min(together.tasks, -(-len(due) // workers)) or 1
     waves = [due[first : first + size] for first in range(0, len(due), size)]
 
-    def call(wave: Sequence[Task]) -> Callable[[], dict[str, str]]:
+    def call(wave: Sequence[Task]) -> Callable[[], list[TaskEnd]]:
         tasks = [(task.digest, plan.config(task)) for task in wave]
         return partial(run_wave, tasks, together, str(store.folder))
 
@@ -66,10 +66,10 @@ def run_together(
                 if told is None:
                     done = store.done()
                     left += [task for task in wave if task.digest not in done]
-                    told = {task.digest: "" for task in wave if task.digest in done}
-                for digest, why in told.items():
-                    ends.append(TaskEnd(digest, why))
-                    report(ends[-1])
+                    told = [TaskEnd(task.digest) for task in wave if task.digest in done]
+                for end in told:
+                    ends.append(end)
+                    report(end)
         waves = [[task] for task in left]
     for (task,) in waves:
         store.keep_failure(task.digest, DIED_TWICE)
@@ -80,8 +80,10 @@ def run_together(
 
 def run_wave(
     tasks: Sequence[tuple[str, Config]], together: Together, folder: str
-) -> dict[str, str]:
+) -> list[TaskEnd]:
     """Run some tasks together and keep their results; in a process of a pool."""
     if together not in _waves:
         _waves[together] = Waves(together)
-    return _waves[together].run(tasks, Store(Path(folder)))
+    waves = _waves[together]
+    ends = waves.run(tasks, Store(Path(folder)))
+    return [TaskEnd(digest, why, waves.apart.pop(digest, ())) for digest, why in ends.items()]
