@@ -9,6 +9,7 @@ Knows tensors, generators and scorers. Knows nothing of optimizers, spikes or re
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -23,7 +24,7 @@ from evolver.campaign.drives import (
     in_passes,
     networks_of,
 )
-from evolver.campaign.evolution import ImageAnswers, name_of
+from evolver.campaign.evolution import ImageAnswers
 from evolver.campaign.shared import Shared
 from evolver.errors import DataError
 from evolver.windows import Window
@@ -137,7 +138,7 @@ class FastArithmetic:
         for one, delay in zip(asked, late, strict=True):
             rows = slice(first, first + len(one))
             own = drives[rows, way.columns(one.evolution.population.labels)]
-            names = tuple(name_of(code) for code in one.codes)
+            names = tuple(_name_of(code) for code in one.codes)
             delays = np.zeros(len(one))
             if delay is not None:
                 delays = np.array([delay(image) for image in images[rows]])
@@ -288,3 +289,8 @@ def _place(
                 return None
             places.add((layer.name, *position))
     return places.pop() if len(places) == 1 and len(scorer.networks) == 1 else None
+
+
+def _name_of(code: NDArray[np.float64]) -> str:
+    """Return what stands for a code's image, and costs less than the image's digest."""
+    return hashlib.blake2b(np.ascontiguousarray(code).data, digest_size=16).hexdigest()

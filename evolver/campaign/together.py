@@ -49,9 +49,7 @@ def run_together(
     due = [task for task in plan.tasks if task.digest not in done]
     if workers is None:
         workers = (os.cpu_count() or 1) if together.device == "cpu" else 1
-    # No longer than what gives each process one: the last ones end together.
-    size = min(together.tasks, -(-len(due) // workers)) or 1
-    waves = [due[first : first + size] for first in range(0, len(due), size)]
+    waves = waves_of(due, workers=workers, most=together.tasks)
 
     def call(wave: Sequence[Task]) -> Callable[[], list[TaskEnd]]:
         tasks = [(task.digest, plan.config(task)) for task in wave]
@@ -76,6 +74,27 @@ def run_together(
         ends.append(TaskEnd(task.digest, DIED_TWICE))
         report(ends[-1])
     return ends
+
+
+def waves_of(tasks: Sequence[Task], *, workers: int, most: int) -> list[Sequence[Task]]:
+    """Return tasks in waves, shorter towards the end, so that processes end together.
+
+    Each is half of a worker's even share of what is left, for nobody knows how long tasks take
+    (guided self-scheduling: Polychronopoulos & Kuck, IEEE Trans. Comput. 36, 1987).
+
+    Parameters
+    ----------
+    tasks : in their order
+    workers : processes that take a wave each as they are free
+    most : tasks in a wave
+    """
+    waves: list[Sequence[Task]] = []
+    first = 0
+    while first < len(tasks):
+        share = -(-(len(tasks) - first) // (2 * workers if workers > 1 else 1))
+        waves.append(tasks[first : first + min(share, most)])
+        first += len(waves[-1])
+    return waves
 
 
 def run_wave(

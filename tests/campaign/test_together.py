@@ -16,7 +16,7 @@ from evolver.campaign.run import run_plan
 from evolver.campaign.shared import Shared
 from evolver.campaign.store import Store
 from evolver.campaign.task import WeightDigests, run_task
-from evolver.campaign.together import run_together
+from evolver.campaign.together import run_together, waves_of
 from evolver.campaign.wave import Together, Waves
 from evolver.errors import OrderError
 from evolver.setup.build import build_parts
@@ -240,6 +240,20 @@ def test_noise_and_aborted_showings_are_a_sessions_in_fast_passes_too(tmp_path):
         np.testing.assert_allclose(
             one.arrays["mean-0"][0], other.arrays["mean-0"][0], rtol=0.02
         )
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+@pytest.mark.parametrize("n", [0, 1, 7, 96, 256])
+def test_waves_have_every_task_once_and_get_shorter_towards_the_end(n, workers):
+    waves = waves_of(range(n), workers=workers, most=32)
+    sizes = [len(wave) for wave in waves]
+    assert [task for wave in waves for task in wave] == list(range(n))
+    assert sizes == sorted(sizes, reverse=True)
+    assert max(sizes, default=0) <= 32
+    if workers > 1 and n > 2 * workers:  # no process has all others wait for its last wave
+        assert sizes[-workers:] == [1] * workers
+    if workers == 1:
+        assert len(sizes) == -(-n // 32)
 
 
 def test_the_command_runs_what_is_not_done_and_refuses_what_cannot_be(tmp_path):
