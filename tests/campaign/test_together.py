@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import msgspec
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from evolver.campaign.run import run_plan
 from evolver.campaign.shared import Shared
 from evolver.campaign.store import Store
 from evolver.campaign.task import WeightDigests, run_task
-from evolver.campaign.together import run_together, waves_of
+from evolver.campaign.together import kept_memory, run_together, waves_of
 from evolver.campaign.wave import Together, Waves
 from evolver.errors import OrderError
 from evolver.setup.build import build_parts
@@ -254,6 +256,16 @@ def test_waves_have_every_task_once_and_get_shorter_towards_the_end(n, workers):
         assert sizes[-workers:] == [1] * workers
     if workers == 1:
         assert len(sizes) == -(-n // 32)
+
+
+def test_processes_are_told_to_keep_memory_and_nobody_after_them(monkeypatch):
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "7")
+    monkeypatch.delenv("MALLOC_MMAP_MAX_", raising=False)
+    with kept_memory():
+        assert os.environ["MALLOC_MMAP_MAX_"] == "0"
+        assert os.environ["MALLOC_TRIM_THRESHOLD_"] == "7"  # the user's own
+    assert "MALLOC_MMAP_MAX_" not in os.environ
+    assert os.environ["MALLOC_TRIM_THRESHOLD_"] == "7"
 
 
 def test_the_command_runs_what_is_not_done_and_refuses_what_cannot_be(tmp_path):
