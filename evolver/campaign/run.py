@@ -32,6 +32,7 @@ class TaskEnd:
 
     digest: str
     failed: str = ""  # why; empty: its result is in the store
+    apart: tuple[str, ...] = ()  # why it was slower than others that advance together
 
 
 Report: TypeAlias = Callable[[TaskEnd], None]

@@ -171,6 +171,8 @@ def run_campaign(
     failures = [outcome for outcome in outcomes if outcome.failed]
     if console.is_terminal and outcomes:
         console.print()
+    for why, n in Counter(why for outcome in outcomes for why in outcome.apart).items():
+        console.print(escape(f"{_tasks(n)} could not be batched with the others: {why}"))
     levels = {task.digest: task.levels for task in plan.tasks}
     for outcome in failures[:_SHOWN]:
         of = ", ".join(f"{name} {level}" for name, level in levels[outcome.digest].items())
