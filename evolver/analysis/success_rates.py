@@ -29,7 +29,7 @@ ShareInterval: TypeAlias = Literal["wilson", "paper"]
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class CountedShare:
     """So many of so many, with the interval of the true share.
 
     Attributes
@@ -64,14 +64,14 @@ class ShareTest:
 
     Attributes
     ----------
-    first, second : Share
+    first, second : CountedShare
     z : float, of their difference, with the pooled share's error; NaN where undefined
     p : float, two-sided
     reason : str, why it is undefined; empty where it is not
     """
 
-    first: Share
-    second: Share
+    first: CountedShare
+    second: CountedShare
     z: float
     p: float
     reason: str = ""
@@ -79,7 +79,7 @@ class ShareTest:
 
 def share(
     k: int, n: int, *, level: float = SHARE_LEVEL, interval: ShareInterval = "wilson"
-) -> Share:
+) -> CountedShare:
     """Return k of n, with an interval of the true share.
 
     Raises
@@ -92,18 +92,18 @@ def share(
     if not 0 < level < 1:
         raise DataError(f"level must lie between 0 and 1; got {level}")
     if n == 0:
-        return Share(0, 0, nan, nan, level, "none were counted")
+        return CountedShare(0, 0, nan, nan, level, "none were counted")
     tail = (1 - level) / 2
     if interval == "paper":
         low, high = (float(betaincinv(k + 1, n + 1 - k, q)) for q in (tail, 1 - tail))
-        return Share(k, n, low, high, level)
+        return CountedShare(k, n, low, high, level)
     z = -float(ndtri(tail))
     centre = (k + z**2 / 2) / (n + z**2)
     half = z / (n + z**2) * sqrt(k * (n - k) / n + z**2 / 4)
     # Its ends are 0 and 1 exactly for none and for all of n; rounding is not to hide that.
     low = 0.0 if k == 0 else centre - half
     high = 1.0 if k == n else centre + half
-    return Share(k, n, low, high, level)
+    return CountedShare(k, n, low, high, level)
 
 
 def success_rates(
@@ -112,7 +112,7 @@ def success_rates(
     *,
     level: float = RATE_LEVEL,
     interval: ShareInterval = "wilson",
-) -> dict[str, Share]:
+) -> dict[str, CountedShare]:
     """Return the share of successes in each area, areas in the order in which they come.
 
     Parameters
@@ -159,7 +159,7 @@ def compare_shares(
 
 def histogram_shares(
     values: ArrayLike, edges: ArrayLike, *, level: float = SHARE_LEVEL
-) -> list[Share]:
+) -> list[CountedShare]:
     """Return which share of values lies in each bin, with Wilson's interval.
 
     Parameters
