@@ -64,7 +64,7 @@ _FILES = {
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  whatever the file holds
-    """Load a function's file when it is asked for: a report needs no fits, which load slowly."""
+    """Load a function's file when it is asked for; those of fits load slowly."""
     if name not in _FILES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_FILES[name]}"), name)

@@ -77,7 +77,8 @@ def prototypes(responses: ArrayLike, block: ArrayLike, codes: ArrayLike) -> Prot
     DataError
         Arrays do not fit.
     """
-    values, points = vector_of(responses, "responses"), np.asarray(codes, dtype=np.float64)
+    values = vector_of(responses, "responses")
+    points: Matrix = np.asarray(codes, dtype=np.float64)
     blocks = np.asarray(block, dtype=np.int64)
     if points.ndim != 2 or not len(values) == len(points) == len(blocks):
         raise DataError(
@@ -92,8 +93,7 @@ def prototypes(responses: ArrayLike, block: ArrayLike, codes: ArrayLike) -> Prot
     best = int(np.nanargmax(course.mean))
     row = int(best_rows(values, blocks, groups=groups)[best])
     members = (blocks == best) & np.isfinite(values)
-    mean_code: Vector = points[members].mean(axis=0)
-    return Prototypes(best, row, mean_code)
+    return Prototypes(best, row, points[members].mean(axis=0))
 
 
 def evolution_similarity(
