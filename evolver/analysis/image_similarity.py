@@ -92,8 +92,9 @@ def prototypes(responses: ArrayLike, block: ArrayLike, codes: ArrayLike) -> Prot
         return Prototypes(-1, -1, np.full(points.shape[1], np.nan), reason)
     best = int(np.nanargmax(course.mean))
     row = int(best_rows(values, blocks, groups=groups)[best])
-    members = (blocks == best) & np.isfinite(values)
-    return Prototypes(best, row, points[members].mean(axis=0))
+    members = np.flatnonzero((blocks == best) & np.isfinite(values))
+    mean_code: Vector = np.average(points[members], axis=0)  # pyright: ignore[reportUnknownMemberType]
+    return Prototypes(best, row, mean_code)
 
 
 def evolution_similarity(
