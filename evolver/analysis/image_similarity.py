@@ -89,12 +89,11 @@ def prototypes(responses: ArrayLike, block: ArrayLike, codes: ArrayLike) -> Prot
     course = trajectory(values, blocks, groups=groups)
     if not len(course.filled):
         reason = "no block has a response"
-        return Prototypes(-1, -1, np.full(points.shape[1], np.nan), reason)
+        return Prototypes(-1, -1, np.full_like(points, np.nan, shape=len(points.T)), reason)
     best = int(np.nanargmax(course.mean))
     row = int(best_rows(values, blocks, groups=groups)[best])
     members = np.flatnonzero((blocks == best) & np.isfinite(values))
-    mean_code: Vector = np.average(points[members], axis=0)  # pyright: ignore[reportUnknownMemberType]
-    return Prototypes(best, row, mean_code)
+    return Prototypes(best, row, points[members].mean(axis=0))
 
 
 def evolution_similarity(
