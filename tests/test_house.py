@@ -196,6 +196,7 @@ ARRAY_FUNCTIONS = {
         "Attribution",
         "DifferenceError",
         "attribution",
+        "compare_attributions",
         "shares_of",
     },
     "time_bins": {

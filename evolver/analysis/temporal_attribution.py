@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 
 from evolver.analysis.quantities import Quantity
+from evolver.analysis.t_tests import TTest, t_tests
 from evolver.analysis.time_bins import RESPONSE_MS, time_binned, window_mean
 from evolver.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import ArrayLike
 
     from evolver.types import Matrix, Vector
@@ -118,8 +121,8 @@ def attribution(
     )
 
 
-def shares_of(attributions: list[Attribution]) -> Matrix:
-    """Return shares of many evolutions, (e, k), for a mean or `t_tests` of two threads'.
+def shares_of(attributions: Sequence[Attribution]) -> Matrix:
+    """Return shares of many evolutions, (e, k), as for `population_mean`; (0, 0) of none.
 
     Rows are NaN where shares are undefined.
 
@@ -130,9 +133,31 @@ def shares_of(attributions: list[Attribution]) -> Matrix:
     """
     if len({a.edges_ms.tobytes() for a in attributions}) > 1:
         raise DataError("attributions must have the same bins of time")
-    return np.array([a.share for a in attributions], dtype=np.float64).reshape(
-        len(attributions), -1
-    )
+    if not attributions:
+        return np.zeros((0, 0))
+    return np.stack([a.share for a in attributions])
+
+
+def compare_attributions(
+    first: Sequence[Attribution], second: Sequence[Attribution]
+) -> list[TTest]:
+    """Test whether two threads' rises lie in the same bins: an unpaired t of each bin.
+
+    Each thread has its own successes, so experiments are no pairs. `marks` says which of the
+    tests stay significant.
+
+    Parameters
+    ----------
+    first, second : of any number of evolutions, in the same bins; where one is empty, every
+        test is undefined
+
+    Raises
+    ------
+    DataError
+        Their bins differ.
+    """
+    shares = shares_of([*first, *second])
+    return t_tests(shares[: len(first)], shares[len(first) :], paired=False)
 
 
 def _total(difference: Vector, highest: int, least_share: float) -> Quantity:

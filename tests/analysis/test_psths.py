@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from evolver.analysis.latencies import (
     centre_of_mass,
@@ -18,8 +19,8 @@ from evolver.analysis.latencies import (
     response_latency,
 )
 from evolver.analysis.psth_differences import psth_difference
-from evolver.analysis.t_tests import marks, t_tests
-from evolver.analysis.temporal_attribution import attribution, shares_of
+from evolver.analysis.t_tests import marks
+from evolver.analysis.temporal_attribution import attribution, compare_attributions, shares_of
 from evolver.analysis.time_bins import bin_edges, time_binned, window_mean
 from evolver.errors import DataError
 
@@ -155,13 +156,19 @@ def test_an_early_and_a_late_thread_differ_where_they_were_planted():
     rng = np.random.default_rng(8)
     early = [attribution(psths(at=85, rng=rng)) for _ in range(12)]
     late = [attribution(psths(at=135, rng=rng)) for _ in range(12)]
-    tests = t_tests(shares_of(late), shares_of(early), paired=False)
+    tests = compare_attributions(late, early)
+    by_hand = stats.ttest_ind(shares_of(late)[:, 13], shares_of(early)[:, 13])
+    assert tests[13].t == pytest.approx(by_hand.statistic)
     found = marks([test.p for test in tests])
     t = np.array([test.t for test in tests])
     assert set(range(12, 15)) <= set(np.flatnonzero(found.fdr & (t > 0)))
     assert set(range(7, 10)) <= set(np.flatnonzero(found.fdr & (t < 0)))
     assert (found.bonferroni <= found.fdr).all()
     assert (found.fdr <= found.raw).all()
+    assert len(none := compare_attributions(late, [])) == 20
+    assert not any(test.defined for test in none)
+    assert shares_of([]).shape == (0, 0)
+    assert compare_attributions([], []) == []
     with pytest.raises(DataError, match="same bins"):
         shares_of([early[0], attribution(psths(), width_ms=20)])
 
