@@ -81,6 +81,14 @@ ARRAY_FUNCTIONS = {
         "one_way",
         "tuning",
     },
+    "block_pairs": {
+        "BlockSums",
+        "LastPair",
+        "block_sums",
+        "highest_pairs",
+        "rows_by_block",
+        "t_of_pairs",
+    },
     "dependent_correlations": {
         "CorrelationMethod",
         "DependentCorrelations",
@@ -178,7 +186,6 @@ ARRAY_FUNCTIONS = {
         "success_rates",
     },
     "success_tests": {
-        "LastPair",
         "Pairs",
         "Success",
         "SuccessRule",
@@ -198,6 +205,11 @@ ARRAY_FUNCTIONS = {
         "attribution",
         "compare_attributions",
         "shares_of",
+    },
+    "thread_tests": {
+        "ThreadTest",
+        "ThreadTests",
+        "compare_threads",
     },
     "time_bins": {
         "bin_edges",

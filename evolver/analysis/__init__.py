@@ -12,6 +12,8 @@ The files that hold them, and more:
 
     trajectories          courses, best rows, PSTHs from spikes and from counts
     success_tests         success, of images or of published means
+    thread_tests          two threads of a session, at the start, the end and their highest
+    block_pairs           what these two share: pairs of blocks of many sessions at once
     gaussian_process      a smooth course; any curve of few points
     time_constants        all variants in use, as a table
     time_bins, latencies  rates of windows and bins; when a response begins, peaks, lies

@@ -1,4 +1,4 @@
-"""Whether an evolution succeeded: late responses against early ones, and two threads compared.
+"""Whether an evolution succeeded: late responses against early ones.
 
 Blocks are numbered from 0. A pair of blocks is picked (the pair that begins at the highest
 block mean, or the last), and compared with another by a two-sample t. The published rules take
@@ -16,6 +16,14 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
+from evolver.analysis.block_pairs import (
+    MIN_BLOCKS,
+    LastPair,
+    block_sums,
+    highest_pairs,
+    rows_by_block,
+    t_of_pairs,
+)
 from evolver.analysis.quantities import vector_of
 from evolver.analysis.trajectories import trajectory
 from evolver.errors import DataError
@@ -25,10 +33,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from evolver.analysis.trajectories import FloatArray, Ints
+    from evolver.analysis.trajectories import FloatArray
 
-MIN_BLOCKS = 5
-"""Fewer, and the paper's late pair, which starts at n - 3, shares one with the first pair."""
 ALPHA = 0.01
 """A success has a smaller p, as in the paper's Fig. 4D; its Figs. 3, 4B, 4C and 5 take 0.05."""
 SHUFFLES = 1999
@@ -40,8 +46,6 @@ SuccessRule: TypeAlias = Literal["shuffle", "maxinit", "endinit", "maxend"]
 Pairs: TypeAlias = Literal["maxinit", "endinit", "maxend"]
 """Late pair and the pair it is compared with: the highest or the last against the first, or the
 highest against the last, which asks whether responses fell again."""
-LastPair: TypeAlias = Literal["paper", "all"]
-"""Where the highest pair may begin at the latest: at n - 3 or at n - 2, of n blocks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +136,7 @@ def success(
     DataError
         Shapes differ, blocks are no integers, or images are to be dealt fewer than once.
     """
-    values, blocks = _rows(responses, block)
+    values, blocks = rows_by_block(responses, block)
     compared: Pairs
     if rule == "shuffle":
         compared = pairs or "maxinit"
@@ -257,24 +261,6 @@ def success_of_means(
     )
 
 
-def _rows(responses: ArrayLike, block: ArrayLike) -> tuple[FloatArray, Ints]:
-    """Return the finite responses of a block, sorted by block, and their blocks."""
-    values, blocks = vector_of(responses, "responses"), np.asarray(block)
-    if blocks.shape != values.shape or not (
-        blocks.size == 0 or np.issubdtype(blocks.dtype, np.integer)
-    ):
-        raise DataError(
-            f"block must be {values.shape} integers, one for each response; got "
-            f"{blocks.shape} {blocks.dtype}"
-        )
-    blocks = blocks.astype(np.int64)
-    if blocks.size and blocks.min() < -1:
-        raise DataError(f"block must be 0 or more, or -1 for none; got {blocks.min()}")
-    kept = np.isfinite(values) & (blocks >= 0)
-    order = np.argsort(blocks[kept], kind="stable")
-    return values[kept][order], blocks[kept][order]
-
-
 def _no_test(rule: SuccessRule, pairs: Pairs, alpha: float, reason: str) -> Success:
     return Success(nan, nan, -1, -1, nan, 0, nan, nan, rule, pairs, alpha, reason)
 
@@ -283,13 +269,11 @@ def _starts(
     means: FloatArray, *, pairs: Pairs, last_pair: LastPair
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return where each session's late pair and base start, (s,); `means` is (s, blocks)."""
-    last = means.shape[1] - 2
+    end = np.full(len(means), means.shape[1] - 2)
     first = np.zeros(len(means), dtype=np.intp)
     if pairs == "endinit":
-        return np.full(len(means), last), first
-    highest: NDArray[np.intp] = np.nanargmax(means, axis=1)
-    highest[highest >= last] = last - 1 if last_pair == "paper" else last
-    return highest, first if pairs == "maxinit" else np.full(len(means), last)
+        return end, first
+    return highest_pairs(means, last_pair), first if pairs == "maxinit" else end
 
 
 def _dealt(values: FloatArray, shuffles: int, rng: np.random.Generator) -> Iterator[FloatArray]:
@@ -307,25 +291,9 @@ def _pair_t(
 
     `sessions` is (s, images), sorted by block; `n` (b,) says how many each of them has.
     """
-    sums = np.zeros((len(sessions), len(n)))
-    squares = np.zeros_like(sums)
-    filled = np.flatnonzero(n)
-    starts = (np.cumsum(n) - n)[filled]
-    sums[:, filled] = np.add.reduceat(sessions, starts, axis=1)
-    squares[:, filled] = np.add.reduceat(sessions**2, starts, axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):  # 0 / 0: a block without images
-        late, base = _starts(sums / n, pairs=pairs, last_pair=last_pair)
-        row = np.arange(len(sessions))
-        n_a, n_b = n[late] + n[late + 1], n[base] + n[base + 1]
-        sum_a = sums[row, late] + sums[row, late + 1]
-        sum_b = sums[row, base] + sums[row, base + 1]
-        both = squares[row, late] + squares[row, late + 1]
-        both += squares[row, base] + squares[row, base + 1]
-        within = np.maximum(both - sum_a**2 / n_a - sum_b**2 / n_b, 0)
-        error = np.sqrt(within / (n_a + n_b - 2) * (1 / n_a + 1 / n_b))
-        t: FloatArray = (sum_a / n_a - sum_b / n_b) / error
-    t[np.isnan(t)] = 0.0
-    return t
+    of = block_sums(sessions, n)
+    late, base = _starts(of.means, pairs=pairs, last_pair=last_pair)
+    return t_of_pairs(of.pair(late), of.pair(base))
 
 
 def _pair_z(

@@ -15,7 +15,8 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from evolver import __version__
-from evolver.analysis.success_tests import ALPHA, MIN_BLOCKS
+from evolver.analysis.block_pairs import MIN_BLOCKS
+from evolver.analysis.success_tests import ALPHA
 from evolver.colours import PAGE_DARK, PAGE_LIGHT, css_variables, thread_colour
 from evolver.report import figures, pictures, tables, words
 from evolver.report.evolution import LOST, read_evolution
