@@ -145,7 +145,7 @@ def baseline_steps(baseline: ArrayLike, *, robust_sds: float = ROBUST_SDS) -> Ba
 
     A step is a jump where it is larger than `robust_sds` robust standard deviations of all
     steps, which a jump itself hardly moves. The paper named six sessions by hand instead. Of
-    sessions of 30 blocks whose baseline is white noise, about one in 14 has a step beyond 3.
+    sessions of 30 blocks whose baseline is white noise, one in seven has a step beyond 3.
 
     Parameters
     ----------
