@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
-from evolver.analysis.quantities import Quantity, vector_of
+from evolver.analysis.quantities import Quantity, check_choice, vector_of
 from evolver.analysis.trajectories import Trajectory
 from evolver.errors import DataError
 
@@ -228,6 +228,7 @@ def population_mean(values: ArrayLike, *, error: PopulationError = "sample") -> 
     -------
     Trajectory of k columns; `sem` is NaN where there are fewer than two values
     """
+    check_choice(error, PopulationError, "error")
     table = np.asarray(values, dtype=np.float64)
     if table.ndim != 2:
         raise DataError(f"values must have shape (experiments, k); got {table.shape}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
-from evolver.analysis.quantities import vector_of
+from evolver.analysis.quantities import check_choice, vector_of
 from evolver.errors import DataError
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def shape_of(
     tolerance : share of the curve's range (`TOLERANCE` if not given), or for the published
         rule spikes/s (`PAPER_TOLERANCE`)
     """
+    check_choice(rule, ShapeRule, "rule")
     values = vector_of(curve, "curve")
     if not np.isfinite(values).all():
         raise DataError("curve must be finite")
