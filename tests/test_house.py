@@ -17,6 +17,7 @@ MADE = {"benchmarks/out/optimizers/"}
 
 PUBLIC = {
     "evolver": {"__version__"},
+    "evolver.analysis": {"attribution", "success", "time_constant", "trajectory", "tuning"},
     "evolver.generators": {"BUILTIN", "load"},
     "evolver.optimizers": {
         "BUILTIN",
@@ -73,6 +74,35 @@ RIG_MODULES = {
 """What a rig of one's own is written against, beside the wire's messages."""
 
 ARRAY_FUNCTIONS = {
+    "axis_tuning": {
+        "CurveFit",
+        "OneWay",
+        "Tuning",
+        "one_way",
+        "tuning",
+    },
+    "block_pairs": {
+        "BlockSums",
+        "LastPair",
+        "block_sums",
+        "highest_pairs",
+        "rows_by_block",
+        "t_of_pairs",
+    },
+    "dependent_correlations": {
+        "CorrelationMethod",
+        "DependentCorrelations",
+        "compare_correlations",
+        "compare_r",
+    },
+    "gaussian_process": {
+        "Hyperparameter",
+        "NoiseUnits",
+        "ProcessFit",
+        "course_points",
+        "fit_process",
+        "smooth_course",
+    },
     "image_quality": {
         "FrechetDistance",
         "InceptionScore",
@@ -80,7 +110,34 @@ ARRAY_FUNCTIONS = {
         "frechet_with_floor",
         "inception_score",
     },
-    "image_statistics": {"ImageStatistics", "image_statistics", "join_statistics"},
+    "image_similarity": {
+        "Measure",
+        "Prototypes",
+        "Similarity",
+        "centre_mask",
+        "evolution_similarity",
+        "feature_cosine",
+        "feature_mse",
+        "masked_features",
+        "masked_image",
+        "pixel_correlation",
+        "prototypes",
+        "structural_similarity",
+        "zoomed_mask",
+    },
+    "image_statistics": {
+        "ImageStatistics",
+        "image_statistics",
+        "join_statistics",
+    },
+    "latencies": {
+        "Latencies",
+        "centre_of_mass",
+        "latencies",
+        "latency_threshold",
+        "peak_latency",
+        "response_latency",
+    },
     "linear_maps": {
         "DepthTrend",
         "HeldOut",
@@ -91,6 +148,28 @@ ARRAY_FUNCTIONS = {
         "random_directions",
         "split_rows",
     },
+    "populations": {
+        "BaselineSteps",
+        "PaddedCourses",
+        "PopulationError",
+        "Validity",
+        "baseline_steps",
+        "kept_blocks",
+        "normaliser",
+        "padded_courses",
+        "population_mean",
+        "validity",
+    },
+    "psth_differences": {
+        "PsthDifference",
+        "psth_difference",
+    },
+    "quantities": {
+        "Quantity",
+        "check_choice",
+        "values_of",
+        "vector_of",
+    },
     "rank_tests": {
         "MeanInterval",
         "RankTest",
@@ -98,6 +177,59 @@ ARRAY_FUNCTIONS = {
         "rank_sum",
         "ranks_of",
         "signed_rank",
+    },
+    "success_rates": {
+        "CountedShare",
+        "ShareInterval",
+        "ShareTest",
+        "compare_shares",
+        "histogram_shares",
+        "share",
+        "success_rates",
+    },
+    "success_tests": {
+        "Pairs",
+        "Success",
+        "SuccessRule",
+        "success",
+        "success_of_means",
+    },
+    "t_tests": {
+        "Marks",
+        "TTest",
+        "marks",
+        "t_test",
+        "t_tests",
+    },
+    "temporal_attribution": {
+        "Attribution",
+        "DifferenceError",
+        "attribution",
+        "compare_attributions",
+        "shares_of",
+    },
+    "thread_tests": {
+        "ThreadTest",
+        "ThreadTests",
+        "compare_threads",
+    },
+    "time_bins": {
+        "bin_edges",
+        "time_binned",
+        "window_mean",
+    },
+    "time_constants": {
+        "ConstantCurve",
+        "ConstantStatistic",
+        "CourseBase",
+        "TimeConstant",
+        "time_constant",
+        "time_constants",
+    },
+    "tuning_shapes": {
+        "ShapeRule",
+        "TuningShape",
+        "shape_of",
     },
 }
 """What a lab's own analyses may take from files of `evolver.analysis`."""

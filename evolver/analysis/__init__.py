@@ -1,12 +1,72 @@
 """Array functions over responses, scores and codes, anybody's: arrays in, values out.
 
-    trajectories      a score's course over generations, and whether it climbed
-    across_runs       what many runs say together: intervals, and levels compared in pairs
-    spectra           what the eigenvalues of a metric say
-    rank_tests        Wilcoxon's two tests, with their effect size; a mean with its interval
-    image_statistics  luminance, contrast, spectrum over scales and angles, of images
-    image_quality     Frechet distance of features, with its floor; inception score
-    linear_maps       how much of one set of numbers is linear in another, held out
+Of one evolution:
 
-Nothing here opens a file, draws, or loads torch.
+    success               did responses rise: images dealt anew, or the paper's t-tests
+    trajectory            a score's course over blocks, with its error
+    time_constant         how many blocks until the highest response is near
+    attribution           which part of the response rose
+    tuning                how a unit is tuned along one latent axis
+
+The files that hold them, and more:
+
+    trajectories          courses, best rows, PSTHs from spikes and from counts
+    success_tests         success, of images or of published means
+    thread_tests          two threads of a session, at the start, the end and their highest
+    block_pairs           what these two share: pairs of blocks of many sessions at once
+    gaussian_process      a smooth course; any curve of few points
+    time_constants        all variants in use, as a table
+    time_bins, latencies  rates of windows and bins; when a response begins, peaks, lies
+    temporal_attribution  shares of bins of time in an evolution's rise
+    psth_differences      how far apart two threads drive their unit
+    image_similarity      prototypes of two evolutions, compared by measures handed in
+    axis_tuning           trials along an axis: analysis of variance and three fits
+    tuning_shapes         monotonic, unimodal, a bell
+
+Of many sessions:
+
+    populations           which count, one length with its mask, one scale, mean and error
+    success_rates         shares with their intervals, and two of them compared
+    t_tests               over experiments, with raw, FDR and Bonferroni marks
+    dependent_correlations  two correlations that share a variable
+    across_runs           what many runs say together: intervals, and levels compared in pairs
+    rank_tests            Wilcoxon's two tests, with their effect size; a mean with its interval
+
+Of metrics, images and codes:
+
+    spectra               what the eigenvalues of a metric say
+    image_statistics      luminance, contrast, spectrum over scales and angles, of images
+    image_quality         Frechet distance of features, with its floor; inception score
+    linear_maps           how much of one set of numbers is linear in another, held out
+
+What is undefined is a value with its reason (`quantities`). A setting is the paper's, and its
+habit a mode named "paper" where it is not right. Nothing here opens a file, draws, or loads
+torch.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from evolver.analysis.axis_tuning import tuning
+    from evolver.analysis.success_tests import success
+    from evolver.analysis.temporal_attribution import attribution
+    from evolver.analysis.time_constants import time_constant
+    from evolver.analysis.trajectories import trajectory
+
+__all__ = ["attribution", "success", "time_constant", "trajectory", "tuning"]
+
+_FILES = {
+    "attribution": "temporal_attribution",
+    "success": "success_tests",
+    "time_constant": "time_constants",
+    "trajectory": "trajectories",
+    "tuning": "axis_tuning",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  whatever the file holds
+    """Load a function's file when it is asked for; those of fits load slowly."""
+    if name not in _FILES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_FILES[name]}"), name)

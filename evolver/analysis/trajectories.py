@@ -1,4 +1,4 @@
-"""What changed over an evolution: scores, references, PSTHs and the test of success.
+"""What changed over an evolution: scores, references and PSTHs.
 
 A *group* is what rows are averaged over: a generation, a block, or any other label from 0; rows
 whose group is -1 belong to none. Responses are half open in time: a spike on a bin's or a
@@ -8,7 +8,7 @@ window's right edge belongs to what follows.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,21 +16,10 @@ from numpy.typing import NDArray
 from evolver.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 FloatArray: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
-
-MIN_GENERATIONS = 5
-"""Fewer, and the paper's late pair, which starts at n - 3, shares one with the first pair."""
-ALPHA = 0.01
-"""A success has a smaller p, as in the paper's Fig. 4D; its Figs. 3, 4B, 4C and 5 take 0.05."""
-SHUFFLES = 1999
-"""Sessions with their images dealt anew: p comes in steps of 0.0005."""
-_DEALT_AT_ONCE = 1_000_000
-
-SuccessTest: TypeAlias = Literal["shuffled", "paper"]
-"""What a success is judged by: images dealt anew to generations, or the paper's t-test."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -212,177 +201,6 @@ def smooth(psth: FloatArray, *, edges_ms: FloatArray, sigma_ms: float) -> FloatA
     kernel = np.exp(-0.5 * ((centres[:, None] - centres[None, :]) / sigma_ms) ** 2)
     kernel *= np.diff(edges)[:, None]  # unequal bins stand for unequal stretches of time
     return psth @ (kernel / kernel.sum(axis=0))
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """Late against early responses, and whether that is a success.
-
-    Attributes
-    ----------
-    early, late : float, means, units of the scores
-    first_late : int, first of the two late generations
-    t : float, of a two-sample t-test with equal variances
-    dof : int
-    p_t : float, two-sided, of that test
-    p : float, what the verdict stands on: with `verdict` "shuffled" the share of shuffled
-        sessions whose t is at least as large, with "paper" `p_t`
-    verdict : how `p` was found
-    alpha : float, a success has a smaller `p`
-    """
-
-    early: float
-    late: float
-    first_late: int
-    t: float
-    dof: int
-    p_t: float
-    p: float
-    verdict: SuccessTest
-    alpha: float
-
-    @property
-    def success(self) -> bool:
-        """Whether the evolution succeeded: late above early, and `p` below `alpha`."""
-        return self.p < self.alpha and self.t > 0
-
-
-def change(
-    scores: FloatArray,
-    generation: Ints,
-    *,
-    late: Literal["max", "end"] = "max",
-    rule: Literal["paper", "all"] = "paper",
-    verdict: SuccessTest = "shuffled",
-    alpha: float = ALPHA,
-    shuffles: int = SHUFFLES,
-    rng: np.random.Generator | None = None,
-) -> Change | None:
-    """Test two late generations against the first two (Wang & Ponce 2026, 'maxinit').
-
-    With ``late="max"`` the late pair starts at the generation m of the largest mean; with
-    ``"end"`` it is the last pair. The paper's rule puts m back to n - 3 where m >= n - 2, so it
-    never uses the last generation; ``rule="all"`` puts it back to n - 2, the last full pair.
-    Where the maximum is among the first two, as in the paper, the pairs overlap and t is
-    small: no success.
-
-    A pair picked by its maximum is favoured by noise, and a t-test does not know that it was
-    picked: of sessions without any change, the paper's verdict calls success in 2.5 to 5 % at
-    p < 0.01 (``verdict="paper"`` keeps it). By default the pair is picked again in every one of
-    `shuffles` sessions whose images are dealt anew to generations of the same sizes, and p is
-    the share of those whose t is at least as large, this session's own among them: with nothing
-    but noise, it is below `alpha` in that share of sessions. It asks whether generations
-    differ; a response that drifts for other reasons differs too, which references tell.
-
-    Parameters
-    ----------
-    scores : ndarray of float64, shape (n,), one an image; NaN is left out
-    generation : ndarray of int, shape (n,), from 0
-    shuffles : int >= 1
-    rng : numpy Generator, deals the images; "paper" needs none
-
-    Returns
-    -------
-    Change, or None where there are fewer than `MIN_GENERATIONS` scored generations, or where
-        all scores in both pairs are equal, so that t is undefined
-
-    Raises
-    ------
-    DataError
-        Where images are to be dealt without `rng`, or fewer than once.
-    """
-    if verdict == "shuffled" and (rng is None or shuffles < 1):
-        raise DataError(
-            "the verdict 'shuffled' needs a random generator and at least one shuffle; got "
-            f"rng={rng} and shuffles={shuffles}"
-        )
-    finite = np.isfinite(scores)
-    order = np.argsort(generation[finite], kind="stable")
-    scores, generation = scores[finite][order], generation[finite][order]
-    n = np.bincount(generation)
-    if len(n) < MIN_GENERATIONS:
-        return None
-    means = trajectory(scores, generation, groups=len(n)).mean
-    m = int(_late_pairs(means[None], late=late, rule=rule)[0])
-    a = scores[(generation >= m) & (generation < m + 2)]
-    b = scores[generation < 2]
-    dof = len(a) + len(b) - 2
-    if not (len(a) and len(b) and dof > 0) or (np.ptp(a) == 0 and np.ptp(b) == 0):
-        return None
-    # Here, not above: loading it takes longer than computing a report does.
-    from scipy.special import stdtr  # pyright: ignore[reportUnknownVariableType]
-
-    values = scores - scores.mean()  # sums of squares lose nothing
-    t = float(_late_t(values[None], n, late=late, rule=rule)[0])
-    p_t = float(2 * stdtr(dof, -abs(t)))
-    p = p_t
-    if verdict == "shuffled" and rng is not None:
-        at_least = 0
-        for dealt in _dealt(values, shuffles, rng):
-            drawn = _late_t(dealt, n, late=late, rule=rule)
-            at_least += int((drawn >= t - 1e-9 * abs(t)).sum())  # equal but for rounding
-        p = (1 + at_least) / (1 + shuffles)
-    return Change(
-        early=float(b.mean()),
-        late=float(a.mean()),
-        first_late=m,
-        t=t,
-        dof=dof,
-        p_t=p_t,
-        p=p,
-        verdict=verdict,
-        alpha=alpha,
-    )
-
-
-def _late_pairs(
-    means: FloatArray, *, late: Literal["max", "end"], rule: Literal["paper", "all"]
-) -> NDArray[np.intp]:
-    """Return where the late pair of each session starts, (s,); `means` is (s, generations)."""
-    last = means.shape[1] - 2
-    if late == "end":
-        return np.full(len(means), last)
-    start: NDArray[np.intp] = np.nanargmax(means, axis=1)
-    start[start >= last] = last - 1 if rule == "paper" else last
-    return start
-
-
-def _dealt(values: FloatArray, shuffles: int, rng: np.random.Generator) -> Iterator[FloatArray]:
-    """Yield the values in `shuffles` random orders, (s, n) at a time."""
-    at_once = max(1, _DEALT_AT_ONCE // len(values))
-    for begun in range(0, shuffles, at_once):
-        rows = min(at_once, shuffles - begun)
-        yield rng.permuted(np.broadcast_to(values, (rows, len(values))), axis=1)
-
-
-def _late_t(
-    sessions: FloatArray,
-    n: NDArray[np.intp],
-    *,
-    late: Literal["max", "end"],
-    rule: Literal["paper", "all"],
-) -> FloatArray:
-    """Return t of late against early in each session, (s,); 0 where it is undefined.
-
-    `sessions` is (s, images), sorted by generation; `n` (g,) says how many each of them has.
-    """
-    sums = np.zeros((len(sessions), len(n)))
-    squares = np.zeros_like(sums)
-    filled = np.flatnonzero(n)
-    starts = (np.cumsum(n) - n)[filled]
-    sums[:, filled] = np.add.reduceat(sessions, starts, axis=1)
-    squares[:, filled] = np.add.reduceat(sessions**2, starts, axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):  # 0 / 0: a generation without images
-        m = _late_pairs(sums / n, late=late, rule=rule)
-        row = np.arange(len(sessions))
-        n_a, n_b = n[m] + n[m + 1], n[0] + n[1]
-        sum_a, sum_b = sums[row, m] + sums[row, m + 1], sums[:, :2].sum(axis=1)
-        both = squares[row, m] + squares[row, m + 1] + squares[:, :2].sum(axis=1)
-        within = np.maximum(both - sum_a**2 / n_a - sum_b**2 / n_b, 0)
-        error = np.sqrt(within / (n_a + n_b - 2) * (1 / n_a + 1 / n_b))
-        t: FloatArray = (sum_a / n_a - sum_b / n_b) / error
-    t[np.isnan(t)] = 0.0
-    return t
 
 
 def evenly(candidates: Ints, *, at_most: int) -> Ints:

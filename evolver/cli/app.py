@@ -309,9 +309,9 @@ def report_recording(
     ] = 0.01,
 ) -> None:
     """Write the report of a recording: one HTML page, and its figures as PNG files."""
-    verdict = "paper" if paper else "shuffled"
+    rule = "maxinit" if paper else "shuffle"
     out = out or file.resolve().parent / REPORT
-    page = make_report(file, out, verdict=verdict, alpha=alpha)
+    page = make_report(file, out, rule=rule, alpha=alpha)
     console.print(f"report: {page}")
 
 

@@ -25,7 +25,7 @@ from evolver.errors import ConfigError
 from evolver.session_folder import REPORT
 
 if TYPE_CHECKING:
-    from evolver.analysis.trajectories import SuccessTest
+    from evolver.analysis.success_tests import SuccessRule
     from evolver.config.tables import Config
     from evolver.journal.records import Committed
     from evolver.live import Console, Ended
@@ -261,7 +261,7 @@ def print_ended(ended: Ended, *, report_too: bool = True) -> None:
 
 
 def make_report(
-    file: Path, out: Path, *, verdict: SuccessTest = "shuffled", alpha: float = 0.01
+    file: Path, out: Path, *, rule: SuccessRule = "shuffle", alpha: float = 0.01
 ) -> Path:
     """Write the report of a recording into a folder; return its page."""
     from evolver import recording
@@ -278,6 +278,6 @@ def make_report(
         check_can_write(out, remedy)
         render = renderers(opened.config)
         try:
-            return write_report(opened, out, render=render, verdict=verdict, alpha=alpha)
+            return write_report(opened, out, render=render, rule=rule, alpha=alpha)
         except OSError as exc:
             raise ConfigError(f"the report cannot be written: {exc}. {remedy}") from exc

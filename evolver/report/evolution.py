@@ -16,15 +16,12 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from evolver.analysis.success_tests import ALPHA, Success, SuccessRule, success
 from evolver.analysis.trajectories import (
-    ALPHA,
-    Change,
     FloatArray,
     Ints,
-    SuccessTest,
     Trajectory,
     best_rows,
-    change,
     count_psth,
     evenly,
     reference_trajectory,
@@ -96,7 +93,7 @@ class ThreadEvolution:
     best_references : tuple of ScoredImage, by their mean score over blocks, best first
     psth : ndarray of float64, shape (g, t), spikes/s; None where no spikes were recorded
     reference_psth : ndarray of float64, shape (t,), spikes/s, over all references and blocks
-    change : Change or None, late against early generations
+    verdict : Success, late against early generations; its `reason` where there is none
     score_unit : str, what scores are counted in
     fitness : str, its kind in words, as 'rate' or 'cosine to a target, z'
     """
@@ -119,7 +116,7 @@ class ThreadEvolution:
     best_references: tuple[ScoredImage, ...]
     psth: FloatArray | None
     reference_psth: FloatArray | None
-    change: Change | None
+    verdict: Success
     score_unit: str = "spikes/s"
     fitness: str = "rate"
 
@@ -232,7 +229,7 @@ def read_evolution(
     recording: Recording,
     *,
     render: Render | None = None,
-    verdict: SuccessTest = "shuffled",
+    rule: SuccessRule = "shuffle",
     alpha: float = ALPHA,
 ) -> Evolution:
     """Compute everything the figures show.
@@ -241,7 +238,7 @@ def read_evolution(
     ----------
     recording : an open recording; only read
     render : turns the mean codes of a thread into images; None where nobody can
-    verdict, alpha : what a success is judged by, as `change` takes them
+    rule, alpha : what a success is judged by, as `success` takes them
 
     Raises
     ------
@@ -252,7 +249,7 @@ def read_evolution(
     edges = _edges(recording)
     group = [_generations(recording, k) for k in range(len(recording.threads))]
     threads = tuple(
-        _thread(recording, k, generation, edges, render, verdict, alpha)
+        _thread(recording, k, generation, edges, render, rule, alpha)
         for k, generation in enumerate(group)
     )
     on_ms = np.unique(presentations["on_ms"][presentations["on_ms"] > 0])
@@ -345,7 +342,7 @@ def _thread(
     generation: Ints,
     edges: FloatArray,
     render: Render | None,
-    verdict: SuccessTest,
+    rule: SuccessRule,
     alpha: float,
 ) -> ThreadEvolution:
     """Compute one thread; `generation`, (p,), is that of each presentation, -1 for none."""
@@ -387,10 +384,10 @@ def _thread(
         ),
         psth=psth,
         reference_psth=reference_psth,
-        change=change(
+        verdict=success(
             values,
             of,
-            verdict=verdict,
+            rule=rule,
             alpha=alpha,
             # The same report of the same recording, whenever it is written.
             rng=stream(recording.seed, "report", "shuffles", thread.name),

@@ -15,7 +15,8 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from evolver import __version__
-from evolver.analysis.trajectories import ALPHA, MIN_GENERATIONS
+from evolver.analysis.block_pairs import MIN_BLOCKS
+from evolver.analysis.success_tests import ALPHA
 from evolver.colours import PAGE_DARK, PAGE_LIGHT, css_variables, thread_colour
 from evolver.report import figures, pictures, tables, words
 from evolver.report.evolution import LOST, read_evolution
@@ -24,7 +25,7 @@ from evolver.report.style import save
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from evolver.analysis.trajectories import Change, SuccessTest
+    from evolver.analysis.success_tests import Success, SuccessRule
     from evolver.recording import Recording
     from evolver.report.evolution import Evolution, Render, ThreadEvolution
 
@@ -46,7 +47,7 @@ def write_report(
     out_folder: Path,
     *,
     render: Render | None = None,
-    verdict: SuccessTest = "shuffled",
+    rule: SuccessRule = "shuffle",
     alpha: float = ALPHA,
 ) -> Path:
     """Write ``report.html`` and the figures it holds into `out_folder`; return the page's path.
@@ -57,7 +58,7 @@ def write_report(
     out_folder : made where it is missing; files of the same names are replaced
     render : turns the mean codes of a thread into images. Without one, or where it raises
         `EvolverError`, the page says so and shows the best images only
-    verdict, alpha : what a success is judged by, as `evolver.analysis.trajectories.change`
+    rule, alpha : what a success is judged by, as `evolver.analysis.success_tests.success`
         takes them
 
     Raises
@@ -67,7 +68,7 @@ def write_report(
     OSError
         Where `out_folder` cannot be written.
     """
-    evolution = read_evolution(recording, render=render, verdict=verdict, alpha=alpha)
+    evolution = read_evolution(recording, render=render, rule=rule, alpha=alpha)
     out_folder.mkdir(parents=True, exist_ok=True)
     page = (
         _environment()
@@ -174,22 +175,22 @@ def _outcome(thread: ThreadEvolution) -> str:
         text = f"{verb} from {a} to {b} {thread.score_unit}"
     if thread.gain is not None:
         text += f", {words.number(thread.gain)} times the best reference"
-    if thread.change is None:
+    if not thread.verdict.defined:
         return (
-            f"{text}: no verdict, which takes {MIN_GENERATIONS} scored generations and scores "
+            f"{text}: no verdict, which takes {MIN_BLOCKS} scored generations and scores "
             "that differ."
         )
-    return f"{text}: {_verdict(thread.change)}."
+    return f"{text}: {_verdict(thread.verdict)}."
 
 
-def _verdict(change: Change) -> str:
-    """Say whether a change is a success, from which test, and below which p it would be."""
-    text = "a success" if change.success else "no success"
-    test = f"t({change.dof}) = {words.number(change.t)}, {words.p_value(change.p)}"
-    needed = f"a success is t > 0 and p < {change.alpha:g}"
-    late = words.span(change.first_late, change.first_late + 1)
+def _verdict(verdict: Success) -> str:
+    """Say whether there is a success, from which test, and below which p it would be."""
+    text = "a success" if verdict.success else "no success"
+    test = f"t({verdict.dof}) = {words.number(verdict.t)}, {words.p_value(verdict.p)}"
+    needed = f"a success is t > 0 and p < {verdict.alpha:g}"
+    late = words.span(verdict.first_late, verdict.first_late + 1)
     pairs = f"generations {late} against 0\N{EN DASH}1"
-    if change.verdict == "paper":
+    if verdict.rule != "shuffle":
         return f"{text} by the published t-test of {pairs}, {test} ({needed})"
     return (
         f"{text} by {pairs}, {test} among sessions with its images dealt anew to generations "

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from evolver.analysis.trajectories import change, evenly, reference_trajectory, trajectory
+from evolver.analysis.success_tests import success
+from evolver.analysis.trajectories import evenly, reference_trajectory, trajectory
 from evolver.report.evolution import Evolution, ScoredImage, ThreadEvolution
 
 EDGES = np.arange(-100, 301, 10.0)
@@ -112,7 +113,7 @@ def evolution(
                 ),
                 psth=psth if spikes else None,
                 reference_psth=8 + 25 * shape if spikes and references else None,
-                change=change(scores, generation, rng=np.random.default_rng(seed)),
+                verdict=success(scores, generation, rng=np.random.default_rng(seed)),
                 score_unit="spikes/s" if units is None else units[k],
                 fitness="rate" if units is None else f"made of {units[k]}",
             )

@@ -244,14 +244,16 @@ def test_scored_units_are_listed_and_marked_wherever_they_stand(tmp_path):
 def test_a_verdict_may_be_the_papers_and_says_where_its_threshold_is(tmp_path):
     truth = sessions.write(tmp_path, generations=6, popsizes=(6,), references=0, image_size=8)
     with read(truth.path) as recording:
-        page = write_report(recording, tmp_path, verdict="paper", alpha=1e-30)
-        usual, published = (read_evolution(recording, verdict=v) for v in ("shuffled", "paper"))
+        page = write_report(recording, tmp_path, rule="maxinit", alpha=1e-30)
+        usual, published = (
+            read_evolution(recording, rule=rule) for rule in ("shuffle", "maxinit")
+        )
     text = page.read_text(encoding="utf-8")
     assert "no success by the published t-test" in text
     assert "p &lt; 1e-30" in text
     assert "dealt anew" not in text
-    mine, theirs = usual.threads[0].change, published.threads[0].change
-    assert (mine.verdict, theirs.verdict) == ("shuffled", "paper")
+    mine, theirs = usual.threads[0].verdict, published.threads[0].verdict
+    assert (mine.rule, theirs.rule) == ("shuffle", "maxinit")
     assert mine.p_t == theirs.p_t == theirs.p != mine.p
     assert mine.success
     assert theirs.success
