@@ -81,13 +81,14 @@ def gather_results(store: Store) -> Gathered:
             whole.append({name: result.arrays[f"{name}-{k}"] for name in SERIES})
             image = result.arrays.get(f"image-{k}")
             tiles.append(None if image is None else _tile(image, side))
-    longest = max((len(one["mean"]) for one in whole), default=0)
-    shown = evenly(np.arange(longest), at_most=MOST_GENERATIONS)
+    lengths = np.array([len(one["mean"]) for one in whole], dtype=np.int64)
+    shown = evenly(np.arange(int(lengths.max(initial=0))), at_most=MOST_GENERATIONS)
     courses = {name: np.full((len(rows), len(shown)), np.nan) for name in SERIES}
-    for row, one in enumerate(whole):
-        for name, values in one.items():
-            inside = shown[shown < len(values)]
-            courses[name][row, : len(inside)] = values[inside]
+    for length in np.unique(lengths):
+        same, inside = np.flatnonzero(lengths == length), shown[shown < length]
+        for name, course in courses.items():
+            stacked = np.stack([whole[row][name] for row in same])
+            course[same, : len(inside)] = stacked[:, inside]
     failed = len(planned & store.failed().keys())
     return Gathered(plan, done, failed, rows, shown.tolist(), courses, tiles, side)
 

@@ -9,7 +9,6 @@ Knows files. Knows nothing of how results are made.
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -24,7 +23,7 @@ from numpy.typing import NDArray
 
 from evolver.campaign.plan import Plan
 from evolver.errors import DataError, RecordingError
-from evolver.numpy_files import opened_archive
+from evolver.numpy_files import archive_bytes, opened_archive
 from evolver.regular_files import read_regular
 from evolver.whole_files import write_whole
 
@@ -91,7 +90,7 @@ class Store:
     """
 
     def __init__(self, folder: Path, *, make: bool = False) -> None:
-        self.folder = folder
+        self.folder, self._results = folder, folder / "results"
         if make:
             folder.mkdir(parents=True, exist_ok=True)
         elif not (folder / _PLAN).is_file():
@@ -102,11 +101,11 @@ class Store:
 
     def path(self, digest: str) -> Path:
         """Return where a task's result is, or will be."""
-        return self.folder / "results" / digest[:2] / f"{digest}.npz"
+        return self._results / f"{digest[:2]}/{digest}.npz"
 
     def done(self) -> set[str]:
         """Return the digests of all tasks that have a result."""
-        return {path.stem for path in (self.folder / "results").glob("??/*.npz")}
+        return {path.stem for path in self._results.glob("??/*.npz")}
 
     def sound(self) -> set[str]:
         """Return the digests of all tasks whose result can be read, and is that task's."""
@@ -161,11 +160,9 @@ class Store:
 
     def keep(self, result: TaskResult) -> None:
         """Write a result; on the disk when this returns."""
-        buffer = io.BytesIO()
         meta = np.frombuffer(msgspec.json.encode(result.meta), dtype=np.uint8)
-        arrays: dict[str, NDArray[Any]] = {_META: meta, **result.arrays}
-        np.savez_compressed(buffer, allow_pickle=False, **arrays)
-        write_whole(self.path(result.meta.digest), buffer.getvalue())
+        content = archive_bytes({_META: meta, **result.arrays})
+        write_whole(self.path(result.meta.digest), content)
         with suppress(FileNotFoundError):
             (self.folder / "failed" / f"{result.meta.digest}.txt").unlink()
 

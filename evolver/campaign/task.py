@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from evolver import __version__, config, recording
+from evolver import __version__, config
 from evolver.analysis.trajectories import best_rows, reference_trajectory, trajectory
 from evolver.campaign.store import TaskMeta, TaskResult
-from evolver.live import run_simulated
 from evolver.optimizers.by_name import find_optimizer
 from scorers import parse_units
 from scorers.scorer import units_of
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from evolver import recording
     from evolver.config.tables import Config, ThreadTable
     from scorers.networks.network import Network
 
@@ -36,6 +36,10 @@ def run_task(settings: Config, digest: str, *, kept: Path | None = None) -> Task
     digest : the task's
     kept : a folder in which the session's recording stays; without one it is deleted
     """
+    # Here, as whoever only plans needs neither.
+    from evolver import recording
+    from evolver.live import run_simulated
+
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="evolver-task-") as temporary:
         folder = Path(temporary) if kept is None else kept
