@@ -13,6 +13,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, cast
 
@@ -316,6 +317,7 @@ def _config(base: dict[str, Any], values: Values) -> Config:
     return read_values(changed, source="a task's session file")
 
 
+@cache
 def _path(key: str) -> tuple[str, ...]:
     """Read a dotted key; a thread is named by its name, or by its number from 0."""
     steps = tuple(key.replace("[", ".").replace("]", "").split("."))
