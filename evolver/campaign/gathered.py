@@ -12,7 +12,9 @@ import numpy as np
 from PIL import Image
 
 from evolver.analysis.trajectories import FloatArray, evenly
+from evolver.campaign.kind import SESSIONS
 from evolver.campaign.table import MEASURES, Row, task_rows
+from evolver.errors import ConfigError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,8 +69,15 @@ def gather_results(store: Store) -> Gathered:
     ------
     RecordingError
         The plan or a result is damaged.
+    ConfigError
+        Its tasks are no sessions.
     """
     plan = store.plan()
+    if plan.kind != SESSIONS:
+        raise ConfigError(
+            f"{store.folder} must hold simulated sessions; it holds {plan.kind}, whose tables "
+            "the command that ran them writes"
+        )
     planned = {task.digest for task in plan.tasks}
     done = len(planned & store.done())
     side = _SMALL if done > _MANY else _LARGE

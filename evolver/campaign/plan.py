@@ -21,6 +21,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from evolver import seeds
+from evolver.campaign.kind import SESSIONS
 from evolver.config.mistakes import Mistakes
 from evolver.config.tables import Config, Name, Seed, read_values, session_file_text
 from evolver.config.validation import collect
@@ -103,6 +104,13 @@ class Plan:
     base: dict[str, Any]  # the session file's values
     factors: tuple[Factor, ...]
     tasks: tuple[Task, ...]
+
+    kind = SESSIONS
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Return what is varied, as tables call it."""
+        return tuple(factor.name for factor in self.factors)
 
     def config(self, task: Task) -> Config:
         """Return a task's session file."""

@@ -7,18 +7,16 @@ whose process dies costs nothing but its time: its tasks are tried again once, e
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence, Set
-from functools import partial
-from pathlib import Path
+from collections.abc import Collection, Sequence, Set
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from evolver.campaign.processes import in_processes
-from evolver.campaign.run import DIED_TWICE, Report, TaskEnd, one_thread_each
-from evolver.campaign.store import Store
+from evolver.campaign.run import Report, TaskEnd, run_waves
 from evolver.campaign.wave import Together, Waves
 
 if TYPE_CHECKING:
     from evolver.campaign.plan import Plan, Task
+    from evolver.campaign.store import Store
     from evolver.config.tables import Config
 
 _waves: dict[Together, Waves] = {}  # of this process
@@ -53,35 +51,28 @@ def run_together(
     size = min(together.tasks, -(-len(due) // workers)) or 1
     waves = [due[first : first + size] for first in range(0, len(due), size)]
 
-    def call(wave: Sequence[Task]) -> Callable[[], dict[str, str]]:
-        tasks = [(task.digest, plan.config(task)) for task in wave]
-        return partial(run_wave, tasks, together, str(store.folder))
+    def work(wave: Sequence[Task]) -> WaveWork:
+        return WaveWork(tuple((task.digest, plan.config(task)) for task in wave), together)
 
-    ends: list[TaskEnd] = []
-    for last in (False, True):
-        left: list[Task] = []
-        with one_thread_each():
-            n = 1 if last else min(workers, max(len(waves), 1))
-            for wave, told in in_processes(waves, call, n=n, ahead=n):
-                if told is None:
-                    done = store.done()
-                    left += [task for task in wave if task.digest not in done]
-                    told = {task.digest: "" for task in wave if task.digest in done}
-                for digest, why in told.items():
-                    ends.append(TaskEnd(digest, why))
-                    report(ends[-1])
-        waves = [[task] for task in left]
-    for (task,) in waves:
-        store.keep_failure(task.digest, DIED_TWICE)
-        ends.append(TaskEnd(task.digest, DIED_TWICE))
-        report(ends[-1])
-    return ends
+    return run_waves(store, waves, work, workers=workers, report=report)
 
 
-def run_wave(
-    tasks: Sequence[tuple[str, Config]], together: Together, folder: str
-) -> dict[str, str]:
-    """Run some tasks together and keep their results; in a process of a pool."""
-    if together not in _waves:
-        _waves[together] = Waves(together)
-    return _waves[together].run(tasks, Store(Path(folder)))
+@dataclass(frozen=True, slots=True)
+class WaveWork:
+    """Tasks that advance together."""
+
+    tasks: tuple[tuple[str, Config], ...]
+    together: Together
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """Return its tasks'."""
+        return tuple(digest for digest, _ in self.tasks)
+
+    def run(self, due: Collection[str], store: Store) -> list[TaskEnd]:
+        """Run those that are due and keep their results."""
+        if self.together not in _waves:
+            _waves[self.together] = Waves(self.together)
+        tasks = [(digest, config) for digest, config in self.tasks if digest in due]
+        ends = _waves[self.together].run(tasks, store)
+        return [TaskEnd(digest, why) for digest, why in ends.items()]
