@@ -167,7 +167,7 @@ class Store:
         except (OSError, msgspec.DecodeError) as exc:
             raise RecordingError(
                 f"{path} must be a campaign's plan; it cannot be read: {exc}. What ran the "
-                "campaign, as 'evolver campaign run FILE.toml', writes it anew; no result is lost"
+                "campaign, as 'evolver campaign run FILE.toml', writes it anew and loses none"
             ) from exc
 
     def keep(self, result: Result[FactsT]) -> None:

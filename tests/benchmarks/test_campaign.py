@@ -14,7 +14,7 @@ import pytest
 from benchmarks.optimizers import contestants, plan
 from benchmarks.optimizers.__main__ import main
 from benchmarks.optimizers.run import Group, play
-from benchmarks.optimizers.store import Store
+from benchmarks.optimizers.outcomes import Store
 from evolver.errors import ConfigError
 from tests.limits import PATIENCE_S, wait_until
 

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from benchmarks.optimizers.store import Spec, Store
+from benchmarks.optimizers.outcomes import Spec, Store
 from evolver.errors import RecordingError
 from tests.benchmarks.made import SPEC, outcome
 
