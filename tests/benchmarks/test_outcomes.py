@@ -1,44 +1,32 @@
-"""Results on disk: kept whole, found by what they depend on, never half a line."""
+"""What came of runs: kept number for number, found by what they depend on."""
 
 import msgspec
 import pytest
 
-from benchmarks.optimizers.outcomes import Spec, Store
-from evolver.errors import RecordingError
+from benchmarks.optimizers.outcomes import (
+    Curve,
+    RunFacts,
+    RunOutcome,
+    Spec,
+    as_outcome,
+    as_result,
+)
+from evolver.campaign.store import Store
 from tests.benchmarks.made import SPEC, outcome
 
 
-def test_what_is_added_is_read_again(tmp_path):
-    path = tmp_path / "deep" / "runs.jsonl"
-    added = [outcome(1.5), outcome(2.5, seed=2)]
-    Store(path).append(added)
-    Store(path).append([outcome(0.1, seed=3, failed="ask(): lost")])
-    found = Store(path).outcomes
-    assert list(found.values())[:2] == added
-    assert [o.failed for o in found.values()] == ["", "", "ask(): lost"]
-
-
-@pytest.mark.parametrize("cut", [1, 10, 200])
-def test_a_line_that_was_cut_short_is_taken_away(tmp_path, cut):
-    path = tmp_path / "runs.jsonl"
-    store = Store(path)
-    store.append([outcome(1.0)])
-    whole = path.read_bytes()
-    store.append([outcome(2.0, seed=2)])
-    path.write_bytes(path.read_bytes()[:-cut])
-    again = Store(path)
-    assert [o.best for o in again.outcomes.values()] == [1.0]
-    assert path.read_bytes() == whole
-    again.append([outcome(2.0, seed=2)])
-    assert [o.best for o in Store(path).outcomes.values()] == [1.0, 2.0]
-
-
-def test_a_line_that_is_no_run_is_refused(tmp_path):
-    path = tmp_path / "runs.jsonl"
-    Store(path).append([outcome(1.0)])
-    path.write_bytes(b'{"key": 3}\n' + path.read_bytes())
-    with pytest.raises(RecordingError, match="line 1 is not"):
-        Store(path)
+def test_what_is_kept_is_read_again_number_for_number(tmp_path):
+    spec = Spec(**{**SPEC, "seed": 4})
+    found = [
+        outcome(1 / 3, seed=2),
+        outcome(0.1, seed=3, failed="ask(): lost"),
+        RunOutcome(spec.key, spec, "being made: lost", Curve()),
+    ]
+    store = Store(tmp_path, make=True)
+    for one in found:
+        store.keep(as_result(one))
+    assert store.sound() == {one.key for one in found}
+    assert [as_outcome(store.read(one.key, RunFacts)) for one in found] == found
 
 
 @pytest.mark.parametrize("name", sorted(SPEC))
