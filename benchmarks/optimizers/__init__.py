@@ -23,8 +23,8 @@ Measures
     Cholesky's in the same process.
 Repeats, cost
     Presets (`plan`): `quick`, two minutes on two cores; `standard` and `published`, hours on
-    two cores, minutes on a GPU. Finished runs are kept and never run twice: a campaign of its own kind,
-    by the engine of `evolver.campaign`, in processes or on a cluster.
+    two cores, minutes on a GPU. Finished runs are kept and never run twice: a campaign of its
+    own kind, by the engine of `evolver.campaign`, in processes or on a cluster.
 Outputs
     In --out: plan.json and results/ (a file a run), generations.csv (one row a run and
     generation), runs.csv (one row a run), tables.md, page.html and its figures.

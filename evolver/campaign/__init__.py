@@ -4,7 +4,7 @@ The engine, which knows tasks of any kind:
 
     kind       what it asks of a kind: tasks with digests, and work that a process does
     store      a folder: the plan as it was run, and a file for every task that is done
-    run        all tasks that are not done, in processes of their own; a dead one costs its tasks
+    run        all tasks that are not done, in processes of their own; a dead one costs its own
     processes  a pool that outlives its workers
     cluster    workers of Dask in place of processes of this machine
     claims     several runs in one folder share its tasks
