@@ -15,7 +15,7 @@ from benchmarks.optimizers.cost import Cost, measure_cost
 from benchmarks.optimizers.outcomes import Curve, RunFacts, RunOutcome, as_outcome, as_result
 from benchmarks.optimizers.run import Group, groups, play
 from evolver.campaign.processes import in_processes
-from evolver.campaign.progress import Progress
+from evolver.campaign.progress import TaskProgress
 from evolver.campaign.run import TaskEnd, kept_failure, one_thread_each, run_waves
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def run_plan(
         [[missing[spec.key] for spec in group.specs] for group in paired],
         partial(_work, device=plan.device),
         workers=workers,
-        report=Progress(console, len(missing), what="runs"),
+        report=TaskProgress(console, len(missing), what="runs"),
         elsewhere=cluster,
     )
     failed = {end.digest: end.failed for end in ends if end.failed}
@@ -140,7 +140,7 @@ def costs(plan: Plan, due: Due, *, console: Console) -> list[Cost]:
         for contestant in plan.contestants
         if (world, contestant.label) not in out
     }
-    report = Progress(console, len(measured), what="measurements of cost")
+    report = TaskProgress(console, len(measured), what="measurements of cost")
     found: list[Cost] = []
 
     def call(item: tuple[Contestant, int, int]) -> partial[Cost]:

@@ -12,7 +12,7 @@ import hashlib
 import msgspec
 import numpy as np
 
-from evolver.campaign.store import Facts, Result
+from evolver.campaign.store import AnyResult, Facts
 
 FORMAT = 1
 """Of a result; part of every key, so that older ones are not read as newer ones."""
@@ -100,7 +100,7 @@ class RunFacts(Facts, frozen=True):
     best_norm: float
 
 
-def as_result(outcome: RunOutcome) -> Result[RunFacts]:
+def as_result(outcome: RunOutcome) -> AnyResult[RunFacts]:
     """Return a run as a campaign keeps it: its curve is one array, a row each of `Curve`'s."""
     rows = [getattr(outcome.curve, name) for name in Curve.__struct_fields__]
     facts = RunFacts(
@@ -111,10 +111,10 @@ def as_result(outcome: RunOutcome) -> Result[RunFacts]:
         outcome.mean_matched,
         outcome.best_norm,
     )
-    return Result(facts, {"curve": np.array(rows, dtype=np.float64)})
+    return AnyResult(facts, {"curve": np.array(rows, dtype=np.float64)})
 
 
-def as_outcome(result: Result[RunFacts]) -> RunOutcome:
+def as_outcome(result: AnyResult[RunFacts]) -> RunOutcome:
     """Return a run of what a campaign kept, number for number."""
     facts = result.meta
     evaluations, *rows = result.arrays["curve"].tolist()

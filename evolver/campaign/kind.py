@@ -17,7 +17,7 @@ SESSIONS = "sessions"
 """The kind that session files make, as plan.json calls it."""
 
 
-class Task(Protocol):
+class AnyTask(Protocol):
     """What has one result."""
 
     @property
@@ -31,10 +31,10 @@ class Task(Protocol):
         ...
 
 
-TaskT = TypeVar("TaskT", bound=Task)
+TaskT = TypeVar("TaskT", bound=AnyTask)
 
 
-class Plan(Protocol):
+class AnyPlan(Protocol):
     """Tasks that belong together."""
 
     @property
@@ -53,7 +53,7 @@ class Plan(Protocol):
         ...
 
     @property
-    def tasks(self) -> Sequence[Task]:
+    def tasks(self) -> Sequence[AnyTask]:
         """All of them."""
         ...
 

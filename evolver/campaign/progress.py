@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _LINES = 20  # in all, where lines stay
 
 
-class Progress:
+class TaskProgress:
     """Told of each task as it ends, says so: one line that changes, or a few that stay.
 
     Parameters

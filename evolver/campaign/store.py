@@ -28,7 +28,7 @@ from evolver.regular_files import read_regular
 from evolver.whole_files import write_whole
 
 if TYPE_CHECKING:
-    from evolver.campaign.kind import Plan
+    from evolver.campaign.kind import AnyPlan
 
 _PLAN = "plan.json"
 _META = "meta"
@@ -62,7 +62,7 @@ FactsT = TypeVar("FactsT", bound=Facts)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Result(Generic[FactsT]):
+class AnyResult(Generic[FactsT]):
     """One task's result, of any kind."""
 
     meta: FactsT
@@ -81,7 +81,7 @@ class TaskMeta(Facts, frozen=True):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TaskResult(Result[TaskMeta]):
+class TaskResult(AnyResult[TaskMeta]):
     """One session's result.
 
     Attributes
@@ -147,7 +147,7 @@ class Store:
             for path in sorted((self.folder / "failed").glob("*.txt"))
         }
 
-    def keep_plan(self, plan: Plan) -> None:
+    def keep_plan(self, plan: AnyPlan) -> None:
         """Write plan.json."""
         tasks = tuple(PlannedTask(task.digest, dict(task.levels)) for task in plan.tasks)
         kept = PlanFile(plan.name, plan.columns, tasks, plan.kind)
@@ -170,7 +170,7 @@ class Store:
                 "campaign, as 'evolver campaign run FILE.toml', writes it anew and loses none"
             ) from exc
 
-    def keep(self, result: Result[FactsT]) -> None:
+    def keep(self, result: AnyResult[FactsT]) -> None:
         """Write a result; on the disk when this returns."""
         meta = np.frombuffer(msgspec.json.encode(result.meta), dtype=np.uint8)
         content = archive_bytes({_META: meta, **result.arrays})
@@ -193,7 +193,7 @@ class Store:
         result = self.read(digest, TaskMeta)
         return TaskResult(result.meta, result.arrays)
 
-    def read(self, digest: str, facts: type[FactsT]) -> Result[FactsT]:
+    def read(self, digest: str, facts: type[FactsT]) -> AnyResult[FactsT]:
         """Read a result whose kind says such facts.
 
         Raises
@@ -213,7 +213,7 @@ class Store:
                 f"{path} must be a task's result; it cannot be read: {exc}. What ran the "
                 "campaign, as 'evolver campaign run FILE.toml', makes it again"
             ) from exc
-        return Result(meta, arrays)
+        return AnyResult(meta, arrays)
 
     def results(self) -> Iterator[tuple[PlannedTask, TaskResult]]:
         """Yield the tasks of the plan that are done, in its order."""

@@ -86,7 +86,7 @@ def run_campaign(
     """
     from evolver.campaign.cluster import cluster_address, connected
     from evolver.campaign.plan import read_campaign
-    from evolver.campaign.progress import Progress
+    from evolver.campaign.progress import TaskProgress
     from evolver.campaign.run import run_plan
     from evolver.campaign.store import Store
     from evolver.campaign.table import MEASURES
@@ -135,7 +135,7 @@ def run_campaign(
         f"{_tasks(len(plan.tasks))}, {there:,} done before; results in {escape(str(folder))}"
         + (f"; {damaged:,} of them are damaged, and are made again" if damaged else "")
     )
-    report = Progress(console, total)
+    report = TaskProgress(console, total)
     if together is not None:
         with _written():
             outcomes = run_together(

@@ -14,7 +14,7 @@ from evolver.campaign import run, scratch
 from evolver.campaign.claims import claimed
 from evolver.campaign.run import DIED_TWICE, TaskEnd, do_work, kept_failure, run_waves
 from evolver.campaign.scratch import clear_scratch, scratch_folder
-from evolver.campaign.store import Facts, Result, Store
+from evolver.campaign.store import AnyResult, Facts, Store
 from tests.children import child, kill
 
 
@@ -39,7 +39,7 @@ class Digits:
             if number == 7:
                 ends.append(kept_failure(store, digest, ValueError("seven")))
                 continue
-            store.keep(Result(Facts(digest), {"number": np.array([number])}))
+            store.keep(AnyResult(Facts(digest), {"number": np.array([number])}))
             ends.append(TaskEnd(digest))
         return ends
 
