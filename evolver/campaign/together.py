@@ -7,20 +7,18 @@ whose process dies costs nothing but its time: its tasks are tried again once, e
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Sequence, Set
+from collections.abc import Collection, Generator, Sequence, Set
 from contextlib import contextmanager
-from functools import partial
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from evolver.campaign.processes import in_processes
-from evolver.campaign.run import DIED_TWICE, Report, TaskEnd, one_thread_each
-from evolver.campaign.store import Store
+from evolver.campaign.run import Report, TaskEnd, run_waves
 from evolver.campaign.wave import Together, Waves
 from evolver.garbage import collect_seldom
 
 if TYPE_CHECKING:
     from evolver.campaign.plan import Plan, Task
+    from evolver.campaign.store import Store
     from evolver.config.tables import Config
 
 _KEPT_MEMORY = {
@@ -59,29 +57,11 @@ def run_together(
         workers = (os.cpu_count() or 1) if together.device == "cpu" else 1
     waves = waves_of(due, workers=workers, most=together.tasks)
 
-    def call(wave: Sequence[Task]) -> Callable[[], list[TaskEnd]]:
-        tasks = [(task.digest, plan.config(task)) for task in wave]
-        return partial(run_wave, tasks, together, str(store.folder))
+    def work(wave: Sequence[Task]) -> WaveWork:
+        return WaveWork(tuple((task.digest, plan.config(task)) for task in wave), together)
 
-    ends: list[TaskEnd] = []
-    for last in (False, True):
-        left: list[Task] = []
-        with one_thread_each(), kept_memory():
-            n = 1 if last else min(workers, max(len(waves), 1))
-            for wave, told in in_processes(waves, call, n=n, ahead=n):
-                if told is None:
-                    done = store.done()
-                    left += [task for task in wave if task.digest not in done]
-                    told = [TaskEnd(task.digest) for task in wave if task.digest in done]
-                for end in told:
-                    ends.append(end)
-                    report(end)
-        waves = [[task] for task in left]
-    for (task,) in waves:
-        store.keep_failure(task.digest, DIED_TWICE)
-        ends.append(TaskEnd(task.digest, DIED_TWICE))
-        report(ends[-1])
-    return ends
+    with kept_memory():
+        return run_waves(store, waves, work, workers=workers, report=report)
 
 
 @contextmanager
@@ -122,13 +102,26 @@ def waves_of(tasks: Sequence[Task], *, workers: int, most: int) -> list[Sequence
     return waves
 
 
-def run_wave(
-    tasks: Sequence[tuple[str, Config]], together: Together, folder: str
-) -> list[TaskEnd]:
-    """Run some tasks together and keep their results; in a process of a pool."""
-    if together not in _waves:
-        collect_seldom()
-        _waves[together] = Waves(together)
-    waves = _waves[together]
-    ends = waves.run(tasks, Store(Path(folder)))
-    return [TaskEnd(digest, why, waves.apart.pop(digest, ())) for digest, why in ends.items()]
+@dataclass(frozen=True, slots=True)
+class WaveWork:
+    """Tasks that advance together."""
+
+    tasks: tuple[tuple[str, Config], ...]
+    together: Together
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """Return its tasks'."""
+        return tuple(digest for digest, _ in self.tasks)
+
+    def run(self, due: Collection[str], store: Store) -> list[TaskEnd]:
+        """Run those that are due and keep their results."""
+        if self.together not in _waves:
+            collect_seldom()
+            _waves[self.together] = Waves(self.together)
+        tasks = [(digest, config) for digest, config in self.tasks if digest in due]
+        waves = _waves[self.together]
+        ends = waves.run(tasks, store)
+        return [
+            TaskEnd(digest, why, waves.apart.pop(digest, ())) for digest, why in ends.items()
+        ]

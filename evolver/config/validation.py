@@ -59,12 +59,10 @@ def collect(raw: object, struct: type[Struct], key: str, problems: list[str]) ->
                 f"{_join(key, name)}: is not a key here{hint}; allowed: {', '.join(fields)}"
             )
     for name, f in fields.items():
-        inner = _join(key, name)
-        if name not in table:
-            if f.required:
-                problems.append(f"{inner}: is missing; must be {_allowed(f.type)}")
-            continue
-        _check(table[name], f.type, types[name], inner, problems)
+        if name in table:
+            _check(table[name], f.type, types[name], _join(key, name), problems)
+        elif f.required:
+            problems.append(f"{_join(key, name)}: is missing; must be {_allowed(f.type)}")
 
 
 @cache
