@@ -29,6 +29,7 @@ _CONTEXT.set_forkserver_preload([
     "evolver.monitor.server",
     "evolver.generators.mini",
     "scorers.scorer",
+    "tests.frozen",
 ])
 
 

@@ -12,6 +12,7 @@ What an interpreter does before its imports are over is not tested by it: see `c
 
 import contextlib
 import ctypes
+import gc
 import json
 import os
 import runpy
@@ -93,6 +94,7 @@ def _serve(requests):
     for number in range(3):
         os.dup2(nowhere, number)
     os.close(nowhere)
+    gc.freeze()  # see `tests.frozen`
     while True:
         message, fds, _, _ = socket.recv_fds(requests, _LONGEST, _MOST_FDS)
         if not message:
