@@ -23,6 +23,7 @@ import sys
 import threading
 import time
 import traceback
+import types
 import warnings
 
 _LONGEST = 1 << 18  # bytes: arguments and environment
@@ -139,11 +140,28 @@ def _become(requests, wanted, fds):
 
 def _run(module, *arguments):
     """Run a module as an interpreter would; return its exit status."""
-    status = 0
     sys.argv = [module, *arguments]
     warnings.filterwarnings("ignore", "'evolver.* found in sys.modules", RuntimeWarning)
+    return _status(lambda: runpy.run_module(module, run_name="__main__", alter_sys=True))
+
+
+def run_program(first, *arguments):
+    """Run `python FILE ARGUMENTS` or `python -c CODE ARGUMENTS`; return its exit status."""
+    if first != "-c":
+        sys.argv = [first, *arguments]
+        sys.path.insert(0, os.path.dirname(first))
+        return _status(lambda: runpy.run_path(first, run_name="__main__"))
+    code, *rest = arguments
+    sys.argv = ["-c", *rest]
+    sys.modules["__main__"] = main = types.ModuleType("__main__")
+    return _status(lambda: exec(compile(code, "<string>", "exec"), main.__dict__))
+
+
+def _status(run):
+    """Call `run`, and return the exit status of an interpreter that did nothing else."""
+    status = 0
     try:
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        run()
         threading._shutdown()
     except SystemExit as exc:
         status = exc.code
