@@ -5,6 +5,7 @@ import os
 import socket
 
 from tests.children import child, kill
+from tests.interpreters import begin_by_fork
 from tests.limits import wait_until
 
 
@@ -24,6 +25,7 @@ def worker(address, folder, threads):
     from distributed.cli import dask_worker
 
     os.environ["OMP_NUM_THREADS"] = "1"
+    begin_by_fork()  # what folds each task's journal
     options = ["--no-nanny", "--no-dashboard", "--host", "127.0.0.1", "--nthreads", threads]
     dask_worker.main([address, *options, "--local-directory", folder])
 
