@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes, *, shared: bool = False) -> None:
     """Put a file in its place; on the disk when this returns.
 
     Whatever interrupts it leaves the file that was there before, or none, and nothing beside.
@@ -19,6 +19,7 @@ def write_whole(path: Path, content: bytes) -> None:
     ----------
     path : the file; its folder is made where it is missing
     content : all of it
+    shared : whether whoever may read other new files of this user may read it
 
     Raises
     ------
@@ -31,6 +32,10 @@ def write_whole(path: Path, content: bytes) -> None:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
+            if shared:
+                mask = os.umask(0)
+                os.umask(mask)
+                os.fchmod(file.fileno(), 0o666 & ~mask)
             os.fsync(file.fileno())
         Path(name).replace(path)
     except BaseException:
