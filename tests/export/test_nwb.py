@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 from nwbinspector import Importance, inspect_nwbfile, load_config
-from pynwb import NWBHDF5IO, validate
+from pynwb import NWBHDF5IO
 
 from evolver import recording as rec
 from evolver.export.nwb import export_nwb
@@ -50,8 +50,7 @@ GRAVE = {Importance.ERROR.name, Importance.CRITICAL.name, Importance.PYNWB_VALID
 
 def test_no_fault_is_found_and_with_its_metadata_it_is_ready_for_dandi(exported):
     case, _, path = exported
-    assert validate(path=str(path)) == []
-    found = [
+    found = [  # pynwb's own validation among them
         (message.importance.name, message.check_function_name, message.message)
         for message in inspect_nwbfile(nwbfile_path=str(path))
     ]
