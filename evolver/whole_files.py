@@ -7,10 +7,45 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
 
 
-def write_whole(path: Path, content: bytes, *, shared: bool = False) -> None:
+@contextmanager
+def whole_file(path: Path) -> Generator[Path]:
+    """Hand out a name to write a file under; it is in its place, and on the disk, after that.
+
+    Whatever interrupts it leaves the file that was there before, or none; a kill alone leaves
+    the unfinished one, under another name, which begins with a dot.
+
+    Parameters
+    ----------
+    path : the file; its folder is made where it is missing
+
+    Yields
+    ------
+    the path to write, beside it and with its ending; there is nothing yet
+
+    Raises
+    ------
+    OSError
+        It cannot be written there.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.stem[:100]}.{token_hex(6)}{path.suffix[:20]}")
+    try:
+        yield unfinished
+        with unfinished.open("rb") as written:
+            os.fsync(written.fileno())
+        unfinished.replace(path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+
+
+def write_whole(path: Path, content: bytes) -> None:
     """Put a file in its place; on the disk when this returns.
 
     Whatever interrupts it leaves the file that was there before, or none, and nothing beside.
@@ -19,7 +54,6 @@ def write_whole(path: Path, content: bytes, *, shared: bool = False) -> None:
     ----------
     path : the file; its folder is made where it is missing
     content : all of it
-    shared : whether whoever may read other new files of this user may read it
 
     Raises
     ------
@@ -32,10 +66,6 @@ def write_whole(path: Path, content: bytes, *, shared: bool = False) -> None:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
-            if shared:
-                mask = os.umask(0)
-                os.umask(mask)
-                os.fchmod(file.fileno(), 0o666 & ~mask)
             os.fsync(file.fileno())
         Path(name).replace(path)
     except BaseException:

@@ -204,7 +204,8 @@ def task_digest(config: Config, weights: Mapping[str, str]) -> str:
     values = cast("dict[str, Any]", msgspec.to_builtins(config))
     session = {k: v for k, v in values["session"].items() if k not in _UNRELATED}
     related = {**values, "session": session, "rig": {"window_ms": values["rig"]["window_ms"]}}
-    del related["watchdogs"]
+    for table in ("watchdogs", "subject", "device", "experimenter"):
+        del related[table]
     text = msgspec.json.encode((FORMAT, related, dict(weights)), order="deterministic")
     return hashlib.sha256(text).hexdigest()
 

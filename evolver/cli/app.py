@@ -20,6 +20,7 @@ from evolver import __version__
 from evolver.cli import (
     campaign,
     compare,
+    export,
     keys,
     live,
     lsl,
@@ -81,6 +82,7 @@ app.command("rf")(receptive_field.draw_receptive_fields)
 app.add_typer(live.ctl, name="ctl")
 app.add_typer(campaign.app, name="campaign")
 app.add_typer(compare.app, name="compare")
+app.add_typer(export.app, name="export")
 app.add_typer(keys.app, name="keys")
 app.add_typer(weights.app, name="weights")
 app.add_typer(stimulus_display.app, name="display")

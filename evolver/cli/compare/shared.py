@@ -107,14 +107,15 @@ def write_figure(
 
 def write_csv(file: Path, heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write a CSV file, whole or not at all."""
-    from evolver.whole_files import write_whole
+    from evolver.whole_files import whole_file
 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(heads)
     writer.writerows(rows)
     try:
-        write_whole(file, text.getvalue().encode(), shared=True)
+        with whole_file(file) as unfinished:
+            unfinished.write_bytes(text.getvalue().encode())
     except OSError as error:
         raise ConfigError(f"{file} cannot be written: {error}") from error
 
