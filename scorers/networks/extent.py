@@ -83,7 +83,7 @@ def fields(network: Network, layers: Collection[str]) -> dict[str, Window]:
     dict : by layer; of no rows and columns where a unit sees nothing
     """
     height, width = network.preprocessing.size
-    probes = [(name, network.layers[name].usual_position) for name in layers]
+    probes: list[_Probe] = [(name, network.layers[name].usual_position) for name in layers]
     top, bottom, left, right = (
         _edges(network, probes, side) for side in ("top", "bottom", "left", "right")
     )
