@@ -24,6 +24,33 @@ if TYPE_CHECKING:
 _COUNTER = "num_batches_tracked"  # of training; older files lack it, and nothing here reads it
 
 
+def find_attribute(role: str, name: str) -> Any:  # noqa: ANN401  a lab's own
+    """Import what `name` says, and return it.
+
+    Parameters
+    ----------
+    role : what messages call it, as "generator"
+    name : "module:attr", an import path and what is to be found there; `attr` may have dots
+
+    Raises
+    ------
+    ConfigError
+        It cannot be imported.
+    """
+    path, _, attribute = name.partition(":")
+    try:
+        target: Any = import_module(path)
+        for part in attribute.split("."):
+            target = getattr(target, part)
+    except Exception as error:  # a lab's own code, which may raise anything
+        raise ConfigError(
+            f"{role} {name!r} must be importable, as module:attr; it is not: "
+            f"{error_text(error)}. "
+            "Install the module, or put its folder on PYTHONPATH"
+        ) from error
+    return target
+
+
 def make_module(role: str, name: str, arguments: Mapping[str, Any]) -> torch.nn.Module:
     """Import what `name` says, and make a module of it.
 
@@ -39,17 +66,7 @@ def make_module(role: str, name: str, arguments: Mapping[str, Any]) -> torch.nn.
     ConfigError
         It cannot be imported or made, or is no torch module.
     """
-    path, _, attribute = name.partition(":")
-    try:
-        target: Any = import_module(path)
-        for part in attribute.split("."):
-            target = getattr(target, part)
-    except Exception as error:  # a lab's own code, which may raise anything
-        raise ConfigError(
-            f"{role} {name!r} must be importable, as module:attr; it is not: "
-            f"{error_text(error)}. "
-            "Install the module, or put its folder on PYTHONPATH"
-        ) from error
+    target = find_attribute(role, name)
     if isinstance(target, torch.nn.Module):
         if arguments:
             raise ConfigError(f"{role} {name!r} is a module already and takes no arguments")

@@ -74,6 +74,8 @@ ALLOWED = {
         "test_a_robust_twin_of_torchvisions",
         "test_torchvision_says_what_it_has_and_where_weights_must_lie",
         "test_timms_activations",
+        "test_features_and_distances_are_the_librarys",
+        "test_a_file_that_is_another_is_refused",
     },
     # Of other systems than Linux.
     NO_COUNTS: {

@@ -128,6 +128,7 @@ ARRAY_FUNCTIONS = {
     "image_statistics": {
         "ImageStatistics",
         "image_statistics",
+        "join_statistics",
     },
     "latencies": {
         "Latencies",

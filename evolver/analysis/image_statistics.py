@@ -11,7 +11,7 @@ horizontal bars at 90.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -19,8 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evolver.checks import check_images
+from evolver.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from evolver.types import Images, Matrix, Vector
 
 LUMA = np.array([0.299, 0.587, 0.114])
@@ -110,6 +113,27 @@ def image_statistics(images: Images) -> ImageStatistics:
     area = np.pi * ((k + 0.5) ** 2 - (k - 0.5) ** 2)
     slope = np.array([_slope(k, row) for row in power])
     return ImageStatistics(luminance, rgb, contrast, k, power, power * area, slope, orientation)
+
+
+def join_statistics(parts: Sequence[ImageStatistics]) -> ImageStatistics:
+    """Put the statistics of images of one size together, in their order.
+
+    Raises
+    ------
+    DataError
+        There are none, or they are of images of several sizes.
+    """
+    if not parts or any(len(p.frequencies) != len(parts[0].frequencies) for p in parts):
+        raise DataError(
+            "statistics to join must be of images of one size; got rings of "
+            f"{[len(p.frequencies) for p in parts]}"
+        )
+    each = {
+        field.name: np.concatenate([getattr(part, field.name) for part in parts])
+        for field in fields(ImageStatistics)
+        if field.name != "frequencies"
+    }
+    return ImageStatistics(frequencies=parts[0].frequencies, **each)
 
 
 def _means(values: Vector, group: NDArray[np.intp], groups: int) -> Vector:

@@ -68,6 +68,7 @@ def write_page(gathered: Gathered) -> str:
         lead=_lead(gathered),
         data=_as_script(_data(gathered, places)),
         sheets=sheets,
+        columns=_TITLES.items(),
         version=__version__,
         light=css_variables(PAGE_LIGHT),
         dark=css_variables(PAGE_DARK),

@@ -6,6 +6,9 @@
     alignment      a toy: what of a search's success is the generator's alignment with the score
     linearity      how linear units are in a generator's code, and its code in units
     sets           how far sets of images are from natural ones, and what is seen in them
+    inception      the network that Frechet distances are published with
+    last_generations  low-level statistics of what evolutions ended with
+    image_figures  what is drawn of sets and last generations
     figures        what is drawn of them
 
 Statistics are in `evolver.analysis`, which knows arrays alone. Importing this loads no torch.

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 _SHOWN = 6  # images of the inversions
 _CELL = 0.92
 _SOLVED = 1e-6  # of the alignment toy's score: solved, for any practical purpose
-_KEY = "diamond and bar: mean and its 95 % interval"
+KEY = "diamond and bar: mean and its 95 % interval"
+"""What a figure says of `draw_column`."""
 
 
 @styled
@@ -60,12 +61,12 @@ def draw_inversions(
     height = max(4.4, rows * (_CELL + 0.1) + 1.6)
     figure = new_figure(width, height)
     sheet = Canvas(figure)
-    _title(sheet, "Inversion", f"n = {n} images ({what}); {how}")
+    draw_title(sheet, "Inversion", f"n = {n} images ({what}); {how}")
     axes = inches(figure, 0.95, 1.05, panel, height - 2.1)
     values = np.stack([r.pearson[kept] for r in results])
     axes.plot(np.arange(len(results)), values, color=GRID, lw=0.8, zorder=1)
     for i, row in enumerate(values):
-        _column(axes, i, row, THREADS[i % len(THREADS)])
+        draw_column(axes, i, row, THREADS[i % len(THREADS)])
     axes.set_xticks(range(len(results)), [r.generator for r in results])
     axes.set_xlim(-0.6, len(results) - 0.4)
     axes.set_ylabel("Pearson r over pixels")
@@ -79,7 +80,7 @@ def draw_inversions(
             colour=QUIET,
             align="left",
         )
-    sheet.write(0.3, 0.13, _KEY, size=8, colour=QUIET, align="left")
+    sheet.write(0.3, 0.13, KEY, size=8, colour=QUIET, align="left")
     # From the worst to the best of the first generator, evenly.
     order = np.argsort(np.where(kept, results[0].pearson, -2))[len(originals) - n :]
     picked = order[np.linspace(0, max(n - 1, 0), min(shown, n)).round().astype(int)]
@@ -137,7 +138,7 @@ def draw_maximisation(panels: Sequence[LayerPanel], *, how: str) -> Figure:
     height = 1.35 + len(methods) * (tall + gap) + pictures
     figure = new_figure(width, height)
     sheet = Canvas(figure)
-    _title(sheet, "Activation maximisation", how)
+    draw_title(sheet, "Activation maximisation", how)
     for g, name in enumerate(names):
         sheet.write(
             1.35 + g * 1.6,
@@ -155,7 +156,7 @@ def draw_maximisation(panels: Sequence[LayerPanel], *, how: str) -> Figure:
         for i, panel in enumerate(panels):
             for g, name in enumerate(names):
                 at = i + (g - (len(names) - 1) / 2) * 0.26
-                _units_column(axes, at, panel.scores.get((name, method)), THREADS[g])
+                _unitsdraw_column(axes, at, panel.scores.get((name, method)), THREADS[g])
             test = panel.tests.get(method)
             if test is not None and test.defined:
                 text = f"r = {test.r:+.2f}, p = {test.p:.1g}"
@@ -177,14 +178,14 @@ def draw_maximisation(panels: Sequence[LayerPanel], *, how: str) -> Figure:
         y = top - (g + 0.5) * 0.76
         sheet.write(1.28, y, name, size=8, align="right", base="center", colour=THREADS[g])
     note = (
-        f"{_KEY}, over units; dots: runs; r, p: rank-sum over runs, {names[0]} above; "
+        f"{KEY}, over units; dots: runs; r, p: rank-sum over runs, {names[0]} above; "
         f"images: highest drives by {methods[0]}"
     )
     sheet.write(0.3, 0.13, note, size=8, colour=QUIET, align="left")
     return figure
 
 
-def _units_column(axes: Axes, x: float, scores: Scores | None, colour: str) -> None:
+def _unitsdraw_column(axes: Axes, x: float, scores: Scores | None, colour: str) -> None:
     """Draw runs, (u, r), as points, and the mean over units with its interval."""
     if scores is None:
         return
@@ -197,15 +198,19 @@ def _units_column(axes: Axes, x: float, scores: Scores | None, colour: str) -> N
     axes.plot([x], [mean.mean], "D", color=colour, mec=INK, ms=6, zorder=4)
 
 
-def _title(sheet: Canvas, title: str, subtitle: str) -> None:
+def draw_title(sheet: Canvas, title: str, subtitle: str) -> None:
+    """Write what a figure is of, and its sample."""
     sheet.write(0.3, sheet.height - 0.42, title, size=15, bold=True, align="left")
     sheet.write(0.3, sheet.height - 0.7, subtitle, size=10, colour=QUIET, align="left")
 
 
-def _column(axes: Axes, x: float, values: Scores, colour: str) -> None:
-    """Draw points in a column, spread by their order, and the mean with its 95 % interval."""
-    spread = np.random.default_rng(0).uniform(-0.06, 0.06, len(values))
-    axes.plot(x + spread, values, "o", color=colour, ms=3.5, alpha=0.45, mew=0, zorder=2)
+def draw_column(
+    axes: Axes, x: float, values: Scores, colour: str, *, dots: int | None = None
+) -> None:
+    """Draw points in a column, `dots` at most, and the mean with its 95 % interval."""
+    shown = values[:dots]
+    spread = np.random.default_rng(0).uniform(-0.06, 0.06, len(shown))
+    axes.plot(x + spread, shown, "o", color=colour, ms=3.5, alpha=0.45, mew=0, zorder=2)
     mean = mean_interval(values)
     if np.isfinite(mean.low):
         axes.plot([x, x], [mean.low, mean.high], color=INK, lw=1.8, zorder=3)
@@ -218,7 +223,7 @@ def draw_alignment(runs: AlignmentRuns) -> Figure:
     n = len(runs.seeds)
     figure = new_figure(10.2, 4.6)
     sheet = Canvas(figure)
-    _title(
+    draw_title(
         sheet,
         "Alignment: searches through random flows",
         f"n = {n} flows a point; {runs.steps} steps; mean of log10 and its 95 % interval",
@@ -265,7 +270,7 @@ def draw_linearity(
     """
     figure = new_figure(10.6, 4.5)
     sheet = Canvas(figure)
-    _title(sheet, "Latent linearity", how)
+    draw_title(sheet, "Latent linearity", how)
     titles = ("units from the code", "code from the units")
     both = [inches(figure, 0.95 + 4.0 * i, 0.8, 3.45, 2.5) for i in range(2)]
     for direction, axes in enumerate(both):

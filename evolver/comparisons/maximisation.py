@@ -12,6 +12,10 @@ adam+rotation, adam+scaled, sgd+rotation:LR, ...
 cholesky, cholesky:SIGMA
                        Cholesky CMA-ES, which sees values alone
 
+An image is what the network sees, whole; or it is confined, as published beside that for early
+layers: shrunk into the square that the layer's units see, on grey, so that all of what is drawn
+is seen.
+
 Starts are codes as the generator's users begin with; for a gradient, one is drawn again while
 its score is exactly 0. A run of a gradient has `batch` codes that climb side by side, one of
 Cholesky CMA-ES its usual population: they see other numbers of images, which is stated.
@@ -31,7 +35,10 @@ from evolver.checks import check_codes
 from evolver.errors import ConfigError, DataError
 from evolver.optimizers.gradient import NeedsObjective
 from evolver.setup.lengths import with_lengths
+from scorers.networks.extent import fields
 from scorers.networks.network import check_layers
+from scorers.networks.preprocessing import resized
+from scorers.receptive_field import GREY, Box, box_around
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -66,6 +73,28 @@ class Method:
         return f"{self.name}{basis}" + ("" if self.step is None else f":{self.step:g}")
 
 
+@dataclass(frozen=True, slots=True)
+class Confinement:
+    """Where an image lies on a grey square.
+
+    Attributes
+    ----------
+    box : of the image, pixels of the square
+    size : of the square, pixels a side, which a network cuts its input from
+    """
+
+    box: Box
+    size: int
+
+    def around(self, x: torch.Tensor) -> torch.Tensor:
+        """Return images, (n, 3, h, h) from 0 to 1, shrunk into the box, on grey."""
+        out = torch.full((len(x), 3, self.size, self.size), GREY / 255, device=x.device)
+        rows = slice(self.box.top, self.box.top + self.box.side)
+        columns = slice(self.box.left, self.box.left + self.box.side)
+        out[:, :, rows, columns] = resized(x, (self.box.side, self.box.side))
+        return out
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Maximised:
     """Runs of one method through one generator, on units of one layer.
@@ -78,6 +107,7 @@ class Maximised:
     codes : (u, r, d) where it was reached
     curve : (steps, u, r) largest drive so far
     images : int, drawn in one run
+    confinement : where images were confined to, or None: they were whole
     """
 
     generator: str
@@ -88,6 +118,7 @@ class Maximised:
     codes: Codes
     curve: Scores
     images: int
+    confinement: Confinement | None = None
 
 
 def parse_method(text: str) -> Method:
@@ -119,11 +150,17 @@ class RowObjective:
     generator : whose codes they are
     scorer : of the units
     unit_of : (n,) the column of `scorer` that each row is scored by
+    confinement : where images are confined to; None: they are whole
     """
 
     def __init__(
-        self, generator: Generator, scorer: UnitScorer, unit_of: NDArray[np.intp]
+        self,
+        generator: Generator,
+        scorer: UnitScorer,
+        unit_of: NDArray[np.intp],
+        confinement: Confinement | None = None,
     ) -> None:
+        self._confinement = confinement
         self._generator, self._scorer, self._unit_of = generator, scorer, unit_of
         self._device = torch.device(
             cast("torch.device | str", getattr(generator, "device", "cpu"))
@@ -162,7 +199,10 @@ class RowObjective:
             z = torch.tensor(codes[part], dtype=torch.float32, device=self._device)
             with torch.set_grad_enabled(slopes):
                 z.requires_grad_(slopes)
-                drives = self._scorer.responses(self._generator.synthesize(z))
+                images = self._generator.synthesize(z)
+                if self._confinement is not None:
+                    images = self._confinement.around(images)
+                drives = self._scorer.responses(images)
                 rows = torch.arange(len(z), device=drives.device)
                 unit_of = torch.as_tensor(self._unit_of[part], device=drives.device)
                 value = drives[rows, unit_of].double()
@@ -184,6 +224,7 @@ def maximise(
     repeats: int = 10,
     batch: int = 4,
     metric: str | None = None,
+    confinement: Confinement | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Maximised:
     """Drive every unit of a scorer as far as a method does, several times.
@@ -199,6 +240,7 @@ def maximise(
     repeats : runs a unit
     batch : codes of a run that climb side by side; BigGAN 4 and DeePSim 10, as published
     metric : path of the generator's metric, where the method has a basis
+    confinement : where images are confined to; None: they are whole
     progress : told the step, and how many there are
 
     Raises
@@ -218,7 +260,7 @@ def maximise(
     searches: list[Optimizer]
     if method.climbs:
         width = batch
-        objective = RowObjective(generator, scorer, np.repeat(run_unit, batch))
+        objective = RowObjective(generator, scorer, np.repeat(run_unit, batch), confinement)
         ascent = optimizers.load(
             method.name,
             generator.d,
@@ -243,7 +285,7 @@ def maximise(
             for i, start in enumerate(starts)
         ]
         width = searches[0].popsize
-        objective = RowObjective(generator, scorer, np.repeat(run_unit, width))
+        objective = RowObjective(generator, scorer, np.repeat(run_unit, width), confinement)
     best = np.full(len(starts), -np.inf)
     best_codes = np.empty((len(starts), generator.d))
     curve = np.empty((steps, len(starts)))
@@ -274,6 +316,7 @@ def maximise(
         codes=best_codes.reshape(u, repeats, -1),
         curve=curve.reshape(steps, u, repeats),
         images=steps * width,
+        confinement=confinement,
     )
 
 
@@ -307,6 +350,40 @@ def drawn_units(network: Network, layer: str, n: int, *, name: str, seed: int) -
     rng = seeds.stream(seed, "maximise units", name, layer)
     taken = np.sort(rng.permutation(channels)[:n])
     return [f"{name}:{layer}:{channel}" for channel in taken]
+
+
+def confinement_of(network: Network, layer: str) -> Confinement | None:
+    """Return the square that the units in a layer's centre see; None: they see everything.
+
+    Parameters
+    ----------
+    network : its input is square
+    layer : its name
+
+    Raises
+    ------
+    ConfigError
+        There is no such layer, the input is not square, or the units see nothing.
+    """
+    check_layers(network, [layer])
+    preprocessing = network.preprocessing
+    (height, width), (above, before) = preprocessing.uncut_size, preprocessing.cut_off
+    if height != width:
+        raise ConfigError(
+            f"images can be confined where a network's input is square; that of {network.name} "
+            f"is cut from {height} x {width} pixels"
+        )
+    seen = fields(network, [layer])[layer]
+    rows, columns = seen.shape
+    if not (rows and columns):
+        raise ConfigError(f"units of {layer} must see some of the image; they see nothing")
+    if (rows, columns) == tuple(preprocessing.size):
+        return None
+    side = max(rows, columns)
+    box = box_around(
+        [Box(seen.top + above, seen.left + before, side)], height=height, width=width
+    )
+    return Confinement(box, height)
 
 
 def relative_scores(runs: Sequence[Maximised]) -> list[Scores]:

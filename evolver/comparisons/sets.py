@@ -1,18 +1,18 @@
 """Sets of images: how far from natural ones, of which classes, and what is seen in them.
 
-Features are of any layer of any network: published, Inception's 2048 pooled ones, which
-``torchvision:inception_v3:avgpool`` is near (other weights than FID's usual ones: numbers are
-not comparable with those of papers); the embedded network's fc6 by default, which is no FID.
+Features are of any layer of any network, the embedded network's fc6 by default, which is no
+FID; or Inception's 2048 pooled ones with FID's usual weights (`evolver.comparisons.inception`).
 Objects are found by any detector that is handed in; none comes with the package.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
+import scorers
 from evolver import seeds
 from evolver.analysis.image_quality import (
     FrechetDistance,
@@ -20,15 +20,21 @@ from evolver.analysis.image_quality import (
     frechet_with_floor,
     inception_score,
 )
+from evolver.analysis.image_statistics import image_statistics, join_statistics
 from evolver.errors import DataError
+from evolver.lab_modules import error_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
+    from evolver.analysis.image_statistics import ImageStatistics
     from evolver.types import Images, Matrix, Scores
 
+Detector: TypeAlias = "Callable[[NDArray[np.uint8]], tuple[ArrayLike, ArrayLike]]"
+"""Image, (h, w, 3) -> boxes, (k, ...), and their confidences, (k,)."""
+_EXAMPLES = 10
 SPLITS = 10
 """Of the inception score, as published."""
 
@@ -59,45 +65,161 @@ class Objectness:
     ----------
     boxes : (n,) how many it finds in each
     confidence : (n,) of the surest; 0 where it finds none
-    detected : float, share of images with one at least; NaN without images
     """
 
     boxes: NDArray[np.int64]
     confidence: Scores
-    detected: float
+
+    @property
+    def detected(self) -> float:
+        """Share of images with a box at least; NaN without images."""
+        return float((self.boxes > 0).mean()) if len(self.boxes) else float("nan")
+
+
+class Features(Protocol):
+    """What sets of images are compared by.
+
+    Attributes
+    ----------
+    name : str
+    side : of the images it is given, pixels
+    """
+
+    name: str
+    side: int
+
+    def measure(self, images: Images) -> tuple[Matrix, Matrix | None]:
+        """Return features, (n, k), and logits, (n, classes), of images, (n, h, w, 3) uint8.
+
+        None where there are no classes.
+        """
+        ...
+
+
+class LayerFeatures:
+    """All units of a layer as `Features`, beside them those of one that are logits.
+
+    Parameters
+    ----------
+    layer, classes : NETWORK:LAYER; no logits where `classes` is empty
+    networks : options of networks by name, as a session file has them
+
+    Raises
+    ------
+    ConfigError
+        There is no such network or layer.
+    """
+
+    def __init__(
+        self, layer: str, classes: str, *, networks: Mapping[str, Mapping[str, Any]]
+    ) -> None:
+        self.name = layer
+        self._features = scorers.load([f"{layer}:all"], networks=networks)
+        self._logits = scorers.load([f"{classes}:all"], networks=networks) if classes else None
+        (network,) = self._features.networks.values()
+        self.side = max(network.preprocessing.uncut_size)
+
+    def measure(self, images: Images) -> tuple[Matrix, Matrix | None]:
+        """Return features and logits, as `Features`."""
+        return (
+            self._features.score(images),
+            None if self._logits is None else self._logits.score(images),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MeasuredSet:
+    """A set of n images.
+
+    Attributes
+    ----------
+    features : (n, k)
+    logits : (n, classes), or None
+    pixels : ImageStatistics of all
+    examples : (k, h, h, 3) uint8, some of them
+    objects : what a detector sees in them, or None
+    """
+
+    features: Matrix
+    logits: Matrix | None
+    pixels: ImageStatistics
+    examples: Images
+    objects: Objectness | None = None
+
+
+def measure_set(
+    batches: Iterable[Images],
+    features: Features,
+    *,
+    detector: Detector | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> MeasuredSet:
+    """Measure images as they come, so that they need not all be in memory.
+
+    Parameters
+    ----------
+    batches : each (k, h, w, 3) uint8, one at least
+    features : what they are compared by
+    detector : sees objects, as `objectness` takes it; None: nobody looks for any
+    progress : told how many images are measured
+
+    Raises
+    ------
+    DataError
+        The detector gives what is no boxes with confidences.
+    """
+    parts: list[Matrix] = []
+    logits: list[Matrix] = []
+    pixels: list[ImageStatistics] = []
+    objects: list[Objectness] = []
+    finished = 0
+    examples: Images = np.empty((0, 1, 1, 3), np.uint8)
+    for images in batches:
+        if not finished:
+            examples = images[:_EXAMPLES]
+        part, of_classes = features.measure(images)
+        parts.append(part)
+        if of_classes is not None:
+            logits.append(of_classes)
+        pixels.append(image_statistics(images))
+        if detector is not None:
+            objects.append(objectness(images, detector))
+        finished += len(images)
+        if progress is not None:
+            progress(finished)
+    return MeasuredSet(
+        np.concatenate(parts),
+        np.concatenate(logits) if logits else None,
+        join_statistics(pixels),
+        examples,
+        _joined_objects(objects) if objects else None,
+    )
 
 
 def set_distances(
-    features: Mapping[str, Matrix],
-    natural: Matrix,
-    *,
-    seed: int,
-    logits: Mapping[str, Matrix] | None = None,
+    sets: Mapping[str, MeasuredSet], natural: MeasuredSet, *, seed: int
 ) -> list[SetDistance]:
     """Return each set's distance from natural images, with its floor, and inception score.
 
     Parameters
     ----------
-    features : set -> (n, k)
-    natural : (m, k), best twice as many as a set has
+    sets : by name
+    natural : best twice as many images as a set has
     seed : which natural images are in which half, the same for all sets of one size
-    logits : set -> (n, classes), before the softmax; None: no inception score
     """
     found: list[SetDistance] = []
-    for name, values in features.items():
+    for name, own in sets.items():
         distance, floor = frechet_with_floor(
-            values, natural, rng=seeds.stream(seed, "natural halves")
+            own.features, natural.features, rng=seeds.stream(seed, "natural halves")
         )
         score = None
-        if logits is not None:
-            score = inception_score(_softmax(logits[name]), splits=SPLITS)
+        if own.logits is not None:
+            score = inception_score(_softmax(own.logits), splits=SPLITS)
         found.append(SetDistance(name, distance, floor, score))
     return found
 
 
-def objectness(
-    images: Images, detector: Callable[[NDArray[np.uint8]], tuple[ArrayLike, ArrayLike]]
-) -> Objectness:
+def objectness(images: Images, detector: Detector) -> Objectness:
     """Ask a detector what it sees in each image.
 
     Parameters
@@ -109,22 +231,35 @@ def objectness(
     Raises
     ------
     DataError
-        The detector gives another number of confidences than of boxes, or none from 0 to 1.
+        The detector fails, gives another number of confidences than of boxes, or one that is
+        not from 0 to 1.
     """
     boxes = np.zeros(len(images), np.int64)
     confidence = np.zeros(len(images))
     for i, image in enumerate(images):
-        found, sure = detector(image)
-        sure = np.asarray(sure, dtype=np.float64)
-        boxes[i] = len(np.asarray(found))
+        try:
+            found, sure = detector(image)
+            boxes[i] = len(np.asarray(found))
+            sure = np.asarray(sure, dtype=np.float64)
+        except Exception as error:  # a lab's own code, which may raise and return anything
+            raise DataError(
+                "a detector must return boxes and their confidences of an image (h, w, 3) "
+                f"uint8; for image {i} of shape {image.shape} it did not: {error_text(error)}"
+            ) from error
         if sure.shape != (boxes[i],) or not ((sure >= 0) & (sure <= 1)).all():
             raise DataError(
                 "a detector must give a confidence from 0 to 1 for each box; for image "
                 f"{i} it gave {boxes[i]} boxes and confidences of shape {sure.shape}"
             )
         confidence[i] = sure.max(initial=0.0)
-    detected = float((boxes > 0).mean()) if len(images) else float("nan")
-    return Objectness(boxes, confidence, detected)
+    return Objectness(boxes, confidence)
+
+
+def _joined_objects(parts: Sequence[Objectness]) -> Objectness:
+    return Objectness(
+        np.concatenate([part.boxes for part in parts]),
+        np.concatenate([part.confidence for part in parts]),
+    )
 
 
 def _softmax(logits: Matrix) -> Matrix:

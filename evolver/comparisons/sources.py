@@ -27,11 +27,16 @@ from evolver.errors import ConfigError
 from evolver.generators.initial import initial_codes_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
     from evolver.types import Codes, Generator, Images
 
 WORDS = ("scenes", "white", "pink")
 """Sets of images that are neither a folder's nor a generator's."""
 _WHITE_SD, _PINK_SD = 0.25, 0.2  # of pixels from 0 to 1, before what is beyond is cut
+_BATCH = 512
 _TRUNCATION, _LIMIT, _EMBEDDING_SD = 0.7, 2.0, 0.08
 
 
@@ -51,7 +56,14 @@ def load_source(text: str, *, device: str = "cpu") -> Generator:
 
 
 def image_set(text: str, n: int, *, size: int, seed: int, device: str = "cpu") -> Images:
-    """Return n images of a set, (n, size, size, 3) uint8.
+    """Return n images of a set, (n, size, size, 3) uint8; as `image_batches`, all at once."""
+    return np.concatenate(list(image_batches(text, n, size=size, seed=seed, device=device)))
+
+
+def image_batches(
+    text: str, n: int, *, size: int, seed: int, device: str = "cpu"
+) -> Iterator[Images]:
+    """Return n images of a set, some hundreds at a time, each (k, size, size, 3) uint8.
 
     Parameters
     ----------
@@ -70,12 +82,13 @@ def image_set(text: str, n: int, *, size: int, seed: int, device: str = "cpu") -
         A file is no image.
     """
     rng = seeds.stream(seed, "image set", text)
+    parts = [min(_BATCH, n - first) for first in range(0, n, _BATCH)]
     if text == "scenes":
         from scorers.mini import scenes
 
-        return _sized(list(scenes.sample_scenes(n, rng=rng)[0]), size)
+        return (squares(list(scenes.sample_scenes(k, rng=rng)[0]), size) for k in parts)
     if text in WORDS:
-        return _noise(text, n, size, rng)
+        return (_noise(text, k, size, rng) for k in parts)
     folder = Path(text).expanduser()
     if folder.is_dir():
         return _folder_images(folder, n, size, rng)
@@ -91,10 +104,15 @@ def image_set(text: str, n: int, *, size: int, seed: int, device: str = "cpu") -
         codes = _truncated(generator, n, rng)
     else:
         codes = initial_codes_of(how or "generator", generator, n, rng=rng)
-    return _sized(list(generator.render(codes)), size)
+    return (
+        squares(list(generator.render(codes[first : first + _BATCH])), size)
+        for first in range(0, n, _BATCH)
+    )
 
 
-def _folder_images(folder: Path, n: int, size: int, rng: np.random.Generator) -> Images:
+def _folder_images(
+    folder: Path, n: int, size: int, rng: np.random.Generator
+) -> Iterator[Images]:
     from evolver.setup.images import IMAGE_SUFFIXES, read_image
 
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
@@ -104,7 +122,10 @@ def _folder_images(folder: Path, n: int, size: int, rng: np.random.Generator) ->
             "fewer with -n"
         )
     taken = np.sort(rng.permutation(len(paths))[:n])
-    return _sized([read_image(paths[int(i)]) for i in taken], size)
+    return (
+        squares([read_image(paths[int(i)]) for i in taken[first : first + _BATCH]], size)
+        for first in range(0, n, _BATCH)
+    )
 
 
 def _noise(kind: str, n: int, size: int, rng: np.random.Generator) -> Images:
@@ -138,8 +159,8 @@ def _truncated(generator: Generator, n: int, rng: np.random.Generator) -> Codes:
     return codes
 
 
-def _sized(images: list[Images], size: int) -> Images:
-    """Return the largest centred square of each, (n, size, size, 3)."""
+def squares(images: Sequence[NDArray[np.uint8]], size: int) -> Images:
+    """Return the largest centred square of each image, (h, w, 3), as (n, size, size, 3)."""
     from PIL import Image
 
     out = np.empty((len(images), size, size, 3), np.uint8)

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 import torch
+
+from evolver.windows import Window
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from scorers.networks.layers import Layer, UnitPosition
     from scorers.networks.network import Network
 
+_Side: TypeAlias = Literal["top", "bottom", "left", "right"]
 _Probe: TypeAlias = "tuple[str, UnitPosition]"
 """A layer's name, and where in it a unit is."""
 _TOGETHER = 8  # images in one pass
@@ -50,8 +53,8 @@ def extents(network: Network, layers: Collection[str]) -> dict[str, Extent]:
     width = network.preprocessing.size[1]
     each = (probe for name in layers for probe in _probes(network.layers[name]))
     probes = list(dict.fromkeys(each))  # the unit in the centre is one of the two
-    first = _edges(network, probes, mirrored=False)
-    last = _edges(network, probes, mirrored=True)
+    first = _edges(network, probes, "left")
+    last = _edges(network, probes, "right")
     found: dict[str, Extent] = {}
     for name in layers:
         unit, *pair = _probes(network.layers[name])
@@ -67,6 +70,34 @@ def extents(network: Network, layers: Collection[str]) -> dict[str, Extent]:
     return found
 
 
+def fields(network: Network, layers: Collection[str]) -> dict[str, Window]:
+    """Return what part of the input the units in layers' centres see, exactly.
+
+    Parameters
+    ----------
+    network : its input is square
+    layers : names
+
+    Returns
+    -------
+    dict : by layer; of no rows and columns where a unit sees nothing
+    """
+    height, width = network.preprocessing.size
+    probes = [(name, network.layers[name].usual_position) for name in layers]
+    top, bottom, left, right = (
+        _edges(network, probes, side) for side in ("top", "bottom", "left", "right")
+    )
+    return {
+        probe[0]: Window(
+            top[probe],
+            max(top[probe], height - bottom[probe]),
+            left[probe],
+            max(left[probe], width - right[probe]),
+        )
+        for probe in probes
+    }
+
+
 def _probes(layer: Layer) -> list[_Probe]:
     """Return the unit that is asked about, and two side by side in the centre, if there are."""
     rows, columns = layer.grid
@@ -77,14 +108,14 @@ def _probes(layer: Layer) -> list[_Probe]:
     return probes
 
 
-def _edges(network: Network, probes: Sequence[_Probe], *, mirrored: bool) -> dict[_Probe, int]:
-    """Return the first column that each unit sees, counted from a side.
+def _edges(network: Network, probes: Sequence[_Probe], side: _Side) -> dict[_Probe, int]:
+    """Return the first row or column that each unit sees, counted from a side of the input.
 
-    The number of columns for one that sees none.
+    The number of them for one that sees none.
     """
     width = network.preprocessing.size[1]
     # NaN up to and with column `high` is seen, up to `low` it is not; -1: nothing is NaN.
-    known = _seen(network, probes, [width - 1], mirrored=mirrored)
+    known = _seen(network, probes, [width - 1], side)
     seeing = known[width - 1]
     low = {probe: -1 if probe in seeing else width - 1 for probe in probes}
     high = {probe: width - 1 if probe in seeing else width for probe in probes}
@@ -92,7 +123,7 @@ def _edges(network: Network, probes: Sequence[_Probe], *, mirrored: bool) -> dic
         middles = {(low[probe] + high[probe]) // 2 for probe in unsettled} - known.keys()
         for start in range(0, len(middles), _TOGETHER):
             columns = sorted(middles)[start : start + _TOGETHER]
-            known.update(_seen(network, probes, columns, mirrored=mirrored))
+            known.update(_seen(network, probes, columns, side))
         for probe in unsettled:
             middle = (low[probe] + high[probe]) // 2
             if probe in known[middle]:
@@ -103,18 +134,19 @@ def _edges(network: Network, probes: Sequence[_Probe], *, mirrored: bool) -> dic
 
 
 def _seen(
-    network: Network, probes: Sequence[_Probe], columns: list[int], *, mirrored: bool
+    network: Network, probes: Sequence[_Probe], columns: list[int], side: _Side
 ) -> dict[int, frozenset[_Probe]]:
-    """Return, by column, the units that are NaN with NaN up to and with it."""
-    x = torch.full(
-        (len(columns), 3, *network.preprocessing.uncut_size), 0.5, device=network.device
-    )
-    margin = max(0, x.shape[-1] - network.preprocessing.size[1])
-    cut_off = margin - margin // 2 if mirrored else margin // 2
+    """Return, by row or column, the units that are NaN with NaN from a side to it."""
+    preprocessing = network.preprocessing
+    along = 0 if side in {"top", "bottom"} else 1
+    before = preprocessing.cut_off[along]
+    if side in {"bottom", "right"}:
+        before = preprocessing.uncut_size[along] - preprocessing.size[along] - before
+    x = torch.full((len(columns), 3, *preprocessing.uncut_size), 0.5, device=network.device)
     for row, column in enumerate(columns):
-        x[row, :, :, : cut_off + column + 1] = float("nan")
-    if mirrored:
-        x = x.flip(3)
+        x[row].narrow(along + 1, 0, before + column + 1).fill_(float("nan"))
+    if side in {"bottom", "right"}:
+        x = x.flip(along + 2)
     positions: dict[str, list[UnitPosition]] = {}
     for name, position in probes:
         positions.setdefault(name, []).append(position)

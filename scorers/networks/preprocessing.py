@@ -80,6 +80,11 @@ class Preprocessing:
             else self.resize_to
         )
 
+    @property
+    def cut_off(self) -> tuple[int, int]:
+        """Rows above and columns before what is left of an image of `uncut_size`."""
+        return _margin(self.uncut_size, self.size, even=self.odd_margin == "even")
+
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Turn images, (n, 3, h, w) float32 in [0, 1] of any size, into a network's input."""
         x = _cut(self._resized(x), self.size, even=self.odd_margin == "even")
@@ -130,6 +135,12 @@ def _cut(x: torch.Tensor, size: tuple[int, int], *, even: bool) -> torch.Tensor:
     if down or right:
         x = F.pad(x, (right // 2, right - right // 2, down // 2, down - down // 2))
         height, width = x.shape[-2:]
-    top, left = (height - size[0]) / 2, (width - size[1]) / 2
-    top, left = (round(top), round(left)) if even else (int(top), int(left))
+    top, left = _margin((height, width), size, even=even)
     return x[..., top : top + size[0], left : left + size[1]]
+
+
+def _margin(whole: tuple[int, int], size: tuple[int, int], *, even: bool) -> tuple[int, int]:
+    """Return where the middle of a size begins; 0 along a side that is no longer than it."""
+    margins = [max(0, long - short) / 2 for long, short in zip(whole, size, strict=True)]
+    top, left = (round(margin) if even else int(margin) for margin in margins)
+    return top, left

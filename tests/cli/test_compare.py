@@ -9,7 +9,10 @@ from PIL import Image
 
 from evolver.comparisons.inversion import invert_images
 from evolver.comparisons.sources import image_set, load_source
+from evolver.recording.fold import fold
+from evolver.session_folder import RECORDING
 from tests.cli.running import run_here
+from tests.recording.sessions import write_session
 
 
 @pytest.fixture
@@ -50,6 +53,8 @@ def test_maximise(run):
         by_unit.setdefault(row["unit"], []).append(float(row["share"]))
     assert all(max(shares) == 1 for shares in by_unit.values())
     assert drawn("m.png")
+    run("maximise", *options, "--steps", 1, "--confined", "--out", "c.png")
+    assert {row["confined_to_px"] for row in rows("c.csv")} == {"11"}
     assert "sgd:0.01" in run("maximise", *options, "--method", "sgd", expect=2)
     wrong = run("maximise", *options, "--method", "adam+scaled", expect=2)
     assert "--metric mini-texture=FILE.npz" in " ".join(wrong.split())
@@ -79,17 +84,37 @@ def test_linearity(run):
 
 
 def test_sets(run):
-    said = run(
-        "sets", "-n", 12, "--set", "mini-object", "--set", "white", "--natural", "scenes"
-    )
+    detector = "tests.comparisons.test_sets:bright"
+    options = ("--set", "mini-object", "--set", "white", "--natural", "scenes")
+    said = run("sets", "-n", 12, *options, "--detector", detector)
     assert "floor" in said
-    near, far = rows("sets.csv")
+    near, far, natural = rows("sets.csv")
     assert float(near["distance"]) < float(far["distance"])
     assert near["floor"] == far["floor"]
-    assert near["n"] == "12"
+    assert [near["n"], natural["n"]] == ["12", "24"]
+    assert float(far["with an object"]) == 1  # noise is as bright as grey
+    assert drawn("sets.png")
+    wrong = run("sets", "-n", 4, *options, "--detector", "nowhere:f", expect=2)
+    assert "must be importable" in " ".join(wrong.split())
 
 
-def test_mistakes_are_said(run):
+def test_statistics(run, tmp_path):
+    for seed in range(2):
+        journal = write_session(tmp_path / f"s{seed}" / "journal", seed=seed)
+        fold(journal, journal.parent / RECORDING)
+    said = run("statistics", "s0", "s1", "--out", "s.png")
+    assert said.count("signed-rank, pairs of sessions") == 3
+    table = rows("s.csv")
+    assert len(table) == 2 * 2 * 6
+    assert {len({r["session"] for r in table if r["generator"] == g}) for g in
+            {r["generator"] for r in table}} == {2}  # fmt: skip
+    assert drawn("s.png")
+
+
+def test_mistakes_are_said(run, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert "--keep-recordings" in run("statistics", "empty", expect=2)
+    assert "fid-weights" in run("sets", "-n", 4, "--fid-weights", "a.pth", expect=2)
     assert "PNG file" in run("invert", "--out", "figure.pdf", expect=2)
     assert "is both" in run("sets", "-n", 4, "--set", "scenes", expect=2)
     assert "nowhere" in run("invert", "--images", "nowhere", "-n", 2, expect=2)

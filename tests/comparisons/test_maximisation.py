@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F  # noqa: N812
 
 import scorers
 from evolver import generators, metric, seeds
 from evolver.comparisons import maximisation as room
 from evolver.comparisons.maximisation import maximise, parse_method
 from evolver.errors import ConfigError, DataError
+from scorers.receptive_field import Box
 
 UNITS = ["mini:conv2:3", "mini:conv2:8"]
 
@@ -61,6 +63,38 @@ def test_a_gradient_goes_where_torchs_does(generator, scorer, text, torchs):
     drives = scorer.score(generator.render(found.codes.reshape(-1, generator.d)))
     np.testing.assert_allclose(drives[[0, 1], 0], found.best[0], atol=0.05)
     np.testing.assert_allclose(drives[[2, 3], 1], found.best[1], atol=0.05)
+
+
+def test_a_confined_image_is_seen_whole_by_its_unit(generator, scorer):
+    network = scorer.networks["mini"]
+    confinement = room.confinement_of(network, "conv2")
+    field = network.local.field("conv2", *network.layers["conv2"].usual_position)
+    assert (confinement.size, confinement.box) == (64, Box(field.top, field.left, 11))
+    assert room.confinement_of(network, "fc6") is None
+    found = maximise(
+        generator, scorer, parse_method("sgd:0.3"), layer="conv2", seed=5, steps=3, repeats=1,
+        batch=1, confinement=confinement,
+    )  # fmt: skip
+    margins = (field.left, 64 - field.right, field.top, 64 - field.bottom)
+    for u, name in enumerate(UNITS):
+        rng = seeds.stream(5, "maximise", scorer.unit_names[u], 0)
+        z = torch.tensor(
+            generator.initial_codes(1, rng=rng), dtype=torch.float32, requires_grad=True
+        )
+        drives = []
+        for _ in range(3):
+            small = F.interpolate(
+                generator.synthesize(z), (11, 11), mode="bilinear", antialias=True
+            )
+            image = F.pad(small - 128 / 255, margins) + 128 / 255
+            value = scorers.load([name]).responses(image).sum()
+            drives.append(value.item())
+            (slope,) = torch.autograd.grad(value, z)
+            z = (z + 0.3 * slope).detach().requires_grad_()
+        np.testing.assert_allclose(
+            found.curve[:, u, 0], np.maximum.accumulate(drives), rtol=2e-3, atol=2e-3
+        )
+    assert found.confinement == confinement
 
 
 def test_a_search_sees_values_alone_and_starts_where_the_gradient_does(generator, scorer):

@@ -1,5 +1,6 @@
 """Networks: any module's layers as they are, preprocessing, extents, what mistakes are told."""
 
+import dataclasses
 import hashlib
 
 import numpy as np
@@ -13,7 +14,7 @@ from evolver.errors import ConfigError, WeightsError
 from scorers import networks, quantiles
 from scorers.mini import reference_images
 from scorers.networks.caffenet import MEAN_BGR, PREPROCESSING, caffenet
-from scorers.networks.extent import extents
+from scorers.networks.extent import extents, fields
 from scorers.networks.layers import Layer, layer_of
 from scorers.networks.preprocessing import Preprocessing
 from tests.scorers import made_networks
@@ -206,6 +207,28 @@ def test_what_units_see_is_exact():
     mini = networks.load("mini")
     sizes = [e.size for e in extents(mini, ["conv1", "conv2", "conv3", "conv4"]).values()]
     assert sizes == [7, 11, 19, 35]
+
+
+def test_what_units_see_is_where_the_equations_say():
+    mini = networks.load("mini")
+    layers = [name for name in mini.layers if name.startswith("conv")]
+    found = fields(mini, layers)
+    for name in layers:
+        row, column = mini.layers[name].usual_position
+        assert found[name] == mini.local.field(name, row, column)
+
+
+@pytest.mark.parametrize(("odd_margin", "left"), [("down", 1), ("even", 2)])
+def test_what_units_see_is_told_of_the_input_whatever_is_cut_off(odd_margin, left):
+    network = networks.load("w", module=f"{made_networks.__name__}:Window", size=32)
+    whole = fields(network, ["b"])["b"]
+    assert whole.shape == (7, 7)
+    network.preprocessing = dataclasses.replace(
+        network.preprocessing, resize_to=35, odd_margin=odd_margin
+    )
+    assert network.preprocessing.cut_off == (left, left)
+    assert fields(network, ["b"])["b"] == whole
+    assert extents(network, ["b"])["b"].size == 7
 
 
 def test_preprocessing_in_its_order():
