@@ -154,6 +154,15 @@ class Canvas:
             va=base,
         )
 
+    def heading(self, title: str, subtitle: str) -> None:
+        """Write at the top what the figure is of, and its sample."""
+        self.write(0.3, self.height - 0.42, title, size=15, bold=True, align="left")
+        self.write(0.3, self.height - 0.7, subtitle, size=10, colour=QUIET, align="left")
+
+    def note(self, text: str, *, line: int = 0) -> None:
+        """Write at the bottom what marks and bars are, on line 0 or above it."""
+        self.write(0.3, 0.13 + 0.15 * line, text, size=8, colour=QUIET, align="left")
+
 
 def spread(
     wanted: Iterable[float], *, gap: float, within: tuple[float, float] | None = None
