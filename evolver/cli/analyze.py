@@ -18,9 +18,9 @@ from evolver.cli.terminal import check_can_write, console, error_console
 from evolver.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from evolver.experiments.populations import Population
+    from evolver.experiments.populations import ExperimentPopulation
     from evolver.experiments.reading import Source, Unread
-    from evolver.experiments.summary import ExperimentSummary, Settings
+    from evolver.experiments.summary import AnalysisSettings, ExperimentSummary
     from evolver.experiments.tables import Table
 
 PAGE, FIGURES, EXPERIMENTS = "analysis.html", "figures", "experiments"
@@ -112,11 +112,11 @@ def analyze(
     read is left out and named at the end; the exit status is then 1.
     """
     from evolver.experiments.reading import find_sources
-    from evolver.experiments.summary import Settings
+    from evolver.experiments.summary import AnalysisSettings
     from evolver.report.table_files import check_parquet
 
     try:
-        settings = Settings(
+        settings = AnalysisSettings(
             alpha=alpha,
             last_pair=last_pair,
             window_ms=window,
@@ -167,7 +167,7 @@ def _named_generators(text: str) -> tuple[str, ...] | None:
 
 
 def _read(
-    sources: list[Source], settings: Settings
+    sources: list[Source], settings: AnalysisSettings
 ) -> tuple[list[ExperimentSummary], list[Unread]]:
     from evolver.experiments.reading import Unread, read_experiments
     from evolver.experiments.summary import summarise
@@ -209,7 +209,7 @@ def _folder(out: Path) -> Generator[Path]:
 def _write(
     folder: Path,
     summaries: list[ExperimentSummary],
-    population: Population,
+    population: ExperimentPopulation,
     unread: list[Unread],
     parquet: bool,
     experiment_figures: bool,
@@ -267,14 +267,14 @@ def _write_table(folder: Path, table: Table, *, parquet: bool) -> None:
         (folder / f"{table.name}{suffix}").write_bytes(content)
 
 
-def _print_population(population: Population, read: int) -> None:
+def _print_population(population: ExperimentPopulation, read: int) -> None:
     from evolver.experiments.populations import area_means, success_shares
     from evolver.report.words import count
 
     names = " and ".join(population.generators)
     console.print(
-        f"{count(read, 'experiment')}; {len(population.members)} of {escape(names)} that are "
-        f"valid, {len(population.left_out)} left out (left_out.csv says why)"
+        f"{count(read, 'experiment')}; {len(population.members)} of {escape(names)} count"
+        + ("\nleft_out.csv says why the others do not" if population.left_out else "")
     )
     shares = {(one.area, one.what): one.share for one in success_shares(population)}
     means = {(one.measure, one.area, one.thread): one for one in area_means(population)}

@@ -27,17 +27,17 @@ if TYPE_CHECKING:
 
     from evolver.analysis.temporal_attribution import Attribution
     from evolver.analysis.trajectories import FloatArray, Trajectory
-    from evolver.experiments.summary import ExperimentSummary, Settings, ThreadSummary
+    from evolver.experiments.summary import AnalysisSettings, ExperimentSummary, ThreadSummary
     from evolver.types import Matrix, Vector
 
 _KNOWN_AREAS = ("V1", "V2", "V4", "IT")
 NO_AREA = "no area"
-Value: TypeAlias = Callable[["Member", int], float]
+MeasureOf: TypeAlias = Callable[["CountedExperiment", int], float]
 """Of a member and the number of its thread; NaN where undefined."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Member:
+class CountedExperiment:
     """An experiment that counts, its threads in the population's order."""
 
     summary: ExperimentSummary
@@ -55,7 +55,7 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Population:
+class ExperimentPopulation:
     """Experiments of one kind.
 
     Attributes
@@ -67,9 +67,9 @@ class Population:
     """
 
     generators: tuple[str, ...]
-    members: tuple[Member, ...]
+    members: tuple[CountedExperiment, ...]
     left_out: tuple[tuple[str, str], ...]
-    settings: Settings
+    settings: AnalysisSettings
 
     @property
     def areas(self) -> tuple[str, ...]:
@@ -78,7 +78,7 @@ class Population:
         known = [area for area in _KNOWN_AREAS if area in found]
         return (*known, *sorted(found - set(known)))
 
-    def of(self, area: str, *, chosen: bool = True) -> list[Member]:
+    def of(self, area: str, *, chosen: bool = True) -> list[CountedExperiment]:
         """Return an area's members; `chosen`, those with the successes that settings ask."""
         needed = {"any": 1, "both": len(self.generators), "all": 0}[self.settings.among]
         return [
@@ -183,10 +183,10 @@ class TimeCourses:
 
 def population_of(
     summaries: Iterable[ExperimentSummary],
-    settings: Settings,
+    settings: AnalysisSettings,
     *,
     generators: tuple[str, ...] | None = None,
-) -> Population:
+) -> ExperimentPopulation:
     """Return the experiments that count.
 
     Parameters
@@ -197,7 +197,7 @@ def population_of(
     """
     given = list(summaries)
     wanted = generators or _usual_generators(given)
-    members: list[Member] = []
+    members: list[CountedExperiment] = []
     left_out: list[tuple[str, str]] = []
     for summary in given:
         threads = _in_order(summary, wanted)
@@ -212,8 +212,8 @@ def population_of(
         if reasons or threads is None:
             left_out.append((summary.experiment.id, "; ".join(reasons)))
         else:
-            members.append(Member(summary, threads))
-    return Population(wanted, tuple(members), tuple(left_out), settings)
+            members.append(CountedExperiment(summary, threads))
+    return ExperimentPopulation(wanted, tuple(members), tuple(left_out), settings)
 
 
 def _usual_generators(summaries: Sequence[ExperimentSummary]) -> tuple[str, ...]:
@@ -243,7 +243,7 @@ def _in_order(
     return tuple(found) if found else None
 
 
-def success_shares(population: Population) -> list[AreaShare]:
+def success_shares(population: ExperimentPopulation) -> list[AreaShare]:
     """Return, by area, the share of successes of each generator, of any and of both."""
     settings = population.settings
     found: list[AreaShare] = []
@@ -267,11 +267,11 @@ def success_shares(population: Population) -> list[AreaShare]:
     return found
 
 
-def _scaled(member: Member, value: float) -> float:
+def _scaled(member: CountedExperiment, value: float) -> float:
     return value / member.summary.scale.value
 
 
-MEASURES: dict[str, Value] = {
+MEASURES: dict[str, MeasureOf] = {
     "first": lambda m, k: _scaled(m, m.threads[k].first.value),
     "last": lambda m, k: _scaled(m, m.threads[k].last.value),
     "highest": lambda m, k: _scaled(m, m.threads[k].highest.value),
@@ -283,27 +283,27 @@ MEASURES: dict[str, Value] = {
 }
 """Of an experiment's thread. first, last and highest: block means over the experiment's highest
 block mean; ratio: last over first; time_constant: in blocks; latencies of the highest block."""
-SHARES: dict[str, Value] = {
+SHARES: dict[str, MeasureOf] = {
     "early_share": lambda m, k: m.threads[k].early.value,
     "late_share": lambda m, k: m.threads[k].late.value,
 }
 """Parts of a rise, each thread over its own successes."""
 
 
-def values_of(members: Sequence[Member], value: Value, k: int) -> Vector:
+def measured(members: Sequence[CountedExperiment], value: MeasureOf, k: int) -> Vector:
     """Return a measure of thread k of each member, (e,)."""
     return np.array([value(member, k) for member in members], dtype=np.float64)
 
 
-def share_values(population: Population, area: str, measure: str, k: int) -> Vector:
+def share_values(population: ExperimentPopulation, area: str, measure: str, k: int) -> Vector:
     """Return a part of the rise of an area's successes of thread k, (e,)."""
     members = [
         one for one in population.of(area, chosen=False) if one.threads[k].success.success
     ]
-    return values_of(members, SHARES[measure], k)
+    return measured(members, SHARES[measure], k)
 
 
-def area_means(population: Population) -> list[AreaMean]:
+def area_means(population: ExperimentPopulation) -> list[AreaMean]:
     """Return every measure's mean over each area's experiments."""
     found: list[AreaMean] = []
 
@@ -318,7 +318,7 @@ def area_means(population: Population) -> list[AreaMean]:
         members = population.of(area)
         for k, generator in enumerate(population.generators):
             for measure, value in MEASURES.items():
-                add(measure, area, generator, values_of(members, value, k))
+                add(measure, area, generator, measured(members, value, k))
             for measure in SHARES:
                 values = share_values(population, area, measure, k)
                 add(measure, area, generator, values)
@@ -330,7 +330,7 @@ def area_means(population: Population) -> list[AreaMean]:
     return found
 
 
-def area_tests(population: Population) -> list[AreaTest]:
+def area_tests(population: ExperimentPopulation) -> list[AreaTest]:
     """Return tests between threads in each area, and of time constants between areas.
 
     Measures of `MEASURES` are paired over experiments, shares of a rise are not. The three
@@ -342,7 +342,7 @@ def area_tests(population: Population) -> list[AreaTest]:
         for measure, value in MEASURES.items():
             for area in areas:
                 members = population.of(area)
-                both = [values_of(members, value, k) for k in (0, 1)]
+                both = [measured(members, value, k) for k in (0, 1)]
                 test = t_test(both[0], both[1], paired=True)
                 rows.append((measure, area, names[0], names[1], True, test))
         for measure in SHARES:
@@ -355,8 +355,8 @@ def area_tests(population: Population) -> list[AreaTest]:
         for i, one in enumerate(areas):
             for other in areas[i + 1 :]:
                 test = t_test(
-                    values_of(population.of(one), value, k),
-                    values_of(population.of(other), value, k),
+                    measured(population.of(one), value, k),
+                    measured(population.of(other), value, k),
                     paired=False,
                 )
                 where = f"{one} - {other}"
@@ -372,7 +372,7 @@ def area_tests(population: Population) -> list[AreaTest]:
     return found
 
 
-def normalised_trajectories(population: Population) -> list[Courses]:
+def normalised_trajectories(population: ExperimentPopulation) -> list[Courses]:
     """Return each area's block means over the experiments' scales, without padding.
 
     An experiment's blocks end where it ended: later columns are of the others.
@@ -400,7 +400,7 @@ def normalised_trajectories(population: Population) -> list[Courses]:
 def _courses(
     area: str,
     values: tuple[Matrix, ...],
-    population: Population,
+    population: ExperimentPopulation,
     *,
     paired: bool,
     tests: Sequence[TTest] | None = None,
@@ -411,7 +411,7 @@ def _courses(
     return Courses(area, values, means, tuple(tests), marks([test.p for test in tests]))
 
 
-def attribution_courses(population: Population) -> tuple[list[Courses], Vector]:
+def attribution_courses(population: ExperimentPopulation) -> tuple[list[Courses], Vector]:
     """Return each area's shares of the rise in bins of time, and the bins' edges, ms.
 
     Each thread over its own successes. Experiments whose bins differ from those of most are
@@ -445,7 +445,9 @@ def attribution_courses(population: Population) -> tuple[list[Courses], Vector]:
     return found_courses, np.frombuffer(usual).copy()
 
 
-def time_courses(population: Population, *, width_ms: float | None = None) -> list[TimeCourses]:
+def time_courses(
+    population: ExperimentPopulation, *, width_ms: float | None = None
+) -> list[TimeCourses]:
     """Return each area's rates over blocks and bins of time, over the experiments' scales.
 
     Parameters
@@ -491,7 +493,9 @@ def time_courses(population: Population, *, width_ms: float | None = None) -> li
     return found
 
 
-def _binned(member: Member, width: float) -> tuple[tuple[FloatArray, ...], Vector] | None:
+def _binned(
+    member: CountedExperiment, width: float
+) -> tuple[tuple[FloatArray, ...], Vector] | None:
     """Return each thread's rates over the scale, (b, k), and the edges; None without PSTHs."""
     rates: list[FloatArray] = []
     edges: Vector | None = None

@@ -70,19 +70,19 @@ if TYPE_CHECKING:
     from evolver.analysis.trajectories import FloatArray
     from evolver.types import Matrix
 
-Window: TypeAlias = tuple[float, float]
+TimeSpan: TypeAlias = tuple[float, float]
 """From and to, ms after onset."""
 Among: TypeAlias = Literal["any", "both", "all"]
 """Experiments of which populations are made: with a success in any thread, in both, or all."""
 
-WINDOW_MS: Window = (0.0, 200.0)
-EARLY_MS: Window = (50.0, 100.0)
-LATE_MS: Window = (100.0, 200.0)
+WINDOW_MS: TimeSpan = (0.0, 200.0)
+EARLY_MS: TimeSpan = (50.0, 100.0)
+LATE_MS: TimeSpan = (100.0, 200.0)
 LATENCY_FROM_MS = 25.0
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class AnalysisSettings:
     """How experiments are analysed; times in ms after onset.
 
     Attributes
@@ -107,11 +107,11 @@ class Settings:
     alpha: float = ALPHA
     last_pair: LastPair = "paper"
     shuffles: int = SHUFFLES
-    window_ms: Window = WINDOW_MS
-    response_ms: Window = RESPONSE_MS
-    baseline_ms: Window = BASELINE_MS
-    early_ms: Window = EARLY_MS
-    late_ms: Window = LATE_MS
+    window_ms: TimeSpan = WINDOW_MS
+    response_ms: TimeSpan = RESPONSE_MS
+    baseline_ms: TimeSpan = BASELINE_MS
+    early_ms: TimeSpan = EARLY_MS
+    late_ms: TimeSpan = LATE_MS
     bin_ms: float = 10.0
     threshold: float = PUBLISHED_THRESHOLD
     latency_from_ms: float = LATENCY_FROM_MS
@@ -138,12 +138,12 @@ class Settings:
                 f"{self.threshold:g}, {self.bin_ms:g} and {self.shuffles}"
             )
 
-    def with_rule(self, rule: SuccessRule) -> Settings:
+    def with_rule(self, rule: SuccessRule) -> AnalysisSettings:
         """With another rule of success."""
         return replace(self, rule=rule)
 
     @property
-    def as_published(self) -> Settings:
+    def as_published(self) -> AnalysisSettings:
         """With the habits of the published code, right or not."""
         return replace(
             self,
@@ -226,7 +226,9 @@ class ExperimentSummary:
         return tuple(one.thread.generator for one in self.threads)
 
 
-def summarise(experiment: Experiment, settings: Settings | None = None) -> ExperimentSummary:
+def summarise(
+    experiment: Experiment, settings: AnalysisSettings | None = None
+) -> ExperimentSummary:
     """Return what there is to be said of an experiment.
 
     Parameters
@@ -234,7 +236,7 @@ def summarise(experiment: Experiment, settings: Settings | None = None) -> Exper
     experiment : of any source
     settings : the defaults if not given
     """
-    settings = settings or Settings()
+    settings = settings or AnalysisSettings()
     kept, dropped = kept_part(experiment, settings)
     threads = tuple(_thread_summary(kept.id, one, settings) for one in kept.threads)
     valid, unchecked = _validity(kept, settings)
@@ -255,7 +257,7 @@ def summarise(experiment: Experiment, settings: Settings | None = None) -> Exper
     )
 
 
-def kept_part(experiment: Experiment, settings: Settings) -> tuple[Experiment, int]:
+def kept_part(experiment: Experiment, settings: AnalysisSettings) -> tuple[Experiment, int]:
     """Return an experiment without a last block of few images, and how many blocks that is.
 
     Of sessions whose blocks have fewer than `fewest_images` each, half of a usual block is few.
@@ -295,7 +297,7 @@ def _first_blocks(thread: ExperimentThread, blocks: int) -> ExperimentThread:
     )
 
 
-def _cut_to_window(experiment: Experiment, settings: Settings) -> Experiment:
+def _cut_to_window(experiment: Experiment, settings: AnalysisSettings) -> Experiment:
     """Leave of PSTHs the bins that lie in the window."""
     start, end = settings.window_ms
 
@@ -324,7 +326,7 @@ def _or_reason(compute: Callable[[], Quantity]) -> Quantity:
 
 
 def _thread_summary(
-    experiment: str, thread: ExperimentThread, settings: Settings
+    experiment: str, thread: ExperimentThread, settings: AnalysisSettings
 ) -> ThreadSummary:
     mean = thread.course.mean
     filled = np.flatnonzero(np.isfinite(mean))
@@ -356,7 +358,7 @@ def _thread_summary(
     )
 
 
-def _success(experiment: str, thread: ExperimentThread, settings: Settings) -> Success:
+def _success(experiment: str, thread: ExperimentThread, settings: AnalysisSettings) -> Success:
     # The same verdict whenever and beside whatever else an experiment is analysed.
     rng = stream(settings.seed, "analyze", "shuffles", experiment, thread.name)
     rule, alpha, last_pair = settings.rule, settings.alpha, settings.last_pair
@@ -403,7 +405,7 @@ def _ratio(thread: ExperimentThread, first: Quantity, last: Quantity) -> Quantit
 
 
 def _time_constants(
-    experiment: str, thread: ExperimentThread, settings: Settings
+    experiment: str, thread: ExperimentThread, settings: AnalysisSettings
 ) -> tuple[tuple[TimeConstant, ...], float]:
     """Return every variant, and the rate before responses begin; NaN where unknown."""
     baseline = float("nan")
@@ -421,7 +423,7 @@ def _time_constants(
     return tuple(table), baseline
 
 
-def _windowed(psth: Psth, window_ms: Window) -> Matrix | None:
+def _windowed(psth: Psth, window_ms: TimeSpan) -> Matrix | None:
     """Return the mean rates of a window, (b,); None where it is not on the bins."""
     try:
         return window_mean(psth.mean, window_ms, edges_ms=psth.edges_ms)
@@ -430,7 +432,7 @@ def _windowed(psth: Psth, window_ms: Window) -> Matrix | None:
 
 
 def _attribution(
-    thread: ExperimentThread, settings: Settings
+    thread: ExperimentThread, settings: AnalysisSettings
 ) -> tuple[int, Attribution | None, Quantity, Quantity]:
     """Return the highest block, the attribution, and its early and its late share."""
     psth = thread.psth
@@ -456,7 +458,7 @@ def _attribution(
     return found.highest, found, early, late
 
 
-def share_between(found: Attribution, window_ms: Window) -> Quantity:
+def share_between(found: Attribution, window_ms: TimeSpan) -> Quantity:
     """Return which share of a rise lies in a window, which must begin and end on bins."""
     if found.reason:
         return Quantity.undefined(found.reason)
@@ -470,7 +472,7 @@ def share_between(found: Attribution, window_ms: Window) -> Quantity:
     return Quantity(float(found.share[start:end].sum()))
 
 
-def _latencies(thread: ExperimentThread, peak: int, settings: Settings) -> Latencies:
+def _latencies(thread: ExperimentThread, peak: int, settings: AnalysisSettings) -> Latencies:
     psth = thread.psth
     if psth is None or peak < 0:
         none = Quantity.undefined(
@@ -494,7 +496,7 @@ def _latencies(thread: ExperimentThread, peak: int, settings: Settings) -> Laten
     return replace(found, response=begins)
 
 
-def _validity(experiment: Experiment, settings: Settings) -> tuple[Validity, str]:
+def _validity(experiment: Experiment, settings: AnalysisSettings) -> tuple[Validity, str]:
     """Return whether an experiment counts, and what could not be checked."""
     baselines: list[FloatArray] = []
     for thread in experiment.threads:
@@ -521,7 +523,7 @@ def _validity(experiment: Experiment, settings: Settings) -> tuple[Validity, str
 
 
 def _difference(
-    experiment: Experiment, settings: Settings
+    experiment: Experiment, settings: AnalysisSettings
 ) -> tuple[PsthDifference | None, str]:
     if len(experiment.threads) < 2:
         return None, "the session has one thread"

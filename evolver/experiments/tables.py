@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from evolver.analysis.t_tests import TTest
-    from evolver.experiments.populations import Population
+    from evolver.experiments.populations import ExperimentPopulation
     from evolver.experiments.summary import ExperimentSummary, ThreadSummary
 
 Cell: TypeAlias = str | int | float | bool | None
@@ -218,7 +218,7 @@ def constant_table(summaries: Iterable[ExperimentSummary]) -> Table:
     return Table("time_constants", meanings, rows)
 
 
-def population_tables(population: Population) -> list[Table]:
+def population_tables(population: ExperimentPopulation) -> list[Table]:
     """Return success rates, means, tests, courses, and the experiments that are left out."""
     return [
         _share_table(population),
@@ -235,7 +235,7 @@ def population_tables(population: Population) -> list[Table]:
     ]
 
 
-def _share_table(population: Population) -> Table:
+def _share_table(population: ExperimentPopulation) -> Table:
     meanings = {
         "area": "of the units",
         "generator": "or any, or both, of a session's",
@@ -262,7 +262,7 @@ def _share_table(population: Population) -> Table:
     return Table("success_rates", meanings, rows)
 
 
-def _mean_table(population: Population) -> Table:
+def _mean_table(population: ExperimentPopulation) -> Table:
     meanings = {
         "measure": "as in the table of experiments; first, last, highest over the scale",
         "area": "of the units",
@@ -305,7 +305,7 @@ def _test_cells(test: TTest, raw: object, fdr: object, bonferroni: object) -> tu
     )
 
 
-def _test_table(population: Population) -> Table:
+def _test_table(population: ExperimentPopulation) -> Table:
     meanings = {
         "measure": "tests of one are corrected together",
         "area": "or two areas",
@@ -330,7 +330,7 @@ def _test_table(population: Population) -> Table:
     return Table("tests", meanings, rows)
 
 
-def _thread_columns(population: Population) -> dict[str, str]:
+def _thread_columns(population: ExperimentPopulation) -> dict[str, str]:
     return {
         f"{generator}_{what}": f"{meaning} of {generator}"
         for generator in population.generators
@@ -338,7 +338,7 @@ def _thread_columns(population: Population) -> dict[str, str]:
     }
 
 
-def _trajectory_table(population: Population) -> Table:
+def _trajectory_table(population: ExperimentPopulation) -> Table:
     tests = _TEST_COLUMNS if len(population.generators) == 2 else {}
     meanings = {
         "area": "of the units",
@@ -359,7 +359,7 @@ def _trajectory_table(population: Population) -> Table:
     return Table("trajectories", meanings, rows)
 
 
-def _attribution_table(population: Population) -> Table:
+def _attribution_table(population: ExperimentPopulation) -> Table:
     pair = len(population.generators) == 2
     meanings = {
         "area": "of the units",
@@ -384,7 +384,7 @@ def _attribution_table(population: Population) -> Table:
     return Table("attribution", meanings, rows)
 
 
-def _time_bin_table(population: Population) -> Table:
+def _time_bin_table(population: ExperimentPopulation) -> Table:
     """Return paired tests of every block and bin of time; none where there is one thread."""
     meanings = {
         "area": "of the units",

@@ -21,7 +21,7 @@ from PIL import Image
 from evolver import __version__
 from evolver.colours import PAGE_DARK, PAGE_LIGHT, css_variables, thread_colour
 from evolver.experiments.populations import NO_AREA, area_means, area_tests, success_shares
-from evolver.report.words import count, number, p_value, window, with_sem
+from evolver.report.words import NONE, count, number, p_value, window
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from evolver.analysis.quantities import Quantity
-    from evolver.experiments.populations import Population
+    from evolver.experiments.populations import AreaMean, ExperimentPopulation
     from evolver.experiments.summary import ExperimentSummary, ThreadSummary
 
 _SIDE, _QUALITY = 128, 88
@@ -65,7 +65,7 @@ class PopulationFigure:
 
 def write_analysis_page(
     summaries: Sequence[ExperimentSummary],
-    population: Population,
+    population: ExperimentPopulation,
     *,
     figures: Sequence[PopulationFigure],
     links: Sequence[str],
@@ -110,7 +110,7 @@ def write_analysis_page(
     )
 
 
-def _lead(summaries: Sequence[ExperimentSummary], population: Population) -> str:
+def _lead(summaries: Sequence[ExperimentSummary], population: ExperimentPopulation) -> str:
     readers = {one.experiment.reader for one in summaries}
     animals = {one.experiment.animal for one in summaries if one.experiment.animal}
     text = f"{count(len(summaries), 'experiment')} from {', '.join(sorted(readers))}"
@@ -123,7 +123,7 @@ def _lead(summaries: Sequence[ExperimentSummary], population: Population) -> str
     )
 
 
-def _method(population: Population) -> str:
+def _method(population: ExperimentPopulation) -> str:
     """Say how everything was found."""
     s = population.settings
     how = {
@@ -148,14 +148,14 @@ def _method(population: Population) -> str:
     )
 
 
-def _share_rows(population: Population) -> list[tuple[str, ...]]:
+def _share_rows(population: ExperimentPopulation) -> list[tuple[str, ...]]:
     return [
         (
             one.area,
             one.what,
             f"{one.share.k}/{one.share.n}",
-            number(one.share.value),
-            f"{number(one.share.low)} to {number(one.share.high)}",
+            f"{one.share.value:.2f}",
+            f"{one.share.low:.2f} to {one.share.high:.2f}",
         )
         for one in success_shares(population)
     ]
@@ -172,14 +172,14 @@ _SHOWN_MEASURES = {
 }
 
 
-def _mean_rows(population: Population) -> list[tuple[str, ...]]:
+def _mean_rows(population: ExperimentPopulation) -> list[tuple[str, ...]]:
     means = {(one.measure, one.area, one.thread): one for one in area_means(population)}
     return [
         (
             area,
             name,
             *(
-                f"{with_sem(one.mean, one.sem)} ({one.n})"
+                _mean_text(one)
                 for measure in _SHOWN_MEASURES
                 if (one := means[measure, area, name])
             ),
@@ -189,7 +189,15 @@ def _mean_rows(population: Population) -> list[tuple[str, ...]]:
     ]
 
 
-def _test_rows(population: Population) -> list[tuple[str, ...]]:
+def _mean_text(one: AreaMean) -> str:
+    digits = 1 if one.measure in {"time_constant", "peak_latency_ms"} else 2
+    if not one.n:
+        return f"{NONE} (0)"
+    sem = f" \N{PLUS-MINUS SIGN} {one.sem:.{digits}f}" if one.n > 1 else ""
+    return f"{one.mean:.{digits}f}{sem} ({one.n})"
+
+
+def _test_rows(population: ExperimentPopulation) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for one in area_tests(population):
         if one.measure not in _SHOWN_MEASURES:
@@ -222,7 +230,9 @@ def _as_script(data: dict[str, Any]) -> str:
 
 
 def _data(
-    summaries: Sequence[ExperimentSummary], population: Population, links: Sequence[str]
+    summaries: Sequence[ExperimentSummary],
+    population: ExperimentPopulation,
+    links: Sequence[str],
 ) -> dict[str, Any]:
     experiments = [one.experiment for one in summaries]
     columns = [
@@ -248,6 +258,7 @@ def _data(
             _number(f"{name} {column}", meaning, [row[i] for row in values])
             for i, (column, meaning) in enumerate(_THREAD_COLUMNS)
         ]
+        columns[-len(_THREAD_COLUMNS)]["probability"] = True
     if len(population.generators) == 2:
         differences = [one.difference for one in summaries]
         mae = [None if d is None else d.mae for d in differences]
@@ -280,7 +291,9 @@ def _level(name: str, title: str, values: Any, levels: Sequence[str] = ()) -> di
     return {"name": name, "title": title, "kind": "level", "levels": order, "values": numbers}
 
 
-def _counting(summaries: Sequence[ExperimentSummary], population: Population) -> list[str]:
+def _counting(
+    summaries: Sequence[ExperimentSummary], population: ExperimentPopulation
+) -> list[str]:
     members = {id(member.summary) for member in population.members}
     return ["yes" if id(one) in members else "no" for one in summaries]
 

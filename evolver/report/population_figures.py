@@ -1,7 +1,7 @@
 """Figures of many experiments: success, activation, courses, PSTHs and attribution by area.
 
-Knows a `Population` and matplotlib's objects; computes nothing but positions. Each figure says
-how many experiments it is of, what its bars are, and which test its marks are of.
+Knows an `ExperimentPopulation` and matplotlib's objects; computes nothing but positions. Each
+figure says how many experiments it is of, what its bars are, and which test its marks are of.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -21,11 +21,11 @@ from evolver.experiments.populations import (
     MEASURES,
     area_tests,
     attribution_courses,
+    measured,
     normalised_trajectories,
     share_values,
     success_shares,
     time_courses,
-    values_of,
 )
 from evolver.report.style import Canvas, inches, new_figure, styled, tint, whole_ticks
 from evolver.report.words import count, joined, p_value
@@ -37,7 +37,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from evolver.analysis.trajectories import Trajectory
-    from evolver.experiments.populations import AreaTest, Member, Population, TimeCourses
+    from evolver.experiments.populations import (
+        AreaTest,
+        CountedExperiment,
+        ExperimentPopulation,
+        TimeCourses,
+    )
     from evolver.types import Vector
 
 _LEFT, _GAP = 0.95, 0.55
@@ -48,7 +53,7 @@ _DIFFERENCE = LinearSegmentedColormap.from_list(
 SEM = "mean \N{PLUS-MINUS SIGN} sem over experiments"
 
 
-def _who(population: Population) -> str:
+def _who(population: ExperimentPopulation) -> str:
     """Say which experiments means are of."""
     pair = len(population.generators) == 2
     which = {
@@ -59,7 +64,7 @@ def _who(population: Population) -> str:
     return f"{which} (p < {population.settings.alpha:g}, {_rule(population)})"
 
 
-def _rule(population: Population) -> str:
+def _rule(population: ExperimentPopulation) -> str:
     rule = population.settings.rule
     if rule != "shuffle":
         return f"published test '{rule}'"
@@ -70,12 +75,12 @@ def _rule(population: Population) -> str:
     return f"{means} drawn anew"
 
 
-def _sizes(population: Population, *, chosen: bool = True) -> str:
+def _sizes(population: ExperimentPopulation, *, chosen: bool = True) -> str:
     each = [f"{area} {len(population.of(area, chosen=chosen))}" for area in population.areas]
     return f"n = {', '.join(each)} experiments"
 
 
-def _legend(sheet: Canvas, population: Population, *, x: float, y: float) -> None:
+def _legend(sheet: Canvas, population: ExperimentPopulation, *, x: float, y: float) -> None:
     for k, name in enumerate(population.generators):
         sheet.write(x + 1.5 * k, y, f"\u25cf {name}", colour=THREADS[k], size=10, align="left")
 
@@ -92,12 +97,12 @@ def _marks(test: AreaTest) -> str:
 MARKS = "*: significant at 0.05 also by the false discovery rate; **: and by Bonferroni"
 
 
-def _tests_of(population: Population, measure: str) -> dict[str, AreaTest]:
+def _tests_of(population: ExperimentPopulation, measure: str) -> dict[str, AreaTest]:
     return {test.area: test for test in area_tests(population) if test.measure == measure}
 
 
 @styled
-def draw_success_rates(population: Population) -> Figure:
+def draw_success_rates(population: ExperimentPopulation) -> Figure:
     """Draw each area's share of successes, of each generator, of any and of both."""
     shares = success_shares(population)
     kinds = list(dict.fromkeys(one.what for one in shares))
@@ -148,7 +153,7 @@ def draw_success_rates(population: Population) -> Figure:
 
 
 @styled
-def draw_activation(population: Population) -> Figure:
+def draw_activation(population: ExperimentPopulation) -> Figure:
     """Draw the first and the last block of every experiment, and their means, by area."""
     areas, names = population.areas, population.generators
     panel = 2.5
@@ -162,7 +167,7 @@ def draw_activation(population: Population) -> Figure:
         axes = inches(figure, _LEFT + i * (panel + _GAP), 1.25, panel, 2.4)
         members = population.of(area)
         for j, measure in enumerate(("first", "last")):
-            values = [values_of(members, MEASURES[measure], k) for k in range(len(names))]
+            values = [measured(members, MEASURES[measure], k) for k in range(len(names))]
             at = [3 * j + k for k in range(len(names))]
             if len(names) == 2:
                 axes.plot(at, np.stack(values), color=GRID, lw=0.8, zorder=1)
@@ -188,7 +193,9 @@ def draw_activation(population: Population) -> Figure:
     return figure
 
 
-def _column(axes: Axes, x: float, values: Vector, colour: str, population: Population) -> None:
+def _column(
+    axes: Axes, x: float, values: Vector, colour: str, population: ExperimentPopulation
+) -> None:
     """Draw values as points in a column, and their mean with its error."""
     kept = values[np.isfinite(values)]
     axes.plot(np.full(len(kept), x), kept, "o", color=colour, ms=3.5, alpha=0.45, mew=0)
@@ -202,7 +209,7 @@ def _column(axes: Axes, x: float, values: Vector, colour: str, population: Popul
 
 
 @styled
-def draw_trajectories(population: Population) -> Figure:
+def draw_trajectories(population: ExperimentPopulation) -> Figure:
     """Draw each area's mean course, and the time constants below it."""
     found = {one.area: one for one in normalised_trajectories(population)}
     areas = tuple(area for area in population.areas if area in found)
@@ -237,7 +244,7 @@ def draw_trajectories(population: Population) -> Figure:
         upper.grid(axis="y", color=GRID, lw=0.8)
         axes = inches(figure, x, 1.15, panel, 1.55)
         members = population.of(area)
-        values = [values_of(members, MEASURES["time_constant"], k) for k in range(len(names))]
+        values = [measured(members, MEASURES["time_constant"], k) for k in range(len(names))]
         for k, of in enumerate(values):
             rows = np.full(int(np.isfinite(of).sum()), len(names) - 1 - k)
             spread = np.random.default_rng(0).uniform(-0.13, 0.13, len(rows))
@@ -272,7 +279,9 @@ def draw_trajectories(population: Population) -> Figure:
     return figure
 
 
-def _row_mean(axes: Axes, kept: Vector, y: float, colour: str, population: Population) -> None:
+def _row_mean(
+    axes: Axes, kept: Vector, y: float, colour: str, population: ExperimentPopulation
+) -> None:
     if not len(kept):
         return
     mean = population_mean(kept[:, None], error=population.settings.error)
@@ -300,7 +309,7 @@ def _area_line(
 
 
 @styled
-def draw_time_courses(population: Population) -> Figure | None:
+def draw_time_courses(population: ExperimentPopulation) -> Figure | None:
     """Draw each area's PSTHs at the first and the highest block, and the threads' difference.
 
     None where no experiment has PSTHs.
@@ -374,7 +383,9 @@ def draw_time_courses(population: Population) -> Figure | None:
     return figure
 
 
-def _with_rates(population: Population, area: str, of: TimeCourses) -> list[Member]:
+def _with_rates(
+    population: ExperimentPopulation, area: str, of: TimeCourses
+) -> list[CountedExperiment]:
     """Return the members that rows of `of` are of."""
     bins = len(of.edges_ms) - 1
     members = [one for one in population.of(area) if all(t.thread.psth for t in one.threads)]
@@ -421,7 +432,7 @@ def _draw_difference(axes: Axes, of: TimeCourses, limit: float):  # noqa: ANN202
 
 
 @styled
-def draw_attribution(population: Population) -> Figure | None:
+def draw_attribution(population: ExperimentPopulation) -> Figure | None:
     """Draw which bins of time the rise is in, and its early and late parts, by area.
 
     None where no success has PSTHs.
@@ -515,7 +526,7 @@ def draw_attribution(population: Population) -> Figure | None:
 
 
 @styled
-def draw_similarity(population: Population) -> Figure | None:
+def draw_similarity(population: ExperimentPopulation) -> Figure | None:
     """Draw how alike two threads' images are against how alike they drive their unit.
 
     None where no experiment has images and PSTHs of both.
@@ -575,14 +586,14 @@ def draw_similarity(population: Population) -> Figure | None:
 _AREA_COLOURS = (THREADS[2], THREADS[3], THREADS[4], THREADS[5])
 
 
-def _alike(member: Member, measure: str) -> float:
+def _alike(member: CountedExperiment, measure: str) -> float:
     for one in member.summary.similarity:
         if (one.prototype, one.measure) == ("best", measure):
             return one.value.value
     return float("nan")
 
 
-POPULATION_FIGURES: dict[str, tuple[str, Callable[[Population], Figure | None]]] = {
+POPULATION_FIGURES: dict[str, tuple[str, Callable[[ExperimentPopulation], Figure | None]]] = {
     "success_rates": ("How often evolutions succeed", draw_success_rates),
     "activation": ("Where they begin and end", draw_activation),
     "trajectories": ("How they get there", draw_trajectories),

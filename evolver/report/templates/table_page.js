@@ -37,6 +37,7 @@ function cell(column, row) {
   const { kind, values, levels, whole } = COLUMNS[column], value = values[row];
   if (kind === "level") return levels[value];
   if (kind === "text") return value.slice(0, COLUMNS[column].letters || 12);
+  if (COLUMNS[column].probability && value !== null) return value < 0.001 ? "< 0.001" : String(Number(value.toPrecision(2)));
   return whole && value !== null ? value.toLocaleString("en") : words(value);
 }
 
