@@ -28,7 +28,7 @@ from evolver.experiments.populations import (
     time_courses,
 )
 from evolver.report.style import Canvas, inches, new_figure, styled, tint, whole_ticks
-from evolver.report.words import count, joined, p_value
+from evolver.report.words import count, joined, number, p_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -567,11 +567,12 @@ def draw_similarity(population: ExperimentPopulation) -> Figure | None:
         axes.set_xlabel(titles[measure])
         both = np.isfinite(x) & np.isfinite(y)
         if both.sum() > 2 and np.ptp(x[both]) > 0 and np.ptp(y[both]) > 0:
+            n = int(both.sum())
             r = float(np.corrcoef(x[both], y[both])[0, 1])
-            axes.set_title(f"r = {r:+.2f}, n = {int(both.sum())}")
+            axes.set_title(f"r = {number(r)}, {p_value(_p_of_r(r, n))}, n = {n}")
         axes.grid(color=GRID, lw=0.8)
         if j == 0:
-            axes.set_ylabel("difference of PSTHs / highest block")
+            axes.set_ylabel("PSTHs apart / highest block")
             axes.legend(fontsize=9)
     if len(columns) == 2:
         test = compare_correlations(y, columns[0], columns[1])
@@ -581,6 +582,14 @@ def draw_similarity(population: ExperimentPopulation) -> Figure | None:
         )
     sheet.note("dots: experiments; best image of each thread's highest block")
     return figure
+
+
+def _p_of_r(r: float, n: int) -> float:
+    """Return the two-sided p of a correlation, by Student's t."""
+    from scipy.special import stdtr  # pyright: ignore[reportUnknownVariableType]
+
+    left = max(1 - r * r, 1e-300)
+    return float(2 * stdtr(n - 2, -abs(r) * np.sqrt((n - 2) / left)))
 
 
 _AREA_COLOURS = (THREADS[2], THREADS[3], THREADS[4], THREADS[5])
