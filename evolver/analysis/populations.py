@@ -204,7 +204,7 @@ def normaliser(*means: ArrayLike) -> Quantity:
 
     Parameters
     ----------
-    means : of each thread, (b,) block means, spikes/s; NaN is left out
+    *means : of each thread, (b,) block means, spikes/s; NaN is left out
     """
     rates = np.concatenate([vector_of(mean, "means") for mean in means] or [np.zeros(0)])
     rates = rates[np.isfinite(rates)]
