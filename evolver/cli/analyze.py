@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -182,7 +184,20 @@ def _read(
             else:
                 summaries.append(summarise(found, settings))
             update(len(summaries) + len(unread), total)
-    return summaries, unread
+    return _told_apart(summaries), unread
+
+
+def _told_apart(summaries: list[ExperimentSummary]) -> list[ExperimentSummary]:
+    """Give experiments of one name numbers, in their order."""
+    seen: Counter[str] = Counter()
+    named: list[ExperimentSummary] = []
+    for summary in summaries:
+        experiment = summary.experiment
+        seen[experiment.id] += 1
+        if (n := seen[experiment.id]) > 1:
+            experiment = replace(experiment, id=f"{experiment.id} ({n})")
+        named.append(replace(summary, experiment=experiment))
+    return named
 
 
 @contextmanager
@@ -282,7 +297,8 @@ def _print_population(population: ExperimentPopulation, read: int) -> None:
     for area in population.areas:
         for name in population.generators:
             cells = [
-                f"{one.mean:.{digits}f} \N{PLUS-MINUS SIGN} {one.sem:.{digits}f}"
+                f"{one.mean:.{digits}f}"
+                + (f" \N{PLUS-MINUS SIGN} {one.sem:.{digits}f}" if one.n > 1 else "")
                 for measure, digits in (("first", 2), ("last", 2), ("time_constant", 1))
                 if (one := means[measure, area, name])
             ]

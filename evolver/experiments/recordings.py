@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from evolver import recording as recordings
 from evolver.analysis.image_similarity import prototypes
-from evolver.analysis.trajectories import reference_trajectory, spike_psth, trajectory
+from evolver.analysis.trajectories import spike_psth, trajectory
 from evolver.errors import RecordingError
 from evolver.experiments.experiment import (
     BEST_IMAGE,
@@ -70,7 +70,8 @@ def read_recording(path: Path) -> Experiment:
             row[list(fitness.units)] = fitness.weights
         watched = np.flatnonzero(weights.any(axis=0))
         return Experiment(
-            id=opened.name,
+            # Many sessions have the name that the session file gave all of them.
+            id=f"{opened.name} {opened.created[:19].replace('T', ' ')}",
             animal="",
             area=_joined(str(opened.units[u]["area"]) for u in watched),
             unit=_joined(str(opened.units[u]["label"]) for u in watched),
@@ -148,22 +149,23 @@ def _thread(
 
 
 def _references(opened: Recording, k: int, shown_in: Ints, blocks: int) -> Course | None:
-    """Return the references' mean in the block of each generation."""
+    """Return the references' mean in each generation.
+
+    References may be shown in blocks of their own: those count for the generation before.
+    """
     scores = opened.reference_scores
     if not scores.size or not np.isfinite(scores[:, k]).any():
         return None
-    course = reference_trajectory(scores[:, k])
-    numbers = np.asarray(opened.blocks["block"], dtype=np.int64)
-    row_of = {int(block): row for row, block in enumerate(numbers[: len(course)])}
-    mean, sem = np.full((2, blocks), np.nan)
+    begun = np.full(blocks, np.iinfo(np.int64).max)
     inside = shown_in >= 0
-    for block, generation in zip(
-        opened.presentations["block"][inside], shown_in[inside], strict=True
-    ):
-        row = row_of.get(int(block))
-        if row is not None:
-            mean[generation], sem[generation] = course.mean[row], course.sem[row]
-    return Course(mean, sem)
+    np.minimum.at(begun, shown_in[inside], opened.presentations["block"][inside])
+    numbers = np.asarray(opened.blocks["block"], dtype=np.int64)[: len(scores)]
+    of = np.maximum(
+        np.searchsorted(np.minimum.accumulate(begun[::-1])[::-1], numbers, "right"), 1
+    )
+    group = np.repeat(of - 1, scores.shape[2])
+    course = trajectory(scores[: len(numbers), k].ravel(), group, groups=blocks)
+    return Course(course.mean, course.sem)
 
 
 def _psth(

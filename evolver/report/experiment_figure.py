@@ -14,7 +14,9 @@ import numpy as np
 from matplotlib.colors import Normalize
 from matplotlib.ticker import MaxNLocator
 
+from evolver.analysis.time_bins import time_binned
 from evolver.colours import GRID, QUIET, REFERENCE, UNMEASURED, thread_colour
+from evolver.errors import DataError
 from evolver.report.style import RATES, Canvas, inches, new_figure, spread, styled, whole_ticks
 from evolver.report.words import in_unit, is_rate, p_value, shorten
 
@@ -22,10 +24,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from evolver.experiments.experiment import ExperimentThread
+    from evolver.analysis.trajectories import FloatArray
+    from evolver.experiments.experiment import ExperimentThread, Psth
     from evolver.experiments.summary import ExperimentSummary, ThreadSummary
 
 _PANEL, _TALL = 2.45, 2.5
+_BIN_MS = 5.0
 
 
 @styled
@@ -70,7 +74,7 @@ def draw_experiment(summary: ExperimentSummary) -> Figure:
     text = (
         f"not in populations: {'; '.join(reasons)}"
         if reasons
-        else "mean \N{PLUS-MINUS SIGN} sem"
+        else "mean \N{PLUS-MINUS SIGN} sem; maps in bins of 5 ms"
     )
     where = bottom - 0.72
     sheet.write(0.3, where, shorten(text, 66), size=8.5, colour=QUIET, align="left")
@@ -128,10 +132,18 @@ def _draw_courses(axes: Axes, threads: tuple[ThreadSummary, ...]) -> None:
 
 def _rates(threads: tuple[ThreadSummary, ...]) -> Normalize:
     """Return the colour scale that all maps share."""
-    values = [one.thread.psth.mean for one in threads if one.thread.psth is not None]
+    values = [_shown(one.thread.psth)[0] for one in threads if one.thread.psth is not None]
     found = np.concatenate([v[np.isfinite(v)] for v in values]) if values else np.zeros(0)
     high = float(found.max()) if found.size else 1.0
     return Normalize(min(0.0, float(found.min())) if found.size else 0.0, high or 1.0)
+
+
+def _shown(psth: Psth) -> tuple[FloatArray, FloatArray]:
+    """Return rates in bins that hold some spikes, and their edges; as they are if not fine."""
+    try:
+        return time_binned(psth.mean, _BIN_MS, edges_ms=psth.edges_ms)
+    except DataError:
+        return psth.mean, psth.edges_ms
 
 
 def _draw_psth(axes: Axes, thread: ExperimentThread, scale: Normalize):  # noqa: ANN202  a mesh
@@ -142,10 +154,11 @@ def _draw_psth(axes: Axes, thread: ExperimentThread, scale: Normalize):  # noqa:
         axes.set_axis_off()
         return None
     axes.set_facecolor(UNMEASURED)
+    rates, edges = _shown(psth)
     mesh = axes.pcolormesh(
-        psth.edges_ms,
-        np.arange(len(psth.mean) + 1) - 0.5,
-        np.ma.masked_invalid(psth.mean),
+        edges,
+        np.arange(len(rates) + 1) - 0.5,
+        np.ma.masked_invalid(rates),
         cmap=RATES,
         norm=scale,
     )

@@ -16,6 +16,7 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.ticker import MaxNLocator
 
 from evolver.analysis.populations import population_mean
+from evolver.analysis.trajectories import smooth
 from evolver.colours import GRID, INK, QUIET, THREADS
 from evolver.experiments.populations import (
     MEASURES,
@@ -28,7 +29,7 @@ from evolver.experiments.populations import (
     time_courses,
 )
 from evolver.report.style import Canvas, inches, new_figure, styled, tint, whole_ticks
-from evolver.report.words import count, joined, number, p_value
+from evolver.report.words import count, joined, number, p_value, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
 
 _LEFT, _GAP = 0.95, 0.55
 _BAND = 0.18
+_NARROWEST = 8.6
+_SMOOTH_MS = 5.0
 _DIFFERENCE = LinearSegmentedColormap.from_list(
     "first-second", [THREADS[0], "#ffffff", THREADS[1]]
 )
@@ -82,7 +85,14 @@ def _sizes(population: ExperimentPopulation, *, chosen: bool = True) -> str:
 
 def _legend(sheet: Canvas, population: ExperimentPopulation, *, x: float, y: float) -> None:
     for k, name in enumerate(population.generators):
-        sheet.write(x + 1.5 * k, y, f"\u25cf {name}", colour=THREADS[k], size=10, align="left")
+        sheet.write(
+            x + 1.5 * k,
+            y,
+            f"\u25cf {shorten(name, 16)}",
+            colour=THREADS[k],
+            size=10,
+            align="left",
+        )
 
 
 def _marks(test: AreaTest) -> str:
@@ -108,7 +118,7 @@ def draw_success_rates(population: ExperimentPopulation) -> Figure:
     kinds = list(dict.fromkeys(one.what for one in shares))
     areas = population.areas
     panel = max(2.6, len(areas) * (0.42 * len(kinds) + 0.55))
-    width = max(_LEFT + panel + 0.4, 6.6)
+    width = max(_LEFT + panel + 0.4, _NARROWEST)
     figure = new_figure(width, 4.4)
     sheet = Canvas(figure)
     settings = population.settings
@@ -145,10 +155,10 @@ def draw_success_rates(population: ExperimentPopulation) -> Figure:
     axes.set_ylabel("share of sessions")
     axes.grid(axis="y", color=GRID, lw=0.8)
     for j, what in enumerate(kinds):
-        text = f"\u25a0 {what}"
+        text = f"\u25a0 {shorten(what, 15)}"
         sheet.write(_LEFT + 1.35 * j, 3.43, text, colour=colours[what], size=10, align="left")
     interval = "Wilson's" if settings.interval == "wilson" else "the published"
-    sheet.note(f"lines: {interval} {100 * settings.level:g} % interval of the true share")
+    sheet.notes(f"lines: {interval} {100 * settings.level:g} % interval of the true share")
     return figure
 
 
@@ -157,7 +167,7 @@ def draw_activation(population: ExperimentPopulation) -> Figure:
     """Draw the first and the last block of every experiment, and their means, by area."""
     areas, names = population.areas, population.generators
     panel = 2.5
-    width = max(_LEFT + len(areas) * (panel + _GAP) + 0.1, 6.6)
+    width = max(_LEFT + len(areas) * (panel + _GAP) + 0.1, _NARROWEST)
     figure = new_figure(width, 5.0)
     sheet = Canvas(figure)
     sheet.heading("Initial and final activation", f"{_sizes(population)}, {_who(population)}")
@@ -188,8 +198,10 @@ def draw_activation(population: ExperimentPopulation) -> Figure:
             axes.set_ylabel("mean response / highest block")
         else:
             axes.tick_params(labelleft=False)
-    sheet.note(f"p: paired t between threads; {MARKS}", line=1)
-    sheet.note(f"dots: experiments, a line joins one's threads; diamond and bar: {SEM}")
+    sheet.notes(
+        f"p: paired t between threads; {MARKS}",
+        f"dots: experiments, a line joins one's threads; diamond and bar: {SEM}",
+    )
     return figure
 
 
@@ -215,7 +227,7 @@ def draw_trajectories(population: ExperimentPopulation) -> Figure:
     areas = tuple(area for area in population.areas if area in found)
     names = population.generators
     panel = 2.9
-    width = max(_LEFT + len(areas) * (panel + _GAP) + 0.1, 6.6)
+    width = max(_LEFT + len(areas) * (panel + _GAP) + 0.1, _NARROWEST)
     figure = new_figure(width, 7.3)
     sheet = Canvas(figure)
     sheet.heading(
@@ -267,14 +279,11 @@ def draw_trajectories(population: ExperimentPopulation) -> Figure:
     for axes in lower:
         axes.set_xlim(-1, most)
     threshold = population.settings.threshold
-    sheet.note(
+    sheet.notes(
         f"lines: {SEM}, dashed where some have ended, down to half of them; squares: paired t "
         "between threads, p < 0.05 (grey) and by the false discovery rate (black)",
-        line=1,
-    )
-    sheet.note(
         f"time constant: first block above {threshold:g} of the rise, mean \N{PLUS-MINUS SIGN} "
-        f"sem; p: paired t; {MARKS}"
+        f"sem; p: paired t; {MARKS}",
     )
     return figure
 
@@ -323,7 +332,7 @@ def draw_time_courses(population: ExperimentPopulation) -> Figure | None:
     names = population.generators
     pair = len(names) == 2
     panel = 2.9
-    width = max(_LEFT + len(areas) * (panel + _GAP) + 0.75, 6.6)
+    width = max(_LEFT + len(areas) * (panel + _GAP) + 0.75, _NARROWEST)
     figure = new_figure(width, 7.6 if pair else 4.6)
     sheet = Canvas(figure)
     used = {area: binned[area].values[0].shape[0] for area in areas}
@@ -342,7 +351,8 @@ def draw_time_courses(population: ExperimentPopulation) -> Figure | None:
         edges = lines[area].edges_ms
         centres = (edges[1:] + edges[:-1]) / 2
         members = _with_rates(population, area, lines[area])
-        for k, values in enumerate(lines[area].values):
+        for k, rates in enumerate(lines[area].values):
+            values = smooth(rates, edges_ms=edges, sigma_ms=_SMOOTH_MS)
             first = population_mean(values[:, 0], error=population.settings.error)
             peaks = [min(max(m.threads[k].psth_peak, 0), values.shape[1] - 1) for m in members]
             top = population_mean(
@@ -372,14 +382,14 @@ def draw_time_courses(population: ExperimentPopulation) -> Figure | None:
     high = max(axes.get_ylim()[1] for axes in tops)
     for axes in tops:
         axes.set_ylim(0, high)
-    text = f"lines: {SEM}; dashed: the first block, whole: each experiment's highest"
+    which = "dashed: the first block, whole: each experiment's highest"
+    texts = [f"lines: {SEM}, smoothed by {_SMOOTH_MS:g} ms; {which}"]
     if pair:
-        sheet.note(text, line=1)
-        text = (
+        texts.append(
             f"maps: difference in bins of {population.settings.bin_ms:g} ms, down to half of "
             "the experiments; dots: paired t, significant by the false discovery rate at 0.05"
         )
-    sheet.note(text)
+    sheet.notes(*texts)
     return figure
 
 
@@ -403,7 +413,7 @@ def _difference_map(of: TimeCourses) -> np.ndarray:
     difference = of.values[1] - of.values[0]
     n = np.isfinite(difference).sum(axis=0)
     total = np.where(np.isfinite(difference), difference, 0).sum(axis=0)
-    return np.where(n >= max(2, len(difference) / 2), total / np.maximum(n, 1), np.nan)
+    return np.where(n >= max(1, len(difference) / 2), total / np.maximum(n, 1), np.nan)
 
 
 def _limit(of: TimeCourses) -> float:
@@ -444,7 +454,7 @@ def draw_attribution(population: ExperimentPopulation) -> Figure | None:
         return None
     names = population.generators
     panel = 2.9
-    width = max(_LEFT + len(areas) * (panel + _GAP) + 0.1, 6.6)
+    width = max(_LEFT + len(areas) * (panel + _GAP) + 0.1, _NARROWEST)
     figure = new_figure(width, 7.3)
     sheet = Canvas(figure)
     settings = population.settings
@@ -516,12 +526,11 @@ def draw_attribution(population: ExperimentPopulation) -> Figure | None:
         low, high = (f(a.get_ylim()[e] for a in some) for e, f in ((0, min), (1, max)))
         for axes in some:
             axes.set_ylim(low, high)
-    sheet.note(
+    sheet.notes(
         f"lines and diamonds: {SEM}; squares: unpaired t between threads in a bin of "
         f"{settings.bin_ms:g} ms, p < 0.05 (grey) and by the false discovery rate (black)",
-        line=1,
+        f"p: unpaired t between threads; {MARKS}",
     )
-    sheet.note(f"p: unpaired t between threads; {MARKS}")
     return figure
 
 
@@ -547,7 +556,7 @@ def draw_similarity(population: ExperimentPopulation) -> Figure | None:
     if len(population.generators) != 2 or not measures:
         return None
     y = np.array([m.summary.difference.mae for m in members if m.summary.difference])
-    figure = new_figure(max(_LEFT + len(measures) * 3.6 + 0.2, 6.6), 5.0)
+    figure = new_figure(max(_LEFT + len(measures) * 3.6 + 0.2, _NARROWEST), 5.0)
     sheet = Canvas(figure)
     sheet.heading(
         "Images against PSTHs",
@@ -574,13 +583,12 @@ def draw_similarity(population: ExperimentPopulation) -> Figure | None:
         if j == 0:
             axes.set_ylabel("PSTHs apart / highest block")
             axes.legend(fontsize=9)
+    texts = ["dots: experiments; best image of each thread's highest block"]
     if len(columns) == 2:
         test = compare_correlations(y, columns[0], columns[1])
-        sheet.note(
-            f"the two correlations compared (Williams): {test.reason or p_value(test.p)}",
-            line=1,
-        )
-    sheet.note("dots: experiments; best image of each thread's highest block")
+        said = test.reason or p_value(test.p)
+        texts.insert(0, f"the two correlations compared (Williams): {said}")
+    sheet.notes(*texts)
     return figure
 
 

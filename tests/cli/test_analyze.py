@@ -57,11 +57,15 @@ def test_a_broken_file_is_named_and_stops_nothing(run, tmp_path):
         arrays.pop("IT-0/psth")
 
     archive(tmp_path / "lab.npz", lab(areas=("IT",), each=3), damage=damage)
+    archive(tmp_path / "more.npz", lab(areas=("IT",), each=2))
     (tmp_path / "broken.h5").write_text("no recording")
-    said = run("broken.h5", "lab.npz", "--out", "out", "--no-experiment-figures", expect=1)
+    said = run(
+        "broken.h5", "lab.npz", "more.npz", "--out", "out", "--no-experiment-figures", expect=1
+    )
     assert "2 could not be read:" in said
     assert "lab.npz, IT-0: " in said
-    assert {row["experiment"] for row in rows("out/experiments.csv")} == {"IT-1", "IT-2"}
+    found = {row["experiment"] for row in rows("out/experiments.csv")}
+    assert found == {"IT-1", "IT-2", "IT-0", "IT-1 (2)"}  # one name, two experiments
     assert "<b>broken.h5</b>" in (tmp_path / "out" / "analysis.html").read_text()
 
 

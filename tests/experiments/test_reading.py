@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from evolver.errors import DataError
-from evolver.experiments import read_experiments
+from evolver.experiments import read_experiments, recordings
 from evolver.experiments.plain_layout import read_plain
 from evolver.experiments.published_archive import read_archive
 from evolver.experiments.reading import Unread, find_sources
@@ -183,7 +184,8 @@ def test_images_lie_in_the_folder(tmp_path):
 def test_a_recording_is_what_was_shown(tmp_path):
     truth = write(tmp_path, generations=5)
     (one,) = read_experiments([truth.path])
-    assert (one.id, one.area, one.unit, one.date) == ("session", "IT", "unit1", "2026-01-02")
+    assert one.id == "session 2026-01-02 03:04:05"
+    assert (one.area, one.unit, one.date) == ("IT", "unit1", "2026-01-02")
     for k, thread in enumerate(one.threads):
         for g in range(5):
             scores = [s for s in truth.scores[k, g] if s == s]
@@ -228,3 +230,15 @@ def test_a_session_stopped_inside_a_generation_ends_before_it(tmp_path):
     truth = write(tmp_path, generations=4, interrupted=True)
     (one,) = read_experiments([truth.path])
     assert [len(thread.course) for thread in one.threads] == [3, 3]
+
+
+def test_references_in_blocks_of_their_own_count_for_the_generation_before():
+    scores = np.full((6, 1, 2), np.nan)
+    scores[[1, 3, 4], 0] = [[1, 3], [4, 6], [10, 20]]
+    opened = SimpleNamespace(
+        reference_scores=scores,
+        blocks={"block": np.arange(6)},
+        presentations={"block": np.array([0, 0, 2, 2, 5])},
+    )
+    found = recordings._references(opened, 0, np.array([0, 0, 1, 1, 2]), 3)
+    np.testing.assert_allclose(found.mean, [2, 10, np.nan])  # (4 + 6 + 10 + 20) / 4
