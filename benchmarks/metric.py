@@ -20,7 +20,7 @@ Repeats
 Cost
     About 6 minutes on two cores; --quick, which is no measurement, 2. Finished runs are kept.
 Outputs
-    A Markdown section on standard output; runs.jsonl and the metrics in --out.
+    A Markdown section on standard output; every run and the metrics in --out.
 
 Run by ``python -m benchmarks.metric``.
 """
@@ -47,10 +47,10 @@ from rich.console import Console
 from benchmarks.optimizers import campaign, plan
 from benchmarks.optimizers.contestants import BASELINE, Contestant, find_contestants
 from benchmarks.optimizers.statistics import Interval, tabulate
-from benchmarks.optimizers.store import Store
 from benchmarks.optimizers.worlds import MINI, UnitSet, draw_units
 from evolver import generators, metric
 from evolver.analysis.spectra import matching_sigma
+from evolver.campaign.store import Store
 from evolver.cli.metric import draw_points
 from evolver.metric import products
 from evolver.metric.average import average
@@ -125,7 +125,6 @@ def contestants(out: Path) -> tuple[Contestant, ...]:
 
 def search(out: Path, unit_set: str, *, generations: int, workers: int | None) -> None:
     """Print the table of question (2)."""
-    workers = workers or os.cpu_count() or 1
     console = Console(stderr=True)
     out.mkdir(parents=True, exist_ok=True)
     chosen = plan.Plan(
@@ -139,8 +138,8 @@ def search(out: Path, unit_set: str, *, generations: int, workers: int | None) -
         generations=generations,
     )
     due = plan.spell_out(chosen)
-    store = Store(out / "runs.jsonl")
-    outcomes = campaign.run_plan(due, store, device="cpu", workers=workers, console=console)
+    store = Store(out, make=True)
+    outcomes = campaign.run_plan(chosen, due, store, workers=workers, console=console)
     for outcome in outcomes:
         if outcome.failed:
             console.print(f"{outcome.spec.optimizer}: {outcome.failed}", markup=False)

@@ -75,8 +75,10 @@ def opened(
 
 def read_regular(path: str | Path, *, at_most: int) -> bytes:
     """Return all of a regular file, which may be read once; raises as `opened`."""
-    with opened(path, at_most=at_most) as (file, _):
-        content = file.read(at_most + 1)
+    with opened(path, at_most=at_most) as (file, size):
+        content = file.read(size + 1)  # and no room for all that it may have
+        if len(content) > size:
+            content += file.read(at_most + 1 - len(content))
     if len(content) > at_most:  # it grew, or never had the length it said
         raise NotAFileError(f"it must have at most {_amount(at_most)}; it has more")
     return content
@@ -84,10 +86,13 @@ def read_regular(path: str | Path, *, at_most: int) -> bytes:
 
 def expanded(path: str | Path) -> Path:
     """Return a path whose ``~`` is the user's home; as it was where there is none."""
+    place = path if isinstance(path, Path) else Path(path)
+    if not str(path).startswith("~"):
+        return place
     try:
-        return Path(path).expanduser()
+        return place.expanduser()
     except RuntimeError:  # nobody of that name
-        return Path(path)
+        return place
 
 
 def _amount(size: int) -> str:

@@ -26,6 +26,12 @@ def stream(seed: int, *name: str | int) -> np.random.Generator:
     """
     # Length-prefixed, so that ("a", "bc") and ("ab", "c") differ.
     text = "".join(f"{len(str(part))}:{type(part).__name__}:{part}" for part in name)
-    words = np.frombuffer(hashlib.sha256(text.encode()).digest(), dtype="<u4")
-    sequence = np.random.SeedSequence([seed, *(int(word) for word in words)])
+    # The seed's words, least first, and the name's: as SeedSequence makes them of a list of
+    # integers, and many times as fast.
+    seed = int(seed)
+    if seed < 0:
+        raise ValueError(f"seed must be at least 0; got {seed}")
+    length = max(1, -(-seed.bit_length() // 32))
+    entropy = seed.to_bytes(4 * length, "little") + hashlib.sha256(text.encode()).digest()
+    sequence = np.random.SeedSequence(np.frombuffer(entropy, dtype="<u4"))
     return np.random.Generator(np.random.PCG64(sequence))

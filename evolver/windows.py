@@ -8,12 +8,12 @@ has another size.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+import torch
 from torch.nn import functional as F  # noqa: N812  the name every torch user knows it by
 
-if TYPE_CHECKING:
-    import torch
+_FEW = 64
+"""Channels, below which a transposed convolution is slow on a processor; `_interleaved`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +97,8 @@ class FilterShape:
         """
         s, p = self.stride, self.padding
         if self.transposed:
+            if x.device.type == "cpu" and weight.shape[1] < _FEW and self.kernel % s == 0:
+                return self._interleaved(x, has, wanted, weight, bias)
             at = Window(s * has.top - p, 0, s * has.left - p, 0)  # of all, in the whole map
             cut = wanted.within(at)
             rows, columns = (s * (length - 1) + self.kernel for length in has.shape)
@@ -110,3 +112,46 @@ class FilterShape:
         if above == below == before == after:
             return F.conv2d(x, weight, bias, stride=s, padding=above)
         return F.conv2d(F.pad(x, (before, after, above, below)), weight, bias, stride=s)
+
+    def _interleaved(
+        self,
+        x: torch.Tensor,
+        has: Window,
+        wanted: Window,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """Return the wanted part of a transposed convolution's output, by an ordinary one.
+
+        Output y is of inputs q - t and taps r + s t, where q and r are the quotient and the
+        rest of (y + p) / s: for each rest a convolution of its own, and all of them one, whose
+        outputs are dealt out to rows and columns in turn. With few channels a library is 1.5
+        to 5 times as fast with that; with many it works out more at the borders than it gains.
+        """
+        s, p, taps = self.stride, self.padding, self.kernel // self.stride
+        ci, co = weight.shape[:2]
+        last_first = weight.reshape(ci, co, taps, s, taps, s).flip(2, 4)
+        folded = last_first.permute(3, 5, 1, 0, 2, 4).reshape(s * s * co, ci, taps, taps)
+        folded = folded.contiguous(memory_format=torch.channels_last)
+        top, left = (wanted.top + p) // s, (wanted.left + p) // s  # of q
+        bottom, right = (wanted.bottom - 1 + p) // s + 1, (wanted.right - 1 + p) // s + 1
+        above, before = has.top - (top - taps + 1), has.left - (left - taps + 1)
+        below, after = bottom - has.bottom, right - has.right
+        biases = None if bias is None else bias.repeat(s * s)
+        if above == below == before == after >= 0:
+            maps = F.conv2d(x, folded, biases, padding=above)
+        else:
+            maps = F.conv2d(F.pad(x, (before, after, above, below)), folded, biases)
+        rows, columns = wanted.shape
+        out = maps.new_empty((len(x), rows, columns, co))  # channels last
+        n, _, height, width = maps.shape
+        maps = maps.permute(0, 2, 3, 1).reshape(n, height, width, s, s, co)
+        for r in range(s):
+            first_row = (r - wanted.top - p) % s
+            q = (wanted.top + first_row + p) // s - top
+            for c in range(s):
+                first = (c - wanted.left - p) % s
+                to = out[:, first_row::s, first::s]
+                k = (wanted.left + first + p) // s - left
+                to.copy_(maps[:, q : q + to.shape[1], k : k + to.shape[2], r, c])
+        return out.permute(0, 3, 1, 2)

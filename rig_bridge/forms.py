@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 Form: TypeAlias = Literal["spikes", "counts", "rates"]
@@ -95,6 +96,7 @@ FORMS: dict[Form, tuple[FormArray, ...]] = {
 """The arrays of each form, in the order in which a message carries them."""
 
 
+@lru_cache
 def array_names(form: Form) -> tuple[str, ...]:
     """Return the names of a form's arrays, in order."""
     return tuple(array.name for array in FORMS[form])

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.interpreters import begin_by_fork
+from tests.interpreters import begin_by_fork, run_program
 from tests.limits import PATIENCE_S
 
 _CONTEXT = multiprocessing.get_context("forkserver")
@@ -29,6 +29,7 @@ _CONTEXT.set_forkserver_preload([
     "evolver.monitor.server",
     "evolver.generators.mini",
     "scorers.scorer",
+    "tests.frozen",
 ])
 
 
@@ -84,7 +85,9 @@ class Command:
     `here FILE` is `tests.live.here`: a live session all in one process. `impatient serve FILE`
     is `serve FILE` by a supervisor that ends silent processes after seconds. The interpreters
     that it starts begin as it does, see `tests.interpreters`; with `cold` before its arguments
-    they begin as a user's do.
+    they begin as a user's do. `python FILE` and `python -c CODE` are Python's own; that a
+    program imports all that it uses is not tested by it. What is in PYTHONPATH, and in the
+    folder it runs in, is found.
 
     It is what `python -m evolver` runs, without the seconds of importing; what it does without
     them, before anything is imported, is not tested by it. What it prints, and its errors, are
@@ -133,10 +136,14 @@ def _evolver(words, environment, cwd, output):
     import torch
 
     torch.set_num_threads(1)
+    places = ["", *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
+    sys.path[:0] = [place for place in places if place not in sys.path]
     if words[:1] == ["cold"]:
         del words[0], sys.argv[1]
     else:
         begin_by_fork()
+    if words[:1] == ["python"]:
+        sys.exit(run_program(*words[1:]))
     if words[:1] == ["here"]:
         from tests.live.here import main as run_here
 

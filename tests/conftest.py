@@ -1,5 +1,7 @@
 """What holds for every test: where hypothesis looks, and which tests may be skipped."""
 
+import gc
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -38,6 +40,12 @@ def _unlisted(name, report):
             f"{name} was skipped, and must be listed in tests/skips.py under its reason to be: "
             f"{reason}. Install what is missing, or list it"
         )
+
+
+def pytest_collection_finish():
+    """Collections of garbage pass over thousands of tests and all that they import."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)

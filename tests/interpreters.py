@@ -12,6 +12,7 @@ What an interpreter does before its imports are over is not tested by it: see `c
 
 import contextlib
 import ctypes
+import gc
 import json
 import os
 import runpy
@@ -22,6 +23,7 @@ import sys
 import threading
 import time
 import traceback
+import types
 import warnings
 
 _LONGEST = 1 << 18  # bytes: arguments and environment
@@ -93,6 +95,7 @@ def _serve(requests):
     for number in range(3):
         os.dup2(nowhere, number)
     os.close(nowhere)
+    gc.freeze()  # see `tests.frozen`
     while True:
         message, fds, _, _ = socket.recv_fds(requests, _LONGEST, _MOST_FDS)
         if not message:
@@ -137,11 +140,28 @@ def _become(requests, wanted, fds):
 
 def _run(module, *arguments):
     """Run a module as an interpreter would; return its exit status."""
-    status = 0
     sys.argv = [module, *arguments]
     warnings.filterwarnings("ignore", "'evolver.* found in sys.modules", RuntimeWarning)
+    return _status(lambda: runpy.run_module(module, run_name="__main__", alter_sys=True))
+
+
+def run_program(first, *arguments):
+    """Run `python FILE ARGUMENTS` or `python -c CODE ARGUMENTS`; return its exit status."""
+    if first != "-c":
+        sys.argv = [first, *arguments]
+        sys.path.insert(0, os.path.dirname(first))
+        return _status(lambda: runpy.run_path(first, run_name="__main__"))
+    code, *rest = arguments
+    sys.argv = ["-c", *rest]
+    sys.modules["__main__"] = main = types.ModuleType("__main__")
+    return _status(lambda: exec(compile(code, "<string>", "exec"), main.__dict__))
+
+
+def _status(run):
+    """Call `run`, and return the exit status of an interpreter that did nothing else."""
+    status = 0
     try:
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        run()
         threading._shutdown()
     except SystemExit as exc:
         status = exc.code

@@ -167,6 +167,7 @@ ARRAY_FUNCTIONS = {
     },
     "quantities": {
         "Quantity",
+        "check_choice",
         "values_of",
         "vector_of",
     },

@@ -7,8 +7,9 @@ import zipfile
 import numpy as np
 import pytest
 
+from evolver import numpy_files
 from evolver.errors import DataError
-from evolver.numpy_files import opened_archive, read_array
+from evolver.numpy_files import archive_bytes, opened_archive, read_array
 
 ARRAYS = {
     "codes": np.arange(12.0).reshape(3, 4),
@@ -74,3 +75,33 @@ def test_an_archive_that_is_encrypted_or_packed_in_another_way_is_refused(tmp_pa
     (tmp_path / "locked.npz").write_bytes(changed)
     with pytest.raises(DataError, match="encrypted"):
         everything(tmp_path / "locked.npz")
+
+
+@pytest.mark.parametrize("at_once", [1 << 20, 0])
+def test_a_byte_that_is_changed_anywhere_never_gives_other_numbers(
+    at_once, tmp_path, monkeypatch
+):
+    """Read whole into memory, as small archives are, and from the file."""
+    monkeypatch.setattr(numpy_files, "_READ_AT_ONCE", at_once)
+    rng = np.random.default_rng(1)
+    arrays = {"small": rng.random(8), "large": rng.integers(0, 9, 5000, dtype=np.uint8)}
+    whole = archive_bytes(arrays)
+    path = tmp_path / "a.npz"
+    path.write_bytes(whole)
+    with np.load(path) as by_numpy, opened_archive(path) as archive:
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(by_numpy[name], array)
+            np.testing.assert_array_equal(archive.read(name, fits=lambda _: True), array)
+    refused = 0
+    for place in range(0, len(whole), 2):
+        changed = bytearray(whole)
+        changed[place] ^= 1 << place // 2 % 8
+        path.write_bytes(changed)
+        try:
+            with opened_archive(path) as archive:
+                for name in set(arrays) & set(archive.names if archive else ()):
+                    found = archive.read(name, fits=lambda _: True)
+                    np.testing.assert_array_equal(found, arrays[name])
+        except DataError:
+            refused += 1
+    assert refused > len(whole) / 3

@@ -23,9 +23,10 @@ Measures
     Cholesky's in the same process.
 Repeats, cost
     Presets (`plan`): `quick`, two minutes on two cores; `standard` and `published`, hours on
-    two cores, minutes on a GPU. Finished runs are kept and never run twice.
+    two cores, minutes on a GPU. Finished runs are kept and never run twice: a campaign of its
+    own kind, by the engine of `evolver.campaign`, in processes or on a cluster.
 Outputs
-    In --out: runs.jsonl (every run as it finished), generations.csv (one row a run and
+    In --out: plan.json and results/ (a file a run), generations.csv (one row a run and
     generation), runs.csv (one row a run), tables.md, page.html and its figures.
 
 Run by ``python -m benchmarks.optimizers``; docs/guide-benchmarks.md shows how to enter an
@@ -33,7 +34,7 @@ optimizer, a generator and units of your own.
 
     plan        what is to be run              worlds, noise   what the runs are made of
     contestants optimizers by label, skipped where they are not installed
-    campaign    running a plan, going on       run             one group of paired runs
-    store       results on disk                statistics      results to numbers
+    campaign    runs as a campaign's tasks     run             one group of paired runs
+    outcomes    what came of runs              statistics      outcomes to numbers
     tables, figures, page                      numbers to be looked at
 """

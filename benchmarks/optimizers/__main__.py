@@ -14,6 +14,7 @@ os.environ.setdefault(
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -23,9 +24,10 @@ from rich.console import Console
 
 from benchmarks.optimizers import campaign, contestants, page, plan
 from benchmarks.optimizers.noise import Noise
-from benchmarks.optimizers.store import Store
 from benchmarks.optimizers.worlds import UnitSet, own_world
-from evolver.errors import EvolverError
+from evolver.campaign.cluster import ClusterAddress, cluster_address, connected
+from evolver.campaign.store import Store
+from evolver.errors import ConfigError, EvolverError
 
 OUT = Path(__file__).parents[1] / "out" / "optimizers"
 
@@ -104,6 +106,20 @@ def compare(
     workers: Annotated[
         int | None, typer.Option(min=1, help="processes; one a core by default")
     ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="run on a Dask cluster: tcp://127.0.0.1:8786, tls://HOST:PORT, slurm:JOBS",
+        ),
+    ] = None,
+    plain_network: Annotated[
+        bool,
+        typer.Option(
+            "--plain-network",
+            help="let --cluster be another machine without TLS: anyone may listen",
+        ),
+    ] = False,
     no_cost: Annotated[
         bool, typer.Option("--no-cost", help="do not measure seconds and memory")
     ] = False,
@@ -126,23 +142,39 @@ def compare(
         at_norm=at_norm,
         device=device,
     )
+    where = None if cluster is None else cluster_address(cluster, plain_network=plain_network)
+    if where and workers:
+        raise ConfigError("--workers is for this machine; a cluster has the workers it has")
     arguments: list[str] = context.obj
-    print(_run(_plan(preset, choices), arguments, out, workers=workers, cost=not no_cost))
+    chosen = _plan(preset, choices)
+    print(_run(chosen, arguments, out, workers=workers, where=where, cost=not no_cost))
 
 
 def _run(
-    chosen: plan.Plan, arguments: list[str], out: Path, *, workers: int | None, cost: bool
+    chosen: plan.Plan,
+    arguments: list[str],
+    out: Path,
+    *,
+    workers: int | None,
+    where: ClusterAddress | None,
+    cost: bool,
 ) -> str:
     """Run a plan, and write its tables and page; return the tables."""
     console = Console(stderr=True)
     due = plan.spell_out(chosen)
     for world, label, reason in due.skipped:
         console.print(f"{world}: {label} is left out: {reason}", style="yellow", markup=False)
-    store = Store(out / "runs.jsonl")
-    workers = workers or _workers(chosen.device)
-    outcomes = campaign.run_plan(
-        due, store, device=chosen.device, workers=workers, console=console
-    )
+    store = Store(out, make=True)
+    to = connected(where, out.resolve()) if where else nullcontext()
+    with to as elsewhere:
+        outcomes = campaign.run_plan(
+            chosen,
+            due,
+            store,
+            workers=workers or _workers(chosen.device),
+            console=console,
+            cluster=elsewhere,
+        )
     costs = campaign.costs(chosen, due, console=console) if cost else []
     return page.write_results(chosen, due, outcomes, costs, out, command=_command(arguments))
 

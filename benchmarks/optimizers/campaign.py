@@ -1,143 +1,155 @@
-"""Running a plan: what is not on the disk yet, in worker processes, with a progress bar.
+"""Running a plan by the engine of campaigns: a run is a task, and what is paired one work.
 
-Knows processes, and the store. Knows nothing of what a run does.
+Knows `evolver.campaign`. Knows nothing of what a run does, or of what is said of it.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import threading
-from collections.abc import Generator, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
-from multiprocessing import get_context
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-
+from benchmarks.optimizers.contestants import Contestant
 from benchmarks.optimizers.cost import Cost, measure_cost
-from benchmarks.optimizers.run import groups, play
+from benchmarks.optimizers.outcomes import Curve, RunFacts, RunOutcome, as_outcome, as_result
+from benchmarks.optimizers.run import Group, groups, play
+from evolver.campaign.processes import in_processes
+from evolver.campaign.progress import TaskProgress
+from evolver.campaign.run import TaskEnd, kept_failure, one_thread_each, run_waves
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from benchmarks.optimizers.outcomes import Spec
     from benchmarks.optimizers.plan import Due, Plan
-    from benchmarks.optimizers.run import Group
-    from benchmarks.optimizers.store import RunOutcome, Store
+    from evolver.campaign.run import Elsewhere
+    from evolver.campaign.store import Store
+
+_DIED = "its process died: out of memory, or ended from outside"
 
 
-def _die_with_parent() -> None:
-    """Leave when the parent has gone, however it went: no worker outlives a killed run."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run, as the engine of campaigns sees it."""
 
-        def watch() -> None:
-            parent.join()
-            os._exit(1)
+    spec: Spec
+    contestant: Contestant
+    digest: str
 
-        threading.Thread(target=watch, daemon=True).start()
-
-
-@contextmanager
-def pool(workers: int, *, fresh: bool = False) -> Generator[ProcessPoolExecutor]:
-    """Worker processes that share nothing; an error or Ctrl-C ends them at once.
-
-    Parameters
-    ----------
-    workers : how many
-    fresh : a new process for every task
-    """
-    others = multiprocessing.active_children()
-    executor = ProcessPoolExecutor(
-        workers,
-        mp_context=get_context("spawn"),
-        initializer=_die_with_parent,
-        max_tasks_per_child=1 if fresh else None,
-    )
-    try:
-        yield executor
-    except BaseException:
-        for child in multiprocessing.active_children():
-            if child not in others:
-                child.terminate()
-        raise
-    finally:
-        executor.shutdown(cancel_futures=True)
+    @property
+    def levels(self) -> Mapping[str, str]:
+        """Return what it is called."""
+        return {name: str(getattr(self.spec, name)) for name in Runs.columns}
 
 
-@contextmanager
-def _finished(todo: list[Group], workers: int) -> Generator[Iterator[list[RunOutcome]]]:
-    """Play groups; hand each out when it is finished."""
-    if workers == 1:
-        yield map(play, todo)
-        return
-    with pool(workers) as executor:
-        waiting = [executor.submit(play, group) for group in todo]
-        yield (future.result() for future in as_completed(waiting))
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """All runs of a plan, as the engine of campaigns sees them."""
+
+    kind = "runs of optimizers"
+    columns = ("world", "unit", "noise", "seed", "optimizer")
+
+    name: str
+    tasks: tuple[Run, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupWork:
+    """Paired runs, which one process plays together."""
+
+    group: Group
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """Return its runs'."""
+        return tuple(spec.key for spec in self.group.specs)
+
+    def run(self, due: Collection[str], store: Store) -> list[TaskEnd]:
+        """Play those that are due, and keep what came of each."""
+        group = self.group
+        pairs = [
+            (spec, who)
+            for spec, who in zip(group.specs, group.contestants, strict=True)
+            if spec.key in due
+        ]
+        specs, contestants = zip(*pairs, strict=True)
+        try:
+            outcomes = play(Group(specs, contestants, group.device))
+        except Exception as exc:  # noqa: BLE001  a contestant's own is an outcome; this is none
+            return [kept_failure(store, spec.key, exc) for spec in specs]
+        for outcome in outcomes:
+            store.keep(as_result(outcome))
+        return [TaskEnd(outcome.key) for outcome in outcomes]
 
 
 def run_plan(
-    due: Due, store: Store, *, device: str, workers: int, console: Console
+    plan: Plan,
+    due: Due,
+    store: Store,
+    *,
+    workers: int | None,
+    console: Console,
+    cluster: Elsewhere | None = None,
 ) -> list[RunOutcome]:
     """Run what the store does not have; return every run of the plan, in its order.
 
-    One worker is this process.
+    Parameters
+    ----------
+    plan, due : what is to be run
+    store : the campaign's folder
+    workers : processes of this machine; one a core without it
+    console : is told how far it is
+    cluster : runs them in place of processes of this machine
     """
-    missing = [(spec, who) for spec, who in due.runs if spec.key not in store.outcomes]
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("runs,"),
-        TimeElapsedColumn(),
-        TextColumn("gone,"),
-        TimeRemainingColumn(),
-        TextColumn("to go"),
-        console=console,
+    tasks = tuple(Run(spec, who, spec.key) for spec, who in due.runs)
+    store.keep_plan(Runs(plan.preset, tasks))
+    missing = {task.digest: task for task in tasks if not store.has(task.digest)}
+    there = len(tasks) - len(missing)
+    console.print(f"{len(tasks):,} runs, {there:,} done before", highlight=False)
+    paired = groups([(task.spec, task.contestant) for task in missing.values()], plan.device)
+    ends = run_waves(
+        store,
+        [[missing[spec.key] for spec in group.specs] for group in paired],
+        partial(_work, device=plan.device),
+        workers=workers,
+        report=TaskProgress(console, len(missing), what="runs"),
+        elsewhere=cluster,
     )
-    if missing:
-        todo = groups(missing, device=device)
-        with bar, _finished(todo, workers) as finished:
-            task = bar.add_task(
-                "evolving", total=len(due.runs), completed=len(due.runs) - len(missing)
-            )
-            for outcomes in finished:
-                store.append(outcomes)
-                last = outcomes[-1].spec
-                words = f"{last.unit}, {last.noise}"
-                bar.update(task, advance=len(outcomes), description=words)
-    return [store.outcomes[spec.key] for spec, _ in due.runs]
+    failed = {end.digest: end.failed for end in ends if end.failed}
+    return [
+        RunOutcome(task.digest, task.spec, failed[task.digest], Curve())
+        if task.digest in failed
+        else as_outcome(store.read(task.digest, RunFacts))
+        for task in tasks
+    ]
+
+
+def _work(wave: Sequence[Run], *, device: str) -> GroupWork:
+    specs, contestants = zip(*((run.spec, run.contestant) for run in wave), strict=True)
+    return GroupWork(Group(specs, contestants, device))
 
 
 def costs(plan: Plan, due: Due, *, console: Console) -> list[Cost]:
     """Measure what each optimizer costs in each world's size, one process at a time."""
     norms = {world.name: world.norm for world in plan.worlds}
     out = {(world, label) for world, label, _ in due.skipped}
-    tasks = {
-        (contestant, size): norms[world]
+    measured = {
+        (contestant, *size): norms[world]
         for world, size in due.sizes.items()
         for contestant in plan.contestants
         if (world, contestant.label) not in out
     }
-    bar = Progress(
-        TextColumn("measuring cost"), BarColumn(), MofNCompleteColumn(), console=console
-    )
-    measured: list[Cost] = []
-    with bar, pool(1, fresh=True) as executor:
-        task = bar.add_task("", total=len(tasks))
-        waiting = [
-            executor.submit(measure_cost, contestant, d, popsize, norm)
-            for (contestant, (d, popsize)), norm in tasks.items()
-        ]
-        for future in waiting:
-            measured.append(future.result())
-            bar.advance(task)
-    return measured
+    report = TaskProgress(console, len(measured), what="measurements of cost")
+    found: list[Cost] = []
+
+    def call(item: tuple[Contestant, int, int]) -> partial[Cost]:
+        return partial(measure_cost, *item, measured[item])
+
+    with one_thread_each():
+        ended = in_processes(list(measured), call, n=1, ahead=1, fresh=True)
+        for (contestant, d, popsize), cost in ended:
+            died = Cost(contestant.label, d, popsize, 0.0, 0.0, 0.0, 0.0, None, _DIED)
+            found.append(cost or died)
+            report(TaskEnd(contestant.label, found[-1].failed))
+    return found

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from benchmarks.optimizers.cost import Cost
+    from benchmarks.optimizers.outcomes import RunOutcome
     from benchmarks.optimizers.statistics import ScoreTable
-    from benchmarks.optimizers.store import RunOutcome
 
 LineStyles: TypeAlias = dict[str, dict[str, Any]]
 _DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))

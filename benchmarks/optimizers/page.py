@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from benchmarks.optimizers.cost import Cost
+    from benchmarks.optimizers.outcomes import RunOutcome
     from benchmarks.optimizers.plan import Due, Plan
     from benchmarks.optimizers.statistics import ScoreTable
-    from benchmarks.optimizers.store import RunOutcome
     from benchmarks.optimizers.worlds import World
 
 

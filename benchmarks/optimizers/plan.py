@@ -10,7 +10,7 @@ from typing import Literal
 
 from benchmarks.optimizers import worlds
 from benchmarks.optimizers.contestants import BASELINE, FIELD, Contestant, find_contestants
-from benchmarks.optimizers.store import Spec
+from benchmarks.optimizers.outcomes import Spec
 from benchmarks.optimizers.worlds import MINI, Stage, World, upconv_world
 from evolver.errors import ConfigError
 from evolver.optimizers import default_popsize

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.optimizers.noise import Noise
-from benchmarks.optimizers.store import Curve, RunOutcome, Spec
+from benchmarks.optimizers.outcomes import Curve, RunOutcome, Spec
 from benchmarks.optimizers.worlds import Stage, World, at_norm
 from evolver import seeds
 from evolver.checks import check_codes
@@ -173,7 +173,7 @@ class _Run:
         self.failed = f"{where}, generation {generation}: {type(error).__name__}: {error}"
 
 
-def groups(due: Sequence[tuple[Spec, Contestant]], *, device: str) -> list[Group]:
+def groups(due: Sequence[tuple[Spec, Contestant]], device: str) -> list[Group]:
     """Put runs into groups: what is paired is played together, so that it is timed together.
 
     On an accelerator all noises of a unit and seed go together, as it wants large batches.

@@ -16,7 +16,7 @@ from evolver.analysis.across_runs import FEWEST, Interval, bootstrap
 from evolver.analysis.trajectories import FloatArray
 
 if TYPE_CHECKING:
-    from benchmarks.optimizers.store import RunOutcome
+    from benchmarks.optimizers.outcomes import RunOutcome
 
 
 MEASURES = ("best", "mean_image", "best_matched", "mean_matched")

@@ -17,8 +17,8 @@ from evolver.report.words import NONE, count, joined
 
 if TYPE_CHECKING:
     from benchmarks.optimizers.cost import Cost
+    from benchmarks.optimizers.outcomes import RunOutcome, Spec
     from benchmarks.optimizers.statistics import Interval, ScoreTable
-    from benchmarks.optimizers.store import RunOutcome, Spec
 
 MEASURE_WORDS = {
     "best": "Best image",

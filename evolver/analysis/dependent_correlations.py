@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 from scipy.special import ndtr, stdtr  # pyright: ignore[reportUnknownVariableType]
 
-from evolver.analysis.quantities import vector_of
+from evolver.analysis.quantities import check_choice, vector_of
 from evolver.errors import DataError
 
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ def compare_r(
     DataError
         An r lies outside -1 to 1.
     """
+    check_choice(method, CorrelationMethod, "method")
     if max(abs(first), abs(second), abs(between)) > 1 + 1e-12:
         raise DataError(f"r must lie between -1 and 1; got {first}, {second}, {between}")
     reason = ""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 import numpy as np
 from scipy import linalg, optimize
 
-from evolver.analysis.quantities import vector_of
+from evolver.analysis.quantities import check_choice, vector_of
 from evolver.errors import DataError
 
 if TYPE_CHECKING:
@@ -183,6 +183,7 @@ def smooth_course(
     length : of the RBF, blocks: start and bounds
     jitter, restarts, rng : as in `fit_process`
     """
+    check_choice(noise_units, NoiseUnits, "noise_units")
     means, sems = vector_of(mean, "mean"), vector_of(sem, "sem")
     if means.shape != sems.shape:
         raise DataError(f"mean and sem must be as many; got {len(means)} and {len(sems)}")

@@ -124,6 +124,9 @@ def frechet_with_floor(
     return frechet_distance(own, one), frechet_distance(other, one)
 
 
+_PER_SPLIT = 10  # images; of one image it is 1, whatever that is
+
+
 def inception_score(probabilities: ArrayLike, *, splits: int = 10) -> InceptionScore:
     """Return exp(mean over images of KL(p(y|x) || p(y))) of each split, their mean and sd.
 
@@ -142,8 +145,8 @@ def inception_score(probabilities: ArrayLike, *, splits: int = 10) -> InceptionS
     if (p < 0).any() or not np.allclose(p.sum(axis=1), 1, atol=1e-4):
         raise DataError("probabilities must be >= 0 and sum to 1 in every row")
     n = len(p)
-    if splits < 1 or n < splits:
-        reason = f"{splits} splits need as many images at least; there are {n}"
+    if splits < 1 or n < _PER_SPLIT * splits:
+        reason = f"{splits} splits need {_PER_SPLIT * splits} images at least; there are {n}"
         return InceptionScore(float("nan"), float("nan"), n, splits, reason)
     scores = np.empty(splits)
     for i, part in enumerate(np.array_split(p, splits)):

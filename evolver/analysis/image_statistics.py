@@ -46,7 +46,10 @@ class ImageStatistics:
     slope : (n,) of log `power` over log frequency, least squares; that of `total` is one more.
         NaN where a ring has no power at all, as in an image of one colour
     orientation : (n, 180) mean of |FFT|^2 over the frequencies of `frequencies` whose angle is
-        nearest to 0, 1, ... 179 degrees; NaN at angles at which the grid has none
+        nearest to 0, 1, ... 179 degrees; NaN at angles at which the grid has none. As
+        published; which frequencies the grid has at an angle is seen in it
+    anisotropy : (n, 180) the same of |FFT|^2 over the mean of its ring: 1 where all directions
+        are alike, whatever the grid; NaN also where an image is of one colour
     """
 
     luminance: Vector
@@ -57,6 +60,7 @@ class ImageStatistics:
     total: Matrix
     slope: Vector
     orientation: Matrix
+    anisotropy: Matrix
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,6 +102,7 @@ def image_statistics(images: Images) -> ImageStatistics:
     rings = side // 2
     rgb, contrast = np.empty((n, 3)), np.empty(n)
     power, orientation = np.empty((n, rings)), np.empty((n, ORIENTATIONS))
+    anisotropy = np.empty((n, ORIENTATIONS))
     luminance = np.empty(n)
     for i, image in enumerate(images):
         pixels = image / 255.0
@@ -109,10 +114,16 @@ def image_statistics(images: Images) -> ImageStatistics:
         spectrum = np.abs(np.fft.fft2(square - square.mean())) ** 2
         power[i] = _means(spectrum.ravel(), grid.ring, rings)
         orientation[i] = _means(spectrum.ravel(), grid.angle, ORIENTATIONS)
+        of_ring: Vector = power[i][grid.ring]  # what is in none has no angle either
+        with np.errstate(divide="ignore", invalid="ignore"):
+            relative = np.where(of_ring > 0, spectrum.ravel() / of_ring, np.nan)
+        anisotropy[i] = _means(relative, grid.angle, ORIENTATIONS)
     k = np.arange(1, rings + 1, dtype=np.float64)
     area = np.pi * ((k + 0.5) ** 2 - (k - 0.5) ** 2)
     slope = np.array([_slope(k, row) for row in power])
-    return ImageStatistics(luminance, rgb, contrast, k, power, power * area, slope, orientation)
+    return ImageStatistics(
+        luminance, rgb, contrast, k, power, power * area, slope, orientation, anisotropy
+    )
 
 
 def join_statistics(parts: Sequence[ImageStatistics]) -> ImageStatistics:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
-from evolver.analysis.quantities import Quantity, vector_of
+from evolver.analysis.quantities import Quantity, check_choice, vector_of
 from evolver.analysis.trajectories import Trajectory
 from evolver.errors import DataError
 
@@ -145,7 +145,7 @@ def baseline_steps(baseline: ArrayLike, *, robust_sds: float = ROBUST_SDS) -> Ba
 
     A step is a jump where it is larger than `robust_sds` robust standard deviations of all
     steps, which a jump itself hardly moves. The paper named six sessions by hand instead. Of
-    sessions of 30 blocks whose baseline is white noise, about one in 14 has a step beyond 3.
+    sessions of 30 blocks whose baseline is white noise, one in seven has a step beyond 3.
 
     Parameters
     ----------
@@ -228,6 +228,7 @@ def population_mean(values: ArrayLike, *, error: PopulationError = "sample") -> 
     -------
     Trajectory of k columns; `sem` is NaN where there are fewer than two values
     """
+    check_choice(error, PopulationError, "error")
     table = np.asarray(values, dtype=np.float64)
     if table.ndim != 2:
         raise DataError(f"values must have shape (experiments, k); got {table.shape}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import nan
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
@@ -55,6 +55,13 @@ class Quantity:
 def values_of(quantities: Iterable[Quantity]) -> Vector:
     """Return the values of quantities, (n,); NaN where one is undefined."""
     return np.array([quantity.value for quantity in quantities], dtype=np.float64)
+
+
+def check_choice(value: str, choices: object, name: str) -> None:
+    """Raise `DataError` unless `value` is one of a literal type's words."""
+    words = get_args(choices)
+    if value not in words:
+        raise DataError(f"{name} must be one of {', '.join(map(repr, words))}; got {value!r}")
 
 
 def vector_of(values: ArrayLike, name: str) -> Vector:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 from scipy.special import betaincinv, ndtr, ndtri  # pyright: ignore[reportUnknownVariableType]
 
+from evolver.analysis.quantities import check_choice
 from evolver.errors import DataError
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ def share(
     DataError
         k is not between 0 and n, or the level not between 0 and 1.
     """
+    check_choice(interval, ShareInterval, "interval")
     if not 0 <= k <= n:
         raise DataError(f"k must lie between 0 and n; got {k} of {n}")
     if not 0 < level < 1:

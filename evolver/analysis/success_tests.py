@@ -24,7 +24,7 @@ from evolver.analysis.block_pairs import (
     rows_by_block,
     t_of_pairs,
 )
-from evolver.analysis.quantities import vector_of
+from evolver.analysis.quantities import check_choice, vector_of
 from evolver.analysis.trajectories import trajectory
 from evolver.errors import DataError
 
@@ -136,6 +136,7 @@ def success(
     DataError
         Shapes differ, blocks are no integers, or images are to be dealt fewer than once.
     """
+    _check_words(rule, pairs, last_pair)
     values, blocks = rows_by_block(responses, block)
     compared: Pairs
     if rule == "shuffle":
@@ -220,6 +221,7 @@ def success_of_means(
     DataError
         Shapes differ, or a mean or a sem is not finite.
     """
+    _check_words(rule, pairs, last_pair)
     means, sems = vector_of(mean, "mean"), vector_of(sem, "sem")
     if means.shape != sems.shape or not (np.isfinite(means) & (sems >= 0)).all():
         raise DataError(
@@ -259,6 +261,12 @@ def success_of_means(
         pairs=compared,
         alpha=alpha,
     )
+
+
+def _check_words(rule: SuccessRule, pairs: Pairs | None, last_pair: LastPair) -> None:
+    check_choice(rule, SuccessRule, "rule")
+    check_choice(pairs or "maxinit", Pairs, "pairs")
+    check_choice(last_pair, LastPair, "last_pair")
 
 
 def _no_test(rule: SuccessRule, pairs: Pairs, alpha: float, reason: str) -> Success:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
-from evolver.analysis.quantities import Quantity
+from evolver.analysis.quantities import Quantity, check_choice
 from evolver.analysis.t_tests import TTest, t_tests
 from evolver.analysis.time_bins import RESPONSE_MS, time_binned, window_mean
 from evolver.errors import DataError
@@ -91,6 +91,7 @@ def attribution(
     DataError
         Arrays do not fit.
     """
+    check_choice(error, DifferenceError, "error")
     rates = np.asarray(psth, dtype=np.float64)
     if rates.ndim != 2:
         raise DataError(f"psth must have shape (blocks, bins of time); got {rates.shape}")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 
 from evolver.analysis.gaussian_process import NoiseUnits, smooth_course
-from evolver.analysis.quantities import Quantity, vector_of
+from evolver.analysis.quantities import Quantity, check_choice, vector_of
 from evolver.errors import DataError
 
 if TYPE_CHECKING:
@@ -80,6 +80,8 @@ def time_constant(
         The threshold is not between 0 and 1, or the baseline is missing.
     """
     values = vector_of(course, "course")
+    check_choice(base, CourseBase, "base")
+    check_choice(statistic, ConstantStatistic, "statistic")
     if not 0 < threshold < 1:
         raise DataError(f"threshold must lie between 0 and 1; got {threshold}")
     if base == "baseline" and baseline is None:

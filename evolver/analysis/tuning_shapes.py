@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
-from evolver.analysis.quantities import vector_of
+from evolver.analysis.quantities import check_choice, vector_of
 from evolver.errors import DataError
 
 if TYPE_CHECKING:
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from evolver.types import Vector
 
 TOLERANCE = 0.02
-"""Of the fitted range: how far a curve may go back and still be said to rise."""
+"""Of the fitted range: how far each of the curve's steps may go back."""
+TOGETHER = 5
+"""Times the tolerance: how far a curve may go back in all, and still be said to rise."""
 PAPER_TOLERANCE = 0.01
 """Spikes/s that each of the curve's 99 steps may go back, in the paper."""
 
@@ -50,19 +52,20 @@ def shape_of(
 ) -> TuningShape:
     """Say whether a curve is monotonic, unimodal, or a bell.
 
-    A curve rises where it never lies more than the tolerance below a place before it; so the
-    answer does not depend on how densely it is read. A peak is inner where the curve rises to
-    it, and falls from it, by more than the tolerance.
+    A curve rises where no step goes back by more than the tolerance, and it lies nowhere more
+    than `TOGETHER` times that below a place before it: a slow fall over half the axis is one. A
+    peak is inner where the curve is that much lower at both ends; so a bell is not monotonic.
 
-    The published rule (``rule="paper"``) compares neighbours: each of the 99 steps may go back
-    by 0.01 spikes/s, whatever the range, and a peak is inner where it is at neither end.
+    The published rule (``rule="paper"``) compares neighbours alone: each of 99 steps may go
+    back by 0.01 spikes/s, whatever the range, and a peak is inner where it is at neither end.
 
     Parameters
     ----------
-    curve : (k,) finite, evenly spaced
+    curve : (k,) finite, read at 100 even places, as published: fewer have larger steps
     tolerance : share of the curve's range (`TOLERANCE` if not given), or for the published
         rule spikes/s (`PAPER_TOLERANCE`)
     """
+    check_choice(rule, ShapeRule, "rule")
     values = vector_of(curve, "curve")
     if not np.isfinite(values).all():
         raise DataError("curve must be finite")
@@ -70,24 +73,20 @@ def shape_of(
         reason = f"{len(values)} places" if len(values) < 3 else "the curve is flat"
         return TuningShape(monotonic=False, unimodal=False, bell=False, reason=reason)
     peak = int(np.argmax(values))
+    changes = np.diff(values)
     if rule == "paper":
         allowed = PAPER_TOLERANCE if tolerance is None else tolerance
-        changes = np.diff(values)
-        rises = bool((changes >= -allowed).all())
-        falls = bool((changes <= allowed).all())
-        unimodal = bool(
-            (changes[:peak] >= -allowed).all() and (changes[peak:] <= allowed).all()
-        )
+        together = np.inf
         inner = 0 < peak < len(values) - 1
     else:
         allowed = (TOLERANCE if tolerance is None else tolerance) * float(np.ptp(values))
-        rises, falls = _drop(values) <= allowed, _drop(values[::-1]) <= allowed
-        unimodal = (
-            _drop(values[: peak + 1]) <= allowed and _drop(values[peak:][::-1]) <= allowed
-        )
-        inner = min(values[peak] - values[0], values[peak] - values[-1]) > allowed
+        together = TOGETHER * allowed
+        inner = float(values[peak] - max(values[0], values[-1])) > together
+    rises = (changes >= -allowed).all() and _drop(values) <= together
+    falls = (changes <= allowed).all() and _drop(values[::-1]) <= together
+    unimodal = (changes[:peak] >= -allowed).all() and (changes[peak:] <= allowed).all()
     return TuningShape(
-        monotonic=rises or falls, unimodal=unimodal, bell=bool(unimodal and inner)
+        monotonic=bool(rises or falls), unimodal=bool(unimodal), bell=bool(unimodal and inner)
     )
 
 

@@ -1,4 +1,4 @@
-"""Runs a plan's tasks on the machines of a Dask cluster; `run` says which tasks those are.
+"""Runs tasks of any kind on the machines of a Dask cluster; `run` says which those are.
 
 Each worker writes its results into the campaign's folder, which all machines share, so that
 nothing that has landed depends on the scheduler, or on this process. Dask unpickles what comes
@@ -24,15 +24,16 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 from evolver import __version__
-from evolver.campaign.run import TaskEnd, run_one
-from evolver.campaign.store import Store
+from evolver.campaign.run import do_work
 from evolver.errors import ConfigError, EvolverError
 
 if TYPE_CHECKING:
-    from evolver.campaign.plan import Plan, Task
-    from evolver.config.tables import Config
+    from evolver.campaign.kind import TaskT, Work
+    from evolver.campaign.run import TaskEnd
+    from evolver.campaign.store import Store
 
 _ANSWER_S = 10
 _FEWEST_AHEAD = 16  # tasks that wait at the scheduler
@@ -237,7 +238,7 @@ def _check_job(script: str, folder: Path) -> None:
 
 
 class Cluster:
-    """The machines that a plan's tasks are run on.
+    """The machines that tasks are run on.
 
     Parameters
     ----------
@@ -254,11 +255,12 @@ class Cluster:
         )
 
     def __call__(
-        self, plan: Plan, store: Store, tasks: Sequence[Task], kept: Path | None
-    ) -> Iterator[tuple[Task, TaskEnd]]:
-        """Run tasks; yield each as it ends.
-
-        A task whose worker died is run again by another; after several of them it has failed.
+        self,
+        store: Store,
+        waves: Sequence[Sequence[TaskT]],
+        work: Callable[[Sequence[TaskT]], Work],
+    ) -> Iterator[tuple[Sequence[TaskT], Sequence[TaskEnd] | None]]:
+        """Run waves of tasks; yield each as it ends; None: its worker died, again and again.
 
         Raises
         ------
@@ -268,27 +270,24 @@ class Cluster:
             A worker is not fit for this campaign.
         """
         folder = str(store.folder.resolve())
-        kept = kept and kept.resolve()
-        waiting = iter(tasks)
-        pending: dict[Any, Task] = {}
+        waiting = iter(waves)
+        pending: dict[Any, Sequence[TaskT]] = {}
         while True:
-            while len(pending) < self._ahead() and (task := next(waiting, None)) is not None:
+            while len(pending) < self._ahead() and (wave := next(waiting, None)) is not None:
+                todo = work(wave)
                 future = self._client.submit(
                     run_on_worker,
-                    plan.config(task),
-                    task.digest,
+                    todo,
                     folder,
-                    kept,
                     str(Path.cwd()),
                     __version__,
-                    key=f"evolver-{task.digest}",
+                    key=f"evolver-{uuid4()}",
                 )
-                pending[future] = task
+                pending[future] = wave
             if not pending:
                 return
             for future in self._ended(list(pending)):
-                yield pending[future], self._outcome(store, pending[future], future)
-                del pending[future]
+                yield pending.pop(future), self._outcome(future)
 
     def _ahead(self) -> int:
         self._check()
@@ -316,16 +315,13 @@ class Cluster:
         if self._client.status != "running":
             raise _lost()
 
-    def _outcome(self, store: Store, task: Task, future: Any) -> TaskEnd:  # noqa: ANN401
+    def _outcome(self, future: Any) -> Sequence[TaskEnd] | None:  # noqa: ANN401
         try:
             return future.result()
         except self._distributed.KilledWorker:
-            pass
+            return None
         except self._gone as exc:
             raise _lost() from exc
-        why = "its worker died, again and again: out of memory, or ended from outside"
-        store.keep_failure(task.digest, why)
-        return TaskEnd(task.digest, why)
 
 
 def _lost() -> ClusterLostError:
@@ -335,14 +331,12 @@ def _lost() -> ClusterLostError:
     )
 
 
-def run_on_worker(
-    settings: Config, digest: str, folder: str, kept: Path | None, begun_in: str, version: str
-) -> TaskEnd:
-    """Run one task and keep its result; in a worker.
+def run_on_worker(work: Work, folder: str, begun_in: str, version: str) -> Sequence[TaskEnd]:
+    """Do work and keep its results; in a worker.
 
     Parameters
     ----------
-    settings, digest, folder, kept : as `evolver.campaign.run.run_one` takes them
+    work, folder : as `evolver.campaign.run.do_work` takes them
     begun_in : the folder in which the command was given, from where a session file's paths lead
     version : of the evolver that gave it
 
@@ -366,7 +360,5 @@ def run_on_worker(
                 f"{where} must see {path} at the same path as the machine that runs the "
                 "campaign; it does not"
             )
-    if Store(Path(folder)).has(digest):  # its worker died before it could say so
-        return TaskEnd(digest)
     with chdir(begun_in):
-        return run_one(settings, digest, folder, kept)
+        return do_work(work, folder)

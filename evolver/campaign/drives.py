@@ -59,6 +59,10 @@ class Arithmetic(Protocol):
         """Return the images of codes, each (n, h, w, 3)."""
         ...
 
+    def apart(self, evolution: TaskEvolution) -> tuple[str, ...]:
+        """Return why a task goes by a session's arithmetic where that was not asked for."""
+        ...
+
 
 class SessionArithmetic:
     """As a session does it; many tasks' images in one call of the generator and the network.
@@ -115,6 +119,10 @@ class SessionArithmetic:
             return split(images, [len(one) for one in part])
 
         return in_passes(asked, _generator_of, rendered, self._at_once)
+
+    def apart(self, evolution: TaskEvolution) -> tuple[str, ...]:  # noqa: ARG002
+        """Return nothing: this is a session's."""
+        return ()
 
     def _seen(
         self, asked: Sequence[Asked], images: Sequence[Sequence[NDArray[np.uint8]]]

@@ -9,6 +9,7 @@ Knows tensors, generators and scorers. Knows nothing of optimizers, spikes or re
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -23,7 +24,7 @@ from evolver.campaign.drives import (
     in_passes,
     networks_of,
 )
-from evolver.campaign.evolution import ImageAnswers, name_of
+from evolver.campaign.evolution import ImageAnswers
 from evolver.campaign.shared import Shared
 from evolver.errors import DataError
 from evolver.windows import Window
@@ -105,8 +106,13 @@ class FastArithmetic:
         """Return the images of codes, each (n, h, w, 3): a session's, of these codes."""
         return self._session.images(asked)
 
+    def apart(self, evolution: TaskEvolution) -> tuple[str, ...]:
+        """Return why a task goes by a session's arithmetic; empty where it does not."""
+        return tuple(dict.fromkeys(w for w in self._ways[id(evolution)] if isinstance(w, str)))
+
     def _way(self, one: Asked) -> Way | None:
-        return self._ways[id(one.evolution)][one.thread]
+        way = self._ways[id(one.evolution)][one.thread]
+        return None if isinstance(way, str) else way
 
     @torch.inference_mode()
     def _pass(self, asked: Sequence[Asked]) -> list[ImageAnswers]:
@@ -132,7 +138,7 @@ class FastArithmetic:
         for one, delay in zip(asked, late, strict=True):
             rows = slice(first, first + len(one))
             own = drives[rows, way.columns(one.evolution.population.labels)]
-            names = tuple(name_of(code) for code in one.codes)
+            names = tuple(_name_of(code) for code in one.codes)
             delays = np.zeros(len(one))
             if delay is not None:
                 delays = np.array([delay(image) for image in images[rows]])
@@ -155,25 +161,28 @@ class FastNetworks:
         self._converted: dict[int, bool] = {}
         self._ways: dict[Hashable, Way] = {}
 
-    def ways(self, evolution: TaskEvolution) -> list[Way | None]:
-        """Return the way of each of a task's threads; None where there is none."""
+    def ways(self, evolution: TaskEvolution) -> list[Way | str]:
+        """Return the way of each of a task's threads, or why there is none."""
         threads = range(len(evolution.config.threads))
         if evolution.population.view is not None:
-            return [None for _ in threads]
+            return ["with simulation.view_deg units see the screen" for _ in threads]
         return [self._way(evolution, k) for k in threads]
 
-    def _way(self, evolution: TaskEvolution, thread: int) -> Way | None:
+    def _way(self, evolution: TaskEvolution, thread: int) -> Way | str:
         config = evolution.config
         table = msgspec.structs.replace(config.threads[thread], device=str(self.device))
         generator: Any = self._shared.generator(table)
         units, options = config.simulation.units, config.simulation.networks
         scorer = self._shared.scorer(list(units), networks=options)
-        if not all(self._convert(part) for part in (generator, *scorer.networks.values())):
-            return None
+        for part in (generator, *scorer.networks.values()):
+            if not self._convert(part):
+                return f"{part.name} has one layout and dtype"
         shared = (id(generator), networks_of(evolution))
         place = _place(scorer, units, generator.image_size)
-        if place is not None and not evolution.is_late:
-            return self._ways.setdefault((*shared, place), _OnePlace(generator, scorer, *place))
+        if place is not None:
+            whole = evolution.is_late
+            one_place = _OnePlace(generator, scorer, *place, whole=whole)
+            return self._ways.setdefault((*shared, place, whole), one_place)
         layers = frozenset((a.network, a.layer) for a in map(parse_units, units))
         way = self._ways.setdefault((*shared, layers), _Whole(generator, self._shared, options))
         if isinstance(way, _Whole):
@@ -227,7 +236,14 @@ class _Whole:
 
 
 class _OnePlace:
-    """The part of images that units at one place of a convolution see."""
+    """The part of images that units at one place of a convolution see.
+
+    Parameters
+    ----------
+    generator, scorer : of its tasks
+    name, row, column : layer and place
+    whole : images are drawn whole all the same, for what else is asked of them
+    """
 
     def __init__(
         self,
@@ -236,19 +252,22 @@ class _OnePlace:
         name: str,
         row: int,
         column: int,
+        *,
+        whole: bool,
     ) -> None:
         (network,) = scorer.networks.values()
         self._network: Local = getattr(network, "local")  # noqa: B009  of some networks
         self._generator, self._at = generator, (name, row, column)
-        self._window: Window = self._network.field(*self._at)
+        self._field: Window = self._network.field(*self._at)
+        self._drawn = Window.whole(generator.image_size) if whole else self._field
 
     def pixels(self, z: torch.Tensor) -> torch.Tensor:
-        """Return that part of images."""
-        return self._generator.synthesize_part(z, self._window)
+        """Return that part of images, or all of them."""
+        return self._generator.synthesize_part(z, self._drawn)
 
     def outputs(self, x: torch.Tensor) -> torch.Tensor:
         """Return what all channels put out there, (n, channels)."""
-        return self._network.at(x, *self._at)
+        return self._network.at(self._field.within(self._drawn).of(x), *self._at)
 
     def columns(self, labels: Sequence[str]) -> list[int]:
         """Return the channels of units, by their names: NETWORK:LAYER:CHANNEL:ROW:COLUMN."""
@@ -270,3 +289,8 @@ def _place(
                 return None
             places.add((layer.name, *position))
     return places.pop() if len(places) == 1 and len(scorer.networks) == 1 else None
+
+
+def _name_of(code: NDArray[np.float64]) -> str:
+    """Return what stands for a code's image, and costs less than the image's digest."""
+    return hashlib.blake2b(np.ascontiguousarray(code).data, digest_size=16).hexdigest()

@@ -12,7 +12,9 @@ import numpy as np
 from PIL import Image
 
 from evolver.analysis.trajectories import FloatArray, evenly
+from evolver.campaign.kind import SESSIONS
 from evolver.campaign.table import MEASURES, Row, task_rows
+from evolver.errors import ConfigError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,8 +69,15 @@ def gather_results(store: Store) -> Gathered:
     ------
     RecordingError
         The plan or a result is damaged.
+    ConfigError
+        Its tasks are no sessions.
     """
     plan = store.plan()
+    if plan.kind != SESSIONS:
+        raise ConfigError(
+            f"{store.folder} must hold simulated sessions; it holds {plan.kind}, whose tables "
+            "the command that ran them writes"
+        )
     planned = {task.digest for task in plan.tasks}
     done = len(planned & store.done())
     side = _SMALL if done > _MANY else _LARGE
@@ -81,13 +90,14 @@ def gather_results(store: Store) -> Gathered:
             whole.append({name: result.arrays[f"{name}-{k}"] for name in SERIES})
             image = result.arrays.get(f"image-{k}")
             tiles.append(None if image is None else _tile(image, side))
-    longest = max((len(one["mean"]) for one in whole), default=0)
-    shown = evenly(np.arange(longest), at_most=MOST_GENERATIONS)
+    lengths = np.array([len(one["mean"]) for one in whole], dtype=np.int64)
+    shown = evenly(np.arange(int(lengths.max(initial=0))), at_most=MOST_GENERATIONS)
     courses = {name: np.full((len(rows), len(shown)), np.nan) for name in SERIES}
-    for row, one in enumerate(whole):
-        for name, values in one.items():
-            inside = shown[shown < len(values)]
-            courses[name][row, : len(inside)] = values[inside]
+    for length in np.unique(lengths):
+        same, inside = np.flatnonzero(lengths == length), shown[shown < length]
+        for name, course in courses.items():
+            stacked = np.stack([whole[row][name] for row in same])
+            course[same, : len(inside)] = stacked[:, inside]
     failed = len(planned & store.failed().keys())
     return Gathered(plan, done, failed, rows, shown.tolist(), courses, tiles, side)
 

@@ -13,6 +13,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, cast
 
@@ -20,6 +21,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from evolver import seeds
+from evolver.campaign.kind import SESSIONS
 from evolver.config.mistakes import Mistakes
 from evolver.config.tables import Config, Name, Seed, read_values, session_file_text
 from evolver.config.validation import collect
@@ -102,6 +104,13 @@ class Plan:
     base: dict[str, Any]  # the session file's values
     factors: tuple[Factor, ...]
     tasks: tuple[Task, ...]
+
+    kind = SESSIONS
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Return what is varied, as tables call it."""
+        return tuple(factor.name for factor in self.factors)
 
     def config(self, task: Task) -> Config:
         """Return a task's session file."""
@@ -195,7 +204,8 @@ def task_digest(config: Config, weights: Mapping[str, str]) -> str:
     values = cast("dict[str, Any]", msgspec.to_builtins(config))
     session = {k: v for k, v in values["session"].items() if k not in _UNRELATED}
     related = {**values, "session": session, "rig": {"window_ms": values["rig"]["window_ms"]}}
-    del related["watchdogs"]
+    for table in ("watchdogs", "subject", "device", "experimenter"):
+        del related[table]
     text = msgspec.json.encode((FORMAT, related, dict(weights)), order="deterministic")
     return hashlib.sha256(text).hexdigest()
 
@@ -316,6 +326,7 @@ def _config(base: dict[str, Any], values: Values) -> Config:
     return read_values(changed, source="a task's session file")
 
 
+@cache
 def _path(key: str) -> tuple[str, ...]:
     """Read a dotted key; a thread is named by its name, or by its number from 0."""
     steps = tuple(key.replace("[", ".").replace("]", "").split("."))

@@ -21,6 +21,7 @@ def in_processes(
     *,
     n: int,
     ahead: int,
+    fresh: bool = False,
 ) -> Iterator[tuple[ItemT, ResultT | None]]:
     """Yield items with their results, as they end; None: the process died with it, or before.
 
@@ -30,11 +31,15 @@ def in_processes(
     call : makes, of an item, what a process is to call; asked when its turn is near
     n : processes
     ahead : items handed over and not ended, at most
+    fresh : whether each item has a process that did nothing before
     """
     position = 0
     while position < len(items):
         pool = ProcessPoolExecutor(
-            n, mp_context=get_context("spawn"), initializer=_end_with_parent
+            n,
+            mp_context=get_context("spawn"),
+            initializer=_end_with_parent,
+            max_tasks_per_child=1 if fresh else None,
         )
         pending: dict[Future[ResultT], ItemT] = {}
         broken = False

@@ -9,24 +9,26 @@ Knows files. Knows nothing of how results are made.
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from evolver.campaign.plan import Plan
+from evolver.campaign.kind import SESSIONS
 from evolver.errors import DataError, RecordingError
-from evolver.numpy_files import opened_archive
+from evolver.numpy_files import archive_bytes, opened_archive
 from evolver.regular_files import read_regular
 from evolver.whole_files import write_whole
+
+if TYPE_CHECKING:
+    from evolver.campaign.kind import AnyPlan
 
 _PLAN = "plan.json"
 _META = "meta"
@@ -47,12 +49,29 @@ class PlanFile(Struct, frozen=True):
     name: str
     factors: tuple[str, ...]
     tasks: tuple[PlannedTask, ...]
+    kind: str = SESSIONS
 
 
-class TaskMeta(Struct, frozen=True):
-    """What a result says beside its arrays."""
+class Facts(Struct, frozen=True):
+    """What any task's result says beside its arrays; each kind says more."""
 
     digest: str
+
+
+FactsT = TypeVar("FactsT", bound=Facts)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AnyResult(Generic[FactsT]):
+    """One task's result, of any kind."""
+
+    meta: FactsT
+    arrays: Mapping[str, NDArray[Any]]
+
+
+class TaskMeta(Facts, frozen=True):
+    """What a session's result says beside its arrays."""
+
     threads: tuple[str, ...]
     units: tuple[str, ...]  # of each thread's scores
     generations: tuple[int, ...]
@@ -62,8 +81,8 @@ class TaskMeta(Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TaskResult:
-    """One task's result.
+class TaskResult(AnyResult[TaskMeta]):
+    """One session's result.
 
     Attributes
     ----------
@@ -72,9 +91,6 @@ class TaskResult:
         float64 by generation, units of the score, NaN where there is none; ``image-k``, the
         image that scored best in the last generation, (h, w, 3) uint8
     """
-
-    meta: TaskMeta
-    arrays: Mapping[str, NDArray[Any]]
 
 
 class Store:
@@ -91,7 +107,7 @@ class Store:
     """
 
     def __init__(self, folder: Path, *, make: bool = False) -> None:
-        self.folder = folder
+        self.folder, self._results = folder, folder / "results"
         if make:
             folder.mkdir(parents=True, exist_ok=True)
         elif not (folder / _PLAN).is_file():
@@ -102,11 +118,11 @@ class Store:
 
     def path(self, digest: str) -> Path:
         """Return where a task's result is, or will be."""
-        return self.folder / "results" / digest[:2] / f"{digest}.npz"
+        return self._results / f"{digest[:2]}/{digest}.npz"
 
     def done(self) -> set[str]:
         """Return the digests of all tasks that have a result."""
-        return {path.stem for path in (self.folder / "results").glob("??/*.npz")}
+        return {path.stem for path in self._results.glob("??/*.npz")}
 
     def sound(self) -> set[str]:
         """Return the digests of all tasks whose result can be read, and is that task's."""
@@ -118,10 +134,8 @@ class Store:
             with opened_archive(self.path(digest)) as archive:
                 if archive is None:
                     return False
-                _meta_of(
-                    archive.read(_META, fits=lambda shape: math.prod(shape) < _MOST_NUMBERS),
-                    digest,
-                )
+                meta = archive.read(_META, fits=_fits)
+                _facts(meta, digest, Facts)
         except (OSError, DataError, KeyError, msgspec.DecodeError):
             return False
         return True
@@ -133,14 +147,11 @@ class Store:
             for path in sorted((self.folder / "failed").glob("*.txt"))
         }
 
-    def keep_plan(self, plan: Plan) -> None:
+    def keep_plan(self, plan: AnyPlan) -> None:
         """Write plan.json."""
-        tasks = tuple(PlannedTask(task.digest, task.levels) for task in plan.tasks)
-        factors = tuple(factor.name for factor in plan.factors)
-        write_whole(
-            self.folder / _PLAN,
-            msgspec.json.format(msgspec.json.encode(PlanFile(plan.name, factors, tasks))),
-        )
+        tasks = tuple(PlannedTask(task.digest, dict(task.levels)) for task in plan.tasks)
+        kept = PlanFile(plan.name, plan.columns, tasks, plan.kind)
+        write_whole(self.folder / _PLAN, msgspec.json.format(msgspec.json.encode(kept)))
 
     def plan(self) -> PlanFile:
         """Return the plan as it was run last.
@@ -155,17 +166,15 @@ class Store:
             return msgspec.json.decode(read_regular(path, at_most=_LARGEST_PLAN), type=PlanFile)
         except (OSError, msgspec.DecodeError) as exc:
             raise RecordingError(
-                f"{path} must be a campaign's plan; it cannot be read: {exc}. 'evolver "
-                "campaign run FILE.toml' writes it anew and loses nothing"
+                f"{path} must be a campaign's plan; it cannot be read: {exc}. What ran the "
+                "campaign, as 'evolver campaign run FILE.toml', writes it anew and loses none"
             ) from exc
 
-    def keep(self, result: TaskResult) -> None:
+    def keep(self, result: AnyResult[FactsT]) -> None:
         """Write a result; on the disk when this returns."""
-        buffer = io.BytesIO()
         meta = np.frombuffer(msgspec.json.encode(result.meta), dtype=np.uint8)
-        arrays: dict[str, NDArray[Any]] = {_META: meta, **result.arrays}
-        np.savez_compressed(buffer, allow_pickle=False, **arrays)
-        write_whole(self.path(result.meta.digest), buffer.getvalue())
+        content = archive_bytes({_META: meta, **result.arrays})
+        write_whole(self.path(result.meta.digest), content)
         with suppress(FileNotFoundError):
             (self.folder / "failed" / f"{result.meta.digest}.txt").unlink()
 
@@ -174,7 +183,18 @@ class Store:
         write_whole(self.folder / "failed" / f"{digest}.txt", why.encode())
 
     def result(self, digest: str) -> TaskResult:
-        """Read a result.
+        """Read a session's result.
+
+        Raises
+        ------
+        RecordingError
+            It is damaged.
+        """
+        result = self.read(digest, TaskMeta)
+        return TaskResult(result.meta, result.arrays)
+
+    def read(self, digest: str, facts: type[FactsT]) -> AnyResult[FactsT]:
+        """Read a result whose kind says such facts.
 
         Raises
         ------
@@ -186,19 +206,14 @@ class Store:
             with opened_archive(path) as archive:
                 if archive is None:
                     raise DataError("it is no archive of arrays")
-                arrays = {
-                    name: archive.read(
-                        name, fits=lambda shape: math.prod(shape) < _MOST_NUMBERS
-                    )
-                    for name in archive.names
-                }
-            meta = _meta_of(arrays.pop(_META), digest)
+                arrays = {name: archive.read(name, fits=_fits) for name in archive.names}
+            meta = _facts(arrays.pop(_META), digest, facts)
         except (OSError, DataError, KeyError, msgspec.DecodeError) as exc:
             raise RecordingError(
-                f"{path} must be a task's result; it cannot be read: {exc}. 'evolver campaign "
-                "run FILE.toml' makes it again"
+                f"{path} must be a task's result; it cannot be read: {exc}. What ran the "
+                "campaign, as 'evolver campaign run FILE.toml', makes it again"
             ) from exc
-        return TaskResult(meta, arrays)
+        return AnyResult(meta, arrays)
 
     def results(self) -> Iterator[tuple[PlannedTask, TaskResult]]:
         """Yield the tasks of the plan that are done, in its order."""
@@ -208,9 +223,13 @@ class Store:
                 yield task, self.result(task.digest)
 
 
-def _meta_of(array: NDArray[Any], digest: str) -> TaskMeta:
+def _fits(shape: tuple[int, ...]) -> bool:
+    return math.prod(shape) < _MOST_NUMBERS
+
+
+def _facts(array: NDArray[Any], digest: str, facts: type[FactsT]) -> FactsT:
     """Return what a result says of itself; its file must be named after its task."""
-    meta = msgspec.json.decode(array.tobytes(), type=TaskMeta)
+    meta = msgspec.json.decode(array.tobytes(), type=facts)
     if meta.digest != digest:
         raise DataError(f"it is the result of another task, {meta.digest[:16]}")
     return meta

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from evolver.analysis.trajectories import FloatArray
 from evolver.campaign.store import PlannedTask, Store, TaskResult
 from evolver.errors import ConfigError
 
@@ -48,8 +49,9 @@ def task_rows(task: PlannedTask, result: TaskResult) -> Iterator[Row]:
         mean, best = arrays[f"mean-{k}"], arrays[f"best-{k}"]
         shown = arrays[f"references-{k}"]
         filled = mean[np.isfinite(mean)]
-        last = float(filled[-_LAST:].mean()) if len(filled) else np.nan
+        last = _mean(filled[-_LAST:])
         first = float(filled[0]) if len(filled) else np.nan
+        scored = best[np.isfinite(best)]
         yield {
             **task.levels,
             "thread": thread,
@@ -59,12 +61,16 @@ def task_rows(task: PlannedTask, result: TaskResult) -> Iterator[Row]:
             "first": first,
             "last": last,
             "last_sem": float(arrays[f"sem-{k}"][-1]) if len(mean) else np.nan,
-            "best": float(np.nanmax(best)) if np.isfinite(best).any() else np.nan,
-            "references": float(np.nanmean(shown)) if len(shown) else np.nan,
+            "best": float(scored.max()) if len(scored) else np.nan,
+            "references": _mean(shown[np.isfinite(shown)]),
             "change": last - first,
             "seconds": meta.seconds,
             "digest": meta.digest,
         }
+
+
+def _mean(values: FloatArray) -> float:
+    return float(values.mean()) if len(values) else np.nan
 
 
 def save_table(columns: Sequence[str], found: Sequence[Row], path: Path) -> None:

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 
-from evolver import __version__, config, recording
+from evolver import __version__, config
 from evolver.analysis.trajectories import best_rows, reference_trajectory, trajectory
+from evolver.campaign.scratch import scratch_folder
 from evolver.campaign.store import TaskMeta, TaskResult
-from evolver.live import run_simulated
 from evolver.optimizers.by_name import find_optimizer
 from scorers import parse_units
 from scorers.scorer import units_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from evolver import recording
     from evolver.config.tables import Config, ThreadTable
     from scorers.networks.network import Network
 
@@ -36,9 +36,13 @@ def run_task(settings: Config, digest: str, *, kept: Path | None = None) -> Task
     digest : the task's
     kept : a folder in which the session's recording stays; without one it is deleted
     """
+    # Here, as whoever only plans needs neither.
+    from evolver import recording
+    from evolver.live import run_simulated
+
     begun = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="evolver-task-") as temporary:
-        folder = Path(temporary) if kept is None else kept
+    with scratch_folder() as scratch:
+        folder = scratch if kept is None else kept
         session = msgspec.structs.replace(
             settings.session, name=digest[:16], folder=str(folder)
         )

@@ -7,20 +7,26 @@ whose process dies costs nothing but its time: its tasks are tried again once, e
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence, Set
-from functools import partial
-from pathlib import Path
+from collections.abc import Collection, Generator, Sequence, Set
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from evolver.campaign.processes import in_processes
-from evolver.campaign.run import DIED_TWICE, Report, TaskEnd, one_thread_each
-from evolver.campaign.store import Store
+from evolver.campaign.run import Report, TaskEnd, run_waves
 from evolver.campaign.wave import Together, Waves
+from evolver.garbage import collect_seldom
 
 if TYPE_CHECKING:
     from evolver.campaign.plan import Plan, Task
+    from evolver.campaign.store import Store
     from evolver.config.tables import Config
 
+_KEPT_MEMORY = {
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": str(2**32),
+    "MALLOC_TOP_PAD_": str(2**26),
+}
+"""For glibc, which reads it as a process starts; others pass it over."""
 _waves: dict[Together, Waves] = {}  # of this process
 
 
@@ -49,39 +55,73 @@ def run_together(
     due = [task for task in plan.tasks if task.digest not in done]
     if workers is None:
         workers = (os.cpu_count() or 1) if together.device == "cpu" else 1
-    # No longer than what gives each process one: the last ones end together.
-    size = min(together.tasks, -(-len(due) // workers)) or 1
-    waves = [due[first : first + size] for first in range(0, len(due), size)]
+    waves = waves_of(due, workers=workers, most=together.tasks)
 
-    def call(wave: Sequence[Task]) -> Callable[[], dict[str, str]]:
-        tasks = [(task.digest, plan.config(task)) for task in wave]
-        return partial(run_wave, tasks, together, str(store.folder))
+    def work(wave: Sequence[Task]) -> WaveWork:
+        return WaveWork(tuple((task.digest, plan.config(task)) for task in wave), together)
 
-    ends: list[TaskEnd] = []
-    for last in (False, True):
-        left: list[Task] = []
-        with one_thread_each():
-            n = 1 if last else min(workers, max(len(waves), 1))
-            for wave, told in in_processes(waves, call, n=n, ahead=n):
-                if told is None:
-                    done = store.done()
-                    left += [task for task in wave if task.digest not in done]
-                    told = {task.digest: "" for task in wave if task.digest in done}
-                for digest, why in told.items():
-                    ends.append(TaskEnd(digest, why))
-                    report(ends[-1])
-        waves = [[task] for task in left]
-    for (task,) in waves:
-        store.keep_failure(task.digest, DIED_TWICE)
-        ends.append(TaskEnd(task.digest, DIED_TWICE))
-        report(ends[-1])
-    return ends
+    with kept_memory():
+        return run_waves(store, waves, work, workers=workers, report=report)
 
 
-def run_wave(
-    tasks: Sequence[tuple[str, Config]], together: Together, folder: str
-) -> dict[str, str]:
-    """Run some tasks together and keep their results; in a process of a pool."""
-    if together not in _waves:
-        _waves[together] = Waves(together)
-    return _waves[together].run(tasks, Store(Path(folder)))
+@contextmanager
+def kept_memory() -> Generator[None, None, None]:
+    """Have processes that are started meanwhile keep the memory that they have freed.
+
+    Each pass needs the same tens of megabytes as the one before. Handed back and asked for
+    again they are fresh pages, to be zeroed and mapped one by one: a seventh of the time.
+    What the user has set of it stays.
+    """
+    own = {name: value for name, value in _KEPT_MEMORY.items() if name not in os.environ}
+    os.environ.update(own)
+    try:
+        yield
+    finally:
+        for name in own:
+            del os.environ[name]
+
+
+def waves_of(tasks: Sequence[Task], *, workers: int, most: int) -> list[Sequence[Task]]:
+    """Return tasks in waves, shorter towards the end, so that processes end together.
+
+    Each is half of a worker's even share of what is left, for nobody knows how long tasks take
+    (guided self-scheduling: Polychronopoulos & Kuck, IEEE Trans. Comput. 36, 1987).
+
+    Parameters
+    ----------
+    tasks : in their order
+    workers : processes that take a wave each as they are free
+    most : tasks in a wave
+    """
+    waves: list[Sequence[Task]] = []
+    first = 0
+    while first < len(tasks):
+        share = -(-(len(tasks) - first) // (2 * workers if workers > 1 else 1))
+        waves.append(tasks[first : first + min(share, most)])
+        first += len(waves[-1])
+    return waves
+
+
+@dataclass(frozen=True, slots=True)
+class WaveWork:
+    """Tasks that advance together."""
+
+    tasks: tuple[tuple[str, Config], ...]
+    together: Together
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """Return its tasks'."""
+        return tuple(digest for digest, _ in self.tasks)
+
+    def run(self, due: Collection[str], store: Store) -> list[TaskEnd]:
+        """Run those that are due and keep their results."""
+        if self.together not in _waves:
+            collect_seldom()
+            _waves[self.together] = Waves(self.together)
+        tasks = [(digest, config) for digest, config in self.tasks if digest in due]
+        waves = _waves[self.together]
+        ends = waves.run(tasks, store)
+        return [
+            TaskEnd(digest, why, waves.apart.pop(digest, ())) for digest, why in ends.items()
+        ]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from evolver.campaign.drives import IMAGES_AT_ONCE, Arithmetic, Asked, SessionArithmetic
 from evolver.campaign.evolution import TaskEvolution
-from evolver.campaign.members import Member, companies
+from evolver.campaign.members import Member, companies, searches_apart
 from evolver.campaign.shared import Shared
 
 if TYPE_CHECKING:
@@ -57,11 +57,16 @@ class Waves:
     ----------
     together : Together
     networks : for fast passes, in another dtype than float32; None: made when needed
+
+    Attributes
+    ----------
+    apart : by digest, why something of a task was done by itself though asked was "fast"
     """
 
     def __init__(self, together: Together, *, networks: FastNetworks | None = None) -> None:
         self._together, self._networks = together, networks
         self._shared = Shared()
+        self.apart: dict[str, tuple[str, ...]] = {}
 
     def run(self, tasks: Sequence[tuple[str, Config]], store: Store) -> dict[str, str]:
         """Run tasks and keep their results.
@@ -119,13 +124,20 @@ class Waves:
                 _leave(own)
         members = {m[0]: own for m, own in zip(made, optimizers, strict=True)}
         arithmetic = self._arithmetic(going)
+        for evolution in going if fast else ():
+            own = members[evolution.digest]
+            whys = arithmetic.apart(evolution) + searches_apart(evolution.config, own)
+            self.apart |= {evolution.digest: whys} if whys else {}
         finished: list[TaskEvolution] = []
         while going:
-            proposed = [(evolution, evolution.propose()) for evolution in going]
+            # Who is a block ahead of its batch, as of fewer references, waits for the others.
+            due = [_may_propose(members[e.digest]) for e in going]
+            proposed = [(e, e.propose()) for e, may in zip(going, due, strict=True) if may]
+            ahead = [e for e, may in zip(going, due, strict=True) if not may]
             asked = [Asked(e, k, codes) for e, block in proposed for k, codes in block.items()]
             answers = arithmetic.answers(asked)
             told = dict(zip(((id(o.evolution), o.thread) for o in asked), answers, strict=True))
-            going = []
+            going = ahead
             for evolution, block in proposed:
                 own = {k: told[id(evolution), k] for k in block}
                 lacks = evolution.lacks_references
@@ -137,6 +149,8 @@ class Waves:
                     _leave(members[evolution.digest])
                     continue
                 (finished if evolution.finished else going).append(evolution)
+                if evolution.finished:
+                    _leave(members[evolution.digest])
         best = [Asked(e, k, code) for e in finished for k, code in e.best_codes().items()]
         images = {
             (id(one.evolution), one.thread): rendered[0]
@@ -159,6 +173,10 @@ class Waves:
         return FastArithmetic(
             evolutions, self._shared, self._networks, at_once=self._together.images
         )
+
+
+def _may_propose(optimizers: Sequence[object]) -> bool:
+    return all(o.may_ask for o in optimizers if isinstance(o, Member))
 
 
 def _leave(optimizers: Sequence[object]) -> None:

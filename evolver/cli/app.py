@@ -21,6 +21,7 @@ from evolver.cli import (
     analyze,
     campaign,
     compare,
+    export,
     keys,
     live,
     lsl,
@@ -83,6 +84,7 @@ app.command("analyze")(analyze.analyze)
 app.add_typer(live.ctl, name="ctl")
 app.add_typer(campaign.app, name="campaign")
 app.add_typer(compare.app, name="compare")
+app.add_typer(export.app, name="export")
 app.add_typer(keys.app, name="keys")
 app.add_typer(weights.app, name="weights")
 app.add_typer(stimulus_display.app, name="display")

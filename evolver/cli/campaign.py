@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -13,13 +12,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from evolver.cli.terminal import check_can_write, console
-from evolver.clock import duration_text
 from evolver.errors import ConfigError, RecordingError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from evolver.campaign.run import TaskEnd
     from evolver.campaign.store import PlanFile
 
 app = typer.Typer(
@@ -89,6 +86,7 @@ def run_campaign(
     """
     from evolver.campaign.cluster import cluster_address, connected
     from evolver.campaign.plan import read_campaign
+    from evolver.campaign.progress import TaskProgress
     from evolver.campaign.run import run_plan
     from evolver.campaign.store import Store
     from evolver.campaign.table import MEASURES
@@ -137,20 +135,7 @@ def run_campaign(
         f"{_tasks(len(plan.tasks))}, {there:,} done before; results in {escape(str(folder))}"
         + (f"; {damaged:,} of them are damaged, and are made again" if damaged else "")
     )
-    begun = time.monotonic()
-    count = Counter[bool]()
-
-    def report(outcome: TaskEnd) -> None:
-        count[bool(outcome.failed)] += 1
-        ended = count.total()
-        left = (time.monotonic() - begun) / ended * (total - ended)
-        failed = f", {count[True]} failed" if count[True] else ""
-        text = f"{ended:,} of {total:,}{failed}, {duration_text(left)} left"
-        if console.is_terminal:
-            console.print(text, end="\r")
-        elif ended == total or ended % max(total // 20, 1) == 0:
-            console.print(text)
-
+    report = TaskProgress(console, total)
     if together is not None:
         with _written():
             outcomes = run_together(
@@ -169,8 +154,8 @@ def run_campaign(
                 cluster=elsewhere,
             )
     failures = [outcome for outcome in outcomes if outcome.failed]
-    if console.is_terminal and outcomes:
-        console.print()
+    for why, n in Counter(why for outcome in outcomes for why in outcome.apart).items():
+        console.print(escape(f"{_tasks(n)} could not be batched with the others: {why}"))
     levels = {task.digest: task.levels for task in plan.tasks}
     for outcome in failures[:_SHOWN]:
         of = ", ".join(f"{name} {level}" for name, level in levels[outcome.digest].items())

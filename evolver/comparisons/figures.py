@@ -10,6 +10,7 @@ Knows results of this room and matplotlib's objects; computes means, intervals a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +18,7 @@ from matplotlib import colormaps
 
 from evolver.analysis.rank_tests import mean_interval, signed_rank
 from evolver.colours import GRID, INK, QUIET, THREADS
-from evolver.report.style import Canvas, inches, new_figure, styled
+from evolver.report.style import LETTER, Canvas, inches, new_figure, styled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -70,17 +71,11 @@ def draw_inversions(
     axes.set_xticks(range(len(results)), [r.generator for r in results])
     axes.set_xlim(-0.6, len(results) - 0.4)
     axes.set_ylabel("Pearson r over pixels")
+    note = KEY
     if len(results) == 2:
         test = signed_rank(values[0], values[1])
-        sheet.write(
-            0.3,
-            0.3,
-            f"signed-rank, {results[0].generator} above: {test}",
-            size=9,
-            colour=QUIET,
-            align="left",
-        )
-    sheet.write(0.3, 0.13, KEY, size=8, colour=QUIET, align="left")
+        note += f"; signed-rank, {results[0].generator} above: {test}"
+    draw_note(sheet, note)
     # From the worst to the best of the first generator, evenly.
     order = np.argsort(np.where(kept, results[0].pearson, -2))[len(originals) - n :]
     picked = order[np.linspace(0, max(n - 1, 0), min(shown, n)).round().astype(int)]
@@ -107,13 +102,14 @@ class LayerPanel:
     ----------
     layer : str
     scores : (generator, method) -> (u, r) as a share of the unit's largest
-    tests : method -> the test between the first two generators; empty where there is one
+    tests : method -> rank-sum over runs and signed-rank over units between the first two
+        generators; empty where there is one
     examples : generator -> (k, h, h, 3) the images of some units' highest drives
     """
 
     layer: str
     scores: Mapping[tuple[str, str], Scores]
-    tests: Mapping[str, RankTest]
+    tests: Mapping[str, tuple[RankTest, RankTest]]
     examples: Mapping[str, Images]
 
 
@@ -132,16 +128,17 @@ def draw_maximisation(panels: Sequence[LayerPanel], *, how: str) -> Figure:
     layers = len(panels)
     k = max(len(images) for panel in panels for images in panel.examples.values())
     pitch = max(1.75, k * 0.72 + 0.2)
-    width = 1.35 + layers * pitch + 0.4
-    tall, gap = 1.9, 0.75
+    width = max(1.35 + layers * pitch + 0.4, 6.5)
+    tall, gap = 1.9, 0.85
     pictures = len(names) * 0.78 + 0.5
     height = 1.35 + len(methods) * (tall + gap) + pictures
     figure = new_figure(width, height)
     sheet = Canvas(figure)
     draw_title(sheet, "Activation maximisation", how)
+    legend = max(len(name) for name in names) * LETTER * 10 / 72 + 0.35
     for g, name in enumerate(names):
         sheet.write(
-            1.35 + g * 1.6,
+            1.35 + g * legend,
             height - 1.0,
             f"\u25cf {name}",
             colour=THREADS[g],
@@ -156,12 +153,13 @@ def draw_maximisation(panels: Sequence[LayerPanel], *, how: str) -> Figure:
         for i, panel in enumerate(panels):
             for g, name in enumerate(names):
                 at = i + (g - (len(names) - 1) / 2) * 0.26
-                _unitsdraw_column(axes, at, panel.scores.get((name, method)), THREADS[g])
-            test = panel.tests.get(method)
-            if test is not None and test.defined:
-                text = f"r = {test.r:+.2f}, p = {test.p:.1g}"
-                x = 1.35 + (i + 0.5) * pitch
-                sheet.write(x, bottom - 0.42, text, size=8, colour=QUIET)
+                _draw_units_column(axes, at, panel.scores.get((name, method)), THREADS[g])
+            x = 1.35 + (i + 0.5) * pitch
+            for line, test in enumerate(panel.tests.get(method, ())):
+                over = ("runs", "units")[line]
+                text = f"p = {test.p:.1g}, {test.n} {over}" if test.defined else "no test"
+                y = bottom - 0.4 - 0.13 * line
+                sheet.write(x, y, text, size=7.5, colour=QUIET)
         axes.set_xlim(-0.5, layers - 0.5)
         axes.set_ylim(lowest, 1.06)
         axes.tick_params(axis="y", labelsize=10)
@@ -178,14 +176,15 @@ def draw_maximisation(panels: Sequence[LayerPanel], *, how: str) -> Figure:
         y = top - (g + 0.5) * 0.76
         sheet.write(1.28, y, name, size=8, align="right", base="center", colour=THREADS[g])
     note = (
-        f"{KEY}, over units; dots: runs; r, p: rank-sum over runs, {names[0]} above; "
-        f"images: highest drives by {methods[0]}"
+        f"{KEY}, over units; dots: runs; p: rank-sum over runs, which are not independent, and "
+        f"signed-rank over units, of {' and '.join(names[:2])}; images: highest drives by "
+        f"{methods[0]}"
     )
-    sheet.write(0.3, 0.13, note, size=8, colour=QUIET, align="left")
+    draw_note(sheet, note)
     return figure
 
 
-def _unitsdraw_column(axes: Axes, x: float, scores: Scores | None, colour: str) -> None:
+def _draw_units_column(axes: Axes, x: float, scores: Scores | None, colour: str) -> None:
     """Draw runs, (u, r), as points, and the mean over units with its interval."""
     if scores is None:
         return
@@ -201,7 +200,20 @@ def _unitsdraw_column(axes: Axes, x: float, scores: Scores | None, colour: str) 
 def draw_title(sheet: Canvas, title: str, subtitle: str) -> None:
     """Write what a figure is of, and its sample."""
     sheet.write(0.3, sheet.height - 0.42, title, size=15, bold=True, align="left")
-    sheet.write(0.3, sheet.height - 0.7, subtitle, size=10, colour=QUIET, align="left")
+    size = min(10.0, fitting_size(subtitle, sheet.width - 0.6))
+    sheet.write(0.3, sheet.height - 0.7, subtitle, size=size, colour=QUIET, align="left")
+
+
+def fitting_size(text: str, width: float) -> float:
+    """Return the largest size, points, at which a text has room in a width, inches."""
+    return width * 72 / (LETTER * max(len(text), 1))
+
+
+def draw_note(sheet: Canvas, text: str) -> None:
+    """Write at the foot of a figure what its marks are, in as many lines as it takes."""
+    lines = wrap(text, int((sheet.width - 0.6) * 72 / (8 * LETTER)))
+    for k, line in enumerate(reversed(lines)):
+        sheet.write(0.3, 0.13 + 0.14 * k, line, size=8, colour=QUIET, align="left")
 
 
 def draw_column(
@@ -252,7 +264,7 @@ def draw_alignment(runs: AlignmentRuns) -> Figure:
     panels["cholesky"].set_ylabel("log10 of what is missing\n(½ squared distance)", fontsize=10)
     panels["adam"].legend(loc="center left", bbox_to_anchor=(1.02, 0.5), fontsize=9)
     note = f"lower is better; what is nearer than {_SOLVED:g} counts as {_SOLVED:g}"
-    sheet.write(0.3, 0.13, note, size=8, colour=QUIET, align="left")
+    draw_note(sheet, note)
     return figure
 
 
@@ -295,5 +307,5 @@ def draw_linearity(
     both[0].set_ylabel("R² of images held out", fontsize=11)
     both[1].legend(loc="center left", bbox_to_anchor=(1.02, 0.5), fontsize=8)
     note = "means over units (left) and dimensions of the code (right), with 95 % intervals"
-    sheet.write(0.3, 0.13, note, size=8, colour=QUIET, align="left")
+    draw_note(sheet, note)
     return figure

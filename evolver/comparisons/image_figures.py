@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evolver.colours import GRID, INK, QUIET, THREADS
-from evolver.comparisons.figures import KEY, draw_column, draw_title
+from evolver.comparisons.figures import KEY, draw_column, draw_note, draw_title, fitting_size
 from evolver.comparisons.last_generations import MEASURES
 from evolver.report.style import Canvas, inches, new_figure, styled
 
@@ -72,27 +72,29 @@ def draw_statistics(found: Sequence[LastGenerations], tests: Sequence[MeasureTes
         axes.set_title(_LABELS[measure], fontsize=11)
         for test in tests:
             if test.measure == measure:
-                kind = "pairs" if test.paired else "apart"
-                text = f"p = {test.test.p:.2g}, {kind}" if test.test.defined else "no test"
+                kind = "pairs" if test.paired else "sessions"
+                found_p = f"p = {test.test.p:.2g}, {test.test.n} {kind}"
+                text = found_p if test.test.defined else f"no test: {test.test.reason}"
                 x = 0.95 + m * 2.25 + 0.72
                 sheet.write(x, bottom - 0.3, text, size=9, colour=QUIET)
     radial = inches(figure, 7.85, bottom, 1.9, 2.5)
     angles = inches(figure, 10.4, bottom, 1.9, 2.5)
     for g, one in enumerate(found):
         colour = THREADS[g % len(THREADS)]
-        _band(radial, one.statistics.frequencies, one.statistics.power, colour)
-        around = np.roll(one.statistics.orientation, _DEGREES // 2, axis=1)
+        side = 2 * len(one.statistics.frequencies)
+        _band(radial, one.statistics.frequencies, one.statistics.power / side**4, colour)
+        around = np.roll(one.statistics.anisotropy, _DEGREES // 2, axis=1)
         by_angle = around.reshape(-1, 180 // _DEGREES, _DEGREES)
         _band(angles, np.arange(0.0, 180, _DEGREES), np.nanmean(by_angle, axis=2), colour)
     radial.set_xscale("log")
     radial.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
-    for axes in (radial, angles):
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(lambda y, _: _power_of_ten(y))
-        axes.minorticks_off()
-    radial.set_title("radial power", fontsize=11)
+    radial.set_yscale("log")
+    radial.yaxis.set_major_formatter(lambda y, _: _power_of_ten(y))
+    radial.minorticks_off()
+    angles.axhline(1, color=GRID, lw=1, zorder=0)
+    radial.set_title("variance a frequency", fontsize=11)
     radial.set_xlabel("cycles per image", fontsize=10)
-    angles.set_title("power by orientation", fontsize=11)
+    angles.set_title("by orientation", fontsize=11)
     angles.set_xlabel("degrees (0: vertical bars)", fontsize=10)
     angles.set_xticks([0, 45, 90, 135, 180])
     for axes in (radial, angles):
@@ -102,9 +104,10 @@ def draw_statistics(found: Sequence[LastGenerations], tests: Sequence[MeasureTes
     )
     note = (
         f"dots: sessions, mean of their images; {KEY}; lines: pairs of one session; spectra: "
-        f"mean and standard error over images, angles by {_DEGREES}; images: highest scores"
+        f"mean and standard error over images; by orientation, {_DEGREES} degrees together: "
+        "power over its ring's mean, 1 where all directions are alike; images: highest scores"
     )
-    sheet.write(0.3, 0.13, note, size=8, colour=QUIET, align="left")
+    draw_note(sheet, note)
     return figure
 
 
@@ -170,7 +173,7 @@ def draw_sets(
         f"{KEY}; dots: {_DOTS} images of a set at most; inception score: mean and standard "
         "deviation of ten splits" + ("; above: % with an object" if detected else "")
     )
-    sheet.write(0.3, 0.13, note, size=8, colour=QUIET, align="left")
+    draw_note(sheet, note)
     return figure
 
 
@@ -182,7 +185,8 @@ def _rows_of_images(
         y = 0.5 + (len(rows) - 1 - g) * _PITCH
         colour = THREADS[g % len(THREADS)] if g < coloured else QUIET
         middle = y + _CELL / 2
-        sheet.write(1.75, middle, name, size=10, align="right", base="center", colour=colour)
+        size = min(10.0, fitting_size(name, 1.6))
+        sheet.write(1.75, middle, name, size=size, align="right", base="center", colour=colour)
         for j, image in enumerate(images):
             sheet.picture(image, 1.9 + j * (_CELL + 0.08), y, _CELL)
 

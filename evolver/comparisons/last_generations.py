@@ -8,13 +8,14 @@ mean of its images. Knows recordings and arrays.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import nan
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from evolver import recording
 from evolver.analysis.image_statistics import image_statistics, join_statistics
-from evolver.analysis.rank_tests import rank_sum, signed_rank
+from evolver.analysis.rank_tests import RankTest, rank_sum, signed_rank
 from evolver.comparisons.sources import squares
 from evolver.errors import ConfigError, DataError
 from evolver.session_folder import RECORDING
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from evolver.analysis.image_statistics import ImageStatistics
-    from evolver.analysis.rank_tests import RankTest
     from evolver.types import Images, Scores
 
 MEASURES = ("luminance", "contrast", "slope")
@@ -118,7 +118,7 @@ def read_last_generations(
 
     Parameters
     ----------
-    paths : recordings
+    paths : recordings; of two of one session the first
     size : pixels a side that all images are brought to, so that cycles per image are the same;
         None: those of the smallest
     progress : told how many recordings are read, of how many
@@ -130,9 +130,15 @@ def read_last_generations(
     DataError
         There is no thread, or none has a generation with scores.
     """
-    side = size or min(_sizes(paths), default=0)
-    if not side:
+    paths, smallest = _distinct(paths)
+    if not smallest:
         raise DataError("there must be a thread that draws images; got none")
+    side = size or smallest
+    if side > smallest:
+        raise ConfigError(
+            f"images must be brought to {smallest} pixels a side at most, the smallest's: "
+            f"enlarged, their spectrum would be that of the enlarging; got {side}"
+        )
     measured: dict[str, list[_Measured]] = {}
     for k, path in enumerate(paths):
         for generator, one in _measured(path, side):
@@ -145,16 +151,18 @@ def read_last_generations(
 
 
 def compare_measures(first: LastGenerations, second: LastGenerations) -> list[MeasureTest]:
-    """Test each measure: by pairs where two sessions have both generators, else apart."""
+    """Test each measure: by pairs where sessions have both generators, else apart."""
     tests: list[MeasureTest] = []
     for measure in MEASURES:
         a, b = first.means(measure), second.means(measure)
         both = [k for k in a if k in b and np.isfinite(a[k]) and np.isfinite(b[k])]
-        if len(both) > 1:
+        if len(both) == 1:
+            test = RankTest(nan, nan, nan, 1, "one pair")
+        elif both:
             test = signed_rank([a[k] for k in both], [b[k] for k in both])
         else:
             test = rank_sum(*([x for x in m.values() if np.isfinite(x)] for m in (a, b)))
-        tests.append(MeasureTest(measure, len(both) > 1, test))
+        tests.append(MeasureTest(measure, bool(both), test))
     return tests
 
 
@@ -167,10 +175,15 @@ class _Measured:
     best: NDArray[np.uint8]
 
 
-def _sizes(paths: Sequence[Path]) -> Iterator[int]:
+def _distinct(paths: Sequence[Path]) -> tuple[list[Path], int]:
+    """Return one recording of each session, and the smallest size of a thread's images."""
+    of_session: dict[str, Path] = {}
+    sizes: list[int] = []
     for path in paths:
         with recording.read(path) as opened:
-            yield from (thread.image_size for thread in opened.threads)
+            of_session.setdefault(opened.session_id or str(path), path)
+            sizes += [thread.image_size for thread in opened.threads]
+    return list(of_session.values()), min(sizes, default=0)
 
 
 def _measured(path: Path, side: int) -> Iterator[tuple[str, _Measured]]:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 SPLIT_SEED = 42
 """Published, of the split in four fifths and one."""
 LEADING = (512, 256, 128)
+"""Directions, as many as there are; with fewer than any, all of the metric's, or half of d."""
 RANDOM = (128, 256)
 
 
@@ -72,12 +73,12 @@ def code_parts(
     if metric is None:
         return parts
     axes = metric.shape[1]
-    for k in LEADING:
-        if k < axes:
-            parts[f"first {k}"] = metric[:, :k]
-            if axes == d:
-                parts[f"last {k}"] = metric[:, -k:]
-    for k in RANDOM:
+    leading = [k for k in LEADING if k <= axes and k < d] or [min(axes, d // 2)]
+    for k in leading:
+        parts[f"first {k}"] = metric[:, :k]
+        if axes == d:
+            parts[f"last {k}"] = metric[:, -k:]
+    for k in dict.fromkeys((*RANDOM, *leading)):
         if k < d:
             rng = seeds.stream(seed, "random directions", k)
             parts[f"random {k}"] = random_directions(d, k, rng=rng)

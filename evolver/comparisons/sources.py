@@ -25,6 +25,7 @@ import numpy as np
 from evolver import generators, seeds
 from evolver.errors import ConfigError
 from evolver.generators.initial import initial_codes_of
+from evolver.weights.hub import nothing_fetched
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,12 +38,13 @@ WORDS = ("scenes", "white", "pink")
 """Sets of images that are neither a folder's nor a generator's."""
 _WHITE_SD, _PINK_SD = 0.25, 0.2  # of pixels from 0 to 1, before what is beyond is cut
 _BATCH = 512
+_CAMERA = 12_000  # pixels a side, of photographs
 _TRUNCATION, _LIMIT, _EMBEDDING_SD = 0.7, 2.0, 0.08
 
 
 @lru_cache(maxsize=4)
 def load_source(text: str, *, device: str = "cpu") -> Generator:
-    """Load the generator that a line of text names.
+    """Load the generator that a line of text names; its weights must be here already.
 
     Raises
     ------
@@ -52,7 +54,8 @@ def load_source(text: str, *, device: str = "cpu") -> Generator:
         Its weights are missing, or of another network.
     """
     name, equals, weights = text.partition("=")
-    return generators.load(name, weights=weights if equals else None, device=device)
+    with nothing_fetched():
+        return generators.load(name, weights=weights if equals else None, device=device)
 
 
 def image_set(text: str, n: int, *, size: int, seed: int, device: str = "cpu") -> Images:
@@ -117,14 +120,17 @@ def _folder_images(
 
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
     if len(paths) < n:
+        others = sum(path.is_file() for path in folder.iterdir()) - len(paths)
+        beside = f", and {others} others, which are passed over" if others else ""
+        advice = ". Ask for fewer with -n" if paths else ""
         raise ConfigError(
-            f"{folder} must have {n} PNG or JPEG files at least; it has {len(paths)}. Ask for "
-            "fewer with -n"
+            f"{folder} must have {n} PNG or JPEG files at least; it has {len(paths)}"
+            f"{beside}{advice}"
         )
-    taken = np.sort(rng.permutation(len(paths))[:n])
+    taken = [paths[int(i)] for i in np.sort(rng.permutation(len(paths))[:n])]
     return (
-        squares([read_image(paths[int(i)]) for i in taken[first : first + _BATCH]], size)
-        for first in range(0, n, _BATCH)
+        squares([read_image(path, largest=_CAMERA) for path in taken[k : k + _BATCH]], size)
+        for k in range(0, n, _BATCH)
     )
 
 

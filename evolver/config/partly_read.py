@@ -32,7 +32,7 @@ def without(raw: Mapping[str, object], wrong: Sequence[str]) -> dict[str, object
     -------
     what may still be of no use: the caller sees whether it fits
     """
-    tree = deepcopy(dict(raw))
+    tree = deepcopy(dict(raw)) if wrong else dict(raw)  # a campaign reads thousands
     for key in wrong:
         _correct(tree, key)
     return tree

@@ -24,6 +24,12 @@ from evolver.config.fitness_table import (
     fitness_contradictions,
     unused_given,
 )
+from evolver.config.lab_tables import (
+    DeviceTable,
+    ExperimenterTable,
+    SubjectTable,
+    lab_contradictions,
+)
 from evolver.config.mistakes import Mistakes, SeveralMistakesError
 from evolver.config.neuron_table import NeuronTable, neuron_contradictions
 from evolver.config.partly_read import without
@@ -330,6 +336,9 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     rig: RigTable = RigTable()
     watchdogs: WatchdogsTable = WatchdogsTable()
     simulation: SimulationTable = SimulationTable()
+    subject: SubjectTable = SubjectTable()
+    device: DeviceTable = DeviceTable()
+    experimenter: ExperimenterTable = ExperimenterTable()
 
     def fitness_of(self, thread: int) -> FitnessTable:
         """Return the fitness of thread number `thread`: its own, or the session's."""
@@ -478,6 +487,7 @@ def _contradictions(config: Config) -> list[str]:
             f"first; found {list(config.watchdogs.disk_minutes)}"
         )
     problems += neuron_contradictions(config.simulation.neuron, "simulation.neuron")
+    problems += lab_contradictions(config.subject)
     speed = config.simulation.speed
     if _FASTEST < speed < float("inf"):  # its clock would run out of nanoseconds
         problems.append(

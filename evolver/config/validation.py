@@ -59,12 +59,10 @@ def collect(raw: object, struct: type[Struct], key: str, problems: list[str]) ->
                 f"{_join(key, name)}: is not a key here{hint}; allowed: {', '.join(fields)}"
             )
     for name, f in fields.items():
-        inner = _join(key, name)
-        if name not in table:
-            if f.required:
-                problems.append(f"{inner}: is missing; must be {_allowed(f.type)}")
-            continue
-        _check(table[name], f.type, types[name], inner, problems)
+        if name in table:
+            _check(table[name], f.type, types[name], _join(key, name), problems)
+        elif f.required:
+            problems.append(f"{_join(key, name)}: is missing; must be {_allowed(f.type)}")
 
 
 @cache
@@ -223,9 +221,9 @@ def _join(key: str, name: str) -> str:
 
 def commented_fields(value: Struct) -> str:
     """Return TOML text of `value`: a table a struct, a comment above every key."""
-    info = cast("inspect.StructType", inspect.type_info(type(value)))
+    fields, _ = _fields(type(value))
     lines: list[str] = []
-    for f in info.fields:
+    for f in fields.values():
         inner = getattr(value, f.name)
         rows = cast("tuple[Struct, ...]", inner if isinstance(inner, tuple) else (inner,))
         header = f"[[{f.encode_name}]]" if isinstance(inner, tuple) else f"[{f.encode_name}]"
@@ -239,9 +237,9 @@ def commented_fields(value: Struct) -> str:
 def _table(row: Struct, key: str) -> list[str]:
     lines: list[str] = []
     nested: list[str] = []
-    info = cast("inspect.StructType", inspect.type_info(type(row)))
+    fields, _ = _fields(type(row))
     unused = row.unused_keys() if isinstance(row, HasUnusedKeys) else frozenset[str]()
-    for f in info.fields:
+    for f in fields.values():
         inner = getattr(row, f.name)
         if isinstance(inner, Struct):
             nested += ["", f"[{key}.{f.encode_name}]", *_table(inner, f"{key}.{f.encode_name}")]
@@ -256,6 +254,7 @@ def _table(row: Struct, key: str) -> list[str]:
     return lines + nested
 
 
+@cache
 def _wrap(text: str) -> list[str]:
     return textwrap.wrap(text, 92, initial_indent="# ", subsequent_indent="#   ")
 

@@ -9,6 +9,7 @@ counts of most go.
 
 from __future__ import annotations
 
+import math
 from bisect import insort
 from collections import deque
 from collections.abc import Iterable
@@ -82,7 +83,7 @@ class ThreadView:
     def scored(self) -> list[GenerationView]:
         """Generations with scores, in order."""
         return [
-            g for _, g in sorted(self.generations.items()) if g.scored and np.isfinite(g.mean)
+            g for _, g in sorted(self.generations.items()) if g.scored and math.isfinite(g.mean)
         ]
 
     @property

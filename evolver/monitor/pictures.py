@@ -64,8 +64,11 @@ class KeptPictures:
 
     def release(self, digests: Iterable[str]) -> None:
         """Let go of what was held."""
-        self._holders.subtract(digests)
-        self._holders = +self._holders  # those that are held still
+        for sha256 in digests:
+            if self._holders[sha256] > 1:
+                self._holders[sha256] -= 1
+            else:
+                self._holders.pop(sha256, None)
 
     def forget_unheld(self) -> None:
         """Forget what nobody holds."""

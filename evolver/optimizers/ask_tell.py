@@ -69,6 +69,8 @@ class AskTell(Generic[StateT]):
     """
 
     state_type: ClassVar[type[Any]]
+    keeps_codes: ClassVar[bool] = False
+    """Whether a state's arrays are the longer the more codes were told."""
 
     def __init__(self, state: StateT, *, rng: np.random.Generator) -> None:
         self._begin(state, rng)
@@ -109,6 +111,17 @@ class AskTell(Generic[StateT]):
     def update(self, s: StateT, codes: Codes, scores: Scores) -> StateT:
         """Return the state one generation on. Pure; no branch on array values."""
         raise NotImplementedError
+
+    def head(self, s: StateT) -> Any:  # noqa: ANN401, ARG002  any array library
+        """Return codes that are asked for before those that are drawn, (m, d), or None.
+
+        They show how the search goes. Of the states of many populations in one, (B, m, d).
+        """
+        return None
+
+    def passed_over(self, s: StateT, rows: NDArray[np.intp]) -> int:  # noqa: ARG002
+        """Return how many of the rows told, ascending, are of the head and not learnt from."""
+        return 0
 
     def functions(self, asarray: Callable[[Any], Any]) -> Functions[StateT]:  # noqa: ARG002
         """Return the three functions; `asarray` makes what they hold one library's arrays."""
@@ -239,7 +252,7 @@ class AskTell(Generic[StateT]):
         # In rows, as they were asked for: products of other layouts differ in the last bits.
         scored = np.asarray(codes, dtype=np.float64, order="C")
         values = np.asarray(scores, dtype=np.float64)
-        rows = _rows_told(scored, values, asked=asked, at_least=self._least())
+        rows = rows_told(scored, values, asked=asked, at_least=self._least())
         if (np.diff(rows) < 0).any():  # as they were asked for: sums come out the same
             order = np.argsort(rows)
             scored, values, rows = scored[order], values[order], rows[order]
@@ -250,13 +263,11 @@ class AskTell(Generic[StateT]):
 
     def _learn(self, codes: Codes, scores: Scores, rows: NDArray[np.intp]) -> StateT:
         """Return the next state, from `rows` of what was asked for, in ascending order."""
-        del rows
-        return self.update(self._state, codes, scores)
+        first = self.passed_over(self._state, rows)
+        return self.update(self._state, codes[first:], scores[first:])
 
 
-def _rows_told(
-    codes: Codes, scores: Scores, *, asked: Codes, at_least: int
-) -> NDArray[np.intp]:
+def rows_told(codes: Codes, scores: Scores, *, asked: Codes, at_least: int) -> NDArray[np.intp]:
     """Return which rows of what was asked for have been told, in any order, each once.
 
     Parameters

@@ -23,7 +23,7 @@ from evolver.optimizers.ask_tell import AskTell, Functions
 from evolver.optimizers.by_name import load_optimizer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import torch
 
@@ -78,14 +78,16 @@ def batched(
     return Batched(alone, rngs, dtype=dtype, device=device, exact=exact)
 
 
-def is_batchable(optimizer: object) -> bool:
+def is_batchable(optimizer: object, *, all_told: bool = True) -> bool:
     """Return whether an optimizer is a pure function of its state, its codes and its scores.
 
-    One that shows more than it draws, as a base, or runs other optimizers, is none.
+    One that runs other optimizers, or climbs a slope, is none. Where not all codes asked for
+    are told, the states of one batch must have one shape all the same.
     """
     kind: Any = type(optimizer)
     return (
         isinstance(optimizer, AskTell)
+        and (all_told or not kind.keeps_codes)
         and kind.update is not AskTell[Any].update
         and kind._learn is AskTell[Any]._learn  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     )
@@ -177,12 +179,18 @@ class Batched:
             )
             return self._asked.clone()
 
-    def tell(self, scores: torch.Tensor | np.ndarray) -> None:
+    def tell(
+        self,
+        scores: torch.Tensor | np.ndarray,
+        partly: Mapping[int, tuple[np.ndarray, np.ndarray]] | None = None,
+    ) -> None:
         """Learn from the scores of what was asked for.
 
         Parameters
         ----------
         scores : shape (B, n), finite, larger is better, for the codes in their order
+        partly : populations that learn from other codes than all of theirs, each by itself:
+            its number to codes, (m, d), and scores, (m,); its row of `scores` is not looked at
 
         Raises
         ------
@@ -204,8 +212,20 @@ class Batched:
             if not bool(self._torch.isfinite(values).all()):
                 raise DataError("scores must be finite; some are not, in this dtype")
             self._after: Any = None
+            alone = {
+                row: self._update(
+                    {name: array[row] for name, array in self._arrays.items()},
+                    *(self._tensor(np.ascontiguousarray(part)) for part in of_row),
+                )
+                for row, of_row in (partly or {}).items()
+            }
             self._arrays = self._torch.vmap(self._update)(self._arrays, asked, values)
             self._frame = self._after
+            if alone:
+                self._arrays = {name: array.clone() for name, array in self._arrays.items()}
+            for row, arrays in alone.items():
+                for name, array in arrays.items():
+                    self._arrays[name][row] = array
         self._asked = None
 
     def _shape(self) -> Any:

@@ -144,6 +144,7 @@ class Genetic(AskTell[GeneticState]):
     """
 
     state_type: ClassVar = GeneticState
+    keeps_codes: ClassVar = True
 
     def __init__(
         self,

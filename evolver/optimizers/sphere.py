@@ -212,17 +212,20 @@ class SphereCMA(AskTell[SphereState]):
         """Return the state one generation on. Pure."""
         return update(s, codes, scores)
 
-    def _shows_base(self) -> bool:
-        s = self._state
-        return bool(s.with_base and s.age and not len(s.given))
+    def head(self, s: SphereState) -> Codes | None:
+        """Return the base, (1, d), where it is asked for with its samples."""
+        shown = s.with_base and s.age and not s.given.shape[-2]
+        return s.base[..., None, :] if shown else None
+
+    def passed_over(self, s: SphereState, rows: NDArray[np.intp]) -> int:
+        """Return 1 where the base is told and not learnt from.
+
+        Where one sample alone was scored beside it, the base competes with it.
+        """
+        return int(self.head(s) is not None and rows[0] == 0 and len(rows) > 2)
 
     def _next(self) -> tuple[Codes, Codes]:
-        return self._next_in_blocks(self._state.base[None] if self._shows_base() else None)
-
-    def _learn(self, codes: Codes, scores: Scores, rows: NDArray[np.intp]) -> SphereState:
-        # Where one sample alone was scored, the base competes with it.
-        first = int(self._shows_base() and rows[0] == 0 and len(rows) > 2)
-        return self.update(self._state, codes[first:], scores[first:])
+        return self._next_in_blocks(self.head(self._state))
 
     @classmethod
     def _check(cls, state: SphereState) -> None:

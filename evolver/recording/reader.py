@@ -321,6 +321,25 @@ class Recording:
         unit, time_ms = self._spikes
         return part_of(unit, span), part_of(time_ms, span)
 
+    @property
+    def spike_offsets(self) -> NDArray[np.int64]:
+        """(p + 1,): row i's are all spikes from ``[i]`` to ``[i + 1]``."""
+        return self._offsets
+
+    def spikes_between(
+        self, start: int, stop: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.uint32], NDArray[np.float32]]:
+        """Return the spikes of rows `start` to `stop` of `presentations`, ragged.
+
+        Returns
+        -------
+        offsets (rows + 1,) int64 from 0, unit (spikes,) uint32, time_ms (spikes,) float32
+        """
+        ends = self._offsets[start : stop + 1]
+        span = slice(int(ends[0]), int(ends[-1]))
+        unit, time_ms = self._spikes
+        return ends - ends[0], part_of(unit, span), part_of(time_ms, span)
+
     def all_spikes(
         self,
     ) -> tuple[NDArray[np.int64], NDArray[np.uint32], NDArray[np.float32]]:
@@ -350,7 +369,7 @@ class Recording:
             counts, edges, at = self._count_places[row]
             return form, {"counts": part_of(counts, at), "edges_ms": edges}
         if form == "rates":
-            rows, rates = self._own_rates
+            rows, rates = self.own_rates
             return form, {"rates": part_of(rates, int(np.searchsorted(rows, row)))}
         return form, {}
 
@@ -430,6 +449,24 @@ class Recording:
                 rates[np.ix_(np.flatnonzero(rig == number), others)] = np.nan
         return rates
 
+    @property
+    def own_counts(
+        self,
+    ) -> list[tuple[NDArray[np.int64], h5py.Dataset, NDArray[np.float64]]]:
+        """Counts as the rig sent them, by their bins.
+
+        Of each set of bins the rows of `presentations`, (k,); the counts, (k, u, t), slice
+        them to read them; and the edges of the bins, (t + 1,) ms relative to onset.
+        """
+        return [
+            (
+                array_at(group, s.C_ROWS),
+                dataset_at(group, s.C_COUNTS),
+                array_at(group, s.C_EDGES_MS),
+            )
+            for group in self._count_groups()
+        ]
+
     def _count_groups(self) -> list[h5py.Group]:
         group = group_at(self._file, s.COUNTS)
         return [group_at(group, key) for key in names_in(group)]
@@ -445,8 +482,11 @@ class Recording:
         return places
 
     @cached_property
-    def _own_rates(self) -> tuple[NDArray[np.int64], h5py.Dataset]:
-        """Rows of `presentations` that have rates, and the rates."""
+    def own_rates(self) -> tuple[NDArray[np.int64], h5py.Dataset]:
+        """Rows of `presentations` that have rates, and the rates as the rig sent them.
+
+        (k,) int64, and (k, u) float64, spikes/s; slice it to read it.
+        """
         group = group_at(self._file, s.RATES)
         return array_at(group, s.R_ROWS), dataset_at(group, s.R_RATES)
 

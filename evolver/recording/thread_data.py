@@ -78,6 +78,10 @@ class ThreadData:
         """How many were proposed and have no score: the session was stopped inside them."""
         return len(np.unique(self.generation)) - self.generations
 
+    def has_state(self, generation: int) -> bool:
+        """Return whether `state` has a generation."""
+        return is_in(self._states, s.generation_name(generation))
+
     def state(self, generation: int) -> dict[str, Any]:
         """Return the optimizer's state before it was asked for a generation.
 
@@ -182,6 +186,11 @@ class ImageTable(Sequence[NDArray[np.uint8]]):
     def __repr__(self) -> str:
         """Name it in a line."""
         return f"<ImageTable of {len(self)} images>"
+
+    def shape_of(self, image_id: int) -> tuple[int, int, int]:
+        """Return an image's height, width and 3; zeros of one whose pixels are lost."""
+        height, width, channels = map(int, self._shapes[image_id])
+        return height, width, channels
 
     def is_lost(self, image_id: int) -> bool:
         """Return whether an image's pixels are not in the file."""

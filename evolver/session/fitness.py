@@ -133,7 +133,10 @@ class Fitness:
     @property
     def forms(self) -> tuple[Form, ...]:
         """Of response, that it can score: rates have no time to tell late from early."""
-        return tuple(f for f in FORMS if f != "rates" or self.kind != "late-early")
+        return tuple(form for form in FORMS if self._scores_form(form))
+
+    def _scores_form(self, form: str) -> bool:
+        return form in FORMS and (form != "rates" or self.kind != "late-early")
 
     @property
     def learns(self) -> bool:
@@ -204,7 +207,7 @@ class Fitness:
             The arrays are not a response of the rig's units, do not have these windows, or are
             too large to be learnt from.
         """
-        if form not in self.forms:
+        if not self._scores_form(form):
             raise DataError(
                 f"{self.kind!r} must have responses as {' or '.join(self.forms)}, which have "
                 f"time in them; got {form}"
@@ -412,9 +415,10 @@ def mean_and_sem(values: Sequence[Sequence[float]]) -> tuple[Scores, Scores]:
     """
     mean, sem = np.full(len(values), np.nan), np.full(len(values), np.nan)
     for i, showings in enumerate(values):
-        if len(showings) > 0:
+        if len(showings) == 1:
+            mean[i] = showings[0]
+        elif len(showings) > 1:
             mean[i] = np.mean(showings)
-        if len(showings) > 1:
             sem[i] = np.std(showings, ddof=1) / np.sqrt(len(showings))
     return mean, sem
 

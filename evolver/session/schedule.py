@@ -346,7 +346,10 @@ class Session:
             if p.presentation in valid:
                 continue
             tried = tries.get(p.presentation, 0)
-            if tried and p.thread != REFERENCE:
+            if not tried:
+                again.append(p.presentation)
+                continue
+            if p.thread != REFERENCE:
                 self._fail_if_so_decided(block, p)
             if tried < self._attempts(p) or (
                 p.thread != REFERENCE and len(scored[p.thread]) < _LEAST_TO_LEARN_FROM

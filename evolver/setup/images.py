@@ -51,7 +51,9 @@ _PARSERS_OWN = (  # what Pillow makes of files that are no images
 )
 
 
-def read_image(path: Path, *, grey: int = BACKGROUND_GREY) -> NDArray[np.uint8]:
+def read_image(
+    path: Path, *, grey: int = BACKGROUND_GREY, largest: int = _LARGEST_SIDE
+) -> NDArray[np.uint8]:
     """Return the image in a PNG or JPEG file, (h, w, 3) uint8 sRGB.
 
     Turned as the camera's note says; of sixteen bits the upper eight; colours by the file's
@@ -61,11 +63,12 @@ def read_image(path: Path, *, grey: int = BACKGROUND_GREY) -> NDArray[np.uint8]:
     ----------
     path : a regular file
     grey : behind transparent pixels, 0 to 255
+    largest : pixels a side
 
     Raises
     ------
     DataError
-        The file is no such image, is larger than 2048 pixels a side, or does not say what its
+        The file is no such image, is larger than `largest`, or does not say what its
         pixels mean. The text says which.
     """
     content = _content(path)
@@ -75,7 +78,7 @@ def read_image(path: Path, *, grey: int = BACKGROUND_GREY) -> NDArray[np.uint8]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's, of odd files: errors are ours
             with PIL.Image.open(io.BytesIO(content), formats=_FORMATS) as opened:
-                return _pixels(opened, path, grey)
+                return _pixels(opened, path, grey, largest)
     except DataError:
         raise
     except PIL.UnidentifiedImageError as exc:
@@ -114,13 +117,13 @@ def _kind(content: bytes) -> str:
     return f"it begins with {content[:8]!r}"
 
 
-def _pixels(opened: Image, path: Path, grey: int) -> NDArray[np.uint8]:
+def _pixels(opened: Image, path: Path, grey: int, largest: int) -> NDArray[np.uint8]:
     import PIL.ImageOps
 
     width, height = opened.size
-    if max(width, height) > _LARGEST_SIDE:
+    if max(width, height) > largest:
         raise DataError(
-            f"{path} must be at most {_LARGEST_SIDE} pixels a side; it is {width} x {height}"
+            f"{path} must be at most {largest} pixels a side; it is {width} x {height}"
         )
     if getattr(opened, "n_frames", 1) > 1 and opened.format == "PNG":
         raise DataError(f"{path} must be one image; it is a film of several")

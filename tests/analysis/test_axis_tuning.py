@@ -129,8 +129,31 @@ def test_an_axis_without_a_step_of_0_borrows_the_origins_trials():
 def test_shapes(curve, monotonic, unimodal, is_bell):
     found = shape_of(curve)
     assert (found.monotonic, found.unimodal, found.bell) == (monotonic, unimodal, is_bell)
-    dense = shape_of(np.interp(np.linspace(-0.4, 0.4, 1000), GRID, curve))
-    assert dense == found
+
+
+def test_a_slow_way_back_is_one_and_a_bell_is_not_monotonic():
+    """Steps of less than 2 % of the range, but 20 and 40 % of it together."""
+    broad = bell(GRID, centre=0.2, sd=0.3)
+    valley = 0.4 * np.abs(GRID - 0.1)
+    for curve in (broad, valley):
+        steps = np.abs(np.diff(curve)) / np.ptp(curve)
+        assert steps.max() < 0.025
+        assert not shape_of(curve).monotonic
+    assert shape_of(broad).bell
+    assert not shape_of(valley).bell
+
+
+@pytest.mark.parametrize("kind", ["bell", "ramp", "valley", "two"])
+def test_planted_shapes_are_found_in_noisy_trials(kind):
+    curve = {
+        "bell": lambda x: bell(x, sd=0.14),
+        "ramp": lambda x: 24 + 30 * x,
+        "valley": lambda x: 40 - bell(x, centre=0, sd=0.3),
+        "two": lambda x: bell(x, centre=0.25, sd=0.1) + bell(x, centre=-0.25, sd=0.1),
+    }[kind]
+    found = [tuning(*trials(curve, noise=6.0, seed=seed)).shape for seed in range(2)]
+    assert [shape.bell for shape in found] == [kind == "bell"] * 2
+    assert [shape.monotonic for shape in found] == [kind == "ramp"] * 2
 
 
 def test_the_papers_shapes_go_by_spikes_a_second():

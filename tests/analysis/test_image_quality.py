@@ -60,7 +60,7 @@ def test_the_floor_is_of_sets_of_the_same_size():
 
 
 def test_inception_score_by_loops_and_at_its_ends():
-    p = RNG.dirichlet(np.ones(6), 23)
+    p = RNG.dirichlet(np.ones(6), 43)
     scores = []
     for part in np.array_split(p, 4):
         mean = part.mean(axis=0)
@@ -71,11 +71,11 @@ def test_inception_score_by_loops_and_at_its_ends():
     found = inception_score(p, splits=4)
     assert found.mean == pytest.approx(np.mean(scores))
     assert found.sd == pytest.approx(np.std(scores))
-    sure = np.eye(5)[np.arange(50) % 5]
+    sure = np.eye(5)[np.arange(100) % 5]
     assert inception_score(sure).mean == pytest.approx(5)
     assert inception_score(np.full((10, 5), 0.2), splits=1).mean == pytest.approx(1)
-    few = inception_score(p[:3])
+    few = inception_score(sure[:99])  # of one image a split it would be 1
     assert isnan(few.mean)
-    assert "10 splits" in few.reason
+    assert "10 splits need 100 images" in few.reason
     with pytest.raises(DataError, match="sum to 1"):
         inception_score(p * 2)

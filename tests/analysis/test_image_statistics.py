@@ -81,3 +81,19 @@ def test_an_image_of_one_colour_has_no_slope():
     assert found.contrast[0] == pytest.approx(0, abs=1e-12)
     with pytest.raises(DataError):
         image_statistics(np.zeros((1, 16, 16), np.uint8))
+
+
+def test_what_is_alike_in_all_directions_is_one_at_every_angle():
+    """The grid of an image has other frequencies at other angles, which `orientation` shows."""
+    rng = np.random.default_rng(2)
+    f = np.hypot(np.fft.fftfreq(64)[:, None], np.fft.fftfreq(64)[None])
+    f[0, 0] = np.inf
+    waves = np.fft.ifft2(np.fft.fft2(rng.standard_normal((60, 64, 64))) / f).real
+    grey = np.clip(128 + 25 * waves / waves.std(axis=(1, 2), keepdims=True), 0, 255)
+    found = image_statistics(np.repeat(grey[..., None], 3, axis=3).astype(np.uint8))
+    alike = np.roll(found.anisotropy, 5, axis=1).reshape(60, 18, 10)
+    np.testing.assert_allclose(np.nanmean(alike, axis=(0, 2)), 1, atol=0.08)
+    raw = np.nanmean(np.roll(found.orientation, 5, axis=1).reshape(60, 18, 10), axis=(0, 2))
+    assert raw.max() > 2 * raw.min()
+    one_colour = image_statistics(np.full((1, 16, 16, 3), 7, np.uint8))
+    assert np.isnan(one_colour.anisotropy).all()

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from benchmarks.optimizers.store import Curve, RunOutcome, Spec
+from benchmarks.optimizers.outcomes import Curve, RunOutcome, Spec
 
 SPEC = {
     "world": "w",

@@ -1,21 +1,29 @@
 """A plan from the command line: killed and gone on with, nothing twice, all written down."""
 
 import csv
+import io
 import os
 import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
+from rich.console import Console
 
-from benchmarks.optimizers import contestants, plan
+from benchmarks.optimizers import campaign, contestants, plan
 from benchmarks.optimizers.__main__ import main
+from benchmarks.optimizers.outcomes import RunFacts, as_outcome
 from benchmarks.optimizers.run import Group, play
-from benchmarks.optimizers.store import Store
+from benchmarks.optimizers.worlds import MINI
+from evolver.campaign.gathered import gather_results
+from evolver.campaign.store import Store
 from evolver.errors import ConfigError
+from tests.benchmarks.made import Fixed
+from tests.campaign.machines import machines
 from tests.limits import PATIENCE_S, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -38,8 +46,11 @@ def start(folder):
     )
 
 
+def results(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.glob("results/*/*.npz")}
+
+
 def test_a_killed_run_is_gone_on_with_and_finds_what_it_would_have_found(tmp_path):
-    results = tmp_path / "runs.jsonl"
     process = start(tmp_path)
     children = []
 
@@ -47,7 +58,7 @@ def test_a_killed_run_is_gone_on_with_and_finds_what_it_would_have_found(tmp_pat
         nonlocal children
         assert process.poll() is None, process.stdout.read()
         children = psutil.Process(process.pid).children(recursive=True) or children
-        return results.exists() and results.read_bytes().count(b"\n") >= 2
+        return len(results(tmp_path)) >= 2
 
     wait_until(two_results)
     process.send_signal(signal.SIGKILL)
@@ -55,15 +66,24 @@ def test_a_killed_run_is_gone_on_with_and_finds_what_it_would_have_found(tmp_pat
     gone, alive = psutil.wait_procs(children, timeout=PATIENCE_S)
     assert gone
     assert not alive, "a worker outlived its parent"
-    content = results.read_bytes()
-    # As a kill in the middle of a line would leave it.
-    results.write_bytes(content + content[:50])
+    landed = results(tmp_path)
+    damaged = max(landed)
+    damaged.write_bytes(damaged.read_bytes()[:-30])
+    del landed[damaged]
 
     assert main([*COMMAND[3:], "--workers", "1", "--out", str(tmp_path)]) == 0
-    assert results.read_bytes().startswith(content)
-    found = Store(results).outcomes
-    assert len(found) == 6
-    for outcome in found.values():
+    assert landed.items() <= results(tmp_path).items()
+    store = Store(tmp_path)
+    planned = store.plan()
+    assert planned.factors == ("world", "unit", "noise", "seed", "optimizer")
+    assert store.sound() == {task.digest for task in planned.tasks}
+    assert len(planned.tasks) == 6
+    for task in planned.tasks:
+        outcome = as_outcome(store.read(task.digest, RunFacts))
+        assert (outcome.spec.optimizer, outcome.spec.noise) == (
+            task.levels["optimizer"],
+            task.levels["noise"],
+        )
         target = {"cholesky": "cholesky", "fixed": "tests.benchmarks.made:Fixed"}
         one = contestants.Contestant(
             outcome.spec.optimizer,
@@ -74,6 +94,8 @@ def test_a_killed_run_is_gone_on_with_and_finds_what_it_would_have_found(tmp_pat
         assert again.curve.generation_best == outcome.curve.generation_best
         assert again.curve.mean_image == outcome.curve.mean_image
         assert again.best_matched == outcome.best_matched
+    with pytest.raises(ConfigError, match="it holds runs of optimizers"):
+        gather_results(store)
 
     with (tmp_path / "generations.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -86,11 +108,50 @@ def test_a_killed_run_is_gone_on_with_and_finds_what_it_would_have_found(tmp_pat
 def test_what_is_there_is_not_run_again(tmp_path, capsys):
     arguments = [*COMMAND[3:], "--workers", "1", "--out", str(tmp_path), "--noise", "0"]
     assert main(arguments) == 0
-    content = (tmp_path / "runs.jsonl").read_bytes()
+    landed = results(tmp_path)
     said = capsys.readouterr().out
     assert main(arguments) == 0
-    assert (tmp_path / "runs.jsonl").read_bytes() == content
-    assert capsys.readouterr().out == said
+    assert results(tmp_path) == landed
+    printed = capsys.readouterr()
+    assert printed.out == said
+    assert "2 runs, 2 done before" in printed.err
+
+
+def test_runs_on_a_cluster_are_those_of_this_machine(tmp_path, capsys):
+    one = [*COMMAND[3:], "--noise", "0.2", "--generations", "1"]
+    assert main([*one, "--workers", "1", "--out", str(tmp_path / "here")]) == 0
+    said = capsys.readouterr().out
+    with machines(tmp_path, 1) as (_, _, address):
+        assert main([*one, "--cluster", address, "--out", str(tmp_path / "there")]) == 0
+    there = capsys.readouterr().out
+    assert said.partition("\n\n")[2].partition("\n")[2] in there
+    runs = [(tmp_path / name / "runs.csv").read_bytes() for name in ("here", "there")]
+    assert runs[0] == runs[1]
+    assert runs[0].count(b"\n") == 3
+
+
+class Ends(Fixed):
+    """Takes its process with it."""
+
+    def ask(self):
+        os._exit(1)
+
+
+def test_who_ends_the_process_is_said_to_have_and_the_others_are_run(tmp_path):
+    ends = contestants.Contestant("ends", "tests.benchmarks.test_campaign:Ends")
+    fixed = contestants.Contestant("fixed", "tests.benchmarks.made:Fixed")
+    chosen = replace(
+        plan.preset("quick", unit_set="training", device="cpu"),
+        worlds=(MINI,), units=("mini:fc5:3",), noises=("0",), contestants=(fixed, ends),
+        generations=1, popsize=4,
+    )  # fmt: skip
+    due, store = plan.spell_out(chosen), Store(tmp_path, make=True)
+    console = Console(file=io.StringIO())
+    run, lost = campaign.run_plan(chosen, due, store, workers=1, console=console)
+    assert (run.spec.optimizer, run.failed) == ("fixed", "")
+    assert "its process died" in lost.failed
+    assert store.failed().keys() == {lost.key}
+    assert store.done() == {run.key}
 
 
 @pytest.mark.parametrize(
@@ -104,6 +165,11 @@ def test_what_is_there_is_not_run_again(tmp_path, capsys):
         (["quick", "--generator", "no-such"], "generator must be one of"),
         (["slow"], "preset must be"),
         (["quick", "--device", "cuda:7"], "device must be"),
+        (["quick", "--cluster", "local"], "must be the address of a Dask scheduler"),
+        (
+            ["quick", "--cluster", "tls://a:1", "--workers", "2"],
+            "--workers is for this machine",
+        ),
     ],
 )
 def test_what_cannot_be_run_is_said_before_anything_is(arguments, message, tmp_path, capsys):

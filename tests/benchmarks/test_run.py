@@ -5,8 +5,8 @@ import pytest
 
 from benchmarks.optimizers.contestants import Contestant
 from benchmarks.optimizers.noise import Noise
+from benchmarks.optimizers.outcomes import Spec
 from benchmarks.optimizers.run import Group, groups, play
-from benchmarks.optimizers.store import Spec
 from benchmarks.optimizers.worlds import MINI, Stage, at_norm
 from evolver import seeds
 from evolver.optimizers import CholeskyCMA

@@ -23,50 +23,11 @@ from evolver.campaign.store import Store, TaskMeta, TaskResult
 from evolver.campaign.task import WeightDigests
 from evolver.errors import ConfigError
 from tests.campaign.files import CAMPAIGN, write
-from tests.children import Command, child, evolver, kill
+from tests.campaign.machines import free_port, machines
+from tests.children import Command, evolver, kill
 from tests.limits import PATIENCE_S, wait_until
 
 NUMBERS = ("seed", "first", "last", "last_sem", "best", "references", "change", "digest")
-
-
-def free_port():
-    with socket.socket() as anywhere:
-        anywhere.bind(("127.0.0.1", 0))
-        return anywhere.getsockname()[1]
-
-
-def scheduler(port):
-    from distributed.cli import dask_scheduler
-
-    dask_scheduler.main(["--host", "127.0.0.1", "--port", str(port), "--no-dashboard"])
-
-
-def worker(address, folder, threads):
-    from distributed.cli import dask_worker
-
-    os.environ["OMP_NUM_THREADS"] = "1"
-    options = ["--no-nanny", "--no-dashboard", "--host", "127.0.0.1", "--nthreads", threads]
-    dask_worker.main([address, *options, "--local-directory", folder])
-
-
-@contextlib.contextmanager
-def machines(folder, n, threads="1"):
-    """Yield a scheduler's process, its workers', and its address; end what is left of them."""
-    port = free_port()
-    address = f"tcp://127.0.0.1:{port}"
-    processes = [child(scheduler, port)]
-    try:
-        wait_until(lambda: listens(port))
-        processes += [child(worker, address, str(folder), threads) for _ in range(n)]
-        yield processes[0], processes[1:], address
-    finally:
-        for process in processes:
-            kill(process)
-
-
-def listens(port):
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def table(folder):
@@ -77,10 +38,10 @@ def table(folder):
 
 
 def undisturbed(folder, tasks):
-    """Run a campaign in two processes of this machine; return its table."""
+    """Run a campaign in a process of this machine; return its table."""
     plan = read_campaign(write(folder, CAMPAIGN.format(last=tasks)), weights=WeightDigests())
     store = Store(folder / "undisturbed", make=True)
-    assert not any(outcome.failed for outcome in run_plan(plan, store, workers=2))
+    assert not any(outcome.failed for outcome in run_plan(plan, store, workers=1))
     return table(folder / "undisturbed")
 
 
@@ -142,25 +103,35 @@ def test_a_worker_that_is_not_fit_ends_the_run_and_is_named(tmp_path):
 
 @pytest.fixture
 def _fit(tmp_path, monkeypatch):
-    """Stand for a worker that is fit, and for the task it runs: it returns where it was run."""
+    """Stand for a worker that is fit."""
     state = SimpleNamespace(nthreads=1)
     one = SimpleNamespace(address="tcp://127.0.0.1:9", state=state)
     package = SimpleNamespace(get_worker=lambda: one)
     monkeypatch.setattr(cluster, "_needed", lambda _: package)
-    monkeypatch.setattr(cluster, "run_one", lambda *_: TaskEnd("ran", os.getcwd()))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     (tmp_path / "plan.json").touch()
 
 
+class Where:
+    """Work that says where it was done."""
+
+    digests = ("ab" * 32,)
+
+    def run(self, due, store):
+        assert list(due) == list(self.digests)
+        assert store.folder.is_dir()
+        return [TaskEnd("ran", os.getcwd())]
+
+
 def on_worker(seen, **changes):
     values = {"folder": str(seen), "begun_in": str(seen), "version": __version__} | changes
-    return cluster.run_on_worker(None, "ab" * 32, kept=None, **values)
+    return cluster.run_on_worker(Where(), **values)
 
 
 @pytest.mark.usefixtures("_fit")
 def test_a_task_is_run_where_the_command_was_given(tmp_path):
     before = os.getcwd()
-    assert on_worker(tmp_path) == TaskEnd("ran", str(tmp_path))
+    assert on_worker(tmp_path) == [TaskEnd("ran", str(tmp_path))]
     assert os.getcwd() == before
 
 
@@ -169,10 +140,10 @@ def test_what_has_landed_is_not_run_again(tmp_path):
     store = Store(tmp_path)
     store.path("ab" * 32).parent.mkdir(parents=True)
     store.path("ab" * 32).touch()  # damaged: nothing has landed
-    assert on_worker(tmp_path) == TaskEnd("ran", str(tmp_path))
+    assert on_worker(tmp_path) == [TaskEnd("ran", str(tmp_path))]
     meta = TaskMeta("ab" * 32, ("t",), ("spikes/s",), (1,), 1, 1.0, "0")
     store.keep(TaskResult(meta, {}))
-    assert on_worker(tmp_path) == TaskEnd("ab" * 32)
+    assert on_worker(tmp_path) == [TaskEnd("ab" * 32)]
 
 
 @pytest.mark.usefixtures("_fit")

@@ -86,6 +86,8 @@ def test_a_digest_is_of_what_numbers_depend_on():
     assert digest(session={"name": "other", "folder": "elsewhere"}) == same
     assert digest(watchdogs={"idle_s": 7.0}) == same
     assert digest(rig={"endpoint": "tcp://127.0.0.1:9"}) == same
+    assert digest(subject={"id": "M12"}, experimenter={"names": ("Wiesel, Torsten",)}) == same
+    assert digest(device={"name": "array PIT"}) == same
     changed = [
         digest(session={"seed": 99}),
         digest(session={"generations": 9}),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import msgspec
 import numpy as np
 import pytest
@@ -10,13 +12,13 @@ import torch
 import scorers
 from evolver import generators
 from evolver.campaign.fast_drives import FastNetworks
-from evolver.campaign.members import Member, companies
+from evolver.campaign.members import Member, companies, searches_apart
 from evolver.campaign.plan import read_campaign
 from evolver.campaign.run import run_plan
 from evolver.campaign.shared import Shared
 from evolver.campaign.store import Store
 from evolver.campaign.task import WeightDigests, run_task
-from evolver.campaign.together import run_together
+from evolver.campaign.together import kept_memory, run_together, waves_of
 from evolver.campaign.wave import Together, Waves
 from evolver.errors import OrderError
 from evolver.setup.build import build_parts
@@ -168,38 +170,102 @@ def test_a_task_that_fails_costs_the_others_nothing(tmp_path):
         assert (task.digest in store.failed()) == (level != "good")
 
 
-def test_batches_are_of_what_is_told_everything_and_the_others_take_turns(tmp_path):
-    text = CAMPAIGN.format(last=2)
-    text += '[[vary]]\nname = "what"\nkeys = ["threads.texture.optimizer", '
-    text += '"simulation.abort_rate"]\n'
-    text += 'values = [["cholesky", 0.0], ["sep", 0.0], ["sphere", 0.0], ["sep", 0.1]]\n'
+SEARCHES = ["cholesky", "sep", "sphere", "rank-sphere", "random", "genetic"]
+
+
+def test_a_population_of_a_batch_is_the_search_by_itself_whatever_is_lost(tmp_path):
+    """A base is shown and not learnt from; of codes whose showings were lost nothing is."""
+    text = CAMPAIGN.format(last=3)
+    text += f'[[vary]]\nkey = "threads.texture.optimizer"\nvalues = {SEARCHES}\n'
     plan = plan_of(tmp_path, text)
     configs, shared = [plan.config(task) for task in plan.tasks], Shared()
     parts = [shared.parts(config) for config in configs]
-    batched = companies(configs, parts, device="cpu")
-    for task, (optimizer,) in zip(plan.tasks, batched, strict=True):
-        assert isinstance(optimizer, Member) == (
-            task.levels["what"] in {"cholesky 0.0", "sep 0.0"}
-        )
-    one, other = (o for (o,), t in zip(batched, plan.tasks, strict=True)
-                  if t.levels["what"] == "sep 0.0")  # fmt: skip
-    alone = build_parts(configs[1]).optimizers[0]
-    for _ in range(3):
-        codes, expected = one.ask(), alone.ask()
-        other.ask()
-        np.testing.assert_allclose(codes, expected, rtol=1e-10)
-        with pytest.raises(OrderError, match="turns"):
-            one.ask()
-        one.tell(codes, codes[:, 0])
-        alone.tell(expected, expected[:, 0])
-        with pytest.raises(OrderError, match="all that it asked for"):
-            one.tell(codes, codes[:, 0])
-        other.tell(codes, codes[:, 1])
-    one.ask()
-    other.ask()
-    other.leave()
+    batched = [optimizer for (optimizer,) in companies(configs, parts, device="cpu")]
+    names = [task.levels["optimizer"] for task in plan.tasks]
+    for name, one, config in zip(names, batched, configs, strict=True):
+        assert isinstance(one, Member) == (name != "genetic")
+        whys = searches_apart(config, [one])
+        assert ("keeps all codes" in "".join(whys)) == (name == "genetic")
+    alone = [shared.parts(config).optimizers[0] for config in configs]
+    lost = np.random.default_rng(3)
+    for generation in range(6):
+        asked = [(one.ask(), other.ask()) for one, other in zip(batched, alone, strict=True)]
+        for one, other, (codes, own) in zip(batched, alone, asked, strict=True):
+            np.testing.assert_allclose(codes, own, rtol=1e-9, atol=1e-9)
+            n = 2 if generation == 4 else int(lost.integers(2, len(own) + 1))
+            rows = lost.permutation(len(own))[:n]
+            one.tell(codes[rows], own[rows, 0])
+            other.tell(own[rows], own[rows, 0])
+
+
+def test_populations_of_a_batch_take_turns_and_go_on_without_who_leaves(tmp_path):
+    plan = plan_of(tmp_path, CAMPAIGN.format(last=2))
+    configs, shared = [plan.config(task) for task in plan.tasks], Shared()
+    parts = [shared.parts(config) for config in configs]
+    (one,), (other,) = companies(configs, parts, device="cpu")
+    codes = one.ask()
+    with pytest.raises(OrderError, match="turns"):
+        one.ask()
     one.tell(codes, codes[:, 0])
-    assert one.ask().shape == codes.shape  # goes on without the other
+    with pytest.raises(OrderError, match="turns"):
+        one.tell(codes, codes[:, 0])
+    assert not one.may_ask
+    assert other.may_ask
+    with pytest.raises(OrderError, match="a step ahead"):
+        one.ask()
+    other.leave()
+    assert one.may_ask
+    assert one.ask().shape == codes.shape
+
+
+USUAL = """
+[[vary]]
+name = "what"
+keys = ["fitness.normalise", "simulation.abort_rate"]
+values = [["none", 0.02], ["references", 0.6]]
+labels = ["usual", "learnt"]
+"""
+
+
+def test_noise_and_aborted_showings_are_a_sessions_in_fast_passes_too(tmp_path):
+    """What is broken off is shown again; tasks wait for those a block behind."""
+    session = SESSION.replace("generations = 2", "generations = 4")
+    plan = plan_of(tmp_path, CAMPAIGN.format(last=2) + USUAL, session, Together("fast").tag)
+    store = Store(tmp_path / "out", make=True)
+    waves = Waves(Together("fast"))
+    assert set(waves.run(tasks_of(plan), store).values()) == {""}
+    assert waves.apart == {}
+    for task in plan.tasks:
+        one, other = store.result(task.digest), run_task(plan.config(task), task.digest)
+        assert one.meta.presentations == other.meta.presentations
+        np.testing.assert_array_equal(one.arrays["references-0"], other.arrays["references-0"])
+        np.testing.assert_allclose(
+            one.arrays["mean-0"][0], other.arrays["mean-0"][0], rtol=0.02
+        )
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+@pytest.mark.parametrize("n", [0, 1, 7, 96, 256])
+def test_waves_have_every_task_once_and_get_shorter_towards_the_end(n, workers):
+    waves = waves_of(range(n), workers=workers, most=32)
+    sizes = [len(wave) for wave in waves]
+    assert [task for wave in waves for task in wave] == list(range(n))
+    assert sizes == sorted(sizes, reverse=True)
+    assert max(sizes, default=0) <= 32
+    if workers > 1 and n > 2 * workers:  # no process has all others wait for its last wave
+        assert sizes[-workers:] == [1] * workers
+    if workers == 1:
+        assert len(sizes) == -(-n // 32)
+
+
+def test_processes_are_told_to_keep_memory_and_nobody_after_them(monkeypatch):
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "7")
+    monkeypatch.delenv("MALLOC_MMAP_MAX_", raising=False)
+    with kept_memory():
+        assert os.environ["MALLOC_MMAP_MAX_"] == "0"
+        assert os.environ["MALLOC_TRIM_THRESHOLD_"] == "7"  # the user's own
+    assert "MALLOC_MMAP_MAX_" not in os.environ
+    assert os.environ["MALLOC_TRIM_THRESHOLD_"] == "7"
 
 
 def test_the_command_runs_what_is_not_done_and_refuses_what_cannot_be(tmp_path):
@@ -213,6 +279,10 @@ def test_the_command_runs_what_is_not_done_and_refuses_what_cannot_be(tmp_path):
     assert "every task is done" in said
     assert store.done() == {task.digest for task in plan.tasks}
     assert store.path(plan.tasks[0].digest).stat().st_mtime_ns == first
+    session = SESSION.replace("units =", "view_deg = 8.0\nunits =")
+    far = write(tmp_path, CAMPAIGN.format(last=2), session)
+    said = evolver("campaign", "run", far, "--out", tmp_path / "far", "--together", "fast")
+    assert "2 tasks could not be batched with the others: with simulation.view_deg" in said
     refused = evolver(
         "campaign", "run", file, "--together", "fast", "--keep-recordings", expect=2
     )

@@ -111,7 +111,35 @@ def test_statistics(run, tmp_path):
     assert drawn("s.png")
 
 
+def test_an_option_given_twice_says_no_more(run):
+    layers = ("--layer", "mini:conv2", "--layer", "mini:conv2", "--generator", "mini-object")
+    said = run("linearity", *layers, "-n", 30, "--units", 3)
+    assert "24 images fitted, 6 held out; units of each layer: 3" in said
+    units = [r["unit"] for r in rows("linearity.csv") if r["direction"] == "to units"]
+    assert len(units) == 3 * 3
+    assert all(unit.startswith("mini:conv2:") for unit in units)
+
+
+def test_a_metric_is_its_generators_own(run):
+    axes = np.linalg.qr(np.random.default_rng(0).standard_normal((128, 128)))[0]
+    np.savez("object.npz", eigenvalues=np.ones(128), eigenvectors=axes, eigv_avg=np.ones(128),
+             eigvect_avg=axes)  # fmt: skip
+    options = ("linearity", "-n", 30, "--units", 3, "--layer", "mini:conv2")
+    wrong = run(*options, "--metric", "mini-texture=object.npz", expect=2)
+    assert "of 256 dimensions" in " ".join(wrong.split())
+    misspelt = run(*options, "--metric", "mini-objet=object.npz", expect=2)
+    assert "mini-texture, mini-object" in " ".join(misspelt.split())
+    run(*options, "--metric", "mini-object=object.npz")
+    parts = {r["part"] for r in rows("linearity.csv") if r["generator"] == "mini-object"}
+    assert {"first 64", "last 64"} <= parts
+
+
 def test_mistakes_are_said(run, tmp_path):
+    (tmp_path / "x.csv").mkdir()
+    assert "it is a folder" in " ".join(run("align", "--out", "x.png", expect=2).split())
+    (tmp_path / "good").mkdir()
+    same = run("sets", "-n", 4, "--set", "./good", "--natural", "good", expect=2)
+    assert "is both" in " ".join(same.split())
     (tmp_path / "empty").mkdir()
     assert "--keep-recordings" in run("statistics", "empty", expect=2)
     assert "fid-weights" in run("sets", "-n", 4, "--fid-weights", "a.pth", expect=2)

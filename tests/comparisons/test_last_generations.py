@@ -1,5 +1,7 @@
 """Statistics of last generations against the images themselves, sessions in pairs and apart."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -64,6 +66,9 @@ def test_sessions_with_both_are_pairs_and_others_are_apart(folder, found):
     assert paired.paired
     assert paired.test == signed_rank(a, b)
     assert [each.measure for each in compare_measures(first, second)] == list(MEASURES)
+    (one_pair, *_) = compare_measures(*read_last_generations([folder / "s0" / RECORDING]))
+    assert one_pair.paired
+    assert one_pair.test.reason == "one pair"
     paths = sorted(folder.rglob(RECORDING))
     alone = [read_last_generations([path])[k] for path, k in zip(paths, (0, 1), strict=False)]
     (apart, *_) = compare_measures(*alone)
@@ -76,6 +81,15 @@ def test_images_are_brought_to_one_size(folder):
     (one, _) = read_last_generations([path], size=16)
     assert one.examples.shape[1:] == (16, 16, 3)
     assert one.statistics.frequencies[-1] == 8
+    with pytest.raises(ConfigError, match="32 pixels a side at most"):
+        read_last_generations([path], size=33)
+
+
+def test_a_session_that_is_there_twice_counts_once(folder, tmp_path):
+    (path, *_) = find_recordings([folder])
+    shutil.copy(path, tmp_path / RECORDING)
+    (one, _) = read_last_generations(find_recordings([folder, tmp_path]))
+    assert len(one.sessions) == 3
 
 
 def test_places_without_recordings_are_named(folder, tmp_path):

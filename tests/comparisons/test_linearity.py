@@ -25,11 +25,14 @@ def test_parts_are_the_generators_and_the_metrics():
     generator = generators.load("mini-object")
     axes = np.linalg.qr(RNG.standard_normal((128, 128)))[0]
     parts = code_parts(generator, metric=np.column_stack([axes]), seed=1)
-    assert set(parts) == {"all", "class", "noise"}  # too few dimensions for the others
+    # Too few dimensions for the published ones: half of them.
+    assert set(parts) == {"all", "class", "noise", "first 64", "last 64", "random 64"}
     np.testing.assert_array_equal(parts["class"].sum(axis=1), np.arange(128) < 64)
     texture = generators.load("mini-texture")
     axes = np.linalg.qr(RNG.standard_normal((256, 256)))[0]
     parts = code_parts(texture, metric=axes, seed=1)
     assert set(parts) == {"all", "first 128", "last 128", "random 128"}
     np.testing.assert_array_equal(parts["last 128"], axes[:, 128:])
+    few = code_parts(texture, metric=axes[:, :32], seed=1)
+    assert set(few) == {"all", "first 32", "random 128", "random 32"}
     assert parts["random 128"].T @ parts["random 128"] == pytest.approx(np.eye(128), abs=1e-12)

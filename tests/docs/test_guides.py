@@ -1,7 +1,8 @@
 """The commands in README.md and in the guides, run as a reader would run them, in their order.
 
-Commands begin in a process that has imported already, Python in one that has not; what begins
-in the background is a shell's, as a reader's. A comment before a block says how:
+Commands and Python begin in a process that has imported already, and in a soak each guide's
+Python does in one that has not; lines that are more than commands of evolver's are a shell's. A
+comment before a block says how:
 ``<!-- test: skip REASON -->``, ``<!-- test: background -->`` for a command that goes on,
 ``<!-- test: expect 2 -->``. A TOML block followed by "Saved as `x.toml`" is saved as that.
 """
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.children import evolver
+from tests.children import Command, evolver
 from tests.limits import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
@@ -81,15 +82,26 @@ def expanded(words, folder):
         yield from (str(path.relative_to(folder)) for path in found)
 
 
-def run(block, folder):
-    """Run a block to its end, in a folder."""
-    expected = int(block.how.split()[1]) if block.how.startswith("expect") else 0
+def commands_of(block, folder):
+    """Yield the arguments of each of a block's commands; none where it needs a shell."""
     lines = block.text.replace("\\\n", " ").splitlines()
     if block.kind == "sh" and all(re.fullmatch(r"evolver [^;&|<>$?]*", line) for line in lines):
         for line in lines:
-            words = expanded(shlex.split(line, comments=True)[1:], folder)
-            evolver(*words, expect=expected, cwd=folder, environment=environment())
-            quick(folder)
+            yield expanded(shlex.split(line, comments=True)[1:], folder)
+
+
+def run(block, folder, *, cold=False):
+    """Run a block to its end, in a folder; Python in an interpreter of its own where `cold`."""
+    expected = int(block.how.split()[1]) if block.how.startswith("expect") else 0
+    commands = commands_of(block, folder)
+    if block.kind == "python" and not cold:
+        commands = iter([("python", "-c", block.text)])
+    there_are = False
+    for words in commands:
+        there_are = True
+        evolver(*words, expect=expected, cwd=folder, environment=environment())
+        quick(folder)
+    if there_are:
         return
     command = [sys.executable, "-c"] if block.kind == "python" else ["sh", "-ec"]
     done = subprocess.run(
@@ -106,6 +118,16 @@ def run(block, folder):
 
 @pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
 def test_the_commands_of_a_guide_run(page, tmp_path):
+    run_all(page, tmp_path)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
+def test_the_python_of_a_guide_imports_what_it_uses(page, tmp_path):
+    run_all(page, tmp_path, cold=True)
+
+
+def run_all(page, tmp_path, *, cold=False):
     running = []
     try:
         for block in blocks(page):
@@ -116,27 +138,21 @@ def test_the_commands_of_a_guide_run(page, tmp_path):
                     (tmp_path / block.file).write_text(block.text)
                 continue
             if block.how == "background":
-                running.append(
-                    subprocess.Popen(
-                        ["sh", "-c", f"exec {block.text}"],
-                        cwd=tmp_path,
-                        env=environment(),
-                        stdout=subprocess.PIPE,
-                        stderr=subprocess.STDOUT,
-                        text=True,
-                    )
-                )
+                (words,) = commands_of(block, tmp_path)
+                running.append(Command(words, environment(), tmp_path))
                 continue
-            run(block, tmp_path)
+            run(block, tmp_path, cold=cold)
             quick(tmp_path)
             while running and "rig" in block.text:
                 process = running.pop()
-                said, _ = process.communicate(timeout=PATIENCE_S)
-                assert process.returncode == 0, said
+                with process.stdout:
+                    said = process.stdout.read()
+                assert process.wait(PATIENCE_S) == 0, said
     finally:
         for process in running:
             process.kill()
-            process.communicate()
+            process.wait(PATIENCE_S)
+            process.stdout.close()
 
 
 def commands():

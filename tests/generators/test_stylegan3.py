@@ -174,9 +174,9 @@ def test_slopes_in_both_directions_are_those_of_the_equations(made):
     config, tensors, exact = made
     net = SynthesisNetwork(config, tensors)
     rng = np.random.default_rng(1)
-    ws = torch.from_numpy(rng.standard_normal((2, config.num_ws, config.w_dim)))
+    ws = torch.from_numpy(rng.standard_normal((1, config.num_ws, config.w_dim)))
     change = torch.from_numpy(rng.standard_normal(ws.shape))
-    weight = torch.from_numpy(rng.standard_normal((2, 3) + (config.img_resolution,) * 2))
+    weight = torch.from_numpy(rng.standard_normal((1, 3) + (config.img_resolution,) * 2))
     ws.requires_grad_()
     (reference.synthesis(config, exact, ws) * weight).sum().backward()
     _, back = torch.func.vjp(net, ws.detach().float())

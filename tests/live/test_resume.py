@@ -50,7 +50,10 @@ def tiny(folder, schedule):
     )
 
 
-@pytest.fixture(scope="module", params=["references", "alternate", "together"])
+SCHEDULES = ["references", "alternate", "together"]
+
+
+@pytest.fixture(scope="module", params=SCHEDULES)
 def whole(request, tmp_path_factory):
     """An uninterrupted session's settings, folder, and records."""
     settings = tiny(tmp_path_factory.mktemp(request.param), request.param)
@@ -96,14 +99,22 @@ def places(records):
     """Return a cut after each sort of record of a block, early, in the middle, or late."""
     rng = np.random.default_rng(7)
     kinds = {type(r) for r in records} - {RunStart, RigRecord, RunEnd}
-    found = {
+    return [
         int(rng.choice([i for i, r in enumerate(records) if type(r) is kind])) + 1
-        for kind in kinds
-    }
-    return sorted(found)
+        for kind in sorted(kinds, key=lambda kind: kind.__name__)
+    ]
 
 
 def test_cut_anywhere_it_goes_on_bit_for_bit(whole, tmp_path):
+    """After every second sort of record; each schedule begins with another one."""
+    ended, records = whole
+    settings = config.parse_session_file(records[0].config)
+    first = SCHEDULES.index(settings.presentation.schedule) % 2
+    check_cuts(ended, records, places(records)[first::2], tmp_path)
+
+
+@pytest.mark.soak
+def test_cut_after_every_sort_of_record_it_goes_on_bit_for_bit(whole, tmp_path):
     ended, records = whole
     check_cuts(ended, records, places(records), tmp_path)
 
@@ -134,22 +145,23 @@ def five_at_once(monkeypatch):
     return monkeypatch
 
 
-@pytest.mark.parametrize("then_at_once", [5, BLOCKS_AT_ONCE])
-def test_as_many_blocks_as_overlapped_go_on(tmp_path, five_at_once, then_at_once):
+def test_as_many_blocks_as_overlapped_go_on(tmp_path, five_at_once):
     """How many were open follows from the records, whatever the loop that goes on would do."""
     threads = tuple(
         config.ThreadTable(f"texture-{k}", "mini-texture", popsize=4) for k in range(5)
     )
-    settings = msgspec.structs.replace(tiny(tmp_path / "whole", "alternate"), threads=threads)
+    settings = tiny(tmp_path / "whole", "alternate")
+    session = msgspec.structs.replace(settings.session, generations=2)
+    settings = msgspec.structs.replace(settings, session=session, threads=threads)
     settings = config.parse_session_file(config.commented_session_file(settings))
     ended = run_simulated(settings, config.commented_session_file(settings), Watching().console)
     records = [record for _, record in read_journal(ended.folder / "journal")]
     # After the fifth block was sent, and in the middle of what came of the second.
     fifth = next(i for i, r in enumerate(records) if isinstance(r, Sent) and r.block == 4)
     second = next(i for i, r in enumerate(records) if isinstance(r, Result) and r.block == 1)
-    five_at_once.setattr(run, "Loop", partial(Loop, blocks_at_once=then_at_once))
-    for at in (fifth, second):
-        folder = tmp_path / f"cut-{at}"
+    for at, then_at_once in ((fifth, BLOCKS_AT_ONCE), (second, BLOCKS_AT_ONCE), (second, 5)):
+        five_at_once.setattr(run, "Loop", partial(Loop, blocks_at_once=then_at_once))
+        folder = tmp_path / f"cut-{at}-{then_at_once}"
         cut(records[: at + 1], folder)
         unfinished = {u.proposed.block for u in read_history(folder / "journal").unfinished}
         assert len(unfinished) >= 4
@@ -164,7 +176,7 @@ def test_cut_again_and_again(whole, tmp_path):
     cut(records[:first], tmp_path)
     reason, resumed = "", 0
     while reason != "finished":
-        again = resume_simulated(tmp_path, Watching(stop_after=6).console)
+        again = resume_simulated(tmp_path, Watching(stop_after=8).console)
         reason, resumed = again.reason, resumed + 1
         assert resumed < 50
     assert resumed > 2

@@ -288,17 +288,22 @@ def test_a_session_that_was_cut_off_keeps_what_came(tmp_path):
         assert np.isnan(recording.reference_scores[2]).all()
 
 
-def some_places(records):
-    """Return the first and the last of each kind of record but the head, and every fifth."""
+def some_places(records, every):
+    """Return the first and the last of each kind of record but the head, and some others."""
     kinds = [type(record) for record in records]
     last = {kind: n for n, kind in enumerate(kinds)}
-    return sorted({*map(kinds.index, kinds), *last.values(), *range(5, len(records), 5)} - {0})
+    others = range(every, len(records), every)
+    return sorted({*map(kinds.index, kinds), *last.values(), *others} - {0})
 
 
+EVERY = pytest.mark.parametrize("every", [20, pytest.param(1, marks=pytest.mark.soak)])
+
+
+@EVERY
 @pytest.mark.parametrize("form", ["spikes", "counts"])
-def test_a_journal_may_end_after_any_record(tmp_path, form):
+def test_a_journal_may_end_after_any_record(tmp_path, form, every):
     records = make_records(**SMALL, form=form)
-    for n in (*some_places(records), len(records)):
+    for n in (*some_places(records, every), len(records)):
         fold(journal(tmp_path / str(n), records[:n]), tmp_path / f"{n}.h5")
         with read(tmp_path / f"{n}.h5") as recording:
             shown = recording.presentations["status"] != "missing"
@@ -306,9 +311,10 @@ def test_a_journal_may_end_after_any_record(tmp_path, form):
             assert recording.rates(SCORE_WINDOW_MS).shape == (len(shown), len(recording.units))
 
 
-def test_any_record_may_be_lost_to_damage(tmp_path):
+@EVERY
+def test_any_record_may_be_lost_to_damage(tmp_path, every):
     records = make_records(**SMALL)
-    for lost in some_places(records):
+    for lost in some_places(records, every):
         folder = tmp_path / str(lost)
         folder.mkdir()
         (folder / "segment-000000.evj").write_bytes(

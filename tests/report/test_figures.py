@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import cache
 
 import matplotlib as mpl
 import numpy as np
@@ -74,23 +75,37 @@ ODD = {
 }
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
+@pytest.fixture(autouse=True, scope="module")
+def quick():
     """Draw at a quarter of the resolution: what is tested does not depend on it."""
-    monkeypatch.setattr("evolver.report.style.DPI", DPI // 4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("evolver.report.style.DPI", DPI // 4)
+        yield
+
+
+@cache
+def odd(case):
+    """Return an odd session; figures only read it."""
+    return evolution(**ODD[case])
+
+
+@cache
+def drawn(case, name):
+    """Return a figure of an odd session, which several tests look at."""
+    return DRAW[name](odd(case))
 
 
 @pytest.mark.parametrize("name", DRAW)
 @pytest.mark.parametrize("case", ODD)
 def test_what_is_drawn_lies_inside_the_limits(case, name):
     """Stairs, lines and dots: a limit that was set too early cuts them off."""
-    for axes in DRAW[name](evolution(**ODD[case])).axes:
-        drawn = axes.dataLim
-        if np.isfinite(drawn.get_points()).all():
+    for axes in drawn(case, name).axes:
+        limits = axes.dataLim
+        if np.isfinite(limits.get_points()).all():
             low, high = sorted(axes.get_ylim())
             slack = 1e-6 * max(1.0, abs(high))
-            assert low - slack <= drawn.y0, (axes.get_title(), drawn, axes.get_ylim())
-            assert drawn.y1 <= high + slack, (axes.get_title(), drawn, axes.get_ylim())
+            assert low - slack <= limits.y0, (axes.get_title(), limits, axes.get_ylim())
+            assert limits.y1 <= high + slack, (axes.get_title(), limits, axes.get_ylim())
 
 
 def written(figure):
@@ -121,11 +136,12 @@ LONG = (
 )
 @pytest.mark.parametrize("case", ODD)
 def test_no_text_is_over_another_and_none_is_cut(case, subtitle):
-    made = evolution(**ODD[case])
-    drawn = [pictures.summary(made, subtitle=subtitle)]
-    drawn += [figures.scores(made)] if not subtitle else []
-    for figure in drawn:
-        texts = written(figure)
+    if subtitle:
+        looked_at = [pictures.summary(odd(case), subtitle=subtitle)]
+    else:
+        looked_at = [drawn(case, "summary"), drawn(case, "scores")]
+    written_on = [written(figure) for figure in looked_at]
+    for figure, texts in zip(looked_at, written_on, strict=True):
         width, height = figure.bbox.width, figure.bbox.height
         for i, (text, box) in enumerate(texts):
             assert min(box.x0, box.y0) >= 0, text
@@ -135,17 +151,16 @@ def test_no_text_is_over_another_and_none_is_cut(case, subtitle):
                 across = min(box.x1, its.x1) - max(box.x0, its.x0)
                 up = min(box.y1, its.y1) - max(box.y0, its.y0)
                 assert min(across, up) <= 1, (text, other)
-    said = " ".join(text for text, _ in written(drawn[0]))
+    said = " ".join(text for text, _ in written_on[0])
     assert set(LONG.split()) <= set(said.split()) or not subtitle
 
 
 @pytest.mark.parametrize("case", ODD)
 def test_every_figure_of_every_odd_session_shows_something(tmp_path, case):
-    made = evolution(**ODD[case])
-    for name, draw in DRAW.items():
-        if name == "psth" and not figures.has_psth(made):
+    for name in DRAW:
+        if name == "psth" and not figures.has_psth(odd(case)):
             continue
-        path = save(draw(made), tmp_path / f"{name}.png")
+        path = save(drawn(case, name), tmp_path / f"{name}.png")
         with Image.open(path) as image:
             pixels = np.asarray(image.convert("L"), dtype=float)
         assert pixels.std() > 5, name
@@ -228,7 +243,7 @@ def test_the_score_axis_reaches_zero_and_the_heat_maps_share_their_scale():
 
 
 def test_scores_that_have_no_zero_fill_their_axes():
-    axes = figures.scores(evolution(**ODD["four scales"])).axes
+    axes = drawn("four scales", "scores").axes
     assert [a.get_title("left") for a in axes] == [
         "score (z, minimised)",
         "score, (spikes/s)², minimised",

@@ -55,10 +55,12 @@ def report(folder, *, render=None, **options):
         return truth, path, Page(path.read_text(encoding="utf-8")), describe(recording)
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    """Draw at a quarter of the resolution, but for `usual`, which is made before."""
-    monkeypatch.setattr("evolver.report.style.DPI", DPI // 4)
+@pytest.fixture(autouse=True, scope="module")
+def quick():
+    """Draw at a quarter of the resolution: what is tested does not depend on it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("evolver.report.style.DPI", DPI // 4)
+        yield
 
 
 @pytest.fixture(scope="module")

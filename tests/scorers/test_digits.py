@@ -2,8 +2,6 @@
 
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +15,13 @@ from tests.docs.test_guides import blocks
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 
 
-def run(folder, *command):
-    places = [str(EXAMPLES.parents[1]), ".", os.environ.get("PYTHONPATH", "")]
-    return subprocess.run(
-        [sys.executable, *command],
-        cwd=folder, check=True, capture_output=True, text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(places),
-             "XDG_CACHE_HOME": str(folder / "cache")},
-    ).stdout  # fmt: skip
+def run(folder, *words):
+    """Run `evolver WORDS`, or `python WORDS` where the first is `python`, in a lab's folder."""
+    return evolver(
+        *words,
+        cwd=folder,
+        environment={**os.environ, "PYTHONPATH": ".", "XDG_CACHE_HOME": str(folder / "cache")},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -33,15 +30,15 @@ def lab(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lab")
     for name in ("digits.py", "digits.toml", "ten-units.toml"):
         shutil.copy(EXAMPLES / name, folder)
-    assert "told apart" in run(folder, "digits.py")
+    assert "told apart" in run(folder, "python", "digits.py")
     return folder
 
 
 def test_a_three_evolves_from_one_session_file(lab):
-    listed = run(lab, "-m", "evolver", "units", "classifier", "--session", "digits.toml")
+    listed = run(lab, "units", "classifier", "--session", "digits.toml")
     assert "input 28 x 28 grey" in listed
     assert "classifier:digits:0" in listed
-    run(lab, "-m", "evolver", "simulate", "digits.toml", "--no-report")
+    run(lab, "simulate", "digits.toml", "--no-report")
     (file,) = lab.glob("recordings/*/session.h5")
     with recording.read(file) as opened:
         thread = opened.threads[0]
@@ -50,7 +47,7 @@ def test_a_three_evolves_from_one_session_file(lab):
     assert np.mean(scores[-5:]) > np.mean(scores[:5]) + 15  # spikes/s
     assert roles == {"generator:digit": "digits:Decoder", "scorer": "classifier:digits:3"}
     last = thread.codes[thread.generation == 39].mean(axis=0)
-    said = run(lab, "-c", CLASSIFY, *map(str, last))
+    said = run(lab, "python", "-c", CLASSIFY, *map(str, last))
     assert said.split()[0] == "3"
 
 
@@ -73,15 +70,14 @@ def test_ten_addresses_over_four_networks_run_from_the_guide(lab):
     page = EXAMPLES.parent / "guide-simulation.md"
     found = [b for b in blocks(page) if "tiny-vit" in b.text]
     script, commands = (block.text for block in found)
-    run(lab, "-c", script)
+    run(lab, "python", "-c", script)
     lines = [line for line in commands.splitlines() if line.startswith("evolver ")]
     for line in lines[:-1]:
         words = line.split()[1:]
-        warm = words[1] in {"mini", "known"}  # what comes along, in a process that has it
-        said = evolver(*words, cwd=lab) if warm else run(lab, "-m", "evolver", *words)
+        said = run(lab, *words)
         assert f"an address: {words[1]}:" in said
     assert [line.split()[1] for line in lines] == ["units"] * 4 + ["simulate"]
-    run(lab, "-m", "evolver", *lines[-1].split()[1:], "--no-report")
+    run(lab, *lines[-1].split()[1:], "--no-report")
 
     settings, _ = config.load_session_file(lab / "ten-units.toml")
     table = settings.simulation

@@ -16,7 +16,8 @@ from evolver.cli.compare.shared import (
     Generators,
     SeedOption,
     check_out,
-    named_files,
+    metric_files,
+    once,
     print_rows,
     progress_bar,
     write_figure,
@@ -52,7 +53,7 @@ def compare_inversions(
     from evolver.comparisons.sources import image_set, load_source
 
     check_out(out)
-    loaded = [load_source(text, device=device) for text in generator or EMBEDDED]
+    loaded = [load_source(text, device=device) for text in once(generator or EMBEDDED)]
     sizes = sorted({g.image_size for g in loaded})
     if len(sizes) > 1:
         raise ConfigError(f"generators must draw images of one size; these draw {sizes}")
@@ -119,7 +120,7 @@ def compare_alignment(
     from evolver.comparisons.figures import draw_alignment
 
     check_out(out)
-    depths, dimensions = tuple(depth or room.DEPTHS), tuple(dimension or room.DIMENSIONS)
+    depths, dimensions = once(depth or room.DEPTHS), once(dimension or room.DIMENSIONS)
     with progress_bar("flows", len(depths) * len(dimensions) * n) as update:
         runs = room.run_alignment(
             depths,
@@ -202,10 +203,21 @@ def compare_linearity(
     from scorers.units import parse_layer
 
     check_out(out)
-    loaded = [load_source(text, device=device) for text in generator or EMBEDDED]
-    metrics = named_files(metric or ())
+    loaded = [load_source(text, device=device) for text in once(generator or EMBEDDED)]
+    paths = metric_files(metric or (), (g.name for g in loaded))
+    metrics = {name: read_metric(path) for name, path in paths.items()}
+    for g in loaded:
+        of = metrics.get(g.name)
+        if of is None:
+            continue
+        made_for = g.name if of.provenance is None else of.provenance.generator
+        if of.d != g.d or made_for != g.name:
+            raise ConfigError(
+                f"the metric of {g.name} must be its own, of {g.d} dimensions; "
+                f"{paths[g.name]} is of {made_for} and {of.d} dimensions"
+            )
     networks = networks_in(session_file)
-    named = [parse_layer(text) for text in layer or LAYERS]
+    named = [parse_layer(text) for text in once(layer or LAYERS)]
     addresses: list[str] = []
     for network_name, layer_name in named:
         probe = scorers.load([f"{network_name}:{layer_name}:0"], networks=networks)
@@ -216,7 +228,7 @@ def compare_linearity(
     layer_of = np.array([":".join(name.split(":")[:2]) for name in addresses])
     found: dict[str, list[list[room.Linearity]]] = {}
     for g in loaded:
-        axes = read_metric(Path(metrics[g.name])).eigenvectors if g.name in metrics else None
+        axes = metrics[g.name].eigenvectors if g.name in metrics else None
         codes = g.initial_codes(n, rng=seeds.stream(seed, "linearity", g.name))
         with console.status(f"{g.name}: {n} images …"):
             responses = scorer.score(g.render(codes))
@@ -241,7 +253,12 @@ def compare_linearity(
             for direction, which in (("to units", "to_units"), ("to code", "to_codes"))
         ),
     )
-    for name, by_layer in found.items():
+    fitted = n - -(-n // 5)
+    how = f"n = {fitted} images fitted, {n - fitted} held out"
+    members = [np.flatnonzero(layer_of == f"{a}:{b}").tolist() for a, b in named]
+    counts = ", ".join(str(len(own)) for own in members)
+    console.print(f"mean R²; {how}; units of each layer: {counts}")
+    for name, by_layer in found.items() if len(layers) > 1 else ():
         trend = depth_trend(
             range(len(layers)),
             [of_layer[0].to_units.r2 for of_layer in by_layer],
@@ -249,18 +266,30 @@ def compare_linearity(
         )
         console.print(
             f"{name}: units from the code against depth, Spearman {trend.rho:+.2f} "
-            f"({trend.low:+.2f} to {trend.high:+.2f}), {trend.n} units"
+            f"({trend.low:+.2f} to {trend.high:+.2f}, 95 %), {trend.n} units"
         )
     write_figure(
         out,
-        draw_linearity(layers, found, how=f"n = {n} images, {units} units a layer at most"),
-        ("generator", "part", "k", "layer", "direction", "column", "r2", "lambda"),
+        draw_linearity(
+            layers,
+            found,
+            how=f"{how}; units of each layer: {counts}",
+        ),
+        ("generator", "part", "k", "layer", "direction", "column", "unit", "r2", "lambda"),
         (
-            (name, one.part, one.k, layers[i], direction, column, r2, held.penalty)
+            (name, one.part, one.k, layers[i], direction, column, unit, r2, held.penalty)
             for name, by_layer in found.items()
             for i, of_layer in enumerate(by_layer)
             for one in of_layer
             for direction, held in (("to units", one.to_units), ("to code", one.to_codes))
-            for column, r2 in enumerate(held.r2)
+            for column, (unit, r2) in enumerate(
+                zip(
+                    [addresses[k] for k in members[i]]
+                    if direction == "to units"
+                    else [""] * one.k,
+                    held.r2,
+                    strict=True,
+                )
+            )
         ),
     )

@@ -15,11 +15,13 @@ from evolver.cli.compare.shared import (
     Generators,
     SeedOption,
     check_out,
-    named_files,
+    metric_files,
+    once,
     print_rows,
     progress_bar,
     write_figure,
 )
+from evolver.cli.terminal import console
 from evolver.cli.units import NetworksFile, networks_in
 from evolver.errors import ConfigError
 
@@ -87,14 +89,14 @@ def compare_maximisation(
     check_out(out)
     if units * repeats * batch < 2:
         raise ConfigError("there must be two codes at least: more units, repeats or batch")
-    loaded = [load_source(text, device=device) for text in generator or EMBEDDED]
-    metrics = named_files(metric or ())
-    methods = [room.parse_method(text) for text in method or ("adam",)]
+    loaded = [load_source(text, device=device) for text in once(generator or EMBEDDED)]
+    metrics = metric_files(metric or (), (g.name for g in loaded))
+    methods = [room.parse_method(text) for text in once(method or ("adam",))]
     networks = networks_in(session_file)
     panels: list[LayerPanel] = []
     table: list[tuple[object, ...]] = []
     rows: list[tuple[object, ...]] = []
-    for text in layer or LAYERS:
+    for text in once(layer or LAYERS):
         network_name, layer_name = parse_layer(text)
         probe = scorers.load([f"{network_name}:{layer_name}:0"], networks=networks)
         network = probe.networks[network_name]
@@ -114,7 +116,7 @@ def compare_maximisation(
                         steps=steps,
                         repeats=repeats,
                         batch=batch,
-                        metric=metrics.get(g.name),
+                        metric=str(metrics[g.name]) if g.name in metrics else None,
                         confinement=confinement,
                         progress=update,
                     )
@@ -126,14 +128,15 @@ def compare_maximisation(
                 strict=True,
             )
         )
-        tests: dict[str, RankTest] = {}
+        tests: dict[str, tuple[RankTest, RankTest]] = {}
         for how in methods:
             if len(loaded) > 1:
                 a, b = (shares[g.name, str(how)] for g in loaded[:2])
                 kept = np.isfinite(a).all(axis=1)
-                tests[str(how)] = rank_sum(a[kept].ravel(), b[kept].ravel())
-                paired = signed_rank(a[kept].mean(axis=1), b[kept].mean(axis=1))
-                rows.append((layer_name, how, tests[str(how)], paired))
+                of_runs = rank_sum(a[kept].ravel(), b[kept].ravel())
+                of_units = signed_rank(a[kept].mean(axis=1), b[kept].mean(axis=1))
+                tests[str(how)] = of_runs, of_units
+                rows.append((layer_name, how, of_runs, of_units))
         examples = {
             g.name: g.render(
                 np.stack([
@@ -144,7 +147,15 @@ def compare_maximisation(
             for g, run in zip(loaded, runs[:: len(methods)], strict=True)
         }
         seen = "all" if confinement is None else str(confinement.box.side)
-        label = f"{layer_name}\n{seen} px" if confinement is not None else layer_name
+        label = f"{layer_name}, {seen} px" if confinement is not None else layer_name
+        if len(addresses) < units:
+            console.print(f"{layer_name} has {len(addresses)} channels: all of them are driven")
+        never = int(sum(not np.isfinite(share).all() for share in next(iter(shares.values()))))
+        if never:
+            console.print(
+                f"{layer_name}: {never} of {len(addresses)} units were never driven above 0: "
+                "they have no share"
+            )
         panels.append(LayerPanel(label, shares, tests, examples))
         for run in runs:
             share = shares[run.generator, run.method]
@@ -169,7 +180,8 @@ def compare_maximisation(
         names = f"{loaded[0].name} above {loaded[1].name}"
         print_rows(("layer", "method", f"{names}: rank-sum, runs", "signed-rank, units"), rows)
     how_text = (
-        f"n = {units} units a layer, runs a unit: {repeats}; {steps} steps, batch {batch}"
+        f"n = {units} units a layer at most, runs a unit: {repeats}; {steps} steps, "
+        f"batch {batch}"
         + ("; images confined to what the units see, on grey" if confined else "")
     )
     write_figure(

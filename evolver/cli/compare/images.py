@@ -14,6 +14,7 @@ from evolver.cli.compare.shared import (
     Device,
     SeedOption,
     check_out,
+    once,
     print_rows,
     progress_bar,
     write_figure,
@@ -90,8 +91,8 @@ def compare_image_sets(
     from evolver.lab_modules import find_attribute
 
     check_out(out)
-    names = image_sets or [*EMBEDDED, "pink", "white"]
-    if natural in names:
+    names = once(image_sets or [*EMBEDDED, "pink", "white"])
+    if _place(natural) in map(_place, names):
         raise ConfigError(
             f"--natural must be another set than those compared with it; {natural} is both, "
             "and would share images. Its distance from itself is the floor"
@@ -114,7 +115,7 @@ def compare_image_sets(
                 batches, measure, detector=sees, progress=lambda done: update(done, count)
             )
 
-    sets = {name: measured(name, n) for name in dict.fromkeys(names)}
+    sets = {name: measured(name, n) for name in names}
     reference = measured(natural, 2 * n)
     found = room.set_distances(sets, reference, seed=seed)
     heads = ["set", "n", "distance", "floor", "inception score", *_PIXELS]
@@ -137,13 +138,31 @@ def compare_image_sets(
         for row, own in zip(rows, everything.values(), strict=True):
             if own.objects is not None:
                 row += [own.objects.detected, float(own.objects.confidence.mean())]
+    short = ["set", "distance", "floor", "IS", "lum.", "contrast", "slope", "objects", "surest"]
     print_rows(
-        ("set", "distance", "floor", "IS", "lum.", "contrast", "slope", "objects", "surest"),
-        ((str(name), *(f"{x:.3g}" for x in rest)) for name, _, *rest in rows),
+        short[: len(heads) - 1],
+        ((str(name), *(_short(x) for x in rest)) for name, _, *rest in rows),
+        numbers=True,
     )
     how = f"features: {measure.name}; natural: {natural}, two halves of {found[0].floor.m}"
     console.print(f"n = {n} images a set; IS: inception score; {how}")
+    for s in found:
+        if s.score is not None and s.score.reason:
+            console.print(f"{s.name}: no inception score: {s.score.reason}")
     write_figure(out, draw_sets(found, everything, what=how), heads, rows)
+
+
+def _place(name: str) -> str:
+    """Return what a set is, whatever its folder is called."""
+    folder = Path(name).expanduser()
+    return str(folder.resolve()) if folder.is_dir() else name
+
+
+def _short(value: object) -> str:
+    """Return a number in seven letters, or a dash."""
+    if not isinstance(value, float):
+        return str(value)
+    return "-" if np.isnan(value) else f"{value:.3g}" if abs(value) >= 0.01 else f"{value:.3f}"
 
 
 _PIXELS = ("luminance", "contrast", "slope")

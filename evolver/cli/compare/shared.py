@@ -7,7 +7,7 @@ import io
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 from rich.markup import escape
@@ -37,29 +37,54 @@ CHOSEN_IMAGES = (
 )
 
 
-def named_files(texts: Sequence[str]) -> dict[str, str]:
-    """Read NAME=FILE."""
-    named: dict[str, str] = {}
+T = TypeVar("T")
+
+
+def once(values: Iterable[T]) -> list[T]:
+    """Return values in their order, each once: an option that is given again says no more."""
+    return list(dict.fromkeys(values))
+
+
+def metric_files(texts: Sequence[str], generators: Iterable[str]) -> dict[str, Path]:
+    """Read GENERATOR=FILE.npz, of generators that take part.
+
+    Raises
+    ------
+    ConfigError
+        One is of another form, or of a generator that is not compared.
+    """
+    known = once(generators)
+    named: dict[str, Path] = {}
     for text in texts:
         name, equals, path = text.partition("=")
         if not (name and equals and path):
             raise ConfigError(f"a metric must be GENERATOR=FILE.npz; got {text!r}")
-        named[name] = path
+        if name not in known:
+            raise ConfigError(
+                f"a metric must be of a generator that is compared, {', '.join(known)}; got "
+                f"{text!r}"
+            )
+        named[name] = Path(path)
     return named
 
 
 def check_out(out: Path) -> None:
-    """Raise `ConfigError` unless `--out` names a PNG file that can be written."""
+    """Raise `ConfigError` unless `--out` names a PNG file that can be written, and a CSV."""
     if out.suffix.lower() != ".png":
         raise ConfigError(f"--out must name a PNG file, as comparison.png; got {out}")
+    for file in (out, out.with_suffix(".csv")):
+        if file.is_dir():
+            raise ConfigError(f"{file} must be a file that can be written; it is a folder")
     check_can_write(out.resolve().parent, "Name another file with --out")
 
 
-def print_rows(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table."""
+def print_rows(
+    heads: Sequence[str], rows: Iterable[Sequence[object]], *, numbers: bool = False
+) -> None:
+    """Print a table; where all but the first column are `numbers`, none of them is broken."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for i, head in enumerate(heads):
-        table.add_column(escape(head), overflow="fold", no_wrap=i == 0)
+        table.add_column(escape(head), overflow="fold", no_wrap=numbers == (i > 0))
     for row in rows:
         table.add_row(*(escape(str(cell)) for cell in row))
     console.print(table)
@@ -82,14 +107,15 @@ def write_figure(
 
 def write_csv(file: Path, heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write a CSV file, whole or not at all."""
-    from evolver.whole_files import write_whole
+    from evolver.whole_files import whole_file
 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(heads)
     writer.writerows(rows)
     try:
-        write_whole(file, text.getvalue().encode())
+        with whole_file(file) as unfinished:
+            unfinished.write_bytes(text.getvalue().encode())
     except OSError as error:
         raise ConfigError(f"{file} cannot be written: {error}") from error
 
@@ -107,4 +133,9 @@ def progress_bar(what: str, total: int) -> Generator[Callable[[int, int], None]]
         disable=not error_console.is_terminal,
     ) as bar:
         task = bar.add_task(escape(what), total=total)
-        yield lambda done, of: bar.update(task, completed=done, total=of)
+        try:
+            yield lambda done, of: bar.update(task, completed=done, total=of)
+        except KeyboardInterrupt:
+            bar.stop()
+            error_console.print(f"stopped in the middle of {escape(what)}")
+            raise

@@ -1,22 +1,21 @@
-"""Results on disk: one line of JSON a finished run, appended whole or not at all.
+"""What came of runs: as values, and as results of a campaign's tasks.
 
-Knows a file of lines. Knows nothing of how runs are made. A run is found by a digest of all its
-numbers depend on, so a plan takes from the file the runs it asks for, whoever asked first: an
-optimizer added later costs only its own runs.
+Knows results. Knows nothing of how runs are made, or of folders. A run is found by a digest of
+all its numbers depend on, so a plan takes from a folder the runs it asks for, whoever asked
+first: an optimizer added later costs only its own runs.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-from pathlib import Path
 
 import msgspec
+import numpy as np
 
-from evolver.errors import RecordingError
+from evolver.campaign.store import AnyResult, Facts
 
 FORMAT = 1
-"""Of the line; part of every key, so that older lines are not read as newer ones."""
+"""Of a result; part of every key, so that older ones are not read as newer ones."""
 
 
 class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -91,43 +90,41 @@ class RunOutcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.curve.mean_image[-1]
 
 
-class Store:
-    """The file of one output folder; one process writes it at a time.
+class RunFacts(Facts, frozen=True):
+    """What a run's result says beside its curve."""
 
-    Parameters
-    ----------
-    path : made where it is missing. A line that was cut short by a kill is taken away
+    spec: Spec
+    failed: str
+    best_matched: float
+    mean_matched: float
+    best_norm: float
 
-    Raises
-    ------
-    RecordingError
-        A line in the middle cannot be read: the file is not one of ours, or was edited.
-    """
 
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._path = path
-        self.outcomes: dict[str, RunOutcome] = {}
-        content = path.read_bytes() if path.exists() else b""
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            os.truncate(path, whole)
-        decoder = msgspec.json.Decoder(RunOutcome)
-        for number, line in enumerate(content[:whole].splitlines(), start=1):
-            try:
-                outcome = decoder.decode(line)
-            except msgspec.DecodeError as error:
-                raise RecordingError(
-                    f"every line of {path} must be a run; line {number} is not: {error}. "
-                    "Name another folder with --out, or take the line away"
-                ) from error
-            self.outcomes[outcome.key] = outcome
+def as_result(outcome: RunOutcome) -> AnyResult[RunFacts]:
+    """Return a run as a campaign keeps it: its curve is one array, a row each of `Curve`'s."""
+    rows = [getattr(outcome.curve, name) for name in Curve.__struct_fields__]
+    facts = RunFacts(
+        outcome.key,
+        outcome.spec,
+        outcome.failed,
+        outcome.best_matched,
+        outcome.mean_matched,
+        outcome.best_norm,
+    )
+    return AnyResult(facts, {"curve": np.array(rows, dtype=np.float64)})
 
-    def append(self, outcomes: list[RunOutcome]) -> None:
-        """Add finished runs; on the disk when this returns."""
-        lines = b"".join(msgspec.json.encode(outcome) + b"\n" for outcome in outcomes)
-        with self._path.open("ab") as file:
-            file.write(lines)
-            file.flush()
-            os.fsync(file.fileno())
-        self.outcomes.update((outcome.key, outcome) for outcome in outcomes)
+
+def as_outcome(result: AnyResult[RunFacts]) -> RunOutcome:
+    """Return a run of what a campaign kept, number for number."""
+    facts = result.meta
+    evaluations, *rows = result.arrays["curve"].tolist()
+    curve = Curve([int(n) for n in evaluations], *rows)
+    return RunOutcome(
+        facts.digest,
+        facts.spec,
+        facts.failed,
+        curve,
+        best_matched=facts.best_matched,
+        mean_matched=facts.mean_matched,
+        best_norm=facts.best_norm,
+    )
