@@ -18,6 +18,7 @@ MADE = {"benchmarks/out/optimizers/"}
 PUBLIC = {
     "evolver": {"__version__"},
     "evolver.analysis": {"attribution", "success", "time_constant", "trajectory", "tuning"},
+    "evolver.experiments": {"Experiment", "ExperimentThread", "read_experiments"},
     "evolver.generators": {"BUILTIN", "load"},
     "evolver.optimizers": {
         "BUILTIN",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from evolver import __version__
@@ -57,7 +57,10 @@ _TITLES = {
 def write_page(gathered: Gathered) -> str:
     """Return the page's text."""
     environment = Environment(
-        loader=PackageLoader("evolver.campaign"),
+        loader=ChoiceLoader([
+            PackageLoader("evolver.campaign"),
+            PackageLoader("evolver.report"),
+        ]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

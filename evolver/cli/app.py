@@ -18,6 +18,7 @@ from rich.markup import escape
 
 from evolver import __version__
 from evolver.cli import (
+    analyze,
     campaign,
     compare,
     export,
@@ -79,6 +80,7 @@ app.command()(monitor.monitor)
 app.command()(person.person)
 app.command("units")(units.list_units)
 app.command("rf")(receptive_field.draw_receptive_fields)
+app.command("analyze")(analyze.analyze)
 app.add_typer(live.ctl, name="ctl")
 app.add_typer(campaign.app, name="campaign")
 app.add_typer(compare.app, name="compare")

@@ -9,6 +9,7 @@ state: a report may be drawn in a server, or in somebody's notebook.
 
 from __future__ import annotations
 
+import textwrap
 import zlib
 from collections.abc import Callable, Iterable
 from functools import wraps
@@ -154,6 +155,21 @@ class Canvas:
             ha=align,
             va=base,
         )
+
+    def heading(self, title: str, subtitle: str) -> None:
+        """Write at the top what the figure is of, and its sample, as large as it fits."""
+        room = (self.width - 0.5) * 72 / (LETTER * max(len(subtitle), 1))
+        self.write(0.3, self.height - 0.42, title, size=15, bold=True, align="left")
+        self.write(
+            0.3, self.height - 0.7, subtitle, size=min(10, room), colour=QUIET, align="left"
+        )
+
+    def notes(self, *texts: str) -> None:
+        """Write at the bottom what marks and bars are, each text from a line of its own."""
+        letters = int((self.width - 0.5) * 72 / (LETTER * 8))
+        lines = [line for text in texts for line in textwrap.wrap(text, letters)]
+        for i, line in enumerate(reversed(lines)):
+            self.write(0.3, 0.13 + 0.15 * i, line, size=8, colour=QUIET, align="left")
 
 
 def spread(

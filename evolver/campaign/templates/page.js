@@ -1,133 +1,19 @@
-// Sorts, filters and draws what the page holds; computes no statistics. A run is a row's number.
-"use strict";
-const $ = (id) => document.getElementById(id);
-const DATA = JSON.parse($("data").textContent);
-const COLUMNS = DATA.columns, TILES = DATA.tiles;
-const ROWS = COLUMNS.length ? COLUMNS[0].values.length : 0;
+// The campaign's own part of the page's script. A run is a row's number.
+const TILES = DATA.tiles, NOUN = "runs";
 const COURSES = Object.fromEntries(Object.entries(DATA.courses).map(([name, text]) => [name, floats(text)]));
 const IMAGES = TILES.at.filter((at) => at >= 0).length;
 const PER_PAGE = 50, AT_FIRST = 2000;
 const MARKS = ["#0b62a4", "#b34a00"], LETTERS = ["A", "B"];
-const SVG = "http://www.w3.org/2000/svg";
-const RELATIONS = { level: ["is", "is not"], number: ["at least", "at most"], text: ["begins with", "contains"] };
 const state = { sort: named("last"), descending: true, filters: [], picked: [null, null], page: 0, wall: AT_FIRST, unit: 0 };
-for (const column of COLUMNS)
-  column.whole = column.kind === "number" && column.values.every((v) => v === null || Number.isInteger(v));
-let shown = [];                 // rows that pass the filters, in their order
 const tiles = new Map();
 
-function floats(text) {
-  const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0)), view = new DataView(bytes.buffer);
-  return Float32Array.from({ length: bytes.length / 4 }, (_, i) => view.getFloat32(4 * i, true));
-}
-
 function listed(text) { return Array.from(floats(text)); }
-
-function named(name) { return COLUMNS.findIndex((c) => c.name === name); }
-
-function make(tag, properties = {}, ...children) {
-  const made = Object.assign(document.createElement(tag), properties);
-  made.append(...children);
-  return made;
-}
-
-// As evolver.report.words.number writes them.
-function words(value) {
-  if (value === null || !Number.isFinite(value)) return "\u2013";
-  const size = Math.abs(value);
-  let text = size >= 100 ? value.toFixed(0) : size >= 1 ? value.toFixed(1) : value.toFixed(2);
-  if (Number(text) === 0) text = "0";
-  return text.replace("-", "\u2212");
-}
-
-function cell(column, row) {
-  const { kind, values, levels, whole } = COLUMNS[column], value = values[row];
-  if (kind === "level") return levels[value];
-  if (kind === "text") return value.slice(0, 12);
-  return whole && value !== null ? value.toLocaleString("en") : words(value);
-}
-
-// ------------------------------------------------------------------ which runs, in which order
-
-function passes(filter, row) {
-  const value = COLUMNS[filter.column].values[row];
-  switch (filter.relation) {
-    case "is": return value === filter.value;
-    case "is not": return value !== filter.value;
-    case "at least": return value !== null && value >= filter.value;
-    case "at most": return value !== null && value <= filter.value;
-    case "begins with": return value.startsWith(filter.value);
-    default: return value.includes(filter.value);
-  }
-}
-
-function arrange() {
-  const { values, kind } = COLUMNS[state.sort], way = state.descending ? -1 : 1;
-  shown = [];
-  for (let row = 0; row < ROWS; row++)
-    if (state.filters.every((filter) => passes(filter, row))) shown.push(row);
-  const compared = kind === "text" ? (a, b) => (a < b ? -1 : a > b ? 1 : 0) : (a, b) => a - b;
-  shown.sort((a, b) => {
-    const x = values[a], y = values[b];
-    if (x === null || y === null) return (x === null) - (y === null) || a - b;  // always behind
-    return way * compared(x, y) || a - b;
-  });
-}
 
 function draw() {
   arrange();
   drawControls();
   drawWall();
   drawTable();
-}
-
-function sortBy(column) {
-  state.descending = column === state.sort ? !state.descending : COLUMNS[column].kind === "number";
-  state.sort = column;
-  state.page = 0;
-  draw();
-}
-
-// ------------------------------------------------------------------ controls
-
-function options(select, texts, chosen = 0) {
-  select.replaceChildren(...texts.map((text, i) => new Option(text, i, false, i === chosen)));
-}
-
-function drawControls() {
-  $("sort").value = state.sort;
-  $("direction").textContent = state.descending ? "↓ largest first" : "↑ smallest first";
-  $("matching").textContent = `${shown.length.toLocaleString("en")} of ${ROWS.toLocaleString("en")} runs`;
-  $("filters").replaceChildren(...state.filters.map((filter, i) => {
-    const { name, kind, levels } = COLUMNS[filter.column];
-    const value = kind === "level" ? levels[filter.value] : filter.value;
-    const text = `${name} ${filter.relation} ${value}`;
-    const button = make("button", { type: "button", textContent: `${text} \u00d7`, ariaLabel: `Remove filter: ${text}` });
-    button.onclick = () => { state.filters.splice(i, 1); state.page = 0; draw(); $("add").focus(); };
-    return make("li", {}, button);
-  }));
-}
-
-function drawFilterForm() {
-  const { kind, levels } = COLUMNS[$("filter-column").value];
-  options($("filter-relation"), RELATIONS[kind]);
-  $("filter-level").hidden = kind !== "level";
-  $("filter-value").hidden = kind === "level";
-  $("filter-value").inputMode = kind === "number" ? "decimal" : "text";
-  if (kind === "level") options($("filter-level"), levels);
-}
-
-function addFilter() {
-  const column = Number($("filter-column").value), { kind } = COLUMNS[column];
-  const relation = RELATIONS[kind][$("filter-relation").value];
-  const typed = $("filter-value").value.trim();
-  const value = kind === "level" ? Number($("filter-level").value) : kind === "number" ? Number(typed) : typed;
-  const bad = kind !== "level" && (typed === "" || Number.isNaN(value));
-  $("filter-value").setCustomValidity(bad ? (kind === "number" ? "Give a number, as 12.5." : "Give a text.") : "");
-  if (!$("filter-value").reportValidity() && bad) return;
-  state.filters.push({ column, relation, value });
-  state.page = 0;
-  draw();
 }
 
 // ------------------------------------------------------------------ images
@@ -256,27 +142,7 @@ function drawDifferences() {
   $("same").textContent = same.length ? `The same in both: ${same.join(", ")}.` : "";
 }
 
-function head(texts, numbers = 0) {
-  return make("thead", {}, make("tr", {}, ...texts.map((text, i) => make("th", { scope: "col", textContent: text, className: numbers && i >= numbers ? "n" : "" }))));
-}
-
 // ------------------------------------------------------------------ figures
-
-function svg(tag, attributes, text) {
-  const made = document.createElementNS(SVG, tag);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
-
-// Round numbers between two, some `about` of them.
-function ticks(low, high, about) {
-  const raw = (high - low) / about, power = 10 ** Math.floor(Math.log10(raw));
-  const step = power * ([1, 2, 5, 10].find((one) => one * power >= raw * 0.999));
-  const found = [];
-  for (let k = Math.ceil(low / step - 1e-9); k * step <= high + step * 1e-9; k++) found.push(Number((k * step).toPrecision(12)));
-  return found;
-}
 
 // Lines over generations: {colour, values, low?, high?, kind?}. Drawn again when the width changes.
 function chart(place, lines, label) {
@@ -405,8 +271,6 @@ function drawTable() {
 function begin() {
   const names = COLUMNS.map((c) => c.name), factors = DATA.factors.map((c) => names[c]);
   document.documentElement.style.setProperty("--tile", TILES.side > 64 ? "104px" : "64px");
-  options($("sort"), names, state.sort);
-  options($("filter-column"), names);
   const sizes = DATA.factors.map((c) => COLUMNS[c].levels.length);
   const few = Math.max(0, sizes.findIndex((n) => n > 1 && n <= 8));  // what can be told apart
   options($("curve-factor"), factors, few);
@@ -414,12 +278,6 @@ function begin() {
   options($("pair-measure"), DATA.measures.map((c) => names[c]));
   options($("unit"), DATA.by_unit.map((one) => one.unit));
   document.querySelector(".unit-choice").hidden = DATA.by_unit.length < 2;
-  $("sort").onchange = () => { state.sort = Number($("sort").value); state.page = 0; draw(); };
-  $("direction").onclick = () => { state.descending = !state.descending; state.page = 0; draw(); };
-  $("filter-column").onchange = drawFilterForm;
-  $("filter-value").oninput = () => $("filter-value").setCustomValidity("");
-  $("filter-value").onkeydown = (event) => { if (event.key === "Enter") { event.preventDefault(); addFilter(); } };
-  $("add").onclick = addFilter;
   $("more").onclick = () => { state.wall = Infinity; drawWall(); };
   $("wall").onclick = (event) => { const one = event.target.closest(".tile"); if (one) pick(Number(one.dataset.row)); };
   $("wall").onkeydown = moveInWall;
@@ -429,7 +287,7 @@ function begin() {
   $("curve-factor").onchange = drawCurves;
   $("pair-factor").onchange = $("pair-measure").onchange = drawPairs;
   $("unit").onchange = () => { state.unit = Number($("unit").value); drawCurves(); drawPairs(); };
-  drawFilterForm();
+  beginControls();
   draw();
   drawCurves();
   drawPairs();

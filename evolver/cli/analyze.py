@@ -1,0 +1,312 @@
+"""`evolver analyze`: experiments of any source to tables, figures and one page."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.markup import escape
+
+from evolver.cli.compare.shared import print_rows, progress_bar
+from evolver.cli.terminal import check_can_write, console, error_console
+from evolver.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from evolver.experiments.populations import ExperimentPopulation
+    from evolver.experiments.reading import Source, Unread
+    from evolver.experiments.summary import AnalysisSettings, ExperimentSummary
+    from evolver.experiments.tables import Table
+
+PAGE, FIGURES, EXPERIMENTS = "analysis.html", "figures", "experiments"
+_REMEDY = "Name another folder with --out"
+
+
+def analyze(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILES...",
+            help="recordings, archives of published experiments, folders of these or of the "
+            "plain layout",
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="folder for tables, figures and the page")
+    ],
+    paper: Annotated[
+        bool,
+        typer.Option(
+            "--paper",
+            help="the published habits, right or not: t-tests of the highest blocks, "
+            "intervals, errors",
+        ),
+    ] = False,
+    alpha: Annotated[float, typer.Option(help="a success has a smaller p")] = 0.01,
+    rule: Annotated[
+        Literal["shuffle", "maxinit", "endinit"] | None,
+        typer.Option(
+            help="what says that responses rose: images dealt anew (if not given), or the "
+            "published t-test of the highest or of the last blocks against the first"
+        ),
+    ] = None,
+    last_pair: Annotated[
+        Literal["paper", "all"],
+        typer.Option(help="whether the highest two blocks may hold the last one: all"),
+    ] = "paper",
+    window: Annotated[
+        tuple[float, float], typer.Option(help="of PSTHs that is looked at, ms")
+    ] = (0.0, 200.0),
+    response: Annotated[
+        tuple[float, float], typer.Option(help="whose rate says which PSTH is highest, ms")
+    ] = (50.0, 200.0),
+    baseline: Annotated[tuple[float, float], typer.Option(help="before the response, ms")] = (
+        0.0,
+        45.0,
+    ),
+    early: Annotated[tuple[float, float], typer.Option(help="part of the response, ms")] = (
+        50.0,
+        100.0,
+    ),
+    late: Annotated[tuple[float, float], typer.Option(help="part of the response, ms")] = (
+        100.0,
+        200.0,
+    ),
+    bin_ms: Annotated[float, typer.Option("--bin", help="width of bins of time, ms")] = 10.0,
+    threshold: Annotated[
+        float, typer.Option(help="share of the rise that time constants wait for")
+    ] = 0.8,
+    among: Annotated[
+        Literal["any", "both", "all"],
+        typer.Option(help="means are over sessions with a success in any thread, both, or all"),
+    ] = "any",
+    generators: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,NAME", help="whose sessions are compared; the commonest without it"
+        ),
+    ] = "",
+    fewest_blocks: Annotated[
+        int, typer.Option(min=3, help="of a session that counts in populations")
+    ] = 15,
+    fewest_images: Annotated[
+        int, typer.Option(min=1, help="a last block of fewer is dropped")
+    ] = 10,
+    robust_sds: Annotated[
+        float, typer.Option(min=0, help="a larger step of the baseline is a jump")
+    ] = 3.0,
+    parquet: Annotated[bool, typer.Option("--parquet", help="tables also as Parquet")] = False,
+    experiment_figures: Annotated[
+        bool, typer.Option(help="a figure of every experiment, half a second each")
+    ] = True,
+) -> None:
+    """Analyse evolutions, of one session or of a laboratory: tables, figures and one page.
+
+    Every session is a row: did responses rise, from where to where, how fast, when in time.
+    Sessions of the same two generators are brought together by area. A file that cannot be
+    read is left out and named at the end; the exit status is then 1.
+    """
+    from evolver.experiments.reading import find_sources
+    from evolver.experiments.summary import AnalysisSettings
+    from evolver.report.table_files import check_parquet
+
+    try:
+        settings = AnalysisSettings(
+            alpha=alpha,
+            last_pair=last_pair,
+            window_ms=window,
+            response_ms=response,
+            baseline_ms=baseline,
+            early_ms=early,
+            late_ms=late,
+            bin_ms=bin_ms,
+            threshold=threshold,
+            among=among,
+            fewest_blocks=fewest_blocks,
+            fewest_images=fewest_images,
+            robust_sds=robust_sds,
+        )
+        if paper:
+            settings = settings.as_published
+        if rule is not None:
+            settings = settings.with_rule(rule)
+        wanted = _named_generators(generators)
+        if parquet:
+            check_parquet()
+        sources = find_sources(files)
+    except DataError as error:
+        raise ConfigError(str(error)) from error
+    check_can_write(out.resolve().parent, _REMEDY)
+    summaries, unread = _read(sources, settings)
+    if not summaries:
+        _print_unread(unread)
+        raise ConfigError("none of these files could be read; nothing was written")
+    from evolver.experiments.populations import population_of
+
+    population = population_of(summaries, settings, generators=wanted)
+    with _folder(out) as folder:
+        _write(folder, summaries, population, unread, parquet, experiment_figures)
+    _print_population(population, len(summaries))
+    console.print(f"tables and figures: {escape(str(out))}")
+    console.print(f"open {escape(str(out / PAGE))} in a browser")
+    if unread:
+        _print_unread(unread)
+        raise typer.Exit(1)
+
+
+def _named_generators(text: str) -> tuple[str, ...] | None:
+    names = tuple(name.strip() for name in text.split(",")) if text else None
+    if names is not None and (not 1 <= len(names) <= 2 or not all(names)):
+        raise ConfigError(f"--generators must name one or two, as A,B; got {text!r}")
+    return names
+
+
+def _read(
+    sources: list[Source], settings: AnalysisSettings
+) -> tuple[list[ExperimentSummary], list[Unread]]:
+    from evolver.experiments.reading import Unread, read_experiments
+    from evolver.experiments.summary import summarise
+
+    summaries: list[ExperimentSummary] = []
+    unread: list[Unread] = []
+    total = sum(max(source.experiments, 1) for source in sources)
+    with progress_bar("experiments", total) as update:
+        for found in read_experiments(sources):
+            if isinstance(found, Unread):
+                unread.append(found)
+            else:
+                summaries.append(summarise(found, settings))
+            update(len(summaries) + len(unread), total)
+    return _told_apart(summaries), unread
+
+
+def _told_apart(summaries: list[ExperimentSummary]) -> list[ExperimentSummary]:
+    """Give experiments of one name numbers, in their order."""
+    seen: Counter[str] = Counter()
+    named: list[ExperimentSummary] = []
+    for summary in summaries:
+        experiment = summary.experiment
+        seen[experiment.id] += 1
+        if (n := seen[experiment.id]) > 1:
+            experiment = replace(experiment, id=f"{experiment.id} ({n})")
+        named.append(replace(summary, experiment=experiment))
+    return named
+
+
+@contextmanager
+def _folder(out: Path) -> Generator[Path]:
+    """Yield an empty folder, whose files come into `out` once all of them are made."""
+    made: Path | None = None
+    try:
+        place = out.resolve()
+        made = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name[:100]}."))
+        yield made
+        files = sorted(path for path in made.rglob("*") if path.is_file())
+        files.sort(key=lambda path: path.name == PAGE)  # the page last: it names the others
+        for path in files:
+            target = place / path.relative_to(made)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(target)
+    except OSError as error:
+        raise ConfigError(f"{out} cannot be written: {error}. {_REMEDY}") from error
+    finally:
+        if made is not None:
+            shutil.rmtree(made, ignore_errors=True)
+
+
+def _write(
+    folder: Path,
+    summaries: list[ExperimentSummary],
+    population: ExperimentPopulation,
+    unread: list[Unread],
+    parquet: bool,
+    experiment_figures: bool,
+) -> None:
+    from evolver.experiments.tables import constant_table, population_tables, thread_table
+    from evolver.report.analysis_page import PopulationFigure, write_analysis_page
+    from evolver.report.experiment_figure import draw_experiment
+    from evolver.report.population_figures import POPULATION_FIGURES
+    from evolver.report.style import save
+
+    tables = [
+        thread_table(summaries),
+        constant_table(summaries),
+        *population_tables(population),
+    ]
+    for table in tables:
+        _write_table(folder, table, parquet=parquet)
+    drawn: list[PopulationFigure] = []
+    names = [f"{i + 1:04d}-{_as_name(s.experiment.id)}.png" for i, s in enumerate(summaries)]
+    total = len(POPULATION_FIGURES) + len(summaries) * experiment_figures
+    (folder / FIGURES).mkdir()
+    (folder / EXPERIMENTS).mkdir()
+    with progress_bar("figures", total) as update:
+        for done, (name, (title, draw)) in enumerate(POPULATION_FIGURES.items()):
+            figure = draw(population) if population.members else None
+            path = folder / FIGURES / f"{name}.png"
+            drawn.append(
+                PopulationFigure(title, None if figure is None else save(figure, path))
+            )
+            update(done + 1, total)
+        if experiment_figures:
+            for i, summary in enumerate(summaries):
+                save(draw_experiment(summary), folder / EXPERIMENTS / names[i])
+                update(len(POPULATION_FIGURES) + i + 1, total)
+    page = write_analysis_page(
+        summaries,
+        population,
+        figures=drawn,
+        links=[f"{EXPERIMENTS}/{name}" for name in names] if experiment_figures else [],
+        unread=[(one.where, one.reason) for one in unread],
+    )
+    (folder / PAGE).write_text(page, encoding="utf-8")
+
+
+def _as_name(text: str) -> str:
+    """Return a name that any file system takes."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", text)[:80].strip(".") or "experiment"
+
+
+def _write_table(folder: Path, table: Table, *, parquet: bool) -> None:
+    from evolver.report.table_files import table_bytes
+
+    for suffix in (".csv", *((".parquet",) if parquet else ())):
+        content = table_bytes(suffix, table.columns, table.rows)
+        (folder / f"{table.name}{suffix}").write_bytes(content)
+
+
+def _print_population(population: ExperimentPopulation, read: int) -> None:
+    from evolver.experiments.populations import area_means, success_shares
+    from evolver.report.words import count
+
+    names = " and ".join(population.generators)
+    console.print(
+        f"{count(read, 'experiment')}; {len(population.members)} of {escape(names)} count"
+        + ("\nleft_out.csv says why the others do not" if population.left_out else "")
+    )
+    shares = {(one.area, one.what): one.share for one in success_shares(population)}
+    means = {(one.measure, one.area, one.thread): one for one in area_means(population)}
+    rows: list[tuple[object, ...]] = []
+    for area in population.areas:
+        for name in population.generators:
+            cells = [
+                f"{one.mean:.{digits}f}"
+                + (f" \N{PLUS-MINUS SIGN} {one.sem:.{digits}f}" if one.n > 1 else "")
+                for measure, digits in (("first", 2), ("last", 2), ("time_constant", 1))
+                if (one := means[measure, area, name])
+            ]
+            rows.append((f"{area} {name}", str(shares[area, name]), *cells))
+    print_rows(("", "successes", "first block", "last block", "blocks"), rows)
+
+
+def _print_unread(unread: list[Unread]) -> None:
+    error_console.print(f"[yellow]{len(unread)} could not be read:[/]")
+    for one in unread:
+        error_console.print(f"  {escape(one.where)}: {escape(one.reason)}")

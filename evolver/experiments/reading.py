@@ -1,0 +1,163 @@
+"""Files and folders to experiments, whatever wrote them; what cannot be read is named.
+
+A folder with `experiment.json` is one experiment; in any other folder, and in those below it,
+recordings (.h5), archives (.npz that hold a list called ``meta``) and folders with
+`experiment.json` are looked for.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evolver.errors import DataError, EvolverError
+from evolver.experiments.plain_layout import ARRAYS, DESCRIPTION, read_plain
+from evolver.experiments.published_archive import META, archive_ids, read_archive
+from evolver.numpy_files import opened_archive
+from evolver.regular_files import PARSER_ERRORS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from evolver.experiments.experiment import Experiment
+
+MOST_SOURCES = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Something that experiments are read from.
+
+    Attributes
+    ----------
+    path : the file or folder
+    experiments : int, how many it says it holds; 0 where that cannot be read
+    """
+
+    path: Path
+    experiments: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Something that could not be read, and why.
+
+    Attributes
+    ----------
+    where : str, the file or folder, and the experiment in it
+    reason : str, in one line
+    """
+
+    where: str
+    reason: str
+
+
+def find_sources(paths: Iterable[str | Path]) -> list[Source]:
+    """Return what there is to be read, in the order of `paths`, folders sorted; each once.
+
+    Raises
+    ------
+    DataError
+        A path does not exist, or a folder holds nothing to be read.
+    """
+    found: dict[Path, Path] = {}
+    for path in map(Path, paths):
+        if not path.exists():
+            raise DataError(f"{path} must be a file or a folder; there is none of that name")
+        inside = [path] if _is_named(path) else list(_inside(path))
+        if not inside:
+            raise DataError(
+                f"{path} must hold recordings (.h5), archives of experiments (.npz) or "
+                f"folders with {DESCRIPTION}; it holds none"
+            )
+        for one in inside:
+            found.setdefault(one.resolve(), one)
+        if len(found) > MOST_SOURCES:
+            raise DataError(f"at most {MOST_SOURCES} files are read at once; there are more")
+    return [Source(path, _count(path)) for path in found.values()]
+
+
+def read_experiments(sources: Iterable[Source | str | Path]) -> Iterator[Experiment | Unread]:
+    """Yield every experiment of every source, and what could not be read in its place.
+
+    Parameters
+    ----------
+    sources : as `find_sources` returns them, or paths that it would take
+
+    Raises
+    ------
+    DataError
+        A path does not exist, or holds nothing to be read.
+    """
+    given = list(sources)
+    paths = [one for one in given if not isinstance(one, Source)]
+    for source in [*(one for one in given if isinstance(one, Source)), *find_sources(paths)]:
+        try:
+            for found in _read(source.path):
+                if isinstance(found, tuple):
+                    name, error = found
+                    yield Unread(f"{source.path}, {name}", _one_line(error))
+                else:
+                    yield found
+        except EvolverError as error:
+            yield Unread(str(source.path), _one_line(error))
+        except PARSER_ERRORS as error:
+            yield Unread(str(source.path), f"{type(error).__name__}: {_one_line(error)}")
+
+
+def _read(path: Path) -> Iterator[Experiment | tuple[str, DataError]]:
+    if path.is_dir():
+        yield read_plain(path)
+    elif path.suffix == ".npz":
+        yield from read_archive(path)
+    else:
+        from evolver.experiments.recordings import read_recording  # h5py loads slowly
+
+        yield read_recording(path)
+
+
+def _is_named(path: Path) -> bool:
+    """Whether a path is a source by itself."""
+    return not path.is_dir() or (path / DESCRIPTION).exists()
+
+
+def _inside(folder: Path) -> Iterator[Path]:
+    for place, folders, files in os.walk(folder):
+        here = Path(place)
+        if DESCRIPTION in files:
+            folders.clear()
+            yield here
+            continue
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if name.startswith("."):
+                continue
+            path = here / name
+            if path.suffix == ".h5" or (
+                path.suffix == ".npz" and name != ARRAYS and _is_archive(path)
+            ):
+                yield path
+
+
+def _is_archive(path: Path) -> bool:
+    """Whether an .npz that nobody named is of experiments; others' are passed by."""
+    try:
+        with opened_archive(path) as archive:
+            return archive is not None and META in archive.names
+    except (EvolverError, *PARSER_ERRORS):
+        return False
+
+
+def _count(path: Path) -> int:
+    if path.is_dir() or path.suffix != ".npz":
+        return 1
+    try:
+        return len(archive_ids(path))
+    except (EvolverError, *PARSER_ERRORS):
+        return 0
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:500] or type(error).__name__

@@ -1,0 +1,367 @@
+"""The page of an analysis: every experiment with its images and courses, and what all say.
+
+Knows summaries, populations and the template; the statistics are computed before. The page's
+script sorts, filters and draws. It loads nothing, and what it shows of files is text, never
+markup; figures of single experiments are linked, as they lie beside it.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import msgspec
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from PIL import Image
+
+from evolver import __version__
+from evolver.colours import PAGE_DARK, PAGE_LIGHT, css_variables, thread_colour
+from evolver.experiments.populations import NO_AREA, area_means, area_tests, success_shares
+from evolver.report.words import NONE, count, number, p_value, window
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from evolver.analysis.quantities import Quantity
+    from evolver.experiments.populations import AreaMean, ExperimentPopulation
+    from evolver.experiments.summary import ExperimentSummary, ThreadSummary
+
+_SIDE, _QUALITY = 128, 88
+_DIGITS = 5
+_LEVELS = ("yes", "no", "no verdict")
+_THREAD_COLUMNS = (
+    ("p", "of the success test"),
+    ("first", "mean of the first block"),
+    ("last", "mean of the last kept block"),
+    ("last/first", "their ratio"),
+    ("blocks to rise", "time constant"),
+    ("latency", "of the highest block's response, ms"),
+    ("peak", "of the highest block's PSTH, ms"),
+    ("early", "share of the rise in the early window"),
+    ("late", "share of the rise in the late window"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PopulationFigure:
+    """A figure of the populations.
+
+    Attributes
+    ----------
+    title : what it is headed
+    path : the PNG; None where there is nothing to draw
+    """
+
+    title: str
+    path: Path | None
+
+
+def write_analysis_page(
+    summaries: Sequence[ExperimentSummary],
+    population: ExperimentPopulation,
+    *,
+    figures: Sequence[PopulationFigure],
+    links: Sequence[str],
+    unread: Sequence[tuple[str, str]],
+) -> str:
+    """Return the page's text.
+
+    Parameters
+    ----------
+    summaries : of every experiment
+    population : of those that count
+    figures : of the populations, held by the page
+    links : of each experiment's figure, relative to the page; empty where there are none
+    unread : what could not be read, and why
+    """
+    environment = Environment(
+        loader=PackageLoader("evolver.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+    )
+    return environment.get_template("analysis.html.j2").render(
+        title=count(len(summaries), "experiment"),
+        lead=_lead(summaries, population),
+        method=_method(population),
+        left_out=population.left_out,
+        unread=unread,
+        shares=_share_rows(population),
+        means=_mean_rows(population),
+        tests=_test_rows(population),
+        generators=population.generators,
+        figures=[
+            (figure.title, base64.b64encode(figure.path.read_bytes()).decode("ascii"))
+            for figure in figures
+            if figure.path is not None
+        ],
+        absent=[figure.title for figure in figures if figure.path is None],
+        data=_as_script(_data(summaries, population, links)),
+        version=__version__,
+        light=css_variables(PAGE_LIGHT),
+        dark=css_variables(PAGE_DARK),
+    )
+
+
+def _lead(summaries: Sequence[ExperimentSummary], population: ExperimentPopulation) -> str:
+    readers = {one.experiment.reader for one in summaries}
+    animals = {one.experiment.animal for one in summaries if one.experiment.animal}
+    text = f"{count(len(summaries), 'experiment')} from {', '.join(sorted(readers))}"
+    if animals:
+        text += f", of {count(len(animals), 'animal')}"
+    names = " and ".join(population.generators)
+    return (
+        f"{text}. {len(population.members)} of them, of {names}, are brought together by "
+        f"area; {len(population.left_out)} are left out, and listed below."
+    )
+
+
+def _method(population: ExperimentPopulation) -> str:
+    """Say how everything was found."""
+    s = population.settings
+    how = {
+        "shuffle": "images are dealt anew to blocks, or sessions without a change drawn from "
+        "published block means, and the highest blocks picked again in each",
+        "maxinit": "the published t-test of the highest two blocks against the first two, "
+        "which also calls noise a success more often than it says",
+        "endinit": "the published t-test of the last two blocks against the first two",
+        "maxend": "the published t-test of the highest two blocks against the last two",
+    }[s.rule]
+    among = {"any": "in any thread", "both": "in both threads", "all": ""}[s.among]
+    means = f"with a success {among}" if among else "that are valid"
+    return (
+        f"Success: p < {s.alpha:g}; {how}. Valid: {s.fewest_blocks} blocks or more, and no "
+        f"step of the baseline ({window(s.baseline_ms)}) beyond {s.robust_sds:g} robust "
+        f"standard deviations. Means are over experiments {means}; first and last are "
+        "means of a block over the experiment's highest block mean. Blocks to rise: the first "
+        f"block above {s.threshold:g} of the rise. Early and late: shares of the rise of the "
+        f"PSTH from the first to the highest block in {window(s.early_ms)} and "
+        f"{window(s.late_ms)}, each thread over its own successes; bins of {s.bin_ms:g} ms "
+        f"in {window(s.window_ms)}; the highest block is that of {window(s.response_ms)}."
+    )
+
+
+def _share_rows(population: ExperimentPopulation) -> list[tuple[str, ...]]:
+    return [
+        (
+            one.area,
+            one.what,
+            f"{one.share.k}/{one.share.n}",
+            f"{one.share.value:.2f}",
+            f"{one.share.low:.2f} to {one.share.high:.2f}",
+        )
+        for one in success_shares(population)
+    ]
+
+
+_SHOWN_MEASURES = {
+    "first": "first block",
+    "last": "last block",
+    "ratio": "last/first",
+    "time_constant": "blocks to rise",
+    "peak_latency_ms": "peak (ms)",
+    "early_share": "early share",
+    "late_share": "late share",
+}
+
+
+def _mean_rows(population: ExperimentPopulation) -> list[tuple[str, ...]]:
+    means = {(one.measure, one.area, one.thread): one for one in area_means(population)}
+    return [
+        (
+            area,
+            name,
+            *(
+                _mean_text(one)
+                for measure in _SHOWN_MEASURES
+                if (one := means[measure, area, name])
+            ),
+        )
+        for area in population.areas
+        for name in population.generators
+    ]
+
+
+def _mean_text(one: AreaMean) -> str:
+    digits = 1 if one.measure in {"time_constant", "peak_latency_ms"} else 2
+    if not one.n:
+        return f"{NONE} (0)"
+    sem = f" \N{PLUS-MINUS SIGN} {one.sem:.{digits}f}" if one.n > 1 else ""
+    return f"{one.mean:.{digits}f}{sem} ({one.n})"
+
+
+def _test_rows(population: ExperimentPopulation) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    for one in area_tests(population):
+        if one.measure not in _SHOWN_MEASURES:
+            continue
+        passed = [
+            text
+            for text, yes in (
+                ("raw", one.raw),
+                ("false discovery rate", one.fdr),
+                ("Bonferroni", one.bonferroni),
+            )
+            if yes
+        ]
+        sizes = f"{one.test.n}" if one.paired else f"{one.test.n} and {one.test.m}"
+        rows.append((
+            _SHOWN_MEASURES[one.measure],
+            one.area,
+            "paired t" if one.paired else "unpaired t",
+            sizes,
+            number(one.test.difference),
+            one.test.reason or p_value(one.test.p),
+            ", ".join(passed) or "not significant",
+        ))
+    return rows
+
+
+def _as_script(data: dict[str, Any]) -> str:
+    """Return JSON that no HTML parser takes for markup."""
+    return msgspec.json.encode(data).decode().replace("<", "\\u003c")
+
+
+def _data(
+    summaries: Sequence[ExperimentSummary],
+    population: ExperimentPopulation,
+    links: Sequence[str],
+) -> dict[str, Any]:
+    experiments = [one.experiment for one in summaries]
+    columns = [
+        _text("experiment", "its name in its source", [one.id for one in experiments]),
+        _level("area", "of the unit", [one.area or NO_AREA for one in experiments]),
+        _level("animal", "", [one.animal or "unknown" for one in experiments]),
+        _text("unit", "as the source calls it", [one.unit for one in experiments]),
+        _text("date", "of the session", [one.date for one in experiments]),
+        _number("blocks", "that are kept", [one.blocks for one in experiments]),
+        _level(
+            "counts",
+            "whether it is valid and of the generators that are compared",
+            _counting(summaries, population),
+        ),
+    ]
+    for name in population.generators:
+        threads = [_thread_of(one, name) for one in summaries]
+        columns.append(
+            _level(f"{name} success", "whether responses rose", map(_verdict, threads), _LEVELS)
+        )
+        values = [_values(one) for one in threads]
+        columns += [
+            _number(f"{name} {column}", meaning, [row[i] for row in values])
+            for i, (column, meaning) in enumerate(_THREAD_COLUMNS)
+        ]
+        columns[-len(_THREAD_COLUMNS)]["probability"] = True
+    if len(population.generators) == 2:
+        differences = [one.difference for one in summaries]
+        mae = [None if d is None else d.mae for d in differences]
+        columns.append(_number("PSTHs apart", "mean absolute difference over the scale", mae))
+        for measure, title in (("pixel_r", "pixel r"), ("ssim", "SSIM")):
+            values = [_alike(one, measure) for one in summaries]
+            if any(value is not None for value in values):
+                columns.append(_number(title, "of the threads' best images", values))
+    return {
+        "columns": columns,
+        "threads": [[_thread(k, one) for k, one in enumerate(s.threads)] for s in summaries],
+        "notes": [_notes(one) for one in summaries],
+        "links": [quote(link) for link in links],
+    }
+
+
+def _text(name: str, title: str, values: list[str]) -> dict[str, Any]:
+    return {"name": name, "title": title, "kind": "text", "letters": 40, "values": values}
+
+
+def _number(name: str, title: str, values: Sequence[float | None]) -> dict[str, Any]:
+    rounded = [None if v is None else _rounded(v) for v in values]
+    return {"name": name, "title": title, "kind": "number", "values": rounded}
+
+
+def _level(name: str, title: str, values: Any, levels: Sequence[str] = ()) -> dict[str, Any]:  # noqa: ANN401  any iterable of texts
+    texts = list(values)
+    order = list(levels) or sorted(set(texts))
+    numbers = [order.index(text) for text in texts]
+    return {"name": name, "title": title, "kind": "level", "levels": order, "values": numbers}
+
+
+def _counting(
+    summaries: Sequence[ExperimentSummary], population: ExperimentPopulation
+) -> list[str]:
+    members = {id(member.summary) for member in population.members}
+    return ["yes" if id(one) in members else "no" for one in summaries]
+
+
+def _thread_of(summary: ExperimentSummary, generator: str) -> ThreadSummary | None:
+    return next((t for t in summary.threads if t.thread.generator == generator), None)
+
+
+def _verdict(one: ThreadSummary | None) -> str:
+    if one is None or not one.success.defined:
+        return _LEVELS[2]
+    return _LEVELS[0] if one.success.success else _LEVELS[1]
+
+
+def _values(one: ThreadSummary | None) -> list[float | None]:
+    if one is None:
+        return [None] * len(_THREAD_COLUMNS)
+    quantities: tuple[Quantity, ...] = (
+        one.first, one.last, one.ratio, one.constant, one.latencies.response,
+        one.latencies.peak, one.early, one.late,
+    )  # fmt: skip
+    return [one.success.p, *(quantity.value for quantity in quantities)]
+
+
+def _alike(summary: ExperimentSummary, measure: str) -> float | None:
+    for one in summary.similarity:
+        if (one.prototype, one.measure) == ("best", measure) and one.value.defined:
+            return one.value.value
+    return None
+
+
+def _rounded(value: float) -> float | None:
+    return float(f"{value:.{_DIGITS}g}") if np.isfinite(value) else None
+
+
+def _listed(values: NDArray[np.float64]) -> list[float | None]:
+    return [_rounded(float(value)) for value in values]
+
+
+def _thread(k: int, one: ThreadSummary) -> dict[str, Any]:
+    thread = one.thread
+    references = thread.references
+    return {
+        "name": thread.generator,
+        "colour": thread_colour(k),
+        "unit": thread.score_unit,
+        "mean": _listed(thread.course.mean),
+        "sem": _listed(thread.course.sem),
+        "references": [] if references is None else _listed(references.mean),
+        "images": [_small(image) for image in thread.pictures.values()],
+        "verdict": one.success.reason
+        or f"{'success' if one.success.success else 'no success'}, {p_value(one.success.p)}",
+    }
+
+
+def _small(image: NDArray[np.uint8]) -> str:
+    """Return an image as a JPEG of at most `_SIDE` pixels a side, in base64."""
+    made = Image.fromarray(image)
+    made.thumbnail((_SIDE, _SIDE))
+    file = io.BytesIO()
+    made.save(file, "JPEG", quality=_QUALITY)
+    return base64.b64encode(file.getvalue()).decode("ascii")
+
+
+def _notes(summary: ExperimentSummary) -> list[str]:
+    notes = list(summary.valid.reasons)
+    if summary.unchecked:
+        notes.append(f"not checked: {summary.unchecked}")
+    if summary.dropped:
+        notes.append(f"the last {count(summary.dropped, 'block')} had too few images")
+    return notes

@@ -1,0 +1,109 @@
+"""`evolver analyze` on a few made-up experiments: tables, figures, a page, and what is odd."""
+
+import csv
+from functools import partial
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.cli.running import run_here
+from tests.experiments.made import archive, lab, plain
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    return partial(run_here, monkeypatch, capsys, "analyze")
+
+
+def rows(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_lab_becomes_tables_figures_and_a_page(run, tmp_path):
+    archive(tmp_path / "lab.npz", lab(areas=("V4", "IT"), each=3))
+    said = run("lab.npz", "--out", "out", "--parquet")
+    assert "6 experiments; " in said
+    assert all(len(line) <= 80 for line in said.splitlines())
+    assert "open out/analysis.html in a browser" in said
+    table = rows("out/experiments.csv")
+    assert len(table) == 12
+    assert {row["experiment"] for row in table} == {
+        f"{a}-{i}" for a in ("V4", "IT") for i in range(3)
+    }
+    assert {row["valid"] for row in table} <= {"True", "False"}
+    assert all(float(row["p"]) <= 1 for row in table)
+    pyarrow = pytest.importorskip("pyarrow.parquet")
+    assert pyarrow.read_table("out/experiments.parquet").num_rows == 12
+    figures = sorted(path.name for path in (tmp_path / "out" / "figures").iterdir())
+    assert figures == [
+        "activation.png",
+        "attribution.png",
+        "success_rates.png",
+        "time_courses.png",
+        "trajectories.png",
+    ]
+    own = sorted((tmp_path / "out" / "experiments").iterdir())
+    assert len(own) == 6
+    assert all(np.asarray(Image.open(path).convert("L")).std() > 1 for path in own[:1])
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_broken_file_is_named_and_stops_nothing(run, tmp_path):
+    def damage(_, arrays):
+        arrays.pop("IT-0/psth")
+
+    archive(tmp_path / "lab.npz", lab(areas=("IT",), each=3), damage=damage)
+    archive(tmp_path / "more.npz", lab(areas=("IT",), each=2))
+    (tmp_path / "broken.h5").write_text("no recording")
+    said = run(
+        "broken.h5", "lab.npz", "more.npz", "--out", "out", "--no-experiment-figures", expect=1
+    )
+    assert "2 could not be read:" in said
+    assert "lab.npz, IT-0: " in said
+    found = {row["experiment"] for row in rows("out/experiments.csv")}
+    assert found == {"IT-1", "IT-2", "IT-0", "IT-1 (2)"}  # one name, two experiments
+    assert "<b>broken.h5</b>" in (tmp_path / "out" / "analysis.html").read_text()
+
+
+def test_nothing_is_written_where_nothing_can_be_read(run, tmp_path):
+    (tmp_path / "broken.h5").write_text("no recording")
+    said = run("broken.h5", "--out", "out", expect=2)
+    assert "none of these files could be read" in said
+    assert not (tmp_path / "out").exists()
+    assert "there is none of that name" in run("nothing.h5", "--out", "out", expect=2)
+
+
+def test_a_run_that_breaks_off_leaves_what_was_there(run, tmp_path, monkeypatch):
+    archive(tmp_path / "lab.npz", lab(areas=("IT",), each=2))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "experiments.csv").write_text("of before")
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("evolver.report.style.save", full)
+    said = run("lab.npz", "--out", "out", expect=2)
+    assert "No space left on device" in said
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["experiments.csv"]
+    assert (tmp_path / "out" / "experiments.csv").read_text() == "of before"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lab.npz", "out"]
+
+
+def test_options_reach_the_numbers_and_wrong_ones_are_refused(run, tmp_path):
+    plain(tmp_path / "mine", blocks=16)
+    quick = ("--out", "out", "--no-experiment-figures")
+    run("mine", *quick, "--paper", "--alpha", 0.05, "--early", 60, 80)
+    first = rows("out/experiments.csv")
+    assert {row["rule"] for row in first} == {"maxinit"}
+    run("mine", *quick, "--paper", "--rule", "shuffle", "--last-pair", "all", "--among", "all")
+    again = rows("out/experiments.csv")
+    assert {row["rule"] for row in again} == {"shuffle"}
+    assert again[0]["early_share"] != first[0]["early_share"]
+    assert (tmp_path / "out" / "figures" / "similarity.png").exists()
+    assert "must end after it begins" in run("mine", *quick, "--late", 200, 100, expect=2)
+    assert "alpha must lie" in run("mine", *quick, "--alpha", 2, expect=2)
+    assert "must name one or two" in run("mine", *quick, "--generators", "a,b,c", expect=2)

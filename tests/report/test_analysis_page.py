@@ -1,0 +1,130 @@
+"""An analysis' page in a real browser, and figures of odd populations."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from evolver.experiments import read_experiments
+from evolver.experiments.populations import population_of
+from evolver.experiments.summary import AnalysisSettings, summarise
+from evolver.report.analysis_page import PopulationFigure, write_analysis_page
+from evolver.report.experiment_figure import draw_experiment
+from evolver.report.population_figures import POPULATION_FIGURES
+from evolver.report.style import save
+from tests.browser import chromium, tab
+from tests.experiments.made import archive, lab, plain
+
+SETTINGS = AnalysisSettings(shuffles=99, alpha=0.02)
+
+
+@pytest.fixture(scope="module")
+def summaries(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lab")
+    archive(folder / "a.npz", [*lab(each=2), {"id": "</script><b>", "area": "IT"}])
+    plain(folder / "mine", blocks=16)
+    return [summarise(one, SETTINGS) for one in read_experiments([folder])]
+
+
+@pytest.fixture(scope="module")
+def address(summaries, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("page")
+    population = population_of(summaries, SETTINGS)
+    title, draw = POPULATION_FIGURES["success_rates"]
+    path = save(draw(population), folder / "a.png")
+    text = write_analysis_page(
+        summaries,
+        population,
+        figures=[PopulationFigure(title, path), PopulationFigure("Images", None)],
+        links=[f"experiments/{i}.png" for i in range(len(summaries))],
+        unread=[("broken.h5", "it is <broken>")],
+    )
+    assert "http" not in text.replace("http-equiv", "").replace(
+        "http://www.w3.org/2000/svg", ""
+    )
+    (folder / "page.html").write_text(text, encoding="utf-8")
+    return (folder / "page.html").as_uri()
+
+
+def column(page, name):
+    heads = [text.strip() for text in page.locator("#table thead th").all_inner_texts()]
+    at = heads.index(name) + 1
+    return page.locator(f"#table tbody td:nth-child({at})").all_inner_texts()
+
+
+def test_experiments_are_sorted_filtered_and_side_by_side(summaries, address):
+    with chromium() as browser, tab(browser) as page:
+        page.goto(address)
+        names = [one.experiment.id for one in summaries]
+        assert column(page, "experiment") == sorted(names)
+        assert "it is <broken>" in page.locator(".banner").inner_text()
+        page.get_by_role("button", name="DeePSim last", exact=True).click()
+        lasts = [float(text) for text in column(page, "DeePSim last") if text != "\u2013"]
+        assert lasts == sorted(lasts, reverse=True)
+        assert len(lasts) == len(names) - 1  # of the other generators there is none
+        assert column(page, "experiment")[-1] == "mine"
+        assert page.locator("#table .thumbs img").count() == 2
+        page.locator("#filter-column").select_option("area")
+        page.locator("#filter-level").select_option("IT")
+        page.get_by_role("button", name="Add filter").click()
+        n = sum(one.experiment.area == "IT" for one in summaries)
+        assert page.locator("#matching").inner_text() == f"{n} of {len(names)} experiments"
+        page.get_by_role("button", name="Pick mine").click()
+        page.get_by_role("button", name="Pick </script><b>").click()
+        cards = page.locator("#cards .one")
+        assert cards.locator("h3").all_inner_texts() == ["mine", "</script><b>"]
+        assert cards.first.locator("svg polygon").count() == 2
+        assert cards.first.locator(".thumbs img").count() == 2
+        assert cards.first.locator("img").first.evaluate("one => one.naturalWidth") == 24
+        link = cards.first.locator("a").get_attribute("href")
+        assert link == f"experiments/{names.index('mine')}.png"
+        page.get_by_role("button", name="Remove mine").click()
+        assert cards.count() == 1
+        page.set_viewport_size({"width": 640, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth") == 640
+
+
+def bare(summary):
+    """A summary of an experiment without PSTHs, references and images."""
+    threads = tuple(
+        replace(t.thread, psth=None, references=None, pictures={}, absent={"psth": "no spikes"})
+        for t in summary.threads
+    )
+    return summarise(replace(summary.experiment, threads=threads), SETTINGS)
+
+
+def test_figures_of_odd_populations_are_drawn_or_left_out(summaries, tmp_path):
+    kinds = {
+        "one thread": [replace(one, threads=one.threads[:1]) for one in summaries[:4]],
+        "no psth": [bare(one) for one in summaries[:4]],
+        "one experiment": summaries[:1],
+        "nobody rose": [
+            summarise(one.experiment, replace(SETTINGS, alpha=1e-9)) for one in summaries[:3]
+        ],
+    }
+    left_out = {}
+    for kind, those in kinds.items():
+        population = population_of(those, SETTINGS)
+        left_out[kind] = set()
+        for name, (_, draw) in POPULATION_FIGURES.items():
+            figure = draw(population)
+            if figure is None:
+                left_out[kind].add(name)
+            else:
+                save(figure, tmp_path / f"{kind}-{name}.png")
+    assert left_out["one thread"] == {"similarity"}
+    assert left_out["no psth"] == {"time_courses", "attribution", "similarity"}
+    assert left_out["one experiment"] == {"similarity"}
+    assert "trajectories" not in left_out["nobody rose"]
+
+
+def test_an_experiments_figure_says_what_it_lacks(summaries, tmp_path):
+    figure = draw_experiment(bare(summaries[0]))
+    texts = [t.get_text() for axes in figure.axes for t in axes.texts]
+    assert texts.count("no PSTH:\nno spikes") == 2
+    save(figure, tmp_path / "bare.png")
+    drawn = draw_experiment(summaries[-1])
+    assert sum(len(axes.images) for axes in drawn.axes) == 2
+    assert np.isfinite(drawn.get_size_inches()).all()
