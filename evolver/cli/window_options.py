@@ -189,6 +189,8 @@ def _pixels(resolution: str, monitor: int, *, fullscreen: bool) -> tuple[int, in
         return desktops[monitor]
     except pygame.error as exc:
         raise EndpointError(f"no window can be opened: {exc}") from exc
+    finally:
+        pygame.display.quit()  # whoever opens a window begins anew, also with another driver
 
 
 def driver() -> str:

@@ -14,6 +14,7 @@ import uuid
 import msgspec
 import numpy as np
 import PIL.Image
+import pygame
 import pytest
 from typer.testing import CliRunner
 
@@ -246,6 +247,7 @@ def test_mistakes_are_named(wrong, said):
     status, found = run("check", *AT, *wrong)
     assert status == 2
     assert said in found
+    assert not pygame.display.get_init()  # the next may be of another driver
 
 
 @pytest.fixture

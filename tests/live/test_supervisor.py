@@ -317,14 +317,14 @@ def test_who_asks_while_the_recording_is_made_is_told_so(make, tmp_path, monkeyp
 
 def test_a_stop_outlives_the_engine_that_was_to_obey_it(make, tmp_path, monkeypatch):
     supervisor, said = make(
-        STOPPED_WHILE_LOADING, patience=Patience(silent_s=1.0, starting_s=1.0)
-    )
+        STOPPED_WHILE_LOADING, patience=Patience(silent_s=6.0, starting_s=6.0)
+    )  # no less: a process takes as long to begin where others are busy
     monkeypatch.setattr("evolver.live.supervisor.fold_in_child", lambda *_: None)
     begun(tmp_path / "s")
     order_once(supervisor, "stop")
     assert supervisor.run() == "stopped by operator"
     assert not (tmp_path / "again").exists()
-    assert any("answered nothing for 1 s; the session ends, as 'stop'" in one for one in said)
+    assert any("answered nothing for 6 s; the session ends, as 'stop'" in one for one in said)
 
 
 def test_a_stop_between_two_engines_ends_the_session(make, tmp_path, monkeypatch):

@@ -115,25 +115,32 @@ class StimulusDisplay:
             background = tuple(int(row[look.grey]) for row in self._levels)
         self._background = background
         try:
+            self._open()
+        except BaseException:
+            pygame.display.quit()  # whoever tries again begins anew, also with another driver
+            raise
+        pygame.display.set_caption("evolver")
+        pygame.mouse.set_visible(False)
+        self.blank()
+
+    def _open(self) -> None:
+        pygame, look = self._pygame, self._look
+        size = (self._screen.width_px, self._screen.height_px)
+        try:
             pygame.display.init()
             desktops = pygame.display.get_desktop_sizes()
             self._monitor = name_monitor(look.monitor, desktops)
             flags = pygame.FULLSCREEN if look.fullscreen else 0
-            size = (screen.width_px, screen.height_px)
             self._window = pygame.display.set_mode(
                 size, flags | pygame.DOUBLEBUF, display=look.monitor, vsync=1
             )
         except pygame.error as exc:
             raise EndpointError(f"no window can be opened: {exc}") from exc
         if self._window.get_size() != size:
-            pygame.display.quit()
             raise EndpointError(
                 f"the window must have {size[0]} x {size[1]} pixels, as was stated; it has "
                 f"{self._window.get_size()}: state the resolution that the monitor is set to"
             )
-        pygame.display.set_caption("evolver")
-        pygame.mouse.set_visible(False)
-        self.blank()
 
     @property
     def screen_info(self) -> ScreenInfo:
