@@ -10,7 +10,6 @@ Knows results of this room and matplotlib's objects; computes means, intervals a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -62,7 +61,7 @@ def draw_inversions(
     height = max(4.4, rows * (_CELL + 0.1) + 1.6)
     figure = new_figure(width, height)
     sheet = Canvas(figure)
-    draw_title(sheet, "Inversion", f"n = {n} images ({what}); {how}")
+    sheet.heading("Inversion", f"n = {n} images ({what}); {how}")
     axes = inches(figure, 0.95, 1.05, panel, height - 2.1)
     values = np.stack([r.pearson[kept] for r in results])
     axes.plot(np.arange(len(results)), values, color=GRID, lw=0.8, zorder=1)
@@ -75,7 +74,7 @@ def draw_inversions(
     if len(results) == 2:
         test = signed_rank(values[0], values[1])
         note += f"; signed-rank, {results[0].generator} above: {test}"
-    draw_note(sheet, note)
+    sheet.notes(note)
     # From the worst to the best of the first generator, evenly.
     order = np.argsort(np.where(kept, results[0].pearson, -2))[len(originals) - n :]
     picked = order[np.linspace(0, max(n - 1, 0), min(shown, n)).round().astype(int)]
@@ -134,7 +133,7 @@ def draw_maximisation(panels: Sequence[LayerPanel], *, how: str) -> Figure:
     height = 1.35 + len(methods) * (tall + gap) + pictures
     figure = new_figure(width, height)
     sheet = Canvas(figure)
-    draw_title(sheet, "Activation maximisation", how)
+    sheet.heading("Activation maximisation", how)
     legend = max(len(name) for name in names) * LETTER * 10 / 72 + 0.35
     for g, name in enumerate(names):
         sheet.write(
@@ -180,7 +179,7 @@ def draw_maximisation(panels: Sequence[LayerPanel], *, how: str) -> Figure:
         f"signed-rank over units, of {' and '.join(names[:2])}; images: highest drives by "
         f"{methods[0]}"
     )
-    draw_note(sheet, note)
+    sheet.notes(note)
     return figure
 
 
@@ -197,23 +196,9 @@ def _draw_units_column(axes: Axes, x: float, scores: Scores | None, colour: str)
     axes.plot([x], [mean.mean], "D", color=colour, mec=INK, ms=6, zorder=4)
 
 
-def draw_title(sheet: Canvas, title: str, subtitle: str) -> None:
-    """Write what a figure is of, and its sample."""
-    sheet.write(0.3, sheet.height - 0.42, title, size=15, bold=True, align="left")
-    size = min(10.0, fitting_size(subtitle, sheet.width - 0.6))
-    sheet.write(0.3, sheet.height - 0.7, subtitle, size=size, colour=QUIET, align="left")
-
-
 def fitting_size(text: str, width: float) -> float:
     """Return the largest size, points, at which a text has room in a width, inches."""
     return width * 72 / (LETTER * max(len(text), 1))
-
-
-def draw_note(sheet: Canvas, text: str) -> None:
-    """Write at the foot of a figure what its marks are, in as many lines as it takes."""
-    lines = wrap(text, int((sheet.width - 0.6) * 72 / (8 * LETTER)))
-    for k, line in enumerate(reversed(lines)):
-        sheet.write(0.3, 0.13 + 0.14 * k, line, size=8, colour=QUIET, align="left")
 
 
 def draw_column(
@@ -235,8 +220,7 @@ def draw_alignment(runs: AlignmentRuns) -> Figure:
     n = len(runs.seeds)
     figure = new_figure(10.2, 4.6)
     sheet = Canvas(figure)
-    draw_title(
-        sheet,
+    sheet.heading(
         "Alignment: searches through random flows",
         f"n = {n} flows a point; {runs.steps} steps; mean of log10 and its 95 % interval",
     )
@@ -264,7 +248,7 @@ def draw_alignment(runs: AlignmentRuns) -> Figure:
     panels["cholesky"].set_ylabel("log10 of what is missing\n(½ squared distance)", fontsize=10)
     panels["adam"].legend(loc="center left", bbox_to_anchor=(1.02, 0.5), fontsize=9)
     note = f"lower is better; what is nearer than {_SOLVED:g} counts as {_SOLVED:g}"
-    draw_note(sheet, note)
+    sheet.notes(note)
     return figure
 
 
@@ -282,7 +266,7 @@ def draw_linearity(
     """
     figure = new_figure(10.6, 4.5)
     sheet = Canvas(figure)
-    draw_title(sheet, "Latent linearity", how)
+    sheet.heading("Latent linearity", how)
     titles = ("units from the code", "code from the units")
     both = [inches(figure, 0.95 + 4.0 * i, 0.8, 3.45, 2.5) for i in range(2)]
     for direction, axes in enumerate(both):
@@ -307,5 +291,5 @@ def draw_linearity(
     both[0].set_ylabel("R² of images held out", fontsize=11)
     both[1].legend(loc="center left", bbox_to_anchor=(1.02, 0.5), fontsize=8)
     note = "means over units (left) and dimensions of the code (right), with 95 % intervals"
-    draw_note(sheet, note)
+    sheet.notes(note)
     return figure

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evolver.colours import GRID, INK, QUIET, THREADS
-from evolver.comparisons.figures import KEY, draw_column, draw_note, draw_title, fitting_size
+from evolver.comparisons.figures import KEY, draw_column, fitting_size
 from evolver.comparisons.last_generations import MEASURES
 from evolver.report.style import Canvas, inches, new_figure, styled
 
@@ -52,8 +52,7 @@ def draw_statistics(found: Sequence[LastGenerations], tests: Sequence[MeasureTes
     sheet = Canvas(figure)
     sessions = ", ".join(f"{f.generator}: {len(f.sessions)}" for f in found)
     images = sum(len(f.session) for f in found)
-    draw_title(
-        sheet,
+    sheet.heading(
         "Images that evolutions ended with",
         f"n = {images} images of last generations; sessions: {sessions}",
     )
@@ -107,7 +106,7 @@ def draw_statistics(found: Sequence[LastGenerations], tests: Sequence[MeasureTes
         f"mean and standard error over images; by orientation, {_DEGREES} degrees together: "
         "power over its ring's mean, 1 where all directions are alike; images: highest scores"
     )
-    draw_note(sheet, note)
+    sheet.notes(note)
     return figure
 
 
@@ -131,7 +130,7 @@ def draw_sets(
     figure = new_figure(width, 5.0 + pictures)
     sheet = Canvas(figure)
     sizes = ", ".join(dict.fromkeys(f"{s.distance.n}" for s in found))
-    draw_title(sheet, "Sets of images", f"n = {sizes} images a set; {what}")
+    sheet.heading("Sets of images", f"n = {sizes} images a set; {what}")
     bottom = pictures + 1.15
     axes_of = [inches(figure, 0.95 + i * pitch, bottom, 1.45, 2.5) for i in range(panels)]
     titles = ["Fréchet distance", "inception score", *_LABELS.values()]
@@ -173,7 +172,7 @@ def draw_sets(
         f"{KEY}; dots: {_DOTS} images of a set at most; inception score: mean and standard "
         "deviation of ten splits" + ("; above: % with an object" if detected else "")
     )
-    draw_note(sheet, note)
+    sheet.notes(note)
     return figure
 
 
