@@ -6,7 +6,8 @@ them, and a session that was interrupted has them of all its images, because its
 the images. Where a network is missing then, or is another, the recording is made without them
 and says so; it can be made again where the network is.
 
-Knows session files, scorers, and what a recording asks for. Knows nothing of HDF5.
+Knows session files, scorers, and what a recording asks for. Knows nothing of HDF5. What takes
+time to import is imported where something is wanted: every journal that is folded asks here.
 """
 
 from __future__ import annotations
@@ -19,12 +20,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-import scorers
-from evolver.config.tables import Config, parse_session_file
 from evolver.errors import ConfigError
-from evolver.setup.simulated_rig import ScreenView, responses_of, screen_view
 
 if TYPE_CHECKING:
+    from evolver.config.tables import Config
+    from evolver.setup.simulated_rig import ScreenView
     from scorers.scorer import UnitScorer
 
 MOST_BYTES = 512 << 20
@@ -50,6 +50,8 @@ class ImageActivations:
 
     def __call__(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Return the activations, (n, u), of images, each (h, w, 3) of any size."""
+        from evolver.setup.simulated_rig import responses_of
+
         return responses_of(self.scorer, images, self.view).astype(np.float32)
 
 
@@ -64,6 +66,9 @@ def load_activations(config: Config) -> ImageActivations | None:
     table = config.simulation
     if not table.record:
         return None
+    import scorers
+    from evolver.setup.simulated_rig import screen_view
+
     scorer = scorers.load(list(table.record), networks=table.networks)
     return ImageActivations(scorer, screen_view(config))
 
@@ -80,7 +85,11 @@ def activations_of_text(text: str) -> ImageActivations | None:
         wanted = tomllib.loads(text).get("simulation", {}).get("record")
     except (tomllib.TOMLDecodeError, AttributeError):
         return None  # of a journal that lost it, or of something else than a session
-    return load_activations(parse_session_file(text)) if wanted else None
+    if not wanted:
+        return None
+    from evolver.config.tables import parse_session_file
+
+    return load_activations(parse_session_file(text))
 
 
 def check_size(
