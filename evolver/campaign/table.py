@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Sequence
-from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
 from evolver.analysis.trajectories import FloatArray
 from evolver.campaign.store import PlannedTask, Store, TaskResult
-from evolver.errors import ConfigError
+from evolver.report.table_files import table_bytes
+from evolver.whole_files import write_whole
 
 MEASURES = (
     "thread",
@@ -81,21 +80,5 @@ def save_table(columns: Sequence[str], found: Sequence[Row], path: Path) -> None
     ConfigError
         The name ends otherwise, or Parquet is asked for and pyarrow is missing.
     """
-    if path.suffix not in {".csv", ".parquet"}:
-        raise ConfigError(f"a table must be called .csv or .parquet; got {path.name}")
-    if path.suffix == ".csv":
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows(found)
-        return
-    try:
-        pyarrow: Any = import_module("pyarrow")
-        parquet: Any = import_module("pyarrow.parquet")
-    except ImportError as exc:
-        raise ConfigError(
-            "a Parquet table needs the package pyarrow: pip install 'evolver[parquet]'; or "
-            "name a .csv"
-        ) from exc
-    named = {column: [row[column] for row in found] for column in columns}
-    parquet.write_table(pyarrow.table(named), path)
+    cells = ([row[column] for column in columns] for row in found)
+    write_whole(path, table_bytes(path.suffix, columns, cells))

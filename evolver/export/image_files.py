@@ -5,7 +5,6 @@ Knows recordings and files.
 
 from __future__ import annotations
 
-import csv
 import io
 import math
 import os
@@ -16,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from evolver.recording import Recording
+from evolver.report.table_files import table_bytes
 from evolver.whole_files import write_whole
 
 INDEX = "index.csv"
@@ -80,11 +80,7 @@ def export_images(
             rows.append([file, image_id, "", "", "", "", "", *about])
         if progress is not None:
             progress(image_id + 1, len(names))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(rows)
-    write_whole(folder / INDEX, text.getvalue().encode("utf-8", "replace"))
+    write_whole(folder / INDEX, table_bytes(".csv", COLUMNS, rows))
     return sum(not recording.images.is_lost(image_id) for image_id in range(len(names)))
 
 

@@ -37,7 +37,7 @@ def table_bytes(suffix: str, columns: Sequence[str], rows: Iterable[Sequence[obj
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(rows)
-        return text.getvalue().encode()
+        return text.getvalue().encode("utf-8", "replace")  # names of files may be no text
     if suffix != ".parquet":
         raise ConfigError(f"a table must be called .csv or .parquet; got {suffix!r}")
     pyarrow, parquet = _pyarrow()
