@@ -10,7 +10,7 @@ import numpy as np
 
 from evolver.analysis.trajectories import FloatArray
 from evolver.campaign.store import PlannedTask, Store, TaskResult
-from evolver.report.table_files import table_bytes
+from evolver.table_files import table_bytes
 from evolver.whole_files import write_whole
 
 MEASURES = (

@@ -115,7 +115,7 @@ def analyze(
     """
     from evolver.experiments.reading import find_sources
     from evolver.experiments.summary import AnalysisSettings
-    from evolver.report.table_files import check_parquet
+    from evolver.table_files import check_parquet
 
     try:
         settings = AnalysisSettings(
@@ -275,7 +275,7 @@ def _as_name(text: str) -> str:
 
 
 def _write_table(folder: Path, table: Table, *, parquet: bool) -> None:
-    from evolver.report.table_files import table_bytes
+    from evolver.table_files import table_bytes
 
     for suffix in (".csv", *((".parquet",) if parquet else ())):
         content = table_bytes(suffix, table.columns, table.rows)

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from evolver.recording import Recording
-from evolver.report.table_files import table_bytes
+from evolver.table_files import table_bytes
 from evolver.whole_files import write_whole
 
 INDEX = "index.csv"
