@@ -47,9 +47,17 @@ def run_task(settings: Config, digest: str, *, kept: Path | None = None) -> Task
             settings.session, name=digest[:16], folder=str(folder)
         )
         own = msgspec.structs.replace(settings, session=session)
-        ended = run_simulated(own, config.commented_session_file(own))
+        # Folded here: a task has a process for itself and its like, and none begins a second.
+        ended = run_simulated(own, config.commented_session_file(own), fold=_fold)
         with recording.read(ended.recording) as opened:
             return _result(opened, digest, time.monotonic() - begun)
+
+
+def _fold(journal: Path, file: Path) -> None:
+    from evolver.recording.fold import fold
+    from evolver.setup.recorded_activations import activations_of_text
+
+    fold(journal, file, overwrite=True, activations=activations_of_text)
 
 
 class WeightDigests:

@@ -332,18 +332,28 @@ def run_live(
 
 
 def run_simulated(
-    config: Config, text: str, console: Console | None = None, *, clock: Clock = SYSTEM_CLOCK
+    config: Config,
+    text: str,
+    console: Console | None = None,
+    *,
+    clock: Clock = SYSTEM_CLOCK,
+    fold: Callable[[Path, Path], None] | None = None,
 ) -> Ended:
     """Run a session against the simulated rig of its file, in this process and without waiting.
 
     The neurons, their noise and the order are those of a live session against `evolver rig`
-    with the same file. Parameters and errors are those of `run_live`.
+    with the same file. Other parameters and errors are those of `run_live`.
+
+    Parameters
+    ----------
+    fold : makes a recording, second, of a journal, first; without it a process of its own does,
+        which takes a second to begin
     """
     console = console or Console()
     console.on_wait(LOADING)
     job = Job.begin(config, text, "simulate", clock=clock)
     rig = rig_in_process(config, clock=clock)
-    return _run_here(job, rig, console, KeptCommands(console.commands))
+    return _run_here(job, rig, console, KeptCommands(console.commands), fold=fold)
 
 
 def resume_simulated(
@@ -383,12 +393,14 @@ def _run_here(
     commands: KeptCommands,
     *,
     folder: Path | None = None,
+    fold: Callable[[Path, Path], None] | None = None,
 ) -> Ended:
     """Run a session whose journal this process keeps, and fold it.
 
     Parameters
     ----------
     folder : the session's; None: made once nothing speaks against the first image
+    fold : as `run_simulated` takes it
     """
     config, clock = job.parts.config, job.clock
     folders = [] if folder is None else [folder]
@@ -410,6 +422,6 @@ def _run_here(
 
     reason = run_session(job, rig, recorder, console, commands)
     console.on_wait("folding the journal into one file …")
-    fold_in_child(folders[0] / JOURNAL, folders[0] / RECORDING)
+    (fold or fold_in_child)(folders[0] / JOURNAL, folders[0] / RECORDING)
     console.on_wait("")
     return Ended(reason, folders[0], folders[0] / RECORDING)
