@@ -230,20 +230,25 @@ def _write(
     experiment_figures: bool,
 ) -> None:
     from evolver.experiments.tables import constant_table, population_tables, thread_table
+    from evolver.experiments.tuning_tables import axis_table, tuning_tables
     from evolver.report.analysis_page import PopulationFigure, write_analysis_page
     from evolver.report.experiment_figure import draw_experiment
     from evolver.report.population_figures import POPULATION_FIGURES
     from evolver.report.style import save
+    from evolver.report.tuning_figures import draw_experiment_tuning
 
     tables = [
         thread_table(summaries),
         constant_table(summaries),
         *population_tables(population),
+        axis_table(summaries),
+        *tuning_tables(population),
     ]
     for table in tables:
         _write_table(folder, table, parquet=parquet)
     drawn: list[PopulationFigure] = []
-    names = [f"{i + 1:04d}-{_as_name(s.experiment.id)}.png" for i, s in enumerate(summaries)]
+    names = [f"{i + 1:04d}-{_as_name(s.experiment.id)}" for i, s in enumerate(summaries)]
+    links: list[dict[str, str]] = [{} for _ in summaries]
     total = len(POPULATION_FIGURES) + len(summaries) * experiment_figures
     (folder / FIGURES).mkdir()
     (folder / EXPERIMENTS).mkdir()
@@ -257,13 +262,18 @@ def _write(
             update(done + 1, total)
         if experiment_figures:
             for i, summary in enumerate(summaries):
-                save(draw_experiment(summary), folder / EXPERIMENTS / names[i])
+                own = {"figure with PSTHs": (f"{names[i]}.png", draw_experiment(summary))}
+                if (curves := draw_experiment_tuning(summary)) is not None:
+                    own["tuning curves"] = (f"{names[i]}-tuning.png", curves)
+                for label, (name, figure) in own.items():
+                    save(figure, folder / EXPERIMENTS / name)
+                    links[i][label] = f"{EXPERIMENTS}/{name}"
                 update(len(POPULATION_FIGURES) + i + 1, total)
     page = write_analysis_page(
         summaries,
         population,
         figures=drawn,
-        links=[f"{EXPERIMENTS}/{name}" for name in names] if experiment_figures else [],
+        links=links,
         unread=[(one.where, one.reason) for one in unread],
     )
     (folder / PAGE).write_text(page, encoding="utf-8")

@@ -8,8 +8,10 @@ Files to values, arrays in between; nothing here draws or prints.
     published_archive     the archive of published experiments
     plain_layout          any laboratory's, as JSON and arrays
     summary               what `evolver.analysis` says of one experiment
+    axis_summaries        of its tuning along latent axes
     populations           what it says of many, by area
-    tables                both as rows
+    tuning_populations    shapes and peaks of their tuning, by success
+    tables, tuning_tables all of it as rows
 
 Everything is from files of strangers: sizes are bounded, nothing is unpickled, and what cannot
 be read is named and left out.

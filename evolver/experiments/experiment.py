@@ -23,7 +23,8 @@ RATE = "spikes/s"
 BEST_IMAGE, MEAN_CODE_IMAGE = "best", "mean_code"
 """Images of a thread's highest block: of the largest response, and of its mean code."""
 MOST_BLOCKS, MOST_BINS, MOST_IMAGES, MOST_THREADS = 100_000, 100_000, 10_000_000, 16
-"""Of a file of a stranger."""
+MOST_AXES, MOST_STEPS, MOST_TRIALS = 200, 500, 100_000
+"""Of a file of a stranger; axes of a thread, different steps and trials of an axis."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,6 +101,69 @@ class ImageResponses:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class AxisTrials:
+    """Responses to images at spaced steps along one latent axis, from a thread's evolved code.
+
+    Attributes
+    ----------
+    name : what the source calls the axis
+    half : the part of the code that it lies in, as "class" or "noise"; empty where in all of it
+    eigenvector : int, its number in the generator's metric, from 0; -1 where it has none
+    step : (n,) of each trial's image, latent units; finite
+    response : (n,) of each trial, in the thread's `score_unit`; NaN where there is none
+    """
+
+    name: str
+    half: str
+    eigenvector: int
+    step: FloatArray
+    response: FloatArray
+
+    def __post_init__(self) -> None:
+        if self.step.ndim != 1 or self.response.shape != self.step.shape:
+            raise DataError(
+                f"step and response of axis {self.name!r} must be vectors of one length, a "
+                f"number a trial; got {self.step.shape} and {self.response.shape}"
+            )
+        if not np.isfinite(self.step).all():
+            raise DataError(f"every step of axis {self.name!r} must be finite")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TuningTrials:
+    """Trials along latent axes through the code that a thread evolved.
+
+    Attributes
+    ----------
+    axes : in the source's order, each of another name
+    shown_at_origin : (m,) responses to the evolved code's own image, where the source has them
+        apart from the axes
+    """
+
+    axes: tuple[AxisTrials, ...]
+    shown_at_origin: FloatArray | None = None
+
+    def __post_init__(self) -> None:
+        names = [axis.name for axis in self.axes]
+        if len(set(names)) < len(names):
+            raise DataError(f"axes must have different names; got {', '.join(names)}")
+
+    @property
+    def origin(self) -> FloatArray:
+        """Responses that axes without a step of 0 borrow, (m,).
+
+        Those to the evolved code's own image; where the source has none apart, those that the
+        axes have at 0, whose image it is.
+        """
+        if self.shown_at_origin is not None:
+            return self.shown_at_origin
+        return np.concatenate([
+            np.zeros(0),
+            *(axis.response[axis.step == 0] for axis in self.axes),
+        ])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class ExperimentThread:
     """One evolution of an experiment; b is its number of blocks.
 
@@ -113,9 +177,10 @@ class ExperimentThread:
     images : (b,) int64, how many images with a response each block has
     psth : of its own images
     single : responses of single images, with their blocks
+    tuning : trials along latent axes through its evolved code
     pictures : (h, w, 3) uint8 images of the highest block, by `BEST_IMAGE`, `MEAN_CODE_IMAGE`
-    absent : why there is no ``references``, ``images``, ``psth``, ``single``, ``best`` or
-        ``mean_code``, by that name
+    absent : why there is no ``references``, ``images``, ``psth``, ``single``, ``tuning``,
+        ``best`` or ``mean_code``, by that name
     """
 
     name: str
@@ -126,6 +191,7 @@ class ExperimentThread:
     images: Ints | None = None
     psth: Psth | None = None
     single: ImageResponses | None = None
+    tuning: TuningTrials | None = None
     pictures: Mapping[str, NDArray[np.uint8]] = field(
         default_factory=dict[str, "NDArray[np.uint8]"]
     )

@@ -23,15 +23,25 @@ or one a block, and, where they are known,
     k/psth (b, t), k/psth_sem (b, t)            spikes/s
 
 and `psth_edges_ms` (t + 1,), ms after onset; 1-ms bins from onset without it.
+
+Trials along latent axes through a thread's evolved code: in ``experiment.json`` the thread has
+``axes``, a list of objects with ``name``, perhaps ``half`` ("class", "noise") and
+``eigenvector`` (its number in the generator's metric, from 0), and ``arrays.npz`` has of each
+
+    k/tuning/NAME/step (n,), k/tuning/NAME/response (n,)      a number a trial
+    k/tuning/origin (m,)                        responses to the evolved code's own image
+
+Axes without a step of 0 borrow the trials of the last, or, without it, those at 0 of others.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import numpy as np
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from evolver.analysis.time_bins import bin_edges
 from evolver.analysis.trajectories import trajectory
@@ -39,16 +49,21 @@ from evolver.errors import DataError
 from evolver.experiments.experiment import (
     BEST_IMAGE,
     MEAN_CODE_IMAGE,
+    MOST_AXES,
     MOST_BINS,
     MOST_BLOCKS,
     MOST_IMAGES,
+    MOST_STEPS,
     MOST_THREADS,
+    MOST_TRIALS,
     RATE,
+    AxisTrials,
     Course,
     Experiment,
     ExperimentThread,
     ImageResponses,
     Psth,
+    TuningTrials,
 )
 from evolver.numpy_files import opened_archive
 from evolver.regular_files import NotAFileError, read_regular
@@ -64,12 +79,20 @@ if TYPE_CHECKING:
 
 DESCRIPTION, ARRAYS = "experiment.json", "arrays.npz"
 FORMAT = "evolver experiment 1"
-EDGES = "psth_edges_ms"
+EDGES, ORIGIN = "psth_edges_ms", "tuning/origin"
 _PARTS = (
     "response", "block", "mean", "sem", "images", "references", "references_sem", "psth",
     "psth_sem",
 )  # fmt: skip
+_AXIS_PARTS = ("step", "response")
+_AXIS_NAME = re.compile(r"[A-Za-z0-9._-]{1,40}")
 _MOST_TEXT = 1 << 20
+
+
+class _Axis(Struct, frozen=True, forbid_unknown_fields=True):
+    name: str
+    half: str = ""
+    eigenvector: Annotated[int, Meta(ge=0)] | None = None
 
 
 class _Thread(Struct, frozen=True, forbid_unknown_fields=True):
@@ -78,6 +101,7 @@ class _Thread(Struct, frozen=True, forbid_unknown_fields=True):
     score_unit: str = RATE
     best: str = ""
     mean_code: str = ""
+    axes: list[_Axis] = []
 
 
 class _Description(Struct, frozen=True, forbid_unknown_fields=True):
@@ -135,19 +159,49 @@ def _description(path: Path) -> _Description:
         )
     if not said.id.strip():
         raise DataError(f"{path} must have an id that is not empty")
+    for thread in said.threads:
+        names = [axis.name for axis in thread.axes]
+        if len(names) > MOST_AXES or len(set(names)) < len(names):
+            raise DataError(
+                f"{path}: thread {thread.name!r} must have at most {MOST_AXES} axes, each of "
+                f"another name; it has {len(names)}"
+            )
+        for name in names:
+            if not _AXIS_NAME.fullmatch(name):
+                raise DataError(
+                    f"{path}: an axis must be called by 1 to 40 of the letters A to Z, a to z, "
+                    f"0 to 9, '.', '_' and '-'; got {name!r}"
+                )
     return said
+
+
+def _known_arrays(said: _Description) -> set[str]:
+    """Return the arrays that a description may have beside it."""
+    parts = [
+        [
+            *_PARTS,
+            ORIGIN,
+            *(_axis_part(axis, part) for axis in one.axes for part in _AXIS_PARTS),
+        ]
+        for one in said.threads
+    ]
+    return {f"{k}/{part}" for k in range(len(parts)) for part in parts[k]} | {EDGES}
+
+
+def _axis_part(axis: _Axis, part: str) -> str:
+    return f"tuning/{axis.name}/{part}"
 
 
 def _threads(
     said: _Description, archive: NumpyArchive, folder: Path
 ) -> tuple[ExperimentThread, ...]:
-    known = {f"{k}/{part}" for k in range(len(said.threads)) for part in _PARTS} | {EDGES}
-    unknown = sorted(set(archive.names) - known)
+    unknown = sorted(set(archive.names) - _known_arrays(said))
     if unknown:
         raise DataError(
             f"{folder / ARRAYS} must hold arrays of the layout alone; unknown: "
             f"{', '.join(unknown[:5])}. Of thread 0 they are called "
-            f"{', '.join(f'0/{part}' for part in _PARTS)}"
+            f"{', '.join(f'0/{part}' for part in _PARTS)}; of an axis that {DESCRIPTION} names "
+            "0/tuning/NAME/step and 0/tuning/NAME/response"
         )
     edges = None
     if EDGES in archive.names:
@@ -194,7 +248,7 @@ class _Arrays:
 
 def _thread(arrays: _Arrays, said: _Thread, edges: FloatArray | None) -> ExperimentThread:
     absent: dict[str, str] = dict.fromkeys(
-        ("references", "psth", "images", "single", "best", "mean_code"),
+        ("references", "psth", "images", "single", "tuning", "best", "mean_code"),
         "the folder does not hold it",
     )
     single, counts = _single(arrays), arrays.whole("images")
@@ -229,9 +283,42 @@ def _thread(arrays: _Arrays, said: _Thread, edges: FloatArray | None) -> Experim
         images=counts,
         psth=_psth(arrays, edges),
         single=single,
+        tuning=_tuning(arrays, said.axes),
         pictures=pictures,
         absent=absent,
     )
+
+
+def _tuning(arrays: _Arrays, axes: list[_Axis]) -> TuningTrials | None:
+    origin = arrays.named(ORIGIN, most=MOST_TRIALS)
+    if not axes:
+        if origin is not None:
+            raise DataError(
+                f"{arrays.where(ORIGIN)} is of no use without axes: name them in {DESCRIPTION}"
+            )
+        return None
+    trials: list[AxisTrials] = []
+    for axis in axes:
+        step, response = (
+            arrays.named(_axis_part(axis, part), most=MOST_TRIALS) for part in _AXIS_PARTS
+        )
+        if step is None or response is None:
+            lacks = _AXIS_PARTS[step is not None]
+            raise DataError(
+                f"{arrays.where(_axis_part(axis, lacks))} must be there: {DESCRIPTION} names "
+                f"the axis {axis.name!r}"
+            )
+        if (different := len(np.unique(step))) > MOST_STEPS:
+            raise DataError(
+                f"{arrays.where(_axis_part(axis, 'step'))} must have at most {MOST_STEPS} "
+                f"different steps; it has {different}"
+            )
+        eigenvector = -1 if axis.eigenvector is None else axis.eigenvector
+        try:
+            trials.append(AxisTrials(axis.name, axis.half, eigenvector, step, response))
+        except DataError as error:
+            raise DataError(f"{arrays.folder / ARRAYS}: {error}") from error
+    return TuningTrials(tuple(trials), origin)
 
 
 def _single(arrays: _Arrays) -> ImageResponses | None:

@@ -55,6 +55,7 @@ from evolver.analysis.time_constants import (
     time_constants,
 )
 from evolver.errors import DataError
+from evolver.experiments.axis_summaries import AxisSummary, axis_summaries
 from evolver.experiments.experiment import (
     Course,
     Experiment,
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     from evolver.analysis.block_pairs import LastPair
     from evolver.analysis.populations import PopulationError
     from evolver.analysis.trajectories import FloatArray
+    from evolver.analysis.tuning_shapes import ShapeRule
     from evolver.types import Matrix
 
 TimeSpan: TypeAlias = tuple[float, float]
@@ -100,7 +102,8 @@ class AnalysisSettings:
     interval, level : of success rates
     error : of means over experiments
     attribution_error : of the difference of two PSTHs
-    seed : of the images that are dealt anew
+    shape : rule of a tuning curve's shape
+    seed : of the images that are dealt anew, and of restarts of fits
     """
 
     rule: SuccessRule = "shuffle"
@@ -123,6 +126,7 @@ class AnalysisSettings:
     level: float = RATE_LEVEL
     error: PopulationError = "sample"
     attribution_error: DifferenceError = "independent"
+    shape: ShapeRule = "range"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -152,6 +156,7 @@ class AnalysisSettings:
             interval="paper",
             error="paper",
             attribution_error="paper",
+            shape="paper",
             latency_from_ms=0.0,
         )
 
@@ -173,6 +178,7 @@ class ThreadSummary:
     psth_peak : int, block whose PSTH is the highest in the response window; -1 if none
     attribution : of the rise to bins of time; None where there is none, as `early` says
     early, late : Quantity, shares of the rise
+    axes : its tuning along latent axes
     """
 
     thread: ExperimentThread
@@ -189,6 +195,7 @@ class ThreadSummary:
     attribution: Attribution | None
     early: Quantity
     late: Quantity
+    axes: tuple[AxisSummary, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -355,6 +362,7 @@ def _thread_summary(
         attribution=found,
         early=early,
         late=late,
+        axes=axis_summaries(experiment, thread, shape=settings.shape, seed=settings.seed),
     )
 
 

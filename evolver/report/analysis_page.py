@@ -21,15 +21,17 @@ from PIL import Image
 from evolver import __version__
 from evolver.colours import PAGE_DARK, PAGE_LIGHT, css_variables, thread_colour
 from evolver.experiments.populations import NO_AREA, area_means, area_tests, success_shares
+from evolver.experiments.tuning_populations import shape_shares
 from evolver.report.words import NONE, count, number, p_value, window
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from evolver.analysis.quantities import Quantity
+    from evolver.analysis.success_rates import CountedShare
     from evolver.experiments.populations import AreaMean, ExperimentPopulation
     from evolver.experiments.summary import ExperimentSummary, ThreadSummary
 
@@ -68,7 +70,7 @@ def write_analysis_page(
     population: ExperimentPopulation,
     *,
     figures: Sequence[PopulationFigure],
-    links: Sequence[str],
+    links: Sequence[Mapping[str, str]],
     unread: Sequence[tuple[str, str]],
 ) -> str:
     """Return the page's text.
@@ -78,7 +80,7 @@ def write_analysis_page(
     summaries : of every experiment
     population : of those that count
     figures : of the populations, held by the page
-    links : of each experiment's figure, relative to the page; empty where there are none
+    links : what each experiment's figures show, and where they lie, relative to the page
     unread : what could not be read, and why
     """
     environment = Environment(
@@ -96,6 +98,7 @@ def write_analysis_page(
         shares=_share_rows(population),
         means=_mean_rows(population),
         tests=_test_rows(population),
+        shapes=_shape_rows(population),
         generators=population.generators,
         figures=[
             (figure.title, base64.b64encode(figure.path.read_bytes()).decode("ascii"))
@@ -224,6 +227,25 @@ def _test_rows(population: ExperimentPopulation) -> list[tuple[str, ...]]:
     return rows
 
 
+def _shape_rows(population: ExperimentPopulation) -> list[tuple[str, ...]]:
+    return [
+        (
+            row.group.label,
+            row.shape,
+            *(_share_text(share) for share in (row.test.first, row.test.second)),
+            number(row.test.z),
+            row.test.reason or p_value(row.test.p),
+        )
+        for row in shape_shares(population)
+    ]
+
+
+def _share_text(share: CountedShare) -> str:
+    if not share.n:
+        return NONE
+    return f"{share.k}/{share.n} = {share.value:.2f} ({share.low:.2f} to {share.high:.2f})"
+
+
 def _as_script(data: dict[str, Any]) -> str:
     """Return JSON that no HTML parser takes for markup."""
     return msgspec.json.encode(data).decode().replace("<", "\\u003c")
@@ -232,7 +254,7 @@ def _as_script(data: dict[str, Any]) -> str:
 def _data(
     summaries: Sequence[ExperimentSummary],
     population: ExperimentPopulation,
-    links: Sequence[str],
+    links: Sequence[Mapping[str, str]],
 ) -> dict[str, Any]:
     experiments = [one.experiment for one in summaries]
     columns = [
@@ -259,6 +281,15 @@ def _data(
             for i, (column, meaning) in enumerate(_THREAD_COLUMNS)
         ]
         columns[-len(_THREAD_COLUMNS)]["probability"] = True
+        if any(one is not None and one.axes for one in threads):
+            columns += [
+                _number(f"{name} axes", "with trials along them", map(_axis_count, threads)),
+                _number(
+                    f"{name} tuned axes",
+                    "along which responses differ, analysis of variance",
+                    map(_tuned_count, threads),
+                ),
+            ]
     if len(population.generators) == 2:
         differences = [one.difference for one in summaries]
         mae = [None if d is None else d.mae for d in differences]
@@ -271,7 +302,7 @@ def _data(
         "columns": columns,
         "threads": [[_thread(k, one) for k, one in enumerate(s.threads)] for s in summaries],
         "notes": [_notes(one) for one in summaries],
-        "links": [quote(link) for link in links],
+        "links": [[[what, quote(link)] for what, link in of.items()] for of in links],
     }
 
 
@@ -279,7 +310,7 @@ def _text(name: str, title: str, values: list[str]) -> dict[str, Any]:
     return {"name": name, "title": title, "kind": "text", "letters": 40, "values": values}
 
 
-def _number(name: str, title: str, values: Sequence[float | None]) -> dict[str, Any]:
+def _number(name: str, title: str, values: Iterable[float | None]) -> dict[str, Any]:
     rounded = [None if v is None else _rounded(v) for v in values]
     return {"name": name, "title": title, "kind": "number", "values": rounded}
 
@@ -316,6 +347,16 @@ def _values(one: ThreadSummary | None) -> list[float | None]:
         one.latencies.peak, one.early, one.late,
     )  # fmt: skip
     return [one.success.p, *(quantity.value for quantity in quantities)]
+
+
+def _axis_count(one: ThreadSummary | None) -> float | None:
+    return len(one.axes) if one is not None and one.axes else None
+
+
+def _tuned_count(one: ThreadSummary | None) -> float | None:
+    if one is None or not one.axes:
+        return None
+    return sum(axis.tuning.anova.tuned for axis in one.axes)
 
 
 def _alike(summary: ExperimentSummary, measure: str) -> float | None:

@@ -29,6 +29,7 @@ from evolver.experiments.populations import (
     time_courses,
 )
 from evolver.report.style import Canvas, inches, new_figure, styled, tint, whole_ticks
+from evolver.report.tuning_figures import draw_tuning_peaks, draw_tuning_shapes
 from evolver.report.words import count, joined, number, p_value, shorten
 
 if TYPE_CHECKING:
@@ -617,5 +618,7 @@ POPULATION_FIGURES: dict[str, tuple[str, Callable[[ExperimentPopulation], Figure
     "time_courses": ("When units respond", draw_time_courses),
     "attribution": ("Which part of the response rises", draw_attribution),
     "similarity": ("Images and responses", draw_similarity),
+    "tuning_shapes": ("How units are tuned along latent axes", draw_tuning_shapes),
+    "tuning_peaks": ("Where along latent axes they respond most", draw_tuning_peaks),
 }
 """File's name -> what it is headed on the page, and what draws it."""

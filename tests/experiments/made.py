@@ -76,14 +76,35 @@ def lab(areas=("V1", "V4", "IT"), each=5):
     return found
 
 
-def plain(folder, *, blocks=20, images=12, seed=0, pictures=True, **said):
-    """Write the plain layout with responses of single images; return responses and blocks."""
+STEPS = np.linspace(-0.4, 0.4, 9)
+
+
+def axes(rng, centres, *, half="class", height=30.0, repeats=8, without_origin=()):
+    """Return what experiment.json says of axes, and their arrays: Gaussians at `centres`."""
+    said, arrays = [], {}
+    for i, centre in enumerate(centres):
+        name = f"{half}-{i}"
+        said.append({"name": name, "half": half, "eigenvector": i})
+        step = np.repeat(STEPS if i not in without_origin else STEPS[STEPS != 0], repeats)
+        drive = 10 + height * np.exp(-0.5 * ((step - centre) / 0.15) ** 2)
+        arrays[f"tuning/{name}/step"] = step
+        arrays[f"tuning/{name}/response"] = drive + rng.normal(0, 2, len(step))
+    return said, arrays
+
+
+def plain(
+    folder, *, blocks=20, images=12, seed=0, pictures=True, gains=(0.8, 0.5), tuned=(), **said
+):
+    """Write the plain layout with responses of single images; return responses and blocks.
+
+    `gains` are the threads' rises, `tuned` of each thread what `axes` gives.
+    """
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True)
     block = np.repeat(np.arange(blocks), images)
     arrays, responses, threads = {}, [], []
     for k, generator in enumerate(("one-gan", "other-gan")):
-        rise = 0.2 + (0.8 - 0.3 * k) * np.arange(blocks) / blocks
+        rise = 0.2 + gains[k] * np.arange(blocks) / blocks
         mean = psth(rise, peak_ms=90 + 30 * k, rng=rng)
         response = 10 + 60 * rise[block] + rng.normal(0, 6, len(block))
         arrays |= {
@@ -94,6 +115,9 @@ def plain(folder, *, blocks=20, images=12, seed=0, pictures=True, **said):
             f"{k}/psth_sem": np.ones_like(mean),
         }
         threads.append({"name": f"thread {k}", "generator": generator})
+        if tuned:
+            threads[-1]["axes"] = tuned[k][0]
+            arrays |= {f"{k}/{part}": values for part, values in tuned[k][1].items()}
         if pictures:
             threads[-1]["best"] = f"best-{k}.png"
             pixels = rng.integers(0, 255, (24, 24, 3), dtype=np.uint8)

@@ -38,7 +38,7 @@ def address(summaries, tmp_path_factory):
         summaries,
         population,
         figures=[PopulationFigure(title, path), PopulationFigure("Images", None)],
-        links=[f"experiments/{i}.png" for i in range(len(summaries))],
+        links=[{"figure with PSTHs": f"experiments/{i}.png"} for i in range(len(summaries))],
         unread=[("broken.h5", "it is <broken>")],
     )
     assert "http" not in text.replace("http-equiv", "").replace(
@@ -114,9 +114,10 @@ def test_figures_of_odd_populations_are_drawn_or_left_out(summaries, tmp_path):
                 left_out[kind].add(name)
             else:
                 save(figure, tmp_path / f"{kind}-{name}.png")
-    assert left_out["one thread"] == {"similarity"}
-    assert left_out["no psth"] == {"time_courses", "attribution", "similarity"}
-    assert left_out["one experiment"] == {"similarity"}
+    without = {"similarity", "tuning_shapes", "tuning_peaks"}
+    assert left_out["one thread"] == without
+    assert left_out["no psth"] == {"time_courses", "attribution"} | without
+    assert left_out["one experiment"] == without
     assert "trajectories" not in left_out["nobody rose"]
 
 

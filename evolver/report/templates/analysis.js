@@ -84,7 +84,7 @@ function drawCards() {
     const drop = make("button", { type: "button", textContent: "Remove", ariaLabel: `Remove ${cell(0, row)}` });
     drop.onclick = () => pick(row);
     const links = make("p", { className: "group" }, drop);
-    if (DATA.links.length) links.append(make("a", { href: DATA.links[row], textContent: "figure with PSTHs" }));
+    for (const [what, href] of DATA.links[row]) links.append(make("a", { href, textContent: what }));
     return make("article", { className: "one" }, make("h3", { textContent: cell(0, row) }),
       make("p", { className: "note", textContent: facts.join(", ") }), thumbs(row), courses(row, 340, 200, true), list, links);
   }));
