@@ -150,6 +150,7 @@ ARRAY_FUNCTIONS = {
         "split_rows",
     },
     "populations": {
+        "BaselineSd",
         "BaselineSteps",
         "PaddedCourses",
         "PopulationError",
@@ -212,6 +213,7 @@ ARRAY_FUNCTIONS = {
     "thread_tests": {
         "ThreadTest",
         "ThreadTests",
+        "compare_thread_means",
         "compare_threads",
     },
     "time_bins": {

@@ -32,6 +32,8 @@ ROBUST_SDS = 3.0
 """Of the steps between blocks; a larger step of the baseline is a jump."""
 _MAD_TO_SD = 1.4826022185056018
 
+BaselineSd: TypeAlias = Literal["steps", "levels"]
+"""Whose robust sd a baseline's step is compared with: all steps', or the block means'."""
 PopulationError: TypeAlias = Literal["sample", "paper"]
 """Of n experiments: n - 1 in the variance, or n as in the paper."""
 
@@ -62,7 +64,8 @@ class BaselineSteps:
     Attributes
     ----------
     steps : (b - 1,) float64, each block's mean less the one before, spikes/s
-    robust_sd : float, of the steps: 1.4826 times their median distance from 0
+    robust_sd : float, 1.4826 times the steps' median distance from 0, or the levels' from their
+        median
     jumps : (k,) int64, blocks before which a step was larger than `limit` robust sd
     limit : float
     reason : str, why nothing can be said; empty where it can
@@ -140,18 +143,24 @@ def padded_courses(courses: Sequence[ArrayLike], *, blocks: int | None = None) -
     return PaddedCourses(values, shown.reshape(values.shape))
 
 
-def baseline_steps(baseline: ArrayLike, *, robust_sds: float = ROBUST_SDS) -> BaselineSteps:
+def baseline_steps(
+    baseline: ArrayLike, *, robust_sds: float = ROBUST_SDS, sd: BaselineSd = "steps"
+) -> BaselineSteps:
     """Find jumps of a session's baseline.
 
     A step is a jump where it is larger than `robust_sds` robust standard deviations of all
     steps, which a jump itself hardly moves. The paper named six sessions by hand instead. Of
-    sessions of 30 blocks whose baseline is white noise, one in seven has a step beyond 3.
+    sessions of 30 blocks whose baseline is white noise, one in seven has a step beyond 3. With
+    ``sd="levels"``, of the block means: a step of such noise is 1.4 times as wide as its levels,
+    so five sessions in eight have one beyond 3, and a baseline that drifts hides its jumps.
 
     Parameters
     ----------
     baseline : (b,) mean rate before the response, of each block of both threads, spikes/s
     robust_sds : a larger step is a jump
+    sd : whose robust sd
     """
+    check_choice(sd, BaselineSd, "sd")
     rates = vector_of(baseline, "baseline")
     steps = np.diff(rates)
     none = np.zeros(0, dtype=np.int64)
@@ -159,7 +168,8 @@ def baseline_steps(baseline: ArrayLike, *, robust_sds: float = ROBUST_SDS) -> Ba
         finite = int(np.isfinite(rates).sum())
         reason = f"{finite} of {len(rates)} blocks have a baseline; four and all are needed"
         return BaselineSteps(steps, float("nan"), none, robust_sds, reason)
-    robust_sd = _MAD_TO_SD * float(np.median(np.abs(steps)))
+    spread = np.abs(steps) if sd == "steps" else np.abs(rates - np.median(rates))
+    robust_sd = _MAD_TO_SD * float(np.median(spread))
     jumps = np.flatnonzero(np.abs(steps) > robust_sds * robust_sd) + 1
     return BaselineSteps(steps, robust_sd, jumps.astype(np.int64), robust_sds)
 
@@ -170,6 +180,7 @@ def validity(
     *,
     fewest_blocks: int = FEWEST_BLOCKS,
     robust_sds: float = ROBUST_SDS,
+    baseline_sd: BaselineSd = "steps",
     wanted: tuple[str, str] = ("fc6", "BigGAN"),
 ) -> Validity:
     """Say whether a session counts in comparisons of two generators.
@@ -180,6 +191,7 @@ def validity(
     baseline : (b,) as `baseline_steps` takes it
     fewest_blocks : of the session
     robust_sds : a larger step of the baseline is a jump
+    baseline_sd : whose robust sd, as in `baseline_steps`
     wanted : the first thread's space, and how the second's begins (``BigGAN_class`` is one)
     """
     reasons: list[str] = []
@@ -188,7 +200,7 @@ def validity(
     blocks = len(vector_of(baseline, "baseline"))
     if blocks < fewest_blocks:
         reasons.append(f"{blocks} blocks; {fewest_blocks} are needed")
-    steps = baseline_steps(baseline, robust_sds=robust_sds)
+    steps = baseline_steps(baseline, robust_sds=robust_sds, sd=baseline_sd)
     if steps.reason:
         reasons.append(steps.reason)
     elif not steps.stable:

@@ -2,7 +2,8 @@
 
 The published tests are t-tests of two blocks' images. Beside each stands the share of sessions
 whose images are dealt anew to the two threads, block by block, with each thread's highest pair
-picked again.
+picked again; where block means alone are known, of sessions drawn of one course for
+both.
 
 Wang & Ponce, Nature Neuroscience 2026.
 """
@@ -14,6 +15,7 @@ from math import nan
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.special import ndtr  # pyright: ignore[reportUnknownVariableType]
 
 from evolver.analysis.block_pairs import (
     MIN_BLOCKS,
@@ -24,6 +26,7 @@ from evolver.analysis.block_pairs import (
     rows_by_block,
     t_of_pairs,
 )
+from evolver.analysis.quantities import vector_of
 from evolver.analysis.t_tests import TTest, t_test
 from evolver.errors import DataError
 
@@ -108,8 +111,7 @@ def compare_threads(
             f"the threads have {lengths[0]} and {lengths[1]} blocks with responses; as many of "
             f"both, and {MIN_BLOCKS}, are needed"
         )
-        none = ThreadTest(-1, -1, TTest(nan, nan, nan, 0, 0, 0, reason), nan)
-        return ThreadTests(none, none, none)
+        return _no_tests(reason)
     centre = float(np.concatenate([values for values, _ in rows]).mean())
     own, other = (
         block_sums(values[None] - centre, n)
@@ -128,6 +130,104 @@ def compare_threads(
     return ThreadTests(init, end, highest)
 
 
+def compare_thread_means(
+    first: tuple[ArrayLike, ArrayLike],
+    second: tuple[ArrayLike, ArrayLike],
+    *,
+    last_pair: LastPair = "paper",
+    shuffles: int = THREAD_SHUFFLES,
+    rng: np.random.Generator | None = None,
+) -> ThreadTests:
+    """As `compare_threads`, where only block means and their errors were published.
+
+    t is z: the difference of two pairs' means over its error, half the root of the four squared
+    sem; `dof` is 0, `n` and `m` are blocks. Instead of dealing images anew, sessions are drawn
+    in which both threads have one course, their mean weighted by 1 / sem^2, and the errors that
+    they have; each thread's highest pair is picked in each.
+
+    Parameters
+    ----------
+    first, second : (mean, sem) of each thread's blocks, (b,) each; sem >= 0
+    last_pair, shuffles, rng : as in `compare_threads`
+
+    Raises
+    ------
+    DataError
+        Shapes differ, a mean or a sem is not finite, or no session is to be drawn.
+    """
+    if shuffles < 1:
+        raise DataError(f"sessions must be drawn once at least; got shuffles={shuffles}")
+    means = [vector_of(mean, "mean") for mean, _ in (first, second)]
+    sems = [vector_of(sem, "sem") for _, sem in (first, second)]
+    for mean, sem in zip(means, sems, strict=True):
+        if mean.shape != sem.shape:
+            raise DataError(f"mean and sem must be as many; got {len(mean)} and {len(sem)}")
+    lengths = len(means[0]), len(means[1])
+    if lengths[0] != lengths[1] or lengths[0] < MIN_BLOCKS:
+        return _no_tests(
+            f"the threads have {lengths[0]} and {lengths[1]} blocks; as many of both, and "
+            f"{MIN_BLOCKS}, are needed"
+        )
+    courses, errors = np.stack(means), np.stack(sems)
+    if not (np.isfinite(courses) & (errors >= 0) & np.isfinite(errors)).all():
+        raise DataError("means and sems must be finite, sem >= 0")
+    starts, observed, differences = _three_z(courses[:, None], errors, last_pair)
+    weights = 1 / errors**2 if (errors > 0).all() else np.ones_like(errors)
+    common = (weights * courses).sum(axis=0) / weights.sum(axis=0)
+    generator = rng or np.random.default_rng(0)
+    noise = generator.standard_normal((2, shuffles, lengths[0])) * errors[:, None]
+    drawn = np.abs(_three_z(common + noise, errors, last_pair)[1])
+    p = (1 + (drawn >= np.abs(observed) * (1 - 1e-9)).sum(axis=1)) / (1 + shuffles)
+    init, end, highest = (
+        _test_of_means(
+            errors,
+            (int(starts[k][0][0]), int(starts[k][1][0])),
+            (float(differences[k, 0]), float(observed[k, 0]), float(p[k])),
+        )
+        for k in range(3)
+    )
+    return ThreadTests(init, end, highest)
+
+
+def _test_of_means(
+    errors: FloatArray, starts: tuple[int, int], found: tuple[float, float, float]
+) -> ThreadTest:
+    """Return the test whose difference, z and share of drawn sessions are `found`."""
+    difference, z, p = found
+    pairs = [of[start : start + 2] for of, start in zip(errors, starts, strict=True)]
+    if not np.any(pairs):
+        reason = "no block of either pair has an error"
+        return ThreadTest(*starts, TTest(difference, nan, nan, 0, 2, 2, reason), nan)
+    return ThreadTest(*starts, TTest(difference, z, float(2 * ndtr(-abs(z))), 0, 2, 2), p)
+
+
+def _no_tests(reason: str) -> ThreadTests:
+    none = ThreadTest(-1, -1, TTest(nan, nan, nan, 0, 0, 0, reason), nan)
+    return ThreadTests(none, none, none)
+
+
+def _three_z(
+    courses: FloatArray, errors: FloatArray, last_pair: LastPair
+) -> tuple[list[tuple[NDArray[np.intp], NDArray[np.intp]]], FloatArray, FloatArray]:
+    """Return where pairs start, z and differences, (3, s).
+
+    `courses` is (2, s, blocks), `errors` (2, blocks).
+    """
+    starts = _starts(courses[0], courses[1], last_pair)
+    sessions = courses.shape[1]
+    row = np.arange(sessions, dtype=np.intp)
+    difference, variance = np.zeros((3, sessions)), np.zeros((3, sessions))
+    for i, pair in enumerate(starts):
+        for k, sign in ((0, 1), (1, -1)):
+            for at in (pair[k], pair[k] + 1):
+                difference[i] += sign * courses[k, row, at] / 2
+                variance[i] += errors[k, at] ** 2 / 4
+    z = np.divide(
+        difference, np.sqrt(variance), out=np.zeros_like(difference), where=variance > 0
+    )
+    return starts, z, difference
+
+
 def _test(rows: list[tuple[FloatArray, Ints]], starts: tuple[int, int], p: float) -> ThreadTest:
     images = [
         values[(blocks >= start) & (blocks < start + 2)]
@@ -141,13 +241,19 @@ def _three(
     first: BlockSums, second: BlockSums, last_pair: LastPair
 ) -> tuple[list[tuple[NDArray[np.intp], NDArray[np.intp]]], FloatArray]:
     """Return where the pairs of each test start, and t, (3, s), at init, end and highest."""
-    sessions = len(first.sums)
-    init = np.zeros(sessions, dtype=np.intp)
-    end = np.full(sessions, len(first.n) - 2)
-    highest = [highest_pairs(thread.means, last_pair) for thread in (first, second)]
-    starts = [(init, init), (end, end), (highest[0], highest[1])]
+    starts = _starts(first.means, second.means, last_pair)
     t = [t_of_pairs(first.pair(one), second.pair(other)) for one, other in starts]
     return starts, np.stack(t)
+
+
+def _starts(
+    first: FloatArray, second: FloatArray, last_pair: LastPair
+) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Return where both threads' pairs start at init, end and highest; block means (s, b)."""
+    init = np.zeros(len(first), dtype=np.intp)
+    end = np.full(len(first), first.shape[1] - 2)
+    highest = [highest_pairs(means, last_pair) for means in (first, second)]
+    return [(init, init), (end, end), (highest[0], highest[1])]
 
 
 def _dealt(

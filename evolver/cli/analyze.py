@@ -102,6 +102,10 @@ def analyze(
     robust_sds: Annotated[
         float, typer.Option(min=0, help="a larger step of the baseline is a jump")
     ] = 3.0,
+    baseline_sd: Annotated[
+        Literal["steps", "levels"],
+        typer.Option(help="whose standard deviation: the baseline's steps, or its block means"),
+    ] = "steps",
     parquet: Annotated[bool, typer.Option("--parquet", help="tables also as Parquet")] = False,
     experiment_figures: Annotated[
         bool, typer.Option(help="a figure of every experiment, half a second each")
@@ -132,6 +136,7 @@ def analyze(
             fewest_blocks=fewest_blocks,
             fewest_images=fewest_images,
             robust_sds=robust_sds,
+            baseline_sd=baseline_sd,
         )
         if paper:
             settings = settings.as_published

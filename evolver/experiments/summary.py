@@ -47,6 +47,12 @@ from evolver.analysis.success_tests import (
     success_of_means,
 )
 from evolver.analysis.temporal_attribution import Attribution, DifferenceError, attribution
+from evolver.analysis.thread_tests import (
+    THREAD_SHUFFLES,
+    ThreadTests,
+    compare_thread_means,
+    compare_threads,
+)
 from evolver.analysis.time_bins import BASELINE_MS, RESPONSE_MS, window_mean
 from evolver.analysis.time_constants import (
     PUBLISHED_THRESHOLD,
@@ -67,7 +73,7 @@ from evolver.seeds import stream
 
 if TYPE_CHECKING:
     from evolver.analysis.block_pairs import LastPair
-    from evolver.analysis.populations import PopulationError
+    from evolver.analysis.populations import BaselineSd, PopulationError
     from evolver.analysis.trajectories import FloatArray
     from evolver.analysis.tuning_shapes import ShapeRule
     from evolver.types import Matrix
@@ -98,6 +104,7 @@ class AnalysisSettings:
     threshold : share of the maximum of time constants
     latency_from_ms : no response begins earlier; published: 0, where noise may pass for one
     fewest_images, fewest_blocks, robust_sds : of experiments and blocks that count
+    baseline_sd : whose robust sd steps of the baseline are counted in
     among : experiments of which populations are made
     interval, level : of success rates
     error : of means over experiments
@@ -121,6 +128,7 @@ class AnalysisSettings:
     fewest_images: int = FEWEST_IMAGES
     fewest_blocks: int = FEWEST_BLOCKS
     robust_sds: float = ROBUST_SDS
+    baseline_sd: BaselineSd = "steps"
     among: Among = "any"
     interval: ShareInterval = "wilson"
     level: float = RATE_LEVEL
@@ -212,6 +220,8 @@ class ExperimentSummary:
     scale : Quantity, the one number that rates are divided by, spikes/s
     difference : of the first two threads' PSTHs; None where there is none
     no_difference : str, why there is none
+    comparison : of the first two threads' responses; None where there is none
+    no_comparison : str, why there is none
     similarity : of their images, by every prototype and measure
     no_similarity : str, why there is none
     """
@@ -224,6 +234,8 @@ class ExperimentSummary:
     scale: Quantity
     difference: PsthDifference | None
     no_difference: str
+    comparison: ThreadTests | None
+    no_comparison: str
     similarity: tuple[Similarity, ...]
     no_similarity: str
 
@@ -249,6 +261,7 @@ def summarise(
     valid, unchecked = _validity(kept, settings)
     rates = [one.course.mean for one in kept.threads if one.is_rate]
     difference, no_difference = _difference(kept, settings)
+    comparison, no_comparison = _comparison(kept, settings)
     similarity, no_similarity = _similarity(kept)
     return ExperimentSummary(
         experiment=kept,
@@ -259,6 +272,8 @@ def summarise(
         scale=normaliser(*rates) if rates else Quantity.undefined("scores are no rates"),
         difference=difference,
         no_difference=no_difference,
+        comparison=comparison,
+        no_comparison=no_comparison,
         similarity=similarity,
         no_similarity=no_similarity,
     )
@@ -525,6 +540,7 @@ def _validity(experiment: Experiment, settings: AnalysisSettings) -> tuple[Valid
         baseline,
         fewest_blocks=settings.fewest_blocks,
         robust_sds=settings.robust_sds,
+        baseline_sd=settings.baseline_sd,
         wanted=own,  # which two generators are compared is the population's to say
     )
     return found, unchecked
@@ -550,6 +566,39 @@ def _difference(
     except DataError as error:
         return None, str(error)
     return (None, found.reason) if found.reason else (found, "")
+
+
+def _comparison(
+    experiment: Experiment, settings: AnalysisSettings
+) -> tuple[ThreadTests | None, str]:
+    if len(experiment.threads) < 2:
+        return None, "the session has one thread"
+    first, second = experiment.threads[:2]
+    if first.score_unit != second.score_unit:
+        return None, f"scores are in {first.score_unit} and in {second.score_unit}"
+    rng = stream(settings.seed, "analyze", "threads", experiment.id)
+    shuffles = min(settings.shuffles, THREAD_SHUFFLES)
+    if first.single is not None and second.single is not None:
+        tests = compare_threads(
+            (first.single.response, first.single.block),
+            (second.single.response, second.single.block),
+            last_pair=settings.last_pair,
+            shuffles=shuffles,
+            rng=rng,
+        )
+    else:
+        courses = first.course, second.course
+        if not all(np.isfinite([one.mean, one.sem]).all() for one in courses):
+            return None, (
+                "responses of single images, or a mean and a sem of every block, are needed"
+            )
+        tests = compare_thread_means(
+            *((one.mean, one.sem) for one in courses),
+            last_pair=settings.last_pair,
+            shuffles=shuffles,
+            rng=rng,
+        )
+    return tests, ""
 
 
 def _similarity(experiment: Experiment) -> tuple[tuple[Similarity, ...], str]:

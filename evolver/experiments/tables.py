@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from evolver.analysis.t_tests import TTest
+    from evolver.analysis.thread_tests import ThreadTest
     from evolver.experiments.populations import ExperimentPopulation
     from evolver.experiments.summary import ExperimentSummary, ThreadSummary
 
@@ -83,6 +84,15 @@ THREAD_COLUMNS = {
     "references_last": "references' mean beside the last kept block",
     "psth_mae": "mean absolute difference of the first two threads' PSTHs, over the scale",
     "psth_r": "their correlation",
+    "init_difference": "first two blocks' mean, first thread less second",
+    "init_p": "of that, images dealt anew to the threads, or sessions drawn of block means",
+    "init_p_t": "of the published t-test (z where a source has means alone)",
+    "end_difference": "last two blocks' mean, first thread less second",
+    "end_p": "of that, as above",
+    "end_p_t": "of the published t-test",
+    "max_difference": "highest two blocks' mean of each, first thread less second",
+    "max_p": "of that, as above, the highest picked again",
+    "max_p_t": "of the published t-test",
     "image_pixel_r": "of the first two threads' best images",
     "image_ssim": "of the first two threads' best images",
     "source": "the file or folder",
@@ -91,6 +101,10 @@ THREAD_COLUMNS = {
 
 
 _OF_PSTHS, _OF_IMAGES = ("psth_mae", "psth_r"), ("image_pixel_r", "image_ssim")
+_COMPARED = {"init": "init", "end": "end", "max": "highest"}
+_OF_COMPARISONS = tuple(
+    f"{at}_{what}" for at in _COMPARED for what in ("difference", "p", "p_t")
+)
 
 
 def thread_table(summaries: Iterable[ExperimentSummary]) -> Table:
@@ -172,16 +186,31 @@ def _pair_quantities(summary: ExperimentSummary, k: int) -> dict[str, Quantity]:
     """Return what is said of the first two threads, in the rows of both."""
     if k > 1:
         none = Quantity.undefined("of the first two threads")
-        return dict.fromkeys((*_OF_PSTHS, *_OF_IMAGES), none)
+        return dict.fromkeys((*_OF_PSTHS, *_OF_COMPARISONS, *_OF_IMAGES), none)
     difference = summary.difference
     found = {name: Quantity.undefined(summary.no_difference) for name in _OF_PSTHS}
     found |= {name: Quantity.undefined(summary.no_similarity) for name in _OF_IMAGES}
+    found |= _compared(summary)
     if difference is not None:
         found |= {"psth_mae": Quantity(difference.mae), "psth_r": difference.correlation}
     for one in summary.similarity:
         if one.prototype == "best":
             found[f"image_{one.measure}"] = one.value
     return found
+
+
+def _compared(summary: ExperimentSummary) -> dict[str, Quantity]:
+    """Return the first two threads' differences and p at their start, end and highest."""
+    tests = summary.comparison
+    if tests is None:
+        return dict.fromkeys(_OF_COMPARISONS, Quantity.undefined(summary.no_comparison))
+    quantities: dict[str, Quantity] = {}
+    for at, name in _COMPARED.items():
+        test: ThreadTest = getattr(tests, name)
+        values = (test.t_test.difference, test.p, test.t_test.p)
+        for what, value in zip(("difference", "p", "p_t"), values, strict=True):
+            quantities[f"{at}_{what}"] = Quantity(value, test.reason)
+    return quantities
 
 
 def _finite(value: float) -> float | None:

@@ -138,12 +138,13 @@ def _method(population: ExperimentPopulation) -> str:
         "maxend": "the published t-test of the highest two blocks against the last two",
     }[s.rule]
     among = {"any": "in any thread", "both": "in both threads", "all": ""}[s.among]
+    whose = {"steps": "all steps", "levels": "its block means"}[s.baseline_sd]
     means = f"with a success {among}" if among else "that are valid"
     return (
         f"Success: p < {s.alpha:g}; {how}. Valid: {s.fewest_blocks} blocks or more, and no "
         f"step of the baseline ({window(s.baseline_ms)}) beyond {s.robust_sds:g} robust "
-        f"standard deviations. Means are over experiments {means}; first and last are "
-        "means of a block over the experiment's highest block mean. Blocks to rise: the first "
+        f"standard deviations of {whose}. Means are over experiments {means}; first and last "
+        "are means of a block over the experiment's highest block mean. Blocks to rise: the first "
         f"block above {s.threshold:g} of the rise. Early and late: shares of the rise of the "
         f"PSTH from the first to the highest block in {window(s.early_ms)} and "
         f"{window(s.late_ms)}, each thread over its own successes; bins of {s.bin_ms:g} ms "
@@ -294,6 +295,7 @@ def _data(
         differences = [one.difference for one in summaries]
         mae = [None if d is None else d.mae for d in differences]
         columns.append(_number("PSTHs apart", "mean absolute difference over the scale", mae))
+        columns += _comparison_columns(summaries)
         for measure, title in (("pixel_r", "pixel r"), ("ssim", "SSIM")):
             values = [_alike(one, measure) for one in summaries]
             if any(value is not None for value in values):
@@ -304,6 +306,24 @@ def _data(
         "notes": [_notes(one) for one in summaries],
         "links": [[[what, quote(link)] for what, link in of.items()] for of in links],
     }
+
+
+def _comparison_columns(summaries: Sequence[ExperimentSummary]) -> list[dict[str, Any]]:
+    """Return the first two threads' differences, and p, at start, end and highest."""
+    columns: list[dict[str, Any]] = []
+    tests = [one.comparison for one in summaries]
+    for at, of in (("start", "init"), ("end", "end"), ("highest", "highest")):
+        mine = [None if one is None else getattr(one, of) for one in tests]
+        differences = [None if one is None else one.t_test.difference for one in mine]
+        title = f"first thread less second, two blocks at the {at}"
+        columns.append(_number(f"apart at {at}", title, differences))
+        ps = _number(
+            f"p at {at}",
+            "of that: images dealt anew to the threads, or sessions drawn of one course",
+            [None if one is None else one.p for one in mine],
+        )
+        columns.append({**ps, "probability": True})
+    return columns
 
 
 def _text(name: str, title: str, values: list[str]) -> dict[str, Any]:

@@ -70,6 +70,10 @@ def test_a_jump_of_the_baseline_is_found_and_noise_seldom_is():
     unstable = np.mean([not baseline_steps(rng.normal(10, 1, 30)).stable for _ in range(1000)])
     assert unstable == pytest.approx(1 / 7, abs=0.04)
     assert baseline_steps(np.full(9, 3.0)).stable
+    levels = baseline_steps(jump, sd="levels")
+    assert levels.robust_sd == pytest.approx(stats.median_abs_deviation(jump, scale="normal"))
+    noise = [baseline_steps(rng.normal(10, 1, 30), sd="levels").stable for _ in range(1000)]
+    assert 1 - np.mean(noise) == pytest.approx(5 / 8, abs=0.05)
 
 
 def test_a_session_that_does_not_count_says_every_reason():

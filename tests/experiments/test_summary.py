@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from evolver.analysis.success_tests import success_of_means
 from evolver.errors import DataError
@@ -146,11 +147,39 @@ def test_what_is_absent_has_a_reason_in_the_table(own):
     assert cells["valid"] is True
     reasons = cells["reasons"]
     assert "z has no zero" in reasons
-    assert "psth_mae, psth_r, image_pixel_r, image_ssim: the session has one thread" in reasons
+    assert "psth_mae, psth_r, image_pixel_r, image_ssim, init_difference, init_p," in reasons
+    assert "max_p_t: the session has one thread" in reasons
     assert "success: responses of single images, or a mean and a sem" in reasons
     assert "not checked: jumps of the baseline" in reasons
     assert cells["first"] == own.threads[0].course.mean[0]
     assert found.scale.reason == "scores are no rates"
+
+
+def cells_of(summary, k=0):
+    table = thread_table([summary])
+    return dict(zip(table.columns, table.rows[k], strict=True))
+
+
+def test_two_threads_are_compared_at_start_end_and_highest(own, published):
+    cells = cells_of(summarise(own), 1)
+    first, second = (t.single for t in own.threads)
+    for at, start in (("init", 0), ("end", 18)):
+        pairs = [
+            of.response[(of.block >= start) & (of.block < start + 2)] for of in (first, second)
+        ]
+        assert cells[f"{at}_difference"] == pytest.approx(pairs[0].mean() - pairs[1].mean())
+        assert cells[f"{at}_p_t"] == pytest.approx(stats.ttest_ind(*pairs).pvalue)
+    assert cells["max_p"] < 0.01
+    assert cells["init_p"] > 0.1
+    thread_a, thread_b = published[0].threads
+    cells = cells_of(summarise(published[0]))
+    difference = thread_a.course.mean[:2].mean() - thread_b.course.mean[:2].mean()
+    error = np.sqrt(sum((t.course.sem[:2] ** 2).sum() for t in (thread_a, thread_b))) / 2
+    assert cells["init_difference"] == pytest.approx(difference)
+    assert cells["init_p_t"] == pytest.approx(2 * stats.norm.sf(abs(difference / error)))
+    other = replace(own.threads[1], score_unit="z")
+    mixed = summarise(replace(own, threads=(own.threads[0], other)))
+    assert mixed.no_comparison == "scores are in spikes/s and in z"
 
 
 def test_a_baseline_that_jumps_is_not_valid(published):
