@@ -192,23 +192,22 @@ def rate(p: Floats, alpha: float) -> str:
     return f"{100 * one.value:.2f} ({100 * one.low:.2f} to {100 * one.high:.2f})"
 
 
-def null_rows(rng: np.random.Generator, sessions: int) -> tuple[list[str], bool, int]:
-    """Return the table of (1), whether what is asked is met, and verdicts that differ."""
-    rows: list[str] = []
+def print_null(rng: np.random.Generator, sessions: int) -> tuple[bool, int]:
+    """Print the table of (1); return whether what is asked is met, and verdicts that differ."""
     met, apart = True, 0
     for blocks in LENGTHS:
         of = draw(rng, sessions, blocks)
         found = judged(rng, of, ("shuffle", *PUBLISHED), f"{blocks} blocks")
         for rule, p in found.items():
             cells = " | ".join(rate(p, alpha) for alpha in ALPHAS)
-            rows.append(f"| {blocks} | {rule} | {cells} |")
+            print(f"| {blocks} | {rule} | {cells} |", flush=True)
         for pairs in PUBLISHED:
             again = called(of, pairs)
             apart += sum(
                 int(((found[pairs] < alpha) != (again < alpha)).sum()) for alpha in ALPHAS
             )
         met &= ASKED[0] <= float((found["shuffle"] < 0.05).mean()) <= ASKED[1]
-    return rows, met, apart
+    return met, apart
 
 
 def reading_rows(rng: np.random.Generator, sessions: int) -> list[str]:
@@ -227,16 +226,14 @@ def reading_rows(rng: np.random.Generator, sessions: int) -> list[str]:
     return rows
 
 
-def power_rows(rng: np.random.Generator, sessions: int) -> list[str]:
-    """Return the table of (3)."""
-    rows: list[str] = []
+def print_power(rng: np.random.Generator, sessions: int) -> None:
+    """Print the table of (3)."""
     for rise in RISES:
         of = draw(rng, sessions, POWER_BLOCKS, rise)
         found = judged(rng, of, ("shuffle", "maxinit", "endinit"), f"rise of {rise:g}")
         for rule, p in found.items():
             cells = " | ".join(rate(p, alpha) for alpha in ALPHAS)
-            rows.append(f"| {rise:g} | {rule} | {cells} |")
-    return rows
+            print(f"| {rise:g} | {rule} | {cells} |", flush=True)
 
 
 def main(
@@ -251,7 +248,6 @@ def main(
     """Measure how often rules of success call noise a success, and print the section."""
     rng = np.random.default_rng(seed)
     begun = process_time()
-    rows, met, apart = null_rows(rng, sessions)
     print("## Rules of success on sessions without a change\n")
     print(f"`python -m benchmarks.success_rules`, {datetime.now().astimezone().date()},")
     print(f"{os.cpu_count()} cores, one used; {sessions:,} sessions of each length, Poisson of")
@@ -260,7 +256,7 @@ def main(
     )
     print("% of sessions (95 %, Wilson):\n")
     print("| blocks | rule | at p < 0.05 | at p < 0.01 |\n|---|---|---|---|")
-    print("\n".join(rows))
+    met, apart = print_null(rng, sessions)
     print(f"\nAsked of shuffle: 3.5 to 6.5 % at 5 % ({'met' if met else '**missed**'}).")
     print(f"Verdicts by t that a second computation has otherwise: {apart}.\n")
     print(
@@ -270,7 +266,7 @@ def main(
     print("\n".join(reading_rows(rng, readings)))
     print(f"\nA planted rise, {POWER_BLOCKS} blocks, {power} sessions: % called a success.\n")
     print("| rise, spikes/s | rule | at p < 0.05 | at p < 0.01 |\n|---|---|---|---|")
-    print("\n".join(power_rows(rng, power)))
+    print_power(rng, power)
     print(f"\nProcessor time: {(process_time() - begun) / 60:.1f} minutes.")
 
 

@@ -151,7 +151,7 @@ def baseline_steps(
     A step is a jump where it is larger than `robust_sds` robust standard deviations of all
     steps, which a jump itself hardly moves. The paper named six sessions by hand instead. Of
     sessions of 30 blocks whose baseline is white noise, one in seven has a step beyond 3. With
-    ``sd="levels"``, of the block means: a step of such noise is 1.4 times as wide as its levels,
+    ``sd="levels"``, of the block means: a step of such noise is 1.4 times as wide as they are,
     so five sessions in eight have one beyond 3, and a baseline that drifts hides its jumps.
 
     Parameters

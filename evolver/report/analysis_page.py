@@ -144,9 +144,9 @@ def _method(population: ExperimentPopulation) -> str:
         f"Success: p < {s.alpha:g}; {how}. Valid: {s.fewest_blocks} blocks or more, and no "
         f"step of the baseline ({window(s.baseline_ms)}) beyond {s.robust_sds:g} robust "
         f"standard deviations of {whose}. Means are over experiments {means}; first and last "
-        "are means of a block over the experiment's highest block mean. Blocks to rise: the first "
-        f"block above {s.threshold:g} of the rise. Early and late: shares of the rise of the "
-        f"PSTH from the first to the highest block in {window(s.early_ms)} and "
+        "are means of a block over the experiment's highest block mean. Blocks to rise: the "
+        f"first block above {s.threshold:g} of the rise. Early and late: shares of the rise of "
+        f"the PSTH from the first to the highest block in {window(s.early_ms)} and "
         f"{window(s.late_ms)}, each thread over its own successes; bins of {s.bin_ms:g} ms "
         f"in {window(s.window_ms)}; the highest block is that of {window(s.response_ms)}."
     )
