@@ -108,8 +108,8 @@ def success(
     n - 2, the last full pair. Where the maximum is among the first two blocks, as in the paper,
     the pairs overlap and t is small: no success.
 
-    Of sessions without any change, rule "maxinit" calls success in 3.5 to 5 % at p < 0.01 and
-    in 11 to 18 % at 0.05. With "shuffle" the pair is picked again in every one of `shuffles`
+    Of sessions without any change, rule "maxinit" calls success in 2.6 to 5.5 % at p < 0.01 and
+    in 10 to 18 % at 0.05, more the more blocks (20 to 80). With "shuffle" the pair is picked again in every one of `shuffles`
     sessions whose images are dealt anew to blocks of the same sizes, and p is the share of
     those whose t is at least as large, this session's own among them: with nothing but noise,
     it is below `alpha` in that share of sessions. It asks whether blocks differ; a response
