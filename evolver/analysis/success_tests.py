@@ -109,11 +109,11 @@ def success(
     the pairs overlap and t is small: no success.
 
     Of sessions without any change, rule "maxinit" calls success in 2.6 to 5.5 % at p < 0.01 and
-    in 10 to 18 % at 0.05, more the more blocks (20 to 80). With "shuffle" the pair is picked again in every one of `shuffles`
-    sessions whose images are dealt anew to blocks of the same sizes, and p is the share of
-    those whose t is at least as large, this session's own among them: with nothing but noise,
-    it is below `alpha` in that share of sessions. It asks whether blocks differ; a response
-    that drifts for other reasons differs too, which references tell.
+    in 10 to 18 % at 0.05, more the more blocks (20 to 80). With "shuffle" the pair is picked
+    again in every one of `shuffles` sessions whose images are dealt anew to blocks of the same
+    sizes, and p is the share of those whose t is at least as large, this session's own among
+    them: with nothing but noise, it is below `alpha` in that share of sessions. It asks whether
+    blocks differ; a response that drifts for other reasons differs too, which references tell.
 
     Parameters
     ----------

@@ -584,11 +584,18 @@ def draw_similarity(population: ExperimentPopulation) -> Figure | None:
         if j == 0:
             axes.set_ylabel("PSTHs apart / highest block")
             axes.legend(fontsize=9)
-    texts = ["dots: experiments; best image of each thread's highest block"]
+    texts = [
+        "dots: experiments, by their best images; r: Pearson's, p: by Student's t",
+        "best image: of the largest response in a thread's highest block",
+    ]
     if len(columns) == 2:
         test = compare_correlations(y, columns[0], columns[1])
-        said = test.reason or p_value(test.p)
-        texts.insert(0, f"the two correlations compared (Williams): {said}")
+        result = test.reason or f"t = {number(test.statistic)}, {p_value(test.p)}"
+        texts.insert(
+            0,
+            "the two correlations share the PSTHs' difference; compared by Williams's t: "
+            f"{result}, n = {test.n}",
+        )
     sheet.notes(*texts)
     return figure
 
