@@ -575,6 +575,7 @@ def draw_similarity(population: ExperimentPopulation) -> Figure | None:
                 x[mine], y[mine], "o", color=_AREA_COLOURS[a % 4], ms=5, mew=0, label=area
             )
         axes.set_xlabel(titles[measure])
+        axes.xaxis.set_major_locator(MaxNLocator(4))
         both = np.isfinite(x) & np.isfinite(y)
         if both.sum() > 2 and np.ptp(x[both]) > 0 and np.ptp(y[both]) > 0:
             n = int(both.sum())
@@ -584,6 +585,8 @@ def draw_similarity(population: ExperimentPopulation) -> Figure | None:
         if j == 0:
             axes.set_ylabel("PSTHs apart / highest block")
             axes.legend(fontsize=9)
+        else:
+            axes.tick_params(labelleft=False)
     texts = [
         "dots: experiments, by their best images; r: Pearson's, p: by Student's t",
         "best image: of the largest response in a thread's highest block",
