@@ -7,6 +7,7 @@ known           functions of a code whose highest value is known
 quantiles       how far units respond to reference images
 neuron          a unit's activation to spikes, as sites of V1, V4 and IT fire them
 receptive_field where in an image units look
+layer_maps      a layer of a network as maps, of many images
 distances       how far two images are apart, in pixels or to a network
 mini            the built-in image world and its network, and how both were made
 """

@@ -17,7 +17,14 @@ MADE = {"benchmarks/out/optimizers/"}
 
 PUBLIC = {
     "evolver": {"__version__"},
-    "evolver.analysis": {"attribution", "success", "time_constant", "trajectory", "tuning"},
+    "evolver.analysis": {
+        "attribution",
+        "feature_attribution",
+        "success",
+        "time_constant",
+        "trajectory",
+        "tuning",
+    },
     "evolver.experiments": {"Experiment", "ExperimentThread", "read_experiments"},
     "evolver.generators": {"BUILTIN", "load"},
     "evolver.optimizers": {
@@ -149,6 +156,10 @@ ARRAY_FUNCTIONS = {
         "random_directions",
         "split_rows",
     },
+    "nonnegative_factors": {
+        "NonnegativeFactors",
+        "nonnegative_factors",
+    },
     "populations": {
         "BaselineSd",
         "BaselineSteps",
@@ -179,6 +190,15 @@ ARRAY_FUNCTIONS = {
         "rank_sum",
         "ranks_of",
         "signed_rank",
+    },
+    "spatial_attribution": {
+        "FeatureAttribution",
+        "MapScale",
+        "alpha_image",
+        "feature_attribution",
+        "mask_cosine",
+        "mass_inside",
+        "soft_iou",
     },
     "success_rates": {
         "CountedShare",

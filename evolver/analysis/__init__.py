@@ -6,6 +6,7 @@ Of one evolution:
     trajectory            a score's course over blocks, with its error
     time_constant         how many blocks until the highest response is near
     attribution           which part of the response rose
+    feature_attribution   where in images a unit looks, through a network's features
     tuning                how a unit is tuned along one latent axis
 
 The files that hold them, and more:
@@ -20,6 +21,8 @@ The files that hold them, and more:
     temporal_attribution  shares of bins of time in an evolution's rise
     psth_differences      how far apart two threads drive their unit
     image_similarity      prototypes of two evolutions, compared by measures handed in
+    spatial_attribution   responses correlated with features, and the mask that is left
+    nonnegative_factors   a nonnegative matrix as a sum of few products
     axis_tuning           trials along an axis: analysis of variance and three fits
     tuning_shapes         monotonic, unimodal, a bell
 
@@ -49,15 +52,24 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from evolver.analysis.axis_tuning import tuning
+    from evolver.analysis.spatial_attribution import feature_attribution
     from evolver.analysis.success_tests import success
     from evolver.analysis.temporal_attribution import attribution
     from evolver.analysis.time_constants import time_constant
     from evolver.analysis.trajectories import trajectory
 
-__all__ = ["attribution", "success", "time_constant", "trajectory", "tuning"]
+__all__ = [
+    "attribution",
+    "feature_attribution",
+    "success",
+    "time_constant",
+    "trajectory",
+    "tuning",
+]
 
 _FILES = {
     "attribution": "temporal_attribution",
+    "feature_attribution": "spatial_attribution",
     "success": "success_tests",
     "time_constant": "time_constants",
     "trajectory": "trajectories",

@@ -196,16 +196,37 @@ def centre_mask(h: int, w: int, *, border: int = 1) -> Matrix:
     return mask
 
 
-def zoomed_mask(mask: ArrayLike, h: int, w: int) -> Matrix:
+def zoomed_mask(
+    mask: ArrayLike,
+    h: int,
+    w: int,
+    *,
+    rows: ArrayLike | None = None,
+    columns: ArrayLike | None = None,
+) -> Matrix:
     """Return a mask at another size, (h, w), linear between the centres of its cells.
 
     Beyond the outermost centres it goes on as it is there. A finer layer's mask of 14 x 14 and
     an image's alpha mask are made of one of 7 x 7.
+
+    Parameters
+    ----------
+    mask : (k, l)
+    h, w : pixels
+    rows, columns : (k,) and (l,), ascending: where the cells' centres are, as a share of the
+        image from its upper, left edge. If not given, cells divide the image evenly, as
+        published; what units see begins half a cell before that in many a network
+
+    Raises
+    ------
+    DataError
+        They are of other shapes.
     """
     values: Matrix = np.asarray(mask, dtype=np.float64)
     if values.ndim != 2 or not values.size or h < 1 or w < 1:
         raise DataError(f"mask must be (h, w), and its new size 1 or more; got {values.shape}")
-    down, across = _interpolation(values.shape[0], h), _interpolation(values.shape[1], w)
+    down = _interpolation(values.shape[0], h, rows)
+    across = _interpolation(values.shape[1], w, columns)
     return down @ values @ across.T
 
 
@@ -243,10 +264,18 @@ def masked_image(image: ArrayLike, mask: ArrayLike, *, grey: float = GREY) -> Ma
     return alpha[..., None] * pixels + (1 - alpha[..., None]) * grey
 
 
-def _interpolation(old: int, new: int) -> Matrix:
+def _interpolation(old: int, new: int, centres: ArrayLike | None) -> Matrix:
     """Return weights, (new, old), of `old` cells in each of `new` cells of the same stretch."""
-    at = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
-    return np.maximum(1 - np.abs(at[:, None] - np.arange(old)), 0)
+    places: Vector = np.asarray(
+        (np.arange(old) + 0.5) / old if centres is None else centres, dtype=np.float64
+    )
+    if places.shape != (old,) or not (np.diff(places) > 0).all():
+        raise DataError(f"centres must be {old} ascending shares; got {places}")
+    at = (np.arange(new) + 0.5) / new
+    weights = np.empty((new, old))
+    for cell, column in enumerate(np.eye(old)):
+        weights[:, cell] = np.interp(at, places, column)
+    return weights
 
 
 def _unit_range(image: ArrayLike) -> Matrix:

@@ -13,19 +13,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from PIL import Image
 from rich.markup import escape
 
 from evolver.cli.compare.shared import print_rows, progress_bar
 from evolver.cli.terminal import check_can_write, console, error_console
-from evolver.errors import ConfigError, DataError
+from evolver.cli.units import NetworksFile, networks_in
+from evolver.errors import ConfigError, DataError, EvolverError
 
 if TYPE_CHECKING:
+    from evolver.attributions.session_masks import LookSettings
     from evolver.experiments.populations import ExperimentPopulation
     from evolver.experiments.reading import Source, Unread
     from evolver.experiments.summary import AnalysisSettings, ExperimentSummary
     from evolver.experiments.tables import Table
 
-PAGE, FIGURES, EXPERIMENTS = "analysis.html", "figures", "experiments"
+PAGE, FIGURES, EXPERIMENTS, MASKS = "analysis.html", "figures", "experiments", "masks"
+RECORDING = "recording"
+"""Reader of experiments that have images, as `Experiment.reader` says it."""
 _REMEDY = "Name another folder with --out"
 
 
@@ -110,6 +115,26 @@ def analyze(
     experiment_figures: Annotated[
         bool, typer.Option(help="a figure of every experiment, half a second each")
     ] = True,
+    layer: Annotated[
+        str,
+        typer.Option(
+            "--attribution",
+            metavar="NETWORK:LAYER",
+            help="where in images units look, of recordings, through a layer with places, as "
+            "mini:conv3 or torchvision:resnet50:layer3; about half a minute a recording",
+        ),
+    ] = "",
+    re_evolve: Annotated[
+        Literal["thread", "fourier", "none"],
+        typer.Option(
+            help="in what the image is drawn that drives those features: the thread's own "
+            "generator, pixels by their spectrum, or nothing"
+        ),
+    ] = "thread",
+    device: Annotated[
+        str, typer.Option(help="of the network and the generators: 'cpu', 'cuda', 'cuda:1'")
+    ] = "cpu",
+    session_file: NetworksFile = None,
 ) -> None:
     """Analyse evolutions, of one session or of a laboratory: tables, figures and one page.
 
@@ -146,6 +171,7 @@ def analyze(
         if parquet:
             check_parquet()
         sources = find_sources(files)
+        looking = _look_settings(layer, re_evolve, device, session_file) if layer else None
     except DataError as error:
         raise ConfigError(str(error)) from error
     check_can_write(out.resolve().parent, _REMEDY)
@@ -153,6 +179,8 @@ def analyze(
     if not summaries:
         _print_unread(unread)
         raise ConfigError("none of these files could be read; nothing was written")
+    if looking is not None:
+        summaries = _looked_at(summaries, looking)
     from evolver.experiments.populations import population_of
 
     population = population_of(summaries, settings, generators=wanted)
@@ -205,6 +233,44 @@ def _told_apart(summaries: list[ExperimentSummary]) -> list[ExperimentSummary]:
     return named
 
 
+def _look_settings(
+    layer: str,
+    re_evolve: Literal["thread", "fourier", "none"],
+    device: str,
+    session_file: Path | None,
+) -> LookSettings:
+    """Load the layer that masks are made in; its mistakes are said before anything is read."""
+    from evolver.attributions.drawing import RecordedGenerators
+    from evolver.attributions.session_masks import LookSettings
+    from scorers.layer_maps import load_layer_maps
+
+    with console.status("loading the network …"):
+        maps = load_layer_maps(layer, device=device, networks=networks_in(session_file))
+    return LookSettings(maps, RecordedGenerators(device=device), re_evolution=re_evolve)
+
+
+def _looked_at(
+    summaries: list[ExperimentSummary], settings: LookSettings
+) -> list[ExperimentSummary]:
+    """Return summaries of which those of recordings say where their unit looks."""
+    from evolver.attributions.session_masks import look
+    from evolver.experiments.summary import with_look
+
+    looked: list[ExperimentSummary] = []
+    for i, summary in enumerate(summaries):
+        experiment = summary.experiment
+        if experiment.reader != RECORDING:
+            looked.append(with_look(summary, f"of {experiment.reader} no images are read"))
+            continue
+        with progress_bar(f"masks of recording {i + 1} of {len(summaries)}", 1) as update:
+            try:
+                result = look(Path(experiment.source), settings, progress=update)
+            except EvolverError as error:
+                result = " ".join(str(error).split())
+        looked.append(with_look(summary, result))
+    return looked
+
+
 @contextmanager
 def _folder(out: Path) -> Generator[Path]:
     """Yield an empty folder, whose files come into `out` once all of them are made."""
@@ -234,7 +300,12 @@ def _write(
     parquet: bool,
     experiment_figures: bool,
 ) -> None:
-    from evolver.experiments.tables import constant_table, population_tables, thread_table
+    from evolver.experiments.tables import (
+        constant_table,
+        population_tables,
+        similarity_table,
+        thread_table,
+    )
     from evolver.experiments.tuning_tables import axis_table, tuning_tables
     from evolver.report.analysis_page import PopulationFigure, write_analysis_page
     from evolver.report.experiment_figure import draw_experiment
@@ -245,6 +316,7 @@ def _write(
     tables = [
         thread_table(summaries),
         constant_table(summaries),
+        similarity_table(summaries),
         *population_tables(population),
         axis_table(summaries),
         *tuning_tables(population),
@@ -274,6 +346,9 @@ def _write(
                     save(figure, folder / EXPERIMENTS / name)
                     links[i][label] = f"{EXPERIMENTS}/{name}"
                 update(len(POPULATION_FIGURES) + i + 1, total)
+    for own, name, summary in zip(links, names, summaries, strict=True):
+        if _write_masks(folder / MASKS, name, summary):
+            own["figure with masks"] = f"{MASKS}/{name}.png"
     page = write_analysis_page(
         summaries,
         population,
@@ -282,6 +357,29 @@ def _write(
         unread=[(one.where, one.reason) for one in unread],
     )
     (folder / PAGE).write_text(page, encoding="utf-8")
+
+
+def _write_masks(folder: Path, name: str, summary: ExperimentSummary) -> bool:
+    """Write a figure of where a unit looks, and each thread's best image with its mask.
+
+    Return whether there is one.
+    """
+    from evolver.report.mask_figure import draw_masks
+    from evolver.report.style import save
+
+    figure = draw_masks(summary)
+    if summary.look is None or figure is None:
+        return False
+    folder.mkdir(exist_ok=True)
+    save(figure, folder / f"{name}.png")
+    for thread, seen in zip(summary.threads, summary.look.threads, strict=True):
+        stem = f"{name}-{_as_name(thread.thread.name)}"
+        if seen.best is not None and seen.mask is not None and not seen.mask.reason:
+            alpha = summary.look.grid.alpha(seen.best, seen.mask.mask)
+            Image.fromarray(alpha).save(folder / f"{stem}-mask.png")
+        if seen.re_evolved is not None:
+            Image.fromarray(seen.re_evolved).save(folder / f"{stem}-re-evolved.png")
+    return True
 
 
 def _as_name(text: str) -> str:

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -47,12 +47,24 @@ if TYPE_CHECKING:
 
     from evolver.types import Codes, Generator, Optimizer, Scores
     from scorers.networks.network import Network
-    from scorers.scorer import UnitScorer
 
 _METHOD = re.compile(
     r"(?P<name>adam|sgd|cholesky)(?:\+(?P<basis>rotation|scaled))?(?::(?P<step>[0-9.eE+-]+))?"
 )
 _AT_ONCE = 8
+
+
+class Drives(Protocol):
+    """Units whose responses have a slope, as a `scorers.scorer.UnitScorer`'s have."""
+
+    @property
+    def unit_names(self) -> tuple[str, ...]:
+        """One a unit."""
+        ...
+
+    def responses(self, x: torch.Tensor) -> torch.Tensor:
+        """Differentiable: x, (n, 3, h, w) in [0, 1], to responses, (n, u)."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +168,7 @@ class RowObjective:
     def __init__(
         self,
         generator: Generator,
-        scorer: UnitScorer,
+        scorer: Drives,
         unit_of: NDArray[np.intp],
         confinement: Confinement | None = None,
     ) -> None:
@@ -215,7 +227,7 @@ class RowObjective:
 
 def maximise(
     generator: Generator,
-    scorer: UnitScorer,
+    scorer: Drives,
     method: Method,
     *,
     layer: str,

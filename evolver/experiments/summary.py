@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from evolver.analysis.populations import BaselineSd, PopulationError
     from evolver.analysis.trajectories import FloatArray
     from evolver.analysis.tuning_shapes import ShapeRule
+    from evolver.experiments.masks import ExperimentLook
     from evolver.types import Matrix
 
 TimeSpan: TypeAlias = tuple[float, float]
@@ -224,6 +225,8 @@ class ExperimentSummary:
     no_comparison : str, why there is none
     similarity : of their images, by every prototype and measure
     no_similarity : str, why there is none
+    look : where its unit looks; None where that was not asked for, or as `no_look` says
+    no_look : str, why there is none, of what was asked for
     """
 
     experiment: Experiment
@@ -238,11 +241,25 @@ class ExperimentSummary:
     no_comparison: str
     similarity: tuple[Similarity, ...]
     no_similarity: str
+    look: ExperimentLook | None = None
+    no_look: str = ""
 
     @property
     def generators(self) -> tuple[str, ...]:
         """Of its threads."""
         return tuple(one.thread.generator for one in self.threads)
+
+
+def with_look(summary: ExperimentSummary, look: ExperimentLook | str) -> ExperimentSummary:
+    """Return a summary that says where the unit looks, or why that is not known.
+
+    The prototypes that were drawn for it are compared, too.
+    """
+    if isinstance(look, str):
+        return replace(summary, no_look=look)
+    similarity = look.similarity or summary.similarity
+    reason = "" if similarity else summary.no_similarity
+    return replace(summary, look=look, similarity=similarity, no_similarity=reason)
 
 
 def summarise(

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from evolver.analysis.t_tests import TTest
     from evolver.analysis.thread_tests import ThreadTest
+    from evolver.experiments.masks import UnitMask
     from evolver.experiments.populations import ExperimentPopulation
     from evolver.experiments.summary import ExperimentSummary, ThreadSummary
 
@@ -100,6 +101,26 @@ THREAD_COLUMNS = {
 }
 
 
+MASK_COLUMNS = {
+    "mask_n": "images with a response and their pixels, of which the mask is made",
+    "mask_area": "share of the layer that the mask is, its mean",
+    "mask_beyond": "features that rise with responses, t above 3",
+    "mask_chance": "how many would, of pure noise",
+    "mask_p": "of the positive part's mass, among responses dealt anew to images",
+    "mask_explained": "of the positive part's squares, what three factors are",
+    "mask_cosine": "of the first two threads' masks",
+    "mask_iou": "of the first two threads' masks, sum of smaller over sum of larger values",
+    "pooled_mask_n": "images of all threads together",
+    "pooled_mask_area": "of the mask over all threads' images",
+    "pooled_mask_p": "of the mask over all threads' images",
+}
+"""Beside `THREAD_COLUMNS`, where masks were asked for."""
+
+_OF_MASKS = (
+    *("mask_area", "mask_p", "mask_explained", "mask_cosine", "mask_iou"),
+    *("pooled_mask_area", "pooled_mask_p"),
+)
+"""Those of `MASK_COLUMNS` that may be undefined; the others are counts."""
 _OF_PSTHS, _OF_IMAGES = ("psth_mae", "psth_r"), ("image_pixel_r", "image_ssim")
 _COMPARED = {"init": "init", "end": "end", "max": "highest"}
 _OF_COMPARISONS = tuple(
@@ -107,20 +128,53 @@ _OF_COMPARISONS = tuple(
 )
 
 
-def thread_table(summaries: Iterable[ExperimentSummary]) -> Table:
+def thread_table(summaries: Sequence[ExperimentSummary]) -> Table:
     """Return a row for every thread of every experiment."""
+    columns = dict(THREAD_COLUMNS)
+    masks = any(summary.look is not None or summary.no_look for summary in summaries)
+    if masks:
+        last = {name: columns.pop(name) for name in ("source", "reasons")}
+        columns |= MASK_COLUMNS | last
     rows: list[tuple[Cell, ...]] = []
     for summary in summaries:
         for k in range(len(summary.threads)):
-            cells = _thread_cells(summary, k)
-            rows.append(tuple(cells[name] for name in THREAD_COLUMNS))
-    return Table("experiments", THREAD_COLUMNS, rows)
+            cells = _thread_cells(summary, k, masks=masks)
+            rows.append(tuple(cells[name] for name in columns))
+    return Table("experiments", columns, rows)
 
 
-def _thread_cells(summary: ExperimentSummary, k: int) -> dict[str, Cell]:
+def similarity_table(summaries: Iterable[ExperimentSummary]) -> Table:
+    """Return a row for every prototype of two threads, and every measure of how alike."""
+    meanings = {
+        "experiment": "its name",
+        "first": "generator of the first thread",
+        "second": "generator of the second thread",
+        "prototype": "best image of the highest block, image of its mean code, or re-evolved",
+        "measure": "of the pair; cnn_ is of the layer that masks were made in",
+        "value": "of the measure",
+        "reason": "why there is none",
+    }
+    rows: list[tuple[Cell, ...]] = [
+        (
+            summary.experiment.id,
+            *summary.generators[:2],
+            pair.prototype,
+            pair.measure,
+            _finite(pair.value.value),
+            pair.value.reason,
+        )
+        for summary in summaries
+        for pair in summary.similarity
+    ]
+    return Table("image_similarity", meanings, rows)
+
+
+def _thread_cells(summary: ExperimentSummary, k: int, *, masks: bool) -> dict[str, Cell]:
     one, experiment = summary.threads[k], summary.experiment
     thread, reasons = one.thread, list[str]()
     quantities = {**_quantities(one), **_pair_quantities(summary, k)}
+    if masks:
+        quantities |= _mask_quantities(summary, k)
     said: dict[str, list[str]] = {}
     for name, quantity in quantities.items():
         if not quantity.defined:
@@ -150,6 +204,7 @@ def _thread_cells(summary: ExperimentSummary, k: int) -> dict[str, Cell]:
         "p_t": _finite(one.success.p_t),
         "highest_block": one.highest_block if one.highest_block >= 0 else None,
         **{name: _finite(quantity.value) for name, quantity in quantities.items()},
+        **(_mask_counts(summary, k) if masks else {}),
         "source": experiment.source,
         "reasons": "; ".join(reasons),
     }
@@ -211,6 +266,42 @@ def _compared(summary: ExperimentSummary) -> dict[str, Quantity]:
         for what, value in zip(("difference", "p", "p_t"), values, strict=True):
             quantities[f"{at}_{what}"] = Quantity(value, test.reason)
     return quantities
+
+
+def _mask_quantities(summary: ExperimentSummary, k: int) -> dict[str, Quantity]:
+    """Return what is said of where a thread's unit looks; of pairs, in the rows of both."""
+    look = summary.look
+    if look is None:
+        return dict.fromkeys(_OF_MASKS, Quantity.undefined(f"no mask: {summary.no_look}"))
+    thread = look.threads[k]
+    found = dict.fromkeys(_OF_MASKS, Quantity.undefined(f"no mask: {thread.reason}"))
+    if thread.mask is not None:
+        found |= _of_mask("mask", thread.mask) | {"mask_explained": thread.mask.explained}
+    pooled = Quantity.undefined(f"not pooled: {look.no_pooled}")
+    found |= dict.fromkeys(("pooled_mask_area", "pooled_mask_p"), pooled)
+    if look.pooled is not None:
+        found |= _of_mask("pooled_mask", look.pooled)
+    pair = Quantity.undefined("of the first two threads")
+    found["mask_cosine"] = look.cosine if k < 2 else pair
+    found["mask_iou"] = look.iou if k < 2 else pair
+    return found
+
+
+def _of_mask(name: str, mask: UnitMask) -> dict[str, Quantity]:
+    return {f"{name}_area": mask.area, f"{name}_p": mask.p}
+
+
+def _mask_counts(summary: ExperimentSummary, k: int) -> dict[str, Cell]:
+    """Return how many images and features masks are of; none where there are no masks."""
+    look = summary.look
+    mask = None if look is None else look.threads[k].mask
+    pooled = None if look is None else look.pooled
+    return {
+        "mask_n": None if mask is None else mask.n,
+        "mask_beyond": None if mask is None else mask.beyond,
+        "mask_chance": None if mask is None else _finite(mask.chance),
+        "pooled_mask_n": None if pooled is None else pooled.n,
+    }
 
 
 def _finite(value: float) -> float | None:

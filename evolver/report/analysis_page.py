@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from evolver.analysis.quantities import Quantity
     from evolver.analysis.success_rates import CountedShare
+    from evolver.experiments.masks import ExperimentLook, UnitMask
     from evolver.experiments.populations import AreaMean, ExperimentPopulation
     from evolver.experiments.summary import ExperimentSummary, ThreadSummary
 
@@ -300,9 +301,12 @@ def _data(
             values = [_alike(one, measure) for one in summaries]
             if any(value is not None for value in values):
                 columns.append(_number(title, "of the threads' best images", values))
+    columns += _mask_columns(summaries, population)
     return {
         "columns": columns,
-        "threads": [[_thread(k, one) for k, one in enumerate(s.threads)] for s in summaries],
+        "threads": [
+            [_thread(k, one, s.look) for k, one in enumerate(s.threads)] for s in summaries
+        ],
         "notes": [_notes(one) for one in summaries],
         "links": [[[what, quote(link)] for what, link in of.items()] for of in links],
     }
@@ -386,6 +390,48 @@ def _alike(summary: ExperimentSummary, measure: str) -> float | None:
     return None
 
 
+def _mask_columns(
+    summaries: Sequence[ExperimentSummary], population: ExperimentPopulation
+) -> list[dict[str, Any]]:
+    """Return columns of where units look; none where that was not asked for."""
+    looks = [one.look for one in summaries]
+    if not any(look is not None for look in looks):
+        return []
+    columns: list[dict[str, Any]] = []
+    for name in population.generators:
+        masks = [_mask_of(one, name) for one in summaries]
+        p = [None if mask is None else mask.p.value for mask in masks]
+        columns.append(_number(f"{name} mask p", "of responses dealt anew to images", p))
+        columns[-1]["probability"] = True
+        areas = [None if mask is None else mask.area.value for mask in masks]
+        columns.append(_number(f"{name} mask area", "which share of the image it is", areas))
+    for title, meaning, values in (
+        (
+            "mask cosine",
+            "of the first two threads' masks",
+            [look and look.cosine for look in looks],
+        ),
+        (
+            "mask IoU",
+            "of the first two threads' masks, soft",
+            [look and look.iou for look in looks],
+        ),
+    ):
+        columns.append(
+            _number(title, meaning, [None if v is None else v.value for v in values])
+        )
+    return columns
+
+
+def _mask_of(summary: ExperimentSummary, generator: str) -> UnitMask | None:
+    if summary.look is None:
+        return None
+    for one, thread in zip(summary.threads, summary.look.threads, strict=True):
+        if one.thread.generator == generator:
+            return thread.mask
+    return None
+
+
 def _rounded(value: float) -> float | None:
     return float(f"{value:.{_DIGITS}g}") if np.isfinite(value) else None
 
@@ -394,7 +440,7 @@ def _listed(values: NDArray[np.float64]) -> list[float | None]:
     return [_rounded(float(value)) for value in values]
 
 
-def _thread(k: int, one: ThreadSummary) -> dict[str, Any]:
+def _thread(k: int, one: ThreadSummary, look: ExperimentLook | None) -> dict[str, Any]:
     thread = one.thread
     references = thread.references
     return {
@@ -405,9 +451,23 @@ def _thread(k: int, one: ThreadSummary) -> dict[str, Any]:
         "sem": _listed(thread.course.sem),
         "references": [] if references is None else _listed(references.mean),
         "images": [_small(image) for image in thread.pictures.values()],
+        "looks": [] if look is None else _looks(look, k),
         "verdict": one.success.reason
         or f"{'success' if one.success.success else 'no success'}, {p_value(one.success.p)}",
     }
+
+
+def _looks(look: ExperimentLook, k: int) -> list[dict[str, str]]:
+    """Return what is drawn of where a thread's unit looks, each with its caption."""
+    thread = look.threads[k]
+    images: list[tuple[str, NDArray[np.uint8]]] = []
+    if thread.best is not None and thread.mask is not None and not thread.mask.reason:
+        images.append(("where it looks", look.grid.on_grey(thread.best, thread.mask.mask)))
+    if thread.mean_code is not None:
+        images.append(("mean code", thread.mean_code))
+    if thread.re_evolved is not None:
+        images.append(("re-evolved", thread.re_evolved))
+    return [{"caption": caption, "jpeg": _small(image)} for caption, image in images]
 
 
 def _small(image: NDArray[np.uint8]) -> str:
@@ -425,4 +485,10 @@ def _notes(summary: ExperimentSummary) -> list[str]:
         notes.append(f"not checked: {summary.unchecked}")
     if summary.dropped:
         notes.append(f"the last {count(summary.dropped, 'block')} had too few images")
+    if summary.no_look:
+        notes.append(f"no masks: {summary.no_look}")
+    if summary.look is not None:
+        reasons = {t.reason for t in summary.look.threads if t.reason}
+        reasons |= {t.no_drawing for t in summary.look.threads if t.no_drawing}
+        notes += sorted(reasons)
     return notes

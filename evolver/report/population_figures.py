@@ -551,7 +551,7 @@ def draw_similarity(population: ExperimentPopulation) -> Figure | None:
     ]
     measures = [
         measure
-        for measure in ("pixel_r", "ssim")
+        for measure in ("pixel_r", "ssim", "cnn_cosine")
         if any(np.isfinite(_alike(member, measure)) for member in members)
     ]
     if len(population.generators) != 2 or not measures:
@@ -564,7 +564,11 @@ def draw_similarity(population: ExperimentPopulation) -> Figure | None:
         f"n = {count(len(members), 'experiment')} with images, {_who(population)}",
     )
     columns: list[Vector] = []
-    titles = {"pixel_r": "correlation of pixels", "ssim": "structural similarity"}
+    titles = {
+        "pixel_r": "correlation of pixels",
+        "ssim": "structural similarity",
+        "cnn_cosine": "cosine of features",
+    }
     for j, measure in enumerate(measures):
         axes = inches(figure, _LEFT + j * 3.6, 1.2, 3.0, 2.6)
         x = np.array([_alike(member, measure) for member in members])
@@ -591,12 +595,12 @@ def draw_similarity(population: ExperimentPopulation) -> Figure | None:
         "dots: experiments, by their best images; r: Pearson's, p: by Student's t",
         "best image: of the largest response in a thread's highest block",
     ]
-    if len(columns) == 2:
+    if len(columns) > 1:
         test = compare_correlations(y, columns[0], columns[1])
         result = test.reason or f"t = {number(test.statistic)}, {p_value(test.p)}"
         texts.insert(
             0,
-            "the two correlations share the PSTHs' difference; compared by Williams's t: "
+            "the first two correlations share the PSTHs' difference; compared by Williams's t: "
             f"{result}, n = {test.n}",
         )
     sheet.notes(*texts)

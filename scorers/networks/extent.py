@@ -17,10 +17,12 @@ import numpy as np
 import torch
 
 from evolver.windows import Window
+from scorers.networks.layers import CLASS_TOKEN
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from evolver.types import Vector
     from scorers.networks.layers import Layer, UnitPosition
     from scorers.networks.network import Network
 
@@ -96,6 +98,38 @@ def fields(network: Network, layers: Collection[str]) -> dict[str, Window]:
         )
         for probe in probes
     }
+
+
+def cell_centres(network: Network, name: str) -> tuple[Vector, Vector]:
+    """Return where the places of a layer lie in a square image: rows (h,) and columns (w,).
+
+    A place's is the middle of what its units see, as a share of the image from its upper, left
+    edge; what a network cuts off is counted. Where the unit in the middle sees up to an edge,
+    or the input is not square, its middle is not known, and places divide the input evenly.
+
+    Parameters
+    ----------
+    network : whose layer it is
+    name : of the layer
+    """
+    layer, preprocessing = network.layers[name], network.preprocessing
+    size, uncut, cut = preprocessing.size, preprocessing.uncut_size, preprocessing.cut_off
+    centres = [
+        (np.arange(n) + 0.5) * side / n for n, side in zip(layer.grid, size, strict=True)
+    ]
+    if size[0] == size[1] and min(layer.grid) > 1 and layer.usual_position != CLASS_TOKEN:
+        field = fields(network, [name])[name]
+        stride = extents(network, [name])[name].stride
+        ends = ((field.top, field.bottom), (field.left, field.right))
+        if all(0 < first < last < size[0] for first, last in ends):
+            centres = [
+                (first + last) / 2 + stride * (np.arange(n) - n // 2)
+                for n, (first, last) in zip(layer.grid, ends, strict=True)
+            ]
+    rows, columns = (
+        (at + before) / whole for at, before, whole in zip(centres, cut, uncut, strict=True)
+    )
+    return rows, columns
 
 
 def _probes(layer: Layer) -> list[_Probe]:

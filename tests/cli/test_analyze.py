@@ -9,6 +9,7 @@ from PIL import Image
 
 from tests.cli.running import run_here
 from tests.experiments.made import archive, lab, plain
+from tests.report.sessions import write
 
 
 @pytest.fixture
@@ -107,3 +108,44 @@ def test_options_reach_the_numbers_and_wrong_ones_are_refused(run, tmp_path):
     assert "must end after it begins" in run("mine", *quick, "--late", 200, 100, expect=2)
     assert "alpha must lie" in run("mine", *quick, "--alpha", 2, expect=2)
     assert "must name one or two" in run("mine", *quick, "--generators", "a,b,c", expect=2)
+
+
+def test_masks_are_tables_pictures_and_on_the_page(run, tmp_path):
+    truth = write(tmp_path, generations=5, popsizes=(8, 6))
+    plain(tmp_path / "mine", blocks=16)
+    said = run(
+        truth.path, "mine", "--out", "out", "--no-experiment-figures", "--attribution",
+        "mini:conv2", "--re-evolve", "none",
+    )  # fmt: skip
+    assert "open out/analysis.html" in said
+    table = {(row["experiment"], row["thread"]): row for row in rows("out/experiments.csv")}
+    name = next(experiment for experiment, _ in table if experiment != "mine")
+    first = table[name, "texture"]
+    assert int(first["mask_n"]) == sum(
+        np.isfinite(truth.scores[0, block]).sum() for block in range(5)
+    )
+    assert 0 < float(first["mask_p"]) <= 1
+    assert (0 < float(first["mask_area"]) < 1) or "no mask" in first["reasons"]
+    assert int(first["pooled_mask_n"]) > int(first["mask_n"])
+    other = table["mine", "thread 0"]
+    assert other["mask_n"] == other["mask_cosine"] == ""
+    assert "no mask: of plain layout no images are read" in other["reasons"]
+    pairs = {(row["prototype"], row["measure"]) for row in rows("out/image_similarity.csv")}
+    assert ("best", "cnn_cosine") in pairs
+    masks = sorted(path.name for path in (tmp_path / "out" / "masks").iterdir())
+    stem = masks[-1].removesuffix(".png")  # the figure
+    alpha = Image.open(tmp_path / "out" / "masks" / masks[0])
+    assert masks[0] in {f"{stem}-{name}-mask.png" for name in ("object", "texture")}
+    assert (alpha.mode, alpha.size) == ("RGBA", (16, 16))
+    assert alpha.getextrema()[3][1] > 100
+    page = (tmp_path / "out" / "analysis.html").read_text()
+    assert f"masks/{stem}.png" in page
+    assert "where it looks" in page
+
+
+def test_masks_need_a_layer_with_places(run, tmp_path):
+    plain(tmp_path / "mine", blocks=16)
+    ask = ("mine", "--out", "out", "--attribution")
+    assert "must be a layer with places" in run(*ask, "mini:fc6", expect=2)
+    assert "as mini:conv3" in run(*ask, "mini", expect=2)
+    assert not (tmp_path / "out").exists()

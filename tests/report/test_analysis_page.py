@@ -7,11 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from evolver.analysis import feature_attribution
 from evolver.experiments import read_experiments
+from evolver.experiments.masks import ExperimentLook, MaskGrid, ThreadLook, UnitMask
 from evolver.experiments.populations import population_of
-from evolver.experiments.summary import AnalysisSettings, summarise
+from evolver.experiments.summary import AnalysisSettings, summarise, with_look
 from evolver.report.analysis_page import PopulationFigure, write_analysis_page
 from evolver.report.experiment_figure import draw_experiment
+from evolver.report.mask_figure import draw_masks
 from evolver.report.population_figures import POPULATION_FIGURES
 from evolver.report.style import save
 from tests.browser import chromium, tab
@@ -25,7 +28,30 @@ def summaries(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lab")
     archive(folder / "a.npz", [*lab(each=2), {"id": "</script><b>", "area": "IT"}])
     plain(folder / "mine", blocks=16)
-    return [summarise(one, SETTINGS) for one in read_experiments([folder])]
+    found = [summarise(one, SETTINGS) for one in read_experiments([folder])]
+    return [with_look(found[0], "its images <are> not read"), *found[1:-1], looked(found[-1])]
+
+
+def looked(summary):
+    """A summary of two threads, the first with a mask and all images, the second with none."""
+    rng = np.random.default_rng(1)
+    features = rng.normal(size=(40, 3, 4, 5))
+    silent = feature_attribution(features, np.ones(40))
+    found = feature_attribution(features, features[:, 0, 1, 2])
+    images = rng.integers(0, 255, (3, 24, 24, 3), dtype=np.uint8)
+    centres = np.linspace(0.1, 0.9, 4), np.linspace(0.1, 0.9, 5)
+    none = "the session's gan had <other> weights"
+    look = ExperimentLook(
+        grid=MaskGrid("net:layer", *centres),
+        threads=(
+            ThreadLook(UnitMask.of(found), "", *images, ""),
+            ThreadLook(UnitMask.of(silent), "", images[1], None, None, none),
+        ),
+        pooled=UnitMask.of(found),
+        no_pooled="",
+        similarity=(),
+    )
+    return with_look(summary, look)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +64,11 @@ def address(summaries, tmp_path_factory):
         summaries,
         population,
         figures=[PopulationFigure(title, path), PopulationFigure("Images", None)],
-        links=[{"figure with PSTHs": f"experiments/{i}.png"} for i in range(len(summaries))],
+        links=[
+            {"figure with PSTHs": f"experiments/{i}.png"}
+            | ({"figure with masks": "masks/mine.png"} if one.look else {})
+            for i, one in enumerate(summaries)
+        ],
         unread=[("broken.h5", "it is <broken>")],
     )
     assert "http" not in text.replace("http-equiv", "").replace(
@@ -77,9 +107,16 @@ def test_experiments_are_sorted_filtered_and_side_by_side(summaries, address):
         assert cards.locator("h3").all_inner_texts() == ["mine", "</script><b>"]
         assert cards.first.locator("svg polygon").count() == 2
         assert cards.first.locator(".thumbs img").count() == 2
+        assert cards.last.locator(".looks img").count() == 0
         assert cards.first.locator("img").first.evaluate("one => one.naturalWidth") == 24
-        link = cards.first.locator("a").get_attribute("href")
-        assert link == f"experiments/{names.index('mine')}.png"
+        links = [one.get_attribute("href") for one in cards.first.locator("a").all()]
+        assert links == [f"experiments/{names.index('mine')}.png", "masks/mine.png"]
+        captions = cards.first.locator(".looks figcaption").all_inner_texts()
+        assert captions == ["where it looks", "mean code", "re-evolved"]
+        notes = cards.first.inner_text()
+        assert "all responses are the same" in notes
+        assert "had <other> weights" in notes
+        assert set(column(page, "mask cosine")) == {"\u2013"}
         page.get_by_role("button", name="Remove mine").click()
         assert cards.count() == 1
         page.set_viewport_size({"width": 640, "height": 900})
@@ -129,3 +166,15 @@ def test_an_experiments_figure_says_what_it_lacks(summaries, tmp_path):
     drawn = draw_experiment(summaries[-1])
     assert sum(len(axes.images) for axes in drawn.axes) == 2
     assert np.isfinite(drawn.get_size_inches()).all()
+
+
+def test_a_figure_of_masks_has_what_there_is(summaries, tmp_path):
+    assert draw_masks(summaries[0]) is None
+    figure = draw_masks(summaries[-1])
+    save(figure, tmp_path / "masks.png")
+    (sheet,) = figure.axes
+    texts = " ".join(text.get_text() for text in sheet.texts)
+    assert "masks are not compared: a thread has no mask: all responses are the same" in texts
+    assert "1 of 18 features" in texts
+    assert len(sheet.images) == 6 + 1 + 2  # a thread's, the other's best image, pooled
+    assert texts.count("none") >= 5

@@ -19,6 +19,18 @@ function thumbs(row) {
   return made;
 }
 
+// Where units look, what their mean codes are and what drives them: of each thread, in its colour.
+function looks(row) {
+  const made = make("div", { className: "looks" });
+  for (const thread of DATA.threads[row])
+    for (const look of thread.looks) {
+      const one = make("figure", {}, make("img", { src: `data:image/jpeg;base64,${look.jpeg}`, alt: `${thread.name}: ${look.caption}` }), make("figcaption", { textContent: look.caption }));
+      one.style.setProperty("--c", thread.colour);
+      made.append(one);
+    }
+  return made;
+}
+
 const there = (v) => v !== null && v !== undefined && Number.isFinite(v);
 
 // The courses of an experiment; `full` with axes, errors and references.
@@ -86,7 +98,7 @@ function drawCards() {
     const links = make("p", { className: "group" }, drop);
     for (const [what, href] of DATA.links[row]) links.append(make("a", { href, textContent: what }));
     return make("article", { className: "one" }, make("h3", { textContent: cell(0, row) }),
-      make("p", { className: "note", textContent: facts.join(", ") }), thumbs(row), courses(row, 340, 200, true), list, links);
+      make("p", { className: "note", textContent: facts.join(", ") }), thumbs(row), looks(row), courses(row, 340, 200, true), list, links);
   }));
 }
 
