@@ -30,6 +30,7 @@ from evolver.cli import (
     open_ephys,
     person,
     receptive_field,
+    rescore,
     rigs,
     stimulus_display,
     units,
@@ -81,6 +82,7 @@ app.command()(person.person)
 app.command("units")(units.list_units)
 app.command("rf")(receptive_field.draw_receptive_fields)
 app.command("analyze")(analyze.analyze)
+app.command("rescore")(rescore.rescore_recording)
 app.add_typer(live.ctl, name="ctl")
 app.add_typer(campaign.app, name="campaign")
 app.add_typer(compare.app, name="compare")

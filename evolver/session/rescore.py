@@ -7,7 +7,7 @@ from the recorded scores, which are compared with what comes out.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, cast
 
@@ -35,6 +35,57 @@ _TOLD = ("kind", "response_ms")  # one of them is in every record that says how 
 
 _Pairs: TypeAlias = list[tuple[PackedArray, Scores]]
 """Recorded scores, and beside each what the responses give."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AnsweredBlock:
+    """A committed block, and all that it was scored with.
+
+    Attributes
+    ----------
+    committed : with the recorded scores
+    plan : None where it is lost
+    responses : of every attempt, also aborted ones
+    """
+
+    committed: Committed
+    plan: Proposed | None
+    responses: list[TrialResult]
+
+
+def answered_blocks(
+    records: Iterable[AnyRecord],
+) -> Iterator[RunStart | RigRecord | AnsweredBlock]:
+    """Yield the blocks of a session as they were committed, with their responses.
+
+    Parameters
+    ----------
+    records : of a session, from its first
+
+    Yields
+    ------
+    RunStart, RigRecord or AnsweredBlock
+        What the session is, each rig that joined, and every committed block after its rig
+    """
+    plans: dict[int, Proposed] = {}
+    results: dict[int, dict[tuple[int, int], TrialResult]] = {}
+    for record in records:
+        match record:
+            case RunStart() | RigRecord():
+                yield record
+            case Proposed():
+                plans[record.block] = record
+                results[record.block] = {}
+            case Result():
+                answers = results.get(record.block, {})
+                answers.setdefault((record.presentation, record.attempt), result_of(record))
+            case Committed():
+                answers = results.pop(record.block, {})
+                yield AnsweredBlock(
+                    record, plans.pop(record.block, None), list(answers.values())
+                )
+            case _:
+                pass
 
 
 @dataclass(slots=True)
@@ -80,22 +131,14 @@ def rescore(records: Iterable[AnyRecord], *, in_order: bool = True) -> Rescored:
         A fitness cannot be read.
     """
     session = _Session(in_order=in_order)
-    for record in records:
-        match record:
+    for item in answered_blocks(records):
+        match item:
             case RunStart():
-                session.start = record
+                session.start = item
             case RigRecord():
-                session.join(len(record.units))
-            case Proposed():
-                session.plans[record.block] = record
-                session.results[record.block] = {}
-            case Result():
-                answers = session.results.get(record.block, {})
-                answers.setdefault((record.presentation, record.attempt), result_of(record))
-            case Committed():
-                session.commit(record)
-            case _:
-                pass
+                session.join(len(item.units))
+            case AnsweredBlock():
+                session.commit(item)
     return session.found
 
 
@@ -105,8 +148,6 @@ class _Session:
     def __init__(self, *, in_order: bool) -> None:
         self.found = Rescored()
         self.start: RunStart | None = None
-        self.plans: dict[int, Proposed] = {}
-        self.results: dict[int, dict[tuple[int, int], TrialResult]] = {}
         self._fitnesses: list[Fitness] = []
         self._states: list[FitnessState] = []
         self._in_order = in_order
@@ -125,10 +166,9 @@ class _Session:
         if not self._states:
             self._states = [FitnessState() for _ in threads]
 
-    def commit(self, record: Committed) -> None:
+    def commit(self, block: AnsweredBlock) -> None:
         """Score a block again."""
-        plan = self.plans.pop(record.block, None)
-        responses = list(self.results.pop(record.block, {}).values())
+        record, plan, responses = block.committed, block.plan, block.responses
         if not self._fitnesses:
             return
         if plan is None:
