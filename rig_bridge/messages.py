@@ -38,6 +38,9 @@ MonitorLevels: TypeAlias = tuple[GunLevels, GunLevels, GunLevels]
 ShowingStatus: TypeAlias = Literal["ok", "aborted"]
 OnsetSource: TypeAlias = Literal["simulated", "command", "flip", "photodiode"]
 Level: TypeAlias = Literal["info", "warning", "error"]
+Answer: TypeAlias = Literal[
+    "", "recorded", "nearest code", "nearest metric", "nearest pixels", "encoder"
+]
 
 
 class Part(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
@@ -196,11 +199,12 @@ class Accepted(Message, frozen=True, tag="accepted"):
     attempt: Attempt
 
 
-class Showing(Part, frozen=True, kw_only=True):
+class Showing(Part, frozen=True, kw_only=True, omit_defaults=True):
     """One showing as it happened, rather than as it was asked for; all but its response.
 
     What a display returns, and what `Trial` on the wire and `TrialResult` beside it begin with:
-    a field that is added here travels with both.
+    a field that is added here travels with both. What has a default is left out where it stands
+    at it, so that an engine of before takes what a rig of before could have said.
     """
 
     presentation: Index  # its number in the session
@@ -213,6 +217,9 @@ class Showing(Part, frozen=True, kw_only=True):
     onset_ns: Nanoseconds  # when it appeared
     offset_ns: Nanoseconds  # when it was gone
     onset_source: OnsetSource  # how the onset is known
+    answer: Answer = ""  # where a recording is played back: whose response it is
+    answer_of: Annotated[int, Meta(ge=-1, le=2**53)] = -1  # that presentation's; -1: of none
+    answer_distance: Annotated[float, Meta(ge=0)] = 0.0  # of its image from the one asked for
 
 
 class Trial(Showing, frozen=True, kw_only=True):

@@ -30,6 +30,7 @@ from evolver.cli import (
     open_ephys,
     person,
     receptive_field,
+    replay,
     rescore,
     rigs,
     stimulus_display,
@@ -83,6 +84,8 @@ app.command("units")(units.list_units)
 app.command("rf")(receptive_field.draw_receptive_fields)
 app.command("analyze")(analyze.analyze)
 app.command("rescore")(rescore.rescore_recording)
+app.command("replay")(replay.replay_recording)
+app.command("replay-rig")(replay.be_replay_rig)
 app.add_typer(live.ctl, name="ctl")
 app.add_typer(campaign.app, name="campaign")
 app.add_typer(compare.app, name="compare")

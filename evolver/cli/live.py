@@ -157,6 +157,11 @@ def resume(
             goes_on=history.time.begun,
         )
         return
+    if restored.mode == "replay":
+        raise RecordingError(
+            f"{folder} must hold a session that can go on; it is a replay of a recording, "
+            "which is begun again: 'evolver replay'. 'evolver fold' makes a file of what there is"
+        )
     title = f"{settings.session.name}: simulation, resumed"
     with terminal_console(settings, title, earlier=history.committed) as session_console:
         ended = resume_simulated(folder, session_console)

@@ -68,7 +68,7 @@ def rescore_recording(
     from evolver import recording
     from evolver.experiments.rescored import rescored_session
     from evolver.recording.strangers import said_as_recording
-    from evolver.report.table_files import check_parquet
+    from evolver.table_files import check_parquet
 
     if parquet:
         check_parquet()
@@ -245,7 +245,7 @@ def _write(out: Path, opened: Recording, session: RescoredSession, *, parquet: b
     from evolver.experiments.rescored_tables import rescored_tables
     from evolver.report.rescore_figures import draw_agreement, draw_movers
     from evolver.report.style import save
-    from evolver.report.table_files import table_bytes
+    from evolver.table_files import table_bytes
 
     pictures = _Pictures(opened)
     try:

@@ -13,7 +13,7 @@ import numpy as np
 
 from evolver import seeds
 from evolver.errors import EvolverError
-from evolver.optimizers import find, state_from_dict
+from evolver.optimizers import find, state_from_dict, state_to_dict
 from evolver.optimizers.gradient import is_ascent
 from evolver.optimizers.ranks import rank_weights
 
@@ -141,7 +141,7 @@ def _is_next(thread: ThreadData, generation: int, state: Any) -> bool | None:  #
         return None
     recorded = thread.state(generation + 1)
     recorded.pop("rng_state")
-    after: object = state_from_dict(type(state), recorded)  # pyright: ignore[reportUnknownArgumentType]
-    return all(
-        np.array_equal(getattr(state, n), getattr(after, n), equal_nan=True) for n in recorded
+    after = state_to_dict(state)
+    return after.keys() == recorded.keys() and all(
+        np.array_equal(value, recorded[name], equal_nan=True) for name, value in after.items()
     )

@@ -130,13 +130,15 @@ def _described(recording: Recording, clock: SessionClock, who: ExperimenterTable
         f"{t.name}: {t.optimizer} on {t.generator}, {t.generations} generations of {t.popsize}"
         for t in recording.threads
     )
-    live = recording.mode == "live"
+    responses = "live" if recording.mode == "live" else "simulated neurons"
+    if recording.is_replay:
+        responses = "a recording played back, no animal"
     ended = recording.end_reason if recording.complete else "cut short"
     publications = tuple(map(utf8, who.publications)) or None
     name = object_name(recording.name).replace(" ", "-")
     return NWBFile(
         session_description=utf8(
-            f"Images evolved in a closed loop, {'live' if live else 'simulated neurons'}. "
+            f"Images evolved in a closed loop, {responses}. "
             f"Threads: {threads or 'none'}. The session {ended or 'ended'}."
         ),
         identifier=recording.session_id,
@@ -157,8 +159,9 @@ def _described(recording: Recording, clock: SessionClock, who: ExperimenterTable
 
 def _subject(recording: Recording, subject: SubjectTable) -> Subject:
     if subject.id is None:
-        simulated = recording.mode != "live"
-        what = "no animal: simulated neurons" if simulated else "the session file names none"
+        simulated = recording.mode != "live" or recording.is_replay
+        whose = "a recording played back" if recording.is_replay else "simulated neurons"
+        what = f"no animal: {whose}" if simulated else "the session file names none"
         # NWB wants a subject with an age: this says from birth on, which is any.
         return Subject(
             subject_id="simulated" if simulated else _UNKNOWN,

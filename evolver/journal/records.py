@@ -78,6 +78,13 @@ class PackedArray(Struct, frozen=True, array_like=True):
         return np.frombuffer(self.data, dtype=dtype).reshape(self.shape)
 
 
+Mode: TypeAlias = Literal["live", "simulate", "replay"]
+"""Of a session: a rig over the network, model neurons, or a recording that is played back."""
+
+REPLAY_OF = "replay of "
+"""What the name of a rig begins with that plays a recording back."""
+
+
 class Record(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
     """Base of every record; `kind` is the struct's tag."""
 
@@ -121,7 +128,7 @@ class RunStart(Record, frozen=True, forbid_unknown_fields=True, tag="run_start")
     name: str
     created: str  # ISO 8601, UTC
     seed: int
-    mode: Literal["live", "simulate"]
+    mode: Mode
     config: str  # the session file's text
     threads: tuple[ThreadInfo, ...]
     weights: tuple[WeightFile, ...]
@@ -189,7 +196,7 @@ class Sent(Record, frozen=True, forbid_unknown_fields=True, tag="sent"):
     time_ns: int
 
 
-class Result(Record, frozen=True, forbid_unknown_fields=True, tag="result"):
+class Result(Record, frozen=True, forbid_unknown_fields=True, tag="result", omit_defaults=True):
     """What the rig said of one presentation, raw."""
 
     block: int
@@ -206,6 +213,9 @@ class Result(Record, frozen=True, forbid_unknown_fields=True, tag="result"):
     # spikes: units (k,) <u4, times_ms (k,) <f4 relative to onset;
     # counts: counts (u, t) <u2, edges_ms (t + 1,) <f8;  rates: rates (u,) <f8, spikes/s
     arrays: dict[str, PackedArray]
+    answer: str = ""  # of a replay: "recorded", "nearest code", ...; as on the wire
+    answer_of: int = -1  # presentation of the replayed recording whose response it is
+    answer_distance: float = 0.0  # of that one's image from this one's
 
 
 class CommittedThread(Struct, frozen=True, forbid_unknown_fields=True):

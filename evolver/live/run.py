@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -38,7 +38,7 @@ from evolver.session.to_records import event_record, joined_record
 from evolver.session.watchdogs import Watchdogs
 from evolver.session_folder import JOURNAL, RECORDING, new_folder
 from evolver.setup import preflight, provenance
-from evolver.setup.build import Parts, build_parts
+from evolver.setup.build import Makers, Parts, build_parts
 
 if TYPE_CHECKING:
     from evolver.setup.resume import Restored
@@ -77,7 +77,7 @@ class Job:
 
     parts: Parts
     text: str
-    mode: Literal["live", "simulate"]
+    mode: records.Mode
     recordings: Path
     session_id: str
     clock: Clock
@@ -85,9 +85,15 @@ class Job:
 
     @classmethod
     def begin(
-        cls, config: Config, text: str, mode: Literal["live", "simulate"], *, clock: Clock
+        cls,
+        config: Config,
+        text: str,
+        mode: records.Mode,
+        *,
+        clock: Clock,
+        makers: Makers | None = None,
     ) -> Job:
-        """Return a new session.
+        """Return a new session; `makers` as `build_parts` takes them.
 
         Raises
         ------
@@ -96,7 +102,7 @@ class Job:
             written.
         """
         recordings = expanded(config.session.folder)
-        parts = build_parts(config, live=mode == "live")
+        parts = build_parts(config, live=mode != "simulate", makers=makers)
         return cls(parts, text, mode, recordings, uuid.uuid4().hex, clock)
 
     @classmethod
@@ -328,7 +334,7 @@ def run_live(
     job = Job.begin(config, text, "live", clock=clock)
     commands = KeptCommands(console.commands)
     rig = rig_over_network(config, job.session_id, console, commands, clock=clock)
-    return _run_here(job, rig, console, commands)
+    return run_here(job, rig, console, commands)
 
 
 def run_simulated(
@@ -353,7 +359,7 @@ def run_simulated(
     console.on_wait(LOADING)
     job = Job.begin(config, text, "simulate", clock=clock)
     rig = rig_in_process(config, clock=clock)
-    return _run_here(job, rig, console, KeptCommands(console.commands), fold=fold)
+    return run_here(job, rig, console, KeptCommands(console.commands), fold=fold)
 
 
 def resume_simulated(
@@ -383,10 +389,10 @@ def resume_simulated(
     console.on_wait(LOADING)
     job = Job.resume(restored, folder, clock=clock)
     rig = rig_in_process(job.parts.config, clock=clock, earlier=restored.earlier_showings)
-    return _run_here(job, rig, console, KeptCommands(console.commands), folder=folder)
+    return run_here(job, rig, console, KeptCommands(console.commands), folder=folder)
 
 
-def _run_here(
+def run_here(
     job: Job,
     rig: AbstractContextManager[JoinedRig],
     console: Console,
@@ -399,6 +405,7 @@ def _run_here(
 
     Parameters
     ----------
+    job, rig, console, commands : as `run_session` takes them
     folder : the session's; None: made once nothing speaks against the first image
     fold : as `run_simulated` takes it
     """

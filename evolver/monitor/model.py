@@ -30,6 +30,7 @@ from evolver.journal.interpreter import (
     RecordReading,
 )
 from evolver.journal.records import (
+    REPLAY_OF,
     AnyRecord,
     Event,
     ImagePixels,
@@ -137,7 +138,13 @@ class SessionModel:
         self._pictures = KeptPictures() if pictures is None else pictures
         self._progress: dict[int, float] = {}  # open block -> where the threads stood
         self._planned = False  # a block was
+        self._replay = ""
         self._contradictions = 0
+
+    @property
+    def replay(self) -> str:
+        """What is played back, where no animal answers; empty where a rig does."""
+        return self._replay
 
     # ------------------------------------------------------------------ fed
 
@@ -166,8 +173,10 @@ class SessionModel:
         match reading.record:
             case RunStart() as start:
                 self._take_start(start)
-            case RigRecord():
+            case RigRecord() as rig:
                 self.gone_ns = None
+                if rig.name.startswith(REPLAY_OF):
+                    self._replay = rig.name
                 self._take_units()
             case ImagePixels() as image:
                 pixels = image.pixels.numpy().astype(np.uint8, copy=False)

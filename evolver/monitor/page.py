@@ -377,6 +377,11 @@ def header_html(
         f'<span class="state" style="color:{colour};margin-left:12px">'
         f"{html.escape(state)}</span></div>"
     )
+    if model.replay:
+        head += (
+            f'<div style="color:{RED};font-weight:bold;margin-bottom:8px">'
+            f"{html.escape(model.replay)}: recorded responses, no animal</div>"
+        )
     if model.start is None:
         return f"{head}</div>"
     total = f"<small> / {model.generations}</small>" if model.generations else ""

@@ -367,7 +367,7 @@ def read_table(parent: h5py.Group, name: str, columns: Sequence[Column]) -> NDAr
     length = len(dataset_at(parent, name, columns[0].name))
     there = set(names_in(group_at(parent, name)))
     values = [
-        np.zeros(length, column.dtype)
+        np.zeros(length, "<U1" if column.dtype == TEXT else column.dtype)
         if column.added and column.name not in there
         else np.array(texts_at(parent, name, column.name), dtype=np.str_)
         if column.dtype == TEXT

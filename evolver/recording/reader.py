@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evolver.errors import DataError, RecordingError
+from evolver.journal.records import REPLAY_OF
 from evolver.recording import schema as s
 from evolver.recording.hdf5 import (
     array_at,
@@ -129,8 +130,14 @@ class Recording:
 
     @property
     def mode(self) -> str:
-        """Return "live" or "simulate"."""
+        """Return "live", "simulate" or "replay"."""
         return self.attrs[s.A_MODE]
+
+    @property
+    def is_replay(self) -> bool:
+        """Whether its responses are those of another recording, played back as if by a rig."""
+        names = (str(rig[s.RIG_NAME]) for rig in self.rigs)
+        return self.mode == "replay" or any(name.startswith(REPLAY_OF) for name in names)
 
     @property
     def complete(self) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -24,6 +24,7 @@ from evolver.journal.records import (
     CommittedThread,
     Event,
     FitnessStateRecord,
+    Mode,
     PackedArray,
     PlannedPresentation,
     Proposed,
@@ -82,6 +83,14 @@ def replayed_records(recording: Recording) -> Iterator[AnyRecord]:
         yield RunEnd(int(recording.attrs[s.A_END_NS]), recording.end_reason)
 
 
+def recorded_results(recording: Recording) -> Callable[[int], Result]:
+    """Return what makes the record of the result in a row of `Recording.presentations`.
+
+    Its units are counted as the rig does that sent it.
+    """
+    return _Blocks(recording).result
+
+
 def _order(recording: Recording) -> Iterator[tuple[int, int, int, int]]:
     """Yield what comes when: time in ns, row of the table of blocks, kind, row of its table."""
     table, blocks = recording.presentations, recording.blocks
@@ -120,7 +129,7 @@ def _run_start(recording: Recording) -> RunStart:
         name=recording.name,
         created=recording.created,
         seed=recording.seed,
-        mode=cast("Literal['live', 'simulate']", recording.mode),
+        mode=cast("Mode", recording.mode),
         config=recording.config,
         threads=tuple(
             ThreadInfo(
@@ -252,6 +261,9 @@ class _Blocks:
             onset_source=str(values["onset_source"]),
             form=form,
             arrays={name: PackedArray.of(array) for name, array in arrays.items()},
+            answer=str(values["answer"]),
+            answer_of=int(values["answer_of"]) if values["answer"] else -1,
+            answer_distance=float(values["answer_distance"]),
         )
 
     def _response(self, row: int) -> tuple[Form, dict[str, NDArray[Any]]]:

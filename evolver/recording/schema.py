@@ -170,6 +170,9 @@ PRESENTATION_COLUMNS = (
     Column("generation", "<i4", "of its thread; -1 for a reference image"),
     Column("form", TEXT, "spikes, counts, rates; empty where there is no response"),
     Column("rig", "<i4", "row of /rigs that sent it; -1 unknown or none"),
+    Column("answer", TEXT, "of a replay: whose response it is; else empty", added=True),
+    Column("answer_of", "<i8", "presentation replayed, whose response it is", added=True),
+    Column("answer_distance", "<f8", "of its image from the one shown", added=True),
 )
 
 BUDGET_NAMES = (

@@ -48,6 +48,9 @@ _RESULT_FIELDS = (
     "onset_ns",
     "offset_ns",
     "onset_source",
+    "answer",
+    "answer_of",
+    "answer_distance",
 )
 
 

@@ -114,6 +114,8 @@ def _byline(recording: Recording) -> str:
 def _banners(recording: Recording, evolution: Evolution) -> list[tuple[str, str]]:
     """Return what must be known before anything else is read: heads and texts."""
     banners: list[tuple[str, str]] = []
+    if recording.is_replay:
+        banners.append(("No animal.", tables.replay_text(recording)))
     if not recording.complete:
         reason = recording.end_reason or "its journal ends without an end record"
         text = (

@@ -88,11 +88,36 @@ def elapsed_s(recording: Recording) -> float:
 
 
 def mode(recording: Recording) -> str:
-    """Say who showed the images: 'live, shown by NAME', 'simulated in one process'."""
+    """Say who showed the images: 'live, shown by NAME', 'simulated in one process'.
+
+    Of a replay, whose responses they are.
+    """
     if recording.mode == "simulate":
         return "simulated in one process"
+    if recording.is_replay:
+        return f"a {words.joined(sorted({str(rig['name']) for rig in recording.rigs}))}"
     rigs = sorted({str(rig["name"]) for rig in recording.rigs})
     return f"{recording.mode}, shown by {words.joined(rigs)}" if rigs else recording.mode
+
+
+def replay_text(recording: Recording) -> str:
+    """Say of a replay whose responses it has, and how far the images of others were."""
+    table = recording.presentations
+    of = words.joined(sorted({str(rig["name"]) for rig in recording.rigs}))
+    file = words.joined(sorted({str(rig["software"]) for rig in recording.rigs}))
+    text = (
+        f"This is a {of} ({file}): responses of another recording, played back as if by a rig."
+    )
+    answers, n = np.unique(table["answer"][table["attempt"] > 0], return_counts=True)
+    parts: list[str] = []
+    for word, times in zip(answers.tolist(), n.tolist(), strict=True):
+        away = table["answer_distance"][table["answer"] == word]
+        far = f" (median distance {np.median(away):.3g})" if word.startswith("nearest") else ""
+        parts.append(f"{times:,} {word or 'of a rig that does not say'}{far}")
+    text += f" Answers: {', '.join(parts) or 'none'}."
+    if any(word not in {"recorded", ""} for word in answers):
+        text += " Where they are not recorded of the very image, scores are no test of an optimizer."
+    return text
 
 
 def when(created: str) -> str:
@@ -117,6 +142,7 @@ def _session(recording: Recording) -> Section:
         ("created", when(recording.created)),
         ("took", words.duration(elapsed_s(recording))),
         ("mode", mode(recording)),
+        *([("answers", replay_text(recording))] if recording.is_replay else []),
         ("seed", str(recording.seed)),
         ("blocks", _blocks(recording)),
         ("images", f"{len(recording.images):,}"),

@@ -12,7 +12,6 @@ import platform
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
 
 from evolver.journal import records
 from evolver.session.fitness_record import fitness_text
@@ -29,7 +28,7 @@ def run_start(
     text: str,
     session_id: str,
     created: str,
-    mode: Literal["live", "simulate"],
+    mode: records.Mode,
     weights: Sequence[records.WeightFile] = (),
 ) -> records.RunStart:
     """Return the record of everything that was decided before the first image.

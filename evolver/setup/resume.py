@@ -14,7 +14,7 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -79,7 +79,7 @@ class Restored:
         return self.history.run_start.session_id
 
     @property
-    def mode(self) -> Literal["live", "simulate"]:
+    def mode(self) -> records.Mode:
         """Of the recording."""
         return self.history.run_start.mode
 

@@ -27,6 +27,7 @@ from evolver.errors import ConfigError
 from rig_bridge.auth import RigKey
 from rig_bridge.client import RigClient
 from rig_bridge.events import Responded, RigEvent
+from rig_bridge.forms import Form
 from rig_bridge.messages import Hello, ScreenInfo
 from rig_bridge.rigs.simulated import NOTHING_SHOWN, EarlierShowings, SimulatedRig
 from rig_bridge.trials import ShowRequest
@@ -268,14 +269,18 @@ def build_rig(
     *,
     speed: float,
     earlier: EarlierShowings = NOTHING_SHOWN,
+    form: Form | None = None,
+    bin_ms: float = 10.0,
 ) -> SimulatedRig:
     """Return a presenter whose screen is seen by `population`.
 
-    `earlier` is what was shown already, in a session that goes on.
+    `earlier` is what was shown already, in a session that goes on; `form` what it answers in,
+    with bins of `bin_ms`; None: rates where the table has no spikes, else spikes.
     """
     table = config.simulation
     settings = population.settings
-    quiet = table.spikes == "none"
+    form = form or ("rates" if table.spikes == "none" else "spikes")
+    quiet = table.spikes == "none" and form == "rates"
     return SimulatedRig(
         population.respond,
         population.neurons,
@@ -284,7 +289,8 @@ def build_rig(
         stream=partial(seeds.stream, population.seed, "simulation"),
         speed=speed,
         abort_rate=table.abort_rate,
-        form="rates" if quiet else "spikes",
+        form=form,
+        bin_ms=bin_ms,
         rate_window_ms=config.fitness.response_ms,
         expected_rates=population.neurons.expected_rates if quiet else None,
         delay_ms=population.delay_ms,
