@@ -160,7 +160,7 @@ def resume(
     if restored.mode == "replay":
         raise RecordingError(
             f"{folder} must hold a session that can go on; it is a replay of a recording, "
-            "which is begun again: 'evolver replay'. 'evolver fold' makes a file of what there is"
+            "which is begun again: 'evolver replay'. 'evolver fold' keeps what there is"
         )
     title = f"{settings.session.name}: simulation, resumed"
     with terminal_console(settings, title, earlier=history.committed) as session_console:

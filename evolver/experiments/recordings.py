@@ -27,6 +27,7 @@ from evolver.experiments.experiment import (
     ImageResponses,
     Psth,
 )
+from evolver.journal.records import REPLAY_OF
 from evolver.recording.strangers import said_as_recording
 
 if TYPE_CHECKING:
@@ -69,11 +70,13 @@ def read_recording(path: Path) -> Experiment:
                 )
             row[list(fitness.units)] = fitness.weights
         watched = np.flatnonzero(weights.any(axis=0))
+        area = _joined(str(opened.units[u]["area"]) for u in watched)
         return Experiment(
+            # No animal answered a replay: it is in no population of animals.
             # Many sessions have the name that the session file gave all of them.
             id=f"{opened.name} {opened.created[:19].replace('T', ' ')}",
             animal="",
-            area=_joined(str(opened.units[u]["area"]) for u in watched),
+            area=f"{REPLAY_OF if opened.is_replay else ''}{area}",
             unit=_joined(str(opened.units[u]["label"]) for u in watched),
             date=opened.created[:10],
             source=str(path),

@@ -105,9 +105,7 @@ def replay_text(recording: Recording) -> str:
     table = recording.presentations
     of = words.joined(sorted({str(rig["name"]) for rig in recording.rigs}))
     file = words.joined(sorted({str(rig["software"]) for rig in recording.rigs}))
-    text = (
-        f"This is a {of} ({file}): responses of another recording, played back as if by a rig."
-    )
+    text = f"A {of} ({file}): recorded responses, played back as if by a rig."
     answers, n = np.unique(table["answer"][table["attempt"] > 0], return_counts=True)
     parts: list[str] = []
     for word, times in zip(answers.tolist(), n.tolist(), strict=True):
@@ -116,7 +114,7 @@ def replay_text(recording: Recording) -> str:
         parts.append(f"{times:,} {word or 'of a rig that does not say'}{far}")
     text += f" Answers: {', '.join(parts) or 'none'}."
     if any(word not in {"recorded", ""} for word in answers):
-        text += " Where they are not recorded of the very image, scores are no test of an optimizer."
+        text += " Where they are not of the very image, scores are no test of an optimizer."
     return text
 
 

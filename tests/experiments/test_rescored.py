@@ -11,10 +11,12 @@ from evolver.config.fitness_table import FitnessTable
 from evolver.errors import ConfigError
 from evolver.experiments.directions import OWN_UPDATE, PARENTS_MEAN
 from evolver.experiments.rescored import rescored_session
+from evolver.live import run as live_run
 from evolver.live import run_simulated
 from evolver.optimizers.ranks import log_weights
 from evolver.recording.fold import fold
 from evolver.setup.other_fitness import other_fitness, read_changes
+from tests import children
 from tests.cli.running import run_here
 from tests.live.sessions import small
 from tests.recording.sessions import write_session
@@ -48,6 +50,14 @@ def run(folder, threads):
 
 def thread_of(name, table, optimizer="random", popsize=4):
     return config.ThreadTable(name, "mini-texture", optimizer, popsize=popsize, fitness=table)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick():
+    """Fold in a process that begins in no time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(live_run, "fold_in_child", children.fold)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,382 @@
+"""A recording played back through a session: the recorded one again, or what is nearest."""
+
+import hashlib
+import threading
+from functools import partial
+
+import h5py
+import msgspec
+import numpy as np
+import pytest
+
+from evolver import config, recording
+from evolver.colours import LIVE_LIGHT
+from evolver.errors import ConfigError
+from evolver.experiments.recordings import read_recording
+from evolver.journal import records as r
+from evolver.journal.writer import JournalWriter, read_journal
+from evolver.live import Console, run_live, run_simulated
+from evolver.live import run as live_run
+from evolver.live.replayed import ReplaySettings, run_replay, run_replay_rig
+from evolver.monitor.model import SessionModel
+from evolver.monitor.page import header_html
+from evolver.recording.replay import replayed_records
+from evolver.recording.same_session import differences
+from evolver.recording.verify import verify_file
+from evolver.report import tables
+from evolver.setup import simulated_rig
+from tests import children
+from tests.cli.running import run_here as run_command
+
+from .sessions import small
+
+SAME = ("codes", "generation", "row", "image_id", "score", "sem", "states", "fitness")
+COLUMNS = ("presentation", "block", "thread", "row", "repeat", "attempt", "status", "reason")
+RESPONSES = ("spikes", "counts", "rates", "psth", "references", "images/sha256")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick():
+    """Fold in a process that begins in no time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(live_run, "fold_in_child", children.fold)
+        yield
+
+
+def session(folder, **simulation):
+    """Return a session of two threads; two showings an image, one in five aborted."""
+    return small(
+        folder,
+        session={"generations": 2},
+        presentation={"repeats": 2},
+        references={"count": 3},
+        simulation=simulation,
+    )
+
+
+def simulate(settings, console=None):
+    return run_simulated(settings, config.commented_session_file(settings), console).recording
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    return simulate(session(tmp_path_factory.mktemp("recorded")))
+
+
+@pytest.fixture(scope="module")
+def again(recorded, tmp_path_factory):
+    """The same once more, as a replay."""
+    return run_replay(recorded, out=tmp_path_factory.mktemp("again"))
+
+
+def other_file(folder, settings, **changes):
+    """Write the session file of another session than a recorded one."""
+    text = config.commented_session_file(settings)
+    raw = config.parse_session_file(text)
+    table = msgspec.structs.replace(raw.session, **changes)
+    path = folder / "other.toml"
+    path.write_text(config.commented_session_file(msgspec.structs.replace(raw, session=table)))
+    return path
+
+
+def flat(group):
+    """Return every dataset and attribute in a group, by its path."""
+    values = dict(group.attrs) if isinstance(group, h5py.Group) else {}
+    if isinstance(group, h5py.Dataset):
+        return {"": group[()]}
+    for name, item in group.items():
+        values |= {f"{name}/{key}": value for key, value in flat(item).items()}
+    return values
+
+
+def assert_same(file, other):
+    """Compare the files themselves, dataset by dataset."""
+    with h5py.File(file) as a, h5py.File(other) as b:
+        paths = [f"threads/{k}/{name}" for k in a["threads"] for name in SAME]
+        paths += [f"presentations/{name}" for name in COLUMNS] + list(RESPONSES)
+        for path in paths:
+            ours, theirs = flat(a[path]), flat(b[path])
+            assert ours.keys() == theirs.keys(), path
+            for key, value in ours.items():
+                np.testing.assert_array_equal(theirs[key], value, err_msg=f"{path} {key}")
+
+
+def test_its_own_session_is_the_recorded_one_bit_for_bit(recorded, again):
+    with recording.read(recorded) as opened:
+        table = opened.presentations
+        assert (table["status"] == "aborted").sum() > 5
+        assert table["attempt"].max() > 1
+        assert table["repeat"].max() == 1
+    assert again.differences == []
+    assert_same(recorded, again.ended.recording)
+    assert again.summary.exact_share == 1
+    assert again.ended.reason == "finished"
+    assert not again.ran_out
+
+
+@pytest.mark.parametrize("form", ["counts", "rates"])
+def test_other_forms_too(tmp_path, monkeypatch, form):
+    build = partial(simulated_rig.build_rig, form=form)
+    monkeypatch.setattr(simulated_rig, "build_rig", build)
+    settings = small(
+        tmp_path,
+        session={"generations": 2},
+        references={"count": 2},
+        presentation={"schedule": "together"},
+        fitness={"baseline_ms": None, "normalise": "references", "reference_blocks": 1},
+        simulation={"abort_rate": 0.1},
+    )
+    file = simulate(settings)
+    with recording.read(file) as opened:
+        assert set(opened.presentations["form"]) == {form}
+        assert opened.threads[0].fitness_states
+    replay = run_replay(file, out=tmp_path / "again")
+    assert replay.differences == []
+    assert_same(file, replay.ended.recording)
+
+
+def test_the_record_says_what_was_played_back(recorded, again):
+    with recording.read(again.ended.recording) as opened:
+        digest = hashlib.sha256(recorded.read_bytes()).hexdigest()
+        assert opened.mode == "replay"
+        assert opened.is_replay
+        assert {"role": "replayed recording", "name": "session.h5", "sha256": digest} in (
+            opened.weights
+        )
+        (rig,) = opened.rigs
+        assert rig["name"] == "replay of small"
+        assert digest in rig["software"]
+        table = opened.presentations
+        assert set(table["answer"]) == {"recorded"}
+        np.testing.assert_array_equal(table["answer_of"], table["presentation"])
+        assert set(table["onset_source"]) == {"simulated"}
+        assert verify_file(again.ended.recording).images
+        head, text = tables.mode(opened), tables.replay_text(opened)
+        assert head == "a replay of small"
+        assert f"{len(table)} recorded." in text
+        model = SessionModel()
+        model.feed(replayed_records(opened))
+    page = header_html(model, LIVE_LIGHT, trouble=False)
+    assert "replay of small: recorded responses, no animal" in page
+    assert read_recording(again.ended.recording).area.startswith("replay of simulated IT")
+    with recording.read(recorded) as opened:
+        assert not opened.is_replay
+
+
+def test_another_search_is_answered_by_the_nearest_codes(recorded, tmp_path):
+    file = other_file(tmp_path, session(tmp_path), seed=6, generations=1)
+    replay = run_replay(recorded, session_file=file)
+    assert replay.differences is None
+    assert replay.summary.exact_share < 0.5
+    with recording.read(recorded) as old, recording.read(replay.ended.recording) as new:
+        table, before = new.presentations, old.presentations
+        references = table["is_reference"]
+        assert set(table["answer"][references]) == {"recorded"}
+        assert set(table["answer"][~references]) == {"nearest code"}
+        for row in np.flatnonzero(~references)[::5]:
+            k = int(table["thread"][row])
+            a, b = new.threads[k], old.threads[k]
+            code = a.codes[a.image_id == table["image_id"][row]][0].astype(float)
+            away = np.linalg.norm(b.codes.astype(float) - code, axis=1)
+            assert table["answer_distance"][row] == away.min()
+            source = np.flatnonzero(
+                (before["presentation"] == table["answer_of"][row]) & (before["status"] == "ok")
+            )[0]
+            assert before["image_id"][source] == b.image_id[away.argmin()]
+            for name, values in old.response(source)[1].items():
+                np.testing.assert_array_equal(new.response(row)[1][name], values)
+        texts = [str(e["text"]) for e in new.events if e["name"] == "rig_notice"]
+        assert any("nearest code (median" in text for text in texts)
+
+
+def test_model_neurons_answer_as_in_a_simulation(tmp_path):
+    """What another session would have been with the same neurons, bit for bit."""
+
+    def settings(name, seed):
+        return small(
+            tmp_path / name,
+            session={"generations": 2, "seed": seed},
+            references={"count": 0},
+            presentation={"schedule": "together"},
+            simulation={"abort_rate": 0.0, "seed": 5},
+        )
+
+    file = simulate(settings("recorded", 5))
+    wanted = simulate(settings("wanted", 6))
+    other = other_file(tmp_path, settings("other", 6))
+    replay = run_replay(file, settings=ReplaySettings(answer="simulated"), session_file=other)
+    assert set(replay.summary.answers) == {"encoder"}
+    with recording.read(wanted) as a, recording.read(replay.ended.recording) as b:
+        assert differences(a, b) == []
+        assert {"scorer", "replayed recording"} < {w["role"] for w in b.weights}
+    units = ReplaySettings(answer="mini:fc6:5,mini:fc6:3")
+    with pytest.raises(ConfigError, match="a unit for each that scores are made of, 1: "):
+        run_replay(file, settings=units, session_file=other)
+    one = ReplaySettings(answer="mini:fc6:5")
+    replay = run_replay(file, settings=one, session_file=other)
+    with recording.read(replay.ended.recording) as b:
+        units = b.spikes_between(0, len(b.presentations))[1]
+        assert set(units) == {0}  # the other unit is silent
+
+
+def test_a_session_that_was_stopped_ends_where_it_was(recorded, tmp_path):
+    """In the middle of its third block."""
+    journal = [record for _, record in read_journal(recorded.parent / "journal")]
+    answers = [i for i, x in enumerate(journal) if isinstance(x, r.Result) and x.block == 2]
+    last = answers[len(answers) // 2]
+    with JournalWriter(tmp_path / "journal") as writer:
+        for record in journal[:last]:
+            writer.append(record)
+        writer.append(r.RunEnd(journal[last].received_ns, "stopped by operator"))
+    children.fold(tmp_path / "journal", tmp_path / "session.h5")
+    with recording.read(tmp_path / "session.h5") as opened:
+        assert (opened.presentations["status"] == "missing").any()
+    replay = run_replay(tmp_path / "session.h5", out=tmp_path / "again")
+    assert replay.ran_out
+    assert replay.differences == []
+    assert replay.summary.exact_share == 1
+
+
+def test_attempts_of_a_rig_that_was_gone_come_again(recorded, tmp_path):
+    """Of a block, the last answers came under the attempt after; the engine had asked again."""
+    journal = [record for _, record in read_journal(recorded.parent / "journal")]
+    block = max(x.block for x in journal if isinstance(x, r.Result))
+    mine = [x for x in journal if isinstance(x, r.Result) and x.block == block]
+    late = {x.presentation for x in mine[len(mine) // 2 :]}
+    with JournalWriter(tmp_path / "journal") as writer:
+        for record in journal:
+            if isinstance(record, r.Result) and record.presentation in late:
+                record = msgspec.structs.replace(record, attempt=record.attempt + 1)
+            writer.append(record)
+    children.fold(tmp_path / "journal", tmp_path / "session.h5")
+    replay = run_replay(tmp_path / "session.h5", out=tmp_path / "again")
+    assert replay.differences == []
+    with recording.read(replay.ended.recording) as opened:
+        assert "resent" in opened.events["name"]
+        sent = opened.sent[opened.sent["block"] == block]
+        assert sent["attempt"].tolist()[:2] == [1, 2]
+
+
+def test_across_a_socket_it_is_the_recorded_session_too(recorded, tmp_path):
+    with recording.read(recorded) as opened:
+        settings = config.parse_session_file(opened.config)
+    table = msgspec.structs.replace(settings.session, folder=str(tmp_path))
+    settings = msgspec.structs.replace(settings, session=table)
+    workers = []
+
+    def start_rig(endpoint):
+        def run():
+            run_replay_rig(
+                recorded,
+                settings=ReplaySettings(nearness="pixels"),
+                endpoint=endpoint,
+                stop=lambda: False,
+                tell=lambda _: None,
+            )
+
+        workers.append(threading.Thread(target=run))
+        workers[0].start()
+
+    ended = run_live(
+        settings, config.commented_session_file(settings), Console(on_endpoint=start_rig)
+    )
+    workers[0].join()
+    with recording.read(recorded) as a, recording.read(ended.recording) as b:
+        assert differences(a, b) == []
+        assert b.mode == "live"
+        assert b.is_replay
+        assert set(b.presentations["answer"]) == {"recorded"}
+        texts = [str(e["text"]) for e in b.events if e["name"] == "rig_notice"]
+    assert any("replay of small: no animal answers" in text for text in texts)
+
+
+def test_what_differs_is_named(recorded, again, tmp_path):
+    children.fold(again.ended.folder / "journal", tmp_path / "copy.h5")
+    with h5py.File(tmp_path / "copy.h5", "r+") as file:
+        file["threads/0/score"][3] += 1
+        file["threads/1/states/000001"].attrs["sigma"] = 9.0
+        file["presentations/onset_ns"][4] += 1
+        file["spikes/time_ms"][0] += 1
+        for path in ("threads/0/score", "presentations/onset_ns", "spikes/time_ms"):
+            del file[path].attrs["crc32"]
+        del file["attributes"]
+    with recording.read(recorded) as a, recording.read(tmp_path / "copy.h5") as b:
+        found = differences(a, b)
+    assert found[:2] == [
+        "score of texture, generation 0",
+        "the optimizer's state of object, generation 1",
+    ]
+    assert [text.split(" of ")[0] for text in found[2:]] == ["the response", "onset_ns"]
+
+
+def test_pauses_are_skipped_and_time_runs_as_fast_as_asked(recorded, tmp_path):
+    """By a clock that is moved on by whoever sleeps."""
+    with recording.read(recorded) as opened:
+        table = opened.presentations
+        planned = table["on_ms"] + table["off_ms"]
+        total = planned[table["attempt"] > 0].sum() / 1000
+    clock = Sleeping()
+    run_replay(recorded, out=tmp_path, settings=ReplaySettings(speed=10.0), clock=clock)
+    assert clock.slept == pytest.approx(total / 10, rel=0.25)
+
+
+class Sleeping:
+    """A clock that stands, but for what is slept."""
+
+    def __init__(self):
+        self.slept = 0.0
+
+    def monotonic(self):
+        return self.slept
+
+    def time_ns(self):
+        return 1_800_000_000_000_000_000 + int(self.slept * 1e9)
+
+    def sleep(self, seconds):
+        self.slept += seconds
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--speed", "fast"), "--speed must be a number above 0, or max; got 'fast'"),
+        (("--speed", "0"), "--speed must be a number above 0, or max; got '0'"),
+        (("--metric", "m.npz"), "--metric goes with --nearest metric"),
+        (("--nearest", "metric"), "needs the image metric of mini-texture"),
+        (("--answer", "mini:fc9:1"), "mini"),
+    ],
+)
+def test_what_cannot_be_is_said(recorded, tmp_path, monkeypatch, capsys, arguments, message):
+    said = run_command(
+        monkeypatch, capsys, "replay", recorded, "--out", tmp_path, *arguments, expect=2
+    )
+    assert message in " ".join(said.split())
+
+
+def test_a_wider_window_than_was_recorded_is_refused(recorded, tmp_path):
+    settings = session(tmp_path)
+    table = msgspec.structs.replace(settings.rig, window_ms=(-200.0, 300.0))
+    file = other_file(tmp_path, msgspec.structs.replace(settings, rig=table))
+    with pytest.raises(ConfigError, match="must lie inside what was recorded"):
+        run_replay(recorded, session_file=file)
+
+
+def test_the_command_says_whether_it_is_the_same(recorded, tmp_path, monkeypatch, capsys):
+    out = ("--out", tmp_path, "--no-report")
+    said = run_command(monkeypatch, capsys, "replay", recorded, *out)
+    assert "session of session.h5 again, bit for bit" in " ".join(said.split())
+    settings = session(tmp_path)
+    file = other_file(tmp_path, settings, seed=6, generations=1)
+    options = (*out, "--config", file, "--nearest", "pixels")
+    said = " ".join(run_command(monkeypatch, capsys, "replay", recorded, *options).split())
+    assert "nearest pixels (median" in said
+    assert "no test of an optimizer" in said
+
+
+def test_a_replay_that_was_cut_is_begun_again(again, tmp_path, monkeypatch, capsys):
+    journal = [record for _, record in read_journal(again.ended.folder / "journal")]
+    with JournalWriter(tmp_path / "cut" / "journal") as writer:
+        for record in journal[: len(journal) // 2]:
+            writer.append(record)
+    said = run_command(monkeypatch, capsys, "resume", tmp_path / "cut", expect=2)
+    assert "it is a replay of a recording" in " ".join(said.split())
