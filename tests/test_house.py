@@ -191,6 +191,11 @@ ARRAY_FUNCTIONS = {
         "ranks_of",
         "signed_rank",
     },
+    "score_agreement": {
+        "RankAgreement",
+        "angle_between",
+        "rank_agreement",
+    },
     "spatial_attribution": {
         "FeatureAttribution",
         "MapScale",

@@ -25,6 +25,7 @@ The files that hold them, and more:
     nonnegative_factors   a nonnegative matrix as a sum of few products
     axis_tuning           trials along an axis: analysis of variance and three fits
     tuning_shapes         monotonic, unimodal, a bell
+    score_agreement       two scores of the same images: ranks, parents, directions
 
 Of many sessions:
 
