@@ -102,7 +102,7 @@ def replay_recording(
         )
     print_ended(replay.ended, report_too=report_too)
     _print_summary(replay.summary)
-    _print_same(replay, file)
+    print_same(replay, file)
 
 
 def be_replay_rig(
@@ -184,7 +184,7 @@ def _print_summary(summary: ReplaySummary) -> None:
     console.print(f"[yellow]warning:[/]{wrapped(f'warning: {text}', console)[8:]}")
 
 
-def _print_same(replay: Replay, file: Path) -> None:
+def print_same(replay: Replay, file: Path) -> None:
     """Say whether it is the recorded session again."""
     if replay.differences is None:
         return

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from evolver import config, recording
+from evolver.cli.replay import print_same
 from evolver.colours import LIVE_LIGHT
 from evolver.errors import ConfigError
 from evolver.experiments.recordings import read_recording
@@ -25,6 +26,10 @@ from evolver.recording.same_session import differences
 from evolver.recording.verify import verify_file
 from evolver.report import tables
 from evolver.setup import simulated_rig
+from evolver.setup.nearest_images import NearestImages
+from evolver.setup.replay_encoders import simulated_encoder
+from evolver.setup.replayed_rig import ReplayedRig
+from rig_bridge.trials import Presentation
 from tests import children
 from tests.cli.running import run_here as run_command
 
@@ -192,16 +197,16 @@ def test_another_search_is_answered_by_the_nearest_codes(recorded, tmp_path):
 def test_model_neurons_answer_as_in_a_simulation(tmp_path):
     """What another session would have been with the same neurons, bit for bit."""
 
-    def settings(name, seed):
+    def settings(name, seed, generations=2):
         return small(
             tmp_path / name,
-            session={"generations": 2, "seed": seed},
+            session={"generations": generations, "seed": seed},
             references={"count": 0},
             presentation={"schedule": "together"},
             simulation={"abort_rate": 0.0, "seed": 5},
         )
 
-    file = simulate(settings("recorded", 5))
+    file = simulate(settings("recorded", 5, 1))
     wanted = simulate(settings("wanted", 6))
     other = other_file(tmp_path, settings("other", 6))
     replay = run_replay(file, settings=ReplaySettings(answer="simulated"), session_file=other)
@@ -209,14 +214,30 @@ def test_model_neurons_answer_as_in_a_simulation(tmp_path):
     with recording.read(wanted) as a, recording.read(replay.ended.recording) as b:
         assert differences(a, b) == []
         assert {"scorer", "replayed recording"} < {w["role"] for w in b.weights}
-    units = ReplaySettings(answer="mini:fc6:5,mini:fc6:3")
-    with pytest.raises(ConfigError, match="a unit for each that scores are made of, 1: "):
-        run_replay(file, settings=units, session_file=other)
-    one = ReplaySettings(answer="mini:fc6:5")
-    replay = run_replay(file, settings=one, session_file=other)
-    with recording.read(replay.ended.recording) as b:
-        units = b.spikes_between(0, len(b.presentations))[1]
-        assert set(units) == {0}  # the other unit is silent
+
+
+def test_units_of_networks_stand_for_those_that_are_scored(recorded):
+    with recording.read(recorded) as opened:
+        rig = ReplayedRig(opened, sha256="0" * 64, nearest=NearestImages(opened, []))
+        with pytest.raises(ConfigError, match="a unit for each that scores are made of, 1: "):
+            simulated_encoder(opened, rig.hello, ["mini:fc6:5", "mini:fc6:3"])
+        encoder = simulated_encoder(opened, rig.hello, ["mini:fc6:5"])
+        image = opened.images[5]
+    asked = Presentation(
+        block=0,
+        attempt=1,
+        presentation=7,
+        sha256="ab" * 32,
+        on_ms=100.0,
+        off_ms=50.0,
+        size_deg=3.0,
+        position_deg=(0.0, 0.0),
+        window_ms=(-100.0, 300.0),
+    )
+    encoder.prepare({asked.sha256: image})
+    result = encoder.present(image, asked)
+    assert set(result.arrays["units"]) == {0}  # the other one is silent
+    assert result.ok
 
 
 def test_a_session_that_was_stopped_ends_where_it_was(recorded, tmp_path):
@@ -361,16 +382,18 @@ def test_a_wider_window_than_was_recorded_is_refused(recorded, tmp_path):
         run_replay(recorded, session_file=file)
 
 
-def test_the_command_says_whether_it_is_the_same(recorded, tmp_path, monkeypatch, capsys):
+def test_the_command_says_whose_answers_they_were(
+    recorded, again, tmp_path, monkeypatch, capsys
+):
     out = ("--out", tmp_path, "--no-report")
-    said = run_command(monkeypatch, capsys, "replay", recorded, *out)
-    assert "session of session.h5 again, bit for bit" in " ".join(said.split())
-    settings = session(tmp_path)
-    file = other_file(tmp_path, settings, seed=6, generations=1)
+    file = other_file(tmp_path, session(tmp_path), seed=6, generations=1)
     options = (*out, "--config", file, "--nearest", "pixels")
     said = " ".join(run_command(monkeypatch, capsys, "replay", recorded, *options).split())
     assert "nearest pixels (median" in said
     assert "no test of an optimizer" in said
+    print_same(again, recorded)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "session of session.h5 again, bit for bit" in said
 
 
 def test_a_replay_that_was_cut_is_begun_again(again, tmp_path, monkeypatch, capsys):
