@@ -78,7 +78,7 @@ class PackedArray(Struct, frozen=True, array_like=True):
         return np.frombuffer(self.data, dtype=dtype).reshape(self.shape)
 
 
-Mode: TypeAlias = Literal["live", "simulate", "replay"]
+SessionMode: TypeAlias = Literal["live", "simulate", "replay"]
 """Of a session: a rig over the network, model neurons, or a recording that is played back."""
 
 REPLAY_OF = "replay of "
@@ -128,7 +128,7 @@ class RunStart(Record, frozen=True, forbid_unknown_fields=True, tag="run_start")
     name: str
     created: str  # ISO 8601, UTC
     seed: int
-    mode: Mode
+    mode: SessionMode
     config: str  # the session file's text
     threads: tuple[ThreadInfo, ...]
     weights: tuple[WeightFile, ...]

@@ -77,7 +77,7 @@ class Job:
 
     parts: Parts
     text: str
-    mode: records.Mode
+    mode: records.SessionMode
     recordings: Path
     session_id: str
     clock: Clock
@@ -88,7 +88,7 @@ class Job:
         cls,
         config: Config,
         text: str,
-        mode: records.Mode,
+        mode: records.SessionMode,
         *,
         clock: Clock,
         makers: Makers | None = None,

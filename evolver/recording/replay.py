@@ -24,7 +24,6 @@ from evolver.journal.records import (
     CommittedThread,
     Event,
     FitnessStateRecord,
-    Mode,
     PackedArray,
     PlannedPresentation,
     Proposed,
@@ -33,6 +32,7 @@ from evolver.journal.records import (
     RigRecord,
     RunEnd,
     RunStart,
+    SessionMode,
     ThreadInfo,
     TimeBudget,
     UnitInfo,
@@ -129,7 +129,7 @@ def _run_start(recording: Recording) -> RunStart:
         name=recording.name,
         created=recording.created,
         seed=recording.seed,
-        mode=cast("Mode", recording.mode),
+        mode=cast("SessionMode", recording.mode),
         config=recording.config,
         threads=tuple(
             ThreadInfo(

@@ -28,7 +28,7 @@ def run_start(
     text: str,
     session_id: str,
     created: str,
-    mode: records.Mode,
+    mode: records.SessionMode,
     weights: Sequence[records.WeightFile] = (),
 ) -> records.RunStart:
     """Return the record of everything that was decided before the first image.

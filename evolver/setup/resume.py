@@ -79,7 +79,7 @@ class Restored:
         return self.history.run_start.session_id
 
     @property
-    def mode(self) -> records.Mode:
+    def mode(self) -> records.SessionMode:
         """Of the recording."""
         return self.history.run_start.mode
 
