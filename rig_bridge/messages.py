@@ -218,7 +218,7 @@ class Showing(Part, frozen=True, kw_only=True, omit_defaults=True):
     offset_ns: Nanoseconds  # when it was gone
     onset_source: OnsetSource  # how the onset is known
     answer: Answer = ""  # where a recording is played back: whose response it is
-    answer_of: Annotated[int, Meta(ge=-1, le=2**53)] = -1  # that presentation's; -1: of none
+    answer_of: Index = 0  # that presentation's; 0 where there is no answer
     answer_distance: Annotated[float, Meta(ge=0)] = 0.0  # of its image from the one asked for
 
 

@@ -214,7 +214,7 @@ class Result(Record, frozen=True, forbid_unknown_fields=True, tag="result", omit
     # counts: counts (u, t) <u2, edges_ms (t + 1,) <f8;  rates: rates (u,) <f8, spikes/s
     arrays: dict[str, PackedArray]
     answer: str = ""  # of a replay: "recorded", "nearest code", ...; as on the wire
-    answer_of: int = -1  # presentation of the replayed recording whose response it is
+    answer_of: int = 0  # presentation of the replayed recording whose response it is
     answer_distance: float = 0.0  # of that one's image from this one's
 
 

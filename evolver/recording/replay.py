@@ -262,7 +262,7 @@ class _Blocks:
             form=form,
             arrays={name: PackedArray.of(array) for name, array in arrays.items()},
             answer=str(values["answer"]),
-            answer_of=int(values["answer_of"]) if values["answer"] else -1,
+            answer_of=int(values["answer_of"]),
             answer_distance=float(values["answer_distance"]),
         )
 
