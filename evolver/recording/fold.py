@@ -488,7 +488,7 @@ def _presentation_row(
         }
     row |= {"form": "", "rig": -1} if place is None else {"form": place.form, "rig": place.rig}
     if result is None:
-        row["status"] = "missing"
+        row |= {"status": "missing", "answer_distance": 0.0}
     for column in s.PRESENTATION_COLUMNS:
         if column.name not in row:
             row[column.name] = (
