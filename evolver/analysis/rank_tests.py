@@ -13,7 +13,7 @@ Wilcoxon 1945 (Biometrics Bulletin 1, 80); r after Rosenthal 1991.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isnan, nan, sqrt
+from math import inf, isnan, nan, sqrt
 from typing import Any, cast
 
 import numpy as np
@@ -53,13 +53,17 @@ class RankTest:
         return f"p = {self.p:.2g}, r = {self.r:+.2f}, N = {self.n}"
 
 
+_FEWEST = 3
+"""Values of an interval: of two the half width is 13 standard errors, which tells nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class MeanInterval:
     """A mean, and the interval of Student's t around it.
 
     Attributes
     ----------
-    mean, low, high : float; the ends are NaN with fewer than two values, all with none
+    mean, low, high : float; the ends are NaN with fewer than three values, all with none
     n : int, values
     """
 
@@ -69,8 +73,10 @@ class MeanInterval:
     n: int
 
     def __str__(self) -> str:
+        if not self.n:
+            return "none"
         if isnan(self.low):
-            return f"{self.mean:.3g} (n = {self.n})"
+            return f"{self.mean:.3g} (n = {self.n}, too few)"
         return f"{self.mean:.3g} ({self.low:.3g} to {self.high:.3g}, n = {self.n})"
 
 
@@ -133,22 +139,38 @@ def rank_sum(first: ArrayLike, second: ArrayLike) -> RankTest:
     return RankTest(z, p, z / sqrt(total), total)
 
 
-def mean_interval(values: ArrayLike, *, level: float = 0.95) -> MeanInterval:
+def mean_interval(
+    values: ArrayLike, *, level: float = 0.95, within: tuple[float, float] = (-inf, inf)
+) -> MeanInterval:
     """Return the mean of independent values, and the t interval that holds it.
 
     Parameters
     ----------
     values : (n,) finite
     level : share of such intervals that hold the true mean
+    within : the least and the largest that a value can be. The interval ends there: a mean
+        cannot be beyond, so that as many intervals hold it as before. (Fisher's z would be of
+        estimates of one correlation; those of several images are values that differ.)
+
+    Raises
+    ------
+    DataError
+        They are no vector of finite numbers, or one is outside what it can be.
     """
     x = _vector(values, "values")
     n = len(x)
-    if n < 2:
-        return MeanInterval(float(x[0]) if n else nan, nan, nan, n)
+    least, largest = within
+    rounding = 1e-9
+    if n and not (x.min() >= least - rounding and x.max() <= largest + rounding):
+        raise DataError(
+            f"values must be from {least:g} to {largest:g}; got {x.min():g} to {x.max():g}"
+        )
+    if n < _FEWEST:
+        return MeanInterval(float(x.mean()) if n else nan, nan, nan, n)
     sem = float(x.std(ddof=1)) / sqrt(n)
     half = float(stats.t.ppf((1 + level) / 2, n - 1)) * sem
     mean = float(x.mean())
-    return MeanInterval(mean, mean - half, mean + half, n)
+    return MeanInterval(mean, max(mean - half, least), min(mean + half, largest), n)
 
 
 def ranks_of(values: ArrayLike) -> NDArray[np.float64]:

@@ -144,7 +144,24 @@ def do_work(work: Work, folder: str) -> Sequence[TaskEnd]:
     """
     # Watchdogs of sessions speak of the pace of a rig that there is not.
     logging.getLogger("evolver").setLevel(logging.ERROR)
-    store = Store(Path(folder))
+    return _done(work, Store(Path(folder)))
+
+
+def done_here(
+    store: Store,
+    waves: Sequence[Sequence[TaskT]],
+    work: Callable[[Sequence[TaskT]], Work],
+) -> Iterator[tuple[Sequence[TaskT], Sequence[TaskEnd] | None]]:
+    """Do work in this process, a wave after the other; what it raises is raised here.
+
+    An `Elsewhere`, for work that shares what is loaded already, as a network on a GPU.
+    """
+    for wave in waves:
+        yield wave, _done(work(wave), store)
+
+
+def _done(work: Work, store: Store) -> Sequence[TaskEnd]:
+    """Do what has no result and is nobody else's to do; return how it ended."""
     with claimed(store.folder, work.digests) as mine:
         landed = [digest for digest in mine if store.has(digest)]
         due = [digest for digest in mine if digest not in landed]

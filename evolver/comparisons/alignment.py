@@ -26,7 +26,7 @@ from evolver.errors import ConfigError
 from evolver.optimizers import Adam, CholeskyCMA
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from evolver.types import Codes, Scores
 
@@ -45,7 +45,7 @@ class AlignmentRuns:
     Attributes
     ----------
     depths, dimensions, seeds : tuple of int
-    start : (depths, dimensions, seeds) value at the start
+    start : (depths, dimensions, seeds) value at the start; NaN where it was not run
     final : method -> (depths, dimensions, seeds); 0 is the highest there is
     steps : int
     """
@@ -72,8 +72,7 @@ class RandomFlow:
     def __init__(
         self, d: int, depth: int, *, rng: np.random.Generator, sigma: float = 1.0
     ) -> None:
-        if d < 2 or d % 2:
-            raise ConfigError(f"dimensions must be even, 2 at least; got {d}")
+        check_dimensions([d])
         if depth < 0 or not sigma > 0:
             raise ConfigError(f"depth must be >= 0 and sigma > 0; got {depth} and {sigma}")
         self.d, self.depth, self.sigma = d, depth, sigma
@@ -114,14 +113,54 @@ class RandomFlow:
         return -0.5 * (self.forward(x) - 1).square().sum(dim=1) / self.sigma**2
 
 
+def check_dimensions(dimensions: Sequence[int]) -> None:
+    """Raise `ConfigError` unless each can be split in two halves."""
+    for d in dimensions:
+        if d < 2 or d % 2:
+            raise ConfigError(f"dimensions must be even, 2 at least; got {d}")
+
+
+def search_flow(
+    depth: int, d: int, seed: int, *, steps: int = 100, sigma: float = 1.0
+) -> dict[str, float]:
+    """Search one random flow by both methods from one start.
+
+    Parameters
+    ----------
+    depth, d, seed : of the flow
+    steps : generations of the search, and steps of Adam
+    sigma : width of the score
+
+    Returns
+    -------
+    value at the `start`, and at the final mean of each of `METHODS`
+    """
+    flow = RandomFlow(d, depth, rng=seeds.stream(seed, "flow", d, depth), sigma=sigma)
+    x0 = flow.start(1, rng=seeds.stream(seed, "flow start", d, depth))
+    rng = seeds.stream(seed, "flow search", d, depth)
+    search = CholeskyCMA(d, rng=rng, sigma=_SIGMA, initial=x0[0])
+    # Two climb the same way, for an ascent is of two codes at least.
+    ascent = Adam(d, rng=rng, lr=_RATE, initial=np.repeat(x0, 2, axis=0))
+    ascent.use(flow)
+    for _ in range(steps):
+        codes = search.ask()
+        search.tell(codes, flow.values(codes))
+        at = ascent.ask()
+        ascent.tell(at, flow.values(at))
+    return {
+        "start": float(flow.values(x0)[0]),
+        "cholesky": float(flow.values(search.state.mean[None])[0]),
+        "adam": float(flow.values(ascent.state.codes[:1])[0]),
+    }
+
+
 def run_alignment(
     depths: Sequence[int] = DEPTHS,
     dimensions: Sequence[int] = DIMENSIONS,
     chosen_seeds: Sequence[int] = SEEDS,
     *,
     steps: int = 100,
-    sigma: float = 1.0,
-    progress: Callable[[int, int], None] | None = None,
+    search: Callable[[int, int, int], Mapping[str, float]] | None = None,
 ) -> AlignmentRuns:
     """Search flows of every depth, dimension and seed, by both methods from one start.
 
@@ -129,34 +168,19 @@ def run_alignment(
     ----------
     depths, dimensions, chosen_seeds : as published by default
     steps : generations of the search, and steps of Adam
-    sigma : width of the score
-    progress : told how many flows are finished, of how many
+    search : returns of depth, d and seed what `search_flow` does, as from a file; NaN where
+        there is nothing. None: `search_flow` with these steps
     """
     shape = (len(depths), len(dimensions), len(chosen_seeds))
-    start = np.empty(shape)
-    final = {method: np.empty(shape) for method in METHODS}
-    flows = product(*(range(many) for many in shape))
-    for done, (i, j, k) in enumerate(flows):
-        depth, d, seed = depths[i], dimensions[j], chosen_seeds[k]
-        flow = RandomFlow(d, depth, rng=seeds.stream(seed, "flow", d, depth), sigma=sigma)
-        x0 = flow.start(1, rng=seeds.stream(seed, "flow start", d, depth))
-        start[i, j, k] = flow.values(x0)[0]
-        rng = seeds.stream(seed, "flow search", d, depth)
-        search = CholeskyCMA(d, rng=rng, sigma=_SIGMA, initial=x0[0])
-        # Two climb the same way, for an ascent is of two codes at least.
-        ascent = Adam(d, rng=rng, lr=_RATE, initial=np.repeat(x0, 2, axis=0))
-        ascent.use(flow)
-        for _ in range(steps):
-            codes = search.ask()
-            search.tell(codes, flow.values(codes))
-            at = ascent.ask()
-            ascent.tell(at, flow.values(at))
-        final["cholesky"][i, j, k] = flow.values(search.state.mean[None])[0]
-        final["adam"][i, j, k] = flow.values(ascent.state.codes[:1])[0]
-        if progress is not None:
-            progress(done + 1, start.size)
+    values = {name: np.empty(shape) for name in ("start", *METHODS)}
+    for i, j, k in product(*(range(many) for many in shape)):
+        flow = depths[i], dimensions[j], chosen_seeds[k]
+        reached = search(*flow) if search else search_flow(*flow, steps=steps)
+        for name, value in reached.items():
+            values[name][i, j, k] = value
+    start = values.pop("start")
     return AlignmentRuns(
-        tuple(depths), tuple(dimensions), tuple(chosen_seeds), start, final, steps
+        tuple(depths), tuple(dimensions), tuple(chosen_seeds), start, values, steps
     )
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from evolver.analysis.rank_tests import RankTest
+    from evolver.analysis.rank_tests import MeanInterval, RankTest
     from evolver.comparisons.alignment import AlignmentRuns
     from evolver.comparisons.inversion import Inversions
     from evolver.comparisons.linearity import Linearity
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 _SHOWN = 6  # images of the inversions
 _CELL = 0.92
 _SOLVED = 1e-6  # of the alignment toy's score: solved, for any practical purpose
+PEARSON, SHARE = (-1.0, 1.0), (-np.inf, 1.0)
+"""What a correlation can be, and a share of a largest drive, which may be below 0."""
+_R2 = (-np.inf, 1.0)
 KEY = "diamond and bar: mean and its 95 % interval"
 """What a figure says of `draw_column`."""
 
@@ -66,7 +69,7 @@ def draw_inversions(
     values = np.stack([r.pearson[kept] for r in results])
     axes.plot(np.arange(len(results)), values, color=GRID, lw=0.8, zorder=1)
     for i, row in enumerate(values):
-        draw_column(axes, i, row, THREADS[i % len(THREADS)])
+        draw_column(axes, i, row, THREADS[i % len(THREADS)], within=PEARSON)
     axes.set_xticks(range(len(results)), [r.generator for r in results])
     axes.set_xlim(-0.6, len(results) - 0.4)
     axes.set_ylabel("Pearson r over pixels")
@@ -144,8 +147,7 @@ def draw_maximisation(panels: Sequence[LayerPanel], *, how: str) -> Figure:
             align="left",
             size=10,
         )
-    values = np.concatenate([s.ravel() for panel in panels for s in panel.scores.values()])
-    lowest = min(0.0, float(np.nanmin(values, initial=0.0)) - 0.04)
+    lowest = min(_lowest(scores) for panel in panels for scores in panel.scores.values())
     for m, method in enumerate(methods):
         bottom = height - 1.25 - (m + 1) * tall - m * gap
         axes = inches(figure, 1.35, bottom, layers * pitch, tall)
@@ -160,7 +162,7 @@ def draw_maximisation(panels: Sequence[LayerPanel], *, how: str) -> Figure:
                 y = bottom - 0.4 - 0.13 * line
                 sheet.write(x, y, text, size=7.5, colour=QUIET)
         axes.set_xlim(-0.5, layers - 0.5)
-        axes.set_ylim(lowest, 1.06)
+        axes.set_ylim(lowest - 0.04 * (1 - lowest) * (lowest < 0), 1.06)
         axes.tick_params(axis="y", labelsize=10)
         axes.set_xticks(range(layers), [panel.layer for panel in panels])
         axes.tick_params(axis="x", length=0)
@@ -183,14 +185,26 @@ def draw_maximisation(panels: Sequence[LayerPanel], *, how: str) -> Figure:
     return figure
 
 
+def _of_units(scores: Scores) -> tuple[Scores, MeanInterval]:
+    """Return the runs of units that have a share, (u, r), and the mean over those units."""
+    kept = scores[np.isfinite(scores).all(axis=1)]
+    return kept, mean_interval(kept.mean(axis=1), within=SHARE)
+
+
+def _lowest(scores: Scores) -> float:
+    """Return the lowest that is drawn of runs, (u, r); 0 at most."""
+    kept, mean = _of_units(scores)
+    low = mean.low if np.isfinite(mean.low) else 0.0
+    return min(0.0, low, float(kept.min(initial=0.0)))
+
+
 def _draw_units_column(axes: Axes, x: float, scores: Scores | None, colour: str) -> None:
     """Draw runs, (u, r), as points, and the mean over units with its interval."""
     if scores is None:
         return
-    kept = scores[np.isfinite(scores).all(axis=1)]
+    kept, mean = _of_units(scores)
     spread = np.random.default_rng(0).uniform(-0.05, 0.05, kept.size)
     axes.plot(x + spread, kept.ravel(), "o", color=colour, ms=3, alpha=0.4, mew=0, zorder=2)
-    mean = mean_interval(kept.mean(axis=1))
     if np.isfinite(mean.low):
         axes.plot([x, x], [mean.low, mean.high], color=INK, lw=1.6, zorder=3)
     axes.plot([x], [mean.mean], "D", color=colour, mec=INK, ms=6, zorder=4)
@@ -202,13 +216,27 @@ def fitting_size(text: str, width: float) -> float:
 
 
 def draw_column(
-    axes: Axes, x: float, values: Scores, colour: str, *, dots: int | None = None
+    axes: Axes,
+    x: float,
+    values: Scores,
+    colour: str,
+    *,
+    dots: int | None = None,
+    within: tuple[float, float] = (-np.inf, np.inf),
 ) -> None:
-    """Draw points in a column, `dots` at most, and the mean with its 95 % interval."""
+    """Draw points in a column, `dots` at most, and the mean with its 95 % interval.
+
+    Parameters
+    ----------
+    axes, x, colour : where, and in what
+    values : (n,)
+    dots : all of them when None
+    within : the least and the largest that a value can be
+    """
     shown = values[:dots]
     spread = np.random.default_rng(0).uniform(-0.06, 0.06, len(shown))
     axes.plot(x + spread, shown, "o", color=colour, ms=3.5, alpha=0.45, mew=0, zorder=2)
-    mean = mean_interval(values)
+    mean = mean_interval(values, within=within)
     if np.isfinite(mean.low):
         axes.plot([x, x], [mean.low, mean.high], color=INK, lw=1.8, zorder=3)
     axes.plot([x], [mean.mean], "D", color=colour, mec=INK, ms=7, zorder=4)
@@ -231,7 +259,10 @@ def draw_alignment(runs: AlignmentRuns) -> Figure:
         for j, d in enumerate(runs.dimensions):
             colour = colormaps["viridis"](0.9 * j / max(len(runs.dimensions) - 1, 1))
             logs = np.log10(np.maximum(-runs.final[method][:, j], floor))
-            means = [mean_interval(row) for row in logs]
+            means = [
+                mean_interval(row[np.isfinite(row)], within=(np.log10(floor), np.inf))
+                for row in logs
+            ]
             x = np.arange(len(runs.depths)) + (j - (len(runs.dimensions) - 1) / 2) * 0.06
             y = np.array([mean.mean for mean in means])
             low = np.array([mean.low for mean in means])
@@ -276,7 +307,7 @@ def draw_linearity(
                     (layer[p].to_units if direction == 0 else layer[p].to_codes)
                     for layer in by_layer
                 ]
-                means = [mean_interval(h.r2[np.isfinite(h.r2)]) for h in held]
+                means = [mean_interval(h.r2[np.isfinite(h.r2)], within=_R2) for h in held]
                 x = np.arange(len(layers)) + 0.05 * p + 0.1 * g - 0.1
                 style = ("-", "--", ":", "-.")[p % 4]
                 label = f"{name}, {by_layer[0][p].part} ({by_layer[0][p].k})"

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _CELL, _PITCH = 0.86, 0.96
 _DOTS = 200  # of a set's images
 _DEGREES = 10  # of orientation that are drawn as one
+_WITHIN = {"luminance": (0.0, 1.0), "contrast": (0.0, 0.5), "slope": (-np.inf, np.inf)}
+"""The least and the largest that a measure can be."""
 _LABELS = {
     "luminance": "luminance",
     "contrast": "RMS contrast",
@@ -64,7 +66,8 @@ def draw_statistics(found: Sequence[LastGenerations], tests: Sequence[MeasureTes
             axes.plot(range(len(pair)), pair, color=GRID, lw=0.8, zorder=1)
         for g, means in enumerate(by_session):
             values = np.array([x for x in means.values() if np.isfinite(x)])
-            draw_column(axes, g, values, THREADS[g % len(THREADS)])
+            colour, within = THREADS[g % len(THREADS)], _WITHIN[measure]
+            draw_column(axes, g, values, colour, within=within)
         axes.set_xlim(-0.6, rows - 0.4)
         axes.set_xticks([])
         axes.tick_params(labelsize=9)
@@ -147,13 +150,18 @@ def draw_sets(
         far.plot([g - 0.35, g + 0.35], [one.floor.value] * 2, color=INK, lw=1.6)
         if one.score is not None:
             score.bar(g, one.score.mean, 0.6, yerr=one.score.sd, color=colour, ecolor=INK)
+    if not any(one.score is not None and one.score.mean > 0 for one in found):
+        score.set_yticks([])
+        score.text(0.5, 0.5, "none", transform=score.transAxes, ha="center", color=QUIET)
     for g, own in enumerate(sets.values()):
         colour = THREADS[g % len(THREADS)] if g < len(found) else QUIET
         for axes, measure in zip(pixels, MEASURES, strict=False):
             values: Scores = getattr(own.pixels, measure)
-            draw_column(axes, g, values[np.isfinite(values)], colour, dots=_DOTS)
+            there = values[np.isfinite(values)]
+            draw_column(axes, g, there, colour, dots=_DOTS, within=_WITHIN[measure])
         if own.objects is not None and detected:
-            draw_column(pixels[-1], g, own.objects.confidence, colour, dots=_DOTS)
+            sure = own.objects.confidence
+            draw_column(pixels[-1], g, sure, colour, dots=_DOTS, within=(0, 1))
             pixels[-1].text(
                 g,
                 1.02,

@@ -9,18 +9,22 @@ published number is of how soon a generator comes near, not of the nearest that 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from evolver import seeds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from evolver.types import Codes, Generator, Images, Scores
 
 RATE, STEPS = 2e-3, 401
+ARRAYS = ("codes", "images", "pearson", "rmse", "at_start")
+"""Of `Inversions`, one row an image."""
 _AT_ONCE = 8
 
 
@@ -45,46 +49,52 @@ class Inversions:
     rmse: Scores
     at_start: Scores
 
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return what is an array, by name."""
+        return {name: getattr(self, name) for name in ARRAYS}
 
-def invert_images(
+
+def batches_of(generator: Generator, n: int) -> list[range]:
+    """Return the numbers of images, 0 to n - 1, in batches that are drawn side by side."""
+    at_once = cast("int", getattr(generator, "chunk", _AT_ONCE))
+    return [range(first, min(first + at_once, n)) for first in range(0, n, at_once)]
+
+
+def invert_batch(
     generator: Generator,
     images: Images,
+    numbers: range,
     *,
     seed: int,
     steps: int = STEPS,
     rate: float = RATE,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> Inversions:
-    """Find codes that draw given images, each from a start of its own.
+    """Find codes that draw a batch of images, each from a start of its own.
 
     Parameters
     ----------
     generator : whose codes they are
-    images : (n, h, h, 3) uint8, of the generator's own size
-    seed : of the starts; an image's start follows from its number
+    images : (k, h, h, 3) uint8, of the generator's own size
+    numbers : of these images among all; an image's start follows from its number
+    seed : of the starts
     steps, rate : of Adam
-    progress : told how many images are finished, of how many
+    progress : told how many steps are taken
     """
     from evolver.generators.initial import invert
 
-    n = len(images)
     starts = np.stack([
-        seeds.stream(seed, "inversion", i).standard_normal(generator.d) for i in range(n)
+        seeds.stream(seed, "inversion", i).standard_normal(generator.d) for i in numbers
     ])
-    at_once = cast("int", getattr(generator, "chunk", _AT_ONCE))
-    codes = np.empty_like(starts)
-    for first in range(0, n, at_once):
-        part = slice(first, min(first + at_once, n))
-        codes[part] = invert(
-            generator,
-            images[part],
-            rng=seeds.stream(seed, "inversion"),  # starts are given: nothing is drawn
-            steps=steps,
-            rate=rate,
-            start=starts[part],
-        ).codes
-        if progress is not None:
-            progress(part.stop, n)
+    codes = invert(
+        generator,
+        images,
+        rng=seeds.stream(seed, "inversion"),  # starts are given: nothing is drawn
+        steps=steps,
+        rate=rate,
+        start=starts,
+        progress=lambda step, _: progress(step),
+    ).codes
     drawn = generator.render(codes)
     difference = (drawn.astype(np.float64) - images) / 255
     return Inversions(
@@ -95,6 +105,29 @@ def invert_images(
         rmse=np.sqrt((difference**2).mean(axis=(1, 2, 3))),
         at_start=pixel_correlations(generator.render(starts), images),
     )
+
+
+def join_inversions(generator: str, parts: Sequence[Mapping[str, NDArray[Any]]]) -> Inversions:
+    """Put batches of one generator one after the other, each as arrays by their names."""
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in ARRAYS}
+    return Inversions(generator=generator, **joined)
+
+
+def take_inversions(inversions: Inversions, rows: Sequence[int]) -> Inversions:
+    """Return those of some images, by their rows."""
+    taken = {name: array[list(rows)] for name, array in inversions.arrays().items()}
+    return Inversions(generator=inversions.generator, **taken)
+
+
+def invert_images(
+    generator: Generator, images: Images, *, seed: int, steps: int = STEPS, rate: float = RATE
+) -> Inversions:
+    """Find codes that draw given images; as `invert_batch`, all of them."""
+    parts = [
+        invert_batch(generator, images[list(k)], k, seed=seed, steps=steps, rate=rate).arrays()
+        for k in batches_of(generator, len(images))
+    ]
+    return join_inversions(generator.name, parts)
 
 
 def pixel_correlations(first: Images, second: Images) -> Scores:

@@ -7,30 +7,36 @@ mean of its images. Knows recordings and arrays.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import nan
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from evolver import recording
-from evolver.analysis.image_statistics import image_statistics, join_statistics
+from evolver.analysis.image_statistics import (
+    ImageStatistics,
+    image_statistics,
+    join_statistics,
+)
 from evolver.analysis.rank_tests import RankTest, rank_sum, signed_rank
 from evolver.comparisons.sources import squares
 from evolver.errors import ConfigError, DataError
 from evolver.session_folder import RECORDING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from evolver.analysis.image_statistics import ImageStatistics
+    from evolver.recording.thread_data import ThreadData
     from evolver.types import Images, Scores
 
 MEASURES = ("luminance", "contrast", "slope")
 """Those that are a number an image, and are tested."""
+_STATISTICS = tuple(field.name for field in fields(ImageStatistics))
+_OF_IMAGES = (*(n for n in _STATISTICS if n != "frequencies"), "thread", "generation", "image")
 _EXAMPLES = 6
 
 
@@ -45,6 +51,8 @@ class LastGenerations:
     session : (n,) which of them each image is of
     statistics : of the n images
     examples : (k, h, h, 3) uint8, of some sessions the image that scored highest
+    places : (n, 3) of each image the number of its thread, its generation and its own number,
+        as the recording counts them
     """
 
     generator: str
@@ -52,6 +60,7 @@ class LastGenerations:
     session: NDArray[np.intp]
     statistics: ImageStatistics
     examples: Images
+    places: NDArray[np.int64]
 
     def means(self, measure: str) -> dict[str, float]:
         """Return the mean over each session's images of one of `MEASURES`.
@@ -109,19 +118,14 @@ def find_recordings(places: Sequence[Path]) -> list[Path]:
 
 
 def read_last_generations(
-    paths: Sequence[Path],
-    *,
-    size: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    paths: Sequence[Path], *, size: int | None = None
 ) -> list[LastGenerations]:
     """Measure the last generation of every thread, by generator.
 
     Parameters
     ----------
     paths : recordings; of two of one session the first
-    size : pixels a side that all images are brought to, so that cycles per image are the same;
-        None: those of the smallest
-    progress : told how many recordings are read, of how many
+    size : pixels a side that all images are brought to; None: those of the smallest
 
     Raises
     ------
@@ -129,25 +133,138 @@ def read_last_generations(
         A file is no recording, or is damaged.
     DataError
         There is no thread, or none has a generation with scores.
+    ConfigError
+        `size` is larger than that.
     """
-    paths, smallest = _distinct(paths)
-    if not smallest:
+    sources, side = sessions_in(paths, size=size)
+    return join_recordings([(s.path, *measure_recording(s.path, side)) for s in sources])
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRecording:
+    """The recording of a session.
+
+    Attributes
+    ----------
+    path : Path
+    identity : what says that a file is this one still: its session, bytes and time
+    """
+
+    path: Path
+    identity: tuple[str, int, int]
+
+
+def sessions_in(
+    paths: Sequence[Path], *, size: int | None = None
+) -> tuple[list[SessionRecording], int]:
+    """Return one recording of each session, and what their images are brought to.
+
+    Parameters
+    ----------
+    paths : recordings; of two of one session the first
+    size : pixels a side, so that cycles per image are the same; None: those of the smallest
+
+    Raises
+    ------
+    RecordingError, DataError, ConfigError
+        As `read_last_generations`.
+    """
+    of_session: dict[str, SessionRecording] = {}
+    sizes: list[int] = []
+    for path in paths:
+        with recording.read(path) as opened:
+            session = opened.session_id or str(path)
+            sizes += [thread.image_size for thread in opened.threads]
+        status = path.stat()
+        identity = session, status.st_size, status.st_mtime_ns
+        of_session.setdefault(session, SessionRecording(path, identity))
+    if not sizes:
         raise DataError("there must be a thread that draws images; got none")
+    smallest = min(sizes)
     side = size or smallest
     if side > smallest:
         raise ConfigError(
             f"images must be brought to {smallest} pixels a side at most, the smallest's: "
             f"enlarged, their spectrum would be that of the enlarging; got {side}"
         )
-    measured: dict[str, list[_Measured]] = {}
-    for k, path in enumerate(paths):
-        for generator, one in _measured(path, side):
-            measured.setdefault(generator, []).append(one)
-        if progress is not None:
-            progress(k + 1, len(paths))
-    if not measured:
+    return list(of_session.values()), side
+
+
+def measure_recording(path: Path, side: int) -> tuple[dict[str, NDArray[Any]], tuple[str, ...]]:
+    """Measure the last generation of every thread of a recording that has one with scores.
+
+    Parameters
+    ----------
+    path : of the recording
+    side : pixels that images are brought to
+
+    Returns
+    -------
+    arrays : one row an image: the fields of `ImageStatistics`, ``thread``, ``generation`` and
+        ``image`` (its number in the recording); ``best``, (threads, side, side, 3) uint8
+    names : the generator of each of these threads
+    """
+    names: list[str] = []
+    best: list[NDArray[np.uint8]] = []
+    parts: list[dict[str, NDArray[Any]]] = []
+    with recording.read(path) as opened:
+        for k, thread in enumerate(opened.threads):
+            rows = _last_rows(thread, opened)
+            if not len(rows):
+                continue
+            score = thread.score[rows]
+            images = squares([opened.images[int(i)] for i in thread.image_id[rows]], side)
+            best.append(images[int(np.where(np.isfinite(score), score, -np.inf).argmax())])
+            measured = image_statistics(images)
+            parts.append({
+                **{name: getattr(measured, name) for name in _STATISTICS},
+                "thread": np.full(len(rows), k),
+                "generation": thread.generation[rows],
+                "image": thread.image_id[rows],
+            })
+            names.append(thread.generator)
+    if not parts:
+        return {}, ()
+    arrays = {
+        name: np.concatenate([part[name] for part in parts])
+        for name in parts[0]
+        if name != "frequencies"
+    }
+    frequencies = parts[0]["frequencies"]
+    return {**arrays, "frequencies": frequencies, "best": np.stack(best)}, tuple(names)
+
+
+def join_recordings(
+    measured: Iterable[tuple[Path, Mapping[str, NDArray[Any]], tuple[str, ...]]],
+) -> list[LastGenerations]:
+    """Put what was measured together, by generator.
+
+    Parameters
+    ----------
+    measured : of each recording its path and what `measure_recording` returns
+
+    Raises
+    ------
+    DataError
+        None has a generation with scores.
+    """
+    threads: dict[str, list[_Measured]] = {}
+    for path, arrays, generators in measured:
+        numbers = list(dict.fromkeys(arrays["thread"].tolist())) if generators else []
+        for k, (number, generator) in enumerate(zip(numbers, generators, strict=True)):
+            rows = arrays["thread"] == number
+            own = {name: arrays[name][rows] for name in _OF_IMAGES}
+            statistics = ImageStatistics(
+                frequencies=arrays["frequencies"],
+                **{name: own[name] for name in _STATISTICS if name != "frequencies"},
+            )
+            places = np.stack([own[name] for name in ("thread", "generation", "image")], axis=1)
+            threads.setdefault(generator, []).append(
+                _Measured(str(path), statistics, arrays["best"][k], places)
+            )
+    if not threads:
         raise DataError("there must be a thread with a generation that was scored; got none")
-    return [_joined(generator, own) for generator, own in measured.items()]
+    return [_joined(generator, own) for generator, own in threads.items()]
 
 
 def compare_measures(first: LastGenerations, second: LastGenerations) -> list[MeasureTest]:
@@ -173,38 +290,17 @@ class _Measured:
     session: str
     statistics: ImageStatistics
     best: NDArray[np.uint8]
+    places: NDArray[np.int64]
 
 
-def _distinct(paths: Sequence[Path]) -> tuple[list[Path], int]:
-    """Return one recording of each session, and the smallest size of a thread's images."""
-    of_session: dict[str, Path] = {}
-    sizes: list[int] = []
-    for path in paths:
-        with recording.read(path) as opened:
-            of_session.setdefault(opened.session_id or str(path), path)
-            sizes += [thread.image_size for thread in opened.threads]
-    return list(of_session.values()), min(sizes, default=0)
-
-
-def _measured(path: Path, side: int) -> Iterator[tuple[str, _Measured]]:
-    """Yield every thread that has a last generation, after its generator's name."""
-    with recording.read(path) as opened:
-        for thread in opened.threads:
-            scored = np.isfinite(thread.score)
-            if not scored.any():
-                continue
-            last = thread.generation == thread.generation[scored].max()
-            kept = [
-                k
-                for k in np.flatnonzero(last)
-                if not opened.images.is_lost(int(thread.image_id[k]))
-            ]
-            if not kept:
-                continue
-            score = thread.score[kept]
-            images = squares([opened.images[int(k)] for k in thread.image_id[kept]], side)
-            highest = images[int(np.where(np.isfinite(score), score, -np.inf).argmax())]
-            yield thread.generator, _Measured(str(path), image_statistics(images), highest)
+def _last_rows(thread: ThreadData, opened: recording.Recording) -> NDArray[np.intp]:
+    """Return the rows of a thread's last generation that has scores, images that are there."""
+    scored = np.isfinite(thread.score)
+    if not scored.any():
+        return np.empty(0, np.intp)
+    last = np.flatnonzero(thread.generation == thread.generation[scored].max())
+    there = [not opened.images.is_lost(int(thread.image_id[k])) for k in last]
+    return last[np.array(there, bool)]
 
 
 def _joined(generator: str, threads: Sequence[_Measured]) -> LastGenerations:
@@ -221,4 +317,5 @@ def _joined(generator: str, threads: Sequence[_Measured]) -> LastGenerations:
         np.concatenate(session),
         join_statistics([thread.statistics for thread in threads]),
         np.stack([threads[int(i)].best for i in picked]),
+        np.concatenate([thread.places for thread in threads]),
     )

@@ -41,7 +41,7 @@ from scorers.networks.preprocessing import resized
 from scorers.receptive_field import GREY, Box, box_around
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -261,58 +261,27 @@ def maximise(
         The method has a basis and there is no metric, or a setting is out of its range.
     """
     u = len(scorer.unit_names)
-    run_unit = np.repeat(np.arange(u), repeats)  # of each run
     starts = np.stack([
         generator.initial_codes(batch, rng=seeds.stream(seed, "maximise", name, r))
         for name in scorer.unit_names
         for r in range(repeats)
     ])
-    step_option = {} if method.step is None else {_STEP_OF[method.name]: method.step}
-    options = with_lengths(method.name, step_option, generator)
-    searches: list[Optimizer]
     if method.climbs:
-        width = batch
-        objective = RowObjective(generator, scorer, np.repeat(run_unit, batch), confinement)
-        ascent = optimizers.load(
-            method.name,
-            generator.d,
-            rng=seeds.stream(seed, "ascent"),
-            popsize=len(starts) * batch,
-            initial=starts.reshape(-1, generator.d),
-            **_basis_options(method, generator, metric),
-            **{key: value for key, value in options.items() if key != "sigma"},
-        )
-        if isinstance(ascent, NeedsObjective):
-            ascent.use(objective)
-        searches = [ascent]
+        searches, width = [_ascent(method, generator, starts, metric, seed)], batch
     else:
-        searches = [
-            optimizers.load(
-                method.name,
-                generator.d,
-                rng=seeds.stream(seed, "search", i),
-                initial=start[0],
-                **options,
-            )
-            for i, start in enumerate(starts)
-        ]
+        searches = _searches(method, generator, starts, seed)
         width = searches[0].popsize
-        objective = RowObjective(generator, scorer, np.repeat(run_unit, width), confinement)
-    best = np.full(len(starts), -np.inf)
-    best_codes = np.empty((len(starts), generator.d))
-    curve = np.empty((steps, len(starts)))
+    unit_of = np.repeat(np.arange(u), repeats * width)
+    objective = RowObjective(generator, scorer, unit_of, confinement)
+    for search in searches:
+        if isinstance(search, NeedsObjective):
+            search.use(objective)
+    reached = _Reached(len(starts), generator.d, steps)
     for k in range(steps):
         asked = [search.ask() for search in searches]
         codes = np.concatenate(asked)
         values = objective.climb(codes)[0] if method.climbs else objective.values(codes)
-        by_run = values.reshape(len(starts), width)
-        highest = by_run.argmax(axis=1)
-        reached = by_run[np.arange(len(starts)), highest]
-        better = reached > best
-        best[better] = reached[better]
-        places = codes.reshape(len(starts), width, -1)
-        best_codes[better] = places[better, highest[better]]
-        curve[k] = best
+        reached.add(k, codes, values)
         first = 0
         for search, own in zip(searches, asked, strict=True):
             search.tell(own, values[first : first + len(own)])
@@ -324,18 +293,86 @@ def maximise(
         method=str(method),
         layer=layer,
         units=scorer.unit_names,
-        best=best.reshape(u, repeats),
-        codes=best_codes.reshape(u, repeats, -1),
-        curve=curve.reshape(steps, u, repeats),
+        best=reached.best.reshape(u, repeats),
+        codes=reached.codes.reshape(u, repeats, -1),
+        curve=reached.curve.reshape(steps, u, repeats),
         images=steps * width,
         confinement=confinement,
     )
 
 
+class _Reached:
+    """The largest drive of every run so far, and where.
+
+    Parameters
+    ----------
+    runs, d, steps : how many runs and steps there are; dimensions of a code
+
+    Attributes
+    ----------
+    best : (runs,); codes : (runs, d); curve : (steps, runs)
+    """
+
+    def __init__(self, runs: int, d: int, steps: int) -> None:
+        self.best, self.codes = np.full(runs, -np.inf), np.empty((runs, d))
+        self.curve = np.empty((steps, runs))
+
+    def add(self, step: int, codes: Codes, values: Scores) -> None:
+        """Take in what a step came by: as many rows for each run, run by run."""
+        runs = len(self.best)
+        by_run, places = values.reshape(runs, -1), codes.reshape(runs, -1, codes.shape[1])
+        highest = by_run.argmax(axis=1)
+        value = by_run[np.arange(runs), highest]
+        better = value > self.best
+        self.best[better] = value[better]
+        self.codes[better] = places[better, highest[better]]
+        self.curve[step] = self.best
+
+
+def _options(method: Method, generator: Generator) -> dict[str, Any]:
+    step = {} if method.step is None else {_STEP_OF[method.name]: method.step}
+    return with_lengths(method.name, step, generator)
+
+
+def _ascent(
+    method: Method, generator: Generator, starts: Codes, metric: str | None, seed: int
+) -> Optimizer:
+    """Return one ascent of all codes of all runs, (runs, batch, d)."""
+    options = _options(method, generator)
+    options.pop("sigma", None)
+    return optimizers.load(
+        method.name,
+        generator.d,
+        rng=seeds.stream(seed, "ascent"),
+        popsize=starts.shape[0] * starts.shape[1],
+        initial=starts.reshape(-1, generator.d),
+        **basis_options(method, generator, metric),
+        **options,
+    )
+
+
+def _searches(
+    method: Method, generator: Generator, starts: Codes, seed: int
+) -> list[Optimizer]:
+    """Return a search of each run, from its first start."""
+    options = _options(method, generator)
+    return [
+        optimizers.load(
+            method.name,
+            generator.d,
+            rng=seeds.stream(seed, "search", i),
+            initial=start[0],
+            **options,
+        )
+        for i, start in enumerate(starts)
+    ]
+
+
 _STEP_OF = {"adam": "lr", "sgd": "lr", "cholesky": "sigma"}
 
 
-def _basis_options(method: Method, generator: Generator, metric: str | None) -> dict[str, Any]:
+def basis_options(method: Method, generator: Generator, metric: str | None) -> dict[str, Any]:
+    """Return what an ascent is told of its basis; raise `ConfigError` where it has none."""
     if method.basis == "none":
         return {}
     if metric is None:
@@ -344,6 +381,35 @@ def _basis_options(method: Method, generator: Generator, metric: str | None) -> 
             f"{generator.name}=FILE.npz; 'evolver metric compute' makes one"
         )
     return {"basis": method.basis, "metric": metric}
+
+
+def maximised_arrays(run: Maximised) -> dict[str, NDArray[Any]]:
+    """Return what of runs is numbers, by name; `maximised_of` takes them."""
+    images = np.array([run.images])
+    return {"best": run.best, "codes": run.codes, "curve": run.curve, "images": images}
+
+
+def maximised_of(
+    arrays: Mapping[str, NDArray[Any]],
+    *,
+    generator: str,
+    method: str,
+    layer: str,
+    units: tuple[str, ...],
+    confinement: Confinement | None,
+) -> Maximised:
+    """Return runs, of their arrays and what else `Maximised` says of them."""
+    return Maximised(
+        generator=generator,
+        method=method,
+        layer=layer,
+        units=units,
+        best=arrays["best"],
+        codes=arrays["codes"],
+        curve=arrays["curve"],
+        images=int(arrays["images"][0]),
+        confinement=confinement,
+    )
 
 
 def drawn_units(network: Network, layer: str, n: int, *, name: str, seed: int) -> list[str]:

@@ -7,7 +7,7 @@ Objects are found by any detector that is handed in; none comes with the package
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
@@ -20,21 +20,26 @@ from evolver.analysis.image_quality import (
     frechet_with_floor,
     inception_score,
 )
-from evolver.analysis.image_statistics import image_statistics, join_statistics
+from evolver.analysis.image_statistics import (
+    ImageStatistics,
+    image_statistics,
+    join_statistics,
+)
+from evolver.comparisons.tasks import text_digest
 from evolver.errors import DataError
 from evolver.lab_modules import error_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
-    from evolver.analysis.image_statistics import ImageStatistics
     from evolver.types import Images, Matrix, Scores
 
 Detector: TypeAlias = "Callable[[NDArray[np.uint8]], tuple[ArrayLike, ArrayLike]]"
 """Image, (h, w, 3) -> boxes, (k, ...), and their confidences, (k,)."""
-_EXAMPLES = 10
+EXAMPLES = 10
+"""Images of a set that are kept to be shown."""
 SPLITS = 10
 """Of the inception score, as published."""
 
@@ -83,10 +88,12 @@ class Features(Protocol):
     ----------
     name : str
     side : of the images it is given, pixels
+    sha256 : of the weights that they come from
     """
 
     name: str
     side: int
+    sha256: str
 
     def measure(self, images: Images) -> tuple[Matrix, Matrix | None]:
         """Return features, (n, k), and logits, (n, classes), of images, (n, h, w, 3) uint8.
@@ -118,6 +125,9 @@ class LayerFeatures:
         self._logits = scorers.load([f"{classes}:all"], networks=networks) if classes else None
         (network,) = self._features.networks.values()
         self.side = max(network.preprocessing.uncut_size)
+        loaded = [self._features, *([self._logits] if self._logits else [])]
+        digests = [scorer.sha256 for scorer in loaded]
+        self.sha256 = text_digest(layer, classes, digests, dict(networks))
 
     def measure(self, images: Images) -> tuple[Matrix, Matrix | None]:
         """Return features and logits, as `Features`."""
@@ -147,52 +157,63 @@ class MeasuredSet:
     objects: Objectness | None = None
 
 
-def measure_set(
-    batches: Iterable[Images],
+def measure_batch(
+    images: Images,
     features: Features,
     *,
     detector: Detector | None = None,
-    progress: Callable[[int], None] | None = None,
-) -> MeasuredSet:
-    """Measure images as they come, so that they need not all be in memory.
+    examples: int = EXAMPLES,
+) -> dict[str, NDArray[Any]]:
+    """Measure some images of a set, so that they need not all be in memory.
 
     Parameters
     ----------
-    batches : each (k, h, w, 3) uint8, one at least
+    images : (k, h, w, 3) uint8
     features : what they are compared by
     detector : sees objects, as `objectness` takes it; None: nobody looks for any
-    progress : told how many images are measured
+    examples : images that are kept
+
+    Returns
+    -------
+    arrays by name, as `join_batches` takes them
 
     Raises
     ------
     DataError
         The detector gives what is no boxes with confidences.
     """
-    parts: list[Matrix] = []
-    logits: list[Matrix] = []
-    pixels: list[ImageStatistics] = []
-    objects: list[Objectness] = []
-    finished = 0
-    examples: Images = np.empty((0, 1, 1, 3), np.uint8)
-    for images in batches:
-        if not finished:
-            examples = images[:_EXAMPLES]
-        part, of_classes = features.measure(images)
-        parts.append(part)
-        if of_classes is not None:
-            logits.append(of_classes)
-        pixels.append(image_statistics(images))
-        if detector is not None:
-            objects.append(objectness(images, detector))
-        finished += len(images)
-        if progress is not None:
-            progress(finished)
+    part, of_classes = features.measure(images)
+    pixels = image_statistics(images)
+    arrays: dict[str, NDArray[Any]] = {"features": part, "examples": images[:examples]}
+    arrays |= {field.name: getattr(pixels, field.name) for field in fields(ImageStatistics)}
+    if of_classes is not None:
+        arrays["logits"] = of_classes
+    if detector is not None:
+        objects = objectness(images, detector)
+        arrays |= {"boxes": objects.boxes, "confidence": objects.confidence}
+    return arrays
+
+
+def join_batches(batches: Sequence[Mapping[str, NDArray[Any]]]) -> MeasuredSet:
+    """Put the batches of a set together, one at least, in their order."""
+    whole: dict[str, NDArray[Any]] = {
+        name: np.concatenate([batch[name] for batch in batches])
+        for name in ("features", "logits", "boxes", "confidence")
+        if name in batches[0]
+    }
+    pixels = [
+        ImageStatistics(**{field.name: batch[field.name] for field in fields(ImageStatistics)})
+        for batch in batches
+    ]
+    objects = None
+    if "boxes" in whole:
+        objects = Objectness(whole["boxes"], whole["confidence"])
     return MeasuredSet(
-        np.concatenate(parts),
-        np.concatenate(logits) if logits else None,
+        whole["features"],
+        whole.get("logits"),
         join_statistics(pixels),
-        examples,
-        _joined_objects(objects) if objects else None,
+        batches[0]["examples"],
+        objects,
     )
 
 
@@ -253,13 +274,6 @@ def objectness(images: Images, detector: Detector) -> Objectness:
             )
         confidence[i] = sure.max(initial=0.0)
     return Objectness(boxes, confidence)
-
-
-def _joined_objects(parts: Sequence[Objectness]) -> Objectness:
-    return Objectness(
-        np.concatenate([part.boxes for part in parts]),
-        np.concatenate([part.confidence for part in parts]),
-    )
 
 
 def _softmax(logits: Matrix) -> Matrix:

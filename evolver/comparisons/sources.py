@@ -16,19 +16,23 @@ GENERATOR@HOW  of other codes: 'normal:4' (N(0, 4^2), as published for DeePSim),
 
 from __future__ import annotations
 
-from functools import lru_cache
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from evolver import generators, seeds
-from evolver.errors import ConfigError
+from evolver.comparisons.tasks import array_digest, text_digest
+from evolver.errors import ConfigError, DataError
 from evolver.generators.initial import initial_codes_of
+from evolver.regular_files import opened
 from evolver.weights.hub import nothing_fetched
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -37,7 +41,8 @@ if TYPE_CHECKING:
 WORDS = ("scenes", "white", "pink")
 """Sets of images that are neither a folder's nor a generator's."""
 _WHITE_SD, _PINK_SD = 0.25, 0.2  # of pixels from 0 to 1, before what is beyond is cut
-_BATCH = 512
+_BATCH, _SLOW_BATCH = 512, 64  # the latter of files, and of networks, which take seconds
+_LARGEST_FILE = 1 << 30  # bytes of an image
 _CAMERA = 12_000  # pixels a side, of photographs
 _TRUNCATION, _LIMIT, _EMBEDDING_SD = 0.7, 2.0, 0.08
 
@@ -54,27 +59,46 @@ def load_source(text: str, *, device: str = "cpu") -> Generator:
         Its weights are missing, or of another network.
     """
     name, equals, weights = text.partition("=")
+    if not name or bool(equals) != bool(weights):
+        raise ConfigError(f"a generator must be NAME or NAME=WEIGHTS; got {text!r}")
     with nothing_fetched():
         return generators.load(name, weights=weights if equals else None, device=device)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageBatch:
+    """Some images of a set, not made yet.
+
+    Attributes
+    ----------
+    digest : of all that their pixels depend on but the size that they are brought to
+    names : (k,) what each is called: a file, or its number in the set
+    make : makes them, (k, size, size, 3) uint8
+    """
+
+    digest: str
+    names: tuple[str, ...]
+    make: Callable[[], Images]
+
+
 def image_set(text: str, n: int, *, size: int, seed: int, device: str = "cpu") -> Images:
     """Return n images of a set, (n, size, size, 3) uint8; as `image_batches`, all at once."""
-    return np.concatenate(list(image_batches(text, n, size=size, seed=seed, device=device)))
+    batches = image_batches(text, n, size=size, seed=seed, device=device)
+    return np.concatenate([batch.make() for batch in batches])
 
 
 def image_batches(
     text: str, n: int, *, size: int, seed: int, device: str = "cpu"
-) -> Iterator[Images]:
-    """Return n images of a set, some hundreds at a time, each (k, size, size, 3) uint8.
+) -> list[ImageBatch]:
+    """Return n images of a set, some hundreds in a batch, each to be made by itself.
 
     Parameters
     ----------
     text : which; see the top of this file
     n : how many
     size : of the side they are resized to, pixels
-    seed : of what is drawn at random; a larger n begins with the same images, but in a folder
-        and among scenes
+    seed : of what is drawn at random; a larger n begins with the same images, but in a
+        folder and among scenes
     device : of a generator
 
     Raises
@@ -82,19 +106,47 @@ def image_batches(
     ConfigError
         There is no such set, or it has fewer images.
     DataError
-        A file is no image.
+        A file is no image; also as a batch is made.
     """
+    folder = Path(text).expanduser()
+    if text in WORDS:
+        return _drawn_batches(text, n, size, seed)
     rng = seeds.stream(seed, "image set", text)
-    parts = [min(_BATCH, n - first) for first in range(0, n, _BATCH)]
-    if text == "scenes":
+    if folder.is_dir():
+        return _folder_batches(folder, n, size, rng)
+    return _rendered_batches(text, n, size, rng, device)
+
+
+def _parts(n: int, most: int) -> list[range]:
+    return [range(first, min(first + most, n)) for first in range(0, n, most)]
+
+
+def _numbers(part: range) -> tuple[str, ...]:
+    return tuple(map(str, part))
+
+
+def _drawn_batches(kind: str, n: int, size: int, seed: int) -> list[ImageBatch]:
+    """Return scenes or noise; each batch has a random stream of its own."""
+
+    def made(part: range, number: tuple[int, ...]) -> Images:
+        rng = seeds.stream(seed, "image set", kind, *number)
+        if kind != "scenes":
+            return _noise(kind, len(part), size, rng)
         from scorers.mini import scenes
 
-        return (squares(list(scenes.sample_scenes(k, rng=rng)[0]), size) for k in parts)
-    if text in WORDS:
-        return (_noise(text, k, size, rng) for k in parts)
-    folder = Path(text).expanduser()
-    if folder.is_dir():
-        return _folder_images(folder, n, size, rng)
+        return squares(list(scenes.sample_scenes(len(part), rng=rng)[0]), size)
+
+    batches: list[ImageBatch] = []
+    for i, part in enumerate(_parts(n, _BATCH)):
+        number = (i,) if i else ()
+        digest = text_digest(kind, seed, i, len(part))
+        batches.append(ImageBatch(digest, _numbers(part), partial(made, part, number)))
+    return batches
+
+
+def _rendered_batches(
+    text: str, n: int, size: int, rng: np.random.Generator, device: str
+) -> list[ImageBatch]:
     name, _, how = text.partition("@")
     try:
         generator = load_source(name, device=device)
@@ -107,20 +159,29 @@ def image_batches(
         codes = _truncated(generator, n, rng)
     else:
         codes = initial_codes_of(how or "generator", generator, n, rng=rng)
-    return (
-        squares(list(generator.render(codes[first : first + _BATCH])), size)
-        for first in range(0, n, _BATCH)
-    )
+
+    def made(part: range) -> Images:
+        return squares(list(generator.render(codes[part.start : part.stop])), size)
+
+    return [
+        ImageBatch(
+            text_digest(generator.sha256, device, array_digest(codes[part.start : part.stop])),
+            _numbers(part),
+            partial(made, part),
+        )
+        for part in _parts(n, _SLOW_BATCH)
+    ]
 
 
-def _folder_images(
+def _folder_batches(
     folder: Path, n: int, size: int, rng: np.random.Generator
-) -> Iterator[Images]:
+) -> list[ImageBatch]:
     from evolver.setup.images import IMAGE_SUFFIXES, read_image
 
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    paths = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
     if len(paths) < n:
-        others = sum(path.is_file() for path in folder.iterdir()) - len(paths)
+        others = len(files) - len(paths)
         beside = f", and {others} others, which are passed over" if others else ""
         advice = ". Ask for fewer with -n" if paths else ""
         raise ConfigError(
@@ -128,10 +189,26 @@ def _folder_images(
             f"{beside}{advice}"
         )
     taken = [paths[int(i)] for i in np.sort(rng.permutation(len(paths))[:n])]
-    return (
-        squares([read_image(path, largest=_CAMERA) for path in taken[k : k + _BATCH]], size)
-        for k in range(0, n, _BATCH)
-    )
+
+    def made(part: list[Path]) -> Images:
+        return squares([read_image(path, largest=_CAMERA) for path in part], size)
+
+    return [
+        ImageBatch(
+            text_digest(*map(_file_digest, own)),
+            tuple(path.name for path in own),
+            partial(made, own),
+        )
+        for own in (taken[part.start : part.stop] for part in _parts(n, _SLOW_BATCH))
+    ]
+
+
+def _file_digest(path: Path) -> str:
+    try:
+        with opened(path, at_most=_LARGEST_FILE) as (file, _):
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{path} must be an image that can be read: {error}") from error
 
 
 def _noise(kind: str, n: int, size: int, rng: np.random.Generator) -> Images:

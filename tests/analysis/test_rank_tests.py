@@ -70,3 +70,25 @@ def test_intervals_hold_the_mean_as_often_as_they_say():
     assert np.mean([i.low <= 1 <= i.high for i in held]) == pytest.approx(0.95, abs=0.015)
     assert isnan(mean_interval([2.0]).low)
     assert mean_interval([2.0]).mean == 2.0
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_too_few_values_have_no_interval_and_say_so(n):
+    few = mean_interval([0.9, 1.0][:n], within=(-1, 1))
+    assert isnan(few.low)
+    assert str(few).endswith(f"(n = {n}, too few)")
+    assert str(mean_interval([])) == "none"
+
+
+def test_intervals_end_at_what_is_possible_and_hold_the_mean_as_often():
+    """Beta values near 1, whose mean is known."""
+    drawn = np.random.default_rng(4).beta(8, 2, (2000, 4))
+    free = [mean_interval(row) for row in drawn]
+    held = [mean_interval(row, within=(0, 1)) for row in drawn]
+    assert max(i.high for i in free) > 1.05
+    assert all(0 <= i.low <= i.mean <= i.high <= 1 for i in held)
+    covered = [[i.low <= 0.8 <= i.high for i in kind] for kind in (free, held)]
+    assert covered[0] == covered[1]
+    assert np.mean(covered[1]) > 0.92
+    with pytest.raises(DataError, match="from 0 to 1; got"):
+        mean_interval([0.5, 1.1], within=(0, 1))

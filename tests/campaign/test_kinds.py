@@ -12,7 +12,7 @@ import pytest
 
 from evolver.campaign import run, scratch
 from evolver.campaign.claims import claimed
-from evolver.campaign.run import DIED_TWICE, TaskEnd, do_work, kept_failure, run_waves
+from evolver.campaign.run import DIED_TWICE, TaskEnd, done_here, kept_failure, run_waves
 from evolver.campaign.scratch import clear_scratch, scratch_folder
 from evolver.campaign.store import AnyResult, Facts, Store
 from tests.children import child, kill
@@ -69,12 +69,6 @@ def digits(wave):
     return Digits(tuple(task.digest for task in wave))
 
 
-def here(store, waves, work):
-    """Do work in this process."""
-    for wave in waves:
-        yield wave, do_work(work(wave), str(store.folder))
-
-
 def test_who_ends_its_process_costs_those_beside_it_nothing(tmp_path):
     store, ended = made(tmp_path, 1, 13, 2, 3, 7, 4), []
     waves = [[task(n) for n in wave] for wave in ((1, 13, 2), (3, 7), (4,))]
@@ -121,7 +115,7 @@ def test_what_another_run_has_is_left_to_it_and_done_here_only_where_it_does_not
         written.update({p: p.stat().st_mtime_ns for p in tmp_path.glob("results/*/*")})
 
     monkeypatch.setattr(run.time, "sleep", look)
-    ends = run_waves(store, [[task(1), task(2)], [task(3)]], digits, elsewhere=here)
+    ends = run_waves(store, [[task(1), task(2)], [task(3)]], digits, elsewhere=done_here)
     assert looked[0] == {task(2).digest, task(3).digest}
     assert sorted(ends, key=lambda end: end.digest) == [
         TaskEnd(task(n).digest) for n in (1, 2, 3)

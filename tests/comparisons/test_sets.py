@@ -10,7 +10,8 @@ from evolver.analysis.image_statistics import image_statistics
 from evolver.comparisons.sets import (
     LayerFeatures,
     MeasuredSet,
-    measure_set,
+    join_batches,
+    measure_batch,
     objectness,
     set_distances,
 )
@@ -52,19 +53,21 @@ def test_a_set_is_measured_as_it_comes():
     features = LayerFeatures("mini:fc6", "mini:logits", networks={})
     assert features.side == 64
     images = image_set("scenes", 7, size=64, seed=3)
-    told = []
-    found = measure_set(
-        (images[:4], images[4:]), features, detector=bright, progress=told.append
-    )
+    parts = [
+        measure_batch(part, features, detector=bright) for part in (images[:4], images[4:])
+    ]
+    found = join_batches(parts)
     whole = objectness(images, bright)
     np.testing.assert_array_equal(found.objects.confidence, whole.confidence)
     assert found.objects.detected == whole.detected
     np.testing.assert_array_equal(found.examples, images[:4])
-    assert told == [4, 7]
     np.testing.assert_array_equal(found.features, scorers.load(["mini:fc6:all"]).score(images))
     np.testing.assert_array_equal(found.logits, scorers.load(["mini:logits:all"]).score(images))
     np.testing.assert_array_equal(found.pixels.power, image_statistics(images).power)
-    assert measure_set([images], LayerFeatures("mini:fc6", "", networks={})).logits is None
+    plain = measure_batch(images, LayerFeatures("mini:fc6", "", networks={}), examples=0)
+    assert join_batches([plain]).logits is None
+    assert join_batches([plain]).objects is None
+    assert plain["examples"].shape == (0, 64, 64, 3)
 
 
 def test_objects_are_counted():
