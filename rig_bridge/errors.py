@@ -6,6 +6,7 @@ RigBridgeError
 ├── RequestError     a request to show images cannot be put on the wire     (also a ValueError)
 ├── RefusedError     the engine does not want this rig; raised on the rig
 ├── EndpointError    an address cannot be bound or connected
+│   └── InUseError       another process listens there now
 └── KeyFileError     a key file is missing, wrong, or open to others
 
 Every message says what must hold, what came, and what to do.
@@ -38,6 +39,10 @@ class RefusedError(RigBridgeError):
 
 class EndpointError(RigBridgeError):
     """An address cannot be bound or connected."""
+
+
+class InUseError(EndpointError):
+    """Another process listens at an address now; the address itself is good."""
 
 
 class KeyFileError(RigBridgeError):

@@ -15,7 +15,7 @@ from zmq.utils.monitor import recv_monitor_message
 
 from rig_bridge.codec import MAX_FRAME_BYTES
 from rig_bridge.contact import Happened
-from rig_bridge.errors import EndpointError
+from rig_bridge.errors import EndpointError, InUseError
 
 _TCP = re.compile(
     r"tcp://(?:\[([0-9a-fA-F:.]{2,45})\]|([A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\*))"
@@ -175,7 +175,8 @@ def bind(socket: zmq.Socket[bytes], endpoint: str) -> str:
         socket.bind(endpoint)
     except zmq.ZMQError as exc:
         why = _ADVICE.get(exc.errno or 0, str(exc))
-        raise EndpointError(f"{endpoint} must be free to listen at; {why}") from exc
+        kind = InUseError if exc.errno == errno.EADDRINUSE else EndpointError
+        raise kind(f"{endpoint} must be free to listen at; {why}") from exc
     bound = socket.getsockopt_string(zmq.LAST_ENDPOINT)
     check_bound(endpoint, bound)
     return bound

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from evolver.setup.build import Parts
     from evolver.setup.preflight import Check
 
-GOOD, TO_MEND, TO_FETCH = 0, 2, 3
+GOOD, TO_MEND, TO_FETCH, IN_USE = 0, 2, 3, 4
 """Exit status."""
 # In the order of a table, the worst nearest to what is printed next.
 _COLOURS = {"good": "green", "warning": "yellow", "bad": "red"}
@@ -42,11 +42,15 @@ def print_checks(session_file: Path, *, download: bool) -> int:
         console.print(escape(text))
     if start.to_fetch:
         console.print("Fetch with 'evolver weights fetch GENERATOR', or check with --download")
-    if start.wrong:
-        return TO_MEND
-    if start.parts is None:
-        return TO_FETCH
-    return _check_parts(start.parts, units)
+    status = GOOD
+    if start.wrong or start.parts is None:
+        status = TO_MEND if start.wrong else TO_FETCH
+    else:
+        status = _check_parts(start.parts, units)
+    for mistake in start.in_use:
+        text = f"not now: {mistake.text}. That is no mistake of the file's"
+        console.print(f"[yellow]{escape(wrapped(text, console, hanging='  '))}[/]")
+    return IN_USE if start.in_use and status == GOOD else status
 
 
 def _simulated_units(config: Config | None, mistakes: Mistakes) -> tuple[str, ...]:

@@ -91,7 +91,7 @@ class Mistakes:
         """
         return Gathering(self, key, kinds or (EvolverError,), of)
 
-    def raise_any(self, source: str) -> None:
+    def raise_any(self, source: str, *, but: Sequence[Mistake] = ()) -> None:
         """Raise what was found: one as what it is, with its key; several as one error.
 
         What is wrong with data that the file names is wrong with the file.
@@ -99,19 +99,21 @@ class Mistakes:
         Parameters
         ----------
         source : the file, for the message
+        but : of what was found, what is left out
 
         Raises
         ------
         SeveralMistakesError
             There are several; one is raised as the kind of error that it is.
         """
-        if not self._found:
+        found = tuple(mistake for mistake in self.found if mistake not in but)
+        if not found:
             return
-        first, *others = self.found
+        first, *others = found
         if not others:
             kind = ConfigError if isinstance(first.error, DataError) else type(first.error)
             raise kind(first.text) from first.error
-        raise SeveralMistakesError(source, self.found)
+        raise SeveralMistakesError(source, found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ address, its keys, its folder. All that is wrong is collected; nothing is writte
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evolver.config.mistakes import Mistake, Mistakes
@@ -17,8 +17,11 @@ from evolver.live.rigs import engine_keys
 from evolver.session_folder import check_can_make
 from evolver.setup.build import Parts, gather_parts
 from evolver.weights.hub import nothing_fetched
-from rig_bridge.errors import EndpointError, KeyFileError
+from rig_bridge.errors import EndpointError, InUseError, KeyFileError
 from rig_bridge.sockets import check_free
+
+_PASSING = (NotFetchedError, InUseError)
+"""What is no mistake of a file's."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,22 +30,23 @@ class Start:
 
     source: str
     config: Config | None  # as far as it can be read
-    parts: Parts | None  # where nothing is wrong and nothing has to be fetched
+    parts: Parts | None  # where the file is right and nothing has to be fetched
     mistakes: Mistakes
 
     @property
     def wrong(self) -> tuple[Mistake, ...]:
         """What must be mended."""
-        return tuple(m for m in self.mistakes.found if not _would_be_fetched(m))
+        return tuple(m for m in self.mistakes.found if not isinstance(m.error, _PASSING))
+
+    @property
+    def in_use(self) -> tuple[Mistake, ...]:
+        """What another process has now: the file is right, and nothing can be served yet."""
+        return tuple(m for m in self.mistakes.found if isinstance(m.error, InUseError))
 
     @property
     def to_fetch(self) -> tuple[Mistake, ...]:
         """Weight files that are not here, and could be fetched; each with its thread's key."""
-        return tuple(m for m in self.mistakes.found if _would_be_fetched(m))
-
-
-def _would_be_fetched(mistake: Mistake) -> bool:
-    return isinstance(mistake.error, NotFetchedError)
+        return tuple(m for m in self.mistakes.found if isinstance(m.error, NotFetchedError))
 
 
 def look_at(session_file: Path, *, download: bool, live: bool = True) -> Start:
@@ -66,7 +70,8 @@ def look_at(session_file: Path, *, download: bool, live: bool = True) -> Start:
         with nullcontext() if download else nothing_fetched():
             parts = gather_parts(config, mistakes, live=live)
         gather_start(config, mistakes)
-    return Start(source, config, None if mistakes.found else parts, mistakes)
+    start = Start(source, config, parts, mistakes)
+    return replace(start, parts=None) if start.wrong or start.to_fetch else start
 
 
 def gather_start(config: Config, mistakes: Mistakes) -> None:
@@ -90,13 +95,17 @@ def check(session_file: Path, *, download: bool) -> None:
     ------
     ConfigError
         Everything that is wrong, or would have to be fetched, together.
+    InUseError
+        Nothing is, but another process listens at the address now.
     """
     start = look_at(session_file, download=download)
     if start.config is None or start.wrong:
-        start.mistakes.raise_any(start.source)
+        start.mistakes.raise_any(start.source, but=start.in_use)
     if start.to_fetch:
         lines = "\n".join(f"  {m.text}" for m in start.to_fetch)
         raise ConfigError(
             f"{start.source} needs weights that are not on this machine:\n{lines}\n"
             "Fetch them with 'evolver weights fetch GENERATOR', or add --download"
         )
+    for mistake in start.in_use:
+        raise InUseError(f"{start.source} is right, and cannot be served now: {mistake.text}")

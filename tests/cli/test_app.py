@@ -178,10 +178,6 @@ class TestConfig:
         ("rig", "said"),
         [
             (
-                {"endpoint": "tcp://127.0.0.1:{port}"},
-                "it is in use. Is another session running",
-            ),
-            (
                 {"endpoint": "tcp://198.51.100.7:5571"},
                 "the engine binds loopback addresses only",
             ),
@@ -206,6 +202,26 @@ class TestConfig:
         (line,) = checked.splitlines()[1:]
         assert said in line
         assert line.strip() in served
+        assert not (tmp_path / "out").exists()
+
+    def test_a_port_that_is_taken_is_no_mistake_of_the_file(self, tmp_path):
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", 0))
+            other.listen()
+            table = {"endpoint": f"tcp://127.0.0.1:{other.getsockname()[1]}"}
+            file = write(small(tmp_path / "out", rig=table), tmp_path / "s.toml")
+            checked = " ".join(run("config", "check", file, expect=4).split())
+            served = " ".join(run("serve", file, "--yes", expect=2).split())
+            wrong = tmp_path / "w.toml"
+            wrong.write_text(re.sub(r"(?m)^seed = .*", "seed = -1", file.read_text(), count=1))
+            both = " ".join(run("config", "check", wrong, expect=2).split())
+        said = f"rig.endpoint: {table['endpoint']} must be free to listen at; it is in use."
+        assert "mistake:" not in checked
+        assert f"not now: {said}" in checked
+        assert "before the first image" in checked  # the rest is checked as ever
+        assert f"s.toml is right, and cannot be served now: {said}" in served
+        assert "w.toml has 1 mistake:" in both
+        assert f"not now: {said}" in both
         assert not (tmp_path / "out").exists()
 
     def test_a_page_at_a_port_that_is_taken_is_said_before_anything_begins(self, tmp_path):
