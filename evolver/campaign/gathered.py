@@ -40,6 +40,7 @@ class Gathered:
     plan : PlanFile
     done : tasks of the plan that have a result
     failed : and those that could not be run
+    damaged : and those whose result cannot be read
     rows : one a thread of every task that is done, as `evolver.campaign.table` has them
     generations : the numbers of the generations in `courses`
     courses : by the names in `SERIES`, (rows, generations) float64, NaN where there is none
@@ -50,6 +51,7 @@ class Gathered:
     plan: PlanFile
     done: int
     failed: int
+    damaged: int
     rows: list[Row]
     generations: list[int]
     courses: dict[str, FloatArray]
@@ -68,7 +70,7 @@ def gather_results(store: Store) -> Gathered:
     Raises
     ------
     RecordingError
-        The plan or a result is damaged.
+        The plan is damaged.
     ConfigError
         Its tasks are no sessions.
     """
@@ -79,12 +81,14 @@ def gather_results(store: Store) -> Gathered:
             "the command that ran them writes"
         )
     planned = {task.digest for task in plan.tasks}
-    done = len(planned & store.done())
-    side = _SMALL if done > _MANY else _LARGE
+    there = len(planned & store.done())
+    side = _SMALL if there > _MANY else _LARGE
+    done = 0
     rows: list[Row] = []
     tiles: list[Tile | None] = []
     whole: list[dict[str, FloatArray]] = []
     for task, result in store.results():
+        done += 1
         rows += task_rows(task, result)
         for k in range(len(result.meta.threads)):
             whole.append({name: result.arrays[f"{name}-{k}"] for name in SERIES})
@@ -99,7 +103,8 @@ def gather_results(store: Store) -> Gathered:
             stacked = np.stack([whole[row][name] for row in same])
             course[same, : len(inside)] = stacked[:, inside]
     failed = len(planned & store.failed().keys())
-    return Gathered(plan, done, failed, rows, shown.tolist(), courses, tiles, side)
+    damaged = there - done
+    return Gathered(plan, done, failed, damaged, rows, shown.tolist(), courses, tiles, side)
 
 
 def _tile(image: Tile, side: int) -> Tile:

@@ -45,11 +45,11 @@ _DIGITS = 6
 _TITLES = {
     "generations_run": "generations that were run",
     "first": "mean score of the first generation",
-    "last": "mean score of the last three generations",
+    "last": "mean score of the last three generations, the first left out",
     "last_sem": "standard error of the last generation's mean",
     "best": "the highest single score",
     "references": "mean score of the reference images",
-    "change": "last less first",
+    "change": "last less first; none of a single generation",
     "seconds": "time that the run took",
 }
 
@@ -86,6 +86,8 @@ def _lead(gathered: Gathered) -> str:
     text = f"{gathered.done:,} of {count(planned, 'planned run')} are done"
     if gathered.failed:
         text += f", {gathered.failed:,} failed"
+    if gathered.damaged:
+        text += f", {gathered.damaged:,} damaged"
     return f"{text}. Varied, with how many levels: {varied}."
 
 

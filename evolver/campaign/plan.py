@@ -138,10 +138,7 @@ def read_campaign(
         can have
     """
     text = session_file_text(path, what="campaign's file")
-    try:
-        raw = tomllib.loads(text)
-    except ValueError as exc:
-        raise ConfigError(f"{path} is not valid TOML: {str(exc)[:300]}") from exc
+    raw = _toml(text, path)
     problems: list[str] = []
     collect(raw, CampaignFile, "", problems)
     mistakes = Mistakes()
@@ -166,10 +163,19 @@ def read_campaign(
                 f'{path}: two [[vary]] are called {name!r}; give one another name = "..."'
             )
     session = path.parent / Path(file.campaign.session).expanduser()
-    base = tomllib.loads(session_file_text(session))
+    base = _toml(session_file_text(session), session)
     read_values(base, source=str(session))
     chosen = _combinations(file.campaign, factors)
     return spell_out(file.campaign.name, base, factors, chosen, weights=weights)
+
+
+def _toml(text: str, path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except ValueError as exc:
+        raise ConfigError(f"{path} is not valid TOML: {str(exc)[:300]}") from exc
+    except RecursionError as exc:
+        raise ConfigError(f"{path}: its values lie too deep in one another") from exc
 
 
 def spell_out(

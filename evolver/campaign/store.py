@@ -163,12 +163,14 @@ class Store:
         """
         path = self.folder / _PLAN
         try:
-            return msgspec.json.decode(read_regular(path, at_most=_LARGEST_PLAN), type=PlanFile)
-        except (OSError, msgspec.DecodeError) as exc:
+            plan = msgspec.json.decode(read_regular(path, at_most=_LARGEST_PLAN), type=PlanFile)
+            _check_plan(plan)
+        except (OSError, DataError, msgspec.DecodeError) as exc:
             raise RecordingError(
                 f"{path} must be a campaign's plan; it cannot be read: {exc}. What ran the "
                 "campaign, as 'evolver campaign run FILE.toml', writes it anew and loses none"
             ) from exc
+        return plan
 
     def keep(self, result: AnyResult[FactsT]) -> None:
         """Write a result; on the disk when this returns."""
@@ -191,6 +193,10 @@ class Store:
             It is damaged.
         """
         result = self.read(digest, TaskMeta)
+        try:
+            _check_session(result.meta, result.arrays)
+        except DataError as exc:
+            raise _damaged(self.path(digest), exc) from exc
         return TaskResult(result.meta, result.arrays)
 
     def read(self, digest: str, facts: type[FactsT]) -> AnyResult[FactsT]:
@@ -209,18 +215,53 @@ class Store:
                 arrays = {name: archive.read(name, fits=_fits) for name in archive.names}
             meta = _facts(arrays.pop(_META), digest, facts)
         except (OSError, DataError, KeyError, msgspec.DecodeError) as exc:
-            raise RecordingError(
-                f"{path} must be a task's result; it cannot be read: {exc}. What ran the "
-                "campaign, as 'evolver campaign run FILE.toml', makes it again"
-            ) from exc
+            raise _damaged(path, exc) from exc
         return AnyResult(meta, arrays)
 
     def results(self) -> Iterator[tuple[PlannedTask, TaskResult]]:
-        """Yield the tasks of the plan that are done, in its order."""
+        """Yield the tasks of the plan that are done, in its order; what is damaged is not."""
         done = self.done()
         for task in self.plan().tasks:
             if task.digest in done:
-                yield task, self.result(task.digest)
+                try:
+                    result = self.result(task.digest)
+                except RecordingError:
+                    continue
+                yield task, result
+
+
+def _damaged(path: Path, exc: Exception) -> RecordingError:
+    return RecordingError(
+        f"{path} must be a task's result; it cannot be read: {exc}. What ran the campaign, as "
+        "'evolver campaign run FILE.toml', makes it again"
+    )
+
+
+def _check_plan(plan: PlanFile) -> None:
+    """Raise `DataError` unless tasks differ, and each has a level of every factor."""
+    if len({task.digest for task in plan.tasks}) != len(plan.tasks):
+        raise DataError("a task is in it twice")
+    for task in plan.tasks:
+        if not set(plan.factors) <= task.levels.keys():
+            raise DataError(f"the task {task.digest[:16]} must have {', '.join(plan.factors)}")
+
+
+def _check_session(meta: TaskMeta, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Raise `DataError` unless a session's arrays are as `TaskResult` says."""
+    if not len(meta.threads) == len(meta.units) == len(meta.generations):
+        raise DataError("it must say as much of each thread")
+    for k, generations in enumerate(meta.generations):
+        for name in ("mean", "sem", "best"):
+            array = arrays.get(f"{name}-{k}")
+            if array is None or array.shape != (generations,) or array.dtype.kind != "f":
+                raise DataError(f"{name}-{k} must have a number of each generation")
+        if (references := arrays.get(f"references-{k}")) is None or references.ndim != 1:
+            raise DataError(f"references-{k} must be a vector")
+        image = arrays.get(f"image-{k}")
+        if image is not None and (
+            image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size
+        ):
+            raise DataError(f"image-{k} must be an image, (h, w, 3) uint8")
 
 
 def _fits(shape: tuple[int, ...]) -> bool:

@@ -28,8 +28,8 @@ MEASURES = (
     "digest",
 )
 """Columns beside the varied ones. first, last: mean of the first generation and of the last
-three; best: the highest single score; references: their mean over all blocks; change: last less
-first; all in `unit`."""
+three, of which the first is none; best: the highest single score; references: their mean over
+all blocks; change: last less first, NaN of a single generation; all in `unit`."""
 Row: TypeAlias = dict[str, str | float | int]
 
 _LAST = 3  # generations
@@ -48,7 +48,8 @@ def task_rows(task: PlannedTask, result: TaskResult) -> Iterator[Row]:
         mean, best = arrays[f"mean-{k}"], arrays[f"best-{k}"]
         shown = arrays[f"references-{k}"]
         filled = mean[np.isfinite(mean)]
-        last = _mean(filled[-_LAST:])
+        later = filled[1:]  # a change from the first is none of the first's own
+        last = _mean(later[-_LAST:] if len(later) else filled)
         first = float(filled[0]) if len(filled) else np.nan
         scored = best[np.isfinite(best)]
         yield {
@@ -62,7 +63,7 @@ def task_rows(task: PlannedTask, result: TaskResult) -> Iterator[Row]:
             "last_sem": float(arrays[f"sem-{k}"][-1]) if len(mean) else np.nan,
             "best": float(scored.max()) if len(scored) else np.nan,
             "references": _mean(shown[np.isfinite(shown)]),
-            "change": last - first,
+            "change": last - first if len(later) else np.nan,
             "seconds": meta.seconds,
             "digest": meta.digest,
         }

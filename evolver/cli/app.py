@@ -43,6 +43,7 @@ from evolver.cli.terminal import (
     check_can_write,
     console,
     error_console,
+    lost_output,
     make_report,
     print_ended,
     print_news,
@@ -118,6 +119,11 @@ def main() -> None:
     steady_streams()
     try:
         app()
+    except SystemExit as ended:
+        if ended.code or not (why := lost_output()):
+            raise
+        error_console.print(f"[bold red]error:[/] not all was printed: {escape(why)}")
+        sys.exit(1)
     except (EvolverError, RigBridgeError) as exc:
         text = wrapped(f"error: {exc}", error_console).removeprefix("error:")
         error_console.print(f"[bold red]error:[/]{escape(text)}")

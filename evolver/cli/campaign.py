@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -11,7 +12,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from evolver.cli.terminal import check_can_write, console
+from evolver.cli.terminal import check_can_write, console, error_console, plain
 from evolver.errors import ConfigError, RecordingError
 
 if TYPE_CHECKING:
@@ -108,10 +109,10 @@ def run_campaign(
     with console.status("reading the plan …"):
         plan = read_campaign(file, weights=WeightDigests(how.tag), taken=MEASURES)
     folder = out or Path("campaigns") / plan.name
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"--out must name a folder; {folder} is a file")
     if plan_only:
-        done = set[str]()
-        if (folder / "plan.json").is_file():
-            done = Store(folder).done()
+        done = Store(folder).sound() if (folder / "plan.json").is_file() else set[str]()
         due = [task for task in plan.tasks if task.digest not in done]
         console.print(
             f"{_tasks(len(plan.tasks))}, {len(due):,} to run; results in {escape(str(folder))}"
@@ -137,13 +138,13 @@ def run_campaign(
     )
     report = TaskProgress(console, total)
     if together is not None:
-        with _written():
+        with _written(), stoppable(folder):
             outcomes = run_together(
                 plan, store, how, workers=workers, report=report, done=sound
             )
     else:
         to = connected(where, folder.resolve()) if where else nullcontext()
-        with _written(), to as elsewhere:
+        with _written(), stoppable(folder), to as elsewhere:
             outcomes = run_plan(
                 plan,
                 store,
@@ -159,7 +160,8 @@ def run_campaign(
     levels = {task.digest: task.levels for task in plan.tasks}
     for outcome in failures[:_SHOWN]:
         of = ", ".join(f"{name} {level}" for name, level in levels[outcome.digest].items())
-        console.print(escape(f"failed: {outcome.digest[:12]} ({of})  {outcome.failed}"))
+        text = f"failed: {outcome.digest[:12]} ({of})  {outcome.failed}"
+        console.print(escape(plain(text)))
     if failures:
         console.print(
             f"{_tasks(len(failures))} failed; why is in {escape(str(folder / 'failed'))}"
@@ -175,18 +177,21 @@ def show_status(folder: Folder) -> None:
 
     store = Store(folder)
     plan = store.plan()
-    done = store.done()
+    done = store.sound()
+    damaged = store.done() - done
     digests = {task.digest for task in plan.tasks}
     failed = {digest: why for digest, why in store.failed().items() if digest in digests}
     console.print(
         f"{escape(plan.name)}: {len(done & digests):,} of {len(digests):,} tasks done, "
         f"{len(failed):,} failed"
         + (f"; {len(done - digests):,} results of earlier plans" if done - digests else "")
+        + (f"; {len(damaged & digests):,} damaged, which a run makes again" if damaged else "")
     )
     for name in plan.factors:
         console.print(_levels(plan, name, done))
     for digest, why in list(failed.items())[:_SHOWN]:
-        console.print(escape(f"failed: {digest[:12]}  {why.splitlines()[0]}"))
+        first = (why.splitlines() or [""])[0]
+        console.print(escape(plain(f"failed: {digest[:12]}  {first}")))
 
 
 @app.command("gather")
@@ -213,6 +218,14 @@ def gather(
         save_table(gathered.columns, gathered.rows, path)
         write_whole(page, write_page(gathered).encode())
     console.print(f"{len(gathered.rows):,} rows in {escape(str(path))}")
+    left = len(gathered.plan.tasks) - gathered.done
+    if left:
+        console.print(
+            f"{left:,} of {_tasks(len(gathered.plan.tasks))} have no row: "
+            f"{gathered.failed:,} failed, {gathered.damaged:,} are damaged, "
+            f"{max(left - gathered.failed - gathered.damaged, 0):,} are not done; "
+            "'evolver campaign run' does them"
+        )
     console.print(f"open {escape(str(page))} in a browser")
 
 
@@ -230,6 +243,27 @@ def _written() -> Generator[None, None, None]:
             f"the campaign's files cannot be written: {exc}. What is there stays; mend that, "
             "and give the command again"
         ) from exc
+
+
+@contextmanager
+def stoppable(folder: Path) -> Generator[None, None, None]:
+    """Say at a Ctrl-C what it does, for tasks that are being run may take a while to end."""
+
+    def stop(_number: int, _frame: object) -> None:
+        signal.signal(signal.SIGINT, before)
+        error_console.print(
+            "stopping, when the tasks that are being run have ended; Ctrl-C again does not "
+            f"wait for them. What is done stays in {escape(str(folder))}: the same command "
+            "goes on from there"
+        )
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _levels(plan: PlanFile, name: str, done: set[str]) -> Table:

@@ -45,6 +45,7 @@ _PLAIN = {
     "\N{MULTIPLICATION SIGN}": "x",
 }
 _GONE = (errno.EIO, errno.EPIPE)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def _plainly(error: UnicodeError) -> tuple[str | bytes, int]:
@@ -68,11 +69,22 @@ class _Lasting:
 
     Parameters
     ----------
-    stream : of a terminal or a pipe
+    stream : of a terminal, a pipe or a file
+
+    Attributes
+    ----------
+    lost : why something is not in the file that it was to go to; empty where all is
     """
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+        self._stream, self.lost = stream, ""
+
+    def _take(self, exc: OSError) -> None:
+        """Go on where there is nobody to read, or no room; raise what is anything else."""
+        if exc.errno in _FULL:
+            self.lost = exc.strerror or str(exc)
+        elif exc.errno not in _GONE:
+            raise exc
 
     def write(self, text: str) -> int:
         """Write, if anybody reads; what the encoding lacks is written otherwise."""
@@ -81,8 +93,7 @@ class _Lasting:
         try:
             self._stream.write(plain)
         except OSError as exc:
-            if exc.errno not in _GONE:
-                raise
+            self._take(exc)
         return len(text)
 
     def flush(self) -> None:
@@ -90,8 +101,7 @@ class _Lasting:
         try:
             self._stream.flush()
         except OSError as exc:
-            if exc.errno not in _GONE:
-                raise
+            self._take(exc)
 
     def __getattr__(self, name: str) -> object:
         """Return what else the stream has."""
@@ -102,12 +112,23 @@ def steady_streams() -> None:
     """Make standard output and errors of this process such that printing ends no session.
 
     A letter that the terminal's encoding lacks is written otherwise; a terminal that was
-    closed, or a pipe that nobody reads any more, is written to in vain.
+    closed, or a pipe that nobody reads any more, is written to in vain, and so is a file on a
+    disk that is full, which `lost_output` says at the end.
     """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is not None and not isinstance(stream, _Lasting):
             setattr(sys, name, _Lasting(stream))
+
+
+def lost_output() -> str:
+    """Return why not all that was printed is where it was to go; empty where it is."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, _Lasting):
+            stream.flush()
+            if stream.lost:
+                return stream.lost
+    return ""
 
 
 def check_can_write(folder: Path, remedy: str) -> None:

@@ -8,6 +8,7 @@
     sets           how far sets of images are from natural ones, and what is seen in them
     inception      the network that Frechet distances are published with
     last_generations  low-level statistics of what evolutions ended with
+    tasks          pieces of all of these as a kind of campaign: done once, and kept
     image_figures  what is drawn of sets and last generations
     figures        what is drawn of them
 

@@ -79,8 +79,15 @@ def draw_inversions(
         note += f"; signed-rank, {results[0].generator} above: {test}"
     sheet.notes(note)
     # From the worst to the best of the first generator, evenly.
-    order = np.argsort(np.where(kept, results[0].pearson, -2))[len(originals) - n :]
-    picked = order[np.linspace(0, max(n - 1, 0), min(shown, n)).round().astype(int)]
+    # Images of one colour have no correlation: they are shown where there are no others.
+    order = np.argsort(np.where(kept, results[0].pearson, -2), kind="stable")
+    order = order[len(originals) - n :] if n else order
+    picked = order[np.linspace(0, len(order) - 1, min(shown, len(order))).round().astype(int)]
+    if not n:
+        axes.set_yticks([])
+        x = (len(results) - 1) / 2
+        axes.text(x, 0.5, "none:\nimages of\none colour", ha="center", color=QUIET, fontsize=10)
+        axes.set_ylim(0, 1)
     top = height - 1.15 - _CELL
     for k, (label, images) in enumerate([
         ("image", originals),

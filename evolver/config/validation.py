@@ -103,6 +103,8 @@ def _check(
             return
     if _has_nul(value):
         problems.append(f"{key}: must be without NUL characters; found {_quoted(value)}")
+    elif _has_nan(value) and _as_list(value) is not None:
+        problems.append(f"{key}: must be without nan; found {_quoted(value)}")
     elif _has_nan(value) or not _converts(value, annotation):
         problems.append(f"{key}: must be {_allowed(type_)}; found {_quoted(value)}")
 
@@ -192,6 +194,8 @@ def _allowed(type_: inspect.Type) -> str:
         return "true or false"
     if isinstance(bare, inspect.DateType):
         return "a day, such as 2026-11-21"
+    if isinstance(bare, inspect.AnyType | inspect.CustomType):
+        return "any value"
     return "a table"
 
 

@@ -103,6 +103,10 @@ def test_a_digest_is_of_what_numbers_depend_on():
     ("text", "said"),
     [
         ("x", "not valid TOML"),
+        (f"x = {'[' * 5000}{']' * 5000}", r"campaign\.toml: its values lie too deep"),
+        (GRID.replace("range = [3, 5]", "values = [nan, 1]"), r"values: must be without nan"),
+        (GRID.replace("range = [3, 5]", "values = 3"), r"a list of \(any value\)"),
+        (GRID.replace('"session.toml"', '"campaign.toml"'), "is not a key here"),
         ('[campaign]\nname = "c"', "campaign.session: is missing"),
         (GRID.replace("range = [3, 5]", ""), r"vary\[0\].*must have values, or a range"),
         (GRID.replace("range = [3, 5]", "range = [5, 3]"), "must run upwards"),
@@ -128,6 +132,11 @@ def test_a_digest_is_of_what_numbers_depend_on():
 def test_what_no_campaign_can_be_is_refused_with_its_key(tmp_path, text, said):
     with pytest.raises(ConfigError, match=said):
         plan_of(tmp_path, text)
+
+
+def test_a_session_file_that_is_no_toml_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"session\.toml is not valid TOML"):
+        plan_of(tmp_path, GRID, session="root:x:0")
 
 
 def test_a_factor_is_not_called_as_a_column(tmp_path):

@@ -6,7 +6,9 @@ import csv
 import os
 import signal
 import sys
+from functools import partial
 
+import msgspec
 import numpy as np
 import pytest
 from pyarrow import parquet
@@ -14,12 +16,14 @@ from pyarrow import parquet
 from evolver.campaign.gathered import gather_results
 from evolver.campaign.plan import read_campaign
 from evolver.campaign.run import run_plan
-from evolver.campaign.store import Store
+from evolver.campaign.store import Store, TaskResult
 from evolver.campaign.table import MEASURES, rows, save_table
 from evolver.campaign.task import WeightDigests, run_task
+from evolver.cli.campaign import stoppable
 from evolver.errors import ConfigError, RecordingError
 from tests.campaign.files import CAMPAIGN, write
 from tests.children import Command, evolver
+from tests.cli.running import run_here
 from tests.limits import PATIENCE_S, wait_until
 
 
@@ -77,6 +81,9 @@ def test_a_table_has_a_row_a_task_and_thread(campaign, tmp_path):
     first = store.result(read[0]["digest"])
     assert float(read[0]["first"]) == first.arrays["mean-0"][0]
     assert float(read[0]["best"]) == first.arrays["best-0"].max()
+    # Of two generations the last is the second; the first is none of what it changed to.
+    assert float(read[0]["last"]) == first.arrays["mean-0"][1]
+    assert float(read[0]["change"]) == first.arrays["mean-0"][1] - first.arrays["mean-0"][0]
     save_table(gathered.columns, gathered.rows, tmp_path / "table.parquet")
     assert parquet.read_table(tmp_path / "table.parquet").to_pylist() == list(rows(store))
     with pytest.raises(ConfigError, match=r"\.csv or \.parquet"):
@@ -110,14 +117,34 @@ def test_damaged_files_are_named_with_what_to_do(campaign, tmp_path):
             other.result(plan.tasks[0].digest)
         assert other.done() == {plan.tasks[0].digest}
         assert other.sound() == set()
-    (tmp_path / "other" / "plan.json").write_text("{")
-    with pytest.raises(RecordingError, match=r"plan\.json"):
-        other.plan()
+    sound = store.result(plan.tasks[0].digest)
+    for changed, said in (
+        ({"image-0": np.zeros((3, 3), np.float32)}, "must be an image"),
+        ({"mean-0": sound.arrays["mean-0"][:1]}, "a number of each generation"),
+    ):
+        other.keep(TaskResult(sound.meta, {**sound.arrays, **changed}))
+        with pytest.raises(RecordingError, match=said):
+            other.result(plan.tasks[0].digest)
+        assert gather_results(other).damaged == 1
+    written = (tmp_path / "other" / "plan.json").read_text()
+    raw = msgspec.json.decode(written)
+    bare = [{**task, "levels": {}} for task in raw["tasks"]]
+    for broken in ("{", {**raw, "tasks": bare}, {**raw, "tasks": raw["tasks"] * 2}):
+        text = broken if isinstance(broken, str) else msgspec.json.encode(broken).decode()
+        (tmp_path / "other" / "plan.json").write_text(text)
+        with pytest.raises(RecordingError, match=r"plan\.json"):
+            other.plan()
     with pytest.raises(RecordingError, match="campaign run"):
         Store(tmp_path)
 
 
-def test_what_is_damaged_or_of_another_task_is_made_again(campaign, tmp_path):
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run a command of campaigns in this process."""
+    return partial(run_here, monkeypatch, capsys, "campaign")
+
+
+def test_what_is_damaged_or_of_another_task_is_said_and_made_again(campaign, tmp_path, run):
     folder, plan, store, _ = campaign
     first, second, third = (store.path(task.digest).read_bytes() for task in plan.tasks)
     other = Store(tmp_path / "other", make=True)
@@ -127,6 +154,17 @@ def test_what_is_damaged_or_of_another_task_is_made_again(campaign, tmp_path):
     other.keep_plan(plan)
     with pytest.raises(RecordingError, match="the result of another task"):
         other.result(plan.tasks[0].digest)
+    other.path(plan.tasks[2].digest).write_bytes(third)
+    other.keep_failure(plan.tasks[1].digest, "the light\x1b[31m\nwent out")
+    said = run("status", other.folder)
+    assert "1 of 3 tasks done, 1 failed; 2 damaged, which a run makes again" in said
+    assert "the light·[31m" in said
+    said = run("run", folder / "campaign.toml", "--out", other.folder, "--plan")
+    assert "3 tasks, 2 to run" in said
+    said = run("gather", other.folder)
+    assert "1 rows in" in said
+    assert "2 of 3 tasks have no row: 1 failed, 2 are damaged, 0 are not done" in said
+    other.path(plan.tasks[2].digest).write_bytes(third[:-30])
     printed = evolver("campaign", "run", folder / "campaign.toml", "--out", other.folder)
     assert "0 done before" in printed
     assert "3 of them are damaged, and are made again" in " ".join(printed.split())
@@ -135,6 +173,18 @@ def test_what_is_damaged_or_of_another_task_is_made_again(campaign, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
+def test_a_ctrl_c_says_what_it_does_and_a_second_is_as_ever(tmp_path, capsys):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), stoppable(tmp_path / "[b]"):
+            os.kill(os.getpid(), signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    said = " ".join(capsys.readouterr().err.split())
+    assert "[b]: the same command goes on from there" in said
+
+
 def test_a_process_that_is_killed_costs_nothing_and_a_killed_run_goes_on(campaign, tmp_path):
     _, _, undisturbed, _ = campaign
     file = write(tmp_path, CAMPAIGN.format(last=3))

@@ -7,6 +7,7 @@ import signal
 import pytest
 
 from evolver.cli import terminal
+from evolver.cli.app import main
 from evolver.cli.checks import checks_table
 from evolver.errors import ConfigError
 from evolver.setup.preflight import Check
@@ -47,12 +48,17 @@ def test_a_pipe_that_nobody_reads_is_written_to_in_vain(monkeypatch):
             os.dup2(nothing.fileno(), write)
 
 
-def test_a_full_disk_is_still_an_error(monkeypatch):
+def test_a_full_disk_ends_nothing_and_is_an_error_at_the_end(monkeypatch, capsys):
     with open("/dev/full", "w") as stream:
         monkeypatch.setattr("sys.stdout", stream)
         terminal.steady_streams()
-        with pytest.raises(OSError, match="No space left"):
-            terminal.console.print("x")
+        terminal.console.print("x")
+        assert terminal.lost_output() == "No space left on device"
+        monkeypatch.setattr("sys.argv", ["evolver", "--version"])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == 1
+        assert "not all was printed: No space left on device" in capsys.readouterr().err
         monkeypatch.undo()
         with open(os.devnull, "w") as nothing:
             os.dup2(nothing.fileno(), stream.fileno())

@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from evolver import seeds
+from evolver.comparisons.figures import draw_inversions
 from evolver.comparisons.inversion import invert_images, pixel_correlations
 from tests.comparisons.made import SIZE, WEIGHT, linear_generator
 
@@ -38,6 +39,16 @@ def test_an_image_of_the_generator_is_found_again():
     assert (found.pearson > 0.999).all()
     assert (found.rmse < 0.005).all()
     assert (found.at_start < found.pearson).all()
+
+
+def test_images_of_one_colour_are_drawn_and_their_axis_says_why_it_is_empty():
+    flat = np.full((3, SIZE, SIZE, 3), [[[[90]]], [[[120]]], [[[200]]]], np.uint8)
+    found = invert_images(linear_generator(), flat, seed=1, steps=2)
+    figure = draw_inversions(flat, [found], what="flat", how="")
+    texts = [text.get_text() for axes in figure.axes for text in axes.texts]
+    assert "none:\nimages of\none colour" in texts
+    drawn = [image for axes in figure.axes for image in axes.images]
+    assert len(drawn) == 2 * 3
 
 
 def test_correlations_are_pearsons():
