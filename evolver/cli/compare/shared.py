@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -143,14 +141,17 @@ class DoneTasks:
             The command was stopped.
         """
         from evolver.report.style import save
+        from evolver.table_files import table_bytes
+        from evolver.whole_files import whole_file, write_whole
 
         out = self.figure
         table = out.with_suffix(".csv")
         try:
-            save(figure, out)
+            with whole_file(out) as unfinished:
+                save(figure, unfinished)
+            write_whole(table, table_bytes(".csv", heads, rows))
         except OSError as error:
-            raise ConfigError(f"{out} cannot be written: {error}") from error
-        write_csv(table, heads, rows)
+            raise ConfigError(f"{out} and its table cannot be written: {error}") from error
         part = " of what is done" if self.stopped else ""
         console.print(f"figure{part}: {out}\ntable{part}:  {table}", markup=False)
         if self.stopped:
@@ -212,21 +213,6 @@ def tasks_folder(out: Path) -> Path:
 
 def _partial(out: Path) -> Path:
     return out.with_name(f"{out.stem}-partial{out.suffix}")
-
-
-def write_csv(file: Path, heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a CSV file, whole or not at all."""
-    from evolver.whole_files import whole_file
-
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(heads)
-    writer.writerows(rows)
-    try:
-        with whole_file(file) as unfinished:
-            unfinished.write_bytes(text.getvalue().encode())
-    except OSError as error:
-        raise ConfigError(f"{file} cannot be written: {error}") from error
 
 
 @contextmanager
