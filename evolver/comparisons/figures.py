@@ -64,7 +64,9 @@ def draw_inversions(
     height = max(4.4, rows * (_CELL + 0.1) + 1.6)
     figure = new_figure(width, height)
     sheet = Canvas(figure)
-    sheet.heading("Inversion", f"n = {n} images ({what}); {how}")
+    flat = len(originals) - n
+    beside = f", and {flat} of one colour" if flat else ""
+    sheet.heading("Inversion", f"n = {n} images ({what}){beside}; {how}")
     axes = inches(figure, 0.95, 1.05, panel, height - 2.1)
     values = np.stack([r.pearson[kept] for r in results])
     axes.plot(np.arange(len(results)), values, color=GRID, lw=0.8, zorder=1)
@@ -99,7 +101,9 @@ def draw_inversions(
             sheet.picture(images[i], left + j * (_CELL + 0.08), y, _CELL)
     below = top - (rows - 1) * (_CELL + 0.1) - 0.22
     note = f"from the worst of {results[0].generator} to its best"
-    sheet.write(left, below, note, size=9, colour=QUIET, align="left")
+    sheet.write(
+        left, below, note if n else "in their order", size=9, colour=QUIET, align="left"
+    )
     return figure
 
 
