@@ -29,7 +29,6 @@ import os
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"
 
-import csv
 import platform
 import tempfile
 from dataclasses import asdict, dataclass
@@ -51,6 +50,8 @@ from evolver.analysis.spatial_attribution import (
 )
 from evolver.live import run_simulated
 from evolver.report.style import SCORES, Canvas, new_figure, save, styled
+from evolver.table_files import table_bytes
+from evolver.whole_files import write_whole
 from evolver.windows import Window
 from scorers import networks
 from scorers.layer_maps import LayerMaps, load_layer_maps
@@ -131,11 +132,8 @@ def main(
             if not drawn or drawn[-1].unit.split(":")[1] != name:
                 drawn.append(seen)
     out = Path(__file__).parent / "out" / "feature_masks.csv"
-    out.parent.mkdir(exist_ok=True)
-    with out.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(asdict(rows[0])))
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
+    cells = (list(asdict(row).values()) for row in rows)
+    write_whole(out, table_bytes(".csv", list(asdict(rows[0])), cells))
     _print(rows, layer, generations)
     if figure is not None:
         save(draw(drawn, maps), figure)

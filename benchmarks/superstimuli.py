@@ -32,7 +32,6 @@ import os
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"
 
-import csv
 import platform
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -53,6 +52,8 @@ from evolver.config.tables import FitnessTable
 from evolver.optimizers import CholeskyCMA
 from evolver.session.fitness import Fitness
 from evolver.session.schedule import Block, Session, Thread
+from evolver.table_files import table_bytes
+from evolver.whole_files import write_whole
 from rig_bridge.forms import Form
 from rig_bridge.trials import Array, TrialResult
 from scorers import mini, networks
@@ -269,11 +270,10 @@ def main(
             runs.append(done)
             print(f"\r{len(runs)}/{len(jobs)} {done.unit}      ", end="", flush=True)
     print("\r" + " " * 60 + "\r" + table(runs))
-    OUT.mkdir(exist_ok=True)
-    with (OUT / "superstimuli.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [*asdict(runs[0]), "ratio"])
-        writer.writeheader()
-        writer.writerows({**asdict(r), "ratio": r.ratio} for r in runs)
+    rows = ([*asdict(r).values(), r.ratio] for r in runs)
+    write_whole(
+        OUT / "superstimuli.csv", table_bytes(".csv", [*asdict(runs[0]), "ratio"], rows)
+    )
 
 
 if __name__ == "__main__":

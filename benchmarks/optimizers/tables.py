@@ -5,8 +5,7 @@ Knows outcomes, statistics and costs. Knows no figure.
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,12 +13,15 @@ from benchmarks.optimizers.contestants import BASELINE
 from benchmarks.optimizers.noise import Noise
 from benchmarks.optimizers.worlds import layer_of
 from evolver.report.words import NONE, count, joined
+from evolver.table_files import table_bytes
+from evolver.whole_files import write_whole
 
 if TYPE_CHECKING:
     from benchmarks.optimizers.cost import Cost
     from benchmarks.optimizers.outcomes import RunOutcome, Spec
     from benchmarks.optimizers.statistics import Interval, ScoreTable
 
+_HEADS = ("run", "world", "layer", "unit", "noise", "seed", "optimizer")
 MEASURE_WORDS = {
     "best": "Best image",
     "mean_image": "Final mean image",
@@ -160,32 +162,27 @@ def apart(
 
 def write_csv(outcomes: Sequence[RunOutcome], folder: Path) -> None:
     """Write generations.csv and runs.csv."""
-    with (folder / "generations.csv").open("w", newline="", encoding="utf-8") as file:
-        fields = (*_names(None), "generation", *_CURVES)
-        writer = csv.writer(file)
-        writer.writerow(fields)
-        for o in outcomes:
-            head = _names(o.spec)
-            columns = [getattr(o.curve, name) for name in _CURVES]
-            for generation, values in enumerate(zip(*columns, strict=True)):
-                writer.writerow([*head, generation, *(_short(v) for v in values)])
-    with (folder / "runs.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow([*_names(None), *MEASURE_WORDS, "best_norm", "mean_norm", "failed"])
-        for o in outcomes:
-            numbers = (
-                [""] * 6
-                if o.failed
-                else [
-                    _short(v)
-                    for v in (
-                        *(getattr(o, m) for m in MEASURE_WORDS),
-                        o.best_norm,
-                        o.curve.mean_norm[-1],
-                    )
-                ]
-            )
-            writer.writerow([*_names(o.spec), *numbers, o.failed])
+    fields = (*_HEADS, "generation", *_CURVES)
+    rows = (row for outcome in outcomes for row in _generation_rows(outcome))
+    write_whole(folder / "generations.csv", table_bytes(".csv", fields, rows))
+    fields = (*_HEADS, *MEASURE_WORDS, "best_norm", "mean_norm", "failed")
+    rows = ([*_names(o.spec), *_numbers(o), o.failed] for o in outcomes)
+    write_whole(folder / "runs.csv", table_bytes(".csv", fields, rows))
+
+
+def _generation_rows(outcome: RunOutcome) -> Iterator[list[object]]:
+    head = _names(outcome.spec)
+    columns = [getattr(outcome.curve, name) for name in _CURVES]
+    for generation, values in enumerate(zip(*columns, strict=True)):
+        yield [*head, generation, *(_short(v) for v in values)]
+
+
+def _numbers(outcome: RunOutcome) -> list[object]:
+    """Return what runs.csv has of a run; all empty where it failed."""
+    if outcome.failed:
+        return [""] * (len(MEASURE_WORDS) + 2)
+    measures = [getattr(outcome, measure) for measure in MEASURE_WORDS]
+    return [_short(v) for v in (*measures, outcome.best_norm, outcome.curve.mean_norm[-1])]
 
 
 _CURVES = (
@@ -200,10 +197,8 @@ _CURVES = (
 )
 
 
-def _names(spec: Spec | None) -> tuple[str | int, ...]:
-    """Return what names a run in a row, or the heads of these columns."""
-    if spec is None:
-        return ("run", "world", "layer", "unit", "noise", "seed", "optimizer")
+def _names(spec: Spec) -> tuple[str | int, ...]:
+    """Return what names a run in a row, in the order of `_HEADS`."""
     return (
         spec.key[:12],
         spec.world,
