@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -20,6 +18,7 @@ from evolver.cli.compare.shared import print_rows, progress_bar
 from evolver.cli.terminal import check_can_write, console, error_console
 from evolver.cli.units import NetworksFile, networks_in
 from evolver.errors import ConfigError, DataError, EvolverError
+from evolver.whole_files import move_files, unfinished_folder
 
 if TYPE_CHECKING:
     from evolver.attributions.session_masks import LookSettings
@@ -274,22 +273,13 @@ def _looked_at(
 @contextmanager
 def _folder(out: Path) -> Generator[Path]:
     """Yield an empty folder, whose files come into `out` once all of them are made."""
-    made: Path | None = None
+    place = out.resolve()
     try:
-        place = out.resolve()
-        made = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name[:100]}."))
-        yield made
-        files = sorted(path for path in made.rglob("*") if path.is_file())
-        files.sort(key=lambda path: path.name == PAGE)  # the page last: it names the others
-        for path in files:
-            target = place / path.relative_to(made)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            path.replace(target)
+        with unfinished_folder(place) as made:
+            yield made
+            move_files(made, place, last=PAGE)  # it names the others
     except OSError as error:
         raise ConfigError(f"{out} cannot be written: {error}. {_REMEDY}") from error
-    finally:
-        if made is not None:
-            shutil.rmtree(made, ignore_errors=True)
 
 
 def _write(

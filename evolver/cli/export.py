@@ -5,6 +5,8 @@ Composition: prints, and draws progress; what needs another package is imported 
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +16,7 @@ import typer
 from rich.markup import escape
 
 from evolver.cli.compare.shared import progress_bar
-from evolver.cli.terminal import check_can_write, console
+from evolver.cli.terminal import check_can_write, console, plain
 from evolver.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -57,7 +59,9 @@ def export_as_nwb(
     with _opened(recording) as opened, progress_bar("bytes", 0) as update:
         config = config_of(opened.config)
         with _written(target):
-            export_nwb(opened, target, progress=update)
+            export_nwb(opened, target, overwrite=overwrite, progress=update)
+        damage = _damage(opened)
+    _print_damage(damage)
     lacks = ["id", "species", "sex", "age or date_of_birth"]
     if config is not None:
         lacks = dandi_lacks(config.subject)
@@ -83,7 +87,9 @@ def export_as_mat(
 
     target = _target(recording, out, ".mat", overwrite=overwrite)
     with _opened(recording) as opened, progress_bar("variables", 0) as update, _written(target):
-        export_matlab(opened, target, progress=update)
+        export_matlab(opened, target, overwrite=overwrite, progress=update)
+        damage = _damage(opened)
+    _print_damage(damage)
     console.print(f"MAT-file: {escape(str(target))}")
 
 
@@ -102,7 +108,9 @@ def export_as_parquet(
         ) from exc
     _check_folder(folder, overwrite=overwrite)
     with _opened(recording) as opened, progress_bar("tables", 0) as update, _written(folder):
-        written = export_parquet(opened, folder, progress=update)
+        written = export_parquet(opened, folder, overwrite=overwrite, progress=update)
+        damage = _damage(opened)
+    _print_damage(damage)
     for name, rows in written.items():
         console.print(f"{escape(str(folder / name))}.parquet: {rows} rows", highlight=False)
 
@@ -118,7 +126,7 @@ def export_all_images(
 
     _check_folder(folder, overwrite=overwrite)
     with _opened(recording) as opened, progress_bar("images", 0) as update, _written(folder):
-        count = export_images(opened, folder, progress=update)
+        count = export_images(opened, folder, overwrite=overwrite, progress=update)
         lost = len(opened.images) - count
     if lost:
         console.print(f"[yellow]note:[/] the pixels of {lost} images are lost")
@@ -144,40 +152,69 @@ def export_as_video(
     """Write the best image of each generation of a thread, one after another."""
     from evolver.export.animation import ENDINGS, export_animation
 
-    ending = out.suffix if out.suffix in ENDINGS else ENDINGS[0]
-    target = _target(recording, out, ending, overwrite=overwrite)
-    with _opened(recording) as opened, _written(target):
+    target = _target(recording, out, *ENDINGS, overwrite=overwrite)
+    with _opened(recording) as opened:
         names = opened.threads.names
         if not thread and len(names) != 1:
             raise ConfigError(f"the thread must be named with --thread; one of {names}")
         if thread and thread not in names:
             raise ConfigError(f"--thread must be one of {names}; got {thread!r}")
         one = opened.threads[thread or names[0]]
-        count = export_animation(opened, one, target, seconds=seconds, scale=scale)
+        with _written(target):
+            best = export_animation(
+                opened, one, target, seconds=seconds, scale=scale, overwrite=overwrite
+            )
+    for generations, what in (
+        (best.replaced, "show the best image whose pixels are not lost, a better one's are"),
+        (best.omitted, "are left out: the pixels of all their images are lost"),
+    ):
+        if generations:
+            text = ", ".join(map(str, generations))
+            console.print(f"[yellow]note:[/] generations {text} {what}")
+    count = len(best.image_ids)
     console.print(f"{count} images of {one.name}: {target}", markup=False, highlight=False)
+
+
+_PRINTED = 5  # warnings
+
+
+def _damage(opened: Recording) -> list[str]:
+    """Return what an export carries of a recording's damage, a line each."""
+    warnings = opened.warnings
+    lines = warnings[:_PRINTED]
+    if len(warnings) > _PRINTED:
+        lines.append(f"and {len(warnings) - _PRINTED} more; the export has all of them")
+    return lines
+
+
+def _print_damage(lines: list[str]) -> None:
+    for line in lines:
+        console.print(f"[yellow]note:[/] {escape(plain(line))}")
 
 
 def _check_folder(folder: Path, *, overwrite: bool) -> None:
     """Check that files may be written to a folder: a new or an empty one, or --overwrite."""
     if folder.is_dir() and any(folder.iterdir()) and not overwrite:
-        raise ConfigError(
-            f"{folder} must be empty, or not be there yet; it is not. Name another, or write "
-            "into it with --overwrite"
-        )
-    check_can_write(folder, "Name another folder")
+        raise ConfigError(_FULL.format(folder=folder))
 
 
-def _target(recording: Path, out: Path | None, ending: str, *, overwrite: bool) -> Path:
-    """Return the file to write; it has the ending, and is not there unless it may be."""
-    target = out or recording.with_suffix(ending)
-    if target.suffix != ending:
-        raise ConfigError(f"the file must be called *{ending}; got {target.name}")
+_FULL = (
+    "{folder} must be empty, or not be there yet; it is not. Name another, or replace what an "
+    "earlier export has put there with --overwrite"
+)
+_THERE = (
+    "{target} must not be there yet; it is. Name another file, or replace it with --overwrite"
+)
+
+
+def _target(recording: Path, out: Path | None, *endings: str, overwrite: bool) -> Path:
+    """Return the file to write; it has an ending, and is not there unless it may be."""
+    target = out or recording.with_suffix(endings[0])
+    if target.suffix not in endings:
+        allowed = " or ".join(f"*{ending}" for ending in endings)
+        raise ConfigError(f"the file must be called {allowed}; got {target.name}")
     if target.exists() and not overwrite:
-        raise ConfigError(
-            f"{target} must not be there yet; it is. Name another with --out, or replace it "
-            "with --overwrite"
-        )
-    check_can_write(target.resolve().parent, "Name another file with --out")
+        raise ConfigError(_THERE.format(target=target))
     return target
 
 
@@ -193,10 +230,16 @@ def _opened(path: Path) -> Generator[Recording]:
 
 @contextmanager
 def _written(target: Path) -> Generator[None]:
-    """Say what the system says of a file that cannot be written."""
+    """Check that a file or a folder can be made; say what the system says if it cannot."""
+    place = target.resolve()
+    beside = place if place.is_mount() else place.parent
+    check_can_write(beside, "Name another place to write to")
     try:
         yield
     except OSError as exc:
         if exc.errno is None:
             raise
-        raise ConfigError(f"{target} cannot be written: {exc.strerror}") from exc
+        if exc.errno in {errno.EEXIST, errno.ENOTEMPTY}:  # since it was looked at
+            text = _FULL.format(folder=target) if target.is_dir() else None
+            raise ConfigError(text or _THERE.format(target=target)) from exc
+        raise ConfigError(f"{target} cannot be written: {os.strerror(exc.errno)}") from exc

@@ -5,9 +5,9 @@ Knows recordings and files.
 
 from __future__ import annotations
 
-import io
 import math
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from PIL import Image
 
 from evolver.recording import Recording
 from evolver.table_files import table_bytes
-from evolver.whole_files import write_whole
+from evolver.whole_files import whole_folder
 
 INDEX = "index.csv"
 COLUMNS = (
@@ -25,19 +25,33 @@ COLUMNS = (
 )
 
 
+_EARLIER = re.compile(
+    r"(t\d+_.+_g\d{4,}_r\d{3,}|reference_\d{3,}_.+|image_\d{6,})\.png|" + re.escape(INDEX),
+    re.DOTALL,
+)
+"""What an export makes, of any recording."""
+
+
 def export_images(
-    recording: Recording, folder: Path, *, progress: Callable[[int, int], None] | None = None
+    recording: Recording,
+    folder: Path,
+    *,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> int:
     """Write every image whose pixels are there as a PNG file, and an index.
 
-    The index is written last, so that a folder that has one is whole. It has a row for each
-    code, with the code's score, and for each image that none has, as references: an image that
-    was proposed twice has one file and two rows. One whose pixels are lost has no file.
+    The folder comes into its place when all are written, the index last, so that a folder that
+    has one is whole. It has a row for each code, with the code's score, and for each image that
+    none has, as references: an image that was proposed twice has one file and two rows. One
+    whose pixels are lost has no file.
 
     Parameters
     ----------
     recording : open
     folder : made where it is missing
+    overwrite : whether something may be in it; images and index of an earlier export are
+        removed, all else stays
     progress : told how many are written, and of how many
 
     Returns
@@ -49,39 +63,42 @@ def export_images(
     RecordingError
         The recording is damaged.
     OSError
-        A file cannot be written.
+        A file cannot be written; ENOTEMPTY where the folder holds something and may not.
     """
-    rows: list[list[object]] = []
     names = _file_names(recording)
-    for image_id, name in enumerate(names):
-        height, width, _ = recording.images.shape_of(image_id)
-        file = "" if recording.images.is_lost(image_id) else name
-        about = [
-            str(recording.image_labels[image_id]),
-            int(recording.image_is_reference[image_id]),
-            *(height, width, str(recording.image_sha256[image_id])),
-        ]
-        if file:
-            content = io.BytesIO()
-            Image.fromarray(recording.images[image_id]).save(content, "PNG")
-            write_whole(folder / file, content.getvalue())
-        known = len(rows)
-        for thread in recording.threads:
-            rows.extend(
-                [
-                    *(file, image_id, thread.name),
-                    *(int(thread.generation[at]), int(thread.row[at])),
-                    *(_number(thread.score[at]), _number(thread.sem[at])),
-                    *about,
-                ]
-                for at in np.flatnonzero(thread.image_id == image_id)
-            )
-        if len(rows) == known:
-            rows.append([file, image_id, "", "", "", "", "", *about])
-        if progress is not None:
-            progress(image_id + 1, len(names))
-    write_whole(folder / INDEX, table_bytes(".csv", COLUMNS, rows))
+    earlier = _EARLIER if overwrite else None
+    with whole_folder(folder, earlier=earlier, last=INDEX) as made:
+        rows: list[list[object]] = []
+        for image_id, name in enumerate(names):
+            file = "" if recording.images.is_lost(image_id) else name
+            if file:
+                Image.fromarray(recording.images[image_id]).save(made / file, "PNG")
+            rows += _index_rows(recording, image_id, file)
+            if progress is not None:
+                progress(image_id + 1, len(names))
+        (made / INDEX).write_bytes(table_bytes(".csv", COLUMNS, rows))
     return sum(not recording.images.is_lost(image_id) for image_id in range(len(names)))
+
+
+def _index_rows(recording: Recording, image_id: int, file: str) -> list[list[object]]:
+    """Return a row for each code that the image is of, or one."""
+    height, width, _ = recording.images.shape_of(image_id)
+    about = [
+        str(recording.image_labels[image_id]),
+        int(recording.image_is_reference[image_id]),
+        *(height, width, str(recording.image_sha256[image_id])),
+    ]
+    rows: list[list[object]] = [
+        [
+            *(file, image_id, thread.name),
+            *(int(thread.generation[at]), int(thread.row[at])),
+            *(_number(thread.score[at]), _number(thread.sem[at])),
+            *about,
+        ]
+        for thread in recording.threads
+        for at in np.flatnonzero(thread.image_id == image_id)
+    ]
+    return rows or [[file, image_id, "", "", "", "", "", *about]]
 
 
 def image_shapes(recording: Recording) -> list[tuple[int, int, int]]:

@@ -15,8 +15,7 @@ Rows that others point at count from 1, as MATLAB does, and 0 means none: `image
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,12 +23,13 @@ import h5py
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from evolver.export.hdf5_file import new_hdf5_file
 from evolver.export.image_files import image_shapes
+from evolver.export.session_facts import json_text
 from evolver.export.trains import spike_batches
 from evolver.recording import Recording, ThreadData
 from evolver.recording import schema as s
 from evolver.recording.hdf5 import part_of
-from evolver.whole_files import whole_file
 
 _T = TypeVar("_T")
 _HEADER = 512
@@ -40,20 +40,27 @@ _POINTERS = {"image_id": "image", "thread": "thread", "rig": "rig"}
 
 
 def export_matlab(
-    recording: Recording, path: Path, *, progress: Callable[[int, int], None] | None = None
+    recording: Recording,
+    path: Path,
+    *,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write a recording as a MAT-file, whole or not at all; one that is there is replaced.
+    """Write a recording as a MAT-file, whole or not at all.
 
     Parameters
     ----------
     recording : open
     path : the file, .mat
+    overwrite : replace one that is there
     progress : told how many variables are written, and of how many
 
     Raises
     ------
     RecordingError
         The recording is damaged.
+    FileExistsError
+        It is there, and may not be replaced.
     OSError
         The file cannot be written.
     """
@@ -71,14 +78,12 @@ def export_matlab(
         "references": lambda to: _references(to, recording),
         "events": lambda to: to.table(recording.events),
     }
-    with whole_file(path) as unfinished:
-        with h5py.File(unfinished, "w", userblock_size=_HEADER) as file:
-            for done, (name, write) in enumerate(variables.items()):
-                write(_Struct(file, name))
-                if progress is not None:
-                    progress(done + 1, len(variables))
-        with unfinished.open("r+b") as begun:
-            begun.write(_header(recording))
+    header = _header(recording)
+    with new_hdf5_file(path, overwrite=overwrite, userblock=header) as (file, disk):
+        for done, (name, write) in enumerate(variables.items()):
+            write(_Struct(file, name, disk.check))
+            if progress is not None:
+                progress(done + 1, len(variables))
 
 
 def _header(recording: Recording) -> bytes:
@@ -94,9 +99,11 @@ class _Struct:
     ----------
     parent : a group
     name : of the struct in it
+    check : called after every piece of an array; raises what the disk refused
     """
 
-    def __init__(self, parent: h5py.Group, name: str) -> None:
+    def __init__(self, parent: h5py.Group, name: str, check: Callable[[], None]) -> None:
+        self._check = check
         self._group = parent.create_group(name)
         self._group.attrs["MATLAB_class"] = np.bytes_("struct")
 
@@ -136,6 +143,7 @@ class _Struct:
             place: list[Any] = [slice(None)] * len(reverse)
             place[-1 - axis] = slice(done, done + piece.shape[axis])
             dataset[tuple(place)] = piece.T
+            self._check()
             done += piece.shape[axis]
         _say_class(dataset, kind)
 
@@ -164,7 +172,7 @@ class _Struct:
         dataset.attrs["MATLAB_class"] = np.bytes_("cell")
         for place, part in enumerate(parts):
             own = f"s{len(refs)}"
-            write(_Struct(refs, own), part)
+            write(_Struct(refs, own, self._check), part)
             dataset[0, place] = refs[own].ref
 
     def _characters(self, name: str, rows: NDArray[np.uint16]) -> None:
@@ -218,12 +226,12 @@ def _session(to: _Struct, recording: Recording) -> None:
     to.array("window_ms", np.array([recording.window_ms]))
     to.text("session_file", recording.config)
     for name in ("versions", "machine", "weights", "warnings"):
-        to.text(name, _json(getattr(recording, name)))
+        to.text(name, json_text(getattr(recording, name)))
     rigs = [
-        {key: _plain(value) for key, value in rig.items() if key != s.RIG_UNITS}
+        {key: value for key, value in rig.items() if key != s.RIG_UNITS}
         for rig in recording.rigs
     ]
-    to.text("rigs", _json(rigs))
+    to.text("rigs", json_text(rigs))
 
 
 def _images(to: _Struct, recording: Recording) -> None:
@@ -295,8 +303,8 @@ def _threads(to: _Struct, recording: Recording) -> None:
 def _thread(to: _Struct, thread: ThreadData) -> None:
     for name in ("name", "optimizer", "generator", "weights_sha256"):
         to.text(name, str(getattr(thread, name)))
-    to.text("options", _json(thread.options))
-    to.text("fitness", _json(thread.fitness))
+    to.text("options", json_text(thread.options))
+    to.text("fitness", json_text(thread.fitness))
     to.array("popsize", np.array([thread.popsize], dtype=np.float64))
     to.array("codes", thread.codes)
     to.array("image", thread.image_id + 1)
@@ -314,13 +322,3 @@ def _pieces(dataset: h5py.Dataset) -> Iterator[NDArray[Any]]:
     at_once = max(1, _AT_ONCE_BYTES // max(1, row))
     for start in range(0, len(dataset), at_once):
         yield part_of(dataset, slice(start, start + at_once))
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, sort_keys=True, ensure_ascii=False)
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    return dict(value) if isinstance(value, Mapping) else value

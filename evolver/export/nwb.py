@@ -27,7 +27,6 @@ in the time at which they were made and in nothing else.
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, time
@@ -44,41 +43,54 @@ from pynwb.file import Subject
 from evolver import __version__
 from evolver.config.lab_tables import DeviceTable, ExperimenterTable, SubjectTable
 from evolver.export.clock import SessionClock, session_clock
+from evolver.export.hdf5_file import new_hdf5_file
 from evolver.export.lab import config_of
 from evolver.export.nwb_columns import Streams, column, object_name, utf8
 from evolver.export.nwb_responses import add_responses, make_units
 from evolver.export.nwb_search import add_activations, add_blocks, add_threads
 from evolver.export.nwb_shown import Trials, image_tables
+from evolver.export.session_facts import json_text
 from evolver.recording import Recording
 from evolver.recording import schema as s
-from evolver.whole_files import whole_file
 
 _UNKNOWN = "unknown"
 
 
 def export_nwb(
-    recording: Recording, path: Path, *, progress: Callable[[int, int], None] | None = None
+    recording: Recording,
+    path: Path,
+    *,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write a recording as an NWB file, whole or not at all; one that is there is replaced.
+    """Write a recording as an NWB file, whole or not at all.
 
     Parameters
     ----------
     recording : open
     path : the file, .nwb
+    overwrite : replace one that is there
     progress : told the bytes that are written, and of how many
 
     Raises
     ------
     RecordingError
         The recording is damaged.
+    FileExistsError
+        It is there, and may not be replaced.
     OSError
         The file cannot be written.
     """
-    made = _nwb_file(recording, Streams(progress or (lambda _done, _of: None)))
-    with whole_file(path) as unfinished:
-        with NWBHDF5IO(unfinished, "w") as io:
-            io.write(made)
-        _name_objects(unfinished, recording.session_id)
+    with new_hdf5_file(path, overwrite=overwrite) as (file, disk):
+
+        def tell(done: int, total: int) -> None:
+            disk.check()
+            if progress is not None:
+                progress(done, total)
+
+        with NWBHDF5IO(file=file, mode="w") as io:
+            io.write(_nwb_file(recording, Streams(tell)))
+            _name_objects(file, recording.session_id)
 
 
 def _nwb_file(recording: Recording, streams: Streams) -> NWBFile:
@@ -243,13 +255,6 @@ def _events(recording: Recording, clock: SessionClock) -> EventsTable:
 
 
 def _add_scratch(file: NWBFile, recording: Recording, clock: SessionClock) -> None:
-    rigs = [
-        {
-            key: value.tolist() if isinstance(value, np.ndarray) else value
-            for key, value in rig.items()
-        }
-        for rig in recording.rigs
-    ]
     threads = [
         {
             "name": t.name,
@@ -272,37 +277,25 @@ def _add_scratch(file: NWBFile, recording: Recording, clock: SessionClock) -> No
     told = {"zero_ns": clock.zero_ns, "shift_ns": clock.shift_ns.tolist()}
     for name, text, what in (
         ("session_file", recording.config, "the session file, TOML"),
-        ("threads", _json(threads), "JSON: settings, and the random streams' states"),
-        ("rigs", _json(rigs), "JSON: what each rig said of itself"),
-        ("clock", _json(told), "JSON: zero, engine ns since 1970; each rig's distance"),
-        ("versions", _json(recording.versions), "JSON: package to version"),
-        ("machine", _json(recording.machine), "JSON: what the session ran on"),
-        ("weights", _json(recording.weights), "JSON: sha256 of every weight file"),
-        ("recording", _json(_plain(recording.attrs)), "JSON: the recording's attributes"),
+        ("threads", json_text(threads), "JSON: settings, and the random streams' states"),
+        ("rigs", json_text(recording.rigs), "JSON: what each rig said of itself"),
+        ("clock", json_text(told), "JSON: zero, engine ns since 1970; each rig's distance"),
+        ("versions", json_text(recording.versions), "JSON: package to version"),
+        ("machine", json_text(recording.machine), "JSON: what the session ran on"),
+        ("weights", json_text(recording.weights), "JSON: sha256 of every weight file"),
+        ("recording", json_text(recording.attrs), "JSON: the recording's attributes"),
     ):
         if text:
             file.add_scratch(utf8(text), name=name, description=what)
 
 
-def _json(value: object) -> str:
-    return json.dumps(value, sort_keys=True, ensure_ascii=False)
-
-
-def _plain(attrs: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: value.tolist() if isinstance(value, np.ndarray) else value
-        for name, value in attrs.items()
-    }
-
-
-def _name_objects(path: Path, session_id: str) -> None:
+def _name_objects(file: h5py.File, session_id: str) -> None:
     """Give every object the same id in every export: pynwb draws them at random."""
     family = uuid.uuid5(uuid.NAMESPACE_OID, session_id)
-    with h5py.File(path, "r+") as file:
 
-        def name(place: str, part: h5py.Group | h5py.Dataset) -> None:
-            if "object_id" in part.attrs:
-                part.attrs["object_id"] = str(uuid.uuid5(family, place))
+    def name(place: str, part: h5py.Group | h5py.Dataset) -> None:
+        if "object_id" in part.attrs:
+            part.attrs["object_id"] = str(uuid.uuid5(family, place))
 
-        name("/", file)
-        file.visititems(name)
+    name("/", file)
+    file.visititems(name)

@@ -7,7 +7,9 @@ Knows recordings and pyarrow. Large tables are written a piece at a time.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +18,40 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import parquet
 
+from evolver.export.session_facts import (
+    MEANINGS,
+    SESSION,
+    describe_columns,
+    json_text,
+    session_facts,
+)
 from evolver.export.trains import spike_batches
 from evolver.recording import Recording
 from evolver.recording.hdf5 import part_of
-from evolver.whole_files import whole_file
+from evolver.whole_files import whole_folder
 
 _AT_ONCE = 1 << 20  # numbers
 _TABLES = ("presentations", "units", "blocks", "events", "sent")
 
 
 def export_parquet(
-    recording: Recording, folder: Path, *, progress: Callable[[int, int], None] | None = None
+    recording: Recording,
+    folder: Path,
+    *,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, int]:
     """Write a recording's tables, each as a file; those that are empty are not written.
+
+    The folder comes into its place when all are written, `session.json` last, which says what
+    is in them.
 
     Parameters
     ----------
     recording : open
     folder : made where it is missing
+    overwrite : whether something may be in it; tables of an earlier export are removed, all
+        else stays
     progress : told how many tables are done, and of how many
 
     Returns
@@ -45,7 +63,7 @@ def export_parquet(
     RecordingError
         The recording is damaged.
     OSError
-        A file cannot be written.
+        A file cannot be written; ENOTEMPTY where the folder holds something and may not.
     """
     tables: dict[str, Callable[[], Iterator[pa.Table]]] = {
         **{name: lambda name=name: _columns(getattr(recording, name)) for name in _TABLES},
@@ -55,30 +73,43 @@ def export_parquet(
         "counts": lambda: _counts(recording),
         "rates": lambda: _rates(recording),
     }
+    about = session_facts(recording)
+    earlier = None
+    if overwrite:
+        earlier = re.compile(f"({'|'.join(tables)})\\.parquet|{re.escape(SESSION)}")
     written: dict[str, int] = {}
-    for done, (name, pieces) in enumerate(tables.items()):
-        if rows := _write(folder / f"{name}.parquet", pieces()):
-            written[name] = rows
-        if progress is not None:
-            progress(done + 1, len(tables))
+    with whole_folder(folder, earlier=earlier, last=SESSION) as made:
+        for done, (name, pieces) in enumerate(tables.items()):
+            fields = describe_columns(name, recording)
+            if rows := _write(made / f"{name}.parquet", pieces(), fields, recording.session_id):
+                written[name] = rows
+                meaning = MEANINGS[name]
+                about["tables"][name] = {"meaning": meaning, "rows": rows, "columns": fields}
+            if progress is not None:
+                progress(done + 1, len(tables))
+        (made / SESSION).write_bytes(json_text(about, indent=1).encode("utf-8", "replace"))
     return written
 
 
-def _write(path: Path, pieces: Iterator[pa.Table]) -> int:
+def _write(
+    path: Path,
+    pieces: Iterator[pa.Table],
+    fields: dict[str, dict[str, str]],
+    session_id: str,
+) -> int:
     """Write a table that comes in pieces; return its rows."""
     first = next((piece for piece in pieces if len(piece)), None)
     if first is None:
-        path.unlink(missing_ok=True)
         return 0
-    rows = len(first)
-    with (
-        whole_file(path) as unfinished,
-        parquet.ParquetWriter(unfinished, first.schema) as file,
-    ):
-        file.write_table(first)
-        for piece in pieces:
+    schema = pa.schema(
+        [field.with_metadata(fields[field.name]) for field in first.schema],
+        {"meaning": MEANINGS[path.stem], "session_id": session_id},
+    )
+    rows = 0
+    with parquet.ParquetWriter(path, schema) as file:
+        for piece in chain([first], pieces):
             if len(piece):
-                file.write_table(piece.cast(first.schema))
+                file.write_table(piece.cast(schema))
                 rows += len(piece)
     return rows
 

@@ -7,6 +7,7 @@ import pytest
 
 from tests.cli.running import run_here
 from tests.export import recordings as r
+from tests.export.test_hdf5_file import disk_of
 
 
 @pytest.fixture(scope="module")
@@ -24,14 +25,21 @@ def test_every_format_is_written_and_said(monkeypatch, capsys, session, tmp_path
 
     said = export("nwb", session, "--out", tmp_path / "x.nwb")
     assert "[subject] needs id, species, sex, age or date_of_birth" in said
-    assert "MAT-file" in export("mat", session, "--out", tmp_path / "x.mat")
+    assert "note: the pixels of image" in said
+    assert "and 7 more; the export has all of them" in said
+    said = export("mat", session, "--out", tmp_path / "x.mat")
+    assert "MAT-file" in said
+    assert "note: the pixels of image" in said
     assert "presentations.parquet: 46 rows" in export("parquet", session, tmp_path / "p")
     said = export("images", session, tmp_path / "i")
     assert "27 images" in said
     assert "pixels of 12 images are lost" in said
     said = export("video", session, tmp_path / "x.gif", "--thread", "object")
     assert "3 images of object" in said
-    assert (tmp_path / "x.nwb").stat().st_mode & 0o777 == (session.stat().st_mode & 0o777)
+    assert "note: generations 1 show the best image whose pixels are not lost" in said
+    rights = {path.stat().st_mode for path in tmp_path.rglob("*") if path.is_file()}
+    (tmp_path / "any").write_bytes(b"")
+    assert rights == {(tmp_path / "any").stat().st_mode}
     for words in (
         ("nwb", session, "--out", tmp_path / "x.nwb"),
         ("mat", session, "--out", tmp_path / "x.mat"),
@@ -47,7 +55,7 @@ def test_every_format_is_written_and_said(monkeypatch, capsys, session, tmp_path
     ("words", "said"),
     [
         (("nwb", "S", "--out", "x.h5"), "must be called *.nwb; got x.h5"),
-        (("video", "S", "x.mp4"), "must be called *.webp; got x.mp4"),
+        (("video", "S", "x.mp4"), "must be called *.webp or *.png or *.gif; got x.mp4"),
         (("video", "S", "x.png"), "must be named with --thread; one of ('texture', 'object')"),
         (("video", "S", "x.png", "--thread", "a"), "--thread must be one of"),
         (("mat", "none.h5"), "there is no file none.h5"),
@@ -99,3 +107,54 @@ def test_a_damaged_recording_is_refused_and_nothing_is_written(
     left = [path for path in tmp_path.rglob("*") if path.is_file() and path != damaged]
     assert not [path for path in left if path.name in {"index.csv", "spikes.parquet"}]
     assert not [path for path in left if "nwb" in path.name or "mat" in path.suffix]
+    assert not out.exists()
+
+
+FULL = [
+    ("nwb", 100_000),
+    ("nwb", 30),
+    ("mat", 50_000),
+    ("mat", 30),
+    ("parquet", 3),
+    ("images", 3),
+]
+
+
+@pytest.mark.parametrize(("kind", "n_bytes"), FULL)
+def test_a_full_disk_is_said_and_nothing_is_left(
+    monkeypatch, capsys, session, tmp_path, kind, n_bytes
+):
+    out = tmp_path / (kind if kind in {"images", "parquet"} else f"x.{kind}")
+    words = (out,) if kind in {"images", "parquet"} else ("--out", out)
+    with disk_of(n_bytes):
+        said = flat(run_here(monkeypatch, capsys, "export", kind, session, *words, expect=2))
+    assert said.endswith(f"{out} cannot be written: File too large")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["mat", "parquet"])
+def test_of_two_exports_to_one_place_the_second_says_so(
+    monkeypatch, capsys, session, tmp_path, kind
+):
+    """Another is quicker, between the first look at the place and the end."""
+    from evolver.export import matlab, parquet
+
+    out = tmp_path / "x.mat"
+    module, name = (matlab, "export_matlab") if kind == "mat" else (parquet, "export_parquet")
+    real = getattr(module, name)
+
+    def slow(*args, **kwargs):
+        if kind == "mat":
+            out.write_text("of the other")
+        else:
+            out.mkdir()
+            (out / "units.parquet").write_text("of the other")
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(module, name, slow)
+    words = (out,) if kind == "parquet" else ("--out", out)
+    said = flat(run_here(monkeypatch, capsys, "export", kind, session, *words, expect=2))
+    assert "with --overwrite" in said
+    file = out if kind == "mat" else out / "units.parquet"
+    assert file.read_text() == "of the other"
+    assert list(tmp_path.iterdir()) == [out]

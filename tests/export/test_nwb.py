@@ -324,6 +324,6 @@ def test_what_interrupts_an_export_leaves_what_was_there(tmp_path):
         raise KeyboardInterrupt
 
     with rec.read(r.made(tmp_path)) as recording, pytest.raises(KeyboardInterrupt):
-        export_nwb(recording, tmp_path / "x.nwb", progress=stop)
+        export_nwb(recording, tmp_path / "x.nwb", overwrite=True, progress=stop)
     assert Path(tmp_path / "x.nwb").read_text() == "precious"
     assert [path.name for path in tmp_path.iterdir() if "nwb" in path.name] == ["x.nwb"]

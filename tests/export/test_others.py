@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import json
 
 import h5py
 import mat73
@@ -16,6 +17,7 @@ from evolver.export.animation import export_animation
 from evolver.export.image_files import COLUMNS, export_images
 from evolver.export.matlab import export_matlab
 from evolver.export.parquet import export_parquet
+from evolver.journal.records import ImagePixels, Proposed
 from tests.export import recordings as r
 
 CASES = {
@@ -132,7 +134,8 @@ def test_parquet_tables_are_the_recordings(recording, tmp_path):
         name: parquet.read_table(tmp_path / "p" / f"{name}.parquet").to_pydict()
         for name in written
     }
-    assert {path.stem for path in (tmp_path / "p").iterdir()} == set(written)
+    names = {path.name for path in (tmp_path / "p").iterdir()}
+    assert names == {f"{name}.parquet" for name in written} | {"session.json"}
     for name in ("presentations", "units", "blocks", "events", "sent"):
         table = getattr(recording, name)
         assert (name in tables) == bool(len(table))
@@ -159,6 +162,33 @@ def test_parquet_tables_are_the_recordings(recording, tmp_path):
             expected = np.concatenate([recording.response(k)[1][name].ravel() for k in rows])
             np.testing.assert_array_equal(found[key], expected)
             assert sorted(set(found["presentation_row"])) == rows.tolist()
+
+
+def test_every_column_says_what_it_is_and_a_file_beside_of_what_session(recording, tmp_path):
+    written = export_parquet(recording, tmp_path / "p")
+    about = json.loads((tmp_path / "p" / "session.json").read_text("utf-8"))
+    assert {name: table["rows"] for name, table in about["tables"].items()} == written
+    assert about["session_id"] == recording.session_id
+    assert about["name"] == recording.name
+    assert about["window_ms"] == list(recording.window_ms)
+    assert about["warnings"] == recording.warnings
+    threads = [(t.name, "spikes/s") for t in recording.threads]
+    assert [(t["name"], t["score_unit"]) for t in about["threads"]] == threads
+    assert about["settings"]["presentation"]["size_deg"] == 3.0, "which the file left out"
+    lost = [recording.images.is_lost(k) for k in range(len(recording.images))]
+    assert about["images_without_pixels"] == sum(lost)
+    for name in written:
+        schema = parquet.read_schema(tmp_path / "p" / f"{name}.parquet")
+        for field in schema:
+            told = {key.decode(): value.decode() for key, value in field.metadata.items()}
+            assert told == about["tables"][name]["columns"][field.name]
+            assert told["meaning"]
+            assert "/" not in told["meaning"], "which would be a path in HDF5"
+            if field.name.endswith(("_ms", "_ns")):
+                assert told["unit"] == field.name[-2:]
+        assert schema.metadata[b"session_id"].decode() == recording.session_id
+    if "codes" in written:
+        assert about["tables"]["codes"]["columns"]["score"]["unit"] == "spikes/s"
 
 
 # -- images
@@ -205,9 +235,19 @@ def test_an_animation_has_the_best_image_of_each_generation(recording, tmp_path,
         with pytest.raises(DataError, match="must have a generation with scores"):
             export_animation(recording, thread, path)
         return
-    count = export_animation(recording, thread, path, seconds=0.1, scale=2)
+    best = export_animation(recording, thread, path, seconds=0.1, scale=2)
+    count = len(best.image_ids)
     scored = np.unique(thread.generation[np.isfinite(thread.score)])
     assert count == len(scored)
+    assert best.omitted == ()
+    for generation in scored:
+        score = thread.score[thread.generation == generation]
+        lost = [
+            recording.images.is_lost(int(k))
+            for k in thread.image_id[thread.generation == generation]
+        ]
+        better = np.nanmax(score) > np.nanmax(score[~np.array(lost)])
+        assert (generation in best.replaced) == better
     with Image.open(path) as animation:
         assert animation.n_frames == count
         for frame, generation in enumerate(scored):
@@ -225,3 +265,38 @@ def test_an_animation_has_the_best_image_of_each_generation(recording, tmp_path,
 def test_an_animation_of_another_kind_is_refused(recording, tmp_path):
     with pytest.raises(DataError, match=r"must be called \.webp, \.png, \.gif; got x\.mp4"):
         export_animation(recording, recording.threads[0], tmp_path / "x.mp4")
+
+
+def test_another_sessions_images_do_not_stay_among_the_new(tmp_path):
+    folder = tmp_path / "png"
+    with rec.read(r.made(tmp_path / "long", generations=3)) as longer:
+        export_images(longer, folder)
+        export_parquet(longer, tmp_path / "p")
+    (folder / "notes.txt").write_text("of a person")
+    with rec.read(r.made(tmp_path / "short", r.nothing_shown)) as shorter:
+        with pytest.raises(OSError, match="not empty"):
+            export_images(shorter, folder)
+        assert len(list(folder.glob("*.png"))) > 10
+        export_images(shorter, folder, overwrite=True)
+        assert {path.name for path in folder.iterdir()} == {"index.csv", "notes.txt"}
+        written = export_parquet(shorter, tmp_path / "p", overwrite=True)
+    assert {path.stem for path in (tmp_path / "p").glob("*.parquet")} == set(written)
+
+
+def test_generations_without_their_images_are_told(tmp_path):
+    def lose(records):
+        proposed = [record for record in records if isinstance(record, Proposed)]
+        gone = {
+            sha256
+            for block in proposed
+            for part in block.threads
+            if part.generation == 1
+            for sha256 in part.images
+        }
+        return [r for r in records if not (isinstance(r, ImagePixels) and r.sha256 in gone)]
+
+    with rec.read(r.made(tmp_path, lose)) as recording:
+        thread = recording.threads["object"]
+        best = export_animation(recording, thread, tmp_path / "x.png")
+    assert best.omitted == (1,)
+    assert len(best.image_ids) == thread.generations - 1
