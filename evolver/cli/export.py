@@ -53,7 +53,8 @@ def export_as_nwb(
         raise ConfigError(
             f"an NWB file needs the package {exc.name}: pip install 'evolver[nwb]'"
         ) from exc
-    from evolver.export.lab import config_of, dandi_lacks
+    from evolver.export.clock import session_clock
+    from evolver.export.lab import config_of, dandi_lacks, dandi_refuses
 
     target = _target(recording, out, ".nwb", overwrite=overwrite)
     with _opened(recording) as opened, progress_bar("bytes", 0) as update:
@@ -61,10 +62,13 @@ def export_as_nwb(
         with _written(target):
             export_nwb(opened, target, overwrite=overwrite, progress=update)
         damage = _damage(opened)
+        day = session_clock(opened).start.date()
     _print_damage(damage)
     lacks = ["id", "species", "sex", "age or date_of_birth"]
     if config is not None:
         lacks = dandi_lacks(config.subject)
+        for problem in dandi_refuses(config.subject, day):
+            console.print(f"[yellow]note:[/] DANDI would refuse {escape(plain(problem))}")
     if lacks:
         console.print(
             "[yellow]note:[/] to share it on DANDI, the session file's table "

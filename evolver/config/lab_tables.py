@@ -6,6 +6,7 @@ is refused before. Nothing else of a session depends on them: not an image, not 
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from typing import Annotated, Literal, TypeAlias
 
@@ -17,13 +18,20 @@ _DURATION = (
     r"(T(?=\d)(\d+(\.\d+)?H)?(\d+(\.\d+)?M)?(\d+(\.\d+)?S)?)?"
 )
 
+_OLDEST_YEARS = 150
+_DAYS = {"Y": 365.25, "M": 365.25 / 12, "W": 7.0, "D": 1.0}
+
 
 class SubjectTable(Struct, frozen=True, forbid_unknown_fields=True):
     """Who is recorded. All optional; to be shared on DANDI: id, species, sex, and an age."""
 
     id: Annotated[
         Annotated[
-            str, Meta(pattern=r"\A(?=.*\S)[^/\\\r\n]+\Z", title="one line, no / and no \\")
+            str,
+            Meta(
+                pattern=r"\A[^/\\\s]([^/\\\r\n]*[^/\\\s])?\Z",
+                title="one line, no / and no \\, no space at its ends",
+            ),
         ]
         | None,
         Meta(description="the lab's name of the animal, the same in every session"),
@@ -33,7 +41,7 @@ class SubjectTable(Struct, frozen=True, forbid_unknown_fields=True):
             str,
             Meta(
                 pattern=r"\A([A-Z][a-z]* [a-z]+|"
-                r"http://purl\.obolibrary\.org/obo/NCBITaxon_\d+)\Z",
+                r"http://purl\.obolibrary\.org/obo/NCBITaxon_[1-9]\d*)\Z",
                 title="two Latin words, as 'Macaca mulatta', or "
                 "http://purl.obolibrary.org/obo/NCBITaxon_9544",
             ),
@@ -129,11 +137,66 @@ class ExperimenterTable(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def lab_contradictions(subject: SubjectTable) -> list[str]:
-    """Return what no single key shows to be wrong: something of a subject without a name."""
+    """Return what no single key shows to be wrong, and what is wrong whatever day it is."""
+    problems: list[str] = []
     given = [name for name in subject.__struct_fields__ if getattr(subject, name) is not None]
     if given and subject.id is None:
         said = ", ".join(given)
-        return [
+        problems.append(
             f"subject.id: is missing; must be a text where the subject has more (here {said})"
+        )
+    bounds = [_days(bound) for bound in (subject.age or "").split("/") if bound]
+    if len(bounds) == 2 and not bounds[0] < bounds[1]:
+        problems.append(
+            "subject.age: a range must begin with the lower age, as 'P7Y/P8Y'; found "
+            f"{subject.age!r}"
+        )
+    if max(bounds, default=0) > _OLDEST_YEARS * _DAYS["Y"]:
+        problems.append(
+            f"subject.age: must be at most {_OLDEST_YEARS} years; found {subject.age!r}"
+        )
+    return problems
+
+
+def birth_contradictions(subject: SubjectTable, day: date) -> list[str]:
+    """Return what is wrong with a date of birth, and with an age beside it, on a session's day.
+
+    An age is compared to the digit that it is given in: 'P7Y' may be a year off, 'P7Y6M' a
+    month.
+    """
+    born = subject.date_of_birth
+    if born is None:
+        return []
+    days = (day - born).days
+    if not 0 <= days <= _OLDEST_YEARS * _DAYS["Y"]:
+        return [
+            (
+                f"subject.date_of_birth: must be before the session's day, {day}, by at most "
+                f"{_OLDEST_YEARS} years; found {born}"
+            )
+        ]
+    lower, _, upper = (subject.age or "").partition("/")
+    if "/" not in (subject.age or ""):
+        upper = lower
+    young = lower and days < _days(lower) - _digit(lower)
+    old = upper and days > _days(upper) + _digit(upper)
+    if young or old:
+        return [
+            (
+                f"subject.age: must be the age on the session's day, {day}, of who was born on "
+                f"{born}, or be left out; found {subject.age!r}"
+            )
         ]
     return []
+
+
+def _days(duration: str) -> float:
+    """Return an ISO 8601 duration in days; what is shorter than a day counts as nothing."""
+    dates = duration.partition("T")[0]
+    return sum(float(n) * _DAYS[unit] for n, unit in re.findall(r"([\d.]+)([YMWD])", dates))
+
+
+def _digit(duration: str) -> float:
+    """Return the smallest unit that a duration is given in, in days, and two days more."""
+    units = re.findall(r"[YMWD]", duration.partition("T")[0])
+    return min((_DAYS[unit] for unit in units), default=1.0) + 2

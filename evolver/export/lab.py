@@ -5,8 +5,14 @@ Knows the session file's tables; knows nothing of any format.
 
 from __future__ import annotations
 
+from datetime import date
+
 from evolver.config import Config, read_session_file
-from evolver.config.lab_tables import SubjectTable
+from evolver.config.lab_tables import (
+    SubjectTable,
+    birth_contradictions,
+    lab_contradictions,
+)
 from evolver.errors import ConfigError
 
 
@@ -29,3 +35,8 @@ def dandi_lacks(subject: SubjectTable) -> list[str]:
     if subject.age is None and subject.date_of_birth is None:
         lacks.append("age or date_of_birth")
     return lacks
+
+
+def dandi_refuses(subject: SubjectTable, day: date) -> list[str]:
+    """Return what in [subject] contradicts itself or the session's day, as DANDI would say."""
+    return [*lab_contradictions(subject), *birth_contradictions(subject, day)]

@@ -172,7 +172,7 @@ def json_text(value: object, *, indent: int | None = None) -> str:
 
 def _finite(value: object) -> object:
     if isinstance(value, (np.ndarray, np.generic)):
-        return _finite(value.tolist())
+        return _finite(cast("object", value.tolist()))
     if isinstance(value, Mapping):
         return {str(k): _finite(v) for k, v in cast("Mapping[object, object]", value).items()}
     if isinstance(value, (list, tuple)):

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
+from evolver.config.lab_tables import birth_contradictions
 from evolver.config.mistakes import Mistake, Mistakes
 from evolver.config.tables import Config, read_session_file, session_file_text
 from evolver.errors import ConfigError, NotFetchedError, RecordingError
@@ -75,7 +77,7 @@ def look_at(session_file: Path, *, download: bool, live: bool = True) -> Start:
 
 
 def gather_start(config: Config, mistakes: Mistakes) -> None:
-    """Look at a session's address, keys and folder; what is wrong goes into `mistakes`."""
+    """Look at address, keys, folder and the subject's age; `mistakes` takes what is wrong."""
     if not mistakes.has("rig.endpoint"):
         with (
             mistakes.at("rig.keys", KeyFileError),
@@ -83,6 +85,9 @@ def gather_start(config: Config, mistakes: Mistakes) -> None:
         ):
             engine_keys(config)
             check_free(config.rig.endpoint)
+    if not mistakes.has("subject"):
+        for problem in birth_contradictions(config.subject, datetime.now(UTC).date()):
+            mistakes.add(problem.partition(": ")[0], problem)
     if not mistakes.has("session.folder"):
         with mistakes.at("session.folder", RecordingError):
             check_can_make(config)

@@ -8,9 +8,12 @@ from nwbinspector import checks
 from pynwb.file import Subject
 
 from evolver.config import tables as config
+from evolver.config.lab_tables import SubjectTable, birth_contradictions
+from evolver.config.mistakes import Mistakes
 from evolver.errors import ConfigError
 from evolver.journal import JournalWriter
 from evolver.journal.history import read_history
+from evolver.live.at_start import gather_start
 from evolver.setup.resume import Restored
 from tests.config.test_tables import LEAST, mistakes
 from tests.recording.sessions import make_records
@@ -65,6 +68,15 @@ def test_a_file_without_them_is_as_good():
         ("[subject]\nid = 'a/b'", "subject.id: must be a text: one line, no /"),
         ("[subject]\nid = ' '", "subject.id: must be a text"),
         ("[subject]\nid = 'a\\nb'".replace("'", '"'), "subject.id: must be a text"),
+        ("[subject]\nid = 'M12 '", "no space at its ends"),
+        ("[subject]\nid = ' M12'", "no space at its ends"),
+        ("[subject]\nid = 'a'\nage = 'P8Y/P7Y'", "must begin with the lower age"),
+        ("[subject]\nid = 'a'\nage = 'P12M/P1Y'", "must begin with the lower age"),
+        ("[subject]\nid = 'a'\nage = 'P900Y'", "subject.age: must be at most 150 years"),
+        (
+            "[subject]\nid = 'a'\nspecies = 'http://purl.obolibrary.org/obo/NCBITaxon_0'",
+            "two Latin words",
+        ),
         ("[subject]\nweight = '7 kg'", "subject.id: is missing"),
         ("[subject]\nid = 'a'\nspecies = 'monkey'", "two Latin words, as 'Macaca mulatta'"),
         ("[subject]\nid = 'a'\nspecies = 'Macaca mulatta '", "two Latin words"),
@@ -87,6 +99,43 @@ def test_what_an_archive_would_refuse_is_refused_before_the_session(lines, said)
     found = mistakes(LEAST + lines)
     assert len(found) == 1
     assert said in found[0]
+
+
+@pytest.mark.parametrize(
+    ("born", "age", "said"),
+    [
+        (date(2020, 2, 29), None, None),
+        (date(2026, 6, 1), None, None),
+        (date(2026, 6, 2), None, "subject.date_of_birth: must be before the session's day"),
+        (date(1066, 1, 1), None, "subject.date_of_birth: must be before the session's day"),
+        (date(1990, 1, 1), "P5Y", "born on 1990-01-01, or be left out; found 'P5Y'"),
+        (date(2019, 7, 1), "P6Y", None),
+        (date(2019, 7, 1), "P7Y", None),  # rounded up
+        (date(2019, 7, 1), "P6Y11M", None),
+        (date(2019, 7, 1), "P6Y8M", "found 'P6Y8M'"),
+        (date(2019, 7, 1), "P6Y/P8Y", None),
+        (date(2019, 7, 1), "P6Y/", None),
+        (date(2019, 7, 1), "P8Y/", "found 'P8Y/'"),
+        (date(2019, 7, 1), "/P5Y", "found '/P5Y'"),
+        (date(2026, 5, 31), "PT20H", None),
+        (date(2026, 5, 1), "P4W", None),
+        (date(2026, 5, 1), "P13W", "found 'P13W'"),
+    ],
+)
+def test_age_and_birth_must_agree_on_the_sessions_day(born, age, said):
+    subject = SubjectTable(id="a", age=age, date_of_birth=born)
+    found = birth_contradictions(subject, date(2026, 6, 1))
+    assert len(found) == (said is not None)
+    assert said is None or said in found[0]
+
+
+def test_the_check_before_a_session_looks_at_the_birth():
+    found = Mistakes()
+    subject = '[subject]\nid = "a"\ndate_of_birth = 2999-01-01\n'
+    gather_start(config.parse_session_file(LEAST + subject), found)
+    assert [m.key for m in found.found if m.key.startswith("subject")] == [
+        "subject.date_of_birth"
+    ]
 
 
 CHECKS = {
