@@ -65,7 +65,8 @@ class DiskFile(io.RawIOBase):
             self._error = self._error or error
             self._refused.append((self._at + length - len(rest), bytes(rest)))
         self._at += length
-        self._size = max(self._size, self._at)
+        if length:
+            self._size = max(self._size, self._at)
         return length
 
     def readinto(self, buffer: Buffer) -> int:

@@ -10,7 +10,8 @@ apart); a struct is a group, a cell array a dataset of references into `#refs#`,
 empty says its size instead.
 
 Rows that others point at count from 1, as MATLAB does, and 0 means none: `image`, `thread`,
-`rig`, `unit`, `presentation_row`. All else is as it was recorded.
+`rig`, `unit`, `scored_unit`, `other_unit`, `presentation_row`. All else is as it was recorded,
+texts in JSON too, which count from 0.
 """
 
 from __future__ import annotations
@@ -297,14 +298,19 @@ def _rates(to: _Struct, recording: Recording) -> None:
 
 
 def _threads(to: _Struct, recording: Recording) -> None:
-    to.cell("thread", recording.threads, _thread)
+    rows = recording.rigs[0][s.RIG_UNITS] if recording.rigs else np.zeros(0, np.uint32)
+    to.cell("thread", recording.threads, lambda one, thread: _thread(one, thread, rows))
 
 
-def _thread(to: _Struct, thread: ThreadData) -> None:
+def _thread(to: _Struct, thread: ThreadData, rows: NDArray[np.uint32]) -> None:
+    """Write a thread; `rows` are those of `units` that fitnesses number."""
     for name in ("name", "optimizer", "generator", "weights_sha256"):
         to.text(name, str(getattr(thread, name)))
     to.text("options", json_text(thread.options))
     to.text("fitness", json_text(thread.fitness))
+    for name, key in (("scored_unit", "units"), ("other_unit", "others")):
+        numbers = np.array(thread.fitness.get(key) or (), dtype=np.int64)
+        to.array(name, rows[numbers[numbers < len(rows)]].astype(np.int64) + 1)
     to.array("popsize", np.array([thread.popsize], dtype=np.float64))
     to.array("codes", thread.codes)
     to.array("image", thread.image_id + 1)

@@ -49,7 +49,8 @@ from evolver.export.nwb_columns import Streams, column, object_name, utf8
 from evolver.export.nwb_responses import add_responses, make_units
 from evolver.export.nwb_search import add_activations, add_blocks, add_threads
 from evolver.export.nwb_shown import Trials, image_tables
-from evolver.export.session_facts import json_text
+from evolver.export.nwb_words import SETTINGS, ending, two_clocks
+from evolver.export.session_facts import json_text, resolved_settings
 from evolver.recording import Recording
 from evolver.recording import schema as s
 
@@ -145,13 +146,12 @@ def _described(recording: Recording, clock: SessionClock, who: ExperimenterTable
     responses = "live" if recording.mode == "live" else "simulated neurons"
     if recording.is_replay:
         responses = "a recording played back, no animal"
-    ended = recording.end_reason if recording.complete else "cut short"
     publications = tuple(map(utf8, who.publications)) or None
     name = object_name(recording.name).replace(" ", "-")
     return NWBFile(
         session_description=utf8(
             f"Images evolved in a closed loop, {responses}. "
-            f"Threads: {threads or 'none'}. The session {ended or 'ended'}."
+            f"Threads: {threads or 'none'}. {ending(recording)}"
         ),
         identifier=recording.session_id,
         session_id=f"{name}-{recording.session_id[:8]}",
@@ -209,6 +209,7 @@ def _add_electrodes(
         model = file.create_device_model(
             name=object_name(told.model or _UNKNOWN),
             manufacturer=told.manufacturer or _UNKNOWN,
+            description=told.description or "of the array or probe that was recorded with",
         )
     device = file.create_device(
         name=object_name(told.name or next(iter(rigs), _UNKNOWN)),
@@ -238,7 +239,7 @@ def _events(recording: Recording, clock: SessionClock) -> EventsTable:
     events = events[np.argsort(events["time_ns"], kind="stable")]
     return EventsTable(
         name="session_events",
-        description="what happened in the session, as its log has it",
+        description="what happened in the session, as its log has it" + two_clocks(recording),
         source_description="evolver",
         id=np.arange(len(events)),
         columns=[
@@ -274,9 +275,11 @@ def _add_scratch(file: NWBFile, recording: Recording, clock: SessionClock) -> No
         }
         for t in recording.threads
     ]
+    settings = resolved_settings(recording)
     told = {"zero_ns": clock.zero_ns, "shift_ns": clock.shift_ns.tolist()}
     for name, text, what in (
         ("session_file", recording.config, "the session file, TOML"),
+        ("settings", "" if settings is None else json_text(settings), SETTINGS),
         ("threads", json_text(threads), "JSON: settings, and the random streams' states"),
         ("rigs", json_text(recording.rigs), "JSON: what each rig said of itself"),
         ("clock", json_text(told), "JSON: zero, engine ns since 1970; each rig's distance"),

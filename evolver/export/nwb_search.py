@@ -17,6 +17,14 @@ from pynwb import ProcessingModule
 
 from evolver.export.clock import SessionClock
 from evolver.export.nwb_columns import Streams, column, object_name, ragged, table, utf8
+from evolver.export.nwb_words import (
+    ACTIVATIONS,
+    FITNESS_STATES,
+    score_units,
+    state_words,
+    two_clocks,
+)
+from evolver.export.session_facts import score_unit
 from evolver.recording import Recording, ThreadData
 from evolver.recording import schema as s
 
@@ -26,13 +34,14 @@ def add_threads(misc: ProcessingModule, recording: Recording, streams: Streams) 
     names: list[str] = []
     for thread in recording.threads:
         names.append(object_name(thread.name, names))
+        unit = utf8(score_unit(thread.fitness))
         columns = [
             column("generation", "from 0", thread.generation),
             column("row", "row within the generation", thread.row),
             column("image_id", "id in stimulus/images", thread.image_id),
-            column("score", "told to the optimizer; NaN: none", thread.score),
-            column("sem", "standard error of the score over repeats", thread.sem),
-            column("code", "(d,) latent units", thread.codes),
+            column("score", f"told to the optimizer, {unit}; NaN: none", thread.score),
+            column("sem", f"standard error of the score over repeats, {unit}", thread.sem),
+            column("code", "what the generator was given, latent units", thread.codes),
         ]
         if len(thread.codes):
             what = f"codes of thread {utf8(thread.name)} in the order proposed"
@@ -41,10 +50,10 @@ def add_threads(misc: ProcessingModule, recording: Recording, streams: Streams) 
                 misc.add(states)
         if thread.fitness_states and len(recording.blocks):
             columns = [
-                column(name, s.DATASETS[f"threads/#/fitness_states/{name}"][0], values)
+                column(name, FITNESS_STATES[name], values)
                 for name, values in thread.fitness_states.items()
             ]
-            what = "what the thread's fitness had learnt with each block"
+            what = "what the thread's fitness had learnt with each block, a row a block"
             name = f"{names[-1]}_fitness_states"
             misc.add(table(name, what, columns, rows=len(recording.blocks)))
 
@@ -63,7 +72,8 @@ def _states(name: str, thread: ThreadData, streams: Streams) -> DynamicTable | N
     columns: list[Any] = []
     for key, found in shapes.items():
         if len(found) == len(generations):
-            columns += _state_column(key, kinds[key], found, state, generations, streams)
+            what = state_words(key, shapes)
+            columns += _state_column(key, what, kinds[key], found, state, generations, streams)
     if not columns:
         return None
     what = f"{utf8(thread.optimizer)}'s state before each generation was asked for"
@@ -72,13 +82,13 @@ def _states(name: str, thread: ThreadData, streams: Streams) -> DynamicTable | N
 
 def _state_column(
     key: str,
+    what: str,
     dtype: np.dtype[Any],
     shapes: list[tuple[int, ...]],
     state: Callable[[int], dict[str, Any]],
     generations: list[int],
     streams: Streams,
 ) -> tuple[Any, ...]:
-    what = "by the optimizer's own name"
     called = f"{key}_" if hasattr(DynamicTable, key) else key
     if len(set(shapes)) == 1:
         if 0 in shapes[0]:
@@ -108,8 +118,12 @@ def add_blocks(misc: ProcessingModule, recording: Recording, clock: SessionClock
     committed = clock.engine_seconds(blocks["committed_ns"])
     proposed = clock.engine_seconds(blocks["time_ns"])
     columns = [
-        column("proposed_time", "session's clock, s", proposed),
-        column("committed_time", "NaN: never", np.where(never, np.nan, committed)),
+        column("proposed_time", "when it was proposed, session's clock, s", proposed),
+        column(
+            "committed_time",
+            "when it was committed, session's clock, s; NaN: never",
+            np.where(never, np.nan, committed),
+        ),
         *(
             column(known.name, known.meaning, blocks[known.name].copy())
             for known in s.BLOCK_COLUMNS
@@ -117,11 +131,13 @@ def add_blocks(misc: ProcessingModule, recording: Recording, clock: SessionClock
         ),
     ]
     if 0 not in recording.reference_scores.shape:
-        what = "(threads, references) as each thread counts it; NaN: missing"
+        unit = utf8(score_units(recording))
+        what = f"(threads, references) as each thread counts it, {unit}; NaN: missing"
         columns.append(column("reference_scores", what, recording.reference_scores))
         what = "(references,) id in stimulus/images; -1: fewer"
         columns.append(column("reference_image_ids", what, recording.reference_image_id))
     what = "what was presented between two updates, and what its time went to"
+    what += two_clocks(recording)
     misc.add(table("blocks", what, columns, rows=len(blocks)))
 
 
@@ -130,8 +146,8 @@ def add_activations(misc: ProcessingModule, recording: Recording, streams: Strea
     activations = recording.activations
     if activations is None or 0 in activations.values.shape:
         return
-    what = "(activation_units,) what networks' units answer to each image"
-    values = column("values", what, streams.rows(activations.values))
+    what = "what networks' units answer to each image"
+    values = column("values", ACTIVATIONS, streams.rows(activations.values))
     rows = len(activations.values)
     misc.add(table("activations", what, [values], rows=rows))
     units = column("address", "NETWORK:LAYER:CHANNEL", activations.units)

@@ -16,8 +16,11 @@ from pynwb.epoch import TimeIntervals
 
 from evolver.export.clock import SessionClock
 from evolver.export.image_files import image_shapes
+from evolver.export.lab import config_of
 from evolver.export.nwb_columns import Streams, column, table
+from evolver.export.nwb_words import shown_at, two_clocks
 from evolver.recording import Recording
+from evolver.recording import schema as s
 
 _TRIAL_COLUMNS = (
     ("status", "ok, aborted, or missing: planned and never shown"),
@@ -39,6 +42,13 @@ _TRIAL_COLUMNS = (
     ("onset_ns", "rig's own clock, ns; 0 unknown"),
     ("offset_ns", "rig's own clock, ns; 0 unknown"),
     ("received_ns", "when the answer came, engine clock, ns since 1970; 0 never"),
+)
+
+_TRIALS = "a row an attempt to show an image, in the order of time"
+_REPLAYED = tuple(
+    (known.name, known.meaning)
+    for known in s.PRESENTATION_COLUMNS
+    if known.name.startswith("answer")
 )
 
 
@@ -73,9 +83,14 @@ class Trials:
             column("thread", "name; empty for a reference image", names[shown["thread"]]),
             *(column(name, meaning, shown[name].copy()) for name, meaning in _TRIAL_COLUMNS),
         ]
+        if recording.is_replay:
+            columns += [column(name, what, shown[name].copy()) for name, what in _REPLAYED]
         return TimeIntervals(
             name="trials",
-            description="a row an attempt to show an image, in the order of time",
+            description=(
+                "a row an attempt to show an image, in the order of time"
+                + two_clocks(recording)
+            ),
             id=np.arange(len(shown)),
             columns=columns,
         )
@@ -85,6 +100,7 @@ def image_tables(recording: Recording, streams: Streams) -> Iterator[DynamicTabl
     """Yield every image, in a table for each size."""
     images = recording.images
     shapes = image_shapes(recording)
+    place = shown_at(config_of(recording.config))
     for shape in dict.fromkeys(shapes):
         ids = np.flatnonzero([other == shape for other in shapes])
         lost = np.array([images.is_lost(int(image_id)) for image_id in ids])
@@ -93,7 +109,7 @@ def image_tables(recording: Recording, streams: Streams) -> Iterator[DynamicTabl
         labels = recording.image_labels[ids]
         yield table(
             f"images{sizes}",
-            "every image that was made, once; a trial's image_id is an id here",
+            f"every image that was made, once; a trial's image_id is an id here{place}",
             [
                 column(
                     "sha256",

@@ -6,13 +6,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import h5py
+import msgspec
 import numpy as np
 import pytest
 from nwbinspector import Importance, inspect_nwbfile, load_config
 from pynwb import NWBHDF5IO
 
 from evolver import recording as rec
+from evolver.export import nwb_words
 from evolver.export.nwb import export_nwb
+from evolver.journal.records import Result, RunEnd
+from evolver.recording import schema as s
 from tests.export import recordings as r
 
 CASES = {
@@ -274,6 +278,59 @@ def test_events_and_blocks_are_told(exported, nwb):
         blocks = nwb.processing["misc"]["blocks"]
         np.testing.assert_array_equal(blocks["wait"][:], recording.blocks["wait"])
         np.testing.assert_array_equal(blocks["reference_scores"][:], recording.reference_scores)
+
+
+def test_numbers_say_what_they_are_counted_in(exported, nwb):
+    case, recording, _ = exported
+    if "misc" not in nwb.processing:
+        return
+    misc = nwb.processing["misc"]
+    for thread in recording.threads:
+        codes = misc[f"{thread.name}_codes"]
+        assert codes["score"].description == "told to the optimizer, spikes/s; NaN: none"
+        assert codes["sem"].description.endswith(", spikes/s")
+        states = misc[f"{thread.name}_states"]
+        assert states["mean"].description == "mean of the search distribution, latent units"
+        assert not [c.name for c in states.columns if "its code says" in c.description]
+    blocks = misc["blocks"]
+    assert blocks["committed_time"].description == (
+        "when it was committed, session's clock, s; NaN: never"
+    )
+    assert "spikes/s" in blocks["reference_scores"].description
+    simulated = (recording.presentations["onset_source"] == "simulated").any()
+    for table in (nwb.trials, blocks):
+        assert ("do not line up" in table.description) == simulated
+    if "unknown laboratory" in case:
+        assert "settings" not in nwb.scratch
+    else:
+        settings = json.loads(nwb.scratch["settings"].data)
+        assert settings["presentation"]["size_deg"] == 3.0  # which the session file leaves out
+        assert "longer side 3 degrees" in nwb.stimulus["images"].description
+
+
+def test_words_of_units_states_and_ends(tmp_path):
+    assert set(nwb_words.FITNESS_STATES) == {*s.FITNESS_NUMBERS, *s.FITNESS_ARRAYS}
+    assert "its code says" in nwb_words.state_words("rows", {"rows", "counts"})
+    assert nwb_words.state_words("rows", {"rows", "forward"}).startswith("matrix V")
+
+    def two(records):
+        start, *others = records
+        threads = tuple(
+            msgspec.structs.replace(thread, fitness=json.dumps({"unit": unit}))
+            for thread, unit in zip(start.threads, ("spikes/s", "sd"), strict=True)
+        )
+        ended = [r for r in others if not isinstance(r, (RunEnd, Result))]
+        return [msgspec.structs.replace(start, threads=threads), *ended]
+
+    with rec.read(r.made(tmp_path, two)) as recording:
+        assert nwb_words.score_units(recording) == "spikes/s of texture, sd of object"
+        assert nwb_words.ending(recording).endswith("cut short: no end of it was recorded.")
+        export_nwb(recording, tmp_path / "x.nwb")
+    with NWBHDF5IO(tmp_path / "x.nwb", "r") as io:
+        nwb = io.read()
+        assert nwb.processing["misc"]["object_codes"]["score"].description.endswith(
+            "sd; NaN: none"
+        )
 
 
 def contents(path):

@@ -76,6 +76,8 @@ def test_a_mat_file_is_read_by_others(recording, tmp_path):
         assert one["name"] == thread.name
         np.testing.assert_array_equal(one["codes"], thread.codes)
         np.testing.assert_array_equal(one["score"], thread.score)
+        rows = recording.rigs[0]["units"][thread.fitness.get("units", [])]
+        np.testing.assert_array_equal(np.ravel(one["scored_unit"]), rows + 1.0)
         np.testing.assert_array_equal(one["image"], thread.image_id + 1)
     offsets, unit, time_ms = recording.all_spikes()
     if len(unit):
