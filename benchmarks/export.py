@@ -154,7 +154,16 @@ def _write_presentations(file: h5py.File, presentations: int, images: int) -> No
         onset = 10**9 + 216 * 10**6 * k
         times = (onset - 8_000_000, onset, onset + 10**8)
         plan = (k, k // 1000, 0, k % 40, k % images, False, 0, 1, "ok", "", 100.0, 116.0)
-        after = ("photodiode", _START_NS + onset + 3 * 10**8, k // 1000, "spikes", 0)
+        after = (
+            "photodiode",
+            _START_NS + onset + 3 * 10**8,
+            k // 1000,
+            "spikes",
+            0,
+            "",
+            0,
+            0.0,
+        )
         rows.append((*plan, *times, *after))
     hdf5.write_table(file, s.PRESENTATIONS, s.PRESENTATION_COLUMNS, rows)
 

@@ -37,6 +37,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 from pynwb import NWBHDF5IO, NWBFile, ProcessingModule
+from pynwb.ecephys import ElectrodesTable
 from pynwb.event import EventsTable, TimestampVectorData
 from pynwb.file import Subject
 
@@ -227,11 +228,27 @@ def _add_electrodes(
             location=utf8(area) or _UNKNOWN,
             device=device,
         )
-    file.add_electrode_column("channel", "channel of the recording system")
-    electrodes = list(dict.fromkeys(places))
-    for area, channel in electrodes:
-        file.add_electrode(location=utf8(area) or _UNKNOWN, group=groups[area], channel=channel)
-    return np.array([electrodes.index(place) for place in places], dtype=np.int64)
+    # All rows at once: `add_electrode` compares each with all that are there.
+    rows = {place: row for row, place in enumerate(dict.fromkeys(places))}
+    groups_of = [groups[area] for area, _ in rows]
+    file.electrodes = ElectrodesTable(
+        id=np.arange(len(rows)),
+        columns=[
+            column(
+                "location",
+                "brain area or layer",
+                np.array([utf8(area) or _UNKNOWN for area, _ in rows]),
+            ),
+            column("group", "the electrodes of this area", groups_of),
+            column("group_name", "name of the group", [group.name for group in groups_of]),
+            column(
+                "channel",
+                "channel of the recording system",
+                np.array([channel for _, channel in rows], dtype=np.int64),
+            ),
+        ],
+    )
+    return np.array([rows[place] for place in places], dtype=np.int64)
 
 
 def _events(recording: Recording, clock: SessionClock) -> EventsTable:
