@@ -89,7 +89,7 @@ class Ellipsoid:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Ridge:
+class StraightRidge:
     """A straight ridge: steep on both sides of a line, almost level along it.
 
     Minus the squared distance along the line from its top, and `steepness` times that from the

@@ -82,6 +82,14 @@ RIG_MODULES = {
 """What a rig of one's own is written against, beside the wire's messages."""
 
 ARRAY_FUNCTIONS = {
+    "alignment": {
+        "AlignedSubjects",
+        "Hyperalignment",
+        "SRM",
+        "ScoreStatistics",
+        "SubjectMap",
+        "inter_subject_correlation",
+    },
     "axis_tuning": {
         "CurveFit",
         "OneWay",
@@ -96,6 +104,17 @@ ARRAY_FUNCTIONS = {
         "highest_pairs",
         "rows_by_block",
         "t_of_pairs",
+    },
+    "decoding": {
+        "Decoder",
+        "Dense",
+        "DenseDecoder",
+        "GLMDecoder",
+        "InvertedGLM",
+        "LeastSquares",
+        "LinearDecoder",
+        "Ridge",
+        "RidgeDecoder",
     },
     "dependent_correlations": {
         "CorrelationMethod",
@@ -180,6 +199,7 @@ ARRAY_FUNCTIONS = {
     "quantities": {
         "Quantity",
         "check_choice",
+        "finite_table",
         "values_of",
         "vector_of",
     },

@@ -27,6 +27,11 @@ The files that hold them, and more:
     tuning_shapes         monotonic, unimodal, a bell
     score_agreement       two scores of the same images: ranks, parents, directions
 
+Of responses to images of known codes:
+
+    decoding              four maps from responses to codes, one interface
+    alignment             subjects in one space: hyperalignment, shared responses
+
 Of many sessions:
 
     populations           which count, one length with its mask, one scale, mean and error

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from evolver.analysis.quantities import finite_table
 from evolver.analysis.rank_tests import ranks_of
 from evolver.errors import DataError
 
@@ -109,21 +110,27 @@ def fit_ridge(x: ArrayLike, y: ArrayLike, penalties: Sequence[float] = LAMBDAS) 
     DataError
         The arrays do not fit, or a penalty is not positive.
     """
-    a, b = _table(x, "x"), _table(y, "y")
+    a, b = finite_table(x, "x"), finite_table(y, "y")
     if len(a) != len(b) or len(a) < 3:
         raise DataError(f"x and y must have the same rows, 3 at least; got {len(a)}, {len(b)}")
     if not penalties or min(penalties) <= 0:
         raise DataError(f"penalties must be some numbers > 0; got {tuple(penalties)}")
     x_mean, y_mean = a.mean(axis=0), b.mean(axis=0)
     u, s, vt = np.linalg.svd(a - x_mean, full_matrices=False)
+    kept = s > s[0] * max(a.shape) * np.finfo(np.float64).eps
+    u, s, vt = u[:, kept], s[kept], vt[kept]
     uty = u.T @ (b - y_mean)
+    # What no weights explain, of y and of each row; with as many columns as rows there is none,
+    # and a difference would be what was rounded.
+    spare = len(s) < len(a) - 1
+    beyond = b - y_mean - u @ uty if spare else np.zeros_like(b)
+    free = np.maximum(1 - 1 / len(a) - (u**2).sum(axis=1), 0) if spare else np.zeros(len(a))
     errors = np.empty(len(penalties))
     for i, penalty in enumerate(penalties):
-        shrink = s**2 / (s**2 + penalty)
-        residual = b - y_mean - u @ (shrink[:, None] * uty)
-        # The diagonal of the map from y to its fit; the constant is a part of it.
-        leverage = (u**2) @ shrink + 1 / len(a)
-        errors[i] = ((residual / (1 - leverage)[:, None]) ** 2).mean()
+        shrunk = penalty / (s**2 + penalty)
+        residual = beyond + u @ (shrunk[:, None] * uty)
+        # Over 1 less the diagonal of the map from y to its fit; the constant is a part of it.
+        errors[i] = ((residual / (free + (u**2) @ shrunk)[:, None]) ** 2).mean()
     penalty = float(penalties[int(errors.argmin())])
     weights = vt.T @ ((s / (s**2 + penalty))[:, None] * uty)
     return RidgeFit(weights, x_mean, y_mean, penalty, errors)
@@ -156,7 +163,7 @@ def held_out_r2(
     train, test : rows, of `split_rows`
     penalties : on offer
     """
-    a, b = _table(x, "x"), _table(y, "y")
+    a, b = finite_table(x, "x"), finite_table(y, "y")
     fit = fit_ridge(a[train], b[train], penalties)
     truth = b[test]
     unexplained = ((truth - fit.predict(a[test])) ** 2).sum(axis=0)
@@ -210,10 +217,3 @@ def _spearman(a: Vector, b: Vector) -> float:
     if len(a) < 2 or (a == a[0]).all() or (b == b[0]).all():
         return float("nan")
     return float(np.corrcoef(ranks_of(a), ranks_of(b))[0, 1])
-
-
-def _table(values: ArrayLike, name: str) -> Matrix:
-    table = np.asarray(values, dtype=np.float64)
-    if table.ndim != 2 or not np.isfinite(table).all():
-        raise DataError(f"{name} must be finite, with two dimensions; got {table.shape}")
-    return table

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from evolver.types import Vector
+    from evolver.types import Matrix, Vector
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +76,17 @@ def vector_of(values: ArrayLike, name: str) -> Vector:
     if vector.ndim != 1:
         raise DataError(f"{name} must have one dimension; got shape {vector.shape}")
     return vector
+
+
+def finite_table(values: ArrayLike, name: str) -> Matrix:
+    """Return `values` as a table of float64, (n, k), all finite.
+
+    Raises
+    ------
+    DataError
+        They have another number of dimensions than two, or one of them is not finite.
+    """
+    table = np.asarray(values, dtype=np.float64)
+    if table.ndim != 2 or not np.isfinite(table).all():
+        raise DataError(f"{name} must be finite, with two dimensions; got {table.shape}")
+    return table

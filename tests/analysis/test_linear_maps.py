@@ -23,7 +23,7 @@ def solved(x, y, penalty):
     return np.linalg.solve(ones.T @ ones + ridge, ones.T @ y)
 
 
-@pytest.mark.parametrize("shape", [(20, 4), (9, 15)])
+@pytest.mark.parametrize("shape", [(20, 4), (9, 15), (20, 1)])
 def test_ridge_is_its_normal_equations_and_leaves_rows_out(shape):
     n, k = shape
     x = RNG.standard_normal((n, k)) + 1
@@ -87,6 +87,15 @@ def test_a_trend_is_spearmans_with_its_resamplings():
     assert found.low < found.rho < found.high < 0
     assert found.n == 47
     assert np.isnan(depth_trend([1], [[0.2, 0.4]], rng=RNG, resamplings=3).rho)
+
+
+def test_the_error_left_out_is_right_where_a_row_is_fitted_nearly_exactly():
+    """1 less its leverage is 1e-14 then: of a difference of rounded numbers nothing is left."""
+    x = np.random.default_rng(2).standard_normal((4, 20))
+    y = np.random.default_rng(3).standard_normal((4, 2))
+    small = fit_ridge(x, y, (1e-9,)).errors
+    np.testing.assert_allclose(fit_ridge(1e6 * x, y, (1e-3,)).errors, small, rtol=1e-6)
+    assert np.isfinite(fit_ridge(np.zeros((4, 2)), y).errors).all()
 
 
 def test_what_cannot_be_fitted_is_refused():

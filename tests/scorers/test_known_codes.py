@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from evolver.errors import ConfigError, DataError
-from scorers.known import CurvedRidge, Direction, Ellipsoid, Peaks, Ridge
+from scorers.known import CurvedRidge, Direction, Ellipsoid, Peaks, StraightRidge
 
 D = 6
 
@@ -16,7 +16,7 @@ def made():
     return {
         "sphere": Ellipsoid(top),
         "ellipsoid": Ellipsoid(top, np.geomspace(1, 1e6, D), axes),
-        "ridge": Ridge(top, rng.normal(size=D)),
+        "ridge": StraightRidge(top, rng.normal(size=D)),
         "curved ridge": CurvedRidge(D),
         "direction": Direction(rng.normal(size=D), radius=3.0),
         "peaks": Peaks(rng.normal(size=(5, D)), np.array([1.0, 2, 9, 3, 8]), np.full(5, 0.7)),
@@ -47,7 +47,9 @@ def test_the_formulas():
     assert Ellipsoid(np.ones(2), np.array([2.0, 3.0]))(codes).tolist() == [-3, -5]
     turned = Ellipsoid(np.zeros(2), np.array([2.0, 3.0]), np.array([[0.0, 1], [1, 0]]))
     assert turned(codes).tolist() == [-11, 0]
-    np.testing.assert_allclose(Ridge(np.zeros(2), np.array([0.0, 5.0]), 10)(codes), [-14, 0])
+    np.testing.assert_allclose(
+        StraightRidge(np.zeros(2), np.array([0.0, 5.0]), 10)(codes), [-14, 0]
+    )
     assert CurvedRidge(2)(codes).tolist() == [-100, -1]
     np.testing.assert_allclose(Direction(np.array([3.0, 4.0]), 1)(codes), [11 / 5, 0])
     peaks = Peaks(np.array([[1.0, 0], [0, 3]]), np.array([2.0, 1.0]), np.array([1.0, 2.0]))
@@ -62,8 +64,8 @@ def test_the_formulas():
     [
         (lambda: Ellipsoid(np.zeros(2), np.array([1.0, 0.0])), "slopes"),
         (lambda: Ellipsoid(np.zeros(2), axes=np.eye(3)), "axes"),
-        (lambda: Ridge(np.zeros(2), np.zeros(2)), "along"),
-        (lambda: Ridge(np.zeros(2), np.ones(2), 1.0), "steepness"),
+        (lambda: StraightRidge(np.zeros(2), np.zeros(2)), "along"),
+        (lambda: StraightRidge(np.zeros(2), np.ones(2), 1.0), "steepness"),
         (lambda: CurvedRidge(1), "2 dimensions"),
         (lambda: Direction(np.ones(2), 0.0), "radius"),
         (lambda: Peaks(np.zeros((2, 3)), np.ones(2), np.zeros(2)), "widths"),
