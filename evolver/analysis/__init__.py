@@ -30,6 +30,9 @@ The files that hold them, and more:
 Of responses to images of known codes:
 
     decoding              four maps from responses to codes, one interface
+    latent_metrics        decoded codes beside true ones: cosine, r, which image, chance
+    latent_directions     attributes of codes: SeFa's directions, boundaries, groups
+    site_occlusion        which site a decoder decodes from
     alignment             subjects in one space: hyperalignment, shared responses
 
 Of many sessions:
