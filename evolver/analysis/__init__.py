@@ -29,6 +29,7 @@ The files that hold them, and more:
 
 Of responses to images of known codes:
 
+    decoding_responses    windows by area, z-scores, repeats averaged, ceilings
     decoding              four maps from responses to codes, one interface
     latent_metrics        decoded codes beside true ones: cosine, r, which image, chance
     latent_directions     attributes of codes: SeFa's directions, boundaries, groups

@@ -13,11 +13,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evolver.analysis.quantities import Quantity, check_choice, finite_table
+from evolver.analysis.decoding_responses import ResponseScale, ScoreStatistics, response_scale
+from evolver.analysis.latent_metrics import columns_r
+from evolver.analysis.quantities import Quantity, finite_table
 from evolver.errors import DataError
 
 if TYPE_CHECKING:
@@ -27,9 +29,6 @@ if TYPE_CHECKING:
 
     from evolver.types import Matrix, Vector
 
-ScoreStatistics: TypeAlias = Literal["training", "paper"]
-"""Whose mean and sd make z-scores: the training trials', or each set's own, as published."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SubjectMap:
@@ -37,13 +36,12 @@ class SubjectMap:
 
     Attributes
     ----------
-    mean, sd : (c,) float64, of the training trials, spikes/s
+    scale : what makes z of responses, of the training trials
     turn : (c, k) float64: common = z turn + shift
     shift : (k,) float64
     """
 
-    mean: Vector
-    sd: Vector
+    scale: ResponseScale
     turn: Matrix
     shift: Vector
 
@@ -57,15 +55,7 @@ class SubjectMap:
         responses : (n, c) finite
         statistics : "paper" z-scores these trials by their own mean and sd
         """
-        check_choice(statistics, ScoreStatistics, "statistics")
-        table = finite_table(responses, "responses")
-        if table.shape[1] != len(self.mean):
-            raise DataError(
-                f"responses must have the subject's {len(self.mean)} channels; got "
-                f"{table.shape[1]}"
-            )
-        mean, sd = (self.mean, self.sd) if statistics == "training" else _moments(table)
-        return (table - mean) / sd @ self.turn + self.shift
+        return self.scale.scores(responses, statistics=statistics) @ self.turn + self.shift
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -151,8 +141,8 @@ class Hyperalignment:
                 f"dimensions must be 1 to {most}, of {width} channels and {len(tables[0])} "
                 f"trials; got {self.dimensions}"
             )
-        moments = [_moments(table) for table in tables]
-        z = [(table - mean) / sd for table, (mean, sd) in zip(tables, moments, strict=True)]
+        scales = [response_scale(table) for table in tables]
+        z = [scale.scores(table) for table, scale in zip(tables, scales, strict=True)]
         white = [_whitening(scores, self.regularisation) for scores in z]
         data = [
             np.pad(scores @ w, ((0, 0), (0, width - scores.shape[1])))
@@ -163,9 +153,9 @@ class Hyperalignment:
         if self.dimensions is not None:
             kept = np.linalg.svd(common, full_matrices=False)[2][: self.dimensions].T
         maps: list[SubjectMap] = []
-        for points, w, (mean, sd) in zip(data, white, moments, strict=True):
+        for points, w, scale in zip(data, white, scales, strict=True):
             turn, shift = _procrustes(points, common)
-            maps.append(SubjectMap(mean, sd, w @ turn[: len(w)] @ kept, shift @ kept))
+            maps.append(SubjectMap(scale, w @ turn[: len(w)] @ kept, shift @ kept))
         return AlignedSubjects(tuple(maps), common @ kept)
 
     def _common(self, data: list[Matrix], first: int) -> Matrix:
@@ -229,8 +219,8 @@ class SRM:
                 f"dimensions must be {narrowest} at most, channels of the narrowest subject "
                 f"or the trials less one; got {self.dimensions}"
             )
-        moments = [_moments(table) for table in tables]
-        z = [(table - mean) / sd for table, (mean, sd) in zip(tables, moments, strict=True)]
+        scales = [response_scale(table) for table in tables]
+        z = [scale.scores(table) for table, scale in zip(tables, scales, strict=True)]
         rng = np.random.default_rng(self.seed)
         turns = [
             np.linalg.qr(rng.standard_normal((scores.shape[1], self.dimensions)))[0]
@@ -242,8 +232,7 @@ class SRM:
             shared = _mean_of(z, turns)
         nothing = np.zeros(self.dimensions)
         maps = (
-            SubjectMap(mean, sd, turn, nothing)
-            for turn, (mean, sd) in zip(turns, moments, strict=True)
+            SubjectMap(scale, turn, nothing) for turn, scale in zip(turns, scales, strict=True)
         )
         return AlignedSubjects(tuple(maps), shared)
 
@@ -266,8 +255,7 @@ def inter_subject_correlation(aligned: Sequence[ArrayLike]) -> Quantity:
     correlations: list[Vector] = []
     for a, b in combinations(tables, 2):
         vary = (np.ptp(a, axis=0) > 0) & (np.ptp(b, axis=0) > 0)
-        first, second = _zscored(a[:, vary]), _zscored(b[:, vary])
-        correlations.append((first * second).mean(axis=0))
+        correlations.append(columns_r(a[:, vary], b[:, vary]))
     values = np.concatenate(correlations)
     if not len(values):
         return Quantity.undefined("no dimension varies in two subjects")
@@ -315,15 +303,8 @@ def _mean_of(z: list[Matrix], turns: list[Matrix]) -> Matrix:
     return np.mean([scores @ turn for scores, turn in zip(z, turns, strict=True)], axis=0)
 
 
-def _moments(table: Matrix) -> tuple[Vector, Vector]:
-    """Return mean and sd of each column; 1 for one that does not vary, which becomes 0."""
-    sd = table.std(axis=0)
-    return table.mean(axis=0), np.where(np.ptp(table, axis=0) > 0, sd, 1.0)
-
-
 def _zscored(table: Matrix) -> Matrix:
-    mean, sd = _moments(table)
-    return (table - mean) / sd
+    return response_scale(table).scores(table)
 
 
 def _subjects(subjects: Sequence[ArrayLike]) -> list[Matrix]:
