@@ -263,6 +263,7 @@ ARRAY_FUNCTIONS = {
         "SiteScore",
         "occluded",
         "region_scores",
+        "site_members",
         "site_occlusion",
     },
     "spatial_attribution": {
@@ -322,6 +323,13 @@ ARRAY_FUNCTIONS = {
         "TimeConstant",
         "time_constant",
         "time_constants",
+    },
+    "time_resolved": {
+        "DecodedCourse",
+        "SigmoidRise",
+        "course_rise",
+        "decoded_courses",
+        "fit_rise",
     },
     "tuning_shapes": {
         "ShapeRule",

@@ -34,6 +34,7 @@ Of responses to images of known codes:
     latent_metrics        decoded codes beside true ones: cosine, r, which image, chance
     latent_directions     attributes of codes: SeFa's directions, boundaries, groups
     site_occlusion        which site a decoder decodes from
+    time_resolved         decoders of each window of time, and when they rise
     alignment             subjects in one space: hyperalignment, shared responses
 
 Of many sessions:

@@ -80,6 +80,20 @@ class RegionScore:
     reason: str = ""
 
 
+def site_members(sites: Sequence[str], channels: int) -> dict[str, NDArray[np.bool_]]:
+    """Return which channels, (c,), are of each site, in the order in which sites first come.
+
+    Parameters
+    ----------
+    sites : (c,) the site of each channel
+    channels : c
+    """
+    if len(sites) != channels or not channels:
+        raise DataError(f"sites must name one of each of {channels} channels; got {len(sites)}")
+    labels = np.array([str(site) for site in sites])
+    return {str(site): labels == site for site in dict.fromkeys(labels.tolist())}
+
+
 def occluded(
     responses: ArrayLike,
     kept: ArrayLike,
@@ -143,7 +157,7 @@ def site_occlusion(
     """
     table, x = finite_table(responses, "responses"), finite_table(latents, "latents")
     scores: list[SiteScore] = []
-    for site, members in _members(sites, table.shape[1]).items():
+    for site, members in site_members(sites, table.shape[1]).items():
         shown = occluded(table, members, training_mean, by=by)
         score = measure(x, decoder.predict(shown))
         scores.append(SiteScore(site, int(members.sum()), score))
@@ -199,7 +213,7 @@ def region_scores(
         return values
 
     scores: list[RegionScore] = []
-    for site, members in _members(sites, y.shape[1]).items():
+    for site, members in site_members(sites, y.shape[1]).items():
         count = int(members.sum())
         if count == len(members):
             reason = "all channels are of one site"
@@ -243,11 +257,3 @@ def _quantity(value: float) -> Quantity:
     if np.isnan(value):
         return Quantity.undefined("no decoder of random channels has a score")
     return Quantity(value)
-
-
-def _members(sites: Sequence[str], channels: int) -> dict[str, NDArray[np.bool_]]:
-    """Return which channels, (c,), are of each site."""
-    if len(sites) != channels or not channels:
-        raise DataError(f"sites must name one of each of {channels} channels; got {len(sites)}")
-    labels = np.array([str(site) for site in sites])
-    return {str(site): labels == site for site in dict.fromkeys(labels.tolist())}
