@@ -170,7 +170,7 @@ def _heading(trials: int, channels: int, latents: int) -> str:
     return (
         "## Decoders beside scikit-learn\n\n"
         f"`python -m benchmarks.decoding`, {datetime.now().astimezone():%Y-%m-%d}, "
-        f"{platform.machine()}, numpy {np.__version__}, scikit-learn {sklearn.__version__}: "
+        f"{platform.machine()}, numpy {np.__version__}, scikit-learn {sklearn.__version__}:"
         f"\n{trials:,} trials of {channels} channels, to {latents} latents; processor seconds, "
         "one thread.\n"
     )
