@@ -188,7 +188,9 @@ def fit_rise(
         return _no_rise("the course is flat")
     span, step = float(t[-1] - t[0]), float(np.diff(t).min())
     ks = np.geomspace(4 / span, 20 / step, 12)
-    t0, k = _best_start(t, y, ks)
+    t0, k, explained = _best_start(t, y, ks)
+    if explained < least_explained / 2:  # the best of the grid is not so far from the best
+        return replace(_no_rise(_little(explained, least_explained)), explained=explained)
 
     def residual(at: Vector) -> Vector:
         shape = _special.expit(at[3] * (t - at[2]))
@@ -206,10 +208,7 @@ def fit_rise(
     explained = 1 - 2 * float(fit.cost) / total
     reason = ""
     if height <= 1e-6 * np.ptp(y) or explained < least_explained:
-        reason = (
-            f"no rise: a sigmoid explains {max(explained, 0):.0%} of the course, and "
-            f"{least_explained:.0%} is asked for"
-        )
+        reason = _little(explained, least_explained)
     elif min(t0 - t[0], t[-1] - t0) < step / 2:
         reason = f"the rise is at the end of what was recorded, {t0:.0f} ms"
     elif not fit.success:
@@ -280,8 +279,8 @@ def course_rise(
     )
 
 
-def _best_start(t: Vector, y: Vector, ks: Vector) -> tuple[float, float]:
-    """Return the t0 and steepness of a grid whose sigmoid goes best with a course, upwards."""
+def _best_start(t: Vector, y: Vector, ks: Vector) -> tuple[float, float, float]:
+    """Return t0 and steepness of the grid's best rising sigmoid, and what it explains."""
     places = np.linspace(float(t[0]), float(t[-1]), 3 * len(t))
     t0s, steepness = np.repeat(places, len(ks)), np.tile(ks, len(places))
     shapes: Matrix = _special.expit(steepness[:, None] * (t - t0s[:, None]))
@@ -289,7 +288,15 @@ def _best_start(t: Vector, y: Vector, ks: Vector) -> tuple[float, float]:
     sizes = np.linalg.norm(shapes, axis=1)
     agreement = (shapes @ (y - y.mean())) / np.where(sizes > 1e-9, sizes, np.inf)
     best = int(agreement.argmax())
-    return float(t0s[best]), float(steepness[best])
+    explained = max(float(agreement[best]), 0.0) ** 2 / float(((y - y.mean()) ** 2).sum())
+    return float(t0s[best]), float(steepness[best]), explained
+
+
+def _little(explained: float, asked: float) -> str:
+    return (
+        f"no rise: a sigmoid explains {max(explained, 0):.0%} of the course, and {asked:.0%} is "
+        "asked for"
+    )
 
 
 def _no_rise(reason: str) -> SigmoidRise:
