@@ -294,7 +294,7 @@ def _best_start(t: Vector, y: Vector, ks: Vector) -> tuple[float, float, float]:
 
 def _little(explained: float, asked: float) -> str:
     return (
-        f"no rise: a sigmoid explains {max(explained, 0):.0%} of the course, and {asked:.0%} is "
+        f"no rise: a sigmoid explains {max(explained, 0):.0%} of the course; {asked:.0%} is "
         "asked for"
     )
 
