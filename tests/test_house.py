@@ -131,6 +131,13 @@ ARRAY_FUNCTIONS = {
         "compare_correlations",
         "compare_r",
     },
+    "encoding": {
+        "KernelRidge",
+        "KernelRidgeFit",
+        "PenaltyChoice",
+        "effective_dof",
+        "penalties_of",
+    },
     "gaussian_process": {
         "Hyperparameter",
         "NoiseUnits",
@@ -205,6 +212,12 @@ ARRAY_FUNCTIONS = {
         "mean_cosine",
         "mse_similarity",
         "shuffled_identification",
+    },
+    "layer_assignment": {
+        "EncodingScores",
+        "LayerAssignment",
+        "assign_layers",
+        "encoding_scores",
     },
     "linear_maps": {
         "DepthTrend",

@@ -53,6 +53,11 @@ Of metrics, images and codes:
     image_quality         Frechet distance of features, with its floor; inception score
     linear_maps           how much of one set of numbers is linear in another, held out
 
+Of responses to many images:
+
+    encoding              kernel ridge on features, penalties by degrees of freedom
+    layer_assignment      how well features predict units, which layer each is most like
+
 What is undefined is a value with its reason (`quantities`). A setting is the paper's, and its
 habit a mode named "paper" where it is not right. Nothing here opens a file, draws, or loads
 torch.
