@@ -8,6 +8,8 @@ quantiles       how far units respond to reference images
 neuron          a unit's activation to spikes, as sites of V1, V4 and IT fire them
 receptive_field where in an image units look
 layer_maps      a layer of a network as maps, of many images
+feature_pyramid several layers as features, smoothed where there are too many
+encoder_file    units that were fitted to features, as a file
 distances       how far two images are apart, in pixels or to a network
 mini            the built-in image world and its network, and how both were made
 """

@@ -73,12 +73,7 @@ class LayerMaps:
         """
         layer = self._layer
         out = self.network.outputs(x.to(self.network.device), {layer.name: None})[layer.name]
-        if layer.kind == "map":
-            return out
-        if layer.kind == "map, channels last":
-            return out.permute(0, 3, 1, 2)
-        patches = out[:, layer.tokens_before :]
-        return patches.transpose(1, 2).reshape(len(out), *self.shape)
+        return maps_of(out, layer)
 
     def parts(self, images: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.float32]]:
         """Yield the maps of images in order, some at a time, (k, c, h, w).
@@ -134,6 +129,21 @@ class WeighedMaps:
     def responses(self, x: torch.Tensor) -> torch.Tensor:
         """Differentiable: x, (n, 3, h, w) in [0, 1], to sums, (n, 1)."""
         return (self._maps.of(x) * self._weights).flatten(1).sum(dim=1, keepdim=True)
+
+
+def maps_of(out: torch.Tensor, layer: Layer) -> torch.Tensor:
+    """Return a layer's output as maps, (n, c, h, w); 1 by 1 where it has no places.
+
+    Tokens that have no place are left out.
+    """
+    if layer.kind == "vector":
+        return out[:, :, None, None]
+    if layer.kind == "map":
+        return out
+    if layer.kind == "map, channels last":
+        return out.permute(0, 3, 1, 2)
+    patches = out[:, layer.tokens_before :]
+    return patches.transpose(1, 2).reshape(len(out), layer.channels, *layer.grid)
 
 
 def load_layer_maps(

@@ -22,7 +22,7 @@ from evolver.checks import check_images
 from evolver.errors import ConfigError
 from evolver.row_products import row_by_row
 from scorers.networks.network import check_layers
-from scorers.units import RandomUnits
+from scorers.units import RandomUnits, UnitAddress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from evolver.types import Images, Responses, Vector
     from scorers.networks.layers import Layer, UnitPosition
     from scorers.networks.network import Network
-    from scorers.units import UnitAddress
 
 _CHUNK = 8  # images evaluated together; fixed, so that a response never depends on its company
 MOST_UNITS = 1 << 20
@@ -71,7 +70,9 @@ class UnitScorer:
                 key = address.network, layer.name
                 columns.setdefault(key, []).append(len(names))
                 places.setdefault(key, []).append(layer.place(channel, position))
-                names.append(f"{address.network}:{layer.unit_name(channel, position)}")
+                place = None if layer.kind == "vector" else position
+                unit = UnitAddress(address.network, layer.name, ((channel, channel),), place)
+                names.append(str(unit))
                 if len(names) > MOST_UNITS:
                     raise ConfigError(
                         f"there must be at most {MOST_UNITS:,} units; {address} makes more"

@@ -8,6 +8,9 @@ CHANNELS  one, ``3``; several, ``0-63`` or ``1,4,9-12``; ``all``; or ``random-64
 POSITION  ``ROW:COLUMN`` in a map or a grid of patches; ``cls``, the class token; ``all``.
           Without one, a unit is the class token's where there is one, else the centre's; and a
           random draw is from every position
+
+The units of a fitted encoder are ``encoder:FILE:CHANNELS``: it has one layer, of units in the
+order of its file.
 """
 
 from __future__ import annotations
@@ -18,7 +21,11 @@ from typing import Literal, TypeAlias
 
 from evolver.errors import ConfigError
 
-_LIBRARIES = ("hf", "timm", "torchvision")
+ENCODER = "encoder"
+"""Before the file of a fitted encoder."""
+ENCODED_UNITS = "units"
+"""The layer of an encoder, which addresses do not name."""
+_LIBRARIES = (ENCODER, "hf", "timm", "torchvision")
 """What stands before a colon and is no network by itself."""
 _NUMBER = r"\d{1,9}"
 _CHANNELS = (
@@ -29,6 +36,7 @@ _FORM = re.compile(
     rf"(?P<channels>{_CHANNELS})(?::(?:(?P<row>{_NUMBER}):(?P<column>{_NUMBER})|(?P<word>cls|all)))?",
     re.ASCII,
 )
+_ENCODED = re.compile(rf"(?P<network>{ENCODER}:[^:]+):(?P<channels>{_CHANNELS})", re.ASCII)
 _LAYER = re.compile(rf"((?:(?:{'|'.join(_LIBRARIES)}):)?[^:]+):([^:]+)", re.ASCII)
 
 Channels: TypeAlias = "tuple[tuple[int, int], ...] | RandomUnits | Literal['all']"
@@ -60,6 +68,8 @@ class UnitAddress:
         if isinstance(channels, tuple):
             channels = ",".join(f"{a}" if a == b else f"{a}-{b}" for a, b in channels)
         place = self.position
+        if self.network.startswith(f"{ENCODER}:"):
+            return f"{self.network}:{channels}"
         if isinstance(place, tuple):
             place = f"{place[0]}:{place[1]}"
         return f"{self.network}:{self.layer}:{channels}" + (
@@ -75,6 +85,16 @@ def parse_units(text: str) -> UnitAddress:
     ConfigError
         The text has another form, or a range runs backwards.
     """
+    if text.startswith(f"{ENCODER}:"):
+        encoded = _ENCODED.fullmatch(text)
+        if encoded is None:
+            raise ConfigError(
+                "a unit of a fitted encoder must be named encoder:FILE:UNIT, as "
+                "encoder:it.safetensors:3 or encoder:it.safetensors:0-63, the file without a "
+                f"colon in its path; got {text!r}"
+            )
+        channels = _channels(encoded["channels"], text)
+        return UnitAddress(encoded["network"], ENCODED_UNITS, channels)
     match = _FORM.fullmatch(text)
     if match is None or match["network"] in _LIBRARIES:
         raise ConfigError(

@@ -15,6 +15,7 @@ from evolver.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from scorers.networks.encoder import EncoderNetwork
     from scorers.networks.extent import Extent
     from scorers.networks.layers import Layer
     from scorers.networks.network import Network
@@ -34,7 +35,7 @@ def list_units(
         typer.Argument(
             metavar="NETWORK",
             help="mini, caffenet, known, hf:ORG/NAME, hf:FOLDER, torchvision:NAME, timm:NAME, "
-            "or a name in the session file's networks",
+            "encoder:FILE, or a name in the session file's networks",
         ),
     ],
     session_file: NetworksFile = None,
@@ -54,9 +55,11 @@ def list_units(
     A unit's address is NETWORK:LAYER:CHANNEL[:ROW:COLUMN]. CHANNEL may be a range (0-63), a
     set (1,4,9-12), all, or random-64@7, so many of the layer's units drawn by a seed. A
     position may be all, or cls, a class token. Without one: the class token, or else the
-    centre.
+    centre. Of a fitted encoder, encoder:FILE:UNIT: lists its units, what they are called where
+    they were recorded, the layer that predicts each, and how well.
     """
     from scorers import networks
+    from scorers.networks.encoder import EncoderNetwork
     from scorers.networks.extent import extents
 
     name, colon, _ = network.partition(":")
@@ -70,6 +73,9 @@ def list_units(
         options["weights"] = weights
     with console.status("loading the network …"):
         loaded = networks.load(network, **options)
+    if isinstance(loaded, EncoderNetwork):
+        _list_encoded(loaded, pattern)
+        return
     layers = [layer for layer in loaded.layers.values() if pattern in layer.name]
     if not layers:
         raise ConfigError(f"{network} must have a layer with {pattern!r} in its name; none has")
@@ -92,6 +98,36 @@ def networks_in(session_file: Path | None) -> dict[str, dict[str, Any]]:
 
     loaded, _ = config.load_session_file(session_file)
     return loaded.simulation.networks
+
+
+def _list_encoded(network: EncoderNetwork, pattern: str) -> None:
+    """Print the units of a fitted encoder."""
+    encoder = network.encoder
+    facts = encoder.facts
+    layer_of = {int(unit): name for name, part in encoder.layers.items() for unit in part.units}
+    units = [unit for unit in sorted(layer_of) if pattern in layer_of[unit]]
+    if not units:
+        raise ConfigError(
+            f"{network.name} must have a unit of a layer with {pattern!r} in its name; it has "
+            f"those of {', '.join(facts.layers)}"
+        )
+    console.print(
+        f"[bold]{escape(network.name)}[/]: {len(facts.labels)} units, {escape(facts.quantity)} "
+        f"by {escape(facts.network)}, sha256 {encoder.sha256[:12]}…",
+        highlight=False,
+    )
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("unit", justify="right", no_wrap=True)
+    for head in ("called", "area", "layer"):
+        table.add_column(head, overflow="fold")
+    table.add_column("r", justify="right", no_wrap=True)
+    for unit in units:
+        r = float(encoder.r[unit])
+        called, area = escape(facts.labels[unit]), escape(facts.areas[unit])
+        shown = f"{r:.2f}" if r == r else "-"
+        table.add_row(str(unit), called, area, escape(layer_of[unit]), shown)
+    console.print(table)
+    console.print(f"an address: {escape(f'{network.name}:{units[0]}')}", highlight=False)
 
 
 def _head(network: Network) -> str:

@@ -10,6 +10,7 @@ caffenet       the network that DeePSim's generators invert
 huggingface    of the package transformers, from the Hub or a folder
 libraries      of torchvision and timm
 own            a lab's own torch module
+encoder        a fitted encoder: features of one of these, to its units
 extent         how large a part of the image a unit sees
 """
 

@@ -24,11 +24,13 @@ BUILTIN = {
 }
 """Name -> module:factory, imported when asked for."""
 LIBRARIES = {
+    "encoder": "scorers.networks.encoder:load_encoder",
     "hf": "scorers.networks.huggingface:load_huggingface",
     "torchvision": "scorers.networks.libraries:load_torchvision",
     "timm": "scorers.networks.libraries:load_timm",
 }
-"""What stands before a colon -> module:factory of every network of that library."""
+"""What stands before a colon -> module:factory of every network of that library; of encoders,
+before their file."""
 
 REGISTRY = Registry("network", {**BUILTIN, **LIBRARIES}, ("name", "weights", "device"))
 """The networks that an address can begin with."""
@@ -47,10 +49,11 @@ def load_network_by_name(
     Parameters
     ----------
     name : a key of `BUILTIN`; ``hf:ORG/NAME`` or ``hf:FOLDER``, ``torchvision:NAME``,
-        ``timm:NAME``; one that an installed distribution adds through the entry-point group
-        ``evolver.networks``, a factory that takes the name first, then `weights`, `device` and
-        options of its own by name; or any name where the option `module` says where a lab's own
-        is found (see `scorers.networks.own`)
+        ``timm:NAME``; ``encoder:FILE``, what was fitted, whose options are its network's; one
+        that an installed distribution adds through the entry-point group ``evolver.networks``,
+        a factory that takes the name first, then `weights`, `device` and options of its own by
+        name; or any name where the option `module` says where a lab's own is found (see
+        `scorers.networks.own`)
     weights : a file to use instead of the network's own, of the same architecture
     device : a torch device, "cpu" or "cuda:0"
     **options : what the network takes besides, by the names in its factory's signature
@@ -68,11 +71,11 @@ def load_network_by_name(
 
 
 def _factory(name: str, options: Mapping[str, object]) -> Any:  # noqa: ANN401  of networks
-    if "module" in options:
+    library, colon, rest = name.partition(":")
+    if "module" in options and library != "encoder":
         from scorers.networks.own import load_own
 
         return load_own
-    library, colon, rest = name.partition(":")
     if library in LIBRARIES and not (colon and rest):
         raise ConfigError(f"network {library} must be followed by a name, as {library}:NAME")
     return REGISTRY.find(library if colon and library in LIBRARIES else name)

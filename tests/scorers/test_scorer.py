@@ -145,7 +145,7 @@ def test_responses_is_what_score_uses_and_is_differentiable(images):
         ("mini:conv1:0-32", "channels 0 to 31; got 32"),
         ("mini:conv3:0:8:0", "rows 0 to 7 and columns 0 to 7; got 8:0"),
         ("mini:fc5:0:1:1", "no positions"),
-        ("alexnet:fc6:0", "one of caffenet, hf, known, mini, .*; found 'alexnet'"),
+        ("alexnet:fc6:0", "one of caffenet, encoder, hf, known, mini, .*; found 'alexnet'"),
         ([], "at least one unit"),
     ],
 )

@@ -8,9 +8,9 @@ from evolver.errors import ConfigError
 from scorers.units import RandomUnits, UnitAddress, parse_layer, parse_units
 
 _words = st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1, max_size=8)
-_networks = _words.filter(lambda w: w not in {"hf", "timm", "torchvision"}) | st.builds(
-    "{}:{}".format, st.sampled_from(["hf", "timm", "torchvision"]), _words
-)
+_networks = _words.filter(
+    lambda w: w not in {"encoder", "hf", "timm", "torchvision"}
+) | st.builds("{}:{}".format, st.sampled_from(["hf", "timm", "torchvision"]), _words)
 _numbers = st.integers(0, 999_999_999)
 _ranges = st.lists(
     st.tuples(_numbers, _numbers).map(lambda ends: (min(ends), max(ends))),
