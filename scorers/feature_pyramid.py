@@ -15,16 +15,15 @@ import torch
 from torch.nn import functional as F  # noqa: N812  the name every torch user knows it by
 
 from evolver.checks import check_images
-from evolver.errors import ConfigError
+from evolver.errors import ConfigError, DataError
 from scorers.layer_maps import maps_of
 from scorers.networks.network import check_layers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from evolver.types import Images
     from scorers.networks.network import Network
 
 MOST_FEATURES = 50_000
@@ -97,17 +96,30 @@ class FeaturePyramid:
             features[name] = maps.flatten(1)
         return features
 
-    def features(self, images: Images) -> dict[str, NDArray[np.float32]]:
-        """Return features, (n, k) by layer, of images, (n, h, w, 3) uint8."""
-        check_images(images)
+    def features(self, images: Sequence[NDArray[np.uint8]]) -> dict[str, NDArray[np.float32]]:
+        """Return features, (n, k) by layer, of images, each (h, w, 3) uint8 of any size."""
+        if not len(images):
+            raise DataError("there must be images to have features; got none")
         parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in self.layers}
-        for first in range(0, len(images), _TOGETHER):
-            pixels = torch.as_tensor(np.ascontiguousarray(images[first : first + _TOGETHER]))
+        for first, end in _runs(images):
+            together = np.stack([images[i] for i in range(first, end)])
+            check_images(together)
+            x = torch.as_tensor(together).permute(0, 3, 1, 2).float() / 255
             with torch.inference_mode():
-                of_part = self.of(pixels.permute(0, 3, 1, 2).float() / 255)
+                of_part = self.of(x)
             for name, values in of_part.items():
                 parts[name].append(values.numpy(force=True))
         return {name: np.concatenate(listed) for name, listed in parts.items()}
+
+
+def _runs(images: Sequence[NDArray[np.uint8]]) -> Iterator[tuple[int, int]]:
+    """Yield where images of one size that are looked at together begin and end."""
+    first = 0
+    for i in range(1, len(images) + 1):
+        full = i - first == _TOGETHER or i == len(images)
+        if full or images[i].shape != images[first].shape:
+            yield first, i
+            first = i
 
 
 def half_of(maps: torch.Tensor) -> torch.Tensor:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from evolver.analysis.encoding import KernelRidgeFit
     from evolver.analysis.layer_assignment import EncodingScores, LayerAssignment
-    from evolver.types import Images, Matrix
+    from evolver.types import Matrix
     from scorers.feature_pyramid import FeaturePyramid
 
 
@@ -33,11 +33,11 @@ class ImageResponses:
 
     Attributes
     ----------
-    images : (n, h, w, 3) uint8
+    images : n, each (h, w, 3) uint8
     responses : (n, u), finite; the mean of an image's repeats
     """
 
-    images: Images
+    images: Sequence[NDArray[np.uint8]]
     responses: Matrix
 
     def __post_init__(self) -> None:
@@ -50,7 +50,7 @@ class ImageResponses:
 
     def rows(self, at: NDArray[np.intp]) -> ImageResponses:
         """Return some of them."""
-        return ImageResponses(self.images[at], self.responses[at])
+        return ImageResponses([self.images[int(i)] for i in at], self.responses[at])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -171,7 +171,7 @@ def responses_of(
     view : what is seen of the screen; None: the image alone, on a square
     grey : of the screen
     """
-    images = [_on_square(image, grey) for image in images]
+    images = [on_square(image, grey) for image in images]
     if view is not None:
         images = [view.of(image, grey) for image in images]
     responses = np.empty((len(images), len(scorer.unit_names)))
@@ -196,7 +196,7 @@ def _overlap(start: int, length: int, frame: int) -> tuple[slice, slice]:
     return slice(first, last), slice(first - start, last - start)
 
 
-def _on_square(image: NDArray[np.uint8], grey: int) -> NDArray[np.uint8]:
+def on_square(image: NDArray[np.uint8], grey: int) -> NDArray[np.uint8]:
     """Return an image in the middle of a square of its longer side."""
     height, width, _ = image.shape
     side = max(height, width)

@@ -1,0 +1,108 @@
+"""What recorded units answered to each image of some recordings: images, and mean rates.
+
+Knows recordings. Knows nothing of networks or fits.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from evolver.errors import DataError, RecordingError
+from evolver.setup.fitted_encoders import ImageResponses
+from evolver.setup.simulated_rig import GREY, on_square
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from evolver.recording import Recording
+    from evolver.responses import TimeWindow
+    from evolver.types import Vector
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RecordedAnswers:
+    """Images of recordings, each once, and what units answered.
+
+    Attributes
+    ----------
+    answers : images, in squares, and the mean over showings, spikes/s
+    showings : (n,) of each image
+    labels, areas : (u,) of the units
+    left_out : showings, by why they do not count
+    """
+
+    answers: ImageResponses
+    showings: NDArray[np.int64]
+    labels: tuple[str, ...]
+    areas: tuple[str, ...]
+    left_out: Mapping[str, int]
+
+
+def recorded_answers(
+    recordings: Sequence[Recording],
+    *,
+    window_ms: TimeWindow,
+    baseline_ms: TimeWindow | None = None,
+) -> RecordedAnswers:
+    """Return what the units of recordings answered, image by image.
+
+    Parameters
+    ----------
+    recordings : of the same units
+    window_ms : whose rate counts, ms after onset
+    baseline_ms : whose rate is taken off
+
+    Raises
+    ------
+    DataError
+        Recordings are of different units, or no showing counts.
+    """
+    first = _units(recordings[0])
+    images: dict[str, NDArray[np.uint8]] = {}
+    rates: dict[str, list[Vector]] = {}
+    left_out: Counter[str] = Counter()
+    for opened in recordings:
+        if _units(opened) != first:
+            raise DataError(
+                "recordings must be of the same units, by label and area; "
+                f"{opened.name!r} has others than {recordings[0].name!r}. Fit them apart"
+            )
+        table, sha256 = opened.presentations, opened.image_sha256
+        ok = table["status"].astype(str) == "ok"
+        left_out["aborted or missing"] += int((~ok).sum())
+        of_all = opened.rates(window_ms, baseline_ms=baseline_ms)
+        for row in np.flatnonzero(ok):
+            image = int(table["image_id"][row])
+            name = str(sha256[image])
+            if not np.isfinite(of_all[row]).all():
+                left_out["not of all units"] += 1
+                continue
+            if name not in images:
+                try:
+                    images[name] = on_square(opened.images[image], GREY)
+                except RecordingError:
+                    left_out["of images whose pixels are lost"] += 1
+                    continue
+            rates.setdefault(name, []).append(of_all[row])
+    if not rates:
+        raise DataError("recordings must have showings with an answer of every unit; none has")
+    names = list(rates)
+    answers = ImageResponses(
+        [images[name] for name in names], np.stack([np.mean(rates[n], axis=0) for n in names])
+    )
+    showings = np.array([len(rates[name]) for name in names])
+    counts = {why: n for why, n in left_out.items() if n}
+    return RecordedAnswers(answers, showings, first[0], first[1], counts)
+
+
+def _units(opened: Recording) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return labels and areas."""
+    table = opened.units
+    labels, areas = table["label"].astype(str), table["area"].astype(str)
+    return tuple(labels.tolist()), tuple(areas.tolist())

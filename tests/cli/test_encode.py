@@ -1,0 +1,180 @@
+"""`evolver encode`: a recording to an encoder that predicts, a table and a figure."""
+
+import csv
+import shutil
+from collections import defaultdict
+from contextlib import suppress
+from functools import partial
+
+import h5py
+import msgspec
+import numpy as np
+import pytest
+from PIL import Image
+
+import scorers
+from evolver import config, recording
+from evolver.errors import DataError
+from evolver.live import run as live_run
+from evolver.live.replayed import ReplayedRig
+from evolver.setup.nearest_images import NearestImages
+from evolver.setup.recorded_answers import recorded_answers
+from evolver.setup.replay_encoders import simulated_encoder
+from rig_bridge.trials import Presentation
+from scorers import quantiles
+from scorers.encoder_file import read_encoder
+from tests import children
+from tests.cli.running import run_here
+from tests.live.sessions import small
+
+UNITS = ("known:colour:2", "known:energy:4", "known:colour:5")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick(tmp_path_factory):
+    """Fold in a process that begins in no time; measure what scales units of few images."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("cache")
+        patch.setattr(live_run, "fold_in_child", children.fold)
+        patch.setattr(quantiles, "IMAGES", 16)
+        patch.setattr(quantiles, "user_cache_path", lambda name: folder / name)
+        yield
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """A session without noise, some of its showings aborted and two of each image."""
+    settings = small(
+        tmp_path_factory.mktemp("recorded"),
+        session={"generations": 4},
+        presentation={"repeats": 2},
+        simulation={"units": UNITS, "spikes": "none"},
+    )
+    thread = config.ThreadTable("texture", "mini-texture", "random", popsize=40)
+    settings = msgspec.structs.replace(settings, threads=(thread,))
+    settings = msgspec.structs.replace(
+        settings, fitness=msgspec.structs.replace(settings.fitness, baseline_ms=None)
+    )
+    return live_run.run_simulated(settings, config.commented_session_file(settings)).recording
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    return partial(run_here, monkeypatch, capsys)
+
+
+@pytest.fixture(scope="module")
+def encoded(recorded, tmp_path_factory):
+    """Run once; what it printed, and the folder."""
+    folder = tmp_path_factory.mktemp("encoded")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("COLUMNS", "80")
+        patch.setattr(
+            "sys.argv",
+            ["evolver", "encode", str(recorded), "--network", "known", "--layers",
+             "gabor, energy,colour", "--out", "it.safetensors", "--test", "0.3"],
+        )  # fmt: skip
+        from evolver.cli import app
+        from evolver.cli.terminal import console
+
+        with console.capture() as printed, suppress(SystemExit):
+            app.main()
+    return printed.get(), folder
+
+
+def test_answers_are_the_mean_over_an_images_showings(recorded):
+    with recording.read(recorded) as opened:
+        found = recorded_answers([opened], window_ms=(50.0, 200.0))
+        rates, table = opened.rates((50.0, 200.0)), opened.presentations
+        by_image = defaultdict(list)
+        for row in np.flatnonzero(table["status"].astype(str) == "ok"):
+            by_image[int(table["image_id"][row])].append(rates[row])
+        assert len(by_image) == len(found.showings)
+        for i, (image, rows) in enumerate(by_image.items()):
+            np.testing.assert_array_equal(found.answers.images[i], opened.images[image])
+            np.testing.assert_allclose(found.answers.responses[i], np.mean(rows, axis=0))
+            assert found.showings[i] == len(rows)
+        counted = found.showings.sum() + sum(found.left_out.values())
+        assert counted == len(table)
+        assert set(found.left_out) == {"aborted or missing"}
+        twice = recorded_answers([opened, opened], window_ms=(50.0, 200.0))
+        np.testing.assert_array_equal(twice.showings, 2 * found.showings)
+
+
+def test_recordings_of_other_units_are_not_joined(recorded, tmp_path):
+    other = tmp_path / "other.h5"
+    shutil.copy(recorded, other)
+    with h5py.File(other, "r+") as file:
+        file["units/area"][1] = "V1"
+        del file["units/area"].attrs["crc32"]
+    with (
+        recording.read(recorded) as one,
+        recording.read(other) as two,
+        pytest.raises(DataError, match="same units"),
+    ):
+        recorded_answers([one, two], window_ms=(50.0, 200.0))
+
+
+def test_units_are_predicted_by_their_own_layers(encoded):
+    printed, folder = encoded
+    encoder = read_encoder(folder / "it.safetensors")
+    assert encoder.facts.labels == tuple(f"{unit}:2:2" for unit in UNITS)
+    with (folder / "it.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["label"] for row in rows] == list(encoder.facts.labels)
+    for unit, (row, layer) in enumerate(zip(rows, ["colour", "energy", "colour"], strict=True)):
+        assert row["layer"] == layer
+        assert unit in encoder.layers[layer].units
+        r = float(row["r"])
+        assert (
+            r
+            == float(row[f"r_{layer}"])
+            == max(float(row[f"r_{name}"]) for name in ("gabor", "energy", "colour"))
+        )
+        assert r > 0.5
+        assert float(row["p"]) < 1e-3
+        assert encoder.r[unit] == pytest.approx(r, abs=1e-6)
+    with Image.open(folder / "it.png") as figure:
+        assert figure.size == (2480, 1000)
+        assert np.asarray(figure.convert("L")).std() > 5
+    assert "2 of 3" in printed
+    assert "an address: encoder:it.safetensors:0" in printed
+    assert all(len(line) <= 80 for line in printed.splitlines())
+
+
+def test_what_is_encoded_is_listed(encoded, run, monkeypatch):
+    monkeypatch.chdir(encoded[1])
+    listed = run("units", "encoder:it.safetensors")
+    assert "3 units, spikes/s by known" in listed
+    assert "known:energy:4:2:2" in listed
+    assert "colour" in run("units", "encoder:it.safetensors", "--layers", "col")
+    assert "must have a unit of a layer" in run(
+        "units", "encoder:it.safetensors", "--layers", "conv", expect=2
+    )
+
+
+def test_an_encoder_answers_in_a_replay(recorded, encoded):
+    """The scored unit of the recording, in whose place a unit of the encoder stands."""
+    address = f"encoder:{encoded[1] / 'it.safetensors'}:1"
+    with recording.read(recorded) as opened:
+        rig = ReplayedRig(opened, sha256="0" * 64, nearest=NearestImages(opened, []))
+        encoder = simulated_encoder(opened, rig.hello, [address])
+        image = opened.images[5]
+    assert encoder.digests == {address: scorers.load(address).sha256}
+    asked = Presentation(
+        block=0, attempt=1, presentation=7, sha256="ab" * 32, on_ms=100.0, off_ms=50.0,
+        size_deg=3.0, position_deg=(0.0, 0.0), window_ms=(-100.0, 300.0),
+    )  # fmt: skip
+    encoder.prepare({asked.sha256: image})
+    assert encoder.present(image, asked).ok
+
+
+def test_what_cannot_be_encoded_is_said(recorded, run):
+    arguments = "encode", recorded, "--network", "known", "--layers", "colour"
+    for out in ("a:b.safetensors", "it.pt"):
+        assert "no colon" in run(*arguments, "--out", out, expect=2)
+    said = run("encode", recorded, "--network", "known", "--layers", "conv",
+               "--out", "it.safetensors", expect=2)  # fmt: skip
+    assert "none called 'conv'" in said
