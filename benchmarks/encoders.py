@@ -46,7 +46,7 @@ from evolver import generators, seeds
 from evolver.analysis.rank_tests import mean_interval
 from evolver.generators.scale import code_scale
 from evolver.optimizers import CholeskyCMA
-from evolver.setup.fitted_encoders import ImageResponses, fit_encoder
+from evolver.setup.fitted_encoders import AnsweredImages, fit_encoder
 from scorers import networks
 from scorers.encoder_file import write_encoder
 from scorers.feature_pyramid import FeaturePyramid
@@ -99,8 +99,8 @@ def fitted(
     answers = drives + sd * noise
     fit = fit_encoder(
         FeaturePyramid(networks.load("mini"), layers),
-        ImageResponses(images[:TRAIN], answers[:TRAIN]),
-        ImageResponses(images[TRAIN:], answers[TRAIN:]),
+        AnsweredImages(images[:TRAIN], answers[:TRAIN]),
+        AnsweredImages(images[TRAIN:], answers[TRAIN:]),
         labels=units,
         rng=rng,
         quantity="activation",

@@ -72,7 +72,7 @@ class EncodedLayer:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Encoder:
+class UnitEncoder:
     """Units as linear maps: y = (features - mean) weights + constant.
 
     Attributes
@@ -91,7 +91,7 @@ class Encoder:
     sha256: str = ""
 
 
-def write_encoder(path: Path, encoder: Encoder) -> str:
+def write_encoder(path: Path, encoder: UnitEncoder) -> str:
     """Write an encoder to a file, whole or not at all; return the file's sha256.
 
     Raises
@@ -119,7 +119,7 @@ def write_encoder(path: Path, encoder: Encoder) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def read_encoder(path: str | Path) -> Encoder:
+def read_encoder(path: str | Path) -> UnitEncoder:
     """Read an encoder.
 
     Parameters
@@ -158,7 +158,7 @@ def read_encoder(path: str | Path) -> Encoder:
         raise WeightsError(
             f"{place} must hold the numbers of each layer that it names; {error} is missing"
         ) from error
-    encoder = Encoder(facts, layers, constant, r, hashlib.sha256(content).hexdigest())
+    encoder = UnitEncoder(facts, layers, constant, r, hashlib.sha256(content).hexdigest())
     wrong = _wrong(encoder)
     if wrong:
         raise WeightsError(f"{place} must hold a whole encoder: {wrong}. Fit it again")
@@ -202,7 +202,7 @@ class _Version(msgspec.Struct):
     version: int
 
 
-def _wrong(encoder: Encoder) -> str:
+def _wrong(encoder: UnitEncoder) -> str:
     """Return what is wrong with an encoder; nothing where it is whole."""
     facts, layers = encoder.facts, encoder.layers
     u = len(facts.labels)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from evolver.types import Images
     from scorers.networks.network import Network
 
 MOST_FEATURES = 50_000
@@ -96,7 +97,9 @@ class FeaturePyramid:
             features[name] = maps.flatten(1)
         return features
 
-    def features(self, images: Sequence[NDArray[np.uint8]]) -> dict[str, NDArray[np.float32]]:
+    def features(
+        self, images: Images | Sequence[NDArray[np.uint8]]
+    ) -> dict[str, NDArray[np.float32]]:
         """Return features, (n, k) by layer, of images, each (h, w, 3) uint8 of any size."""
         if not len(images):
             raise DataError("there must be images to have features; got none")
@@ -112,7 +115,7 @@ class FeaturePyramid:
         return {name: np.concatenate(listed) for name, listed in parts.items()}
 
 
-def _runs(images: Sequence[NDArray[np.uint8]]) -> Iterator[tuple[int, int]]:
+def _runs(images: Images | Sequence[NDArray[np.uint8]]) -> Iterator[tuple[int, int]]:
     """Yield where images of one size that are looked at together begin and end."""
     first = 0
     for i in range(1, len(images) + 1):

@@ -14,7 +14,7 @@ import numpy as np
 from evolver.analysis.encoding import KernelRidge
 from evolver.analysis.layer_assignment import assign_layers, encoding_scores
 from evolver.errors import DataError
-from scorers.encoder_file import ENCODER_VERSION, EncodedLayer, Encoder, EncoderFacts
+from scorers.encoder_file import ENCODER_VERSION, EncodedLayer, EncoderFacts, UnitEncoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
     from evolver.analysis.encoding import KernelRidgeFit
     from evolver.analysis.layer_assignment import EncodingScores, LayerAssignment
-    from evolver.types import Matrix
+    from evolver.types import Images, Matrix
     from scorers.feature_pyramid import FeaturePyramid
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ImageResponses:
+class AnsweredImages:
     """Images, and what units answered to each.
 
     Attributes
@@ -37,7 +37,7 @@ class ImageResponses:
     responses : (n, u), finite; the mean of an image's repeats
     """
 
-    images: Sequence[NDArray[np.uint8]]
+    images: Images | Sequence[NDArray[np.uint8]]
     responses: Matrix
 
     def __post_init__(self) -> None:
@@ -48,9 +48,9 @@ class ImageResponses:
                 f"{len(self.images)} and {self.responses.shape}"
             )
 
-    def rows(self, at: NDArray[np.intp]) -> ImageResponses:
+    def rows(self, at: NDArray[np.intp]) -> AnsweredImages:
         """Return some of them."""
-        return ImageResponses([self.images[int(i)] for i in at], self.responses[at])
+        return AnsweredImages([self.images[int(i)] for i in at], self.responses[at])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +65,7 @@ class FittedEncoder:
     penalties : by layer and area
     """
 
-    encoder: Encoder
+    encoder: UnitEncoder
     scores: dict[str, EncodingScores]
     assignment: LayerAssignment
     penalties: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -73,8 +73,8 @@ class FittedEncoder:
 
 def fit_encoder(
     pyramid: FeaturePyramid,
-    train: ImageResponses,
-    test: ImageResponses,
+    train: AnsweredImages,
+    test: AnsweredImages,
     *,
     labels: Sequence[str],
     rng: np.random.Generator,
@@ -147,7 +147,7 @@ def fit_encoder(
 
 def _joined(
     facts: EncoderFacts, fits: Mapping[str, KernelRidgeFit], assignment: LayerAssignment
-) -> Encoder:
+) -> UnitEncoder:
     """Return the encoder that has each unit from its layer; the first, where it has none."""
     best = np.maximum(assignment.best, 0)
     constant = np.empty(len(best), dtype=np.float32)
@@ -160,4 +160,4 @@ def _joined(
             np.ascontiguousarray(fit.weights[:, units].T, dtype=np.float32),
             units.astype(np.int64),
         )
-    return Encoder(facts, layers, constant, assignment.r.astype(np.float32))
+    return UnitEncoder(facts, layers, constant, assignment.r.astype(np.float32))

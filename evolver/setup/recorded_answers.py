@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evolver.errors import DataError, RecordingError
-from evolver.setup.fitted_encoders import ImageResponses
+from evolver.setup.fitted_encoders import AnsweredImages
 from evolver.setup.simulated_rig import GREY, on_square
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class RecordedAnswers:
     left_out : showings, by why they do not count
     """
 
-    answers: ImageResponses
+    answers: AnsweredImages
     showings: NDArray[np.int64]
     labels: tuple[str, ...]
     areas: tuple[str, ...]
@@ -93,7 +93,7 @@ def recorded_answers(
     if not rates:
         raise DataError("recordings must have showings with an answer of every unit; none has")
     names = list(rates)
-    answers = ImageResponses(
+    answers = AnsweredImages(
         [images[name] for name in names], np.stack([np.mean(rates[n], axis=0) for n in names])
     )
     showings = np.array([len(rates[name]) for name in names])

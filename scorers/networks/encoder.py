@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from scorers.encoder_file import Encoder
+    from scorers.encoder_file import UnitEncoder
     from scorers.networks.network import Network
 
 
@@ -49,7 +49,7 @@ class EncoderNetwork:
         The network has not the layers of the encoder.
     """
 
-    def __init__(self, name: str, encoder: Encoder, network: Network) -> None:
+    def __init__(self, name: str, encoder: UnitEncoder, network: Network) -> None:
         facts = encoder.facts
         if network.sha256 != facts.network_sha256:
             raise WeightsError(

@@ -17,8 +17,8 @@ from evolver.errors import ConfigError, DataError, WeightsError
 from scorers import networks
 from scorers.encoder_file import (
     EncodedLayer,
-    Encoder,
     EncoderFacts,
+    UnitEncoder,
     read_encoder,
     write_encoder,
 )
@@ -56,7 +56,7 @@ def made(network=None, **changes):
     facts = msgspec.structs.replace(facts, **changes)
     constant = np.arange(5, dtype=np.float32)
     r = np.array([0.5, 0.25, np.nan, -0.125, 1], dtype=np.float32)
-    return Encoder(facts, layers, constant, r)
+    return UnitEncoder(facts, layers, constant, r)
 
 
 @pytest.fixture(scope="module")
@@ -204,7 +204,7 @@ def test_an_encoder_of_a_labs_own_network(tmp_path):
         version=1, network="plain", network_sha256=network.sha256, most_features=50_000,
         layers=("one",), labels=("a",), areas=("IT",), quantity="spikes/s",
     )  # fmt: skip
-    encoder = Encoder(facts, {"one": layer}, np.zeros(1, "f4"), np.zeros(1, "f4"))
+    encoder = UnitEncoder(facts, {"one": layer}, np.zeros(1, "f4"), np.zeros(1, "f4"))
     path = tmp_path / "own"
     write_encoder(path, encoder)
     torch.manual_seed(0)  # what is drawn when there is no weight file

@@ -15,7 +15,7 @@ from evolver.campaign.wave import Together, Waves
 from evolver.errors import DataError
 from evolver.live.run import run_simulated
 from evolver.recording import read
-from evolver.setup.fitted_encoders import ImageResponses, fit_encoder
+from evolver.setup.fitted_encoders import AnsweredImages, fit_encoder
 from evolver.setup.objective import build_objective
 from scorers import networks, quantiles
 from scorers.encoder_file import write_encoder
@@ -37,7 +37,7 @@ def fitted():
     answers = scorers.load(list(UNITS)).score(images)
     answers = np.column_stack([answers / answers.std(axis=0), np.ones(240)])
     answers[:, :4] += 0.2 * rng.standard_normal((240, 4))
-    whole, told = ImageResponses(images, answers), []
+    whole, told = AnsweredImages(images, answers), []
     fit = fit_encoder(
         FeaturePyramid(networks.load("known"), LAYERS),
         whole.rows(np.arange(200)),
@@ -93,8 +93,8 @@ def test_a_file_predicts_what_its_scores_are_of(fitted, file):
 def test_responses_of_other_units_are_refused():
     images = np.zeros((12, 8, 8, 3), dtype=np.uint8)
     with pytest.raises(DataError, match="row of responses"):
-        ImageResponses(images, np.zeros((11, 2)))
-    some = ImageResponses(images, np.zeros((12, 2)))
+        AnsweredImages(images, np.zeros((11, 2)))
+    some = AnsweredImages(images, np.zeros((12, 2)))
     with pytest.raises(DataError, match="same units; got 2, 2, 1 and 1"):
         fit_encoder(
             FeaturePyramid(networks.load("known"), ["colour"]),
