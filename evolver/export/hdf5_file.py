@@ -16,14 +16,11 @@ import io
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import h5py
 
 from evolver.whole_files import whole_file
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
 
 
 class DiskFile(io.RawIOBase):
@@ -52,7 +49,7 @@ class DiskFile(io.RawIOBase):
         if self._error is not None:
             raise self._error
 
-    def write(self, data: Buffer) -> int:
+    def write(self, data: Any) -> int:  # noqa: ANN401  any buffer
         """Write, at once or in pieces as the system takes them."""
         rest = memoryview(data).cast("B")
         length = len(rest)
@@ -69,7 +66,7 @@ class DiskFile(io.RawIOBase):
             self._size = max(self._size, self._at)
         return length
 
-    def readinto(self, buffer: Buffer) -> int:
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401  any buffer
         """Read what was written, wherever it is; zeros where nothing was."""
         into = memoryview(buffer).cast("B")
         length = max(0, min(len(into), self._size - self._at))
