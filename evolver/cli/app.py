@@ -46,6 +46,7 @@ from evolver.cli.terminal import (
     error_console,
     lost_output,
     make_report,
+    plain,
     print_ended,
     print_news,
     print_rig_end,
@@ -416,10 +417,16 @@ def _print_rescored(file: Path) -> None:
     """Say whether a recording's scores come out again of its responses."""
     from evolver.recording import read
     from evolver.recording.replay import replayed_records
+    from evolver.report.tables import replay_text
     from evolver.session.rescore import rescore
 
     with read(file) as recording:
         found = rescore(replayed_records(recording), in_order=False)
+        replay = replay_text(recording) if recording.is_replay else ""
+    if replay:
+        text = f"note: no animal: it is {replay[0].lower()}{replay[1:]}"
+        lines = wrapped(plain(text), console)[len("note:") :]
+        console.print(f"[yellow]note:[/]{escape(lines)}")
     if same := found.scores - found.differing:
         console.print(f"{same} scores are, bit for bit, what the recorded responses give")
     if found.differing:

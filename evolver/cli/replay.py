@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
@@ -73,13 +74,22 @@ def replay_recording(
     metric: MetricOption = None,
     answer: AnswerOption = "nearest",
     keep_gaps: GapsOption = False,
+    go_on: Annotated[
+        bool,
+        typer.Option(
+            "--go-on",
+            help="where the recorded session ended early, go on to all its generations with "
+            "the answers of --answer",
+        ),
+    ] = False,
     report_too: Annotated[
         bool, typer.Option("--report/--no-report", help="write the report at the end")
     ] = True,
 ) -> None:
     """Play a recording back as if it were a rig, through a session as any other.
 
-    With its own session file it is the recorded session again, bit for bit. With another one
+    With its own session file it is the recorded session again, bit for bit, and ends where the
+    recording ends, also where that was stopped or killed. With another one
     ('--config': another optimizer, another seed), an image that was never shown is answered by
     the nearest recorded one, and the new recording says so of each.
     """
@@ -87,7 +97,7 @@ def replay_recording(
     from evolver.config import load_session_file, parse_session_file
     from evolver.live.replayed import run_replay
 
-    settings = _settings(speed, keep_gaps, nearest, metric, answer)
+    settings = replace(_settings(speed, keep_gaps, nearest, metric, answer), go_on=go_on)
     if out is not None:
         check_can_write(out, "Name another folder with --out")
     if session_file is None:
@@ -101,7 +111,7 @@ def replay_recording(
             file, session_console, settings=settings, session_file=session_file, out=out
         )
     print_ended(replay.ended, report_too=report_too)
-    _print_summary(replay.summary)
+    _print_summary(replay.summary, replay.inherited)
     print_same(replay, file)
 
 
@@ -129,11 +139,11 @@ def be_replay_rig(
             f"{escape(endpoint)} …"
         )
         loaded = None if key is None else RigKey.load(key)
-        reason, summary = run_replay_rig(
+        reason, summary, inherited = run_replay_rig(
             file, settings=settings, endpoint=endpoint, stop=stop, tell=print_news, key=loaded
         )
     print_rig_end(reason)
-    _print_summary(summary)
+    _print_summary(summary, inherited)
 
 
 def _settings(
@@ -162,26 +172,34 @@ def _settings(
     )
 
 
-def _print_summary(summary: ReplaySummary) -> None:
+def _print_summary(summary: ReplaySummary, inherited: str) -> None:
     from evolver.setup.replayed_rig import EXACT_SHARE
 
     console.print(wrapped(f"answers: {plain(summary.text())}", console), markup=False)
+    if inherited:
+        _warn(plain(inherited))
     share = summary.exact_share
     if share >= EXACT_SHARE or math.isnan(share):
         return
     nearest = sum(map(len, summary.distances.values()))
+    few = f"only {share:.1%}" if summary.answers["recorded"] else "none"
     if nearest:
         text = (
-            f"only {share:.0%} of the answers were recorded of the images that were asked for. "
-            "The others are responses to other images: these scores are no test of an "
-            "optimizer, only of what runs around it"
+            f"{few} of the answers were recorded of the images that were asked for. "
+            f"{'The others are' if few != 'none' else 'They are'} responses to other images: "
+            "these scores are no test of an optimizer, only of what runs around it"
         )
     else:
         text = (
-            f"only {share:.0%} of the answers were recorded; model neurons gave the others, "
-            "and scores are theirs"
+            f"{few} of the answers were recorded; model neurons gave "
+            f"{'the others' if few != 'none' else 'all'}, and scores are theirs"
         )
-    console.print(f"[yellow]warning:[/]{wrapped(f'warning: {text}', console)[8:]}")
+    _warn(text)
+
+
+def _warn(text: str) -> None:
+    lines = wrapped(f"warning: {text}", console)[len("warning:") :]
+    console.print(f"[yellow]warning:[/]{escape(lines)}")
 
 
 def print_same(replay: Replay, file: Path) -> None:
@@ -190,6 +208,13 @@ def print_same(replay: Replay, file: Path) -> None:
         return
     if replay.ran_out:
         console.print("the recorded session had ended early, and so has this one")
+    elif replay.cut_short:
+        text = (
+            f"this replay was interrupted ({replay.ended.reason}), so it holds less than "
+            f"{file.name} and is not compared with it: play it back again"
+        )
+        _warn(plain(text))
+        return
     if not replay.differences:
         console.print(
             f"[green]the session of {escape(file.name)} again, bit for bit:[/] codes, images, "

@@ -49,6 +49,9 @@ if TYPE_CHECKING:
     from rig_bridge.auth import RigKey
     from rig_bridge.trials import Image, Presentation, ShowRequest
 
+PLAYED_BACK = "replayed recording"
+"""Role of a recording among a session's files; of a replay of a replay, the last one first."""
+
 _CODES_KEPT = 8192
 _LATE_S = 0.05  # the longest by which an answer may be late before the next one waits for it
 
@@ -65,6 +68,7 @@ class ReplaySettings:
     metric_file : for "metric"
     answer : what answers for such an image: "nearest", "simulated", or addresses of units,
         separated by commas
+    go_on : with the recording's own session file, go on where it ends, to all generations
     """
 
     speed: float = math.inf
@@ -72,6 +76,7 @@ class ReplaySettings:
     nearness: Nearness = "latent"
     metric_file: Path | None = None
     answer: str = "nearest"
+    go_on: bool = False
 
     def __post_init__(self) -> None:
         """Check what came.
@@ -95,12 +100,19 @@ class Replay:
     summary : whose responses answered
     differences : from the recorded session, where its own session file ran; None: another did
     ran_out : the recorded session had ended early, and so did this one
+    inherited : where the recording is a replay, what answered in it
     """
 
     ended: Ended
     summary: ReplaySummary
     differences: list[str] | None
     ran_out: bool
+    inherited: str
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether it ended before the recorded session, as by an operator."""
+        return self.ended.reason != "finished" and not self.ran_out
 
 
 def run_replay(
@@ -142,7 +154,10 @@ def run_replay(
             for table, generator in zip(config.threads, job.parts.generators, strict=True)
         )
         job = replace(job, parts=replace(job.parts, generators=drawing))
-        rig, encoder, digest = _rig(recording, settings, code_of=codes.of, clock=clock)
+        ends = session_file is None and not settings.go_on
+        rig, encoder, digest = _rig(
+            recording, settings, code_of=codes.of, clock=clock, ends=ends
+        )
         port = ReplayPort(rig, recording.window_ms, clock=clock)
         _check_window(config, recording)
 
@@ -150,13 +165,13 @@ def run_replay(
             over = (Command("stop", "the recorded session ended here", "the replay"),)
             return (*console.commands(), *(over if port.take_end() else ()))
 
-        joined = _joined(port, rig, path, digest, encoder, clock)
+        joined = _joined(port, rig, recording, digest, encoder, clock)
         ended = run_here(job, joined, console, KeptCommands(commands))
         different = None
         if session_file is None:
             with read(ended.recording) as again:
                 different = differences(recording, again)
-    return Replay(ended, rig.summary, different, port.ran_out)
+    return Replay(ended, rig.summary, different, port.ran_out, rig.inherited)
 
 
 def run_replay_rig(
@@ -167,7 +182,7 @@ def run_replay_rig(
     stop: Callable[[], bool],
     tell: Callable[[str], None],
     key: RigKey | None = None,
-) -> tuple[str, ReplaySummary]:
+) -> tuple[str, ReplaySummary, str]:
     """Be a rig that answers with a recording, until the engine's session ends.
 
     Across a socket there are no codes: the nearest image is found by pixels.
@@ -179,7 +194,8 @@ def run_replay_rig(
 
     Returns
     -------
-    why it ended, and whose responses answered
+    why it ended, whose responses answered, and where the recording is a replay, what answered
+    in it
     """
     with read(path) as recording, said_as_recording(path):
         rig, _, _ = _rig(recording, settings, code_of=lambda _: None, clock=SYSTEM_CLOCK)
@@ -191,7 +207,7 @@ def run_replay_rig(
             key=key,
             tell=tell,
         )
-        return client.run(stop=stop), rig.summary
+        return client.run(stop=stop), rig.summary, rig.inherited
 
 
 class ReplayPort:
@@ -261,7 +277,7 @@ class ReplayPort:
         if not self._asked:
             return False
         image, asked, is_last = self._asked.popleft()
-        if self._rig.is_over(asked.sha256, asked.presentation):
+        if self._rig.is_over(asked):
             self._asked.clear()
             self._stop = self.ran_out = True
             return False
@@ -379,6 +395,7 @@ def _rig(
     *,
     code_of: Callable[[str], AskedCode | None],
     clock: Clock,
+    ends: bool = False,
 ) -> tuple[ReplayedRig, SimulatedEncoder | None, str]:
     """Return the recording as a rig, what answers for other images, and the file's digest."""
     digest = file_digest(recording.path)
@@ -394,6 +411,7 @@ def _rig(
         nearest=nearest,
         speed=settings.speed,
         keep_gaps=settings.keep_gaps,
+        ends=ends,
         code_of=code_of,
         sleep=clock.sleep,
     )
@@ -409,14 +427,20 @@ def _rig(
 def _joined(
     port: ReplayPort,
     rig: ReplayedRig,
-    path: Path,
+    recording: Recording,
     digest: str,
     encoder: SimulatedEncoder | None,
     clock: Clock,
 ) -> Generator[JoinedRig, None, None]:
     scorers = {} if encoder is None else encoder.digests
+    before = (
+        records.WeightFile(PLAYED_BACK, file["name"], file["sha256"])
+        for file in recording.weights
+        if file["role"] == PLAYED_BACK
+    )
     weights = (
-        records.WeightFile("replayed recording", path.name, digest),
+        records.WeightFile(PLAYED_BACK, recording.path.name, digest),
+        *before,
         *(records.WeightFile("scorer", name, sha256) for name, sha256 in scorers.items()),
     )
     joined = JoinedRig(port, rig.hello, lambda _: None, weights)

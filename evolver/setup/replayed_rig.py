@@ -3,7 +3,9 @@
 Composition, as `simulated_rig` is. A showing that was recorded (this number, this image) is
 what it was, with its status, attempt and times; another showing of a recorded image has one of
 that image's responses; and where an image was never shown, the nearest one answers, or an
-`Encoder`. Each answer says which, and a rig that replays says so in its name.
+`Encoder`. Each answer says which, and a rig that replays says so in its name. Where the
+recording is a replay itself, an answer that was of another image there is so here: it keeps its
+word and its distance, and such an image is nearest to nothing.
 
 Times of what was not recorded go on from the showing before, by a rig's clock that nobody
 reads: every onset of a replay counts as "simulated".
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 _GAP_MS = 1000.0
 """Longer than planned by more than this, and a pause between showings is skipped."""
 _NAME = 60  # letters of a session's or a file's name in the rig's
+_CHAIN = 180  # of the rig's, that names what the recording was played back from too
 EXACT_SHARE = 0.9
 """Below this share of recorded answers, a replay warns of what its scores are not."""
 
@@ -107,6 +110,7 @@ class ReplayedRig:
     nearest : finds an image where one was never shown
     speed : times faster than it was recorded; `math.inf` waits for nothing
     keep_gaps : wait through pauses too
+    ends : whether the session is over with the first showing that is not recorded
     code_of : what is known of an image by its digest, beside its pixels
     sleep : how to wait, seconds
 
@@ -124,15 +128,17 @@ class ReplayedRig:
         nearest: NearestImages,
         speed: float = math.inf,
         keep_gaps: bool = False,
+        ends: bool = False,
         code_of: Callable[[str], AskedCode | None] = lambda _: None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._recording, self._nearest = recording, nearest
         self._encoder: Encoder | None = None
-        self._speed, self._keep_gaps = speed, keep_gaps
+        self._speed, self._keep_gaps, self._ends = speed, keep_gaps, ends
         self._code_of, self._sleep = code_of, sleep
         self.hello = _hello(recording, sha256)
         self.text = f"{self.hello.name}: no animal answers. Its file is {recording.path}"
+        self.inherited = inherited_text(recording)
         self.summary = ReplaySummary()
         table = recording.presentations
         self._table = table
@@ -150,6 +156,8 @@ class ReplayedRig:
         self._now_ns, self._before = 0, -1  # rig's clock; row of the showing before, or -1
         self._block = ReplaySummary()
         self._notices: list[tuple[Level, str]] = [("warning", self.text)]
+        if self.inherited:
+            self._notices.append(("warning", self.inherited))
         self._shown_block: int | None = None
 
     def use(self, encoder: Encoder) -> None:
@@ -190,10 +198,13 @@ class ReplayedRig:
 
     # ------------------------------------------------------------------ answers
 
-    def is_over(self, sha256: str, presentation: int) -> bool:
+    def is_over(self, request: Presentation) -> bool:
         """Return whether the recorded session ended before this showing was answered."""
-        missing = presentation in self._planned and presentation not in self._rows
-        return missing and sha256 in self._ids
+        rows = self._rows.get(request.presentation)
+        if self._ends:
+            return rows is None or self._showing(request) > len(rows)
+        missing = request.presentation in self._planned and rows is None
+        return missing and request.sha256 in self._ids
 
     def answer(self, image: Image, request: Presentation) -> tuple[TrialResult, float]:
         """Return the answer to one showing, and how many seconds it takes at this speed.
@@ -209,7 +220,7 @@ class ReplayedRig:
             result = self._replayed(row)
             self._now_ns = result.offset_ns + _ns(request.off_ms)
         elif of_image:
-            result = self._moved(self._next_of(of_image), request, "recorded", 0.0)
+            result = self._moved(self._next_of(of_image), request)
         elif self._encoder is not None:
             answered = self._encoder.present(image, request)
             answered = msgspec.structs.replace(answered, answer="encoder")
@@ -218,7 +229,7 @@ class ReplayedRig:
             found = self._nearest.find(image, self._code_of(request.sha256))
             if found is None:
                 raise RecordingError(
-                    "a recording must hold an image with a response to answer with; "
+                    "a recording must hold an image with a response of its own to answer with; "
                     f"{self._recording.path} holds none that can be compared"
                 )
             nearest = self._next_of(self._of_image[found.image])
@@ -234,21 +245,24 @@ class ReplayedRig:
         return "" if exact else f"block {block}: {ended.text()}"
 
     def _exact_row(self, request: Presentation) -> int | None:
-        """Return the row in which this very showing is recorded; None where none is.
-
-        Which showing of a presentation it is follows from its attempts, as of a simulated rig:
-        they rise within a session, and a lower one is of another session.
-        """
+        """Return the row in which this very showing is recorded; None where none is."""
         rows = self._rows.get(request.presentation)
         if not rows or self._table["image_id"][rows[0]] != self._ids.get(request.sha256, -2):
             return None
-        attempt, showing = self._showings.get(request.presentation, (0, 0))
-        if request.attempt > attempt:
-            showing += 1
-        elif request.attempt < attempt:
-            showing = 1
+        showing = self._showing(request)
         self._showings[request.presentation] = request.attempt, showing
         return rows[showing - 1] if showing <= len(rows) else None
+
+    def _showing(self, request: Presentation) -> int:
+        """Return which showing of a presentation is asked for, from 1.
+
+        It follows from its attempts, as of a simulated rig: they rise within a session, and a
+        lower one is of another session.
+        """
+        attempt, showing = self._showings.get(request.presentation, (0, 0))
+        if request.attempt > attempt:
+            return showing + 1
+        return 1 if request.attempt < attempt else showing
 
     def _next_of(self, rows: Sequence[int]) -> int:
         """Return an image's next response, the first after the last."""
@@ -266,21 +280,19 @@ class ReplayedRig:
             result,
             arrays=arrays,
             onset_source="simulated",
-            answer="recorded",
+            answer=result.answer or "recorded",
             answer_of=result.presentation,
         )
 
     def _moved(
-        self, row: int, request: Presentation, answer: Answer, distance: float
+        self, row: int, request: Presentation, answer: Answer = "", distance: float = 0.0
     ) -> TrialResult:
-        """Return a recorded showing in the place of another one."""
+        """Return a recorded showing in the place of another one; `answer`: of another image."""
         result = msgspec.structs.replace(
-            self._replayed(row),
-            presentation=request.presentation,
-            attempt=request.attempt,
-            answer=answer,
-            answer_distance=distance,
+            self._replayed(row), presentation=request.presentation, attempt=request.attempt
         )
+        if answer:
+            result = msgspec.structs.replace(result, answer=answer, answer_distance=distance)
         return self._timed(result, request)
 
     def _timed(self, result: TrialResult, request: Presentation) -> TrialResult:
@@ -314,10 +326,34 @@ def file_digest(path: Path) -> str:
 
 
 def answered_images(recording: Recording) -> list[int]:
-    """Return the rows of images of which a showing gave a response."""
+    """Return the rows of images of which a showing gave a response that is their own.
+
+    In a replay those that were answered with another image's response, or a model's, are none.
+    """
     table = recording.presentations
     ok = (table["status"] == "ok") & (table["attempt"] > 0) & (table["image_id"] >= 0)
+    ok &= np.isin(table["answer"], ["", "recorded"])
     return np.unique(table["image_id"][ok]).tolist()
+
+
+def inherited_text(recording: Recording) -> str:
+    """Say of a recording that is a replay what answered in it; empty where it is none."""
+    if not recording.is_replay:
+        return ""
+    words, n = np.unique(
+        recording.presentations["answer"][recording.presentations["attempt"] > 0],
+        return_counts=True,
+    )
+    parts = [
+        f"{k:,} {word or 'of a rig that does not say'}"
+        for word, k in zip(words, n, strict=True)
+    ]
+    names = {str(rig["name"]) for rig in recording.rigs}
+    return (
+        f"this recording is itself a {', '.join(sorted(names))}: its answers were "
+        f"{', '.join(parts) or 'none'}, and what was not recorded of the very image there is "
+        "not so here"
+    )
 
 
 def _hello(recording: Recording, sha256: str) -> Hello:
@@ -358,9 +394,12 @@ def _hello(recording: Recording, sha256: str) -> Hello:
             display=ScreenInfo(1920, 1080, 60.0, 40.0),
             window_ms=recording.window_ms,
         )
+    name = f"{REPLAY_OF}{recording.name[:_NAME]}"
+    if recording.is_replay:
+        name = f"{name}, itself a {said.name}"[:_CHAIN]
     return msgspec.structs.replace(
         said,
-        name=f"{REPLAY_OF}{recording.name[:_NAME]}",
+        name=name,
         software=f"evolver {__version__}, {recording.path.name[:_NAME]} sha256 {sha256}",
         capabilities=tuple(forms),
         window_ms=recording.window_ms,

@@ -25,10 +25,11 @@ from evolver.recording.replay import replayed_records
 from evolver.recording.same_session import differences
 from evolver.recording.verify import verify_file
 from evolver.report import tables
+from evolver.session.ports import Command
 from evolver.setup import simulated_rig
 from evolver.setup.nearest_images import NearestImages
 from evolver.setup.replay_encoders import simulated_encoder
-from evolver.setup.replayed_rig import ReplayedRig
+from evolver.setup.replayed_rig import ReplayedRig, answered_images
 from rig_bridge.trials import Presentation
 from tests import children
 from tests.cli.running import run_here as run_command
@@ -403,3 +404,80 @@ def test_a_replay_that_was_cut_is_begun_again(again, tmp_path, monkeypatch, caps
             writer.append(record)
     said = run_command(monkeypatch, capsys, "resume", tmp_path / "cut", expect=2)
     assert "it is a replay of a recording" in " ".join(said.split())
+
+
+@pytest.fixture(scope="module")
+def nearest(recorded, tmp_path_factory):
+    """Another search of two generations, answered with the responses of nearest images."""
+    folder = tmp_path_factory.mktemp("nearest")
+    file = other_file(folder, session(folder), seed=6)
+    return run_replay(recorded, session_file=file).ended.recording
+
+
+def test_a_replay_of_a_replay_keeps_whose_the_answers_were(nearest, tmp_path):
+    replay = run_replay(nearest, out=tmp_path)
+    assert replay.differences == []
+    assert "replay of small" in replay.inherited
+    with recording.read(nearest) as old, recording.read(replay.ended.recording) as new:
+        before, table = old.presentations, new.presentations
+        assert (before["answer"] == "nearest code").sum() > 20
+        for name in ("answer", "answer_distance"):
+            np.testing.assert_array_equal(table[name], before[name])
+        (rig,) = new.rigs
+        assert rig["name"] == "replay of small, itself a replay of small"
+        files = [w for w in new.weights if w["role"] == "replayed recording"]
+        digests = [hashlib.sha256(nearest.read_bytes()).hexdigest()]
+        digests += [w["sha256"] for w in old.weights if w["role"] == "replayed recording"]
+        assert [w["sha256"] for w in files] == digests
+        texts = [str(e["text"]) for e in new.events if e["name"] == "rig_notice"]
+        assert any("this recording is itself a replay of small" in text for text in texts)
+
+
+def test_what_only_seemed_to_answer_is_nearest_to_nothing(nearest):
+    """Of a replay, only images that were answered with their own responses are candidates."""
+    with recording.read(nearest) as opened:
+        table = opened.presentations
+        own = table["image_id"][(table["answer"] == "recorded") & (table["status"] == "ok")]
+        assert answered_images(opened) == np.unique(own).tolist()
+        assert len(own) < len(table)
+
+
+def test_a_session_that_was_killed_ends_where_its_record_does(recorded, tmp_path):
+    """Between two generations, of which the second was never planned; or goes on, if asked."""
+    journal = [record for _, record in read_journal(recorded.parent / "journal")]
+    kept = []
+    for record in journal:
+        if isinstance(record, r.Proposed) and record.block > 1:
+            break
+        kept.append(record)
+    with JournalWriter(tmp_path / "journal") as writer:
+        for record in kept:
+            writer.append(record)
+    children.fold(tmp_path / "journal", tmp_path / "session.h5")
+    replay = run_replay(tmp_path / "session.h5", out=tmp_path / "again")
+    assert replay.ran_out
+    assert replay.differences == []
+    assert set(replay.summary.answers) == {"recorded"}
+    settings = ReplaySettings(go_on=True)
+    longer = run_replay(tmp_path / "session.h5", out=tmp_path / "longer", settings=settings)
+    assert longer.ended.reason == "finished"
+    assert longer.summary.answers["nearest code"] > 5
+
+
+def test_a_replay_that_was_interrupted_says_so_and_is_no_failed_comparison(
+    recorded, tmp_path, capsys
+):
+    def commands():
+        return (Command("stop", "stopped by operator", "somebody"),)
+
+    replay = run_replay(recorded, Console(commands=commands), out=tmp_path)
+    print_same(replay, recorded)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "this replay was interrupted (" in said
+    assert "bit for bit" not in said
+
+
+def test_verify_says_that_it_is_a_replay(nearest, monkeypatch, capsys):
+    said = " ".join(run_command(monkeypatch, capsys, "verify", nearest).split())
+    assert "no animal: it is a replay of small" in said
+    assert "nearest code" in said
