@@ -140,6 +140,20 @@ class Recording:
         return self.mode == "replay" or any(name.startswith(REPLAY_OF) for name in names)
 
     @property
+    def answers(self) -> dict[str, int]:
+        """Of a replay, how many showings were answered by what; of no replay empty."""
+        if not self.is_replay:
+            return {}
+        table = self.presentations
+        words, n = np.unique(table["answer"][table["attempt"] > 0], return_counts=True)
+        return {str(word): int(k) for word, k in zip(words, n, strict=True)}
+
+    @property
+    def is_inexact(self) -> bool:
+        """Whether it is a replay in which not every response is of the very image shown."""
+        return any(word not in {"recorded", ""} for word in self.answers)
+
+    @property
     def complete(self) -> bool:
         """Whether the session came to its end; False if it was cut off."""
         return bool(self.attrs[s.A_COMPLETE])

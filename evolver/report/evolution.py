@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import msgspec
@@ -49,6 +49,8 @@ TOP = 5
 """Images of a thread's last generation, and references, that are shown."""
 
 
+NO_VERDICT = "its scores are of responses to other images"
+"""Why a replay whose answers are not all of the very images has no verdict."""
 LOST = "pixels lost"
 """The label of an image that is drawn grey."""
 
@@ -151,6 +153,9 @@ class Evolution:
     on_ms : float, how long images stayed on; NaN where it changed between presentations
     one_fitness : bool, whether all threads share one, so that references have one trajectory
     budget : dict, part of the block's time -> ndarray of float64, shape (b,), seconds
+    replay : str, of a replay what every figure says of it; else empty
+    inexact : bool, whether it is one in which not every response is of the very image: then no
+        thread has a verdict, and nothing an error, as few trials are repeated many times
     """
 
     name: str
@@ -161,6 +166,8 @@ class Evolution:
     on_ms: float
     one_fitness: bool
     budget: dict[str, FloatArray] = field(default_factory=dict[str, FloatArray])
+    replay: str = ""
+    inexact: bool = False
 
     @property
     def score_units(self) -> dict[str, list[int]]:
@@ -252,6 +259,8 @@ def read_evolution(
         _thread(recording, k, generation, edges, render, rule, alpha)
         for k, generation in enumerate(group)
     )
+    if recording.is_inexact:
+        threads = tuple(map(_without_errors, threads))
     on_ms = np.unique(presentations["on_ms"][presentations["on_ms"] > 0])
     blocks = recording.blocks
     return Evolution(
@@ -267,7 +276,49 @@ def read_evolution(
             for name in blocks.dtype.names or ()
             if name not in {"block", "time_ns"}
         },
+        replay=replay_line(recording),
+        inexact=recording.is_inexact,
     )
+
+
+def replay_line(recording: Recording) -> str:
+    """Say of a replay, in a line, what it is and how much of it is exact; else empty."""
+    if not recording.is_replay:
+        return ""
+    answers = recording.answers
+    exact, total = answers.get("recorded", 0), sum(answers.values())
+    names = sorted({str(rig["name"]) for rig in recording.rigs})
+    of = f"{' and '.join(names) or 'a replay'}: no animal answered"
+    if not total:
+        return of
+    if exact == total:
+        return f"{of}; all answers recorded of these very images"
+    others = ", ".join(word for word in answers if word not in {"", "recorded"})
+    return (
+        f"{of}; {100 * exact / total:.3g} % of the answers recorded of these very images"
+        f"{f', the others: {others}' if others else ''}"
+    )
+
+
+def _without_errors(thread: ThreadEvolution) -> ThreadEvolution:
+    """Return a thread without standard errors and verdict."""
+
+    def bare(images: tuple[ScoredImage, ...]) -> tuple[ScoredImage, ...]:
+        return tuple(replace(image, sem=float("nan")) for image in images)
+
+    return replace(
+        thread,
+        scores=_bare(thread.scores),
+        references=_bare(thread.references),
+        best=bare(thread.best),
+        top=bare(thread.top),
+        best_references=bare(thread.best_references),
+        verdict=replace(thread.verdict, reason=NO_VERDICT),
+    )
+
+
+def _bare(means: Trajectory) -> Trajectory:
+    return replace(means, sem=np.full_like(means.sem, np.nan))
 
 
 def _progress(blocks: Ints, threads: Sequence[ThreadEvolution]) -> FloatArray:

@@ -129,7 +129,7 @@ def draw_scores(
     axes.set_xlabel("generation", fontsize=size)
     text = in_unit("score", unit)
     if len(threads) == len(evolution.threads):
-        long = f"{text}, mean ± sem"
+        long = text if evolution.inexact else f"{text}, mean ± sem"
         room = axes.get_window_extent().height / axes.figure.dpi * 72 / (LETTER * size)
         axes.set_ylabel(long if len(long) <= room else text, fontsize=size)
     else:  # the caption says that it is mean ± sem

@@ -7,6 +7,7 @@ calls hands in what renders mean codes. The page loads nothing and runs no scrip
 from __future__ import annotations
 
 import base64
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,8 +20,8 @@ from evolver.analysis.block_pairs import MIN_BLOCKS
 from evolver.analysis.success_tests import ALPHA
 from evolver.colours import PAGE_DARK, PAGE_LIGHT, css_variables, thread_colour
 from evolver.report import figures, pictures, tables, words
-from evolver.report.evolution import LOST, read_evolution
-from evolver.report.style import save
+from evolver.report.evolution import LOST, NO_VERDICT, read_evolution
+from evolver.report.style import banner, save
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -75,11 +76,12 @@ def write_report(
         .get_template("report.html.j2")
         .render(
             title=recording.name,
+            head=f"{recording.name}, a replay" if recording.is_replay else recording.name,
             byline=_byline(recording),
             banners=_banners(recording, evolution),
             lead=_lead(recording, evolution),
             outcomes=[
-                (thread.name, thread_colour(k), _outcome(thread))
+                (thread.name, thread_colour(k), _outcome(evolution, thread))
                 for k, thread in enumerate(evolution.threads)
             ],
             tiles=_tiles(recording),
@@ -162,7 +164,7 @@ def _watched(evolution: Evolution) -> str:
     )
 
 
-def _outcome(thread: ThreadEvolution) -> str:
+def _outcome(evolution: Evolution, thread: ThreadEvolution) -> str:
     """Say what came of one thread, after its name."""
     last = thread.last
     if last is None:
@@ -175,6 +177,11 @@ def _outcome(thread: ThreadEvolution) -> str:
     else:
         verb = "rose" if scores.mean[last] > scores.mean[first] else "did not rise, but went"
         text = f"{verb} from {a} to {b} {thread.score_unit}"
+    if evolution.inexact:
+        return (
+            f"{text}, in a replay: no verdict, as {NO_VERDICT}, of which few are repeated many "
+            "times; so there are no errors either."
+        )
     if thread.gain is not None:
         text += f", {words.number(thread.gain)} times the best reference"
     if not thread.verdict.defined:
@@ -249,6 +256,10 @@ def _figures(evolution: Evolution, out_folder: Path) -> list[_PageFigure]:
         drawn.append(("budget", "Time budget", _BUDGET_CAPTION, figures.budget(evolution)))
     images: list[_PageFigure] = []
     for name, title, caption, figure in drawn:
+        if evolution.inexact:  # there are no errors
+            caption = _ERRORS.sub("", caption)
+        if evolution.replay:
+            banner(figure, evolution.replay)
         path = save(figure, out_folder / f"{name}.png")
         width, height = (round(inch * figure.dpi) for inch in figure.get_size_inches())
         data = base64.b64encode(path.read_bytes()).decode("ascii")
@@ -260,7 +271,7 @@ def _subtitle(evolution: Evolution) -> str:
     gains = [
         f"{t.name} {words.number(t.gain)}\N{MULTIPLICATION SIGN}"
         for t in evolution.threads
-        if t.gain is not None
+        if t.gain is not None and not evolution.inexact
     ]
     watched = _watched(evolution)
     if not gains:
@@ -268,6 +279,7 @@ def _subtitle(evolution: Evolution) -> str:
     return f"{watched}: last generation's mean, {words.joined(gains)} the best reference"
 
 
+_ERRORS = re.compile(r" \(± sem[^)]*\)| ± sem")
 _BUDGET_CAPTION = (
     "Where each block's time went. Left, the rig's: while it shows one block, the engine makes "
     "the next, and red is time in which it was idle; a pause, time without a rig, and time "
@@ -281,6 +293,8 @@ def _scores_caption(evolution: Evolution) -> str:
     text = (
         "Mean score of each generation's images; the band is the standard error over images. "
     )
+    if evolution.inexact:
+        text = f"Mean score of each generation's images; without errors, as {NO_VERDICT}. "
     if all(t.fitness == "rate" for t in evolution.threads):
         text += "The score is the response in the fitness's window, weighted over its units"
         if any(t.baseline_ms is not None for t in evolution.threads):

@@ -21,10 +21,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
-from evolver.colours import INK, QUIET
+from evolver.colours import INK, QUIET, RED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,6 +43,9 @@ SLIDE = (13.333, 7.5)
 
 LETTER = 0.56
 """Width of a letter in a text, of its size: a little more than they are on average."""
+
+_BANNER = 10.5
+"""Size of the letters of a banner, points."""
 
 SCORES = "viridis"
 RATES = "magma"
@@ -170,6 +174,35 @@ class Canvas:
         lines = [line for text in texts for line in textwrap.wrap(text, letters)]
         for i, line in enumerate(reversed(lines)):
             self.write(0.3, 0.13 + 0.15 * i, line, size=8, colour=QUIET, align="left")
+
+
+def banner(figure: Figure, text: str) -> None:
+    """Put a red line above all of a figure, which grows by it: what must be read first."""
+    width, height = (float(v) for v in figure.get_size_inches())
+    letters = int((width - 0.4) * 72 / (LETTER * _BANNER))
+    lines = textwrap.wrap(text, letters)
+    taller = height + 0.14 + 0.19 * len(lines)
+    for legend in figure.legends:  # its place is a share of the figure
+        box = legend.get_bbox_to_anchor().transformed(figure.transFigure.inverted())
+        legend.set_bbox_to_anchor((box.x0, box.y0 * height / taller, box.width, 0))
+    for axes in figure.axes:
+        x, y, w, h = axes.get_position(original=True).bounds
+        axes.set_position((x, y * height / taller, w, h * height / taller))
+    figure.set_size_inches(width, taller)
+    strip = figure.add_axes((0, height / taller, 1, 1 - height / taller))
+    strip.set_axis_off()
+    strip.add_patch(Rectangle((0, 0), 1, 1, color=RED, transform=strip.transAxes))
+    for i, line in enumerate(lines):
+        strip.text(
+            0.2 / width,
+            1 - (0.07 + 0.19 * (i + 0.5)) / (taller - height),
+            line,
+            fontsize=_BANNER,
+            fontweight="bold",
+            color="white",
+            va="center",
+            transform=strip.transAxes,
+        )
 
 
 def spread(

@@ -106,14 +106,13 @@ def replay_text(recording: Recording) -> str:
     of = words.joined(sorted({str(rig["name"]) for rig in recording.rigs}))
     file = words.joined(sorted({str(rig["software"]) for rig in recording.rigs}))
     text = f"A {of} ({file}): recorded responses, played back as if by a rig."
-    answers, n = np.unique(table["answer"][table["attempt"] > 0], return_counts=True)
     parts: list[str] = []
-    for word, times in zip(answers.tolist(), n.tolist(), strict=True):
+    for word, times in recording.answers.items():
         away = table["answer_distance"][table["answer"] == word]
         far = f" (median distance {np.median(away):.3g})" if word.startswith("nearest") else ""
         parts.append(f"{times:,} {word or 'of a rig that does not say'}{far}")
     text += f" Answers: {', '.join(parts) or 'none'}."
-    if any(word not in {"recorded", ""} for word in answers):
+    if recording.is_inexact:
         text += " Where they are not of the very image, scores are no test of an optimizer."
     return text
 
@@ -185,14 +184,17 @@ def _complete(thread: ThreadData) -> str:
 def _scores(recording: Recording) -> Section:
     columns = ("thread", "first mean", "last mean", "best image", "in generation")
     units = [fitness_of(thread).unit for thread in recording.threads]
-    rows = tuple((t.name, *_first_last_best(t)) for t in recording.threads)
+    rows = tuple(
+        (t.name, *_first_last_best(t, with_error=not recording.is_inexact))
+        for t in recording.threads
+    )
     if len(set(units)) == 1:
         return Section(f"Scores ({units[0]})", columns, rows)
     rows = tuple((*row, unit) for row, unit in zip(rows, units, strict=True))
     return Section("Scores", (*columns, "in"), rows)
 
 
-def _first_last_best(thread: ThreadData) -> tuple[str, str, str, str]:
+def _first_last_best(thread: ThreadData, *, with_error: bool) -> tuple[str, str, str, str]:
     scores = np.asarray(thread.score, dtype=np.float64)
     generation = np.asarray(thread.generation, dtype=np.int64)
     means = trajectory(scores, generation, groups=int(generation.max(initial=-1)) + 1)
@@ -200,7 +202,7 @@ def _first_last_best(thread: ThreadData) -> tuple[str, str, str, str]:
     if not len(filled):
         return words.NONE, words.NONE, words.NONE, words.NONE
     first, last = (
-        words.with_sem(float(means.mean[g]), float(means.sem[g]))
+        words.with_sem(float(means.mean[g]), float(means.sem[g]) if with_error else np.nan)
         for g in (filled[0], filled[-1])
     )
     row = int(np.nanargmax(scores))
@@ -231,7 +233,8 @@ def _references(recording: Recording) -> Section:
         by = "all" if alike and len(threads) > 1 else thread.name
         for r in best_references(recording, k):
             name = r.label or f"image {r.image_id}"
-            rows.append((by, name, words.with_sem(r.score, r.sem), str(r.n)))
+            sem = float("nan") if recording.is_inexact else r.sem  # of a few trials, repeated
+            rows.append((by, name, words.with_sem(r.score, sem), str(r.n)))
     return Section("Best references", ("by thread", "image", "mean", "blocks"), tuple(rows))
 
 

@@ -340,13 +340,8 @@ def inherited_text(recording: Recording) -> str:
     """Say of a recording that is a replay what answered in it; empty where it is none."""
     if not recording.is_replay:
         return ""
-    words, n = np.unique(
-        recording.presentations["answer"][recording.presentations["attempt"] > 0],
-        return_counts=True,
-    )
     parts = [
-        f"{k:,} {word or 'of a rig that does not say'}"
-        for word, k in zip(words, n, strict=True)
+        f"{n:,} {word or 'of a rig that does not say'}" for word, n in recording.answers.items()
     ]
     names = {str(rig["name"]) for rig in recording.rigs}
     return (

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import re
 from html.parser import HTMLParser
 
 import h5py
+import msgspec
 import numpy as np
 import pytest
+from PIL import Image
 
+from evolver.journal import records as r
+from evolver.journal.writer import JournalWriter, read_journal
 from evolver.recording import read
+from evolver.recording.fold import fold
 from evolver.report.evolution import read_evolution
 from evolver.report.page import write_report
 from evolver.report.style import DPI
@@ -272,3 +278,55 @@ def test_images_that_cannot_be_read_are_announced(tmp_path):
     assert found is not None
     assert found[1] == found[2] != "0"
     assert "Not complete." not in text
+
+
+def replay_of(journal, folder, answers):
+    """Return a recording as a replay whose answers are these in turn."""
+    words = itertools.cycle(answers)
+    with JournalWriter(folder / "journal") as out:
+        for _, record in read_journal(journal):
+            match record:
+                case r.RunStart():
+                    record = msgspec.structs.replace(record, mode="replay")
+                case r.RigRecord():
+                    record = msgspec.structs.replace(record, name="replay of monday")
+                case r.Result():
+                    record = msgspec.structs.replace(record, answer=next(words))
+                case _:
+                    pass
+            out.append(record)
+    fold(folder / "journal", folder / "session.h5")
+    return folder / "session.h5"
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_a_replay_says_so_on_every_figure_and_has_no_verdict_of_other_images(
+    usual, tmp_path, exact
+):
+    """Every figure's corner is the banner's red; one figure less is one that passes as any."""
+    words = ["recorded"] if exact else ["recorded", "nearest code", "nearest code"]
+    file = replay_of(usual[0].path.parent / "journal", tmp_path, words)
+    with read(file) as recording:
+        path = write_report(recording, tmp_path / "report")
+        line = read_evolution(recording).replay
+        sections = {section.title: section for section in describe(recording)}
+    page = Page(path.read_text(encoding="utf-8"))
+    assert "replay of monday: no animal answered" in line
+    assert ("33.3 % of the answers recorded" in line) is not exact
+    for name in FIGURES:
+        with Image.open(path.parent / f"{name}.png") as image:
+            assert image.getpixel((1, 1)) == (0xCC, 0x33, 0x11), name
+    assert "monday, a replay" in page.text
+    assert ("success by generations" in page.text) is exact
+    assert ("no verdict, as its scores are of responses to other images" in page.text) is (
+        not exact
+    )
+    assert ("±" in page.text) is exact
+    assert all(("±" in row[1]) is exact for row in sections["Scores (spikes/s)"].rows)
+
+
+def test_what_is_no_replay_has_no_banner(usual):
+    _, path, page, _ = usual
+    with Image.open(path.parent / "scores.png") as image:
+        assert image.getpixel((1, 1)) == (255, 255, 255)
+    assert "replay" not in page.text
