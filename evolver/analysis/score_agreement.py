@@ -38,7 +38,8 @@ class RankAgreement:
     n : images with both scores
     spearman, kendall : Quantity, in [-1, 1]
     parents : images of the better half, from which a search by ranks learns
-    parents_differing : of them, those that are others by the second score
+    parents_differing : of them, those that are others by the second score; -1 where `tied`
+    tied : why there are no better images by one of the scores: all are equal; else empty
     before, after : (m,) float64, rank of each image by either score among those with both, 1 is
         the highest, equal scores share their mean rank; NaN for an image without both
     """
@@ -50,12 +51,13 @@ class RankAgreement:
     parents_differing: int
     before: Vector
     after: Vector
+    tied: str = ""
 
     @property
     def movers(self) -> NDArray[np.intp]:
         """Rows whose rank changes, the most first; of equals, those that were higher."""
         moved = np.abs(self.after - self.before)
-        rows = np.flatnonzero(moved > 0)
+        rows = np.flatnonzero((moved > 0) & (not self.tied))
         order = np.lexsort((self.before[rows], -moved[rows]))
         return rows[order]
 
@@ -94,8 +96,21 @@ def rank_agreement(before: ArrayLike, after: ArrayLike) -> RankAgreement:
         spearman = Quantity(float(np.corrcoef(ranks_of(a), ranks_of(b))[0, 1]))
         kendall = Quantity(float(cast("Any", stats.kendalltau(a, b)).statistic))
     parents = n // 2
+    tied = ""
+    for which, scores in (("recorded", a), ("other", b)):
+        if n > 1 and (scores == scores[0]).all():
+            tied = f"every image has the same {which} score, {scores[0]:g}"
     differing = parents - len(np.intersect1d(_best(a, parents), _best(b, parents)))
-    return RankAgreement(n, spearman, kendall, parents, differing, ranks_before, ranks_after)
+    return RankAgreement(
+        n,
+        spearman,
+        kendall,
+        parents,
+        -1 if tied else differing,
+        ranks_before,
+        ranks_after,
+        tied,
+    )
 
 
 def angle_between(first: ArrayLike, second: ArrayLike) -> Quantity:

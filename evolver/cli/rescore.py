@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table as TerminalTable
 
 from evolver.cli.compare.shared import progress_bar
-from evolver.cli.terminal import check_can_write, console, wrapped
+from evolver.cli.terminal import check_can_write, console, plain, wrapped
 from evolver.errors import ConfigError, EvolverError
 
 if TYPE_CHECKING:
@@ -78,6 +79,9 @@ def rescore_recording(
         other = _other_fitness(opened, response, baseline, units, fitness or [], thread or [])
         with progress_bar("generations", 1) as update:
             session = rescored_session(opened, other, update=update)
+        if session.replay:
+            lines = wrapped(f"warning: {plain(session.replay)}", console)[len("warning:") :]
+            console.print(f"[yellow]warning:[/]{escape(lines)}")
         _print_check(session)
         for rescored in session.threads:
             _print_thread(rescored)
@@ -149,6 +153,8 @@ def _print_check(session: RescoredSession) -> None:
 
 
 def _print_thread(thread: RescoredThread) -> None:
+    from evolver.report.words import count
+
     console.print()
     console.print(f"[bold]{escape(thread.name)}[/]")
     for head, text in (("recorded", thread.before_text), ("now", thread.after_text)):
@@ -156,7 +162,7 @@ def _print_thread(thread: RescoredThread) -> None:
     table = TerminalTable(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for head in ("gen", "images", "Spearman", "Kendall", "parents\nother", "turned"):
         table.add_column(head, justify="right", no_wrap=True)
-    table.add_column("moved most: image rank→rank", overflow="fold")
+    table.add_column("moved most: image\nrank→rank (1: best)", overflow="fold")
     for row in thread.generations:
         both = row.agreement
         moved = _movers_text([
@@ -165,22 +171,27 @@ def _print_thread(thread: RescoredThread) -> None:
         table.add_row(
             str(row.generation),
             *_cells(both.n, both.spearman.value, both.kendall.value),
-            f"{both.parents_differing} of {both.parents}",
+            "-" if both.tied else f"{both.parents_differing} of {both.parents}",
             _degrees(row.turned.value),
-            moved or "none moved",
+            moved or ("-" if both.tied else "none moved"),
         )
     differing, parents = thread.parents
     whole = thread.agreement
     table.add_row(
         "all",
         *_cells(whole.n, whole.spearman.value, whole.kendall.value),
-        f"{differing} of {parents}",
+        f"{differing} of {parents}" if parents else "-",
         _degrees(thread.turned.value),
         "",
         style="bold",
     )
     console.print(table)
     console.print(wrapped(_turned_text(thread), console, indent="  ", hanging=""))
+    reasons = Counter(row.agreement.tied for row in thread.generations)
+    for reason, n in reasons.most_common(_REASONS + 1):
+        if reason:
+            text = f"-: in {count(n, 'generation')} {reason}, and ties say nothing of an order"
+            console.print(escape(wrapped(text, console, indent="  ", hanging="")))
 
 
 def _movers_text(movers: list[str]) -> str:
@@ -244,7 +255,7 @@ def _write(out: Path, opened: Recording, session: RescoredSession, *, parquet: b
     """Write tables, figure and pictures into a folder."""
     from evolver.experiments.rescored_tables import rescored_tables
     from evolver.report.rescore_figures import draw_agreement, draw_movers
-    from evolver.report.style import save
+    from evolver.report.style import banner, save
     from evolver.table_files import table_bytes
 
     pictures = _Pictures(opened)
@@ -254,9 +265,14 @@ def _write(out: Path, opened: Recording, session: RescoredSession, *, parquet: b
                 content = table_bytes(suffix, table.columns, table.rows)
                 (out / f"{table.name}{suffix}").write_bytes(content)
         title = f"{opened.name}, scored otherwise"
-        save(draw_agreement(session, title=title), out / "agreement.png")
-        strip = draw_movers(session, pictures.pixels, title=title)
-        save(strip, out / "movers.png")
+        drawings = {
+            "agreement": draw_agreement(session, title=title),
+            "movers": draw_movers(session, pictures.pixels, title=title),
+        }
+        for name, figure in drawings.items():
+            if session.replay:
+                banner(figure, session.replay)
+            save(figure, out / f"{name}.png")
     except OSError as error:
         raise ConfigError(f"{out} cannot be written: {error}. {_REMEDY}") from error
     if pictures.drawn:
@@ -268,7 +284,8 @@ def _write(out: Path, opened: Recording, session: RescoredSession, *, parquet: b
         console.print(
             f"[yellow]note:[/] images are missing in movers.png: {escape(pictures.reason)}"
         )
-    console.print(f"tables, agreement.png and movers.png: {escape(str(out))}")
+    text = f"tables, agreement.png and movers.png: {plain(str(out))}"
+    console.print(wrapped(text, console), markup=False)
 
 
 class _Pictures:

@@ -7,7 +7,7 @@ responses are all that is needed.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from evolver.session.fitness import Fitness
     from evolver.setup.other_fitness import OtherFitness
     from evolver.types import Scores
+
+
+_UNITS = 4  # that are named
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +68,7 @@ class RescoredThread:
     ----------
     name : of the thread
     unit, after_unit : what its recorded scores, and the others, are counted in
-    before_text, after_text : how either score is made
+    before_text, after_text : how either score is made, of which units
     generations : those that were scored
     agreement : of all images together
     turned : degrees between all its moves together, and what they would have been together,
@@ -83,8 +86,8 @@ class RescoredThread:
 
     @property
     def parents(self) -> tuple[int, int]:
-        """How many of the generations' parents differ, of how many."""
-        rows = [g.agreement for g in self.generations]
+        """How many of the generations' parents differ, of how many; not of ties alone."""
+        rows = [g.agreement for g in self.generations if not g.agreement.tied]
         return sum(a.parents_differing for a in rows), sum(a.parents for a in rows)
 
 
@@ -98,12 +101,14 @@ class RescoredSession:
     threads : those of which something was changed
     unscorable : why showings have no other score, and how many
     lost : blocks that could not be scored, as their plan is lost
+    replay : where the recording is a replay, what is to be said of it; else empty
     """
 
     check: Rescored
     threads: tuple[RescoredThread, ...]
     unscorable: dict[str, int]
     lost: int
+    replay: str = ""
 
 
 def rescored_session(
@@ -127,9 +132,10 @@ def rescored_session(
     """
     check = rescore(replayed_records(recording), in_order=False)
     last: list[Fitness] = []
+    labels: list[str] = []
 
     def resolve(rig: RigRecord) -> list[Fitness]:
-        last[:] = fitness.resolve(rig)
+        last[:], labels[:] = fitness.resolve(rig), [unit.label for unit in rig.units]
         return list(last)
 
     others = other_scores(replayed_records(recording), resolve)
@@ -154,8 +160,14 @@ def rescored_session(
             moves += [] if move is None else [move]
             done += 1
             update(done, total)
-        threads.append(_thread(thread, rows, moves, last[k]))
-    return RescoredSession(check, tuple(threads), dict(others.unscorable), others.lost)
+        threads.append(_thread(thread, rows, moves, last[k], labels))
+    return RescoredSession(
+        check,
+        tuple(threads),
+        dict(others.unscorable),
+        others.lost,
+        recording.replay_line,
+    )
 
 
 def _generation(
@@ -166,7 +178,11 @@ def _generation(
     if after is None or len(after) != len(rows):  # its plan is lost
         after = np.full(len(rows), np.nan)
     moves = moves_of(thread, generation, before, after)
-    if moves is None:
+    agreement = rank_agreement(before, after)
+    if agreement.tied:
+        moves = None
+        turned, by, repeats = Quantity.undefined(agreement.tied), "", None
+    elif moves is None:
         turned, by, repeats = Quantity.undefined("fewer than two images have a score"), "", None
     else:
         turned, by = angle_between(moves.before, moves.after), moves.by
@@ -176,7 +192,7 @@ def _generation(
         thread.image_id[rows],
         before,
         after,
-        rank_agreement(before, after),
+        agreement,
         turned,
         by,
         repeats,
@@ -189,6 +205,7 @@ def _thread(
     rows: list[RescoredGeneration],
     moves: list[Moves],
     fitness: Fitness,
+    labels: Sequence[str],
 ) -> RescoredThread:
     before = np.concatenate([row.before for row in rows]) if rows else np.zeros(0)
     after = np.concatenate([row.after for row in rows]) if rows else np.zeros(0)
@@ -201,8 +218,8 @@ def _thread(
     return RescoredThread(
         name=thread.name,
         unit=str(thread.fitness.get("unit", "spikes/s")),
-        before_text=_recorded_text(thread, fitness.n_units),
-        after_text=fitness.description(),
+        before_text=_recorded_text(thread, fitness.n_units, labels),
+        after_text=_text(fitness, labels),
         after_unit=fitness.unit,
         generations=tuple(rows),
         agreement=rank_agreement(before, after),
@@ -210,12 +227,30 @@ def _thread(
     )
 
 
-def _recorded_text(thread: ThreadData, n_units: int) -> str:
+def _text(fitness: Fitness, labels: Sequence[str]) -> str:
+    """Return how scores are made, and of which units, each by its row and its label."""
+    text = f"{fitness.description()}; {units_text(fitness.units.tolist(), labels)}"
+    if len(fitness.others):
+        text += f", others {units_text(fitness.others.tolist(), labels)}"
+    return text
+
+
+def units_text(units: Sequence[int], labels: Sequence[str]) -> str:
+    """Return units by their rows and labels: 'unit 3 (mini:fc6:3)', the first few of many."""
+    names = [
+        f"{row} ({labels[row]})" if row < len(labels) and labels[row] else str(row)
+        for row in units[:_UNITS]
+    ]
+    more = f" and {len(units) - _UNITS} more" if len(units) > _UNITS else ""
+    return f"unit{'s' if len(units) != 1 else ''} {', '.join(names)}{more}"
+
+
+def _recorded_text(thread: ThreadData, n_units: int, labels: Sequence[str]) -> str:
     """Return how a thread was scored, in words."""
     if "kind" not in thread.fitness and "response_ms" not in thread.fitness:
         return "the record does not say how"
     try:
-        return recorded_fitness(json.dumps(thread.fitness), n_units).description()
+        return _text(recorded_fitness(json.dumps(thread.fitness), n_units), labels)
     except EvolverError as exc:
         return str(exc)
 

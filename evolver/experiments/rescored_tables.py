@@ -19,7 +19,7 @@ _AGREEMENT = {
     "spearman": "rank correlation of the two scores",
     "kendall": "tau-b of the two scores",
     "parents": "images of the better half, from which a search by ranks learns",
-    "parents_differing": "of them, those that are others by the other score",
+    "parents_differing": "of them, those that are others by the other score; empty if all tie",
     "turned_deg": "angle between the two directions in which the search moved, degrees",
 }
 
@@ -40,7 +40,7 @@ def rescored_tables(session: RescoredSession) -> tuple[Table, ...]:
             _cell(whole.spearman),
             _cell(whole.kendall),
             parents,
-            differing,
+            differing if parents else None,
             _cell(thread.turned),
         ))
         for row in thread.generations:
@@ -52,9 +52,10 @@ def rescored_tables(session: RescoredSession) -> tuple[Table, ...]:
                 _cell(both.spearman),
                 _cell(both.kendall),
                 both.parents,
-                both.parents_differing,
+                None if both.tied else both.parents_differing,
                 _cell(row.turned),
                 row.by or None,
+                row.turned.reason or None,
             ))
             for i, image in enumerate(row.image_id):
                 images.append((
@@ -78,7 +79,11 @@ def rescored_tables(session: RescoredSession) -> tuple[Table, ...]:
             threads,
         ),
         Table(
-            "generations", row | _AGREEMENT | {"moved_by": "what says where to"}, generations
+            "generations",
+            row
+            | _AGREEMENT
+            | {"moved_by": "what says where to", "reason": "why it does not say"},
+            generations,
         ),
         Table(
             "images",

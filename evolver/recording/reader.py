@@ -154,6 +154,25 @@ class Recording:
         return any(word not in {"recorded", ""} for word in self.answers)
 
     @property
+    def replay_line(self) -> str:
+        """Say of a replay, in a line, what it is and how much of it is exact; else empty."""
+        if not self.is_replay:
+            return ""
+        answers = self.answers
+        exact, total = answers.get("recorded", 0), sum(answers.values())
+        names = sorted({str(rig["name"]) for rig in self.rigs})
+        of = f"{' and '.join(names) or 'a replay'}: no animal answered"
+        if not total:
+            return of
+        if exact == total:
+            return f"{of}; all answers recorded of these very images"
+        others = ", ".join(word for word in answers if word not in {"", "recorded"})
+        return (
+            f"{of}; {100 * exact / total:.3g} % of the answers recorded of these very images"
+            f"{f', the others: {others}' if others else ''}"
+        )
+
+    @property
     def complete(self) -> bool:
         """Whether the session came to its end; False if it was cut off."""
         return bool(self.attrs[s.A_COMPLETE])

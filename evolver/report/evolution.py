@@ -276,27 +276,8 @@ def read_evolution(
             for name in blocks.dtype.names or ()
             if name not in {"block", "time_ns"}
         },
-        replay=replay_line(recording),
+        replay=recording.replay_line,
         inexact=recording.is_inexact,
-    )
-
-
-def replay_line(recording: Recording) -> str:
-    """Say of a replay, in a line, what it is and how much of it is exact; else empty."""
-    if not recording.is_replay:
-        return ""
-    answers = recording.answers
-    exact, total = answers.get("recorded", 0), sum(answers.values())
-    names = sorted({str(rig["name"]) for rig in recording.rigs})
-    of = f"{' and '.join(names) or 'a replay'}: no animal answered"
-    if not total:
-        return of
-    if exact == total:
-        return f"{of}; all answers recorded of these very images"
-    others = ", ".join(word for word in answers if word not in {"", "recorded"})
-    return (
-        f"{of}; {100 * exact / total:.3g} % of the answers recorded of these very images"
-        f"{f', the others: {others}' if others else ''}"
     )
 
 

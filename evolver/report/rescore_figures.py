@@ -37,7 +37,7 @@ _CELL, _PITCH, _LEFT, _TEXT = 1.2, 1.32, 1.7, 0.62
 def draw_agreement(session: RescoredSession, *, title: str) -> Figure:
     """Draw a row a thread: one score against the other, their correlation, the angle."""
     rows = len(session.threads)
-    high, top, bottom, gap = 2.2, 1.15, 0.75, 1.0
+    high, top, bottom, gap = 2.2, 1.4, 0.75, 1.2
     height = top + rows * high + (rows - 1) * gap + bottom
     figure = new_figure(12.4, height)
     for k, thread in enumerate(session.threads):
@@ -70,9 +70,9 @@ def _draw_correlations(axes: Axes, thread: RescoredThread, colour: str) -> None:
     lowest = np.nanmin([0.0, *spearman, *kendall])
     axes.set_ylim(float(lowest) - 0.05, 1.05)
     axes.grid(axis="y", color=GRID)
-    axes.legend(loc="lower left", fontsize=9)
-    axes.set_title("rank correlation")
-    _generations(axes)
+    _legend(axes)
+    axes.set_title("rank correlation", pad=20)
+    _generations(axes, x)
 
 
 def _draw_turns(axes: Axes, thread: RescoredThread, colour: str) -> None:
@@ -87,14 +87,32 @@ def _draw_turns(axes: Axes, thread: RescoredThread, colour: str) -> None:
             ls="--",
             label=f"all moves together, {thread.turned.value:.0f}°",
         )
-    axes.set_ylim(0, max(90.0, float(np.nanmax([0.0, *turned])) + 5))
+    axes.set_ylim(0, float(np.nanmax([85.0, *turned, thread.turned.value])) + 5)
     axes.grid(axis="y", color=GRID)
-    axes.legend(loc="upper right", fontsize=9)
-    axes.set_title("turn of the search, degrees")
-    _generations(axes)
+    _legend(axes)
+    axes.set_title("turn of the search, degrees", pad=20)
+    _generations(axes, x)
 
 
-def _generations(axes: Axes) -> None:
+def _legend(axes: Axes) -> None:
+    """Put what lines are above them, below the title: nothing is drawn there."""
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=2,
+        fontsize=9,
+        borderaxespad=0.1,
+        borderpad=0.2,
+        handlelength=1.8,
+        columnspacing=1.2,
+    )
+
+
+def _generations(axes: Axes, numbers: Sequence[int]) -> None:
+    """Show all generations, also where there is nothing to draw of the last ones."""
+    if numbers:
+        pad = 0.03 * max(numbers[-1] - numbers[0], 1)
+        axes.set_xlim(numbers[0] - pad, numbers[-1] + pad)
     axes.set_xlabel("generation", fontsize=10)
     axes.xaxis.set_major_locator(whole_ticks(6))
 

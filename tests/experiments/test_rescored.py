@@ -15,6 +15,7 @@ from evolver.live import run as live_run
 from evolver.live import run_simulated
 from evolver.optimizers.ranks import log_weights
 from evolver.recording.fold import fold
+from evolver.report.rescore_figures import draw_agreement
 from evolver.setup.other_fitness import other_fitness, read_changes
 from tests import children
 from tests.cli.running import run_here
@@ -233,3 +234,47 @@ def test_values_of_keys_are_as_in_a_session_file():
         "units": [3],
         "minimise": True,
     }
+
+
+def test_units_are_named_and_the_best_rank_is_said(searched, tmp_path, monkeypatch, capsys):
+    said = run_here(
+        monkeypatch, capsys, "rescore", searched, "--units", "1", "--out", tmp_path / "out"
+    )
+    said = " ".join(said.split())
+    assert "; units 0 (mini:fc6:" in said
+    with recording.read(searched) as opened:
+        label = str(opened.units["label"][1])
+    assert f"; unit 1 ({label})" in said
+    assert "(1: best)" in said
+    with (tmp_path / "out" / "threads.csv").open(newline="") as content:
+        (row,) = csv.DictReader(content)
+    assert row["recorded"] != row["other"]
+    assert "unit 1 (" in row["other"]
+
+
+def test_ties_alone_say_nothing_of_parents_or_turns(searched, tmp_path, monkeypatch, capsys):
+    """A window before any spike can be: every image has the same score."""
+    out = tmp_path / "out"
+    window = ("--response", -100, -99.99)
+    said = run_here(monkeypatch, capsys, "rescore", searched, *window, "--out", out)
+    said = " ".join(said.split())
+    assert "every image has the same other score, 0" in said
+    with (out / "generations.csv").open(newline="") as content:
+        rows = list(csv.DictReader(content))
+    for row in rows:
+        assert (row["parents_differing"], row["turned_deg"]) == ("", "")
+        assert "every image has the same other score" in row["reason"]
+
+
+def test_legends_and_the_line_of_all_moves_lie_in_no_curve(searched):
+    with recording.read(searched) as opened:
+        session = rescored_session(opened, other_fitness(opened, {"minimise": True}))
+    figure = draw_agreement(session, title="a session")
+    figure.canvas.draw()
+    for axes in figure.axes[1:3]:
+        legend, inside = axes.get_legend().get_window_extent(), axes.get_window_extent()
+        assert legend.y0 >= inside.y1
+        assert axes.get_xlim()[1] > 2
+    whole = session.threads[0].turned.value
+    assert whole > 90
+    assert figure.axes[2].get_ylim()[1] > whole
