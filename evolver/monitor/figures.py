@@ -39,7 +39,8 @@ _COLUMNS, _ROWS = 4, 2
 _BUDGET_BLOCKS = 120
 _PICTURE_WIDTH, _NAME, _PICTURE_NAME = 280, 12, 30
 _LEGEND_COLUMNS = 3
-MIN_WIDTH = 400
+MIN_WIDTH = 380  # beside what is left free at both sides, a telephone's 420
+_UNIT = 18  # letters of a unit's label in a title, which a narrow figure would cut
 """Of a figure, pixels: two stand side by side on a page 900 wide, three on one of 1,300."""
 _BEHIND = ":host { background-color: var(--paper) !important; }"
 """Of a figure: white by itself, it shows as a line where a canvas ends inside a pixel."""
@@ -233,7 +234,7 @@ class PsthFigure:
         self.figure.y_range.end /= 1 - _room_above(model)
         self._times.draw(model)
         label = model.unit_labels[unit] if unit < len(model.unit_labels) else ""
-        self.figure.title.text = f"PSTH of {shorten(label, 22)}, generation {number}"
+        self.figure.title.text = f"PSTH, gen. {number}: {shorten(label, _UNIT)}"
 
 
 class RasterFigure:

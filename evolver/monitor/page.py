@@ -120,7 +120,7 @@ class Page:
         self._notes = Div(sizing_mode="stretch_width", visible=False)
         self._before = Div(sizing_mode="stretch_width", visible=False)
         self._waited: BeforeView | None = None
-        self._events = Div(sizing_mode="stretch_width", height=210, min_width=400)
+        self._events = Div(sizing_mode="stretch_width", height=210, min_width=MIN_WIDTH)
         self._follow = Toggle(label="follow", active=True, width=80)
         self._slider = Slider(start=0, end=1, value=0, step=1, title="generation", width=360)
         self._play = Button(label="▶ play", width=80)
@@ -128,7 +128,7 @@ class Page:
         self._theme = Toggle(label="dark", active=False, width=70)
         self._body = column(sizing_mode="stretch_width")
         self._wire()
-        doc.title = "evolver"
+        doc.title = tab_title(self._model, source.before)
         doc.template = TEMPLATE  # pyright: ignore[reportAttributeAccessIssue]  a text will do
         for control in (self._follow, self._play, self._unit, self._theme):
             control.stylesheets = [_CONTROLS]
@@ -304,6 +304,9 @@ class Page:
     def _draw_texts(self) -> None:
         model, colours = self._model, self._colours
         before = self._source.before
+        title = tab_title(model, before)
+        if title != self._doc.title:
+            self._doc.title = title
         self._header.text = header_html(
             model, colours, trouble=bool(self._source.trouble), before=before
         )
@@ -379,7 +382,8 @@ def header_html(
     )
     if model.replay:
         head += (
-            f'<div style="color:{RED};font-weight:bold;margin-bottom:8px">'
+            f'<div role="status" style="background:{RED};color:white;font-size:18px;'
+            'font-weight:bold;padding:6px 10px;margin-bottom:10px">'
             f"{html.escape(model.replay)}: recorded responses, no animal</div>"
         )
     if model.start is None:
@@ -421,6 +425,14 @@ def header_html(
         f"{' · '.join(fact.replace(' ', '&nbsp;') for fact in facts if fact)}"
         "</div></div></div>"
     )
+
+
+def tab_title(model: SessionModel, before: BeforeView | None) -> str:
+    """Return what a browser calls the page: the session, and whether it is a replay."""
+    name = model.name or (before.name if before is not None else "")
+    if not name:
+        return "evolver"
+    return f"REPLAY: {name}, no animal" if model.replay else f"{name}: evolver"
 
 
 def _latest(means: Sequence[float], unit: str) -> str:

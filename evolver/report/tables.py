@@ -169,10 +169,21 @@ def _pace(recording: Recording) -> str:
 def _threads(recording: Recording) -> Section:
     columns = ("thread", "optimizer", "generator", "d", "images", "generations")
     rows = tuple(
-        (t.name, t.optimizer, t.generator, str(t.d), str(t.popsize), _complete(t))
+        (t.name, t.optimizer, t.generator, str(t.d), _images_shown(t), _complete(t))
         for t in recording.threads
     )
     return Section("Threads (images a generation)", columns, rows)
+
+
+def _images_shown(thread: ThreadData) -> str:
+    """Write how many images a generation has; where the first has others than the next, both.
+
+    An optimizer that shows its base again has one more from its second generation on.
+    """
+    shown = np.bincount(thread.generation[thread.generation >= 0])
+    if len(shown) < 2 or shown[1] <= shown[0]:  # fewer are what is left of a damaged one
+        return str(thread.popsize)
+    return f"{shown[0]}, from generation 1 on {shown[1]}"
 
 
 def _complete(thread: ThreadData) -> str:

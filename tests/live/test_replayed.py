@@ -20,7 +20,7 @@ from evolver.live import Console, run_live, run_simulated
 from evolver.live import run as live_run
 from evolver.live.replayed import ReplaySettings, run_replay, run_replay_rig
 from evolver.monitor.model import SessionModel
-from evolver.monitor.page import header_html
+from evolver.monitor.page import header_html, tab_title
 from evolver.recording.replay import replayed_records
 from evolver.recording.same_session import differences
 from evolver.recording.verify import verify_file
@@ -164,6 +164,7 @@ def test_the_record_says_what_was_played_back(recorded, again):
         model.feed(replayed_records(opened))
     page = header_html(model, LIVE_LIGHT, trouble=False)
     assert "replay of small: recorded responses, no animal" in page
+    assert tab_title(model, None) == "REPLAY: small, no animal"
     assert read_recording(again.ended.recording).area.startswith("replay of simulated IT")
     with recording.read(recorded) as opened:
         assert not opened.is_replay

@@ -4,6 +4,7 @@ import hashlib
 import json
 from functools import partial
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -13,6 +14,7 @@ from evolver.journal.records import Committed, Proposed, Result, RunEnd, Sent
 from evolver.journal.writer import read_journal
 from evolver.live import Console, run_simulated
 from evolver.optimizers import CholeskyCMA
+from evolver.report.tables import describe
 from evolver.session.ports import Command, Progress
 from evolver.setup.references import build_references
 
@@ -257,3 +259,14 @@ def test_settings_are_in_the_file(ended, opened):
         == config.load_session_file(ended.folder / "session.toml")[0]
     )
     assert json.loads(json.dumps(opened.threads[1].options))["optimizer"] == {"sigma": 0.5}
+
+
+def test_a_base_that_is_shown_again_is_counted_among_the_images_of_a_generation(tmp_path):
+    settings = small(tmp_path, session={"generations": 2}, references={"count": 0})
+    thread = config.ThreadTable("texture", "mini-texture", "sphere", popsize=6)
+    file = simulate(msgspec.structs.replace(settings, threads=(thread,))).recording
+    with recording.read(file) as opened:
+        shown = np.bincount(opened.threads[0].generation)
+        (threads,) = (s for s in describe(opened) if s.title.startswith("Threads"))
+    assert shown.tolist() == [6, 7]
+    assert threads.rows[0][4] == "6, from generation 1 on 7"
