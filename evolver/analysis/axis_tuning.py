@@ -31,6 +31,9 @@ TUNED = 0.01
 """An axis tunes a unit where the analysis of variance has a smaller p."""
 CURVE_POINTS, PROCESS_RESTARTS = 100, 10
 
+LARGEST = 1e100
+"""A response beyond it has a square, or a sum of squares, that is no number."""
+
 _curve_fit = cast("Any", optimize).curve_fit
 
 
@@ -152,6 +155,9 @@ def tuning(
         x, y = np.append(x, np.zeros(len(borrowed))), np.append(y, borrowed)
     x, y = x[np.isfinite(y)], y[np.isfinite(y)]
     steps, at, counts = np.unique(x, return_inverse=True, return_counts=True)
+    if len(y) and float(np.abs(y).max()) > LARGEST:
+        reason = f"a response is above {LARGEST:g}, whose square is no number"
+        return _without_fits(steps, points, reason)
     means = np.bincount(at, weights=y, minlength=len(steps)) / counts
     squares = np.bincount(at, weights=(y - means[at]) ** 2, minlength=len(steps))
     with np.errstate(invalid="ignore", divide="ignore"):  # one trial has no error
@@ -193,12 +199,37 @@ def tuning(
             else TuningShape(monotonic=False, unimodal=False, bell=False, reason=curve.reason)
         ),
         peak=peak,
-        best_step=(
-            Quantity(float(steps[int(np.argmax(means))]))
-            if len(steps)
-            else Quantity.undefined("no trial has a response")
-        ),
+        best_step=_best_step(steps, means),
         best=max(ranked, key=lambda name: fits[name].r2.value, default=""),
+    )
+
+
+def _best_step(steps: Vector, means: Vector) -> Quantity:
+    if not len(steps):
+        return Quantity.undefined("no trial has a response")
+    if len(steps) > 1 and np.ptp(means) == 0:
+        return Quantity.undefined("the means of all steps are equal")
+    return Quantity(float(steps[int(np.argmax(means))]))
+
+
+def _without_fits(steps: Vector, points: int, reason: str) -> Tuning:
+    """Return tuning that is undefined altogether."""
+    nothing, of_steps = np.full(points, nan), np.full(len(steps), nan)
+    none, undefined = _unfitted(reason), Quantity.undefined(reason)
+    return Tuning(
+        steps=steps,
+        means=of_steps,
+        sems=of_steps,
+        anova=OneWay(nan, nan, 0, 0, nan, reason),
+        explainable=undefined,
+        gaussian=none,
+        line=none,
+        process=none,
+        curve=ProcessFit(nothing, nothing, nothing, nan, nan, nan, nan, reason),
+        shape=TuningShape(monotonic=False, unimodal=False, bell=False, reason=reason),
+        peak=undefined,
+        best_step=undefined,
+        best="",
     )
 
 
@@ -281,7 +312,7 @@ def _gaussian(
         fitted, _ = _curve_fit(
             _gaussian_curve, x, y, p0=np.clip(start, low, high), bounds=(low, high)
         )
-    except (RuntimeError, optimize.OptimizeWarning) as error:
+    except (RuntimeError, ValueError, FloatingPointError, optimize.OptimizeWarning) as error:
         return _unfitted(f"no Gaussian was found: {error}")
     amplitude, centre, sd, base = (float(value) for value in fitted)
     parameters = {"amplitude": amplitude, "centre": centre, "sd": sd, "base": base}

@@ -18,10 +18,13 @@ from evolver.cli.compare.shared import print_rows, progress_bar
 from evolver.cli.terminal import check_can_write, console, error_console
 from evolver.cli.units import NetworksFile, networks_in
 from evolver.errors import ConfigError, DataError, EvolverError
+from evolver.regular_files import PARSER_ERRORS
 from evolver.whole_files import move_files, unfinished_folder
 
 if TYPE_CHECKING:
     from evolver.attributions.session_masks import LookSettings
+    from evolver.experiments.copies import SessionCopy
+    from evolver.experiments.experiment import Experiment
     from evolver.experiments.populations import ExperimentPopulation
     from evolver.experiments.reading import Source, Unread
     from evolver.experiments.summary import AnalysisSettings, ExperimentSummary
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 PAGE, FIGURES, EXPERIMENTS, MASKS = "analysis.html", "figures", "experiments", "masks"
 RECORDING = "recording"
 """Reader of experiments that have images, as `Experiment.reader` says it."""
+_MOST_COPIES = 20
+"""On the terminal."""
 _REMEDY = "Name another folder with --out"
 
 
@@ -174,7 +179,7 @@ def analyze(
     except DataError as error:
         raise ConfigError(str(error)) from error
     check_can_write(out.resolve().parent, _REMEDY)
-    summaries, unread = _read(sources, settings)
+    summaries, unread, copies = _read(sources, settings)
     if not summaries:
         _print_unread(unread)
         raise ConfigError("none of these files could be read; nothing was written")
@@ -182,10 +187,14 @@ def analyze(
         summaries = _looked_at(summaries, looking)
     from evolver.experiments.populations import population_of
 
-    population = population_of(summaries, settings, generators=wanted)
+    try:
+        population = population_of(summaries, settings, generators=wanted, copies=copies)
+    except DataError as error:
+        raise ConfigError(f"--generators: {error}") from error
     with _folder(out) as folder:
         _write(folder, summaries, population, unread, parquet, experiment_figures)
     _print_population(population, len(summaries))
+    _print_copies(copies)
     console.print(f"tables and figures: {escape(str(out))}")
     console.print(f"open {escape(str(out / PAGE))} in a browser")
     if unread:
@@ -202,21 +211,40 @@ def _named_generators(text: str) -> tuple[str, ...] | None:
 
 def _read(
     sources: list[Source], settings: AnalysisSettings
-) -> tuple[list[ExperimentSummary], list[Unread]]:
+) -> tuple[list[ExperimentSummary], list[Unread], list[SessionCopy]]:
+    from evolver.experiments.copies import SessionCopy, place_of, responses_of, same_session
     from evolver.experiments.reading import Unread, read_experiments
     from evolver.experiments.summary import summarise
 
-    summaries: list[ExperimentSummary] = []
+    summaries: dict[bytes, tuple[Experiment, ExperimentSummary]] = {}
     unread: list[Unread] = []
+    copies: list[tuple[Experiment, bytes]] = []
     total = sum(max(source.experiments, 1) for source in sources)
     with progress_bar("experiments", total) as update:
-        for found in read_experiments(sources):
-            if isinstance(found, Unread):
-                unread.append(found)
-            else:
-                summaries.append(summarise(found, settings))
-            update(len(summaries) + len(unread), total)
-    return _told_apart(summaries), unread
+        for done, experiment in enumerate(read_experiments(sources)):
+            update(done, total)
+            if isinstance(experiment, Unread):
+                unread.append(experiment)
+                continue
+            session = same_session(experiment)
+            if session in summaries:
+                earlier = summaries[session][0]
+                if responses_of(experiment) <= responses_of(earlier):
+                    copies.append((experiment, session))
+                    continue
+                # The earlier one was folded while the session still ran.
+                copies.append((earlier, session))
+            try:
+                summaries[session] = (experiment, summarise(experiment, settings))
+            except (EvolverError, *PARSER_ERRORS) as error:
+                reason = f"it cannot be analysed: {type(error).__name__}: {error}"
+                unread.append(Unread(place_of(experiment), " ".join(reason.split())[:500]))
+        update(total, total)
+    left_out = [
+        SessionCopy(place_of(experiment), place_of(summaries[session][0]))
+        for experiment, session in copies
+    ]
+    return _told_apart([summary for _, summary in summaries.values()]), unread, left_out
 
 
 def _told_apart(summaries: list[ExperimentSummary]) -> list[ExperimentSummary]:
@@ -407,6 +435,16 @@ def _print_population(population: ExperimentPopulation, read: int) -> None:
             ]
             rows.append((f"{area} {name}", str(shares[area, name]), *cells))
     print_rows(("", "successes", "first block", "last block", "blocks"), rows)
+
+
+def _print_copies(copies: list[SessionCopy]) -> None:
+    if not copies:
+        return
+    console.print(f"sessions that are there again, and count once: {len(copies)}")
+    for copy in copies[:_MOST_COPIES]:
+        console.print(f"  {escape(copy.where)}: {escape(copy.reason)}")
+    if len(copies) > _MOST_COPIES:
+        console.print(f"  and {len(copies) - _MOST_COPIES} more, in left_out.csv")
 
 
 def _print_unread(unread: list[Unread]) -> None:

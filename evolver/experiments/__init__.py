@@ -7,6 +7,7 @@ Files to values, arrays in between; nothing here draws or prints.
     recordings            our recordings
     published_archive     the archive of published experiments
     plain_layout          any laboratory's, as JSON and arrays
+    copies                which of them are one session under several names
     summary               what `evolver.analysis` says of one experiment
     axis_summaries        of its tuning along latent axes
     populations           what it says of many, by area

@@ -239,6 +239,7 @@ class Experiment:
     source : str, the file or folder it was read from
     reader : str, what kind of source that is, in words
     threads : its evolutions, in the source's order; all have the same number of blocks or not
+    session_id : str, that all copies of a recording share; empty where a source has none
     """
 
     id: str
@@ -249,6 +250,7 @@ class Experiment:
     source: str
     reader: str
     threads: tuple[ExperimentThread, ...]
+    session_id: str = ""
 
     @property
     def blocks(self) -> int:

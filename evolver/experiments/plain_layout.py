@@ -43,6 +43,7 @@ import msgspec
 import numpy as np
 from msgspec import Meta, Struct
 
+from evolver.analysis.axis_tuning import LARGEST
 from evolver.analysis.time_bins import bin_edges
 from evolver.analysis.trajectories import trajectory
 from evolver.errors import DataError
@@ -228,8 +229,8 @@ class _Arrays:
             return len(shape) == axes and 0 < shape[0] <= most and max(shape) <= most
 
         values = self._archive.read(name, fits=fits).astype(np.float64)
-        if np.isinf(values).any():
-            raise DataError(f"{self.where(part)} must not be infinite")
+        if (np.abs(values) > LARGEST).any():
+            raise DataError(f"{self.where(part)} must not have numbers beyond {LARGEST:g}")
         return values
 
     def whole(self, part: str, *, most: int = MOST_BLOCKS) -> NDArray[np.int64] | None:

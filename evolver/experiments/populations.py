@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from evolver.analysis.temporal_attribution import Attribution
     from evolver.analysis.trajectories import FloatArray, Trajectory
+    from evolver.experiments.copies import SessionCopy
     from evolver.experiments.summary import AnalysisSettings, ExperimentSummary, ThreadSummary
     from evolver.types import Matrix, Vector
 
@@ -62,7 +63,7 @@ class ExperimentPopulation:
     ----------
     generators : one or two, whose threads are compared
     members : experiments that count
-    left_out : (id, reason) of the others
+    left_out : (id, reason) of the others; (file or folder, reason) of copies
     settings : that they were analysed with
     """
 
@@ -186,6 +187,7 @@ def population_of(
     settings: AnalysisSettings,
     *,
     generators: tuple[str, ...] | None = None,
+    copies: Iterable[SessionCopy] = (),
 ) -> ExperimentPopulation:
     """Return the experiments that count.
 
@@ -194,9 +196,21 @@ def population_of(
     summaries : of all experiments
     settings : that they were analysed with
     generators : one or two; those of most experiments if not given
+    copies : of sessions among the summaries; they are left out
+
+    Raises
+    ------
+    DataError
+        No experiment has the generators.
     """
     given = list(summaries)
     wanted = generators or _usual_generators(given)
+    if given and all(_in_order(summary, wanted) is None for summary in given):
+        kinds = sorted({" and ".join(summary.generators) for summary in given})
+        raise DataError(
+            f"generators must be those of a session; none has {' and '.join(wanted)}. There "
+            f"are sessions of {'; of '.join(kinds[:8])}"
+        )
     members: list[CountedExperiment] = []
     left_out: list[tuple[str, str]] = []
     for summary in given:
@@ -213,6 +227,7 @@ def population_of(
             left_out.append((summary.experiment.id, "; ".join(reasons)))
         else:
             members.append(CountedExperiment(summary, threads))
+    left_out += [(copy.where, copy.reason) for copy in copies]
     return ExperimentPopulation(wanted, tuple(members), tuple(left_out), settings)
 
 

@@ -2,12 +2,14 @@
 
 A folder with `experiment.json` is one experiment; in any other folder, and in those below it,
 recordings (.h5), archives (.npz that hold a list called ``meta``) and folders with
-`experiment.json` are looked for.
+`experiment.json` are looked for. A session's folder with a journal that was not folded cannot
+be read, and says how it can.
 """
 
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,8 +17,10 @@ from typing import TYPE_CHECKING
 from evolver.errors import DataError, EvolverError
 from evolver.experiments.plain_layout import ARRAYS, DESCRIPTION, read_plain
 from evolver.experiments.published_archive import META, archive_ids, read_archive
+from evolver.journal.reader import SEGMENT_PATTERN
 from evolver.numpy_files import opened_archive
 from evolver.regular_files import PARSER_ERRORS
+from evolver.session_folder import JOURNAL, RECORDING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -108,6 +112,11 @@ def read_experiments(sources: Iterable[Source | str | Path]) -> Iterator[Experim
 
 
 def _read(path: Path) -> Iterator[Experiment | tuple[str, DataError]]:
+    if _is_unfolded(path):
+        raise DataError(
+            f"its session has a {JOURNAL} and no {RECORDING}: it was killed, or still runs. "
+            f"Once it has ended: evolver fold {shlex.quote(str(path))}"
+        )
     if path.is_dir():
         yield read_plain(path)
     elif path.suffix == ".npz":
@@ -120,7 +129,15 @@ def _read(path: Path) -> Iterator[Experiment | tuple[str, DataError]]:
 
 def _is_named(path: Path) -> bool:
     """Whether a path is a source by itself."""
-    return not path.is_dir() or (path / DESCRIPTION).exists()
+    return not path.is_dir() or (path / DESCRIPTION).exists() or _is_unfolded(path)
+
+
+def _is_unfolded(path: Path) -> bool:
+    """Whether a folder is of a session whose journal nobody has folded."""
+    inside = (path / JOURNAL).is_dir()
+    journal, session = (path / JOURNAL, path) if inside else (path, path.parent)
+    segments = any(journal.glob(SEGMENT_PATTERN)) if journal.is_dir() else False
+    return segments and not any(session.glob("*.h5"))
 
 
 def _inside(folder: Path) -> Iterator[Path]:
@@ -130,6 +147,9 @@ def _inside(folder: Path) -> Iterator[Path]:
             folders.clear()
             yield here
             continue
+        if _is_unfolded(here):
+            folders[:] = [name for name in folders if name != JOURNAL]
+            yield here
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             if name.startswith("."):

@@ -81,6 +81,7 @@ def read_recording(path: Path) -> Experiment:
             date=opened.created[:10],
             source=str(path),
             reader="recording",
+            session_id=opened.session_id,
             threads=tuple(
                 _thread(opened, k, fitness, weights[k]) for k, fitness in enumerate(fitnesses)
             ),

@@ -214,3 +214,18 @@ def test_any_trials_have_fits_or_reasons(repeats, kind, seed):
         found.peak.defined == found.curve.defined == bool(np.isfinite(found.curve.mean).all())
     )
     assert np.isfinite(found.anova.p) == (not found.anova.reason)
+
+
+def test_responses_whose_squares_are_no_numbers_have_no_tuning_but_a_reason():
+    step = np.repeat(np.linspace(-0.4, 0.4, 9), 3)
+    found = tuning(step, np.linspace(0, 5e300, len(step)))
+    assert "whose square is no number" in found.gaussian.reason
+    assert found.anova.reason == found.peak.reason == found.best_step.reason
+    assert found.best == ""
+
+
+def test_a_flat_axis_has_no_best_step():
+    step = np.repeat(np.linspace(-0.4, 0.4, 9), 3)
+    found = tuning(step, np.full(len(step), 7.0))
+    assert not found.best_step.defined
+    assert "equal" in found.best_step.reason

@@ -1,6 +1,8 @@
 """`evolver analyze` on a few made-up experiments: tables, figures, a page, and what is odd."""
 
 import csv
+import os
+import shutil
 from functools import partial
 
 import numpy as np
@@ -58,7 +60,7 @@ def test_a_broken_file_is_named_and_stops_nothing(run, tmp_path):
         arrays.pop("IT-0/psth")
 
     archive(tmp_path / "lab.npz", lab(areas=("IT",), each=3), damage=damage)
-    archive(tmp_path / "more.npz", lab(areas=("IT",), each=2))
+    archive(tmp_path / "more.npz", lab(areas=("IT",), each=2), seed=1)
     (tmp_path / "broken.h5").write_text("no recording")
     said = run(
         "broken.h5", "lab.npz", "more.npz", "--out", "out", "--no-experiment-figures", expect=1
@@ -149,3 +151,53 @@ def test_masks_need_a_layer_with_places(run, tmp_path):
     assert "must be a layer with places" in run(*ask, "mini:fc6", expect=2)
     assert "as mini:conv3" in run(*ask, "mini", expect=2)
     assert not (tmp_path / "out").exists()
+
+
+def test_copies_killed_sessions_and_odd_ones_are_named_and_stop_nothing(
+    run, tmp_path, monkeypatch
+):
+    truth = write(tmp_path, generations=5, popsizes=(8, 6))
+    place = tmp_path / "lab"
+    place.mkdir()
+    shutil.copy(truth.path, place / "monday.h5")
+    shutil.copy(truth.path, place / "tuesday.h5")
+    os.link(place / "monday.h5", place / "wednesday.h5")
+    plain(place / "mine", blocks=16, pictures=False)
+    shutil.copytree(place / "mine", place / "mine-again")
+    plain(place / "other", blocks=16, pictures=False, seed=1, id="mine")  # its own numbers
+    plain(place / "odd", blocks=16, pictures=False, seed=2)
+    journal = place / "killed" / "journal"
+    journal.mkdir(parents=True)
+    (journal / "segment-000000.evj").write_bytes(b"")
+
+    from evolver.experiments import summary
+
+    honest = summary.kept_part
+
+    def breaks(experiment, settings):
+        if experiment.id == "odd":
+            raise OverflowError("too large a number")
+        return honest(experiment, settings)
+
+    monkeypatch.setattr(summary, "kept_part", breaks)
+    told = " ".join(run("lab", "--out", "out", "--no-experiment-figures", expect=1).split())
+    assert "sessions that are there again, and count once: 3" in told
+    names = [row["experiment"] for row in rows("out/experiments.csv")]
+    assert len(names) == 6  # two threads each
+    assert {"mine", "mine (2)"} < set(names)
+    left = {row["experiment"]: row["reason"] for row in rows("out/left_out.csv")}
+    assert {"lab/tuesday.h5", "lab/wednesday.h5", "lab/mine-again"} < set(left)
+    assert "lab/monday.h5" in left["lab/tuesday.h5"]
+    assert "lab/mine" in left["lab/mine-again"]
+    assert "lab/wednesday.h5" in (tmp_path / "out" / "analysis.html").read_text()
+    assert "evolver fold lab/killed" in told
+    assert "lab/odd: it cannot be analysed: OverflowError: too large a number" in told
+    assert "2 could not be read" in told
+    told = " ".join(run("lab/killed", "--out", "none", expect=2).split())
+    assert "evolver fold lab/killed" in told
+    told = " ".join(
+        run("lab/mine", "--out", "none", "--generators", "foo,bar", expect=2).split()
+    )
+    assert "none has foo and bar" in told
+    assert "one-gan and other-gan" in told
+    assert not (tmp_path / "none").exists()
