@@ -11,7 +11,7 @@ Wang & Ponce, Nature Neuroscience 2026, Fig. 4A.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import nan
+from math import nan, sqrt
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
@@ -29,7 +29,7 @@ from evolver.analysis.trajectories import trajectory
 from evolver.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -38,7 +38,11 @@ if TYPE_CHECKING:
 ALPHA = 0.01
 """A success has a smaller p, as in the paper's Fig. 4D; its Figs. 3, 4B, 4C and 5 take 0.05."""
 SHUFFLES = 1999
-"""Sessions with their images dealt anew: p comes in steps of 0.0005."""
+"""Sessions with their images dealt anew, at least: p comes in steps of 0.0005."""
+MOST_DEALINGS = 99_999
+"""As many are dealt where p is so near to alpha that fewer do not say on which side it is."""
+VERDICT_LEVEL = 0.999
+"""Of the interval of p that must not hold alpha, before dealing ends."""
 _DEALT_AT_ONCE = 1_000_000
 
 SuccessRule: TypeAlias = Literal["shuffle", "maxinit", "endinit", "maxend"]
@@ -61,6 +65,7 @@ class Success:
     p_t : float, two-sided, of that test
     p : float, what the verdict stands on: `p_t` for the paper's rules; for "shuffle" the share
         of dealt sessions whose t is at least as large, this one among them
+    dealings : int, how many were dealt or drawn; 0 for the paper's rules
     rule, pairs : how `p` was found, and which pairs were compared
     alpha : float, a success has a smaller `p`
     reason : str, why there is no test; empty where there is
@@ -78,6 +83,14 @@ class Success:
     pairs: Pairs
     alpha: float
     reason: str = ""
+    dealings: int = 0
+
+    @property
+    def p_error(self) -> float:
+        """Standard error of `p`, as it is counted in dealings; NaN where nothing was dealt."""
+        if not self.dealings:
+            return nan
+        return sqrt(self.p * (1 - self.p) / (1 + self.dealings))
 
     @property
     def defined(self) -> bool:
@@ -110,10 +123,17 @@ def success(
 
     Of sessions without any change, rule "maxinit" calls success in 2.6 to 5.5 % at p < 0.01 and
     in 10 to 18 % at 0.05, more the more blocks (20 to 80). With "shuffle" the pair is picked
-    again in every one of `shuffles` sessions whose images are dealt anew to blocks of the same
-    sizes, and p is the share of those whose t is at least as large, this session's own among
-    them: with nothing but noise, it is below `alpha` in that share of sessions. It asks whether
-    blocks differ; a response that drifts for other reasons differs too, which references tell.
+    again in sessions whose images are dealt anew to blocks of the same sizes, and p is the
+    share of those whose t is at least as large, this session's own among them: with nothing but
+    noise, it is below `alpha` in that share of sessions. It asks whether blocks differ; a
+    response that drifts for other reasons differs too, which references tell.
+
+    p is counted, so it has an error, `Success.p_error`. There are `shuffles` sessions, and
+    while the `VERDICT_LEVEL` interval of p (Wilson's) holds `alpha`, twice as many, up to
+    `MOST_DEALINGS`: another `rng` turns the verdict only where p is within about 0.001 of 0.01.
+
+    The statistic is t, not the difference of the pairs' means: a pair that is highest by a
+    large, noisy response has a small one.
 
     Parameters
     ----------
@@ -123,7 +143,7 @@ def success(
     pairs : which pairs are compared when dealing anew, "maxinit" if not given; a paper's rule
         has its own
     last_pair : where the highest pair may begin at the latest
-    shuffles : int >= 1
+    shuffles : int >= 1, dealings at least
     rng : deals the images; one that is the same for everyone if not given
 
     Returns
@@ -171,13 +191,18 @@ def success(
     centred = values - values.mean()  # sums of squares lose nothing
     t = float(_pair_t(centred[None], n, pairs=compared, last_pair=last_pair)[0])
     p_t = float(2 * stdtr(dof, -abs(t)))
-    p = p_t
+    p, dealings = p_t, 0
     if rule == "shuffle":
-        at_least = 0
-        for dealt in _dealt(centred, shuffles, rng or np.random.default_rng(0)):
-            drawn = _pair_t(dealt, n, pairs=compared, last_pair=last_pair)
-            at_least += int((drawn >= t - 1e-9 * abs(t)).sum())  # equal but for rounding
-        p = (1 + at_least) / (1 + shuffles)
+        generator = rng or np.random.default_rng(0)
+
+        def at_least(dealings: int) -> int:
+            large = 0
+            for dealt in _dealt(centred, dealings, generator):
+                drawn = _pair_t(dealt, n, pairs=compared, last_pair=last_pair)
+                large += int((drawn >= t - 1e-9 * abs(t)).sum())  # equal but for rounding
+            return large
+
+        p, dealings = _counted_p(at_least, alpha, shuffles)
     return Success(
         base=float(b.mean()),
         late=float(a.mean()),
@@ -190,6 +215,7 @@ def success(
         rule=rule,
         pairs=compared,
         alpha=alpha,
+        dealings=dealings,
     )
 
 
@@ -242,12 +268,20 @@ def success_of_means(
 
     z = float(_pair_z(means[None], sems, pairs=compared, last_pair=last_pair)[0])
     p_z = float(2 * ndtr(-abs(z)))
-    p = p_z
+    p, dealings = p_z, 0
     if rule == "shuffle":
         generator = rng or np.random.default_rng(0)
-        drawn = generator.standard_normal((shuffles, len(means))) * sems
-        at_least = (_pair_z(drawn, sems, pairs=compared, last_pair=last_pair) >= z).sum()
-        p = (1 + int(at_least)) / (1 + shuffles)
+
+        def at_least(dealings: int) -> int:
+            large, at_once = 0, max(1, _DEALT_AT_ONCE // len(means))
+            for begun in range(0, dealings, at_once):
+                rows = min(at_once, dealings - begun)
+                drawn = generator.standard_normal((rows, len(means))) * sems
+                drawn_z = _pair_z(drawn, sems, pairs=compared, last_pair=last_pair)
+                large += int((drawn_z >= z).sum())
+            return large
+
+        p, dealings = _counted_p(at_least, alpha, shuffles)
     return Success(
         base=float(means[base : base + 2].mean()),
         late=float(means[late : late + 2].mean()),
@@ -260,7 +294,29 @@ def success_of_means(
         rule=rule,
         pairs=compared,
         alpha=alpha,
+        dealings=dealings,
     )
+
+
+def _counted_p(at_least: Callable[[int], int], alpha: float, fewest: int) -> tuple[float, int]:
+    """Return p, and of how many dealings: so many that they tell whether it is below alpha.
+
+    Parameters
+    ----------
+    at_least : deals so many sessions; returns how many of them have as large a statistic
+    alpha : that p is compared with
+    fewest : dealings
+    """
+    from evolver.analysis.success_rates import share  # loads scipy, slowly
+
+    large, dealings = at_least(fewest), fewest
+    while dealings < MOST_DEALINGS:
+        near = share(large + 1, dealings + 1, level=VERDICT_LEVEL)
+        if not near.low <= alpha <= near.high:
+            break
+        more = min(dealings + 1, MOST_DEALINGS - dealings)
+        large, dealings = large + at_least(more), dealings + more
+    return (1 + large) / (1 + dealings), dealings
 
 
 def _check_words(rule: SuccessRule, pairs: Pairs | None, last_pair: LastPair) -> None:

@@ -33,6 +33,16 @@ if TYPE_CHECKING:
 PAGE, FIGURES, EXPERIMENTS, MASKS = "analysis.html", "figures", "experiments", "masks"
 RECORDING = "recording"
 """Reader of experiments that have images, as `Experiment.reader` says it."""
+_TABLES = (
+    "experiments|time_constants|image_similarity|success_rates|means|tests|trajectories|"
+    "attribution|time_bins|left_out|tuning|tuning_shapes|tuning_peaks"
+)
+_OF_ANALYSES = re.compile(
+    rf"{re.escape(PAGE)}|({_TABLES})\.(csv|parquet)|({EXPERIMENTS}|{MASKS})/\d{{4,}}-.+\.png|"
+    rf"{FIGURES}/(success_rates|activation|trajectories|time_courses|attribution|similarity|"
+    r"tuning_shapes|tuning_peaks)\.png"
+)
+"""What an analysis writes, below its folder."""
 _MOST_COPIES = 20
 """On the terminal."""
 _REMEDY = "Name another folder with --out"
@@ -183,14 +193,16 @@ def analyze(
     if not summaries:
         _print_unread(unread)
         raise ConfigError("none of these files could be read; nothing was written")
-    if looking is not None:
-        summaries = _looked_at(summaries, looking)
-    from evolver.experiments.populations import population_of
+    from evolver.experiments.populations import check_generators, population_of
 
     try:
-        population = population_of(summaries, settings, generators=wanted, copies=copies)
+        if wanted is not None:
+            check_generators(summaries, wanted)
     except DataError as error:
         raise ConfigError(f"--generators: {error}") from error
+    if looking is not None:
+        summaries = _looked_at(summaries, looking)
+    population = population_of(summaries, settings, generators=wanted, copies=copies)
     with _folder(out) as folder:
         _write(folder, summaries, population, unread, parquet, experiment_figures)
     _print_population(population, len(summaries))
@@ -305,9 +317,17 @@ def _folder(out: Path) -> Generator[Path]:
     try:
         with unfinished_folder(place) as made:
             yield made
+            remove_analysis(place)
             move_files(made, place, last=PAGE)  # it names the others
     except OSError as error:
         raise ConfigError(f"{out} cannot be written: {error}. {_REMEDY}") from error
+
+
+def remove_analysis(place: Path) -> None:
+    """Remove what an earlier analysis wrote there; a user's own files stay."""
+    for path in [place / PAGE, *place.glob("*"), *place.glob("*/*.png")]:
+        if path.is_file() and _OF_ANALYSES.fullmatch(path.relative_to(place).as_posix()):
+            path.unlink()
 
 
 def _write(

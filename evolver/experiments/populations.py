@@ -197,20 +197,9 @@ def population_of(
     settings : that they were analysed with
     generators : one or two; those of most experiments if not given
     copies : of sessions among the summaries; they are left out
-
-    Raises
-    ------
-    DataError
-        No experiment has the generators.
     """
     given = list(summaries)
     wanted = generators or _usual_generators(given)
-    if given and all(_in_order(summary, wanted) is None for summary in given):
-        kinds = sorted({" and ".join(summary.generators) for summary in given})
-        raise DataError(
-            f"generators must be those of a session; none has {' and '.join(wanted)}. There "
-            f"are sessions of {'; of '.join(kinds[:8])}"
-        )
     members: list[CountedExperiment] = []
     left_out: list[tuple[str, str]] = []
     for summary in given:
@@ -229,6 +218,17 @@ def population_of(
             members.append(CountedExperiment(summary, threads))
     left_out += [(copy.where, copy.reason) for copy in copies]
     return ExperimentPopulation(wanted, tuple(members), tuple(left_out), settings)
+
+
+def check_generators(summaries: Sequence[ExperimentSummary], wanted: tuple[str, ...]) -> None:
+    """Raise `DataError` where no experiment has threads of all the wanted generators."""
+    if any(_in_order(summary, wanted) is not None for summary in summaries):
+        return
+    kinds = sorted({" and ".join(summary.generators) for summary in summaries})
+    raise DataError(
+        f"generators must be those of a session; none has {' and '.join(wanted)}. There are "
+        f"sessions of {'; of '.join(kinds[:8])}"
+    )
 
 
 def _usual_generators(summaries: Sequence[ExperimentSummary]) -> tuple[str, ...]:

@@ -88,6 +88,7 @@ WINDOW_MS: TimeSpan = (0.0, 200.0)
 EARLY_MS: TimeSpan = (50.0, 100.0)
 LATE_MS: TimeSpan = (100.0, 200.0)
 LATENCY_FROM_MS = 25.0
+SHORTEST_BIN_MS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +146,14 @@ class AnalysisSettings:
                 raise DataError(f"{name} must end after it begins; got {start:g} to {end:g}")
         if not 0 < self.alpha < 1:
             raise DataError(f"alpha must lie between 0 and 1; got {self.alpha}")
-        if not (0 < self.threshold < 1 and self.bin_ms > 0 and self.shuffles > 0):
+        if not (0 < self.threshold < 1 and self.shuffles > 0):
             raise DataError(
-                "the threshold must lie between 0 and 1, bins and shuffles be above 0; got "
-                f"{self.threshold:g}, {self.bin_ms:g} and {self.shuffles}"
+                "the threshold must lie between 0 and 1, and shuffles be above 0; got "
+                f"{self.threshold:g} and {self.shuffles}"
+            )
+        if not SHORTEST_BIN_MS <= self.bin_ms < np.inf:
+            raise DataError(
+                f"bins of time must have {SHORTEST_BIN_MS:g} ms at least; got {self.bin_ms:g}"
             )
 
     def with_rule(self, rule: SuccessRule) -> AnalysisSettings:

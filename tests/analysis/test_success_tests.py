@@ -265,3 +265,35 @@ def test_what_cannot_be_tested_is_refused():
         success_of_means(np.zeros(6), np.full(6, -1.0))
     assert "no block" in success_of_means(np.arange(6.0), np.zeros(6)).reason
     assert "4 blocks" in success_of_means(np.arange(4.0), np.ones(4)).reason
+
+
+def test_where_p_is_near_alpha_as_many_are_dealt_as_tell_on_which_side_it_is():
+    block = np.repeat(np.arange(8), 6)
+    rng = np.random.default_rng(3)
+    responses = rng.poisson(20 + 5 * block / 7, len(block)).astype(float)
+    exact = success(responses, block, alpha=0.99, shuffles=50_000)
+    alpha = exact.p + 6 * exact.p_error  # nearer than 199 dealings tell
+    results = [
+        success(responses, block, alpha=alpha, shuffles=199, rng=np.random.default_rng(seed))
+        for seed in range(4)
+    ]
+    assert {found.success for found in results} == {exact.p < alpha}
+    assert all(found.dealings > 199 for found in results)
+    assert all(abs(found.p - exact.p) < 5 * found.p_error for found in results)
+    assert success(responses, block, shuffles=199, alpha=0.9).dealings == 199
+    none = success(responses, block, rule="maxinit")
+    assert none.dealings == 0
+    assert np.isnan(none.p_error)
+
+
+def test_means_near_alpha_are_drawn_more_often_too():
+    rng = np.random.default_rng(1)
+    mean, sem = rng.normal(0, 1, 16), np.ones(16)
+    p = success_of_means(mean, sem, alpha=0.99).p
+    found = [
+        success_of_means(mean, sem, alpha=p * 0.97, rng=np.random.default_rng(seed))
+        for seed in range(3)
+    ]
+    assert all(one.dealings > 1999 for one in found)
+    far = success_of_means(mean, sem, alpha=0.01 if p > 0.1 else 0.6)
+    assert far.dealings == 1999

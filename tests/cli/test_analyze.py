@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from evolver.cli.analyze import remove_analysis
 from tests.cli.running import run_here
 from tests.experiments.made import archive, lab, plain
 from tests.report.sessions import write
@@ -49,6 +50,12 @@ def test_a_lab_becomes_tables_figures_and_a_page(run, tmp_path):
         "time_courses.png",
         "trajectories.png",
     ]
+    written = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    remove_analysis(tmp_path / "copy")  # nothing there
+    shutil.copytree(tmp_path / "out", tmp_path / "copy")
+    remove_analysis(tmp_path / "copy")  # all that is written is known as an analysis' own
+    assert len(written) > 20
+    assert not [path for path in (tmp_path / "copy").rglob("*") if path.is_file()]
     own = sorted((tmp_path / "out" / "experiments").iterdir())
     assert len(own) == 6
     assert all(np.asarray(Image.open(path).convert("L")).std() > 1 for path in own[:1])
@@ -102,11 +109,26 @@ def test_options_reach_the_numbers_and_wrong_ones_are_refused(run, tmp_path):
     run("mine", *quick, "--paper", "--alpha", 0.05, "--early", 60, 80)
     first = rows("out/experiments.csv")
     assert {row["rule"] for row in first} == {"maxinit"}
+    (tmp_path / "out" / "experiments").mkdir(exist_ok=True)
+    for old in (
+        "means.parquet",
+        "experiments/0007-gone.png",
+        "experiments/mine.png",
+        "notes.csv",
+    ):
+        (tmp_path / "out" / old).write_text("of before")
     run("mine", *quick, "--paper", "--rule", "shuffle", "--last-pair", "all", "--among", "all")
     again = rows("out/experiments.csv")
     assert {row["rule"] for row in again} == {"shuffle"}
     assert again[0]["early_share"] != first[0]["early_share"]
+    assert not (tmp_path / "out" / "means.parquet").exists()  # an earlier analysis' own
+    assert not (tmp_path / "out" / "experiments" / "0007-gone.png").exists()
+    assert (tmp_path / "out" / "experiments" / "mine.png").exists()  # a user's
+    assert (tmp_path / "out" / "notes.csv").exists()
     assert (tmp_path / "out" / "figures" / "similarity.png").exists()
+    for width in ("1e-9", "0", "nan"):
+        said = " ".join(run("mine", *quick, "--bin", width, expect=2).split())
+        assert "bins of time must have 0.1 ms at least" in said
     assert "must end after it begins" in run("mine", *quick, "--late", 200, 100, expect=2)
     assert "alpha must lie" in run("mine", *quick, "--alpha", 2, expect=2)
     assert "must name one or two" in run("mine", *quick, "--generators", "a,b,c", expect=2)
