@@ -129,10 +129,14 @@ class _Session:
         return ExperimentLook(
             grid=MaskGrid(maps.name, rows, columns),
             threads=threads,
-            pooled=None if pooled is None else UnitMask.of(pooled),
+            pooled=None if pooled is None else self._unit_mask(pooled),
             no_pooled=self._no_pooled,
             similarity=tuple(self._similarity(threads)),
+            re_evolution=self._settings.re_evolution,
         )
+
+    def _unit_mask(self, found: FeatureAttribution) -> UnitMask:
+        return UnitMask.of(found, dealings=self._settings.shuffles)
 
     def _advance(self, by: int) -> None:
         self._done += by
@@ -153,7 +157,7 @@ class _Session:
         best, mean_code = self._prototypes(thread, generator)
         re_evolved, no_drawing = self._re_evolved(generator, found)
         return ThreadLook(
-            mask=None if found is None else UnitMask.of(found),
+            mask=None if found is None else self._unit_mask(found),
             no_mask=no_mask,
             best=best,
             mean_code=mean_code,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from evolver.attributions.session_masks import LookSettings
     from evolver.experiments.copies import SessionCopy
     from evolver.experiments.experiment import Experiment
-    from evolver.experiments.populations import ExperimentPopulation
+    from evolver.experiments.populations import AreaMean, ExperimentPopulation
     from evolver.experiments.reading import Source, Unread
     from evolver.experiments.summary import AnalysisSettings, ExperimentSummary
     from evolver.experiments.tables import Table
@@ -435,26 +435,46 @@ def _write_table(folder: Path, table: Table, *, parquet: bool) -> None:
 
 def _print_population(population: ExperimentPopulation, read: int) -> None:
     from evolver.experiments.populations import area_means, success_shares
-    from evolver.report.words import count
+    from evolver.report.words import count, interval_words, shorten
 
     names = " and ".join(population.generators)
     console.print(
         f"{count(read, 'experiment')}; {len(population.members)} of {escape(names)} count"
         + ("\nleft_out.csv says why the others do not" if population.left_out else "")
     )
+    if not population.members:
+        return
     shares = {(one.area, one.what): one.share for one in success_shares(population)}
     means = {(one.measure, one.area, one.thread): one for one in area_means(population)}
     rows: list[tuple[object, ...]] = []
     for area in population.areas:
         for name in population.generators:
-            cells = [
-                f"{one.mean:.{digits}f}"
-                + (f" \N{PLUS-MINUS SIGN} {one.sem:.{digits}f}" if one.n > 1 else "")
-                for measure, digits in (("first", 2), ("last", 2), ("time_constant", 1))
-                if (one := means[measure, area, name])
-            ]
-            rows.append((f"{area} {name}", str(shares[area, name]), *cells))
-    print_rows(("", "successes", "first block", "last block", "blocks"), rows)
+            share = shares[area, name]
+            interval = f" ({share.low:.2f}\N{EN DASH}{share.high:.2f})" if share.n else ""
+            first, last, constant = (
+                means[measure, area, name] for measure in ("first", "last", "time_constant")
+            )
+            rows.append((
+                shorten(f"{area} {name}", 14),
+                f"{share.k}/{share.n}{interval}",
+                first.n if first.n == constant.n else f"{first.n}, {constant.n}",
+                _mean_and_sem(first, 2),
+                _mean_and_sem(last, 2),
+                _mean_and_sem(constant, 1),
+            ))
+    print_rows(("", "successes", "n", "first", "last", "rise (blocks)"), rows)
+    interval = interval_words(population.settings.interval, population.settings.level)
+    console.print(
+        f"successes: in brackets the {interval}\n"
+        "first, last: block over the highest, n sessions; rise: of the last n where two"
+    )
+
+
+def _mean_and_sem(mean: AreaMean, digits: int) -> str:
+    if not mean.n:
+        return "\N{EN DASH}"
+    sem = f"\N{PLUS-MINUS SIGN}{mean.sem:.{digits}f}" if mean.n > 1 else ""
+    return f"{mean.mean:.{digits}f}{sem}"
 
 
 def _print_copies(copies: list[SessionCopy]) -> None:

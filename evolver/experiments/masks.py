@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from evolver.types import Matrix, Vector
 
 
+NOISE_P = 0.05
+"""A mask with a larger p is like those of responses dealt anew."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class MaskGrid:
     """Where the places of a layer are in an image.
@@ -65,6 +69,7 @@ class UnitMask:
     tested, beyond : int, features, and how many of them go with responses
     chance : float, how many would of pure noise
     p : Quantity, of the positive part's mass among responses dealt anew
+    dealings : int, how many were dealt
     explained : Quantity, of the positive part's squares, what the factors are
     """
 
@@ -77,6 +82,16 @@ class UnitMask:
     chance: float
     p: Quantity
     explained: Quantity
+    dealings: int = 0
+
+    @property
+    def p_words(self) -> str:
+        """Its p; as a bound where no dealing weighs as much, and whether it is like noise."""
+        if not self.p.defined:
+            return ""
+        if self.p.value * (1 + self.dealings) < 1.5:
+            return f"p \N{LESS-THAN OR EQUAL TO} {self.p.value:.2g}"
+        return f"p = {self.p.value:.2g}{': like noise' if self.p.value > NOISE_P else ''}"
 
     @property
     def reason(self) -> str:
@@ -84,8 +99,8 @@ class UnitMask:
         return self.area.reason
 
     @classmethod
-    def of(cls, attribution: FeatureAttribution) -> UnitMask:
-        """Keep of an attribution what is small."""
+    def of(cls, attribution: FeatureAttribution, *, dealings: int) -> UnitMask:
+        """Keep of an attribution, with responses dealt so often, what is small."""
         reason = attribution.reason
 
         def number(value: float) -> Quantity:
@@ -103,6 +118,7 @@ class UnitMask:
             chance=attribution.chance,
             p=number(attribution.p),
             explained=number(attribution.explained),
+            dealings=dealings,
         )
 
 
@@ -144,6 +160,7 @@ class ExperimentLook:
     pooled : over the images of all threads; None, as `no_pooled` says
     no_pooled : str
     similarity : of the first two threads' prototypes, by pixels and by the layer
+    re_evolution : in what images were re-evolved: "thread", "fourier" or "none"
     """
 
     grid: MaskGrid
@@ -151,6 +168,15 @@ class ExperimentLook:
     pooled: UnitMask | None
     no_pooled: str
     similarity: tuple[Similarity, ...]
+    re_evolution: str = "thread"
+
+    @property
+    def re_evolved_words(self) -> str:
+        """What is said of re-evolved images; empty where there are none."""
+        return {
+            "thread": "re-evolved in the generator",
+            "fourier": "re-evolved in Fourier pixels",
+        }.get(self.re_evolution, "")
 
     @property
     def cosine(self) -> Quantity:

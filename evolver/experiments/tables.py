@@ -369,6 +369,7 @@ def _share_table(population: ExperimentPopulation) -> Table:
         "low": "of the interval",
         "high": "of the interval",
         "level": "of the interval",
+        "interval": "wilson, or paper: between quantiles of Beta(k + 1, n + 1 - k)",
     }
     rows: list[tuple[Cell, ...]] = [
         (
@@ -380,6 +381,7 @@ def _share_table(population: ExperimentPopulation) -> Table:
             _finite(one.share.low),
             _finite(one.share.high),
             one.share.level,
+            population.settings.interval,
         )
         for one in success_shares(population)
     ]

@@ -22,7 +22,7 @@ from evolver import __version__
 from evolver.colours import PAGE_DARK, PAGE_LIGHT, css_variables, thread_colour
 from evolver.experiments.populations import NO_AREA, area_means, area_tests, success_shares
 from evolver.experiments.tuning_populations import shape_shares
-from evolver.report.words import NONE, count, number, p_value, window
+from evolver.report.words import NONE, count, interval_words, number, p_value, window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -97,6 +97,7 @@ def write_analysis_page(
         left_out=population.left_out,
         unread=unread,
         shares=_share_rows(population),
+        interval=interval_words(population.settings.interval, population.settings.level),
         means=_mean_rows(population),
         tests=_test_rows(population),
         shapes=_shape_rows(population),
@@ -121,10 +122,10 @@ def _lead(summaries: Sequence[ExperimentSummary], population: ExperimentPopulati
     if animals:
         text += f", of {count(len(animals), 'animal')}"
     names = " and ".join(population.generators)
-    return (
-        f"{text}. {len(population.members)} of them, of {names}, are brought together by "
-        f"area; {len(population.left_out)} are left out, and listed below."
-    )
+    text += f". {len(population.members)} of them, of {names}, are brought together by area"
+    if not population.left_out:
+        return f"{text}; none is left out."
+    return f"{text}; {len(population.left_out)} are left out, and listed below."
 
 
 def _method(population: ExperimentPopulation) -> str:
@@ -142,7 +143,7 @@ def _method(population: ExperimentPopulation) -> str:
     whose = {"steps": "all steps", "levels": "its block means"}[s.baseline_sd]
     means = f"with a success {among}" if among else "that are valid"
     return (
-        f"Success: p < {s.alpha:g}; {how}. Valid: {s.fewest_blocks} blocks or more, and no "
+        f"Success: p < {s.alpha:g}; {how}. {_statistic(population)} Valid: {s.fewest_blocks} blocks or more, and no "
         f"step of the baseline ({window(s.baseline_ms)}) beyond {s.robust_sds:g} robust "
         f"standard deviations of {whose}. Means are over experiments {means}; first and last "
         "are means of a block over the experiment's highest block mean. Blocks to rise: the "
@@ -151,6 +152,35 @@ def _method(population: ExperimentPopulation) -> str:
         f"{window(s.late_ms)}, each thread over its own successes; bins of {s.bin_ms:g} ms "
         f"in {window(s.window_ms)}; the highest block is that of {window(s.response_ms)}."
     )
+
+
+def _statistic(population: ExperimentPopulation) -> str:
+    """Say which blocks are compared, by what, and how sure p is."""
+    s = population.settings
+    if s.rule != "shuffle":
+        return ""
+    last = (
+        "of n blocks the last is never used (the pair is n \N{MINUS SIGN} 3 and n "
+        "\N{MINUS SIGN} 2 where it is the highest)"
+        if s.last_pair == "paper"
+        else "the pair is the last two where the last block is the highest"
+    )
+    dealings = [
+        thread.success.dealings
+        for member in population.members
+        for thread in member.threads
+        if thread.success.dealings
+    ]
+    counted = ""
+    if dealings:
+        counted = (
+            f"p is the share of {min(dealings):,} to {max(dealings):,} dealings whose t is as "
+            "large, more of them where p is near alpha; its error is in experiments.csv. "
+        )
+    return (
+        "The statistic is t (z of published block means) of the two blocks from the highest "
+        f"on against the first two; {last}. {counted}"
+    ).strip()
 
 
 def _share_rows(population: ExperimentPopulation) -> list[tuple[str, ...]]:
@@ -462,11 +492,12 @@ def _looks(look: ExperimentLook, k: int) -> list[dict[str, str]]:
     thread = look.threads[k]
     images: list[tuple[str, NDArray[np.uint8]]] = []
     if thread.best is not None and thread.mask is not None and not thread.mask.reason:
-        images.append(("where it looks", look.grid.on_grey(thread.best, thread.mask.mask)))
+        words = ", ".join(t for t in ("where it looks", thread.mask.p_words) if t)
+        images.append((words, look.grid.on_grey(thread.best, thread.mask.mask)))
     if thread.mean_code is not None:
         images.append(("mean code", thread.mean_code))
     if thread.re_evolved is not None:
-        images.append(("re-evolved", thread.re_evolved))
+        images.append((look.re_evolved_words or "re-evolved", thread.re_evolved))
     return [{"caption": caption, "jpeg": _small(image)} for caption, image in images]
 
 

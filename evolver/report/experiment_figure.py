@@ -71,13 +71,12 @@ def draw_experiment(summary: ExperimentSummary) -> Figure:
         figure.colorbar(mesh, cax=bar, label="spikes/s")
         bar.spines["outline"].set_visible(False)
     reasons = summary.valid.reasons
-    text = (
-        f"not in populations: {'; '.join(reasons)}"
-        if reasons
-        else "mean \N{PLUS-MINUS SIGN} sem; maps in bins of 5 ms"
-    )
     where = bottom - 0.72
-    sheet.write(0.3, where, shorten(text, 66), size=8.5, colour=QUIET, align="left")
+    text = f"mean \N{PLUS-MINUS SIGN} sem; maps in bins of {_BIN_MS:g} ms"
+    sheet.write(0.3, where, text, size=8.5, colour=QUIET, align="left")
+    if reasons:
+        text = shorten(f"not in populations: {'; '.join(reasons)}", 66)
+        sheet.write(0.3, where - 0.17, text, size=8.5, colour=QUIET, align="left")
     return figure
 
 
@@ -98,7 +97,9 @@ def _draw_courses(axes: Axes, threads: tuple[ThreadSummary, ...]) -> None:
         axes.fill_between(x, low, high, color=colour, alpha=0.22, lw=0, zorder=2)
         references = one.thread.references
         if references is not None and len(references):
-            axes.plot(x, references.mean, color=colour, lw=1.2, ls=":", zorder=1)
+            # Of threads by turns, so that references that coincide are seen of each.
+            dashes = (4.0 * k, (2.5, 4.0 * len(threads) - 2.5))
+            axes.plot(x, references.mean, color=colour, lw=1.4, ls=dashes, zorder=4)
         filled = np.flatnonzero(np.isfinite(course.mean))
         if len(filled):
             ends.append((float(course.mean[filled[-1]]), one.thread.generator, colour))

@@ -16,8 +16,9 @@ import numpy as np
 from matplotlib.patches import Rectangle
 
 from evolver.colours import QUIET, UNMEASURED, thread_colour
+from evolver.experiments.masks import NOISE_P
 from evolver.report.style import SCORES, Canvas, new_figure, styled
-from evolver.report.words import count, number, p_value, shorten
+from evolver.report.words import count, number, shorten
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -65,10 +66,21 @@ def draw_masks(summary: ExperimentSummary) -> Figure | None:
     sheet.notes(
         f"Responses correlated with every feature of {look.grid.layer}; features with t above "
         "3, in three nonnegative factors, whose maps add up to the mask. p: of the weight of "
-        "those features among responses dealt anew to images. Re-evolved: what drives them "
-        "farthest."
+        f"those features among responses dealt anew to images, {_dealings(look)}; a mask is "
+        f"like one of noise where it is above {NOISE_P:g}.{_re_evolved(look)}"
     )
     return figure
+
+
+def _dealings(look: ExperimentLook) -> str:
+    masks = [thread.mask for thread in look.threads if thread.mask is not None]
+    dealings = max((mask.dealings for mask in masks), default=0)
+    return f"{dealings} times, so never below {1 / (1 + dealings):.2g}"
+
+
+def _re_evolved(look: ExperimentLook) -> str:
+    words = look.re_evolved_words
+    return f" {words.capitalize()}: what drives those features farthest." if words else ""
 
 
 def _compared(look: ExperimentLook) -> str:
@@ -99,7 +111,7 @@ def _label(
     else:
         lines += [
             f"{mask.beyond:,} of {mask.tested:,} features",
-            f"({number(mask.chance)} of noise), {p_value(mask.p.value)}"
+            f"({number(mask.chance)} of noise), {mask.p_words}"
             if mask.p.defined
             else f"({number(mask.chance)} of noise)",
             f"mask {100 * mask.area.value:.0f} % of the image",

@@ -81,7 +81,18 @@ def _rule(population: ExperimentPopulation) -> str:
 
 def _sizes(population: ExperimentPopulation, *, chosen: bool = True) -> str:
     each = [f"{area} {len(population.of(area, chosen=chosen))}" for area in population.areas]
-    return f"n = {', '.join(each)} experiments"
+    return f"experiments: {', '.join(each)}"
+
+
+def _n(values: list[Vector]) -> str:
+    """Say how many experiments each thread's values are of."""
+    sizes = [str(int(np.isfinite(of).sum())) for of in values]
+    return f"n = {joined(sizes if len(set(sizes)) > 1 else sizes[:1])}"
+
+
+def _panel(least: float, areas: int) -> float:
+    """Return how wide a panel is, so that few areas fill the sheet too."""
+    return max(least, (_NARROWEST - _LEFT - 0.1) / max(areas, 1) - _GAP)
 
 
 def _legend(sheet: Canvas, population: ExperimentPopulation, *, x: float, y: float) -> None:
@@ -167,11 +178,11 @@ def draw_success_rates(population: ExperimentPopulation) -> Figure:
 def draw_activation(population: ExperimentPopulation) -> Figure:
     """Draw the first and the last block of every experiment, and their means, by area."""
     areas, names = population.areas, population.generators
-    panel = 2.5
+    panel = _panel(2.5, len(areas))
     width = max(_LEFT + len(areas) * (panel + _GAP) + 0.1, _NARROWEST)
     figure = new_figure(width, 5.0)
     sheet = Canvas(figure)
-    sheet.heading("Initial and final activation", f"{_sizes(population)}, {_who(population)}")
+    sheet.heading("Initial and final activation", f"{_sizes(population)}; {_who(population)}")
     _legend(sheet, population, x=_LEFT, y=3.98)
     tests = {measure: _tests_of(population, measure) for measure in ("first", "last")}
     for i, area in enumerate(areas):
@@ -211,14 +222,15 @@ def _column(
 ) -> None:
     """Draw values as points in a column, and their mean with its error."""
     kept = values[np.isfinite(values)]
-    axes.plot(np.full(len(kept), x), kept, "o", color=colour, ms=3.5, alpha=0.45, mew=0)
+    dots = {"ms": 3.5, "alpha": 0.45, "mew": 0, "clip_on": False}
+    axes.plot(np.full(len(kept), x), kept, "o", color=colour, **dots)
     if not len(kept):
         return
     mean = population_mean(kept[:, None], error=population.settings.error)
     if np.isfinite(mean.sem[0]):
         low, high = mean.mean[0] - mean.sem[0], mean.mean[0] + mean.sem[0]
         axes.plot([x, x], [low, high], color=INK, lw=1.8, zorder=3)
-    axes.plot([x], [mean.mean[0]], "D", color=colour, mec=INK, ms=7, zorder=4)
+    axes.plot([x], [mean.mean[0]], "D", color=colour, mec=INK, ms=7, zorder=4, clip_on=False)
 
 
 @styled
@@ -227,12 +239,12 @@ def draw_trajectories(population: ExperimentPopulation) -> Figure:
     found = {one.area: one for one in normalised_trajectories(population)}
     areas = tuple(area for area in population.areas if area in found)
     names = population.generators
-    panel = 2.9
+    panel = _panel(2.9, len(areas))
     width = max(_LEFT + len(areas) * (panel + _GAP) + 0.1, _NARROWEST)
     figure = new_figure(width, 7.3)
     sheet = Canvas(figure)
     sheet.heading(
-        "Trajectories and time constants", f"{_sizes(population)}, {_who(population)}"
+        "Trajectories and time constants", f"{_sizes(population)}; {_who(population)}"
     )
     _legend(sheet, population, x=_LEFT, y=6.28)
     tests = _tests_of(population, "time_constant")
@@ -262,7 +274,8 @@ def draw_trajectories(population: ExperimentPopulation) -> Figure:
             rows = np.full(int(np.isfinite(of).sum()), len(names) - 1 - k)
             spread = np.random.default_rng(0).uniform(-0.13, 0.13, len(rows))
             kept = of[np.isfinite(of)]
-            axes.plot(kept, rows + spread, "o", color=THREADS[k], ms=3.5, alpha=0.45, mew=0)
+            dots = {"ms": 3.5, "alpha": 0.45, "mew": 0, "clip_on": False}
+            axes.plot(kept, rows + spread, "o", color=THREADS[k], **dots)
             _row_mean(axes, kept, len(names) - 1 - k, THREADS[k], population)
         if len(names) == 2:
             axes.text(
@@ -270,7 +283,7 @@ def draw_trajectories(population: ExperimentPopulation) -> Figure:
             )
         axes.set_yticks([])
         axes.set_ylim(-0.6, len(names) - 0.4)
-        axes.set_xlabel("time constant (blocks)")
+        axes.set_xlabel(f"time constant (blocks), {_n(values)}")
         axes.grid(axis="x", color=GRID, lw=0.8)
         axes.spines["left"].set_visible(False)
         lower.append(axes)
@@ -283,8 +296,8 @@ def draw_trajectories(population: ExperimentPopulation) -> Figure:
     sheet.notes(
         f"lines: {SEM}, dashed where some have ended, down to half of them; squares: paired t "
         "between threads, p < 0.05 (grey) and by the false discovery rate (black)",
-        f"time constant: first block above {threshold:g} of the rise, mean \N{PLUS-MINUS SIGN} "
-        f"sem; p: paired t; {MARKS}",
+        f"time constant: first block above {threshold:g} of the rise, dots: experiments with "
+        f"one, diamond and bar: {SEM}; p: paired t; {MARKS}",
     )
     return figure
 
@@ -298,7 +311,7 @@ def _row_mean(
     if np.isfinite(mean.sem[0]):
         low, high = mean.mean[0] - mean.sem[0], mean.mean[0] + mean.sem[0]
         axes.plot([low, high], [y, y], color=INK, lw=1.8, zorder=3)
-    axes.plot([mean.mean[0]], [y], "D", color=colour, mec=INK, ms=7, zorder=4)
+    axes.plot([mean.mean[0]], [y], "D", color=colour, mec=INK, ms=7, zorder=4, clip_on=False)
 
 
 def _area_line(
@@ -332,15 +345,13 @@ def draw_time_courses(population: ExperimentPopulation) -> Figure | None:
         return None
     names = population.generators
     pair = len(names) == 2
-    panel = 2.9
+    panel = max(2.9, _panel(2.9, len(areas)) - 0.65 / len(areas))
     width = max(_LEFT + len(areas) * (panel + _GAP) + 0.75, _NARROWEST)
     figure = new_figure(width, 7.6 if pair else 4.6)
     sheet = Canvas(figure)
     used = {area: binned[area].values[0].shape[0] for area in areas}
     sizes = ", ".join(f"{area} {n}" for area, n in used.items())
-    sheet.heading(
-        "Responses over time", f"n = {sizes} experiments with PSTHs, {_who(population)}"
-    )
+    sheet.heading("Responses over time", f"experiments with PSTHs: {sizes}; {_who(population)}")
     _legend(sheet, population, x=_LEFT, y=sheet.height - 1.02)
     tall = 2.2
     bottom = sheet.height - 1.5 - tall
@@ -454,7 +465,7 @@ def draw_attribution(population: ExperimentPopulation) -> Figure | None:
     if not areas:
         return None
     names = population.generators
-    panel = 2.9
+    panel = _panel(2.9, len(areas))
     width = max(_LEFT + len(areas) * (panel + _GAP) + 0.1, _NARROWEST)
     figure = new_figure(width, 7.3)
     sheet = Canvas(figure)
@@ -484,11 +495,13 @@ def draw_attribution(population: ExperimentPopulation) -> Figure | None:
         upper.xaxis.set_major_locator(MaxNLocator(5))
         upper.grid(axis="y", color=GRID, lw=0.8)
         tops.append(upper)
-        axes = inches(figure, x, 1.2, panel, 1.75)
+        axes = inches(figure, x, 1.35, panel, 1.6)
+        sizes: list[str] = []
         for j, measure in enumerate(("early_share", "late_share")):
-            for k in range(len(names)):
-                values = share_values(population, area, measure, k)
-                _column(axes, 3 * j + k, values, THREADS[k], population)
+            values = [share_values(population, area, measure, k) for k in range(len(names))]
+            sizes.append(_n(values))
+            for k, of in enumerate(values):
+                _column(axes, 3 * j + k, of, THREADS[k], population)
             if len(names) == 2:
                 axes.text(
                     (3 * j + 1.3) / 5.6,
@@ -502,7 +515,8 @@ def draw_attribution(population: ExperimentPopulation) -> Figure | None:
             f"{w[0]:g}\N{EN DASH}{w[1]:g} ms" for w in (settings.early_ms, settings.late_ms)
         )
         middle = (len(names) - 1) / 2
-        axes.set_xticks([middle, 3 + middle], [early, late])
+        ticks = [f"{span}\n{size}" for span, size in zip((early, late), sizes, strict=True)]
+        axes.set_xticks([middle, 3 + middle], ticks)
         axes.tick_params(axis="x", length=0)
         axes.set_xlim(-0.8, 4.8)
         axes.grid(axis="y", color=GRID, lw=0.8)
@@ -530,7 +544,7 @@ def draw_attribution(population: ExperimentPopulation) -> Figure | None:
     sheet.notes(
         f"lines and diamonds: {SEM}; squares: unpaired t between threads in a bin of "
         f"{settings.bin_ms:g} ms, p < 0.05 (grey) and by the false discovery rate (black)",
-        f"p: unpaired t between threads; {MARKS}",
+        f"dots: experiments; p: unpaired t between threads; {MARKS}",
     )
     return figure
 
@@ -597,12 +611,14 @@ def draw_similarity(population: ExperimentPopulation) -> Figure | None:
     ]
     if len(columns) > 1:
         test = compare_correlations(y, columns[0], columns[1])
-        result = test.reason or f"t = {number(test.statistic)}, {p_value(test.p)}"
-        texts.insert(
-            0,
-            "the first two correlations share the PSTHs' difference; compared by Williams's t: "
-            f"{result}, n = {test.n}",
+        said = "the first two correlations share the PSTHs' difference; "
+        said += (
+            f"they are not compared: {test.reason}"
+            if test.reason
+            else f"compared by Williams's t: t = {number(test.statistic)}, {p_value(test.p)}, "
+            f"n = {test.n}"
         )
+        texts.insert(0, said)
     sheet.notes(*texts)
     return figure
 

@@ -83,6 +83,12 @@ def joined(parts: list[str]) -> str:
     return ", ".join(parts[:-1]) + " and " + parts[-1]
 
 
+def interval_words(interval: str, level: float) -> str:
+    """Write what kind of interval a share has: "90 % interval, Wilson's"."""
+    kind = {"wilson": "Wilson's", "paper": "as published, of a Beta distribution"}[interval]
+    return f"{100 * level:g} % interval, {kind}"
+
+
 def p_value(p: float) -> str:
     """Write a probability: 'p = 0.03', 'p < 0.001'."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"

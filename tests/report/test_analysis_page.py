@@ -44,12 +44,13 @@ def looked(summary):
     look = ExperimentLook(
         grid=MaskGrid("net:layer", *centres),
         threads=(
-            ThreadLook(UnitMask.of(found), "", *images, ""),
-            ThreadLook(UnitMask.of(silent), "", images[1], None, None, none),
+            ThreadLook(UnitMask.of(found, dealings=99), "", *images, ""),
+            ThreadLook(UnitMask.of(silent, dealings=99), "", images[1], None, None, none),
         ),
-        pooled=UnitMask.of(found),
+        pooled=UnitMask.of(found, dealings=99),
         no_pooled="",
         similarity=(),
+        re_evolution="fourier",
     )
     return with_look(summary, look)
 

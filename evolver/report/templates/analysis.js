@@ -62,12 +62,16 @@ function courses(row, width, height, full) {
       drawn.append(svg("text", { x: x(tick), y: height - bottom + 16, "text-anchor": "middle" }, tick));
     drawn.append(svg("text", { x: (left + width - right) / 2, y: height - 4, "text-anchor": "middle" }, "block"));
     drawn.append(svg("text", { x: 4, y: 13 }, [...new Set(threads.map((t) => t.unit))].join(", ")));
-    for (const t of threads) {
+    threads.forEach((t, k) => {
       const at = t.mean.map((_, i) => i).filter((i) => there(t.mean[i]) && there(t.sem[i]));
       const points = [...at.map((i) => [i, t.mean[i] + t.sem[i]]), ...at.reverse().map((i) => [i, t.mean[i] - t.sem[i]])];
       drawn.append(svg("polygon", { class: "band", style: `--c: ${t.colour}`, points: points.map(([a, b]) => `${x(a)},${y(b)}`).join(" ") }));
-      drawn.append(line(t.references, t.colour, x, y, "thin"));
-    }
+      // Of threads by turns, so that references that coincide are seen of each.
+      const references = line(t.references, t.colour, x, y, "thin");
+      references.style.strokeDasharray = `3 ${6 * threads.length - 3}`;
+      references.style.strokeDashoffset = -6 * k;
+      drawn.append(references);
+    });
   }
   for (const t of threads) drawn.append(line(t.mean, t.colour, x, y, ""));
   return drawn;
