@@ -36,6 +36,8 @@ Axes without a step of 0 borrow the trials of the last, or, without it, those at
 
 from __future__ import annotations
 
+import codecs
+import json
 import re
 from typing import TYPE_CHECKING, Annotated
 
@@ -147,9 +149,15 @@ def read_plain(folder: Path) -> Experiment:
 
 def _description(path: Path) -> _Description:
     try:
-        said = msgspec.json.decode(read_regular(path, at_most=_MOST_TEXT), type=_Description)
+        text = read_regular(path, at_most=_MOST_TEXT)
+        if text.startswith(codecs.BOM_UTF8):
+            raise DataError(f"{path} must begin with {{; it begins with a byte order mark")
+        said = msgspec.json.decode(text, type=_Description)
+        json.loads(text, object_pairs_hook=_once)
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
         raise DataError(f"{path} must describe an experiment: {error}") from error
+    except _TwiceError as error:
+        raise DataError(f"{path} must say each thing once; twice: {error}") from error
     except NotAFileError as error:
         raise DataError(f"{path}: {error}") from error
     if said.format != FORMAT:
@@ -174,6 +182,17 @@ def _description(path: Path) -> _Description:
                     f"0 to 9, '.', '_' and '-'; got {name!r}"
                 )
     return said
+
+
+class _TwiceError(Exception):
+    """An object of JSON has a name twice, of which a parser takes either."""
+
+
+def _once(pairs: list[tuple[str, object]]) -> None:
+    names = [name for name, _ in pairs]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise _TwiceError(repr(twice))
 
 
 def _known_arrays(said: _Description) -> set[str]:
@@ -256,6 +275,8 @@ def _thread(arrays: _Arrays, said: _Thread, edges: FloatArray | None) -> Experim
     mean, sem = arrays.named("mean"), arrays.named("sem")
     if single is not None:
         groups = int(single.block.max()) + 1
+        if (begins := int(single.block.min())) > 0:
+            raise DataError(f"{arrays.where('block')} must begin at 0; it begins at {begins}")
         if groups > MOST_BLOCKS:
             raise DataError(f"{arrays.where('block')} must be below {MOST_BLOCKS}")
         course = trajectory(single.response, single.block, groups=groups)

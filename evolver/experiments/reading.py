@@ -19,7 +19,7 @@ from evolver.experiments.plain_layout import ARRAYS, DESCRIPTION, read_plain
 from evolver.experiments.published_archive import META, archive_ids, read_archive
 from evolver.journal.reader import SEGMENT_PATTERN
 from evolver.numpy_files import opened_archive
-from evolver.regular_files import PARSER_ERRORS
+from evolver.regular_files import PARSER_ERRORS, NotAFileError
 from evolver.session_folder import JOURNAL, RECORDING
 
 if TYPE_CHECKING:
@@ -106,6 +106,8 @@ def read_experiments(sources: Iterable[Source | str | Path]) -> Iterator[Experim
                 else:
                     yield found
         except EvolverError as error:
+            yield Unread(str(source.path), _one_line(error))
+        except NotAFileError as error:
             yield Unread(str(source.path), _one_line(error))
         except PARSER_ERRORS as error:
             yield Unread(str(source.path), f"{type(error).__name__}: {_one_line(error)}")

@@ -143,9 +143,10 @@ def _method(population: ExperimentPopulation) -> str:
     whose = {"steps": "all steps", "levels": "its block means"}[s.baseline_sd]
     means = f"with a success {among}" if among else "that are valid"
     return (
-        f"Success: p < {s.alpha:g}; {how}. {_statistic(population)} Valid: {s.fewest_blocks} blocks or more, and no "
-        f"step of the baseline ({window(s.baseline_ms)}) beyond {s.robust_sds:g} robust "
-        f"standard deviations of {whose}. Means are over experiments {means}; first and last "
+        f"Success: p < {s.alpha:g}; {how}. {_statistic(population)}"
+        f"Valid: {s.fewest_blocks} blocks or more, and no step of the baseline "
+        f"({window(s.baseline_ms)}) beyond {s.robust_sds:g} robust standard deviations of "
+        f"{whose}. Means are over experiments {means}; first and last "
         "are means of a block over the experiment's highest block mean. Blocks to rise: the "
         f"first block above {s.threshold:g} of the rise. Early and late: shares of the rise of "
         f"the PSTH from the first to the highest block in {window(s.early_ms)} and "
@@ -180,7 +181,7 @@ def _statistic(population: ExperimentPopulation) -> str:
     return (
         "The statistic is t (z of published block means) of the two blocks from the highest "
         f"on against the first two; {last}. {counted}"
-    ).strip()
+    )
 
 
 def _share_rows(population: ExperimentPopulation) -> list[tuple[str, ...]]:

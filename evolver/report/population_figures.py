@@ -9,7 +9,7 @@ figure says how many experiments it is of, what its bars are, and which test its
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, Normalize
@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 _LEFT, _GAP = 0.95, 0.55
 _BAND = 0.18
 _NARROWEST = 8.6
+_DOTS: dict[str, Any] = {"ms": 3.5, "alpha": 0.45, "mew": 0, "clip_on": False}
+"""Of experiments: whole also at an axis' end."""
 _SMOOTH_MS = 5.0
 _DIFFERENCE = LinearSegmentedColormap.from_list(
     "first-second", [THREADS[0], "#ffffff", THREADS[1]]
@@ -222,8 +224,7 @@ def _column(
 ) -> None:
     """Draw values as points in a column, and their mean with its error."""
     kept = values[np.isfinite(values)]
-    dots = {"ms": 3.5, "alpha": 0.45, "mew": 0, "clip_on": False}
-    axes.plot(np.full(len(kept), x), kept, "o", color=colour, **dots)
+    axes.plot(np.full(len(kept), x), kept, "o", color=colour, **_DOTS)
     if not len(kept):
         return
     mean = population_mean(kept[:, None], error=population.settings.error)
@@ -267,15 +268,14 @@ def draw_trajectories(population: ExperimentPopulation) -> Figure:
         upper.set_xlabel("block")
         upper.xaxis.set_major_locator(whole_ticks(6))
         upper.grid(axis="y", color=GRID, lw=0.8)
-        axes = inches(figure, x, 1.15, panel, 1.55)
+        axes = inches(figure, x, 1.42, panel, 1.3)
         members = population.of(area)
         values = [measured(members, MEASURES["time_constant"], k) for k in range(len(names))]
         for k, of in enumerate(values):
             rows = np.full(int(np.isfinite(of).sum()), len(names) - 1 - k)
             spread = np.random.default_rng(0).uniform(-0.13, 0.13, len(rows))
             kept = of[np.isfinite(of)]
-            dots = {"ms": 3.5, "alpha": 0.45, "mew": 0, "clip_on": False}
-            axes.plot(kept, rows + spread, "o", color=THREADS[k], **dots)
+            axes.plot(kept, rows + spread, "o", color=THREADS[k], **_DOTS)
             _row_mean(axes, kept, len(names) - 1 - k, THREADS[k], population)
         if len(names) == 2:
             axes.text(

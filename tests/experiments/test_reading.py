@@ -149,6 +149,12 @@ def changed(folder, arrays=None, **said):
         ({"0/block": None}, {}, "0/block must be there: of every image both"),
         ({"0/block": np.arange(240) + 0.5}, {}, "0/block must be whole numbers"),
         ({"0/block": np.arange(239)}, {}, "vectors of one length"),
+        (
+            {"0/block": np.repeat(np.arange(20), 12) + 10},
+            {},
+            "must begin at 0; it begins at 10",
+        ),
+        ({"0/references": np.full(20, 5e300)}, {}, "must not have numbers beyond 1e+100"),
         ({"0/mean": np.ones(20)}, {}, "leave those out, or it"),
         ({"0/psth": np.ones((19, 200)), "0/psth_sem": None}, {}, "psth of thread 'thread 0'"),
         ({"0/psth_sem": -np.ones((20, 200))}, {}, "0/psth_sem must not be negative"),
@@ -169,6 +175,21 @@ def test_a_plain_folder_says_what_is_wrong_with_it(tmp_path, arrays, said, text)
     changed(tmp_path / "mine", arrays, **said)
     (broken,) = read_experiments([tmp_path / "mine"])
     assert isinstance(broken, Unread)
+    assert text in broken.reason
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda text: b"\xef\xbb\xbf" + text, "it begins with a byte order mark"),
+        (lambda text: text.replace(b'"area"', b'"id": "other", "area"'), "twice: 'id'"),
+    ],
+)
+def test_a_description_that_editors_spoil_is_named(tmp_path, change, text):
+    plain(tmp_path / "mine", pictures=False)
+    path = tmp_path / "mine" / "experiment.json"
+    path.write_bytes(change(path.read_bytes()))
+    (broken,) = read_experiments([tmp_path / "mine"])
     assert text in broken.reason
 
 

@@ -113,7 +113,11 @@ def test_experiments_are_sorted_filtered_and_side_by_side(summaries, address):
         links = [one.get_attribute("href") for one in cards.first.locator("a").all()]
         assert links == [f"experiments/{names.index('mine')}.png", "masks/mine.png"]
         captions = cards.first.locator(".looks figcaption").all_inner_texts()
-        assert captions == ["where it looks", "mean code", "re-evolved"]
+        assert captions == [
+            "where it looks, p \N{LESS-THAN OR EQUAL TO} 0.01",
+            "mean code",
+            "re-evolved in Fourier pixels",
+        ]
         notes = cards.first.inner_text()
         assert "all responses are the same" in notes
         assert "had <other> weights" in notes
@@ -179,3 +183,35 @@ def test_a_figure_of_masks_has_what_there_is(summaries, tmp_path):
     assert "1 of 18 features" in texts
     assert len(sheet.images) == 6 + 1 + 2  # a thread's, the other's best image, pooled
     assert texts.count("none") >= 5
+
+
+def test_a_page_says_what_its_numbers_are_of(summaries):
+    population = population_of(summaries, SETTINGS)
+    text = write_analysis_page(
+        summaries, population, figures=[], links=[{} for _ in summaries], unread=[]
+    )
+    assert "90 % interval, Wilson&#39;s" in text
+    assert "t (z of published block means) of the two blocks from the highest on" in text
+    assert "dealings whose t is as large" in text
+    published = population_of(summaries, SETTINGS.as_published)
+    text = write_analysis_page(
+        summaries, published, figures=[], links=[{} for _ in summaries], unread=[]
+    )
+    assert "90 % interval, as published, of a Beta distribution" in text
+    assert "dealings" not in text
+    whole = [one for one in summaries if one.valid.valid][:1]
+    only = population_of(whole, SETTINGS)
+    assert only.left_out == ()
+    text = write_analysis_page(whole, only, figures=[], links=[{}], unread=[])
+    assert "none is left out" in text
+    assert "listed below" not in text
+
+
+def test_masks_like_those_of_noise_say_so():
+    rng = np.random.default_rng(2)
+    features = rng.normal(size=(40, 3, 4, 5))
+    noise = UnitMask.of(feature_attribution(features, rng.normal(size=40)), dealings=99)
+    assert noise.p.value > 0.05
+    assert noise.p_words == f"p = {noise.p.value:.2g}: like noise"
+    look = UnitMask.of(feature_attribution(features, features[:, 0, 1, 2]), dealings=99)
+    assert look.p_words == "p \N{LESS-THAN OR EQUAL TO} 0.01"
