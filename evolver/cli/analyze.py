@@ -224,7 +224,7 @@ def _named_generators(text: str) -> tuple[str, ...] | None:
 def _read(
     sources: list[Source], settings: AnalysisSettings
 ) -> tuple[list[ExperimentSummary], list[Unread], list[SessionCopy]]:
-    from evolver.experiments.copies import SessionCopy, place_of, responses_of, same_session
+    from evolver.experiments.copies import SessionCopy, place_of, size_of_session, same_session
     from evolver.experiments.reading import Unread, read_experiments
     from evolver.experiments.summary import summarise
 
@@ -241,7 +241,7 @@ def _read(
             session = same_session(experiment)
             if session in summaries:
                 earlier = summaries[session][0]
-                if responses_of(experiment) <= responses_of(earlier):
+                if size_of_session(experiment) <= size_of_session(earlier):
                     copies.append((experiment, session))
                     continue
                 # The earlier one was folded while the session still ran.

@@ -53,7 +53,7 @@ def same_session(experiment: Experiment) -> bytes:
     return digest.digest()
 
 
-def responses_of(experiment: Experiment) -> int:
+def size_of_session(experiment: Experiment) -> int:
     """Return how much of a session there is: its images with a response, else its blocks."""
     return sum(
         len(one.course) if one.images is None else int(one.images.sum())
