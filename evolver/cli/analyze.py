@@ -224,7 +224,7 @@ def _named_generators(text: str) -> tuple[str, ...] | None:
 def _read(
     sources: list[Source], settings: AnalysisSettings
 ) -> tuple[list[ExperimentSummary], list[Unread], list[SessionCopy]]:
-    from evolver.experiments.copies import SessionCopy, place_of, size_of_session, same_session
+    from evolver.experiments.copies import SessionCopy, place_of, same_session, size_of_session
     from evolver.experiments.reading import Unread, read_experiments
     from evolver.experiments.summary import summarise
 

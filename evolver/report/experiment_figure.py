@@ -40,7 +40,8 @@ def draw_experiment(summary: ExperimentSummary) -> Figure:
     left, course = 0.85, 3.5
     begin = left + course + 1.35
     width = begin + len(threads) * (_PANEL + 0.35) + 0.75
-    height = 4.55 + (1.25 if pictures else 0)
+    reasons = summary.valid.reasons
+    height = 4.55 + (1.25 if pictures else 0) + 0.2 * bool(reasons)
     figure = new_figure(width, height)
     sheet = Canvas(figure)
     experiment = summary.experiment
@@ -70,7 +71,6 @@ def draw_experiment(summary: ExperimentSummary) -> Figure:
         bar = inches(figure, x, bottom, 0.13, _TALL)
         figure.colorbar(mesh, cax=bar, label="spikes/s")
         bar.spines["outline"].set_visible(False)
-    reasons = summary.valid.reasons
     where = bottom - 0.72
     text = f"mean \N{PLUS-MINUS SIGN} sem; maps in bins of {_BIN_MS:g} ms"
     sheet.write(0.3, where, text, size=8.5, colour=QUIET, align="left")

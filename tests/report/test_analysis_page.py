@@ -215,3 +215,12 @@ def test_masks_like_those_of_noise_say_so():
     assert noise.p_words == f"p = {noise.p.value:.2g}: like noise"
     look = UnitMask.of(feature_attribution(features, features[:, 0, 1, 2]), dealings=99)
     assert look.p_words == "p \N{LESS-THAN OR EQUAL TO} 0.01"
+
+
+def test_figures_of_sessions_that_do_not_count_keep_their_caption(summaries):
+    left_out = next(one for one in summaries if not one.valid.valid)
+    texts = " ".join(
+        text.get_text() for axes in draw_experiment(left_out).axes for text in axes.texts
+    )
+    assert "maps in bins of 5 ms" in texts
+    assert f"not in populations: {left_out.valid.reasons[0][:20]}" in texts
