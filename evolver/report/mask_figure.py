@@ -80,7 +80,9 @@ def _dealings(look: ExperimentLook) -> str:
 
 def _re_evolved(look: ExperimentLook) -> str:
     words = look.re_evolved_words
-    return f" {words.capitalize()}: what drives those features farthest." if words else ""
+    return (
+        f" {words[0].upper()}{words[1:]}: what drives those features farthest." if words else ""
+    )
 
 
 def _compared(look: ExperimentLook) -> str:
@@ -111,9 +113,8 @@ def _label(
     else:
         lines += [
             f"{mask.beyond:,} of {mask.tested:,} features",
-            f"({number(mask.chance)} of noise), {mask.p_words}"
-            if mask.p.defined
-            else f"({number(mask.chance)} of noise)",
+            f"({number(mask.chance)} of noise)",
+            *([mask.p_words] if mask.p_words else []),
             f"mask {100 * mask.area.value:.0f} % of the image",
         ]
     for i, line in enumerate(lines[:6]):
