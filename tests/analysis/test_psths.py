@@ -118,6 +118,7 @@ def test_attribution_is_the_share_of_each_bin(width):
     assert found.share @ centres == pytest.approx(110, abs=4)
 
 
+@pytest.mark.soak
 def test_the_error_is_that_of_a_difference_and_the_papers_is_not():
     """Over 2,000 sessions, the spread of the difference is its sem; the slip's is another."""
     rng = np.random.default_rng(5)

@@ -110,6 +110,7 @@ def test_dealing_by_hand_gives_the_same_p():
     assert found.p == pytest.approx(share, abs=0.012)
 
 
+@pytest.mark.soak
 def test_sessions_of_noise_are_called_successes_as_often_as_is_said():
     """2,000 sessions of 10 blocks; the paper's rule errs more often."""
     rng = np.random.default_rng(7)

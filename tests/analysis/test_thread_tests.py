@@ -65,6 +65,7 @@ def test_p_is_the_share_of_images_dealt_to_the_threads():
     np.testing.assert_allclose(p, expected, atol=0.08)
 
 
+@pytest.mark.soak
 def test_threads_that_are_alike_differ_as_often_as_is_said():
     rng = np.random.default_rng(2)
     drawn = [

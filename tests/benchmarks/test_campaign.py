@@ -50,6 +50,7 @@ def results(folder):
     return {path: path.stat().st_mtime_ns for path in folder.glob("results/*/*.npz")}
 
 
+@pytest.mark.soak
 def test_a_killed_run_is_gone_on_with_and_finds_what_it_would_have_found(tmp_path):
     process = start(tmp_path)
     children = []
@@ -117,6 +118,7 @@ def test_what_is_there_is_not_run_again(tmp_path, capsys):
     assert "2 runs, 2 done before" in printed.err
 
 
+@pytest.mark.soak
 def test_runs_on_a_cluster_are_those_of_this_machine(tmp_path, capsys):
     one = [*COMMAND[3:], "--noise", "0.2", "--generations", "1"]
     assert main([*one, "--workers", "1", "--out", str(tmp_path / "here")]) == 0

@@ -78,6 +78,7 @@ def results(out):
     return len(list(out.glob("results/*/*.npz")))
 
 
+@pytest.mark.soak
 def test_workers_and_the_scheduler_die_and_the_table_is_the_undisturbed_one(tmp_path):
     expected = undisturbed(tmp_path, 6)
     assert len(expected) == 6

@@ -18,6 +18,7 @@ from evolver.export.nwb import export_nwb
 from evolver.journal.records import Result, RunEnd
 from evolver.recording import schema as s
 from tests.export import recordings as r
+from tests.soak import further
 
 CASES = {
     "whole": {},
@@ -49,9 +50,13 @@ def nwb(exported):
         yield io.read()
 
 
+INSPECTED = [
+    name if name in {"whole", "counts of two rigs"} else further(name) for name in CASES
+]
 GRAVE = {Importance.ERROR.name, Importance.CRITICAL.name, Importance.PYNWB_VALIDATION.name}
 
 
+@pytest.mark.parametrize("exported", INSPECTED, indirect=True)
 def test_no_fault_is_found_and_with_its_metadata_it_is_ready_for_dandi(exported):
     case, _, path = exported
     found = [  # pynwb's own validation among them

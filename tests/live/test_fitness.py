@@ -16,6 +16,7 @@ from evolver.recording.replay import replayed_records
 from evolver.recording.verify import verify
 from evolver.session.rescore import rescore
 from tests.children import evolver
+from tests.soak import further
 
 from .sessions import small
 from .test_resume import cut, same
@@ -50,7 +51,7 @@ def session(folder, schedule):
     return config.parse_session_file(config.commented_session_file(settings))
 
 
-@pytest.fixture(scope="module", params=["references", "alternate"])
+@pytest.fixture(scope="module", params=["references", further("alternate")])
 def whole(request, tmp_path_factory):
     """A session without an interruption, its recording open, and its records."""
     settings = session(tmp_path_factory.mktemp(request.param), request.param)

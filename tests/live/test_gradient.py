@@ -94,6 +94,7 @@ def test_every_start_ascends_and_one_that_was_not_scored_stays(ended, settings):
         assert lost
 
 
+@pytest.mark.soak
 def test_cut_anywhere_it_goes_on_bit_for_bit(ended, tmp_path):
     records = [record for _, record in read_journal(ended.folder / "journal")]
     cuts = [

@@ -34,7 +34,7 @@ from evolver.setup.build import build_parts
 from evolver.setup.resume import Restored
 from evolver.setup.simulated_rig import LocalRig, build_population
 from tests import children
-from tests.soak import share
+from tests.soak import further, share
 
 from . import mortal
 from .sessions import small, write
@@ -53,7 +53,7 @@ def tiny(folder, schedule):
 SCHEDULES = ["references", "alternate", "together"]
 
 
-@pytest.fixture(scope="module", params=SCHEDULES)
+@pytest.fixture(scope="module", params=["references", further("alternate"), "together"])
 def whole(request, tmp_path_factory):
     """An uninterrupted session's settings, folder, and records."""
     settings = tiny(tmp_path_factory.mktemp(request.param), request.param)

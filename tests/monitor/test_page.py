@@ -29,6 +29,9 @@ from tests.children import Command
 from tests.limits import PATIENCE_MS, PATIENCE_S, wait_until
 from tests.live.sessions import small, write
 from tests.monitor.sessions import GENERATIONS, make_session, with_threads
+from tests.soak import further
+
+SIZES = [(900, 700), further(1440, 900)]
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -232,7 +235,7 @@ def test_a_page_that_cannot_be_told_ends_no_session(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("width", "height"), [(1440, 900), (900, 700)])
+@pytest.mark.parametrize(("width", "height"), SIZES)
 def test_nothing_is_cut_off(ended, monitor, page, width, height):
     page.set_viewport_size({"width": width, "height": height})
     page.goto(monitor(ended.recording).url)
@@ -240,7 +243,7 @@ def test_nothing_is_cut_off(ended, monitor, page, width, height):
     assert_nothing_is_cut(page, width)
 
 
-@pytest.mark.parametrize(("width", "height"), [(1440, 900), (900, 700)])
+@pytest.mark.parametrize(("width", "height"), SIZES)
 def test_threads_of_other_scales_are_beside_each_other_not_over(
     monitor, page, tmp_path, width, height
 ):

@@ -64,6 +64,7 @@ print(int(net(decoder(code)).argmax()))
 """
 
 
+@pytest.mark.soak
 def test_ten_addresses_over_four_networks_run_from_the_guide(lab):
     """Its own blocks, but for the training that the lab has behind it, and the report."""
     pytest.importorskip("transformers")
