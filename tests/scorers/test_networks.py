@@ -144,7 +144,7 @@ def test_several_networks_in_one_population(plain):
         ("plain:two:0:16:0", "rows 0 to 15 and columns 0 to 15; got 16:0"),
         ("plain:two:0:cls", "no class token"),
         ("plain:head:0:0:0", "no positions"),
-        ("plane:head:0", "network must be one of caffenet, hf, known, mini"),
+        ("plane:head:0", "network must be one of caffenet, encoder, hf, known, mini"),
     ],
 )
 def test_a_wrong_address_is_told_what_there_is(plain, unit, said):
