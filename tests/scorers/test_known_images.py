@@ -19,7 +19,8 @@ from scorers.networks.known import COLOURS, ENERGIES, GABORS, GaborTuning, furth
 from tests.live.sessions import small
 
 LAYERS = ("gabor", "energy", "patch", "colour")
-ALMOST = 3e-5  # of sums of thousands of float32 products, which processors add up in other orders
+# Of sums of thousands of float32 products, which processors add up in other orders.
+ALMOST = 3e-5
 
 
 @pytest.fixture(autouse=True)
