@@ -196,11 +196,12 @@ class KnownNetwork:
         if name == "colour":
             return F.conv2d(F.avg_pool2d(v, self._side, self._stride), self._colours)
         if name == "patch":
-            along = F.conv2d(v, self._patches, stride=self._stride)
             seen = F.unfold(v, self._side, stride=self._stride)
+            # A convolution of so many pixels loses the fifth digit on some processors.
+            along = self._patches.flatten(1) @ seen
             power = (seen - seen.mean(1, keepdim=True)).square().mean(1) + _FLATTEST
             root: torch.Tensor = (power * seen.shape[1]).sqrt()
-            return along / root.reshape(-1, 1, _GRID, _GRID)
+            return (along / root[:, None]).reshape(-1, len(self._patches), _GRID, _GRID)
         luminance = F.conv2d(v, self._luma)
         if name == "gabor":
             return F.conv2d(luminance, self._gabors, stride=self._stride)
