@@ -95,7 +95,7 @@ def _check_parts(parts: Parts, units: Sequence[str]) -> int:
         return GOOD
     climbing = [
         f"{table.name} ({table.optimizer})"
-        for table, optimizer in zip(parts.config.threads, parts.optimizers, strict=True)
+        for table, optimizer in zip(parts.config.all_threads, parts.optimizers, strict=True)
         if isinstance(optimizer, NeedsObjective)
     ]
     if climbing:

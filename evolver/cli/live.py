@@ -248,7 +248,7 @@ class _OperatorView:
         from evolver.cli.progress import ProgressView
 
         title = f"{settings.session.name}: live session → {folder}"
-        names = [thread.name for thread in settings.threads]
+        names = [thread.name for thread in settings.all_threads]
         units = [settings.fitness_of(k).score_unit for k in range(len(names))]
         self._view = ProgressView(console, title=title, threads=names, units=units)
         for committed in earlier:

@@ -245,8 +245,8 @@ def terminal_console(
     view = ProgressView(
         console,
         title=title,
-        threads=[thread.name for thread in config.threads],
-        units=[config.fitness_of(k).score_unit for k in range(len(config.threads))],
+        threads=[thread.name for thread in config.all_threads],
+        units=[config.fitness_of(k).score_unit for k in range(len(config.all_threads))],
     )
     for committed in earlier:
         view.remember(committed)

@@ -33,21 +33,21 @@ from evolver.config.lab_tables import (
 from evolver.config.mistakes import Mistakes, SeveralMistakesError
 from evolver.config.neuron_table import NeuronTable, neuron_contradictions
 from evolver.config.partly_read import without
+from evolver.config.set_table import (
+    FIXED,
+    IMAGE_FILES,
+    Degrees,
+    Name,
+    Seed,
+    SetTable,
+    SizeDegrees,
+    set_contradictions,
+)
 from evolver.config.validation import collect, commented_fields
 from evolver.errors import ConfigError
 from evolver.regular_files import read_regular
 
-Name: TypeAlias = Annotated[
-    str,
-    Meta(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$",
-        title="letters, digits, - and _, at most 64 of them",
-    ),
-]
-Degrees: TypeAlias = Annotated[float, Meta(ge=-180, le=180)]
 Popsize: TypeAlias = Annotated[int, Meta(ge=2, le=10_000)]
-Seed: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-
 
 _FASTEST = 10_000.0
 
@@ -85,9 +85,17 @@ class PresentationTable(Struct, frozen=True, forbid_unknown_fields=True):
             )
         ),
     ] = "references"
+    set_showings: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1000,
+            description="showings of sets in a block, where no thread evolves; else they are "
+            "spread over the generations",
+        ),
+    ] = 100
     size_deg: Annotated[
-        float,
-        Meta(gt=0, le=180, description="longer side of an image, degrees of visual angle"),
+        SizeDegrees, Meta(description="longer side of an image, degrees of visual angle")
     ] = 3.0
     position_deg: Annotated[
         tuple[Degrees, Degrees],
@@ -330,7 +338,8 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
 
     session: SessionTable
     presentation: PresentationTable
-    threads: Annotated[tuple[ThreadTable, ...], Meta(min_length=1, max_length=64)]
+    threads: Annotated[tuple[ThreadTable, ...], Meta(max_length=64)] = ()
+    sets: Annotated[tuple[SetTable, ...], Meta(max_length=64)] = ()
     fitness: FitnessTable = FitnessTable()
     references: ReferencesTable = ReferencesTable()
     rig: RigTable = RigTable()
@@ -340,10 +349,46 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     device: DeviceTable = DeviceTable()
     experimenter: ExperimenterTable = ExperimenterTable()
 
+    @property
+    def all_threads(self) -> tuple[ThreadTable, ...]:
+        """Every thread, in the record's order: those that evolve, then the sets."""
+        return (*self.threads, *map(_set_thread, self.sets))
+
+    def key_of(self, thread: int) -> str:
+        """Return the key of thread number `thread` in the file: "threads[0]", "sets[1]"."""
+        j = thread - len(self.threads)
+        return f"threads[{thread}]" if j < 0 else f"sets[{j}]"
+
     def fitness_of(self, thread: int) -> FitnessTable:
-        """Return the fitness of thread number `thread`: its own, or the session's."""
+        """Return the fitness of thread number `thread`: its own, or the session's.
+
+        Of a set, by which nothing learns, the mean rate of the session's units.
+        """
+        if thread >= len(self.threads):
+            table = self.fitness
+            return FitnessTable(
+                units=table.units,
+                response_ms=table.response_ms,
+                baseline_ms=table.baseline_ms,
+                response_unit=table.response_unit,
+                missing=table.missing,
+                max_attempts=table.max_attempts,
+            )
         own = self.threads[thread].fitness
         return self.fitness if own is None else own
+
+
+def _set_thread(table: SetTable) -> ThreadTable:
+    """Return a set as the thread that it is in the record."""
+    return ThreadTable(
+        table.name,
+        table.generator or IMAGE_FILES,
+        optimizer=FIXED,
+        initial=table.codes,
+        device=table.device,
+        weights=table.weights,
+        generator_options=table.generator_options,
+    )
 
 
 _LONGEST_FILE = 1 << 20  # bytes; one of 64 threads has some 30 kB
@@ -408,7 +453,8 @@ def _read(raw: dict[str, Any]) -> tuple[Config | None, Mistakes]:
     with suppress(msgspec.ValidationError):
         rest = without(raw, [mistake.key for mistake in mistakes.found])
         config = msgspec.convert(rest, Config)
-        for problem in (*_unused_keys(raw, config), *_contradictions(config)):
+        of_tables = (*_unused_keys(raw, config), *_set_problems(raw, config))
+        for problem in (*of_tables, *_contradictions(config)):
             if not mistakes.has(key := problem.partition(": ")[0]):
                 mistakes.add(key, problem)
     return config, mistakes
@@ -459,15 +505,30 @@ def _unused_keys(raw: dict[str, Any], config: Config) -> list[str]:
     return problems
 
 
+def _set_problems(raw: dict[str, Any], config: Config) -> list[str]:
+    """Return what is wrong with sets that no single key shows."""
+    given = raw.get("sets")
+    rows = cast("list[object]", given) if isinstance(given, list) else []
+    problems: list[str] = []
+    for i, (row, table) in enumerate(zip(rows, config.sets, strict=False)):
+        keys = cast("dict[str, object]", row) if isinstance(row, dict) else {}
+        problems += set_contradictions(table, keys, f"sets[{i}]")
+    return problems
+
+
 def _contradictions(config: Config) -> list[str]:
     """Return what no single key shows to be wrong."""
     problems: list[str] = []
-    names = [thread.name for thread in config.threads]
+    if not config.threads and not config.sets:
+        problems.append("threads: is missing; must be at least 1 [[table]], or one of [[sets]]")
+    names = [thread.name for thread in config.all_threads]
+    places = [f"threads[{i}]" for i in range(len(config.threads))]
+    places += [f"sets[{i}]" for i in range(len(config.sets))]
     for i, name in enumerate(names):
         if name in names[:i]:
             problems.append(
-                f"threads[{i}].name: must differ from every other thread's; "
-                f"found {name!r} again (first in threads[{names.index(name)}])"
+                f"{places[i]}.name: must differ from every other thread's; "
+                f"found {name!r} again (first in {places[names.index(name)]})"
             )
     for i, thread in enumerate(config.threads):
         if thread.fitness is not None:

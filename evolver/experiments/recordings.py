@@ -60,8 +60,15 @@ def read_recording(path: Path) -> Experiment:
         It cannot be read, or its tables contradict each other.
     """
     with recordings.read(path) as opened, said_as_recording(path):
-        fitnesses = [_fitness(thread) for thread in opened.threads]
-        weights = np.zeros((len(opened.threads), len(opened.units)))
+        threads = opened.threads.evolving
+        if not threads:
+            raise RecordingError(
+                f"{path}: an experiment must have a thread that evolves; this session showed "
+                f"the sets {', '.join(opened.threads.names)} alone. 'evolver decode' and "
+                "'evolver rf' read those"
+            )
+        fitnesses = [_fitness(thread) for thread in threads]
+        weights = np.zeros((len(threads), len(opened.units)))
         for row, fitness in zip(weights, fitnesses, strict=True):
             if not all(0 <= unit < len(row) for unit in fitness.units):
                 raise RecordingError(

@@ -257,6 +257,18 @@ def _resized(images: Images, size: int, device: torch.device | str) -> torch.Ten
     )
 
 
+def codes_in_file(text: str, *, d: int) -> Codes:
+    """Return all codes, (n, d), of the file that "file:PATH[:KEY]" names.
+
+    Raises
+    ------
+    DataError
+        The file's codes cannot be read.
+    """
+    path, key = _path_and_key(text.removeprefix("file:"))
+    return from_npz(path, d=d, key=key)
+
+
 def initial_codes_of(
     text: str, generator: Generator, n: int, *, rng: np.random.Generator
 ) -> Codes:
@@ -296,8 +308,7 @@ def initial_codes_of(
             f"a number must follow {kind!r} and a colon; found {text!r}"
         ) from error
     if kind == "file" and value:
-        path, key = _path_and_key(value)
-        codes = from_npz(path, d=generator.d, key=key)
+        codes = codes_in_file(text, d=generator.d)
         return codes[np.arange(n) % len(codes)]
     raise ConfigError(
         "initial codes must be 'generator', 'zeros', 'normal:SCALE', 'sphere:NORM', "

@@ -24,6 +24,7 @@ from evolver.journal.records import (
     READABLE_VERSIONS,
     AnyRecord,
     Committed,
+    PlannedItem,
     PlannedPresentation,
     Proposed,
     Result,
@@ -48,6 +49,7 @@ class PlannedShowing:
     planned: PlannedPresentation
     generation: int  # -1 for a reference
     sha256: str  # of the image; empty where the plan names none
+    item: PlannedItem | None = None  # of a set
 
 
 @dataclass(slots=True, eq=False)
@@ -136,7 +138,8 @@ class Interpreter:
     units : the session's unit table: every unit that any rig listed, or answered for
     rigs : every rig that joined
     open_blocks : blocks that were proposed and not committed, by number. One whose commit was
-        lost is not among them: a thread is asked for its next generation only after that
+        lost is not among them: a thread that evolves is asked for its next generation only
+        after that
     next_block, next_presentation : above every number that any record named; a plan may be
         lost of which others still speak
     last_was_threads : whether the last block that was proposed had any thread in it
@@ -214,6 +217,8 @@ class Interpreter:
                     f"generation {part.generation} of thread {part.thread} was proposed again "
                     f"in block {record.block}; the later one is kept"
                 )
+            if part.items:
+                continue  # of a set, whose next share waits for nothing
             # What came before was learnt from, or this one could not have been asked for.
             self.open_blocks.pop(self._last_block.get(part.thread, -1), None)
             self._last_block[part.thread] = record.block
@@ -248,6 +253,11 @@ class Interpreter:
                     f"threads; got {part.thread}"
                 )
             shape = len(part.images), threads[part.thread].d
+            if part.items and len(part.items) != len(part.images):
+                raise DataError(
+                    f"a set's generation must have an item for each of its {len(part.images)} "
+                    f"images; thread {part.thread} has {len(part.items)}"
+                )
             if part.codes.shape != shape:
                 raise DataError(
                     f"codes of thread {part.thread} must have shape {shape}, one row an image; "
@@ -369,6 +379,7 @@ def _checked_start(start: RunStart) -> RunStart:
 def _showings(record: Proposed) -> dict[int, PlannedShowing]:
     images = {-1: record.references} | {part.thread: part.images for part in record.threads}
     generations = {part.thread: part.generation for part in record.threads}
+    items = {part.thread: part.items for part in record.threads}
     showings: dict[int, PlannedShowing] = {}
     for planned in record.presentations:
         candidates = images.get(planned.thread, ())
@@ -378,6 +389,7 @@ def _showings(record: Proposed) -> dict[int, PlannedShowing]:
             planned,
             generations.get(planned.thread, -1),
             candidates[planned.row] if known else "",
+            own[planned.row] if known and (own := items.get(planned.thread)) else None,
         )
     return showings
 

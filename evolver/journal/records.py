@@ -106,6 +106,41 @@ class UnitInfo(Struct, frozen=True, forbid_unknown_fields=True):
     label: str
 
 
+class SetInfo(Struct, frozen=True, kw_only=True):
+    """What a set of fixed images is: `set` of its thread's options."""
+
+    role: str  # "train", "test" or "probe"
+    source: str  # "codes" or "images"
+    images: int
+    items: int  # images at a place and size
+    repeats: int  # showings of each item
+    blocks: int  # shares in which they come
+    seed: int
+    labels: tuple[str, ...] = ()  # of image files, one an image
+    places: tuple[tuple[float, float, float], ...] = ()  # of each image: right, up, size; deg
+    codes_sha256: str
+
+
+class _SetOptions(Struct, frozen=True):
+    """Options of a thread, as far as a set's are known here."""
+
+    set: SetInfo | None = None
+
+
+def set_info(options: str) -> SetInfo | None:
+    """Return what a thread's options, JSON, say of a set; None of one that evolves.
+
+    Raises
+    ------
+    RecordingError
+        They are no options of a thread.
+    """
+    try:
+        return msgspec.json.decode(options, type=_SetOptions).set
+    except msgspec.MsgspecError as exc:
+        raise RecordingError(f"a thread's options must be as recorded: {exc}") from exc
+
+
 class ThreadInfo(Struct, frozen=True, forbid_unknown_fields=True):
     """One optimizer driving one generator."""
 
@@ -154,7 +189,18 @@ class ImagePixels(Record, frozen=True, forbid_unknown_fields=True, tag="image"):
     pixels: PackedArray  # (h, w, 3) uint8
 
 
-class ProposedThread(Struct, frozen=True, forbid_unknown_fields=True):
+class PlannedItem(Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """One showing of one item of a set: one image, at one place and size."""
+
+    item: int  # of the set, from 0
+    repeat: int  # how often it was planned before in the session
+    image: int  # of the set, from 0
+    size_deg: float = 0.0  # longer side; 0: the session's, and so is the place
+    x_deg: float = 0.0  # of its centre, right of fixation
+    y_deg: float = 0.0  # and above it
+
+
+class ProposedThread(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One thread's generation inside a block."""
 
     thread: int  # index into RunStart.threads
@@ -163,6 +209,7 @@ class ProposedThread(Struct, frozen=True, forbid_unknown_fields=True):
     images: tuple[str, ...]  # sha256 of each rendered code
     optimizer_state: dict[str, PackedArray | int | float]  # before ask
     rng_state: str  # JSON of bit_generator.state, before ask
+    items: tuple[PlannedItem, ...] = ()  # of a set: a row of the codes each
 
 
 class PlannedPresentation(Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
@@ -171,7 +218,7 @@ class PlannedPresentation(Struct, frozen=True, forbid_unknown_fields=True, array
     presentation: int  # unique in the session, in the order of showing
     thread: int  # -1 for a reference image
     row: int  # row of the thread's codes, or index into Proposed.references
-    repeat: int  # from 0
+    repeat: int  # from 0; of a set's item, in the session
     on_ms: float
     off_ms: float
 

@@ -73,7 +73,7 @@ def stand_in_start(records: Iterable[tuple[int, AnyRecord]], session_file: str) 
         mode="live",
         config=session_file,
         threads=tuple(
-            _thread(findings, k, None if config is None else config.threads[k])
+            _thread(findings, k, None if config is None else config.all_threads[k])
             for k in range(n_threads)
         ),
         weights=(),
@@ -127,7 +127,7 @@ def _config(session_file: str, n_threads: int) -> Config | None:
         config = parse_session_file(session_file)
     except ConfigError:
         return None
-    return config if len(config.threads) >= n_threads else None
+    return config if len(config.all_threads) >= n_threads else None
 
 
 def _thread(findings: _Findings, k: int, table: ThreadTable | None) -> ThreadInfo:

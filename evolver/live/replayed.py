@@ -151,7 +151,7 @@ def run_replay(
         codes = RememberedCodes()
         drawing = tuple(
             codes.remembering(table.name, generator)
-            for table, generator in zip(config.threads, job.parts.generators, strict=True)
+            for table, generator in zip(config.all_threads, job.parts.generators, strict=True)
         )
         job = replace(job, parts=replace(job.parts, generators=drawing))
         ends = session_file is None and not settings.go_on

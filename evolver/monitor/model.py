@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evolver.clock import duration_text
-from evolver.errors import DataError
+from evolver.config.set_table import FIXED
+from evolver.errors import DataError, RecordingError
 from evolver.journal.interpreter import (
     BlockPlan,
     BlockScores,
@@ -39,6 +40,7 @@ from evolver.journal.records import (
     RunStart,
     ThreadInfo,
     TimeBudget,
+    set_info,
 )
 from evolver.journal.tally import ShowingTally
 from evolver.monitor.pictures import KeptPictures, PictureStore, Thumbnail
@@ -79,6 +81,8 @@ class ThreadView:
     generations: dict[int, GenerationView] = field(default_factory=dict[int, GenerationView])
     score_unit: str = "spikes/s"
     less_name: str = "baseline"  # what the window that is taken off is called
+    is_set: bool = False  # of fixed images
+    length: int = 0  # generations in the whole session; of a set, shares
 
     @property
     def scored(self) -> list[GenerationView]:
@@ -213,7 +217,12 @@ class SessionModel:
         self.start = start
         self.responses = ResponseSums(start.window_ms)
         self.threads = [_thread_view(info) for info in start.threads]
-        self.generations = _generations(start.config)
+        generations = _generations(start.config)
+        for view in self.threads:
+            view.length = view.length or generations
+        evolving = [view for view in self.threads if not view.is_set]
+        leading = evolving or self.threads
+        self.generations = max((view.length for view in leading), default=generations)
 
     def _take_units(self) -> None:
         units = self._interpreter.units
@@ -236,7 +245,7 @@ class SessionModel:
                 view.generations[part.generation] = GenerationView(
                     part.generation, part.images, self.responses.empty()
                 )
-        numbers = [max(view.generations, default=0) for view in self.threads]
+        numbers = [max(view.generations, default=0) for view in self._leaders]
         self._progress[record.block] = float(np.mean(numbers)) if numbers else 0.0
         for number in self._progress.keys() - self._interpreter.open_blocks.keys():
             del self._progress[number]  # its commit was lost
@@ -367,8 +376,14 @@ class SessionModel:
 
     @property
     def done(self) -> int:
-        """Generations that every thread has finished."""
-        return min((t.done for t in self.threads), default=0)
+        """Generations that every thread has finished; of sets, where nothing else is shown."""
+        return min((t.done for t in self._leaders), default=0)
+
+    @property
+    def _leaders(self) -> list[ThreadView]:
+        """Threads whose generations sets follow: those that evolve, or the longest sets."""
+        evolving = [view for view in self.threads if not view.is_set]
+        return evolving or [v for v in self.threads if v.length == self.generations]
 
     def state(self, now_ns: int) -> str:
         """Return what the session does, in the words of the terminal and of `ctl status`.
@@ -398,7 +413,7 @@ class SessionModel:
     @property
     def left_s(self) -> float | None:
         """Seconds to the last generation, as the terminal has them; None before one is done."""
-        return self.tally.left_s(self.generations * len(self.threads))
+        return self.tally.left_s(sum(view.length for view in self.threads))
 
     @property
     def idle_share(self) -> float:
@@ -435,7 +450,20 @@ def _thread_view(info: ThreadInfo) -> ThreadView:
         watched.baseline_ms or watched.early_ms,
         score_unit=watched.unit,
         less_name="early" if watched.late_ms else "baseline",
+        is_set=info.optimizer == FIXED,
+        length=_shares(info),
     )
+
+
+def _shares(info: ThreadInfo) -> int:
+    """Return in how many shares a set is shown; 0 of a thread that evolves."""
+    if info.optimizer != FIXED:
+        return 0
+    try:
+        known = set_info(info.options)
+    except RecordingError:
+        return 0
+    return 0 if known is None else known.blocks
 
 
 def _mean_sem(values: NDArray[np.float64]) -> tuple[float, float]:

@@ -58,7 +58,9 @@ def before_first_image(folder: Path) -> BeforeView:
     else:
         name = config.session.name
         threads = "; ".join(f"{t.name}: {t.generator}, {t.optimizer}" for t in config.threads)
-        plan = f"{config.session.generations} generations of {threads}"
+        sets = ", ".join(table.name for table in config.sets)
+        plan = f"{config.session.generations} generations of {threads}" if threads else ""
+        plan += f"{', and ' * bool(plan)}the sets {sets}" if sets else ""
     state, silent = _state_in(folder / WAITING), _state_in(folder / SILENT)
     checks = tuple((check.verdict, check.name, check.text) for check in state.checks)
     waits = silent if silent.waiting else state

@@ -27,7 +27,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeVar, runtime_checkable
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Protocol,
+    Self,
+    TypeVar,
+    cast,
+    runtime_checkable,
+)
 
 import numpy as np
 
@@ -42,6 +51,7 @@ from evolver.optimizers.arguments import (
     whole,
 )
 from evolver.optimizers.ask_tell import AskTell
+from evolver.optimizers.fixed import FixedCodes
 from evolver.optimizers.hessian import Basis, basis_again, make_basis, read_basis
 from evolver.optimizers.states import array_of_text
 from evolver.types import Codes, Matrix, Optimizer, Scores, Vector
@@ -89,7 +99,12 @@ OptimizerT = TypeVar("OptimizerT", bound=Optimizer)
 
 
 def go_on(optimizer: OptimizerT, state: Any, *, rng: np.random.Generator) -> OptimizerT:  # noqa: ANN401
-    """Return an optimizer of the same kind that goes on from `state`, up the same slope."""
+    """Return an optimizer of the same kind that goes on from `state`, up the same slope.
+
+    A set's goes on with the same codes.
+    """
+    if isinstance(optimizer, FixedCodes):
+        return cast("OptimizerT", optimizer.go_on_from(state))
     again = type(optimizer).from_state(state, rng=rng)
     if isinstance(optimizer, NeedsObjective) and isinstance(again, NeedsObjective):
         objective = optimizer.objective

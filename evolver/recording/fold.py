@@ -486,6 +486,10 @@ def _presentation_row(
             "off_ms": planned.off_ms,
             "generation": plan.generation,
         }
+    item = None if plan is None else plan.item
+    row |= {"item": -1} | dict.fromkeys(s.PLACE_COLUMNS, 0.0)
+    if item is not None:
+        row |= {"item": item.item} | {name: getattr(item, name) for name in s.PLACE_COLUMNS}
     row |= {"form": "", "rig": -1} if place is None else {"form": place.form, "rig": place.rig}
     if result is None:
         row |= {"status": "missing", "answer_distance": 0.0}

@@ -25,6 +25,7 @@ from evolver.journal.records import (
     Event,
     FitnessStateRecord,
     PackedArray,
+    PlannedItem,
     PlannedPresentation,
     Proposed,
     ProposedThread,
@@ -40,6 +41,7 @@ from evolver.journal.records import (
 )
 from evolver.recording import schema as s
 from evolver.recording.reader import Recording
+from evolver.recording.thread_data import ThreadData
 from evolver.responses import Form
 
 _LAST = 2**63 - 1
@@ -100,9 +102,11 @@ def _order(recording: Recording) -> Iterator[tuple[int, int, int, int]]:
     begun: dict[int, int] = {}
     over: dict[int, int] = {}
     scored: dict[int, int] = {}  # thread -> when its last generation was
+    sets = [k for k, thread in enumerate(recording.threads) if thread.is_set]
     latest = 0
     for place, row in enumerate(blocks):
         threads = np.unique(table["thread"][table["block"] == row["block"]])
+        threads = threads[~np.isin(threads, sets)]  # whose next share waited for nothing
         latest = max([latest, int(row["time_ns"]), *(scored.get(int(k), 0) for k in threads)])
         begun[place], over[place] = latest, _LAST
         if int(row["block"]) in planned:
@@ -174,6 +178,28 @@ def _event(row: np.void) -> Event:
     return Event(int(row["time_ns"]), level, str(row["name"]), str(row["text"]))
 
 
+def _items(thread: ThreadData, showings: NDArray[Any]) -> tuple[PlannedItem, ...]:
+    """Return the items of a set's generation, a row of its codes each.
+
+    Parameters
+    ----------
+    thread : the set
+    showings : rows of the table of presentations that show this generation
+    """
+    _, first = np.unique(showings["row"], return_index=True)
+    info = thread.set_info
+    of_image = 1 if info is None else max(1, info.items // info.images)
+    return tuple(
+        PlannedItem(
+            item=int(row["item"]),
+            repeat=int(row["repeat"]),
+            image=int(row["item"]) // of_image,
+            **{name: float(row[name]) for name in s.PLACE_COLUMNS},
+        )
+        for row in showings[first]
+    )
+
+
 class _Blocks:
     """Makes the records of blocks and of their results."""
 
@@ -228,6 +254,10 @@ class _Blocks:
         for k, generation in self._generations_in(rows):
             thread = self._threads[k]
             at = np.flatnonzero(thread.generation == generation)
+            shown = rows[
+                (self._table["thread"][rows] == k)
+                & (self._table["generation"][rows] == generation)
+            ]
             yield ProposedThread(
                 thread=k,
                 generation=generation,
@@ -235,6 +265,7 @@ class _Blocks:
                 images=tuple(str(sha256) for sha256 in self._sha256[thread.image_id[at]]),
                 optimizer_state={},
                 rng_state="",
+                items=_items(thread, self._table[shown]) if thread.is_set else (),
             )
 
     def _generations_in(self, rows: NDArray[np.intp]) -> list[tuple[int, int]]:

@@ -156,7 +156,7 @@ PRESENTATION_COLUMNS = (
     Column("row", "<i4", "row of the generation's codes, or of the block's references"),
     Column("image_id", "<i8", "row of /images; -1 unknown"),
     Column("is_reference", "|b1", "whether it is a reference image"),
-    Column("repeat", "<i4", "from 0, of the image in its block"),
+    Column("repeat", "<i4", "from 0, of the image in its block; of a set, in the session"),
     Column("attempt", "<i4", "from 1; 0 where no result came"),
     Column("status", TEXT, "ok, aborted, or missing where no result came"),
     Column("reason", TEXT, "why it was aborted"),
@@ -173,7 +173,14 @@ PRESENTATION_COLUMNS = (
     Column("answer", TEXT, "of a replay: whose response it is; else empty", added=True),
     Column("answer_of", "<i8", "presentation replayed, whose response it is", added=True),
     Column("answer_distance", "<f8", "of its image from the one shown", added=True),
+    Column("item", "<i8", "of a set: image at a place and size, from 0; else -1", added=True),
+    Column("size_deg", "<f8", "longer side, degrees; 0: the session's size, place", added=True),
+    Column("x_deg", "<f8", "its centre right of fixation, degrees", added=True),
+    Column("y_deg", "<f8", "its centre above fixation, degrees", added=True),
 )
+
+PLACE_COLUMNS = ("size_deg", "x_deg", "y_deg")
+"""Where an item of a set was shown."""
 
 BUDGET_NAMES = (
     "propose",

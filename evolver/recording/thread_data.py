@@ -16,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from evolver.config.set_table import FIXED
 from evolver.errors import RecordingError
+from evolver.journal.records import SetInfo, set_info
 from evolver.recording import schema as s
 from evolver.recording.hdf5 import (
     array_at,
@@ -67,6 +69,27 @@ class ThreadData:
             f"<ThreadData {self.name!r}: {self.optimizer} on {self.generator}, d={self.d}, "
             f"{len(self.codes)} codes, {self.generations} generations{stopped}>"
         )
+
+    @property
+    def is_set(self) -> bool:
+        """Whether it is a set of fixed images, from which nothing learns."""
+        return self.optimizer == FIXED
+
+    @property
+    def set_info(self) -> SetInfo | None:
+        """What a set is; None of a thread that evolves.
+
+        Raises
+        ------
+        RecordingError
+            The file does not say.
+        """
+        if not self.is_set:
+            return None
+        info = set_info(json.dumps(self.options))
+        if info is None:
+            raise RecordingError(f"the options of set {self.name!r} must say what it is")
+        return info
 
     @property
     def generations(self) -> int:
@@ -139,6 +162,16 @@ class RecordedThreads(Sequence[ThreadData]):
     def names(self) -> tuple[str, ...]:
         """Every thread's name, in order."""
         return tuple(thread.name for thread in self._threads)
+
+    @property
+    def evolving(self) -> RecordedThreads:
+        """Those that learn; their numbers are the same, for sets come after them."""
+        return RecordedThreads([thread for thread in self._threads if not thread.is_set])
+
+    @property
+    def sets(self) -> RecordedThreads:
+        """Those of fixed images."""
+        return RecordedThreads([thread for thread in self._threads if thread.is_set])
 
     def __repr__(self) -> str:
         """Name them in a line."""

@@ -25,6 +25,7 @@ from evolver.journal.records import (
     FitnessStateRecord,
     ImagePixels,
     PackedArray,
+    PlannedItem,
     PlannedPresentation,
     Proposed,
     ProposedThread,
@@ -150,6 +151,7 @@ class _Check:
         self._ids = {str(sha256): at for at, sha256 in enumerate(recording.image_sha256)}
         self._seen: set[tuple[int, int]] = set()
         self._plans: dict[int, tuple[int, PlannedPresentation, str]] = {}
+        self._items: dict[int, PlannedItem] = {}  # by presentation
         self._threads: dict[tuple[int, int], ProposedThread] = {}
         self._scores: dict[tuple[int, int], CommittedThread] = {}
         self._blocks: dict[int, Committed] = {}
@@ -260,13 +262,17 @@ class _Check:
 
     def _note(self, record: Proposed) -> None:
         images = {-1: record.references}
+        items: dict[int, tuple[PlannedItem, ...]] = {}
         for part in record.threads:
             self._threads[part.thread, part.generation] = part
             images[part.thread] = part.images
+            items[part.thread] = part.items
         for plan in record.presentations:
             digests = images.get(plan.thread, ())
             sha256 = digests[plan.row] if 0 <= plan.row < len(digests) else ""
             self._plans[plan.presentation] = record.block, plan, sha256
+            if sha256 and items.get(plan.thread):
+                self._items[plan.presentation] = items[plan.thread][plan.row]
 
     def _event(self, record: Event) -> Iterator[str]:
         got = self._file.events[self._events : self._events + 1].tolist()
@@ -317,6 +323,12 @@ class _Check:
             row[name].item() for name in ("block", "thread", "row", "repeat", "on_ms", "off_ms")
         )
         digest = str(self._file.image_sha256[row["image_id"]]) if row["image_id"] >= 0 else ""
+        item = self._items.get(number)
+        place = (-1, 0.0, 0.0, 0.0)
+        if item is not None:
+            place = item.item, item.size_deg, item.x_deg, item.y_deg
+        if tuple(row[name].item() for name in ("item", "size_deg", "x_deg", "y_deg")) != place:
+            yield f"the item of presentation {number} differs"
         if got != expected or digest != sha256:
             yield f"the plan of presentation {number} differs"
         if attempt == 0 and row["status"] != "missing":

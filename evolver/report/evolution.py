@@ -254,7 +254,7 @@ def read_evolution(
     """
     presentations = recording.presentations
     edges = _edges(recording)
-    group = [_generations(recording, k) for k in range(len(recording.threads))]
+    group = [_generations(recording, k) for k in range(len(recording.threads.evolving))]
     threads = tuple(
         _thread(recording, k, generation, edges, render, rule, alpha)
         for k, generation in enumerate(group)
@@ -270,7 +270,7 @@ def read_evolution(
         generation=_progress(np.asarray(blocks["block"], dtype=np.int64), threads),
         edges_ms=edges,
         on_ms=float(on_ms[0]) if len(on_ms) == 1 else float("nan"),
-        one_fitness=one_fitness(recording.threads),
+        one_fitness=one_fitness(recording.threads.evolving),
         budget={
             name: np.asarray(blocks[name], dtype=np.float64)
             for name in blocks.dtype.names or ()
@@ -503,8 +503,16 @@ def _mean_images(
 
 
 def _picture(recording: Recording, thread: ThreadData, row: int) -> ScoredImage:
-    pixels, label = _pixels(recording, int(thread.image_id[row]))
-    return ScoredImage(pixels, label, float(thread.score[row]), float(thread.sem[row]))
+    score, sem = float(thread.score[row]), float(thread.sem[row])
+    return picture_of(recording, int(thread.image_id[row]), score=score, sem=sem)
+
+
+def picture_of(
+    recording: Recording, image_id: int, *, label: str = "", score: float, sem: float
+) -> ScoredImage:
+    """Return an image and what it scored; grey, and said so, where its pixels are lost."""
+    pixels, label = _pixels(recording, image_id, label)
+    return ScoredImage(pixels, label, score, sem)
 
 
 def _pixels(recording: Recording, image_id: int, label: str = "") -> tuple[ImageArray, str]:

@@ -19,16 +19,19 @@ from evolver import __version__
 from evolver.analysis.block_pairs import MIN_BLOCKS
 from evolver.analysis.success_tests import ALPHA
 from evolver.colours import PAGE_DARK, PAGE_LIGHT, css_variables, thread_colour
-from evolver.report import figures, pictures, tables, words
+from evolver.report import figures, pictures, shown_sets, tables, words
 from evolver.report.evolution import LOST, NO_VERDICT, read_evolution
 from evolver.report.style import banner, save
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from matplotlib.figure import Figure
 
     from evolver.analysis.success_tests import Success, SuccessRule
     from evolver.recording import Recording
     from evolver.report.evolution import Evolution, Render, ThreadEvolution
+    from evolver.report.shown_sets import ShownSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ def write_report(
         Where `out_folder` cannot be written.
     """
     evolution = read_evolution(recording, render=render, rule=rule, alpha=alpha)
+    sets = shown_sets.read_sets(recording)
     out_folder.mkdir(parents=True, exist_ok=True)
     page = (
         _environment()
@@ -79,13 +83,13 @@ def write_report(
             head=f"{recording.name}, a replay" if recording.is_replay else recording.name,
             byline=_byline(recording),
             banners=_banners(recording, evolution),
-            lead=_lead(recording, evolution),
+            lead=_lead(recording, evolution, sets),
             outcomes=[
                 (thread.name, thread_colour(k), _outcome(evolution, thread))
                 for k, thread in enumerate(evolution.threads)
             ],
             tiles=_tiles(recording),
-            figures=_figures(evolution, out_folder),
+            figures=_figures(evolution, sets, out_folder),
             sections=tables.describe(recording),
             config=recording.config,
             session_id=recording.session_id,
@@ -138,17 +142,25 @@ def _banners(recording: Recording, evolution: Evolution) -> list[tuple[str, str]
     return banners
 
 
-def _lead(recording: Recording, evolution: Evolution) -> str:
+def _lead(recording: Recording, evolution: Evolution, sets: Sequence[ShownSet]) -> str:
     """Say in plain words what was done."""
     counts = tables.counts(recording)
     committed = int((recording.blocks["committed_ns"] > 0).sum())
     threads = words.joined([t.name for t in evolution.threads])
-    watched = _watched(evolution)
     took = words.duration(tables.elapsed_s(recording))
+    parts: list[str] = []
+    if evolution.threads:
+        parts.append(
+            f"the {'thread' if len(evolution.threads) == 1 else 'threads'} {threads} evolved "
+            f"images for {_watched(evolution)}"
+        )
+    if sets:
+        names = words.joined([s.name for s in sets])
+        was = "set {} of fixed images was" if len(sets) == 1 else "sets {} of fixed images were"
+        parts.append(f"the {was.format(names)} shown")
     return (
-        f"In {words.count(committed, 'block')} and {took}, the "
-        f"{'thread' if len(evolution.threads) == 1 else 'threads'} {threads} evolved images "
-        f"for {watched}: {words.count(len(recording.images), 'image')} in "
+        f"In {words.count(committed, 'block')} and {took}, {', and '.join(parts)}: "
+        f"{words.count(len(recording.images), 'image')} in "
         f"{words.count(sum(counts.values()), 'presentation')}, of which {counts['ok']:,} were "
         f"valid, {counts['aborted']:,} aborted and {counts['missing']:,} without a result."
     )
@@ -219,17 +231,24 @@ def _tiles(recording: Recording) -> list[tuple[str, str]]:
     ]
 
 
-def _figures(evolution: Evolution, out_folder: Path) -> list[_PageFigure]:
+def _figures(
+    evolution: Evolution, sets: tuple[ShownSet, ...], out_folder: Path
+) -> list[_PageFigure]:
     """Draw every figure that has something to show, write it, and read it back for the page."""
-    drawn: list[tuple[str, str, str, Figure]] = [
-        (
-            "summary",
-            "At a glance",
-            "Scores, final images and responses on one slide; each is explained below.",
-            pictures.summary(evolution, subtitle=_subtitle(evolution)),
-        ),
-        ("scores", "Scores", _scores_caption(evolution), figures.scores(evolution)),
-    ]
+    drawn: list[tuple[str, str, str, Figure]] = []
+    if evolution.threads:
+        drawn += [
+            (
+                "summary",
+                "At a glance",
+                "Scores, final images and responses on one slide; each is explained below.",
+                pictures.summary(evolution, subtitle=_subtitle(evolution)),
+            ),
+            ("scores", "Scores", _scores_caption(evolution), figures.scores(evolution)),
+        ]
+    if any(shown.strongest for shown in sets):
+        images_of = pictures.set_images(sets)
+        drawn.append(("sets", "Images of the sets", shown_sets.caption(sets), images_of))
     if any(len(t.film) for t in evolution.threads):
         drawn += [
             (

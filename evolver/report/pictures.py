@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from evolver.report.evolution import Evolution, ImageArray, ScoredImage
+    from evolver.report.shown_sets import ShownSet
 
 _NAME, _NOTE = 14, 21
 """Letters above and below a picture of the summary, at most."""
@@ -155,7 +156,23 @@ class _Row:
 @styled
 def finals(evolution: Evolution) -> Figure:
     """Best images of each thread's last generation, and below them the best references."""
-    rows = _final_rows(evolution)
+    return _draw_rows(_final_rows(evolution))
+
+
+@styled
+def set_images(sets: Sequence[ShownSet]) -> Figure:
+    """Images of each set to which the units responded most, and least."""
+    rows: list[_Row] = []
+    for k, shown in enumerate(sets):
+        name, colour = shorten(shown.name, 16), thread_colour(k)
+        note = f"largest response\nall: {with_sem(shown.mean, shown.sem)}"
+        rows.append(_Row(name, note, colour, None, shown.strongest))
+        if shown.weakest:
+            rows.append(_Row("", "smallest response", colour, None, shown.weakest))
+    return _draw_rows(rows)
+
+
+def _draw_rows(rows: Sequence[_Row]) -> Figure:
     left, pitch, words = 2.6, 1.75, 0.62
     cell = pitch - 0.15
     columns = max((len(r.pictures) + (r.mean is not None) for r in rows), default=1)

@@ -40,10 +40,11 @@ def describe(recording: Recording) -> list[Section]:
     RecordingError
         Where the file's tables contradict each other.
     """
+    evolved = [_threads(recording), _scores(recording)] if recording.threads.evolving else []
     sections = [
         _session(recording),
-        _threads(recording),
-        _scores(recording),
+        *evolved,
+        *([_sets(recording)] if recording.threads.sets else []),
         _fitness(recording),
         _references(recording),
         _presentations(recording),
@@ -170,9 +171,30 @@ def _threads(recording: Recording) -> Section:
     columns = ("thread", "optimizer", "generator", "d", "images", "generations")
     rows = tuple(
         (t.name, t.optimizer, t.generator, str(t.d), _images_shown(t), _complete(t))
-        for t in recording.threads
+        for t in recording.threads.evolving
     )
     return Section("Threads (images a generation)", columns, rows)
+
+
+def _sets(recording: Recording) -> Section:
+    """Say what each set is, and how much of it was shown."""
+    columns = ("set", "role", "drawn by", "images", "places, sizes", "each", "showings")
+    rows: list[tuple[str, ...]] = []
+    for thread in recording.threads.sets:
+        info = thread.set_info
+        if info is None:
+            continue
+        shown = int(np.isfinite(thread.score).sum())
+        rows.append((
+            thread.name,
+            info.role,
+            thread.generator,
+            f"{info.images:,}",
+            str(max(1, len(info.places))),
+            "once" if info.repeats == 1 else f"{info.repeats} times",
+            f"{shown:,} of {info.items * info.repeats:,}",
+        ))
+    return Section("Sets of fixed images", columns, tuple(rows))
 
 
 def _images_shown(thread: ThreadData) -> str:
@@ -194,10 +216,10 @@ def _complete(thread: ThreadData) -> str:
 
 def _scores(recording: Recording) -> Section:
     columns = ("thread", "first mean", "last mean", "best image", "in generation")
-    units = [fitness_of(thread).unit for thread in recording.threads]
+    threads = recording.threads.evolving
+    units = [fitness_of(thread).unit for thread in threads]
     rows = tuple(
-        (t.name, *_first_last_best(t, with_error=not recording.is_inexact))
-        for t in recording.threads
+        (t.name, *_first_last_best(t, with_error=not recording.is_inexact)) for t in threads
     )
     if len(set(units)) == 1:
         return Section(f"Scores ({units[0]})", columns, rows)
@@ -238,7 +260,7 @@ def _fitness(recording: Recording) -> Section:
 
 def _references(recording: Recording) -> Section:
     rows: list[tuple[str, ...]] = []
-    threads = recording.threads
+    threads = recording.threads.evolving or recording.threads
     alike = one_fitness(threads)
     for k, thread in enumerate(threads[:1] if alike else threads):
         by = "all" if alike and len(threads) > 1 else thread.name

@@ -623,7 +623,7 @@ class Loop:
         on_screen_s = before.on_screen_s + self._earlier_wait_s + time.total("showing", now)
         self._on_progress(
             Progress(
-                generation=min(session.generations_done),
+                generation=session.blocks_done,
                 generations=session.generations,
                 shown=0 if running is None else running.valid,
                 planned=0 if running is None else len(running.block.presentations),
@@ -636,7 +636,7 @@ class Loop:
                 no_rig_s=no_rig_s,
                 frozen_s=frozen_s,
                 pace=self._tally.pace,
-                left_s=self._tally.left_s(session.generations * len(session.threads)),
+                left_s=self._tally.left_s(sum(session.lengths)),
                 state=self._state(now),
                 committed=committed,
                 event=event,

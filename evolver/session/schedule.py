@@ -5,16 +5,18 @@ the images and hands in what came back; the same calls with the same values give
 session, whether an animal, a simulation or a replayed journal answers.
 
 A block is what is presented between two updates, in a seeded balanced order: one generation of
-every thread that is due, reference images, or both, by the session's schedule. Blocks may
-overlap, so that a rig has something to show while the next generation is computed: a block can
-be proposed as soon as none of its threads waits for the scores of an earlier one. Whatever the
-timing, the blocks are the same. Between `propose` and `commit`, `still_to_show` applies the
-missing-trial policy.
+every thread that is due, reference images, or both, by the session's schedule. A set of fixed
+images is a thread too, which learns nothing: its shares are spread over the others'
+generations, and it waits for no scores. Blocks may overlap, so that a rig has something to
+show while the next generation is computed: a block can be proposed as soon as none of its
+threads waits for the scores of an earlier one. Whatever the timing, the blocks are the same.
+Between `propose` and `commit`, `still_to_show` applies the missing-trial policy.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -22,10 +24,11 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from evolver.errors import MissingResponseError, OrderError
-from evolver.journal.records import PlannedPresentation
+from evolver.journal.records import PlannedItem, PlannedPresentation
 from evolver.session.fitness import Fitness
 from evolver.session.fitness_state import FitnessState
 from evolver.session.scoring import REFERENCE, answers_of, followed, score_block
+from evolver.session.set_plan import SetPlan
 from evolver.types import Codes, Optimizer, Scores
 from rig_bridge.trials import TrialResult
 
@@ -48,6 +51,7 @@ class Thread:
     optimizer: Optimizer
     fitness: Fitness
     rng: np.random.Generator  # the optimizer's own, read for the record and never drawn from
+    plan: SetPlan | None = None  # of a set, which learns nothing; None: it evolves
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -59,6 +63,7 @@ class Proposal:
     codes: Codes  # (n, d)
     state: Any  # the optimizer's, before it was asked
     rng_state: str  # JSON of the random stream's state, before it was asked
+    items: tuple[PlannedItem, ...] = ()  # of a set: a row of the codes each
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,6 +79,11 @@ class Block:
         """Return the presentation of a number; None where it is of another block."""
         place = number - self.presentations[0].presentation if self.presentations else -1
         return self.presentations[place] if 0 <= place < len(self.presentations) else None
+
+    def item(self, planned: PlannedPresentation) -> PlannedItem | None:
+        """Return which item of a set a presentation shows; None where it is of no set."""
+        items = next((p.items for p in self.proposals if p.thread == planned.thread), ())
+        return items[planned.row] if items else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,7 +129,7 @@ class Session:
     threads : at least one; where `position` is given, asked for what is pending in it
     references : int >= 0, reference images a block that has any
     repeats : int >= 1, showings of each image in a block
-    generations : int >= 1, the session is finished after so many a thread
+    generations : int >= 1, the session is finished after so many a thread that evolves
     on_ms, off_ms : image on screen, then blank, milliseconds
     order : block index -> the random generator of that block's order; a stream a block, so
         that an order depends on nothing that happened before
@@ -144,7 +154,11 @@ class Session:
     ) -> None:
         self.threads = tuple(threads)
         self.references = references
-        self.generations = generations
+        self.lengths = tuple(
+            generations if thread.plan is None else thread.plan.blocks for thread in threads
+        )
+        self._evolving = tuple(k for k, t in enumerate(self.threads) if t.plan is None)
+        self.generations = generations if self._evolving else max(self.lengths)
         self._repeats = repeats
         self._on_ms, self._off_ms = on_ms, off_ms
         self._order = order
@@ -167,9 +181,16 @@ class Session:
 
     @property
     def generations_done(self) -> tuple[int, ...]:
-        """Generations committed, a thread each."""
-        waiting = self._waiting()
-        return tuple(n - (k in waiting) for k, n in enumerate(self._proposed))
+        """Generations committed, a thread each; of a set, shares."""
+        waiting = Counter(p.thread for block in self._pending.values() for p in block.proposals)
+        return tuple(n - waiting[k] for k, n in enumerate(self._proposed))
+
+    @property
+    def blocks_done(self) -> int:
+        """How much of `generations` is committed, of the thread that has least before it."""
+        leaders = self._leaders()
+        done = self.generations_done
+        return min(done[k] for k in leaders)
 
     @property
     def pending(self) -> tuple[Block, ...]:
@@ -230,14 +251,40 @@ class Session:
         """Return the threads and the number of references of the next block; None: finished."""
         if self._schedule == "references" and self._last_was_threads and self.references:
             return (), self.references
-        left = [k for k, n in enumerate(self._proposed) if n < self.generations]
+        left = [k for k, n in enumerate(self._proposed) if n < self.lengths[k]]
         if not left:
             return None
         if self._begins_with_references():
             return (), self.references
         if self._schedule == "alternate":
-            return (min(left, key=lambda k: self._proposed[k]),), self.references
-        return tuple(left), self.references if self._schedule == "together" else 0
+            turn = min(self._turns(left), key=lambda ks: min(self._proposed[k] for k in ks))
+            return turn, self.references
+        due = tuple(k for k in left if self.threads[k].plan is None or self._is_due(k))
+        return due, self.references if self._schedule == "together" else 0
+
+    def _turns(self, left: Sequence[int]) -> list[tuple[int, ...]]:
+        """Return who takes a turn together: a thread that evolves; all sets that are due."""
+        turns = [(k,) for k in left if self.threads[k].plan is None]
+        sets = tuple(k for k in left if self.threads[k].plan is not None)
+        due = tuple(k for k in sets if self._is_due(k))
+        return [*turns, *([due] if due else [] if turns else [sets])]
+
+    def _leaders(self) -> tuple[int, ...]:
+        """Return the threads that sets keep step with: those that evolve, or the longest."""
+        if self._evolving:
+            return self._evolving
+        return (self.lengths.index(self.generations),)
+
+    def _is_due(self, k: int) -> bool:
+        """Return whether a set's next share comes with the leaders' next generation, or before.
+
+        Where sets stand alone, they lead: the longest has a share in every block.
+        """
+        leaders = self._leaders()
+        if k in leaders:
+            return True
+        next_one = max(self._proposed[j] for j in leaders) + 1
+        return self._proposed[k] * self.generations < self.lengths[k] * next_one
 
     def _begins_with_references(self) -> bool:
         """Return whether references come next, of which the first scores will be made.
@@ -261,8 +308,9 @@ class Session:
         )
 
     def _waiting(self) -> set[int]:
-        """Return the threads whose last generation is not committed."""
-        return {p.thread for block in self._pending.values() for p in block.proposals}
+        """Return the threads that learn from a generation that is not committed."""
+        proposed = {p.thread for block in self._pending.values() for p in block.proposals}
+        return proposed.intersection(self._evolving)
 
     def _propose(self, threads: Sequence[int], references: int) -> Block:
         proposals: list[Proposal] = []
@@ -271,13 +319,15 @@ class Session:
             state = thread.optimizer.state
             rng_state = json.dumps(thread.rng.bit_generator.state)
             codes = thread.optimizer.ask()
+            generation = self._proposed[index]
             proposals.append(
                 Proposal(
                     thread=index,
-                    generation=self._proposed[index],
+                    generation=generation,
                     codes=codes,
                     state=state,
                     rng_state=rng_state,
+                    items=() if thread.plan is None else thread.plan.block(generation),
                 )
             )
         presentations = self._planned(proposals, references)
@@ -293,17 +343,26 @@ class Session:
     def _planned(
         self, proposals: Sequence[Proposal], references: int
     ) -> tuple[PlannedPresentation, ...]:
-        """Return the presentations of the next block, in a balanced order."""
-        groups = [len(p.codes) for p in proposals] + [references]
+        """Return the presentations of the next block, in a balanced order.
+
+        Of a set, each pass over the others has a part of the rows, as each row is one showing.
+        """
         rng = self._order(self._next_block)
         presentations: list[PlannedPresentation] = []
         for repeat in range(self._repeats):
-            for group, row in balanced_order(groups, rng):
+            rows = [
+                range(repeat, len(p.codes), self._repeats) if p.items else range(len(p.codes))
+                for p in proposals
+            ] + [range(references)]
+            for group, member in balanced_order([len(part) for part in rows], rng):
+                proposal = proposals[group] if group < len(proposals) else None
+                row = rows[group][member]
+                items = () if proposal is None else proposal.items
                 planned = PlannedPresentation(
                     presentation=self._next_presentation + len(presentations),
-                    thread=proposals[group].thread if group < len(proposals) else REFERENCE,
+                    thread=REFERENCE if proposal is None else proposal.thread,
                     row=row,
-                    repeat=repeat,
+                    repeat=items[row].repeat if items else repeat,
                     on_ms=self._on_ms,
                     off_ms=self._off_ms,
                 )
@@ -316,9 +375,9 @@ class Session:
         An aborted showing of a thread that re-shows comes back until it succeeds or was shown
         `max_attempts` times; a reference image comes back if any thread re-shows, so that the
         yardstick is as complete as what it measures. One without any response yet always
-        comes back. So does, whatever the policy, every aborted one of a thread that has fewer
-        than two scored images: there is no learning from such a generation, and going on
-        without the animal would waste it.
+        comes back. So does, whatever the policy, every aborted one of a thread that evolves and
+        has fewer than two scored images: there is no learning from such a generation, and
+        going on without the animal would waste it.
 
         Parameters
         ----------
@@ -337,9 +396,11 @@ class Session:
         tries: dict[int, int] = {}
         for response in responses:
             tries[response.presentation] = tries.get(response.presentation, 0) + 1
-        scored: dict[int, set[int]] = {p.thread: set() for p in block.proposals}
+        scored: dict[int, set[int]] = {
+            p.thread: set() for p in block.proposals if p.thread in self._evolving
+        }
         for p in block.presentations:
-            if p.presentation in valid and p.thread != REFERENCE:
+            if p.presentation in valid and p.thread in scored:
                 scored[p.thread].add(p.row)
         again: list[int] = []
         for p in block.presentations:
@@ -352,7 +413,7 @@ class Session:
             if p.thread != REFERENCE:
                 self._fail_if_so_decided(block, p)
             if tried < self._attempts(p) or (
-                p.thread != REFERENCE and len(scored[p.thread]) < _LEAST_TO_LEARN_FROM
+                p.thread in scored and len(scored[p.thread]) < _LEAST_TO_LEARN_FROM
             ):
                 again.append(p.presentation)
         return tuple(again)
@@ -422,7 +483,7 @@ class Session:
             k = proposal.thread
             mean, sem = scores.threads[k]
             count = int(np.isfinite(mean).sum())
-            if count < _LEAST_TO_LEARN_FROM:
+            if k in self._evolving and count < _LEAST_TO_LEARN_FROM:
                 raise OrderError(
                     f"a generation needs {_LEAST_TO_LEARN_FROM} scored images to learn from; "
                     f"thread {self.threads[k].name!r} has {count} in block "
@@ -430,6 +491,8 @@ class Session:
                 )
             outcomes.append(ThreadOutcome(k, proposal.generation, mean, sem))
         for proposal, outcome in zip(block.proposals, outcomes, strict=True):
+            if proposal.thread not in self._evolving:
+                continue
             rows = np.flatnonzero(np.isfinite(outcome.scores))
             optimizer = self.threads[proposal.thread].optimizer
             optimizer.tell(proposal.codes[rows], outcome.scores[rows])

@@ -70,6 +70,7 @@ def proposed_record(
                 images=tuple(image.sha256 for image in running.images[p.thread]),
                 optimizer_state=_state_record(state_to_dict(p.state)),
                 rng_state=p.rng_state,
+                items=p.items,
             )
             for p in block.proposals
         ),

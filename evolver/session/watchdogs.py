@@ -108,7 +108,9 @@ class Watchdogs:
     def of(cls, config: Config, hello: Hello) -> Watchdogs:
         """Return the watchdogs of a session file, for a rig that has its units."""
         labels = [unit.label for unit in hello.units]
-        wanted = {u for k in range(len(config.threads)) for u in config.fitness_of(k).scored}
+        wanted = {
+            u for k in range(len(config.all_threads)) for u in config.fitness_of(k).scored
+        }
         rows = {u if isinstance(u, int) else labels.index(u) for u in wanted}
         show = config.presentation
         return cls(

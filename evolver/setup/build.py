@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from evolver import generators, metric, optimizers, seeds
 from evolver.config.mistakes import Mistakes
+from evolver.config.set_table import FIXED, IMAGE_FILES
 from evolver.config.tables import Config, ThreadTable, parse_session_file
 from evolver.errors import ConfigError, DataError, WeightsError
 from evolver.generators.by_name import REGISTRY as GENERATORS
@@ -29,6 +30,7 @@ from evolver.session.fitness import Fitness, Target
 from evolver.session.schedule import Session, Thread
 from evolver.setup.lengths import with_lengths
 from evolver.setup.references import References, build_references
+from evolver.setup.stimulus_sets import StimulusSet, build_sets, image_files, set_codes
 from evolver.setup.targets import build_target
 from evolver.types import Codes, Generator, Images, Optimizer, Vector
 from rig_bridge.forms import Form
@@ -53,6 +55,13 @@ class Parts:
     targets: tuple[Target | None, ...]  # a thread each, that its fitness compares with
     restored: Restored | None  # what a journal says of a session that was interrupted
     recorded: Mapping[str, str]  # address of recorded activations -> sha256 of its network
+    sets: tuple[StimulusSet, ...] = ()  # the last of the threads
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Generations of the whole session, a thread each; of a set, shares."""
+        evolving = (self.config.session.generations,) * len(self.config.threads)
+        return (*evolving, *(made.plan.blocks for made in self.sets))
 
     @property
     def popsizes(self) -> tuple[int, ...]:
@@ -61,9 +70,14 @@ class Parts:
 
     @property
     def presentations(self) -> int:
-        """Showings of one generation of every thread, and of the references once."""
-        images = sum(self.popsizes) + len(self.references.images)
-        return images * self.config.presentation.repeats
+        """Showings of one generation of every thread, and of the references once.
+
+        Of a set, whose shares are showings, the largest share.
+        """
+        evolving = self.popsizes[: len(self.config.threads)]
+        images = sum(evolving) + len(self.references.images)
+        shares = sum(self.popsizes[len(self.config.threads) :])
+        return images * self.config.presentation.repeats + shares
 
     @property
     def done(self) -> tuple[int, ...]:
@@ -76,7 +90,7 @@ class Parts:
     @property
     def left(self) -> int:
         """Generations that are left, of the thread that has most before it."""
-        return max(0, self.config.session.generations - min(self.done, default=0))
+        return max(n - done for n, done in zip(self.lengths, self.done, strict=True))
 
     def session(self, labels: Sequence[str], *, forms: Sequence[Form] = ()) -> Session:
         """Return the session's logic, its fitness resolved against a rig's units.
@@ -95,15 +109,19 @@ class Parts:
         config, restored = self.config, self.restored
         threads: list[Thread] = []
         mistakes = Mistakes()
-        for i, table in enumerate(config.threads):
+        for i, table in enumerate(config.all_threads):
             key = "fitness" if table.fitness is None else f"threads[{i}].fitness"
+            j = i - len(config.threads)
             with mistakes.at(key):
                 fitness = Fitness.resolve(
                     config.fitness_of(i), labels, key=key, target=self.targets[i]
                 )
                 if forms:
                     fitness.check_forms(forms, key)
-                thread = Thread(table.name, self.optimizers[i], fitness, self.streams[i])
+                plan = self.sets[j].plan if j >= 0 else None
+                thread = Thread(
+                    table.name, self.optimizers[i], fitness, self.streams[i], plan=plan
+                )
                 threads.append(thread if restored is None else restored.thread(i, thread))
         mistakes.raise_any("the session file")
         return Session(
@@ -178,9 +196,10 @@ def gather_parts(
     mistakes : gets all that is wrong, each under its key
     """
     makers = makers or USUAL
-    networks = [
+    networks: list[Generator | None] = [
         _gather_generator(config, i, mistakes, makers) for i in range(len(config.threads))
     ]
+    networks += _gather_set_generators(config, mistakes, makers)
     if restored is not None and not mistakes.found:
         restored.check_weights([network for network in networks if network is not None])
     references = None if restored is None else restored.references()
@@ -190,20 +209,25 @@ def gather_parts(
     targets = _gather_targets(config, mistakes, references, restored)
     # Streams are named by the thread, so that adding one changes no other's random numbers.
     streams = tuple(
-        seeds.stream(config.session.seed, "optimizer", table.name) for table in config.threads
+        seeds.stream(config.session.seed, "optimizer", table.name)
+        for table in config.all_threads
     )
     options: list[dict[str, Any]] = []
     searches: list[Optimizer] = []
-    for i, (network, rng) in enumerate(zip(networks, streams, strict=True)):
+    evolving = len(config.threads)
+    for i, (network, rng) in enumerate(zip(networks[:evolving], streams, strict=False)):
         made = _gather_optimizer(config, i, network, mistakes, rng=rng, live=live)
         if made is not None:
             searches.append(made[0])
             options.append(made[1])
+    sets = _gather_sets(config, networks[evolving:], mistakes, restored)
+    searches += [made.optimizer for made in sets]
+    options += [{} for _ in sets]
     loaded = tuple(network for network in networks if network is not None)
     recorded: Mapping[str, str] = {}
     if config.simulation.record and not mistakes.found and references is not None:
         with mistakes.at("simulation.record"):
-            recorded = _recorded(config, searches, references)
+            recorded = _recorded(config, searches[:evolving], references, sets)
     if mistakes.found or references is None:
         return None
     return Parts(
@@ -216,7 +240,60 @@ def gather_parts(
         targets=targets,
         restored=restored,
         recorded=recorded,
+        sets=sets,
     )
+
+
+def _gather_set_generators(
+    config: Config, mistakes: Mistakes, makers: Makers
+) -> list[Generator | None]:
+    """Load what draws each set; sets of one generator, with the same options, share it."""
+    made: list[Generator | None] = []
+    like: list[tuple[object, ...]] = []
+    for j, table in enumerate(config.sets):
+        same = (table.generator, table.weights, table.device, table.generator_options)
+        if table.images is not None:
+            key, drawn = f"sets[{j}].images", None
+            with mistakes.at(key, of=table.name):
+                drawn = image_files(
+                    table,
+                    f"sets[{j}]",
+                    seed=config.session.seed,
+                    grey=config.references.grey,
+                )
+            made.append(drawn)
+        elif same in like and makers is USUAL:
+            made.append(made[like.index(same)])
+        else:
+            made.append(_gather_generator(config, len(config.threads) + j, mistakes, makers))
+        like.append(same)
+    return made
+
+
+def _gather_sets(
+    config: Config,
+    drawn_by: Sequence[Generator | None],
+    mistakes: Mistakes,
+    restored: Restored | None,
+) -> tuple[StimulusSet, ...]:
+    """Make the sets, where what draws them could be made."""
+    codes: list[Codes] = []
+    there: list[Generator] = []
+    for j, (table, generator) in enumerate(zip(config.sets, drawn_by, strict=True)):
+        key = f"sets[{j}].codes"
+        if generator is None or mistakes.has(key):
+            continue
+        with mistakes.at(key, of=table.name):
+            codes.append(set_codes(table, generator, seed=config.session.seed))
+            there.append(generator)
+    if not config.sets or len(codes) < len(config.sets):
+        return ()
+    with mistakes.at("sets"):
+        made = build_sets(config, codes, there)
+        if restored is not None:
+            restored.check_sets([part.info for part in made])
+        return made
+    return ()
 
 
 def _gather_targets(
@@ -227,7 +304,7 @@ def _gather_targets(
 ) -> tuple[Target | None, ...]:
     """Return what each thread's fitness compares responses with, where that can be found."""
     targets: list[Target | None] = []
-    for i, thread in enumerate(config.threads):
+    for i, thread in enumerate(config.all_threads):
         table = config.fitness_of(i)
         key = "fitness" if thread.fitness is None else f"threads[{i}].fitness"
         target = None
@@ -243,7 +320,10 @@ def _gather_targets(
 
 
 def _recorded(
-    config: Config, searches: Sequence[Optimizer], references: References
+    config: Config,
+    searches: Sequence[Optimizer],
+    references: References,
+    sets: Sequence[StimulusSet],
 ) -> Mapping[str, str]:
     """Look at the units whose activations are recorded; return their networks' digests."""
     from evolver.setup.recorded_activations import check_size, load_activations
@@ -251,12 +331,11 @@ def _recorded(
     activations = load_activations(config)
     if activations is None:
         return {}
-    check_size(
-        len(activations.units),
-        popsizes=[optimizer.popsize for optimizer in searches],
-        references=len(references.images),
-        generations=config.session.generations,
-    )
+    # An optimizer may ask for one more than its population.
+    evolved = config.session.generations * sum(s.popsize + 1 for s in searches)
+    fixed = sum(made.plan.images for made in sets)
+    images = evolved + len(references.images) + fixed
+    check_size(len(activations.units), images=images)
     return activations.weights
 
 
@@ -297,7 +376,7 @@ def _gather_generator(
     """Load a thread's generator; None where that cannot be."""
     from evolver.weights.read import chosen_device  # loads torch
 
-    table, key = config.threads[i], f"threads[{i}]"
+    table, key = config.all_threads[i], config.key_of(i)
     at = partial(mistakes.at, of=table.name)
     before = len(mistakes.found)
     factory = _gather_factory(GENERATORS, find_generator, table, key, mistakes)
@@ -481,7 +560,9 @@ def renderers(text: str) -> Callable[[str, NDArray[np.floating[Any]]], Images]:
 
     def render(name: str, codes: NDArray[np.floating[Any]]) -> Images:
         if name not in loaded:
-            table = next(t for t in config.threads if t.name == name)
+            table = next(t for t in config.all_threads if t.name == name)
+            if table.generator == IMAGE_FILES and table.optimizer == FIXED:
+                raise ConfigError(f"{name} is a set of image files, which no code draws again")
             loaded[name] = thread_generator(table)
         return loaded[name].render(np.asarray(codes, dtype=np.float64))
 

@@ -15,14 +15,17 @@ from typing import Literal
 import numpy as np
 from msgspec import Struct
 
+from evolver.config.set_table import SetTable
 from evolver.config.tables import Config
 from evolver.generators.scale import code_scale
 from evolver.journal.storage import disk_free_bytes
+from evolver.optimizers.fixed import FixedCodes
 from evolver.optimizers.gradient import go_on
 from evolver.regular_files import expanded
 from evolver.session.fitness import Fitness
 from evolver.setup.build import Parts
 from evolver.setup.references import References
+from evolver.setup.stimulus_sets import StimulusSet
 from evolver.types import Codes, Generator, Images, Optimizer
 from rig_bridge.auth import EngineKeys
 from rig_bridge.errors import KeyFileError
@@ -84,7 +87,7 @@ def with_the_rig(parts: Parts, hello: Hello, recordings: Path) -> tuple[Check, .
     config = parts.config
     labels = [unit.label for unit in hello.units]
     checks = [Check("rig", "good", f"{hello.name} ({hello.software}), {len(labels)} units")]
-    for thread, table in enumerate(config.threads):
+    for thread, table in enumerate(config.all_threads):
         fitness = Fitness.resolve(
             config.fitness_of(thread), labels, key="fitness", target=parts.targets[thread]
         )
@@ -119,7 +122,7 @@ def _aims(fitness: Fitness) -> Iterator[tuple[int, str]]:
 
 
 def _weights(parts: Parts) -> Iterator[Check]:
-    for table, generator in zip(parts.config.threads, parts.generators, strict=True):
+    for table, generator in zip(parts.config.all_threads, parts.generators, strict=True):
         text = f"{table.name}: {generator.name}, sha256 {generator.sha256[:12]}…"
         yield Check("weights", "good", text)
 
@@ -130,12 +133,14 @@ def _searches(parts: Parts) -> Iterator[Check]:
     Of one that goes on, how far it is: what it began with is on record.
     """
     if parts.restored is not None:
-        for table, done in zip(parts.config.threads, parts.done, strict=True):
-            of = parts.config.session.generations
+        for i, table in enumerate(parts.config.all_threads):
+            done, of = parts.done[i], parts.lengths[i]
+            name = "search" if i < len(parts.config.threads) else "set"
             text = f"{table.name}: {table.optimizer} goes on, {done} of {of} generations done"
-            yield Check("search", "good", text)
+            yield Check(name, "good", text)
         return
-    for table, options in zip(parts.config.threads, parts.optimizer_options, strict=True):
+    yield from map(_set, parts.config.sets, parts.sets)
+    for table, options in zip(parts.config.threads, parts.optimizer_options, strict=False):
         said = [
             f"{key} = {value!r}"
             + ("" if key in table.optimizer_options else f" (from {source})")
@@ -145,13 +150,24 @@ def _searches(parts: Parts) -> Iterator[Check]:
         yield Check("search", "good", f"{table.name}: {', '.join([table.optimizer, *said])}")
 
 
+def _set(table: SetTable, made: StimulusSet) -> Check:
+    plan = made.plan
+    where = f", at {len(plan.places)} places and sizes" if plan.places else ""
+    times = "once" if plan.repeats == 1 else f"{plan.repeats} times"
+    text = (
+        f"{table.name} ({table.role}): {plan.images} images{where}, each {times}: "
+        f"{plan.showings:,} showings in {plan.blocks} blocks"
+    )
+    return Check("set", "good", text)
+
+
 def _render(parts: Parts, monotonic: Callable[[], float]) -> Iterator[Check]:
     """Render a whole generation, as the first block will: what memory lacks is missed now."""
     config = parts.config
     show = config.presentation
     hidden = config.references.count * (show.on_ms + show.off_ms) / 1000 * show.repeats
     for table, generator, optimizer in zip(
-        config.threads, parts.generators, parts.optimizers, strict=True
+        config.all_threads, parts.generators, parts.optimizers, strict=True
     ):
         codes = _of_its_own(optimizer)
         try:
@@ -186,6 +202,8 @@ def _of_its_own(optimizer: Optimizer) -> Codes:
     """
     twin = go_on(optimizer, optimizer.state, rng=np.random.default_rng(0))
     first = twin.ask()
+    if isinstance(twin, FixedCodes):
+        return first
     twin.tell(first, np.zeros(len(first)))
     return np.resize(twin.ask(), (optimizer.popsize, optimizer.d))
 
@@ -270,6 +288,8 @@ def _references(references: References) -> Check:
 def _schedule(parts: Parts) -> Iterator[Check]:
     """Warn where the schedule leaves nothing to show while a generation is computed."""
     schedule, threads = parts.config.presentation.schedule, len(parts.config.threads)
+    if parts.sets:
+        return  # which are shown while the next generation is computed
     wait = "the rig waits while the next generation is computed"
     if schedule == "alternate" and threads == 1:
         text = f"presentation.schedule: 'alternate' needs two threads, there is one: {wait}"
@@ -312,7 +332,7 @@ def _duration(parts: Parts) -> Check:
     )
     popsizes = ", ".join(
         f"{table.name} {popsize}"
-        for table, popsize in zip(config.threads, parts.popsizes, strict=True)
+        for table, popsize in zip(config.all_threads, parts.popsizes, strict=True)
     )
     if minutes > _LONG_GENERATION:
         text += f". That is long: images a generation are {popsizes} (threads.popsize)"

@@ -12,6 +12,9 @@ import platform
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from evolver.journal import records
 from evolver.session.fitness_record import fitness_text
@@ -41,6 +44,7 @@ def run_start(
     weights : weight files besides the generators'
     """
     config = parts.config
+    evolving = len(config.threads)
     threads = tuple(
         records.ThreadInfo(
             name=table.name,
@@ -55,12 +59,13 @@ def run_start(
                 "generator": table.generator_options,
                 "initial": table.initial,
                 "device": table.device,
+                **_set_options(parts, i - evolving),
             }),
             fitness=fitness_text(config.fitness_of(i), thread.fitness),
         )
         for i, (table, options, generator, thread) in enumerate(
             zip(
-                config.threads,
+                config.all_threads,
                 parts.optimizer_options,
                 parts.generators,
                 session.threads,
@@ -70,7 +75,7 @@ def run_start(
     )
     files = [
         records.WeightFile(f"generator:{table.name}", table.generator, generator.sha256)
-        for table, generator in zip(config.threads, parts.generators, strict=True)
+        for table, generator in zip(config.all_threads, parts.generators, strict=True)
     ]
     files += [
         records.WeightFile("activations", address, sha256)
@@ -90,6 +95,11 @@ def run_start(
         machine=machine(),
         window_ms=config.rig.window_ms,
     )
+
+
+def _set_options(parts: Parts, j: int) -> dict[str, Any]:
+    """Return what is recorded of set j; nothing where it is negative: a thread that evolves."""
+    return {} if j < 0 else {"set": msgspec.to_builtins(parts.sets[j].info)}
 
 
 def machine() -> dict[str, str]:

@@ -92,19 +92,14 @@ def activations_of_text(text: str) -> ImageActivations | None:
     return load_activations(parse_session_file(text))
 
 
-def check_size(
-    units: int, *, popsizes: Sequence[int], references: int, generations: int
-) -> None:
+def check_size(units: int, *, images: int) -> None:
     """Raise `ConfigError` where so many units of so many images are more than is recorded.
 
     Parameters
     ----------
     units : whose activations are recorded
-    popsizes : images a generation, a thread each; an optimizer may ask for one more
-    references : images
-    generations : of each thread
+    images : of the whole session
     """
-    images = generations * sum(n + 1 for n in popsizes) + references
     size = images * units * np.dtype(np.float32).itemsize
     if size > MOST_BYTES:
         raise ConfigError(

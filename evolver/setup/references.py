@@ -41,51 +41,82 @@ def build_references(table: ReferencesTable, *, seed: int) -> References:
     """
     if table.count == 0:
         return References((), ())
-    if table.source == "builtin":
+    return images_from(
+        table.source,
+        table.count,
+        grey=table.grey,
+        rng=seeds.stream(seed, "references"),
+        keys=("references.source", "references.count"),
+    )
+
+
+def images_from(
+    source: str,
+    count: int | None,
+    *,
+    grey: int,
+    rng: np.random.Generator,
+    keys: tuple[str, str],
+) -> References:
+    """Return images, and what each is called: rendered, or drawn from a folder.
+
+    Parameters
+    ----------
+    source : "builtin", or a folder
+    count : how many; None: all of the folder
+    grey : behind transparent pixels
+    rng : of what is drawn
+    keys : of the session file, that say where from and how many
+
+    Raises
+    ------
+    ConfigError, DataError
+        as `build_references`
+    """
+    if source == "builtin":
         from scorers.mini import scenes
 
-        rng = seeds.stream(seed, "references")
-        images, classes, _ = scenes.sample_scenes(table.count, rng=rng)
+        images, classes, _ = scenes.sample_scenes(count or 1, rng=rng)
         return References(tuple(images), tuple(scenes.CLASSES[int(i)] for i in classes))
     try:
-        folder = Path(table.source).expanduser()
+        folder = Path(source).expanduser()
     except RuntimeError as exc:  # nobody's home
-        raise ConfigError(
-            f"references.source: {table.source!r} cannot be found: {exc}"
-        ) from exc
+        raise ConfigError(f"{keys[0]}: {source!r} cannot be found: {exc}") from exc
     if not folder.is_dir():
         raise ConfigError(
-            "references.source: must be 'builtin' or a folder of PNG or JPEG files; "
-            f"{table.source!r} is not a folder"
+            f"{keys[0]}: must be 'builtin' or a folder of PNG or JPEG files; "
+            f"{source!r} is not a folder"
         )
-    files = _usable(folder)
-    if len(files) < table.count:
+    files = _usable(folder, keys[0])
+    if len(files) < (count or 1):
         raise ConfigError(
-            f"references.count: must be at most the number of PNG and JPEG files in {folder}, "
-            f"{len(files)}; found {table.count}"
+            f"{keys[1]}: must be at most the number of PNG and JPEG files in {folder}, "
+            f"{len(files)}; found {count or 'none there'}"
         )
-    shuffled = seeds.stream(seed, "references").permutation(len(files))
-    picked = [files[i] for i in sorted(int(i) for i in shuffled[: table.count])]
+    picked = files
+    if count is not None:
+        shuffled = rng.permutation(len(files))
+        picked = [files[i] for i in sorted(int(i) for i in shuffled[:count])]
     pixels: list[NDArray[np.uint8]] = []
     problems: list[str] = []
     for path in picked:
         try:
-            pixels.append(read_image(path, grey=table.grey))
+            pixels.append(read_image(path, grey=grey))
         except DataError as exc:
             problems.append(_printable(str(exc)))
     if problems:
-        raise DataError("references: " + "\n  ".join(problems))
+        raise DataError(f"{keys[0].rpartition('.')[0]}: " + "\n  ".join(problems))
     labels = dict(zip(files, _labels(files), strict=True))
     return References(tuple(pixels), tuple(labels[path] for path in picked))
 
 
-def _usable(folder: Path) -> list[Path]:
+def _usable(folder: Path, key: str) -> list[Path]:
     """Return the image files of a folder, sorted; not what systems leave beside them."""
     try:
         there = sorted(folder.iterdir(), key=os.fsencode)
     except OSError as exc:
         raise ConfigError(
-            f"references.source: {folder} must be a folder that can be read; {exc.strerror}"
+            f"{key}: {folder} must be a folder that can be read; {exc.strerror}"
         ) from exc
     return [
         path

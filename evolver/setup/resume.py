@@ -13,7 +13,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -162,6 +162,16 @@ class Restored:
                 f"{before}; its file now has {sha256}. Bring the old file back"
             )
 
+    def check_sets(self, sets: Sequence[records.SetInfo]) -> None:
+        """Raise `ConfigError` unless the sets, the last threads, are what they were."""
+        threads = self.history.run_start.threads
+        for info, now in zip(threads[len(threads) - len(sets) :], sets, strict=True):
+            if records.set_info(info.options) != now:
+                raise ConfigError(
+                    f"set {info.name!r} must go on with the images it began with; its files "
+                    "are others now. Bring the old ones back"
+                )
+
     def check_rig(self, weights: Sequence[records.WeightFile]) -> None:
         """Raise `ConfigError` unless responses are made with what they were made with before.
 
@@ -210,7 +220,7 @@ class Restored:
             scores = np.asarray(last.committed.scores.numpy(), dtype=np.float64)
             scored = np.flatnonzero(np.isfinite(scores))
             optimizer.tell(codes[scored], scores[scored])
-        return Thread(fresh.name, optimizer, fresh.fitness, fresh.rng)
+        return replace(fresh, optimizer=optimizer)
 
     def record(
         self, time_ns: int, *, machine: Mapping[str, str], versions: Mapping[str, str]
@@ -249,6 +259,7 @@ def _running(history: History, unfinished: Unfinished) -> RunningBlock:
             codes=np.asarray(p.codes.numpy(), dtype=np.float64),
             state=None,
             rng_state=p.rng_state,
+            items=p.items,
         )
         for p in plan.threads
     )

@@ -1,0 +1,165 @@
+"""What a session file says of a set: images that are shown as they are, and nothing learnt.
+
+Knows keys and values, and what contradicts what. How a set's images are made is in
+`evolver/setup/stimulus_sets.py`, when each is shown in `evolver/session/set_plan.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeAlias
+
+from msgspec import Meta, Struct, field
+
+Name: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$",
+        title="letters, digits, - and _, at most 64 of them",
+    ),
+]
+Degrees: TypeAlias = Annotated[float, Meta(ge=-180, le=180)]
+SizeDegrees: TypeAlias = Annotated[float, Meta(gt=0, le=180)]
+Seed: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+SetRole: TypeAlias = Literal["train", "test", "probe"]
+SetSource: TypeAlias = Literal["codes", "images"]
+
+FIXED = "fixed"
+"""The optimizer of a set, in records: it asks for what is planned, and learns nothing."""
+IMAGE_FILES = "images"
+"""The generator of a set of image files, in records: a code is an image's number."""
+MOST_SHOWINGS = 200_000  # of a set in a session: days
+_CODE_KEYS = ("generator", "codes", "weights", "generator_options")
+
+
+class GridTable(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where and how large each image of a set is shown: at every place, in every size."""
+
+    columns: Annotated[int, Meta(ge=1, le=101, description="places from left to right")] = 1
+    rows: Annotated[int, Meta(ge=1, le=101, description="places from bottom to top")] = 1
+    span_deg: Annotated[
+        tuple[SizeDegrees, SizeDegrees],
+        Meta(description="from the first column's centre to the last one's; and of rows"),
+    ] = (8.0, 8.0)
+    center_deg: Annotated[
+        tuple[Degrees, Degrees] | None,
+        Meta(description="of the grid; without it presentation.position_deg"),
+    ] = None
+    sizes_deg: Annotated[
+        Annotated[tuple[SizeDegrees, ...], Meta(max_length=64)],
+        Meta(description="longer side of an image; without any presentation.size_deg"),
+    ] = ()
+
+    def places(
+        self, position_deg: tuple[float, float], size_deg: float
+    ) -> tuple[tuple[float, float, float], ...]:
+        """Return each place and size: (degrees right of fixation, up, longer side).
+
+        Places go from left to right and then from bottom to top; at each one, sizes in order.
+
+        Parameters
+        ----------
+        position_deg, size_deg : the session's, for what the grid leaves out
+        """
+        center = position_deg if self.center_deg is None else self.center_deg
+        across = _spread(center[0], self.span_deg[0], self.columns)
+        upward = _spread(center[1], self.span_deg[1], self.rows)
+        sizes = self.sizes_deg or (size_deg,)
+        return tuple((x, y, size) for y in upward for x in across for size in sizes)
+
+
+class SetTable(Struct, frozen=True, forbid_unknown_fields=True):
+    """Images shown as they are, beside evolving threads or alone. Nothing learns from them."""
+
+    name: Annotated[Name, Meta(description="its name in the recording")]
+    role: Annotated[
+        SetRole,
+        Meta(description="what it is for: a decoder's 'train' or 'test', or a 'probe'"),
+    ] = "probe"
+    repeats: Annotated[
+        int, Meta(ge=1, le=10_000, description="showings of each image in the session")
+    ] = 1
+    count: Annotated[
+        Annotated[int, Meta(ge=1, le=100_000)] | None,
+        Meta(description="how many codes, or images; without it all that there are"),
+    ] = None
+    seed: Annotated[
+        Seed | None,
+        Meta(description="of the codes, or which images; without it the session's seed"),
+    ] = None
+    generator: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(description="draws its images of codes, as a thread's"),
+    ] = None
+    codes: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="which codes: those a thread may begin with, as 'generator', "
+            "'normal:SCALE', 'class:207', 'file:codes.npz'",
+        ),
+    ] = "generator"
+    images: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(
+            description="in place of a generator: a folder of PNG or JPEG files of one size, "
+            "or 'builtin' (rendered)"
+        ),
+    ] = None
+    device: Annotated[
+        str, Meta(min_length=1, description="where the generator runs: 'cpu', 'cuda', 'cuda:1'")
+    ] = "cpu"
+    weights: Annotated[
+        str | None, Meta(description="weight file; without it the one that comes along")
+    ] = None
+    generator_options: Annotated[
+        dict[str, Any], Meta(description="handed to the generator")
+    ] = field(default_factory=dict[str, Any])
+    grid: Annotated[
+        GridTable | None,
+        Meta(description="places and sizes of each image; without it the session's one"),
+    ] = None
+
+    @property
+    def source(self) -> SetSource:
+        """What its images are made of."""
+        return "codes" if self.images is None else "images"
+
+    def places(
+        self, position_deg: tuple[float, float], size_deg: float
+    ) -> tuple[tuple[float, float, float], ...]:
+        """Return where and how large each image is shown; nothing, where the session says."""
+        return () if self.grid is None else self.grid.places(position_deg, size_deg)
+
+
+def set_contradictions(table: SetTable, raw: Mapping[str, object], key: str) -> list[str]:
+    """Return what no single key of a set shows to be wrong.
+
+    Parameters
+    ----------
+    table, raw : its values, and its keys as the file has them
+    key : its place in the file
+    """
+    problems: list[str] = []
+    if table.images is None and table.generator is None:
+        problems.append(
+            f"{key}.generator: is missing; must be a generator's name, or {key}.images a "
+            "folder of images"
+        )
+    elif table.images is not None and (given := [k for k in _CODE_KEYS if k in raw]):
+        problems.append(
+            f"{key}.{given[0]}: must be left out beside {key}.images, whose images are drawn "
+            "by nobody"
+        )
+    elif table.images is None and table.count is None and not table.codes.startswith("file:"):
+        problems.append(f"{key}.count: is missing; must say how many codes are drawn")
+    if table.images == "builtin" and table.count is None:
+        problems.append(f"{key}.count: is missing; must say how many images are rendered")
+    return problems
+
+
+def _spread(center: float, span: float, n: int) -> tuple[float, ...]:
+    """Return n equal steps about a centre; the centre alone, of one."""
+    if n == 1:
+        return (center,)
+    return tuple(center + span * (i / (n - 1) - 0.5) for i in range(n))
