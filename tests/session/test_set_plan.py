@@ -140,7 +140,7 @@ def test_beside_a_thread_every_showing_is_planned_once_and_no_block_is_empty(
                 codes = next(q.codes for q in block.proposals if q.thread == 1)
                 np.testing.assert_array_equal(
                     codes[p.row],
-                    made.optimizer._codes[item.image],  # noqa: SLF001
+                    made.optimizer._codes[item.image],
                 )
 
 
