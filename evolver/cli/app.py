@@ -11,7 +11,7 @@ import subprocess
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.markup import escape
@@ -442,6 +442,13 @@ def _print_rescored(file: Path) -> None:
 def new_session_file(
     file: Annotated[Path, typer.Argument(metavar="SESSION.toml")],
     overwrite: Annotated[bool, typer.Option(help="replace a file that is there")] = False,
+    preset: Annotated[
+        Literal["evolution", "decoding", "field"],
+        typer.Option(
+            help="'evolution': two threads; 'decoding': fixed images, 4,000 once and 100 "
+            "twenty times; 'field': small images on a grid, to map receptive fields"
+        ),
+    ] = "evolution",
 ) -> None:
     """Write a session file with every key, its default, and what it means."""
     from evolver import config
@@ -450,7 +457,8 @@ def new_session_file(
     if file.exists() and not overwrite:
         raise ConfigError(f"{file} exists already; name another file, or add --overwrite")
     try:
-        file.write_text(config.commented_session_file(presets.new_session()), encoding="utf-8")
+        text = config.commented_session_file(presets.PRESETS[preset]())
+        file.write_text(text, encoding="utf-8")
     except OSError as exc:
         raise ConfigError(f"{file} cannot be written: {exc.strerror}") from exc
     console.print(f"wrote {file}; check it with  evolver config check {file}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from evolver.config.set_table import GridTable, SetTable
 from evolver.config.tables import (
     Config,
     FitnessTable,
@@ -35,6 +36,51 @@ def new_session() -> Config:
         fitness=FitnessTable(units=(0,), baseline_ms=(0.0, 45.0)),
         simulation=SimulationTable(units=(DEMO_UNIT,)),
     )
+
+
+def decoding_session() -> Config:
+    """Return a session of fixed images as Brain2GAN's: 4,000 once, and 100 twenty times.
+
+    Dado et al., PLoS Computational Biology 2024.
+    """
+    drawn_by = "mini-object"
+    return Config(
+        session=SessionTable("decoding"),
+        presentation=PresentationTable(on_ms=200.0, off_ms=200.0, schedule="together"),
+        sets=(
+            SetTable("train", role="train", generator=drawn_by, count=4000),
+            SetTable("test", role="test", generator=drawn_by, count=100, repeats=20),
+        ),
+        fitness=FitnessTable(units=(0,), baseline_ms=(0.0, 45.0)),
+        simulation=SimulationTable(units=("mini:conv4:random-64@1",)),
+    )
+
+
+def field_session() -> Config:
+    """Return a session that maps receptive fields: small images on a grid of places."""
+    return Config(
+        session=SessionTable("field"),
+        presentation=PresentationTable(on_ms=100.0, off_ms=100.0, schedule="together"),
+        sets=(
+            SetTable(
+                "field",
+                images="builtin",
+                count=8,
+                repeats=2,
+                grid=GridTable(columns=9, rows=9, span_deg=(8.0, 8.0), sizes_deg=(2.0,)),
+            ),
+        ),
+        fitness=FitnessTable(units=(0,), baseline_ms=(0.0, 45.0)),
+        simulation=SimulationTable(units=(DEMO_UNIT,), view_deg=16.0),
+    )
+
+
+PRESETS = {
+    "evolution": new_session,
+    "decoding": decoding_session,
+    "field": field_session,
+}
+"""Session files to start from, by the name that `evolver config new` knows them by."""
 
 
 def demo_session(

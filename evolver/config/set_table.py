@@ -19,7 +19,7 @@ Name: TypeAlias = Annotated[
     ),
 ]
 Degrees: TypeAlias = Annotated[float, Meta(ge=-180, le=180)]
-SizeDegrees: TypeAlias = Annotated[float, Meta(gt=0, le=180)]
+LongerSide: TypeAlias = Annotated[float, Meta(gt=0, le=180)]
 Seed: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 SetRole: TypeAlias = Literal["train", "test", "probe"]
 SetSource: TypeAlias = Literal["codes", "images"]
@@ -29,7 +29,7 @@ FIXED = "fixed"
 IMAGE_FILES = "images"
 """The generator of a set of image files, in records: a code is an image's number."""
 MOST_SHOWINGS = 200_000  # of a set in a session: days
-_CODE_KEYS = ("generator", "codes", "weights", "generator_options")
+_CODE_KEYS = ("generator", "codes", "device", "weights", "generator_options")
 
 
 class GridTable(Struct, frozen=True, forbid_unknown_fields=True):
@@ -38,7 +38,7 @@ class GridTable(Struct, frozen=True, forbid_unknown_fields=True):
     columns: Annotated[int, Meta(ge=1, le=101, description="places from left to right")] = 1
     rows: Annotated[int, Meta(ge=1, le=101, description="places from bottom to top")] = 1
     span_deg: Annotated[
-        tuple[SizeDegrees, SizeDegrees],
+        tuple[LongerSide, LongerSide],
         Meta(description="from the first column's centre to the last one's; and of rows"),
     ] = (8.0, 8.0)
     center_deg: Annotated[
@@ -46,7 +46,7 @@ class GridTable(Struct, frozen=True, forbid_unknown_fields=True):
         Meta(description="of the grid; without it presentation.position_deg"),
     ] = None
     sizes_deg: Annotated[
-        Annotated[tuple[SizeDegrees, ...], Meta(max_length=64)],
+        Annotated[tuple[LongerSide, ...], Meta(max_length=64)],
         Meta(description="longer side of an image; without any presentation.size_deg"),
     ] = ()
 
@@ -124,6 +124,10 @@ class SetTable(Struct, frozen=True, forbid_unknown_fields=True):
     def source(self) -> SetSource:
         """What its images are made of."""
         return "codes" if self.images is None else "images"
+
+    def unused_keys(self) -> frozenset[str]:
+        """Return the keys that say nothing here: of codes, where images are files."""
+        return frozenset(() if self.images is None else _CODE_KEYS)
 
     def places(
         self, position_deg: tuple[float, float], size_deg: float

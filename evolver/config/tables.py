@@ -37,10 +37,10 @@ from evolver.config.set_table import (
     FIXED,
     IMAGE_FILES,
     Degrees,
+    LongerSide,
     Name,
     Seed,
     SetTable,
-    SizeDegrees,
     set_contradictions,
 )
 from evolver.config.validation import collect, commented_fields
@@ -95,7 +95,7 @@ class PresentationTable(Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = 100
     size_deg: Annotated[
-        SizeDegrees, Meta(description="longer side of an image, degrees of visual angle")
+        LongerSide, Meta(description="longer side of an image, degrees of visual angle")
     ] = 3.0
     position_deg: Annotated[
         tuple[Degrees, Degrees],

@@ -362,12 +362,12 @@ def names_in(group: h5py.Group) -> list[str]:
 def read_table(parent: h5py.Group, name: str, columns: Sequence[Column]) -> NDArray[np.void]:
     """Return a table as one structured array; text columns are as wide as their longest.
 
-    A column that files of an earlier version do not have is all zeros in them.
+    A column that files of an earlier version do not have is all zeros, or what it says.
     """
     length = len(dataset_at(parent, name, columns[0].name))
     there = set(names_in(group_at(parent, name)))
     values = [
-        np.zeros(length, "<U1" if column.dtype == TEXT else column.dtype)
+        _missing(column, length)
         if column.added and column.name not in there
         else np.array(texts_at(parent, name, column.name), dtype=np.str_)
         if column.dtype == TEXT
@@ -379,6 +379,13 @@ def read_table(parent: h5py.Group, name: str, columns: Sequence[Column]) -> NDAr
     for column, array in zip(columns, values, strict=True):
         table[column.name] = array
     return table
+
+
+def _missing(column: Column, length: int) -> NDArray[Any]:
+    """Return what stands for a column that a file does not have."""
+    if column.dtype == TEXT:
+        return np.zeros(length, "<U1")
+    return np.full(length, column.missing, dtype=column.dtype)
 
 
 class Growing:

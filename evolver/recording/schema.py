@@ -133,7 +133,8 @@ class Column:
     name: str
     dtype: str  # numpy's, or TEXT: variable-length UTF-8
     meaning: str  # written beside the data, as the attribute `meaning`
-    added: bool = False  # later than the first file of this schema version: zeros where missing
+    added: bool = False  # later than the first file of this schema version
+    missing: int = 0  # what files of before have in its place, where it is of numbers
 
     @property
     def unit(self) -> str:
@@ -173,7 +174,9 @@ PRESENTATION_COLUMNS = (
     Column("answer", TEXT, "of a replay: whose response it is; else empty", added=True),
     Column("answer_of", "<i8", "presentation replayed, whose response it is", added=True),
     Column("answer_distance", "<f8", "of its image from the one shown", added=True),
-    Column("item", "<i8", "of a set: image at a place and size, from 0; else -1", added=True),
+    Column(
+        "item", "<i8", "of a set: which image at which place; else -1", added=True, missing=-1
+    ),
     Column("size_deg", "<f8", "longer side, degrees; 0: the session's size, place", added=True),
     Column("x_deg", "<f8", "its centre right of fixation, degrees", added=True),
     Column("y_deg", "<f8", "its centre above fixation, degrees", added=True),

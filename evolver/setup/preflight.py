@@ -25,7 +25,7 @@ from evolver.regular_files import expanded
 from evolver.session.fitness import Fitness
 from evolver.setup.build import Parts
 from evolver.setup.references import References
-from evolver.setup.stimulus_sets import StimulusSet
+from evolver.setup.stimulus_sets import ImageFiles, StimulusSet
 from evolver.types import Codes, Generator, Images, Optimizer
 from rig_bridge.auth import EngineKeys
 from rig_bridge.errors import KeyFileError
@@ -191,7 +191,8 @@ def _render(parts: Parts, monotonic: Callable[[], float]) -> Iterator[Check]:
                 "will wait. More references, or schedule = 'alternate', would hide it"
             )
         yield Check("render", "warning" if late else "good", text)
-        if parts.restored is None:  # else these are not the codes it goes on with
+        # Of one that goes on these are not its codes, and a file's image is as it is.
+        if parts.restored is None and not isinstance(generator, ImageFiles):
             yield _pictures(table.name, generator, codes, images)
 
 
@@ -325,9 +326,10 @@ def _duration(parts: Parts) -> Check:
     minutes = n * (show.on_ms + show.off_ms) / 60_000
     of_them = f"{generations} of them are"
     if parts.restored is not None:
-        of_them = f"the {generations} of {config.session.generations} that are left are"
+        of_them = f"the {generations} of {max(parts.lengths)} that are left are"
+    block = "generation of every thread" if config.threads else "block of the sets"
     text = (
-        f"a generation of every thread, with the references, is {n} presentations, "
+        f"a {block}, with the references, is {n} presentations, "
         f"{_span(minutes)} of showing; {of_them} {_span(minutes * generations)}"
     )
     popsizes = ", ".join(

@@ -105,13 +105,19 @@ class TestPartlyRead:
         _, mistakes = read_session_file(text, source="s")
         assert [m.key for m in mistakes.found] == ["threads[0].popsize", "fitness.response_ms"]
 
-    @pytest.mark.parametrize(
-        "text", ["", "threads = 3", GOOD.replace("[[threads]]", "[other]"), "session = 1"]
-    )
+    @pytest.mark.parametrize("text", ["", "threads = 3", "[other]\nname = 2", "session = 1"])
     def test_too_little_to_go_on_with(self, text):
         config, mistakes = read_session_file(text, source="s")
         assert config is None
         assert mistakes.found
+
+    def test_without_threads_and_sets_the_rest_is_checked(self):
+        text = GOOD.replace("[[threads]]", "[other]").replace("100", "-100", 1)
+        config, mistakes = read_session_file(text, source="s")
+        assert config.threads == config.sets == ()
+        keys = [m.key for m in mistakes.found]
+        assert "threads" in keys
+        assert "presentation.on_ms" in keys
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Every item of a set as often as asked, spread evenly; beside threads that evolve, or alone."""
+"""Every item of a set as often as asked, evenly; beside threads that evolve, or alone."""
 
 from collections import Counter
 
