@@ -307,8 +307,9 @@ class SessionModel:
         generation.scored = True
         order = np.argsort(np.where(np.isfinite(scores), -scores, np.inf), kind="stable")
         rows = [int(row) for row in order if row < len(generation.digests)]
-        best = tuple(generation.digests[row] for row in rows[:_PICTURES])
-        self._keep_best(generation, best)
+        # A set's image may be shown several times in a share: it is one picture.
+        best = tuple(dict.fromkeys(generation.digests[row] for row in rows))
+        self._keep_best(generation, best[:_PICTURES])
         self._thin(view)
 
     def _keep_best(self, generation: GenerationView, digests: tuple[str, ...]) -> None:
