@@ -50,6 +50,11 @@ _REPLAYED = tuple(
     for known in s.PRESENTATION_COLUMNS
     if known.name.startswith("answer")
 )
+_OF_SETS = tuple(
+    (known.name, known.meaning)
+    for known in s.PRESENTATION_COLUMNS
+    if known.name in {"item", *s.PLACE_COLUMNS}
+)
 
 
 class Trials:
@@ -85,6 +90,8 @@ class Trials:
         ]
         if recording.is_replay:
             columns += [column(name, what, shown[name].copy()) for name, what in _REPLAYED]
+        if recording.threads.sets:
+            columns += [column(name, what, shown[name].copy()) for name, what in _OF_SETS]
         return TimeIntervals(
             name="trials",
             description=(

@@ -150,7 +150,12 @@ def other_fitness(
         target cannot be read; all of it is named.
     """
     tables = tables or {}
-    names = recording.threads.names
+    names = recording.threads.evolving.names
+    if not names:
+        raise ConfigError(
+            "another fitness needs a thread that evolves, whose search it would have turned; "
+            f"this session showed the sets {', '.join(recording.threads.names)} alone"
+        )
     if unknown := sorted({*threads, *tables} - {*names, ""}):
         raise ConfigError(
             f"a thread must be one of {', '.join(names)}; got {', '.join(unknown)}"
@@ -161,7 +166,7 @@ def other_fitness(
     for k, thread in enumerate(recording.threads):
         own = tables.get(thread.name, tables.get(""))
         given = dict(changes) if own is None else {**own, **changes}
-        if not given or (threads and thread.name not in threads):
+        if not given or thread.is_set or (threads and thread.name not in threads):
             made.append((_recorded_table(thread), _recorded_target(thread)))
             continue
         changed.append(k)

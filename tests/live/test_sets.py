@@ -2,6 +2,7 @@
 
 import re
 
+import h5py
 import numpy as np
 import pytest
 from PIL import Image
@@ -15,6 +16,7 @@ from evolver.live import resume_simulated, run_simulated
 from evolver.live.replayed import run_replay
 from evolver.recording.replay import replayed_records
 from evolver.report.page import write_report
+from evolver.setup.other_fitness import other_fitness
 
 from .test_resume import check_cuts, cut, places
 from .test_simulate import Watching
@@ -217,3 +219,24 @@ def test_what_is_wrong_is_said_with_its_key(old, new, message, images, tmp_path)
     assert result.exit_code == 2, result.output
     assert "\n" in result.output
     assert re.search(message, result.output), result.output
+
+
+def test_what_is_of_evolution_leaves_sets_out(ended):
+    with recording.read(ended.recording) as opened:
+        if opened.threads.evolving:
+            assert other_fitness(opened, {"response_ms": [70.0, 150.0]}).changed == (0,)
+        else:
+            with pytest.raises(ConfigError, match=r"thread that evolves.*train, test, field"):
+                other_fitness(opened, {"response_ms": [70.0, 150.0]})
+
+
+def test_an_nwb_file_says_which_item_was_where(ended, tmp_path):
+    done = CliRunner().invoke(
+        app.app, ["export", "nwb", str(ended.recording), "--out", str(tmp_path / "s.nwb")]
+    )
+    assert done.exit_code == 0, done.output
+    with h5py.File(tmp_path / "s.nwb") as file, recording.read(ended.recording) as opened:
+        trials = file["intervals/trials"]
+        rows = np.argsort(trials["presentation"][:] * 1000 + trials["attempt"][:])
+        for name in ("item", "size_deg", "x_deg", "y_deg"):
+            np.testing.assert_array_equal(trials[name][:][rows], opened.presentations[name])
