@@ -54,6 +54,7 @@ from time import perf_counter, process_time
 from typing import Annotated, Any
 
 import numpy as np
+import psutil
 import torch
 import typer
 from torch.nn import functional as F  # noqa: N812
@@ -142,8 +143,9 @@ def timed(act: Callable[[], object]) -> Taken:
     """Return what an action takes, in this process and those that it starts."""
 
     def cpu() -> float:
-        of_children = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return process_time() + of_children.ru_utime + of_children.ru_stime
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        going = [child.cpu_times() for child in psutil.Process().children()]  # they fork others
+        return process_time() + ended.ru_utime + ended.ru_stime + sum(sum(t[:4]) for t in going)
 
     start, before = perf_counter(), cpu()
     act()

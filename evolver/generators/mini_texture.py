@@ -72,7 +72,8 @@ class TextureNet(nn.Module):
         for i, (layer, geometry, has, wanted) in enumerate(reversed(steps)):
             weight, bias = layer.get_parameter("weight"), layer.get_parameter("bias")
             x = geometry.apply(x, has, wanted, weight, bias)
-            x = F.leaky_relu_(x, 0.3) if i < len(steps) - 1 else x
+            if i < len(steps) - 1:  # what is cut out of a larger map is laid out anew, once
+                x = F.leaky_relu(x, 0.3, inplace=not geometry.transposed)
         return torch.sigmoid(x)
 
     def _smallest_map(self, z: torch.Tensor) -> torch.Tensor:
