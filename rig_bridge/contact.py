@@ -80,7 +80,8 @@ class Contact:
         if self._last is Happened.MADE:
             return (
                 f"connected to {self._endpoint}, and no welcome for {passed:.0f} s: another "
-                "rig may be connected, or what listens there is no engine"
+                "rig may be connected, or what listens there is no engine, or is an engine "
+                "older than this rig, which does not read what it says"
             )
         what = "not let in" if self._last in REFUSALS else "still no engine"
         return f"{what} at {self._endpoint}, {passed:.0f} s: {self._why()}"

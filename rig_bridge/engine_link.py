@@ -122,6 +122,8 @@ class EngineLink:
     session : hexadecimal id of the session
     name : the session's, for people
     window_ms : to be recorded around each onset
+    places : whether presentations have sizes and positions of their own, so that only a rig
+        that states that it heeds them is taken
     answer_timeout_s : resend after so long without a word from the rig while answers are due;
         longer than the longest presentation
     ping_every_s : send a ping so often; how a rig learns that an engine is (still) there
@@ -142,6 +144,7 @@ class EngineLink:
         session: str,
         name: str,
         window_ms: tuple[float, float],
+        places: bool = False,
         answer_timeout_s: float = 30.0,
         ping_every_s: float = 1.0,
         rival_wait_s: float = 7.0,
@@ -152,6 +155,7 @@ class EngineLink:
         self.held = False
         self._welcome = Welcome(session=session, name=name, window_ms=window_ms)
         codec.encode_message(self._welcome)  # refuses an impossible window at once
+        self._places = places
         self._answer_timeout_s, self._ping_every_s = answer_timeout_s, ping_every_s
         self._open: list[_Open] = []
         self._answers = Answers()
@@ -184,6 +188,11 @@ class EngineLink:
             raise RequestError(
                 f"attempt must be above {used}, the last of block {request.block}; "
                 f"got {request.attempt}"
+            )
+        if request.places and not self._places:
+            raise RequestError(
+                "presentations have a size or position of their own only in a session that "
+                "says so before its rig joins: make the link with places=True"
             )
         waiting = {
             p for o in self._open if o.request.block == request.block for p in o.unanswered
@@ -378,12 +387,7 @@ class EngineLink:
     def _received_hello(self, peer: bytes, hello: Hello, now: float) -> list[EngineAction]:
         if self.ended is not None:
             return [SendToRig(peer, End(self.ended))]
-        pre, post = self._welcome.window_ms
-        if hello.window_ms[0] > pre or hello.window_ms[1] < post:
-            refusal = (
-                f"the session records from {pre} to {post} ms around onset; "
-                f"this rig can from {hello.window_ms[0]} to {hello.window_ms[1]}"
-            )
+        if refusal := self._unable(hello):
             return self._refuse(peer, hello, refusal, now)
         if self.peer is not None and peer != self.peer:
             if now < self._backlog_until and peer[:1] == b"\0" and hello == self.hello:
@@ -409,6 +413,21 @@ class EngineLink:
         for entry in list(self._open):
             actions += self._send(entry, now)
         return actions
+
+    def _unable(self, hello: Hello) -> str:
+        """Say what the session needs that a rig cannot do; empty where it can do all."""
+        pre, post = self._welcome.window_ms
+        if hello.window_ms[0] > pre or hello.window_ms[1] < post:
+            return (
+                f"the session records from {pre} to {post} ms around onset; "
+                f"this rig can from {hello.window_ms[0]} to {hello.window_ms[1]}"
+            )
+        if self._places and not hello.display.places:
+            return (
+                "the session shows images at sizes and positions of their own; this rig does "
+                "not state that it heeds those of each presentation (display.places)"
+            )
+        return ""
 
     def _received_rival(self, peer: bytes, hello: Hello, now: float) -> list[EngineAction]:
         """Have a second rig wait until the first sends something, is gone, or is too late."""

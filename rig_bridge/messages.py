@@ -64,7 +64,8 @@ class ScreenInfo(Part, frozen=True, omit_defaults=True):
     """The screen images are shown on. What has a default may be left out.
 
     A rig that states `background_grey` keeps the shape of every image: its longer side is
-    `Show.size_deg`, and around it is that grey.
+    `Show.size_deg`, and around it is that grey. One that states `places` shows each image at
+    the size and position of its own presentation, where that has them.
     """
 
     width_px: SidePixels
@@ -75,6 +76,7 @@ class ScreenInfo(Part, frozen=True, omit_defaults=True):
     monitor: ShortText = ""  # which one, for people
     calibration: ShortText = ""  # how `levels` came about, for people
     levels: MonitorLevels | None = None  # sent to the monitor; None: those of the images
+    places: bool = False  # heeds `PresentationRequest.size_deg` and `position_deg`
 
 
 class Hello(Message, frozen=True, kw_only=True, tag="hello"):
@@ -113,11 +115,15 @@ class ImageInfo(Part, frozen=True):
     shape: tuple[SidePixels, SidePixels, Literal[3]]  # height, width, sRGB
 
 
-class PresentationRequest(Part, frozen=True, kw_only=True):
+class PresentationRequest(Part, frozen=True, kw_only=True, omit_defaults=True):
     """One showing that the engine asks for.
 
     `known_attempt` matters for one that is to be shown again: from what it kept, a rig answers
     with later attempts only. What came through the same `EngineLink` need not be named.
+
+    A size or a position of its own is for rigs that state `ScreenInfo.places`: others are asked
+    for none. They are left out where those of the `Show` count, so that a rig of before takes
+    what an engine of before could have said.
     """
 
     presentation: Index  # unique in the session
@@ -125,6 +131,8 @@ class PresentationRequest(Part, frozen=True, kw_only=True):
     on_ms: OnMs
     off_ms: OffMs
     known_attempt: Index  # the last attempt whose result the engine has; 0 if none
+    size_deg: SizeDegrees | None = None  # None: the show's
+    position_deg: tuple[PositionDegrees, PositionDegrees] | None = None  # None: the show's
 
 
 class Show(Message, frozen=True, kw_only=True, tag="show"):

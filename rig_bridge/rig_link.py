@@ -34,7 +34,6 @@ from rig_bridge.messages import (
     Level,
     Notice,
     Ping,
-    PresentationRequest,
     Refused,
     Show,
     Welcome,
@@ -491,7 +490,9 @@ class RigLink:
         answered = {result.presentation for result in kept}
         under_way = self._under_way()
         fresh = [
-            _presentation(show, p, window_ms=welcome.window_ms)
+            Presentation.of(
+                show, p, sha256=show.images[p.image].sha256, window_ms=welcome.window_ms
+            )
             for p in show.presentations
             if p.presentation not in answered
             and (block, p.presentation) not in under_way
@@ -524,20 +525,3 @@ class RigLink:
         if self._showing is not None and not self._abandoned:
             keys.add((self._showing.block, self._showing.presentation))
         return keys
-
-
-def _presentation(
-    show: Show, asked: PresentationRequest, *, window_ms: tuple[float, float]
-) -> Presentation:
-    """Return one showing of a request as the presenter is asked for it."""
-    return Presentation(
-        block=show.block,
-        attempt=show.attempt,
-        presentation=asked.presentation,
-        sha256=show.images[asked.image].sha256,
-        on_ms=asked.on_ms,
-        off_ms=asked.off_ms,
-        size_deg=show.size_deg,
-        position_deg=show.position_deg,
-        window_ms=window_ms,
-    )

@@ -45,6 +45,7 @@ class EngineServer:
         that the rig has kept
     name : the session's, for people
     window_ms : to be recorded around each onset, milliseconds
+    places : whether presentations have sizes and positions of their own
     answer_timeout_s : what is unanswered is asked for again after so long without a word from
         the rig; longer than the longest presentation
     clock : monotonic, seconds; for timeouts. How long `poll` waits is real time
@@ -71,6 +72,7 @@ class EngineServer:
         session: str,
         name: str,
         window_ms: tuple[float, float] = (-100.0, 300.0),
+        places: bool = False,
         answer_timeout_s: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
         keys: EngineKeys | None = None,
@@ -79,7 +81,11 @@ class EngineServer:
         if keys is None:
             check_loopback(endpoint)
         self._link = EngineLink(
-            session=session, name=name, window_ms=window_ms, answer_timeout_s=answer_timeout_s
+            session=session,
+            name=name,
+            window_ms=window_ms,
+            places=places,
+            answer_timeout_s=answer_timeout_s,
         )
         self._clock = clock
         self._events: list[RigEvent] = []

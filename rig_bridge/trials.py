@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 
 from rig_bridge.errors import ProtocolError
 from rig_bridge.forms import FORMS, Form, FormArray, array_names
-from rig_bridge.messages import ArraySpec, PresentationRequest, Response, Showing, Trial
+from rig_bridge.messages import (
+    ArraySpec,
+    PresentationRequest,
+    Response,
+    Show,
+    Showing,
+    Trial,
+)
 
 Array: TypeAlias = NDArray[Any]
 Image: TypeAlias = NDArray[np.uint8]
@@ -37,8 +44,9 @@ class ShowRequest:
     images : each (h, w, 3) uint8, C-contiguous; sent without a copy, so not to be changed
     sha256 : one per image, of its bytes, 64 hexadecimal digits
     presentations : in the order of showing; `image` is an index into `images`
-    size_deg : longer side of the image, degrees of visual angle
-    position_deg : its centre, degrees right of and above fixation
+    size_deg : longer side of the image, degrees of visual angle; of presentations that have
+        none of their own
+    position_deg : its centre, degrees right of and above fixation; likewise
     """
 
     block: int
@@ -53,16 +61,15 @@ class ShowRequest:
         self, asked: PresentationRequest, *, window_ms: tuple[float, float]
     ) -> Presentation:
         """Return one of the presentations as a rig's presenter is asked for it."""
-        return Presentation(
-            block=self.block,
-            attempt=self.attempt,
-            presentation=asked.presentation,
-            sha256=self.sha256[asked.image],
-            on_ms=asked.on_ms,
-            off_ms=asked.off_ms,
-            size_deg=self.size_deg,
-            position_deg=self.position_deg,
-            window_ms=window_ms,
+        return Presentation.of(
+            self, asked, sha256=self.sha256[asked.image], window_ms=window_ms
+        )
+
+    @property
+    def places(self) -> bool:
+        """Whether a presentation has a size or a position of its own."""
+        return any(
+            p.size_deg is not None or p.position_deg is not None for p in self.presentations
         )
 
 
@@ -70,7 +77,8 @@ class ShowRequest:
 class Presentation:
     """One showing, as the rig's presenter is asked for it.
 
-    `window_ms` is what is to be recorded, relative to onset; the rest is as in `ShowRequest`.
+    `window_ms` is what is to be recorded, relative to onset; `size_deg` and `position_deg` are
+    this showing's; the rest is as in `ShowRequest`.
     """
 
     block: int
@@ -82,6 +90,29 @@ class Presentation:
     size_deg: float
     position_deg: tuple[float, float]
     window_ms: tuple[float, float]
+
+    @classmethod
+    def of(
+        cls,
+        request: ShowRequest | Show,
+        asked: PresentationRequest,
+        *,
+        sha256: str,
+        window_ms: tuple[float, float],
+    ) -> Presentation:
+        """Return a presentation at its own place, or else at that of the request it is in."""
+        size, position = asked.size_deg, asked.position_deg
+        return cls(
+            block=request.block,
+            attempt=request.attempt,
+            presentation=asked.presentation,
+            sha256=sha256,
+            on_ms=asked.on_ms,
+            off_ms=asked.off_ms,
+            size_deg=request.size_deg if size is None else size,
+            position_deg=request.position_deg if position is None else position,
+            window_ms=window_ms,
+        )
 
 
 class TrialResult(Showing, frozen=True, eq=False, kw_only=True):

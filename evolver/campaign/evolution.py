@@ -153,7 +153,8 @@ class TaskEvolution:
             self._reference_names = references.names
         for told in (*answers.values(), *(() if references is None else (references,))):
             pairs = zip(told.drives, told.delays_ms.tolist(), strict=True)
-            self._rig.take_drives(dict(zip(told.names, pairs, strict=True)))
+            keys = [(name, None) for name in told.names]
+            self._rig.take_drives(dict(zip(keys, pairs, strict=True)))
         names = {thread: told.names for thread, told in answers.items()}
         names[REFERENCE] = self._reference_names
         results: list[TrialResult] = []

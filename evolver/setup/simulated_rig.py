@@ -29,7 +29,7 @@ from rig_bridge.client import RigClient
 from rig_bridge.events import Responded, RigEvent
 from rig_bridge.forms import Form
 from rig_bridge.messages import Hello, ScreenInfo
-from rig_bridge.rigs.simulated import NOTHING_SHOWN, EarlierShowings, SimulatedRig
+from rig_bridge.rigs.simulated import NOTHING_SHOWN, EarlierShowings, Place, SimulatedRig
 from rig_bridge.trials import ShowRequest
 from scorers.neuron import SETTINGS, Adaptation, NeuronConfig, SpikingPopulation, site
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722])  # of sRGB's channels, as they are
 _USUAL_CONTRAST = 0.24  # the references' median
 _LARGEST_VIEW = 2048  # pixels a side
+_PLACED_AT_ONCE = 16  # views of the screen, each of 12 MB where it is largest
 GREY = 128
 """Of the simulated screen."""
 
@@ -153,6 +154,27 @@ class Population:
         the screen about fixation with that square on it.
         """
         return responses_of(self.scorer, images, self.view, grey=self.grey)
+
+    def respond_at(
+        self, shown: Sequence[tuple[NDArray[np.uint8], Place]]
+    ) -> NDArray[np.float64]:
+        """Return the drives of images, each at its own size and place: (n, u) float64.
+
+        Raises
+        ------
+        ValueError
+            Nothing is said of the screen that is seen.
+        """
+        if self.view is None:
+            raise ValueError("places need a view of the screen to be in")
+        drives = np.empty((len(shown), len(self.labels)))
+        for start in range(0, len(shown), _PLACED_AT_ONCE):
+            seen: list[NDArray[np.uint8]] = []
+            for image, (size_deg, position_deg) in shown[start : start + _PLACED_AT_ONCE]:
+                view = replace(self.view, size_deg=size_deg, position_deg=position_deg)
+                seen.append(view.of(on_square(image, self.grey), self.grey))
+            drives[start : start + len(seen)] = responses_of(self.scorer, seen)
+        return drives
 
 
 def responses_of(
@@ -278,12 +300,14 @@ def build_rig(
     with bins of `bin_ms`; None: rates where the table has no spikes, else spikes.
     """
     table = config.simulation
-    settings = population.settings
+    settings, show = population.settings, config.presentation
     form = form or ("rates" if table.spikes == "none" else "spikes")
     quiet = table.spikes == "none" and form == "rates"
     return SimulatedRig(
         population.respond,
         population.neurons,
+        respond_at=None if population.view is None else population.respond_at,
+        usual_place=(show.size_deg, show.position_deg),
         labels=population.labels,
         area=f"simulated {table.area}" + (" cell" if table.single else ""),
         stream=partial(seeds.stream, population.seed, "simulation"),
@@ -337,15 +361,12 @@ class LocalRig:
     def show(self, request: ShowRequest) -> None:
         """Present everything asked for; `poll` returns what came of it."""
         self._attempts[request.block] = request.attempt
-        images = dict(zip(request.sha256, request.images, strict=True))
-        self._rig.prepare(images)
-        trials = tuple(
-            self._rig.present(
-                request.images[p.image],
-                request.for_presenter(p, window_ms=self._window_ms),
-            )
+        shown = [
+            (request.images[p.image], request.for_presenter(p, window_ms=self._window_ms))
             for p in request.presentations
-        )
+        ]
+        self._rig.prepare_places(shown)
+        trials = tuple(self._rig.present(image, asked) for image, asked in shown)
         self._events.append(Responded(request.block, trials))
 
     def poll(self, timeout_s: float) -> list[RigEvent]:  # noqa: ARG002  nothing to wait for
@@ -391,5 +412,7 @@ def run_rig(
 
 
 def _hello(rig: SimulatedRig, population: Population) -> Hello:
-    screen = ScreenInfo(1920, 1080, 60.0, 40.0, background_grey=population.grey)
+    screen = ScreenInfo(
+        1920, 1080, 60.0, 40.0, background_grey=population.grey, places=rig.sees_places
+    )
     return rig.hello("simulated rig", software=f"evolver {__version__}", display=screen)

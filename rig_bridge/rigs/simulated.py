@@ -34,6 +34,12 @@ Drive: TypeAlias = NDArray[np.float64]
 """(u,) what each unit would say of an image, in the scorer's own unit."""
 Respond: TypeAlias = Callable[[Sequence[Image]], NDArray[np.float64]]
 """Images, each (h, w, 3) uint8, to drives, (n, u) float64."""
+Place: TypeAlias = tuple[float, tuple[float, float]]
+"""Degrees: an image's longer side, and its centre right of and above fixation."""
+RespondAt: TypeAlias = Callable[[Sequence[tuple[Image, Place]]], NDArray[np.float64]]
+"""Images, each where it is on the screen, to drives, (n, u) float64."""
+DriveKey: TypeAlias = tuple[str, Place | None]
+"""Whose drive: an image's digest, and its place where that is not the usual one."""
 RandomStreams: TypeAlias = Callable[..., np.random.Generator]
 """A name, strings and integers, to the random generator of that name."""
 
@@ -107,6 +113,9 @@ class SimulatedRig:
     ----------
     respond : images to drives; called once for all new images of a request, before its first
         presentation
+    respond_at : the same for images that are elsewhere than `usual_place`; None: neurons see an
+        image alone, wherever it is
+    usual_place : where images are for `respond`
     neurons : drives to spikes
     labels : one per unit
     area : whose neurons they are, in the unit table
@@ -134,6 +143,8 @@ class SimulatedRig:
         respond: Respond,
         neurons: SpikeModel,
         *,
+        respond_at: RespondAt | None = None,
+        usual_place: Place | None = None,
         labels: Sequence[str],
         area: str = "simulated",
         stream: RandomStreams,
@@ -161,6 +172,7 @@ class SimulatedRig:
                 f"before it ends; got {bin_ms}, {lag_ms}, {rate_window_ms}"
             )
         self._respond, self._neurons, self._stream = respond, neurons, stream
+        self._respond_at, self._usual_place = respond_at, usual_place
         self._labels, self._area = tuple(labels), area
         self._expected_rates = expected_rates
         self._speed, self._abort_rate = speed, abort_rate
@@ -170,9 +182,9 @@ class SimulatedRig:
         self._clock, self._sleep = clock, sleep
         self._wall_start = clock()
         self._now_ms = 0.0  # stimulus time
-        self._drives: dict[str, tuple[Drive, float]] = {}  # and the delay in ms
+        self._drives: dict[DriveKey, tuple[Drive, float]] = {}  # and the delay in ms
         # Of a rig without noise: on_ms and the rates, of images whose drives are known.
-        self._rates: dict[str, tuple[float, NDArray[np.float64]]] = {}
+        self._rates: dict[DriveKey, tuple[float, NDArray[np.float64]]] = {}
         self._delay_ms, self._memory = delay_ms, memory
         # Presentation -> its last attempt, and the number of that showing from 1.
         self._showings = {number: (0, count) for number, count in earlier.counts.items()}
@@ -181,61 +193,90 @@ class SimulatedRig:
                 memory.add(sha256, presentation)
 
     def hello(self, name: str, *, software: str, display: ScreenInfo | None = None) -> Hello:
-        """Return what this rig says of itself."""
+        """Return what this rig says of itself: that it heeds places, if its neurons do."""
+        screen = display or ScreenInfo(1920, 1080, 60.0, 40.0, places=self.sees_places)
         return Hello(
             name=name,
             software=software,
             capabilities=(self._form,),
             units=tuple(Unit(i, 0, self._area, label) for i, label in enumerate(self._labels)),
-            display=display or ScreenInfo(1920, 1080, 60.0, 40.0),
+            display=screen,
             window_ms=self._widest_window_ms,
         )
 
+    @property
+    def sees_places(self) -> bool:
+        """Whether it matters to the neurons how large an image is, and where."""
+        return self._respond_at is not None
+
     def prepare(self, images: dict[str, Image]) -> None:
-        """Compute the drive of every image that is new."""
-        new = {sha256: image for sha256, image in images.items() if sha256 not in self._drives}
-        if not new:
-            return
-        drives = np.asarray(self._respond(list(new.values())), dtype=np.float64)
-        if drives.shape != (len(new), len(self._labels)):
+        """Compute the drive of every image that is new, at the usual place."""
+        self._prepare({(sha256, None): image for sha256, image in images.items()})
+
+    def prepare_places(self, shown: Iterable[tuple[Image, Presentation]]) -> None:
+        """Compute the drives of all that is to be shown, each image at its own place."""
+        self._prepare({self._key(request): image for image, request in shown})
+
+    def _prepare(self, images: Mapping[DriveKey, Image]) -> None:
+        new = {key: image for key, image in images.items() if key not in self._drives}
+        usual = {key: image for key, image in new.items() if key[1] is None}
+        if usual:
+            self._take(usual, self._respond(list(usual.values())))
+        elsewhere = [(image, key[1]) for key, image in new.items() if key[1] is not None]
+        if elsewhere and self._respond_at is not None:
+            there = {key: image for key, image in new.items() if key[1] is not None}
+            self._take(there, self._respond_at(elsewhere))
+
+    def _take(self, images: Mapping[DriveKey, Image], responses: NDArray[np.float64]) -> None:
+        drives = np.asarray(responses, dtype=np.float64)
+        if drives.shape != (len(images), len(self._labels)):
             raise ValueError(
                 f"respond must return drives of shape (images, units) = "
-                f"({len(new)}, {len(self._labels)}); got {drives.shape}"
+                f"({len(images)}, {len(self._labels)}); got {drives.shape}"
             )
-        delays = [0.0 if self._delay_ms is None else self._delay_ms(i) for i in new.values()]
-        self.take_drives(dict(zip(new, zip(drives, delays, strict=True), strict=True)))
+        late = self._delay_ms
+        delays = [0.0 if late is None else late(image) for image in images.values()]
+        self.take_drives(dict(zip(images, zip(drives, delays, strict=True), strict=True)))
+
+    def _key(self, request: Presentation) -> DriveKey:
+        place = request.size_deg, request.position_deg
+        usual = self._respond_at is None or place == self._usual_place
+        return request.sha256, None if usual else place
 
     def lacks(self, sha256: str) -> bool:
-        """Return whether the drive of an image is not known, or is forgotten."""
-        return sha256 not in self._drives
+        """Return whether the drive of an image at the usual place is not known any more."""
+        return (sha256, None) not in self._drives
 
-    def take_drives(self, drives: Mapping[str, tuple[Drive, float]]) -> None:
+    def take_drives(self, drives: Mapping[DriveKey, tuple[Drive, float]]) -> None:
         """Take drives and delays in ms that were worked out elsewhere, with many others.
 
         Parameters
         ----------
-        drives : by the digest of the image, or whatever stands for it in requests
+        drives : by the digest of the image, or whatever stands for it in requests, and its
+            place; None: the usual one, or neurons to which it does not matter
         """
         while len(self._drives) + len(drives) > _REMEMBERED and self._drives:
             oldest = next(iter(self._drives))
             del self._drives[oldest]
             self._rates.pop(oldest, None)
-        for sha256 in drives:
-            self._rates.pop(sha256, None)
+        for key in drives:
+            self._rates.pop(key, None)
         self._drives.update(drives)
 
     def forget(self, images: Iterable[str], presentations: Iterable[int]) -> None:
         """Keep nothing more of images, nor of presentations, which are not asked for again."""
-        for sha256 in images:
-            self._drives.pop(sha256, None)
-            self._rates.pop(sha256, None)
+        gone = set(images)
+        for key in [key for key in self._drives if key[0] in gone]:
+            del self._drives[key]
+            self._rates.pop(key, None)
         for presentation in presentations:
             self._showings.pop(presentation, None)
 
     def present(self, image: Image, request: Presentation) -> TrialResult:
         """Show one image for as long as it takes, and return what the neurons did."""
-        if request.sha256 not in self._drives:  # forgotten since it was prepared
-            self.prepare({request.sha256: image})
+        key = self._key(request)
+        if key not in self._drives:  # elsewhere, or forgotten since it was prepared
+            self._prepare({key: image})
         commanded_ms = self._command_time()
         shown_ms = request.on_ms
         reason = ""
@@ -247,7 +288,7 @@ class SimulatedRig:
                 reason = "fixation broken"
         units, times = _NO_UNITS, _NO_TIMES
         if self._expected_rates is None:
-            drive, delay_ms = self._drives[request.sha256]
+            drive, delay_ms = self._drives[key]
             units, times = self._neurons.spikes(
                 drive,
                 presentation=request.presentation,
@@ -342,16 +383,17 @@ class SimulatedRig:
 
     def _expected(self, request: Presentation) -> NDArray[np.float64]:
         """Return the mean rates of an image; of all new ones at once, when one is asked for."""
-        known = self._rates.get(request.sha256)
+        wanted = self._key(request)
+        known = self._rates.get(wanted)
         if known is None or known[0] != request.on_ms:
             on_ms = request.on_ms
-            new = [s for s in self._drives if self._rates.get(s, (math.nan,))[0] != on_ms]
-            drives = np.stack([self._drives[sha256][0] for sha256 in new])
+            new = [k for k in self._drives if self._rates.get(k, (math.nan,))[0] != on_ms]
+            drives = np.stack([self._drives[key][0] for key in new])
             if self._expected_rates is None:
                 raise RuntimeError("a rig with noise has no rates without it")
             rates = self._expected_rates(drives, self._rate_window_ms, on_ms=on_ms)
-            self._rates |= {s: (on_ms, row) for s, row in zip(new, rates, strict=True)}
-        return self._rates[request.sha256][1]
+            self._rates |= {k: (on_ms, row) for k, row in zip(new, rates, strict=True)}
+        return self._rates[wanted][1]
 
 
 def _ns(ms: float) -> int:

@@ -21,7 +21,9 @@ from rig_bridge.steady import unix_ns
 from rig_bridge.trials import Image, Presentation, TrialResult
 
 UNITS = tuple(Unit(channel=c, unit=0, area="IT", label=f"IT-{c}") for c in range(4))
-# With background_grey=128 the rig says that it shows images that are not square in their shape.
+# With background_grey=128 the rig says that it shows images that are not square in their shape,
+# with places=True that each image is as large, and where, as its own request says (`size_deg`,
+# `position_deg`), not all of them alike: for receptive field mapping.
 SCREEN = ScreenInfo(width_px=1920, height_px=1080, refresh_hz=60.0, px_per_deg=40.0)
 
 

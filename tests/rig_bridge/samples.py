@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
+from msgspec import structs
 
 from rig_bridge import messages as m
 from rig_bridge.trials import ShowRequest, TrialResult, pack_results
@@ -100,6 +102,25 @@ def showing(asked, onset_ns, *, on_ns=100_000_000, status="ok") -> m.Showing:
     )
 
 
+def placed_request(block=0, attempt=1) -> ShowRequest:
+    """As `request`, its first two presentations at places of their own; the third has none."""
+    asked = request(block, attempt)
+    first, second, *others = asked.presentations
+    presentations = (
+        structs.replace(first, size_deg=1.0, position_deg=(4.0, -2.5)),
+        structs.replace(second, position_deg=(-3.0, 0.0)),
+        *others,
+    )
+    return replace(asked, presentations=presentations)
+
+
+def show_places():
+    message, pixels = show()
+    first, second = message.presentations
+    first = structs.replace(first, size_deg=1.0, position_deg=(4.0, -2.5))
+    return structs.replace(message, presentations=(first, second)), pixels
+
+
 def show():
     pixels = (image(0), image(100))
     shown = tuple(m.ImageInfo(sha256(p), "|u1", p.shape) for p in pixels)
@@ -126,6 +147,7 @@ FROM_ENGINE = {
     "welcome": (m.Welcome(SESSION, "first light", (-100.0, 300.0)), ()),
     "refused": (m.Refused("another rig is here already"), ()),
     "show": show(),
+    "show_places": show_places(),
     "ack": (m.Ack(3, (m.Acknowledged(40, 2), m.Acknowledged(41, 2))), ()),
     "ping": (m.Ping(SESSION), ()),
     "hold": (m.Hold(SESSION, on=True), ()),
@@ -144,6 +166,7 @@ FROM_ENGINE = {
 
 FROM_RIG = {
     "hello": (hello(), ()),
+    "hello_places": (hello(display=m.ScreenInfo(1920, 1080, 60.0, 40.0, places=True)), ()),
     "accepted": (m.Accepted(3, 2), ()),
     "response_spikes": pack_results(
         [result(40, 2), result(41, 2, ok=False)], block=3, attempt=2

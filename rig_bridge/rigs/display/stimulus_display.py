@@ -146,6 +146,7 @@ class StimulusDisplay:
     def screen_info(self) -> ScreenInfo:
         """The screen, its background, and how levels are turned into light."""
         stated: dict[str, Any] = {"background_grey": self._look.grey, "monitor": self._monitor}
+        stated["places"] = True  # as `show` puts each image where its own request says
         if self._look.calibration is not None and self._levels is not None:
             stated["calibration"] = self._look.calibration.text[:200]
             stated["levels"] = tuple(tuple(row) for row in self._levels.tolist())
