@@ -11,8 +11,7 @@ Knows arrays, tensors and a scorer. Knows nothing of files or figures.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -42,41 +41,6 @@ class Box:
     top: int
     left: int
     side: int
-
-
-@dataclass(frozen=True, slots=True)
-class Gaussian:
-    """A two-dimensional Gaussian on a base, fitted to a map.
-
-    ``base + amplitude exp(-(u^2 / 2 sd_u^2 + v^2 / 2 sd_v^2))``, u and v the distances from the
-    centre along axes that are turned by `angle`.
-    """
-
-    amplitude: float
-    row: float
-    """Of the centre, pixels from the top of the map; a pixel's own middle is a whole number."""
-    column: float
-    sd_row: float
-    """Along the axis that is the rows' where `angle` is 0, pixels."""
-    sd_column: float
-    angle: float
-    """Radians, from the columns' axis towards the rows'."""
-    base: float
-    r2: float
-    """Of the map, how much of the variance it is."""
-
-    def at(self, rows: NDArray[np.float64], columns: NDArray[np.float64]) -> Responses:
-        """Return its values at places, pixels."""
-        return _gaussian(
-            (rows, columns),
-            self.amplitude,
-            self.row,
-            self.column,
-            self.sd_row,
-            self.sd_column,
-            self.angle,
-            self.base,
-        )
 
 
 def uniform_noise(n: int, *, height: int, width: int, rng: np.random.Generator) -> Images:
@@ -221,54 +185,6 @@ def box_around(boxes: Sequence[Box], *, height: int, width: int) -> Box:
     )
 
 
-def fit_gaussian(field: Matrix) -> Gaussian | None:
-    """Return the Gaussian that fits a map best, in least squares; None where none is found.
-
-    Parameters
-    ----------
-    field : (rows, columns); rows and columns need not be as many
-    """
-    _check_map(field)
-    grid = np.indices(field.shape, dtype=np.float64)
-    rows, columns = grid[0], grid[1]
-    base, top = float(np.min(field)), float(np.max(field))
-    weights = field - base
-    if not top > base or not np.isfinite(field).all():
-        return None
-    total = weights.sum()
-    row, column = (
-        float((weights * rows).sum() / total),
-        float((weights * columns).sum() / total),
-    )
-    spread_row = np.sqrt((weights * (rows - row) ** 2).sum() / total)
-    spread_column = np.sqrt((weights * (columns - column) ** 2).sum() / total)
-    height, width = field.shape
-    start = [
-        top - base, row, column, max(float(spread_row), 0.5), max(float(spread_column), 0.5),
-        0.0, base,
-    ]  # fmt: skip
-    low = [0.0, -0.5, -0.5, 0.1, 0.1, -np.pi / 2, -np.inf]
-    high = [np.inf, height - 0.5, width - 0.5, 2.0 * height, 2.0 * width, np.pi / 2, np.inf]
-
-    def residuals(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        fitted: list[float] = values.tolist()
-        return (_gaussian((rows, columns), *fitted) - field).ravel()
-
-    optimize: Any = import_module("scipy.optimize")  # whose types are open
-    settled = optimize.least_squares(
-        residuals,
-        start,
-        bounds=(low, high),
-        x_scale=np.maximum(np.abs(start), 0.1),
-        max_nfev=500,
-    )
-    if not settled.success:
-        return None
-    found: list[float] = settled.x.tolist()
-    r2 = 1 - 2 * float(settled.cost) / float(((field - field.mean()) ** 2).sum())
-    return Gaussian(*found, r2=r2)
-
-
 def fitted_into(images: Images, box: Box, *, size: int, grey: int = GREY) -> Images:
     """Return images shrunk into a box on grey: (n, size, size, 3) uint8.
 
@@ -292,19 +208,3 @@ def fitted_into(images: Images, box: Box, *, size: int, grey: int = GREY) -> Ima
 def _check_map(field: Matrix) -> None:
     if field.ndim != 2 or not field.size:
         raise DataError(f"a map must be (rows, columns); got {field.shape}")
-
-
-def _gaussian(
-    at: tuple[NDArray[np.float64], NDArray[np.float64]],
-    amplitude: float,
-    row: float,
-    column: float,
-    sd_row: float,
-    sd_column: float,
-    angle: float,
-    base: float,
-) -> NDArray[np.float64]:
-    down, right = at[0] - row, at[1] - column
-    along = np.cos(angle) * right + np.sin(angle) * down
-    across = -np.sin(angle) * right + np.cos(angle) * down
-    return base + amplitude * np.exp(-(along**2 / sd_column**2 + across**2 / sd_row**2) / 2)

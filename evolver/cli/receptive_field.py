@@ -1,4 +1,4 @@
-"""`evolver rf`: where in an image units of networks look, as a figure and a table."""
+"""`evolver rf`: where units look, those of networks and recorded ones; figure and table."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from evolver import seeds
+from evolver.cli.mapped_fields import MappingOptions, draw_mapped_fields
 from evolver.cli.terminal import check_can_write, console
 from evolver.cli.units import NetworksFile, networks_in
 from evolver.errors import ConfigError
@@ -23,12 +24,23 @@ if TYPE_CHECKING:
     from scorers.scorer import UnitScorer
 
 _MOST = 36  # units of a figure
+_RECORDINGS = (".h5", ".hdf5")
+_OF_NETWORKS = ("session_file", "images", "generator", "occlusion", "view_deg")
+_OF_RECORDINGS = (
+    "mapped_set", "chosen", "response", "baseline", "alpha", "bootstraps", "csv", "write",
+)  # fmt: skip
 _OCCLUSION_STEPS = 12
 
 
 def draw_receptive_fields(
+    context: typer.Context,
     units: Annotated[
-        list[str], typer.Argument(metavar="UNIT...", help="addresses, as mini:conv3:10 or more")
+        list[str],
+        typer.Argument(
+            metavar="UNIT...|SESSION.h5",
+            help="addresses, as mini:conv3:10 or more; or a recording whose session mapped "
+            "fields on a grid of places",
+        ),
     ],
     out: Annotated[Path, typer.Option(help="figure to write, a PNG file")] = Path("rf.png"),
     session_file: NetworksFile = None,
@@ -45,7 +57,9 @@ def draw_receptive_fields(
             "--occlusion", help="by covering a patch in turn, in place of the gradient; slow"
         ),
     ] = False,
-    seed: Annotated[int, typer.Option(min=0, help="of the images")] = 1,
+    seed: Annotated[
+        int, typer.Option(min=0, help="of the images; of a recording, of what is dealt anew")
+    ] = 1,
     view_deg: Annotated[
         float | None,
         typer.Option(
@@ -55,13 +69,61 @@ def draw_receptive_fields(
             "a screen of which the network sees so many degrees",
         ),
     ] = None,
+    mapped_set: Annotated[
+        str, typer.Option("--set", metavar="NAME", help="recordings: the set with the grid")
+    ] = "",
+    chosen: Annotated[
+        str,
+        typer.Option(
+            "--units", metavar="UNIT,UNIT", help="recordings: rows or labels; without it all"
+        ),
+    ] = "",
+    response: Annotated[
+        tuple[float, float] | None,
+        typer.Option(metavar="START END", help="recordings: window that counts, ms"),
+    ] = None,
+    baseline: Annotated[
+        tuple[float, float] | None,
+        typer.Option(metavar="START END", help="recordings: window that is taken off, ms"),
+    ] = None,
+    alpha: Annotated[
+        float, typer.Option(min=0.001, max=0.5, help="recordings: a field's p is below it")
+    ] = 0.01,
+    bootstraps: Annotated[
+        int, typer.Option(min=0, max=10_000, help="recordings: for the intervals")
+    ] = 200,
+    csv: Annotated[
+        Path | None, typer.Option(metavar="FILE.csv", help="recordings: write the maps")
+    ] = None,
+    write: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="NEXT.toml",
+            help="recordings: put the field's place and today into the next session's file",
+        ),
+    ] = None,
 ) -> None:
-    """Draw where in an image units look: map, box and the Gaussian that fits it.
+    """Draw where units look: map, and the Gaussian that fits it.
 
-    By the gradient: the mean over images of how strongly the unit depends on each pixel. Sizes
-    are pixels of each unit's own network's input; the ellipse is two standard deviations wide
-    to each side.
+    Of units of networks, in an image, by the gradient: the mean over images of how strongly the
+    unit depends on each pixel. Sizes are pixels of each unit's own network's input.
+
+    Of a recording, on the screen: mean rates by place, and by size, of a set that was shown on
+    a grid. That places matter at all is tested by dealing showings anew; without that there
+    is no field. The ellipse is two standard deviations wide to each side.
     """
+    recordings = [text for text in units if text.endswith(_RECORDINGS)]
+    if recordings:
+        if len(units) > 1:
+            raise ConfigError(f"one recording is read at a time; got {' '.join(units)}")
+        _check_given(context, _OF_NETWORKS, "units of networks")
+        options = MappingOptions(
+            name=mapped_set, units=chosen, window_ms=response, baseline_ms=baseline,
+            alpha=alpha, bootstraps=bootstraps, seed=seed, out=out, csv=csv, write=write,
+        )  # fmt: skip
+        draw_mapped_fields(Path(units[0]), options)
+        return
+    _check_given(context, _OF_RECORDINGS, "a recording, a file that ends in .h5")
     import scorers
     from evolver.report.field_figure import draw_fields
     from evolver.report.style import save
@@ -91,6 +153,14 @@ def draw_receptive_fields(
     console.print(f"figure: {out}")
     if view_deg is not None:
         console.print(_placed(maps, view_deg), highlight=False)
+
+
+def _check_given(context: typer.Context, names: Sequence[str], of: str) -> None:
+    """Raise `ConfigError` where one of some options was given, which are for something else."""
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if parameter.name in names and source is not None and source.name == "COMMANDLINE":
+            raise ConfigError(f"{parameter.opts[0]} is for {of}")
 
 
 def _placed(maps: Sequence[FieldMap], view_deg: float) -> str:
@@ -141,6 +211,7 @@ def _images(n: int, side: int, generator: str | None, seed: int) -> Images:
 
 
 def _maps(scorer: UnitScorer, images: Images, *, occlusion: bool) -> list[FieldMap]:
+    from evolver.gaussian_fields import fit_gaussian
     from evolver.report.field_figure import FieldMap
     from scorers import receptive_field as rf
 
@@ -152,7 +223,7 @@ def _maps(scorer: UnitScorer, images: Images, *, occlusion: bool) -> list[FieldM
         fields = np.nan_to_num(rf.gradient_maps(scorer, images))
     maps: list[FieldMap] = []
     for name, field in zip(scorer.unit_names, fields, strict=True):
-        fit = rf.fit_gaussian(field)
+        fit = fit_gaussian(field)
         if fit is not None and max(fit.sd_row, fit.sd_column) > min(field.shape):
             fit = None  # wider than the image: it says nothing of where the unit looks
         maps.append(FieldMap(name, field, rf.box_of(field), fit))

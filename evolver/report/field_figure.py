@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
+    from evolver.gaussian_fields import Gaussian
     from evolver.types import Matrix
-    from scorers.receptive_field import Box, Gaussian
+    from scorers.receptive_field import Box
 
 _CELL, _GAP, _TEXT, _COLUMNS = 1.9, 0.25, 0.62, 6
 _LONGEST = 26  # letters of a unit's name

@@ -28,13 +28,6 @@ class Linear:
         return self.responses(x).double().numpy()
 
 
-def blob(shape, row, column, sd_row, sd_column, angle=0.0):
-    rows, columns = np.indices(shape, dtype=float)
-    along = np.cos(angle) * (columns - column) + np.sin(angle) * (rows - row)
-    across = -np.sin(angle) * (columns - column) + np.cos(angle) * (rows - row)
-    return np.exp(-(along**2 / sd_column**2 + across**2 / sd_row**2) / 2)
-
-
 def test_a_gradients_map_is_where_the_weights_are():
     rng = np.random.default_rng(0)
     weights = rng.normal(size=(2, 20, 30, 3))
@@ -66,28 +59,7 @@ def test_a_networks_map_lies_where_its_unit_does():
     assert (other.top, other.left) == (box.left, box.top)
 
 
-@pytest.mark.parametrize(
-    ("row", "column", "sd_row", "sd_column", "angle"),
-    [(6.0, 21.0, 2.0, 4.0, 0.0), (13.5, 4.25, 1.5, 1.5, 0.0), (9.0, 15.0, 1.5, 4.0, 0.6)],
-)
-def test_a_gaussian_is_found_again_on_20_by_30_pixels(row, column, sd_row, sd_column, angle):
-    field = 0.2 + 3.0 * blob((20, 30), row, column, sd_row, sd_column, angle)
-    noise = np.random.default_rng(3).normal(0, 0.01, field.shape)
-    found = rf.fit_gaussian(field + noise)
-    assert (found.row, found.column) == pytest.approx((row, column), abs=0.05)
-    assert found.base == pytest.approx(0.2, abs=0.01)
-    assert found.amplitude == pytest.approx(3.0, abs=0.1)
-    assert found.r2 > 0.99
-    np.testing.assert_allclose(found.at(*np.indices(field.shape)), field, atol=0.05)
-    if angle == 0:
-        assert sorted((found.sd_row, found.sd_column)) == pytest.approx(
-            sorted((sd_row, sd_column)), rel=0.05
-        )
-
-
 def test_maps_without_a_field():
-    assert rf.fit_gaussian(np.zeros((5, 7))) is None
-    assert rf.fit_gaussian(np.full((5, 7), np.nan)) is None
     assert rf.box_of(np.zeros((5, 7))) is None
     assert rf.box_of(np.full((5, 7), 1e-9)) is None
     for wrong in (np.zeros(5), np.zeros((0, 3)), np.zeros((2, 3, 4))):

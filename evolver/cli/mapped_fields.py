@@ -1,0 +1,285 @@
+"""`evolver rf SESSION.h5`: where on the screen recorded units answer."""
+
+from __future__ import annotations
+
+import codecs
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rich.markup import escape
+
+from evolver import seeds
+from evolver.cli.compare.shared import print_rows, progress_bar
+from evolver.cli.terminal import check_can_write, console, wrapped
+from evolver.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from evolver.analysis.receptive_fields import FieldNumber
+    from evolver.experiments.mapping import FieldMapping
+    from evolver.report.mapping_figure import MappedUnit
+
+_MOST_DRAWN = 24
+_NAMED = 12  # letters of a unit in the table
+_REMEDY = "Name another file"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MappingOptions:
+    """What the command's options say of a recording.
+
+    Attributes
+    ----------
+    name : of the set; '': the only one
+    units : of the table and the figure, rows or labels; '': all
+    window_ms, baseline_ms : None: the fitness's
+    alpha : a field's p is below it
+    bootstraps : for the intervals
+    seed : of what is drawn at random
+    out, csv, write : files; None: not written
+    """
+
+    name: str
+    units: str
+    window_ms: tuple[float, float] | None
+    baseline_ms: tuple[float, float] | None
+    alpha: float
+    bootstraps: int
+    seed: int
+    out: Path
+    csv: Path | None
+    write: Path | None
+
+
+def draw_mapped_fields(file: Path, options: MappingOptions) -> None:
+    """Print, draw and write what a recording says of receptive fields."""
+    from evolver import recording
+    from evolver.analysis.receptive_fields import receptive_fields, size_tuning
+    from evolver.experiments.mapping import read_mapping
+    from evolver.recording.strangers import said_as_recording
+    from evolver.report.mapping_figure import MappedUnit
+
+    for path in (options.out, options.csv):
+        if path is not None:
+            check_can_write(path.resolve().parent, _REMEDY)
+    with recording.read(file) as opened, said_as_recording(file):
+        mapping = read_mapping(
+            opened,
+            options.name,
+            window_ms=options.window_ms,
+            baseline_ms=options.baseline_ms,
+        )
+        replay = opened.replay_line
+    chosen = _chosen(mapping, options.units)
+    showings, rates = mapping.showings, mapping.rates[:, chosen]
+    with progress_bar("units", len(chosen)) as update:
+        fields = receptive_fields(
+            rates,
+            showings,
+            rng=seeds.stream(options.seed, "receptive field"),
+            alpha=options.alpha,
+            bootstraps=options.bootstraps,
+            update=lambda done: update(done, len(chosen)),
+        )
+    units = [
+        MappedUnit(
+            mapping.labels[unit],
+            mapping.areas[unit],
+            field,
+            size_tuning(column, showings, field.gaussian)
+            if len(showings.sizes_deg) > 1
+            else None,
+        )
+        for unit, field, column in zip(chosen, fields, rates.T, strict=True)
+    ]
+    if replay:
+        console.print(f"[yellow]warning:[/] {escape(replay)}")
+    _print(mapping, units, options.alpha)
+    _draw(file, mapping, units, chosen, options.out)
+    if options.csv is not None:
+        _write_csv(options.csv, mapping, units, chosen)
+        console.print(f"maps: {escape(str(options.csv))}")
+    if options.write is not None:
+        _write_place(options.write, units)
+
+
+def _chosen(mapping: FieldMapping, text: str) -> list[int]:
+    """Return the columns of the rates that are wanted."""
+    if not text:
+        return list(range(len(mapping.labels)))
+    chosen: list[int] = []
+    for word in (part.strip() for part in text.split(",")):
+        rows = [i for i, label in enumerate(mapping.labels) if label == word]
+        if not rows and word.isdecimal():
+            rows = np.flatnonzero(mapping.units == int(word)).tolist()
+        if len(rows) != 1:
+            labels = ", ".join(map(repr, mapping.labels[:6]))
+            raise ConfigError(
+                "--units must name recorded units, by their rows in the unit table or by "
+                f"labels that one of them has, as {labels}; got {word!r}, which "
+                f"{len(rows)} have"
+            )
+        chosen += rows
+    return list(dict.fromkeys(chosen))
+
+
+def _print(mapping: FieldMapping, units: Sequence[MappedUnit], alpha: float) -> None:
+    console.print(wrapped(f"{mapping.name}: {mapping.text}", console), highlight=False)
+    if mapping.aborted:
+        console.print(f"left out: {mapping.aborted:,} showings that were aborted")
+    sizes = mapping.showings.sizes_deg
+    heads = ["unit", "p", "x, deg (95 %)", "y, deg (95 %)", "width (95 %)"]
+    rows: list[list[str]] = []
+    for unit in units:
+        field = unit.field
+        name = unit.name if len(unit.name) <= _NAMED else f"…{unit.name[1 - _NAMED :]}"
+        p = f"{field.p:.2g}" if np.isfinite(field.p) else "-"
+        if field.gaussian is None:
+            rows.append([name, p, field.reason.partition(":")[0][:48], "", ""])
+        else:
+            x, y = _interval(field.x_deg, "+.2f"), _interval(field.y_deg, "+.2f")
+            rows.append([name, p, x, y, _interval(field.width_deg, ".1f")])
+    print_rows(heads, rows)
+    with_field = sum(unit.field.gaussian is not None for unit in units)
+    text = f"{with_field} of {len(units)} with a field (p < {alpha:g}"
+    if len(units) > 1:
+        text += f"; of as many without one, {alpha * len(units):.2g} would be expected to pass"
+    console.print(wrapped(f"{text})", console), highlight=False)
+    for unit in units:
+        if unit.field.warning:
+            console.print(
+                f"[yellow]warning:[/] {escape(unit.name)}: {escape(unit.field.warning)}"
+            )
+    if len(sizes) > 1:
+        heads = ["size", *(f"{size:g}°" for size in sizes)]
+        tuned = [[unit.name[-_NAMED:], *_tuning(unit)] for unit in units[:_MOST_DRAWN]]
+        print_rows(heads, tuned)
+
+
+def _interval(of: FieldNumber, form: str) -> str:
+    if not np.isfinite(of.low):
+        return format(of.value, form)
+    return f"{of.value:{form}} ({of.low:{form}} {of.high:{form}})"
+
+
+def _tuning(unit: MappedUnit) -> list[str]:
+    if unit.tuning is None:
+        return []
+    return [
+        f"{mean:.1f} ± {sem:.1f}"
+        for mean, sem in zip(unit.tuning.mean, unit.tuning.sem, strict=True)
+    ]
+
+
+def _draw(
+    file: Path,
+    mapping: FieldMapping,
+    units: Sequence[MappedUnit],
+    chosen: Sequence[int],
+    out: Path,
+) -> None:
+    """Draw the maps: of many units, those that are scored and those whose field is surest."""
+    from evolver.report.mapping_figure import draw_mapping
+    from evolver.report.style import save
+    from evolver.whole_files import whole_file
+
+    scored = [bool(mapping.scored[unit]) for unit in chosen]
+    surest = sorted(
+        range(len(units)), key=lambda i: (not scored[i], np.nan_to_num(units[i].field.p, nan=2))
+    )[:_MOST_DRAWN]
+    drawn = [units[i] for i in sorted(surest)]
+    with_field = [unit for unit in units if unit.field.gaussian is not None]
+    text = mapping.text
+    if len(drawn) < len(units):
+        text += f"; {len(drawn)} of {len(units)} units"
+    figure = draw_mapping(
+        drawn,
+        mapping.showings,
+        title=f"Receptive fields, {file.name}",
+        subtitle=text,
+        overview=with_field if len(with_field) > 1 else (),
+    )
+    with whole_file(out) as path:
+        save(figure, path)
+    console.print(f"figure: {escape(str(out))}")
+
+
+def _write_csv(
+    path: Path, mapping: FieldMapping, units: Sequence[MappedUnit], chosen: Sequence[int]
+) -> None:
+    """Write a row a unit, place and size, and a row a unit and place of all sizes together."""
+    from evolver.analysis.receptive_fields import PlaceShowings, place_map
+    from evolver.table_files import table_bytes
+    from evolver.whole_files import write_whole
+
+    showings = mapping.showings
+    heads = ["unit", "label", "area", "x_deg", "y_deg", "size_deg", "rate", "sem", "showings"]
+    rows: list[list[object]] = []
+    for k, (index, unit) in enumerate(zip(chosen, units, strict=True)):
+        maps = [(None, unit.field.map)]
+        if len(showings.sizes_deg) > 1:
+            for s, size in enumerate(showings.sizes_deg.tolist()):
+                own = showings.size == s
+                of_size = PlaceShowings(
+                    showings.row[own],
+                    showings.column[own],
+                    showings.rows_deg,
+                    showings.columns_deg,
+                    showings.image[own],
+                    showings.size[own],
+                    showings.sizes_deg,
+                )
+                maps.append((size, place_map(mapping.rates[own, chosen[k]], of_size)))
+        only = None if len(showings.sizes_deg) > 1 else float(showings.sizes_deg[0])
+        for size, mapped in maps:
+            for i, y in enumerate(showings.rows_deg.tolist()):
+                for j, x in enumerate(showings.columns_deg.tolist()):
+                    rows.append([
+                        int(mapping.units[index]), unit.name, unit.area, x, y,
+                        only if size is None else size,
+                        *(_cell(table[i, j]) for table in (mapped.mean, mapped.sem)),
+                        int(mapped.showings[i, j]),
+                    ])  # fmt: skip
+    write_whole(path, table_bytes(path.suffix, heads, rows))
+
+
+def _cell(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _write_place(path: Path, units: Sequence[MappedUnit]) -> None:
+    """Put a field's centre and width, and the day, into a session file."""
+    from evolver.config.edited import with_values
+    from evolver.config.tables import session_file_text
+    from evolver.whole_files import write_whole
+
+    fields = [unit for unit in units if unit.field.gaussian is not None]
+    if len(fields) != 1:
+        names = ", ".join(repr(unit.name) for unit in fields[:8]) or "none"
+        raise ConfigError(
+            "--write needs one unit with a receptive field, whose place is written; "
+            f"{len(fields)} of {len(units)} have one ({names}). "
+            + ("Choose one with --units" if fields else f"{path} is as it was")
+        )
+    (unit,) = fields
+    field = unit.field
+    size = min(180.0, field.width_deg.value)
+    values = {
+        "position_deg": f"[{field.x_deg.value:.4g}, {field.y_deg.value:.4g}]",
+        "size_deg": f"{size:.4g}",
+        "mapped": f"{datetime.now().astimezone().date()}",
+    }
+    session_file_text(path)  # says what is no session file
+    content = path.read_bytes()
+    mark = codecs.BOM_UTF8 if content.startswith(codecs.BOM_UTF8) else b""
+    text = content.removeprefix(mark).decode("utf-8")
+    changed = with_values(text, "presentation", values, source=str(path))
+    write_whole(path.resolve(), mark + changed.encode())
+    said = ", ".join(f"{key} = {value}" for key, value in values.items())
+    console.print(
+        wrapped(f"{path}: {said}, of {unit.name}", console), highlight=False, markup=False
+    )
