@@ -265,6 +265,16 @@ ARRAY_FUNCTIONS = {
         "ranks_of",
         "signed_rank",
     },
+    "receptive_fields": {
+        "PlaceMap",
+        "PlaceShowings",
+        "ReceptiveField",
+        "SizeTuning",
+        "place_map",
+        "place_p",
+        "receptive_fields",
+        "size_tuning",
+    },
     "score_agreement": {
         "RankAgreement",
         "angle_between",

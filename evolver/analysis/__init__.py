@@ -58,6 +58,10 @@ Of responses to many images:
     encoding              kernel ridge on features, penalties by degrees of freedom
     layer_assignment      how well features predict units, which layer each is most like
 
+Of responses to images at places:
+
+    receptive_fields      maps over places, whether there is a field, its Gaussian, sizes
+
 What is undefined is a value with its reason (`quantities`). A setting is the paper's, and its
 habit a mode named "paper" where it is not right. Nothing here opens a file, draws, or loads
 torch.

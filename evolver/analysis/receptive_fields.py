@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from evolver.analysis.across_runs import Interval
 from evolver.analysis.quantities import finite_table
 from evolver.errors import DataError
 from evolver.gaussian_fields import Gaussian, fit_gaussian, refit_gaussian
@@ -92,15 +93,6 @@ class PlaceMap:
     showings: NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
-class FieldNumber:
-    """A number, and the 95 % interval that resampled showings give."""
-
-    value: float
-    low: float = nan
-    high: float = nan
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class ReceptiveField:
     """One unit's.
@@ -110,7 +102,7 @@ class ReceptiveField:
     map : PlaceMap, of all sizes together
     p : that places matter, by permutation; NaN where it cannot be told
     gaussian : rows are degrees up, columns degrees right; None where there is no field
-    x_deg, y_deg : centre, right of and above fixation
+    x_deg, y_deg : centre, right of and above fixation; intervals by showings drawn again
     width_deg : along the longer axis, two standard deviations to each side
     reason : why there is no field; empty where there is one
     warning : what to know of it all the same
@@ -119,9 +111,9 @@ class ReceptiveField:
     map: PlaceMap
     p: float
     gaussian: Gaussian | None
-    x_deg: FieldNumber
-    y_deg: FieldNumber
-    width_deg: FieldNumber
+    x_deg: Interval
+    y_deg: Interval
+    width_deg: Interval
     reason: str = ""
     warning: str = ""
 
@@ -208,7 +200,7 @@ def receptive_fields(
         if not why:
             fit, why = _fit(mapped, showings)
         if fit is None:
-            none = FieldNumber(nan)
+            none = Interval(nan, nan, nan)
             fields.append(
                 ReceptiveField(mapped, float(p[unit]), None, none, none, none, reason=why)
             )
@@ -284,6 +276,8 @@ def size_tuning(
 def _checked(rates: ArrayLike, showings: PlaceShowings) -> Responses:
     table = finite_table(rates, "rates")
     p, (rows, columns) = len(table), showings.shape
+    if not p:
+        raise DataError("there must be a showing to tell anything of; got none")
     bounds = (
         ("row", showings.row, rows),
         ("column", showings.column, columns),
@@ -291,7 +285,7 @@ def _checked(rates: ArrayLike, showings: PlaceShowings) -> Responses:
         ("image", showings.image, 2**31),
     )
     for name, values, n in bounds:
-        if values.shape != (p,) or (p and not 0 <= values.min() <= values.max() < n):
+        if values.shape != (p,) or not 0 <= values.min() <= values.max() < n:
             raise DataError(
                 f"{name} must be ({p},), one per presentation, from 0 to {n - 1}; got "
                 f"{values.shape}"
@@ -301,8 +295,6 @@ def _checked(rates: ArrayLike, showings: PlaceShowings) -> Responses:
 
 def _without_strata(table: Matrix, stratum: NDArray[np.int64]) -> tuple[Matrix, Vector]:
     """Return rates less their stratum's mean, (p, u), and the mean over strata, (u,)."""
-    if not len(table):
-        return table, np.full(table.shape[1], nan, dtype=np.float64)
     names, inverse = np.unique(stratum, return_inverse=True)
     of: NDArray[np.int64] = inverse
     sums = np.zeros((len(names), table.shape[1]))
@@ -434,11 +426,11 @@ def _field(
     if any(not at[0] < centre < at[-1] for centre, at in edges):
         warnings.append("the centre is at the grid's edge: the field may go on beyond it")
 
-    def interval(value: float, values: list[float]) -> FieldNumber:
+    def interval(value: float, values: list[float]) -> Interval:
         if not values:
-            return FieldNumber(value)
+            return Interval(value, nan, nan)
         low, high = np.percentile(values, (2.5, 97.5))
-        return FieldNumber(value, float(low), float(high))
+        return Interval(value, float(low), float(high))
 
     return ReceptiveField(
         mapped,

@@ -19,7 +19,7 @@ from evolver.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from evolver.analysis.receptive_fields import FieldNumber
+    from evolver.analysis.across_runs import Interval
     from evolver.experiments.mapping import FieldMapping
     from evolver.report.mapping_figure import MappedUnit
 
@@ -160,7 +160,7 @@ def _print(mapping: FieldMapping, units: Sequence[MappedUnit], alpha: float) -> 
         print_rows(heads, tuned)
 
 
-def _interval(of: FieldNumber, form: str) -> str:
+def _interval(of: Interval, form: str) -> str:
     if not np.isfinite(of.low):
         return format(of.value, form)
     return f"{of.value:{form}} ({of.low:{form}} {of.high:{form}})"

@@ -176,6 +176,8 @@ def test_arrays_that_do_not_fit_are_refused():
         receptive_fields(np.full((n, 1), np.nan), showings, rng=rng)
     with pytest.raises(DataError, match=r"row must be \(3,\)"):
         receptive_fields(np.ones((3, 1)), showings, rng=rng)
+    with pytest.raises(DataError, match="there must be a showing"):
+        receptive_fields(np.ones((0, 1)), kept(showings, slice(0)), rng=rng)
     beyond = dataclasses.replace(showings, column=showings.column + 1)
     with pytest.raises(DataError, match=r"column must be .* from 0 to 8"):
         receptive_fields(np.ones((n, 1)), beyond, rng=rng)
