@@ -118,8 +118,14 @@ def rig_over_network(
     ) as server:
         awaited_ns = clock.time_ns()
         console.on_endpoint(server.endpoint)
-        console.on_wait(f"waiting for the rig: {server.endpoint}", gone_ns or awaited_ns)
-        hello, events = _await_rig(server, commands)
+        waiting = f"waiting for the rig: {server.endpoint}"
+        console.on_wait(waiting, gone_ns or awaited_ns)
+
+        def tell(text: str) -> None:
+            logger.warning("%s", text)
+            console.on_wait(f"{waiting}; {text}", gone_ns or awaited_ns)
+
+        hello, events = _await_rig(server, commands, tell)
         joined = JoinedRig(server, hello, server.end, awaited_ns=awaited_ns)
         joined.keep_notices(events, clock.time_ns())
         try:
@@ -131,9 +137,12 @@ def rig_over_network(
 
 
 def _await_rig(
-    server: EngineServer, commands: KeptCommands
+    server: EngineServer, commands: KeptCommands, tell: Callable[[str], None]
 ) -> tuple[Hello, Sequence[RigEvent]]:
-    """Return what the rig says of itself, and all that came together with it."""
+    """Return what the rig says of itself, and all that came together with it.
+
+    `tell` is told what keeps a rig from joining, such as what the session needs and it cannot.
+    """
     while True:
         if commands.end_wanted() is not None:
             raise StoppedEarlyError("before a rig joined")
@@ -141,6 +150,8 @@ def _await_rig(
         for event in events:
             if isinstance(event, RigJoined):
                 return event.hello, events
+            if isinstance(event, Notice):
+                tell(event.text)
 
 
 @contextmanager

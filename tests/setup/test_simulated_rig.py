@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evolver.config import presets
+from evolver.setup import simulated_rig
 from evolver.setup.simulated_rig import Population, ScreenView, build_population
 
 
@@ -67,6 +68,34 @@ def test_what_is_no_square_is_seen_on_its_square():
     assert scorer.images.shape == (1, 8, 8, 3)
     np.testing.assert_array_equal(scorer.images[0, 2:6, 3:5], image)
     assert (scorer.images == 255).sum() == image.size
+
+
+def test_images_at_places_of_their_own_are_seen_there(monkeypatch):
+    """In fours and one by one, each as the view says that has its place."""
+    monkeypatch.setattr(simulated_rig, "_PLACED_AT_ONCE", 4)
+    rng = np.random.default_rng(3)
+    config = presets.new_session()
+    table = msgspec.structs.replace(
+        config.simulation, view_deg=8.0, units=("mini:conv3:5:1:6", "mini:conv3:5:6:1")
+    )
+    population = build_population(msgspec.structs.replace(config, simulation=table))
+    shown = [
+        (rng.integers(0, 256, (16, 16, 3), dtype=np.uint8), (size, position))
+        for size in (4.0, 6.5)
+        for position in [(-2.0, 2.0), (2.0, 2.0), (0.0, 0.0)]
+    ]
+    drives = population.respond_at(shown)
+    assert drives.shape == (6, 2)
+    for (image, (size, position)), row in zip(shown, drives, strict=True):
+        seen = ScreenView(8.0, size, position).of(image, 128)
+        np.testing.assert_array_equal(row, population.scorer.score(seen[None])[0])
+    np.testing.assert_array_equal(population.respond_at(shown[4:5]), drives[4:5])
+    usual = [(image, (config.presentation.size_deg, (0.0, 0.0))) for image, _ in shown]
+    np.testing.assert_array_equal(
+        population.respond_at(usual), population.respond([image for image, _ in shown])
+    )
+    with pytest.raises(ValueError, match="a view of the screen"):
+        build_population(config).respond_at(shown)
 
 
 @pytest.mark.parametrize("view_deg", [None, 6.0])

@@ -158,6 +158,25 @@ def test_an_image_keeps_its_shape_and_has_the_background_around_it(display, shap
     assert display.screen_info.levels is None
 
 
+def test_one_image_is_where_each_of_its_presentations_says(display):
+    seen = []
+    display.reason = lambda: seen.append(pixels()) or ""
+    image = np.full((20, 20, 3), 250, np.uint8)
+    display.prepare({"a": image})
+    assert display.screen_info.places
+    places = [(2.0, (5.0, 3.0)), (4.0, (-6.0, 2.0)), (2.0, (-6.0, -3.0)), (2.0, (5.0, 3.0))]
+    for number, (size, at) in enumerate(places):
+        seen.clear()
+        display.show(image, asked(number, size=size, at=at))
+        rows, columns = np.nonzero((seen[0] == 250).all(axis=-1))
+        left, top, width, height = SCREEN.rectangle(size, at)
+        assert (rows.min(), rows.max() + 1) == (top, top + height)
+        assert (columns.min(), columns.max() + 1) == (left, left + width)
+        assert len(rows) == width * height
+    with pytest.raises(RequestError, match="must lie on the screen"):
+        display.show(image, asked(9, size=2.0, at=(40.0, 0.0)))
+
+
 def test_levels_are_those_of_the_calibration_everywhere(display_with):
     """A linear monitor: half the light is half the level, where sRGB has 188."""
     display = display_with(calibration=calibrate_by_gamma(1.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 
@@ -243,3 +244,76 @@ def test_drives_of_another_shape_are_refused():
     )
     with pytest.raises(ValueError, match=r"\(1, 2\)"):
         rig.prepare({sha256(PIXELS): PIXELS})
+
+
+class Sighted:
+    """Drives that say where an image is: its size and position, and its mean."""
+
+    def __init__(self) -> None:
+        self.asked = []
+
+    def __call__(self, shown):
+        self.asked += [place for _, place in shown]
+        return np.array([
+            [size + image.mean() / 1000, right + 10 * up]
+            for image, (size, (right, up)) in shown
+        ])
+
+
+def placed(presentation, size, position, pixels=PIXELS) -> Presentation:
+    asked = ask(presentation, pixels=pixels)
+    return dataclasses.replace(asked, size_deg=size, position_deg=position)
+
+
+def sighted_rig(sight, **options) -> SimulatedRig:
+    return SimulatedRig(
+        lambda images: sight([(image, (3.0, (0.0, 0.0))) for image in images]),
+        make_rig()._neurons,
+        respond_at=sight,
+        usual_place=(3.0, (0.0, 0.0)),
+        labels=("size", "place"),
+        stream=functools.partial(stream, 0),
+        speed=math.inf,
+        form="rates",
+        expected_rates=lambda drives, _window_ms, *, on_ms: drives,  # noqa: ARG005
+        **options,
+    )
+
+
+def test_an_image_is_seen_where_it_is_and_each_place_is_looked_at_once():
+    sight = Sighted()
+    rig = sighted_rig(sight)
+    assert rig.hello("r", software="1").display.places
+    other = image(3, 8, 8)
+    shown = [
+        (pixels, placed(k, size, position, pixels))
+        for k, (pixels, size, position) in enumerate([
+            (PIXELS, 3.0, (0.0, 0.0)),
+            (PIXELS, 1.0, (0.0, 0.0)),
+            (PIXELS, 3.0, (-2.0, 0.5)),
+            (other, 3.0, (-2.0, 0.5)),
+            (PIXELS, 3.0, (-2.0, 0.5)),
+        ])
+    ]
+    rates = [rig.present(*asked).arrays["rates"].tolist() for asked in shown]
+    expected = [
+        [p.size_deg + pixels.mean() / 1000, p.position_deg[0] + 10 * p.position_deg[1]]
+        for pixels, p in shown
+    ]
+    assert rates == expected
+    assert len(sight.asked) == 4
+    # Those of a request may be looked at before it begins, all together.
+    rig.prepare_places(shown)
+    again = sighted_rig(other_sight := Sighted())
+    again.prepare_places(shown)
+    assert len(sight.asked) == len(other_sight.asked) == 4
+    assert [again.present(*asked).arrays["rates"].tolist() for asked in shown] == expected
+    again.forget([sha256(PIXELS)], ())
+    assert [again.lacks(sha256(PIXELS)), len(again._drives)] == [True, 1]
+
+
+def test_neurons_that_see_images_alone_say_that_they_heed_no_places():
+    rig = make_rig(speed=math.inf)
+    assert not rig.hello("r", software="1").display.places
+    rig.prepare_places([(PIXELS, placed(0, 1.0, (5.0, 5.0)))])
+    assert not rig.lacks(sha256(PIXELS))
