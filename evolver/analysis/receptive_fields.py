@@ -14,7 +14,7 @@ place of a useful grid.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import nan
+from math import nan, sqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -103,7 +103,8 @@ class ReceptiveField:
     p : that places matter, by permutation; NaN where it cannot be told
     gaussian : rows are degrees up, columns degrees right; None where there is no field
     x_deg, y_deg : centre, right of and above fixation; intervals by showings drawn again
-    width_deg : along the longer axis, two standard deviations to each side
+    width_deg : two standard deviations to each side, the geometric mean of the two axes: the
+        longer of two is too long where noise alone makes them differ
     reason : why there is no field; empty where there is one
     warning : what to know of it all the same
     """
@@ -403,7 +404,7 @@ def _drawn(
 
 
 def _width(fit: Gaussian) -> float:
-    return SD_ACROSS * max(fit.sd_row, fit.sd_column)
+    return SD_ACROSS * sqrt(fit.sd_row * fit.sd_column)
 
 
 def _field(

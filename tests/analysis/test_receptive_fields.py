@@ -65,9 +65,9 @@ def test_a_planted_field_is_found_and_none_is_none(mapped):
         assert (field.reason, field.warning) == ("", "")
         assert field.x_deg.value == pytest.approx(X, abs=within)
         assert field.y_deg.value == pytest.approx(Y, abs=within)
-        assert field.width_deg.value == pytest.approx(4 * SD, rel=0.35)
+        assert field.width_deg.value == pytest.approx(4 * SD, rel=0.3)
         assert field.width_deg.value == pytest.approx(
-            4 * max(field.gaussian.sd_row, field.gaussian.sd_column)
+            4 * np.sqrt(field.gaussian.sd_row * field.gaussian.sd_column)
         )
         for truth, of in ((X, field.x_deg), (Y, field.y_deg)):
             assert of.low < of.value < of.high

@@ -44,7 +44,9 @@ def test_maps_ellipses_and_words(units):
         assert tuple(drawn.get_extent()) == (-4.5, 4.5, -3.5, 3.5)
     (ellipse,) = [p for p in maps[0].patches if isinstance(p, Ellipse)]
     assert ellipse.center == pytest.approx((X, Y), abs=0.5)
-    assert max(ellipse.width, ellipse.height) == pytest.approx(mapped[0].field.width_deg.value)
+    assert np.sqrt(ellipse.width * ellipse.height) == pytest.approx(
+        mapped[0].field.width_deg.value
+    )
     assert not [p for p in maps[1].patches if isinstance(p, Ellipse)]
     words = texts(figure)
     assert any(text.startswith("no field, p = ") for text in words)
