@@ -70,6 +70,7 @@ def _check_parts(parts: Parts, units: Sequence[str]) -> int:
     from evolver.optimizers.gradient import NeedsObjective
     from evolver.regular_files import expanded
     from evolver.setup import preflight
+    from evolver.setup.places import check_sees_places
 
     recordings = expanded(parts.config.session.folder)
     with console.status("rendering a generation …"):
@@ -87,6 +88,7 @@ def _check_parts(parts: Parts, units: Sequence[str]) -> int:
         error_console.print("[bold red]error:[/] what is bad must be mended")
         return TO_MEND
     try:
+        check_sees_places(parts.config)
         rates_alone = parts.config.simulation.spikes == "none"
         parts.session(units, forms=("rates",) if rates_alone else ("spikes",))
     except EvolverError as exc:  # a rig of the lab's own may have them

@@ -8,12 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import numpy as np
-from msgspec import Struct
 
 from evolver.analysis.receptive_fields import PlaceShowings
-from evolver.config.tables import parse_session_file
 from evolver.errors import ConfigError, RecordingError
 
 if TYPE_CHECKING:
@@ -25,16 +22,6 @@ if TYPE_CHECKING:
     from evolver.types import Responses, Vector
 
 _OFF = 0.01  # of a step, by which a showing may be beside its place
-
-
-class _Grid(Struct, frozen=True):
-    """Places and sizes, as a set's options say them."""
-
-    columns: int
-    rows: int
-    span_deg: tuple[float, float]
-    center_deg: tuple[float, float] = (0.0, 0.0)
-    sizes_deg: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,7 +74,7 @@ def mapped_sets(recording: Recording) -> list[str]:
     return [
         thread.name
         for thread in recording.threads
-        if thread.is_set and thread.set_options.get("grid") is not None
+        if (info := thread.set_info) is not None and info.places
     ]
 
 
@@ -181,25 +168,13 @@ def _showings(
     recording: Recording, thread: ThreadData, answered: NDArray[np.bool_]
 ) -> tuple[PlaceShowings, int]:
     """Return where and what each showing was, and how many images there were."""
-    try:
-        grid = msgspec.convert(thread.set_options["grid"], _Grid)
-    except (KeyError, msgspec.ValidationError) as exc:
-        raise RecordingError(
-            f"the grid of set {thread.name!r} must say its places; it cannot be read: {exc}"
-        ) from exc
-    columns = _line(grid.columns, grid.span_deg[0], grid.center_deg[0])
-    rows = _line(grid.rows, grid.span_deg[1], grid.center_deg[1])
-    table = recording.presentations[answered]
-    own = table["size_deg"] > 0
-    if not own.all():
-        raise RecordingError(
-            f"{recording.path}: {int((~own).sum())} showings of set {thread.name!r}, which has "
-            "a grid, have no place of their own"
-        )
+    info = thread.set_info
+    if info is None or not info.places:
+        raise RecordingError(f"{recording.path}: {thread.name!r} has no grid of places")
     # Sizes may be in any order in the file, and one may be there twice.
-    sizes = np.unique(np.asarray(grid.sizes_deg or [_session_size(recording)], np.float64))
-    n = len(columns) * len(rows) * max(1, len(grid.sizes_deg))
-    images = table["item"].astype(np.int64) // n
+    columns, rows, sizes = (np.unique(values) for values in np.array(info.places).T)
+    table = recording.presentations[answered]
+    images = table["item"].astype(np.int64) // len(info.places)
     return PlaceShowings(
         row=_nearest(table["y_deg"], rows, thread.name),
         column=_nearest(table["x_deg"], columns, thread.name),
@@ -209,16 +184,6 @@ def _showings(
         size=_nearest(table["size_deg"], sizes, thread.name),
         sizes_deg=sizes,
     ), len(np.unique(images))
-
-
-def _session_size(recording: Recording) -> float:
-    return parse_session_file(
-        recording.config, source="the recording's session file"
-    ).presentation.size_deg
-
-
-def _line(n: int, span: float, centre: float) -> Vector:
-    return centre + (np.linspace(-span / 2, span / 2, n) if n > 1 else np.zeros(1))
 
 
 def _nearest(values: NDArray[np.float64], places: Vector, name: str) -> NDArray[np.int64]:

@@ -18,6 +18,7 @@ from evolver.journal import records
 from evolver.live.console import Console, KeptCommands
 from evolver.regular_files import expanded
 from evolver.session.ports import RigPort
+from evolver.setup.places import needs_places
 from evolver.setup.simulated_rig import LocalRig, build_population
 from rig_bridge.auth import EngineKeys
 from rig_bridge.events import RigEvent, RigJoined
@@ -112,6 +113,7 @@ def rig_over_network(
         session=session_id,
         name=config.session.name,
         window_ms=config.rig.window_ms,
+        places=needs_places(config),
         answer_timeout_s=config.rig.answer_timeout_s,
         clock=clock.monotonic,
         keys=engine_keys(config),

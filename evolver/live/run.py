@@ -39,6 +39,7 @@ from evolver.session.watchdogs import Watchdogs
 from evolver.session_folder import JOURNAL, RECORDING, new_folder
 from evolver.setup import preflight, provenance
 from evolver.setup.build import Makers, Parts, build_parts
+from evolver.setup.places import check_heeds_places, check_sees_places
 
 if TYPE_CHECKING:
     from evolver.setup.resume import Restored
@@ -181,6 +182,7 @@ def _run_with_rig(
     with rig as joined:
         if parts.restored is not None:
             parts.restored.check_rig(joined.weights)
+        check_heeds_places(parts.config, joined.hello)
         session = parts.session(
             [unit.label for unit in joined.hello.units], forms=joined.hello.capabilities
         )
@@ -357,6 +359,7 @@ def run_simulated(
     """
     console = console or Console()
     console.on_wait(LOADING)
+    check_sees_places(config)
     job = Job.begin(config, text, "simulate", clock=clock)
     rig = rig_in_process(config, clock=clock)
     return run_here(job, rig, console, KeptCommands(console.commands), fold=fold)

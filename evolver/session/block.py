@@ -186,6 +186,9 @@ class RunningBlock:
             if image.sha256 not in places:
                 places[image.sha256] = len(pixels)
                 pixels.append(image.pixels)
+            item = self.block.item(planned)
+            if item is not None and not item.size_deg:
+                item = None  # shown where the session says
             presentations.append(
                 PresentationRequest(
                     presentation=number,
@@ -193,6 +196,8 @@ class RunningBlock:
                     on_ms=planned.on_ms,
                     off_ms=planned.off_ms,
                     known_attempt=self.known.get(number, 0),
+                    size_deg=None if item is None else item.size_deg,
+                    position_deg=None if item is None else (item.x_deg, item.y_deg),
                 )
             )
         return ShowRequest(

@@ -29,7 +29,7 @@ from evolver.setup.stimulus_sets import ImageFiles, StimulusSet
 from evolver.types import Codes, Generator, Images, Optimizer
 from rig_bridge.auth import EngineKeys
 from rig_bridge.errors import KeyFileError
-from rig_bridge.messages import Hello
+from rig_bridge.messages import Hello, ScreenInfo
 
 _MINUTES_LEFT = 30.0
 _SPIKE_BYTES = 8  # a time and a unit
@@ -102,6 +102,7 @@ def with_the_rig(parts: Parts, hello: Hello, recordings: Path) -> tuple[Check, .
     return (
         *checks,
         _screen(config, hello),
+        *_places(config, hello),
         *_shapes(config, parts.references, hello),
         disk(parts, len(hello.units), recordings),
     )
@@ -351,15 +352,17 @@ def _span(minutes: float) -> str:
     return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
 
 
+def _is_on(screen: ScreenInfo, size_deg: float, position_deg: tuple[float, float]) -> bool:
+    """Return whether all of an image is on a screen."""
+    return all(
+        (abs(at) + size_deg / 2) * screen.px_per_deg <= pixels / 2
+        for at, pixels in zip(position_deg, (screen.width_px, screen.height_px), strict=True)
+    )
+
+
 def _screen(config: Config, hello: Hello) -> Check:
     screen, show = hello.display, config.presentation
-    half = show.size_deg / 2
-    outside = any(
-        (abs(at) + half) * screen.px_per_deg > pixels / 2
-        for at, pixels in zip(
-            show.position_deg, (screen.width_px, screen.height_px), strict=True
-        )
-    )
+    outside = not _is_on(screen, show.size_deg, show.position_deg)
     text = (
         f"{screen.width_px} x {screen.height_px} at {screen.refresh_hz:g} Hz, "
         f"{screen.px_per_deg:.1f} px/°: an image is {show.size_deg * screen.px_per_deg:.0f} px"
@@ -367,6 +370,24 @@ def _screen(config: Config, hello: Hello) -> Check:
     if outside:
         return Check("screen", "bad", f"{text}, part of it outside the screen")
     return Check("screen", "good", text)
+
+
+def _places(config: Config, hello: Hello) -> Iterator[Check]:
+    """Check that every place of every grid is on the screen."""
+    screen, show = hello.display, config.presentation
+    for table in config.sets:
+        if table.grid is None:
+            continue
+        places = table.places(show.position_deg, show.size_deg)
+        outside = [place for place in places if not _is_on(screen, place[2], place[:2])]
+        text = f"{table.name}: {len(places)} places and sizes"
+        if outside:
+            x, y, size = outside[0]
+            text += (
+                f", {len(outside)} of them partly outside the screen, as {size:g}° at {x:+g}°, "
+                f"{y:+g}°: a smaller span_deg, or another center_deg"
+            )
+        yield Check("places", "bad" if outside else "good", text)
 
 
 def _shapes(config: Config, references: References, hello: Hello) -> Iterator[Check]:

@@ -24,6 +24,7 @@ from evolver.clock import Clock
 from evolver.config.mistakes import Mistakes
 from evolver.config.tables import Config, SimulationTable
 from evolver.errors import ConfigError
+from evolver.setup.places import check_sees_places
 from rig_bridge.auth import RigKey
 from rig_bridge.client import RigClient
 from rig_bridge.events import Responded, RigEvent
@@ -398,9 +399,12 @@ def run_rig(
 
     Raises
     ------
+    ConfigError
+        The session shows images at places, and the units see none.
     RefusedError
         The engine does not want this rig.
     """
+    check_sees_places(config)
     population = build_population(config)
     rig = build_rig(population, config, speed=config.simulation.speed)
     hello = _hello(rig, population)
