@@ -61,6 +61,7 @@ def fit_gaussian(
     rows: ArrayLike | None = None,
     columns: ArrayLike | None = None,
     weights: Matrix | None = None,
+    narrowest: float = 0.1,
 ) -> Gaussian | None:
     """Return the Gaussian that fits a map best, in least squares; None where none is found.
 
@@ -72,6 +73,8 @@ def fit_gaussian(
     rows, columns : where they are, rising in equal steps; None: counted from 0
     weights : (rows, columns), not negative, of the squares; 0 where nothing is known. None: all
         the same
+    narrowest : its standard deviations are this or more, steps: below half a step, one place
+        that stands out by chance is a field
 
     Raises
     ------
@@ -86,13 +89,13 @@ def fit_gaussian(
     height, width = field.shape[0] * step_row, field.shape[1] * step_column
     low = [
         0.0, first_row - step_row / 2, first_column - step_column / 2,
-        0.1 * step_row, 0.1 * step_column, -np.pi / 2, -np.inf,
+        narrowest * step_row, narrowest * step_column, -np.pi / 2, -np.inf,
     ]  # fmt: skip
     high = [
         np.inf, last_row + step_row / 2, last_column + step_column / 2,
         2.0 * height, 2.0 * width, np.pi / 2, np.inf,
     ]  # fmt: skip
-    begin = _begin(places)
+    begin = np.clip(_begin(places), low, high)
     optimize: Any = import_module("scipy.optimize")  # whose types are open
     settled = optimize.least_squares(
         places.misfits,
@@ -112,14 +115,16 @@ def refit_gaussian(
     rows: ArrayLike | None = None,
     columns: ArrayLike | None = None,
     weights: Matrix | None = None,
+    narrowest: float = 0.1,
 ) -> Gaussian | None:
     """Return the Gaussian near another one that fits a map best; None where none is found.
 
-    By Levenberg and Marquardt's method, without bounds: quick, for maps that were drawn again.
+    By Levenberg and Marquardt's method, without bounds but the narrowest: quick, for maps that
+    were drawn again.
 
     Parameters
     ----------
-    field, rows, columns, weights : as `fit_gaussian` takes them
+    field, rows, columns, weights, narrowest : as `fit_gaussian` takes them
     start : where to begin
 
     Raises
@@ -130,13 +135,34 @@ def refit_gaussian(
     places = _places(field, rows, columns, weights)
     if len(places.values) <= len(start.parameters) or not np.isfinite(places.values).all():
         return None
+    least = narrowest * np.array([step for _, _, step in places.extent])
+
+    def widened(free: NDArray[np.float64]) -> NDArray[np.float64]:
+        # A standard deviation is the hypotenuse of the narrowest and a number without bounds.
+        return np.concatenate([free[:3], np.hypot(least, free[3:5]), free[5:]])
+
+    def misfits(free: NDArray[np.float64]) -> Vector:
+        return places.misfits(widened(free))
+
+    def slopes(free: NDArray[np.float64]) -> Matrix:
+        tried = widened(free)
+        by_free = places.slopes(tried)
+        by_free[:, 3:5] *= free[3:5] / tried[3:5]
+        return by_free
+
+    begin = np.array(start.parameters)
+    begin[3:5] = np.sqrt(np.maximum(begin[3:5] ** 2 - least**2, (0.1 * least) ** 2))
     optimize: Any = import_module("scipy.optimize")
-    settled, _, _, _, status = optimize.leastsq(
-        places.misfits, start.parameters, Dfun=places.slopes, full_output=True, maxfev=200
+    free, _, _, _, status = optimize.leastsq(
+        misfits,
+        begin,
+        Dfun=slopes,
+        full_output=True,
+        maxfev=200,
     )
+    settled = widened(free)
     if status not in {1, 2, 3, 4} or not np.isfinite(settled).all() or not settled[0] > 0:
         return None
-    settled[3:5] = np.abs(settled[3:5])
     return places.gaussian(settled)
 
 

@@ -72,6 +72,19 @@ def test_weights_say_what_counts():
     assert fitted.parameters == pytest.approx(same.parameters, abs=1e-3)
 
 
+def test_one_place_that_stands_out_is_as_wide_as_the_narrowest():
+    field = np.zeros((7, 9))
+    field[2, 6] = 10.0
+    for narrowest in (0.3, 0.5, 0.8):
+        fitted = fit_gaussian(field, narrowest=narrowest)
+        assert (fitted.row, fitted.column) == pytest.approx((2, 6), abs=0.05)
+        assert min(fitted.sd_row, fitted.sd_column) == pytest.approx(narrowest, rel=1e-3)
+        near = dataclasses.replace(fitted, sd_row=1.2, sd_column=1.0, row=2.4)
+        again = refit_gaussian(field, near, narrowest=narrowest)
+        assert (again.row, again.column) == pytest.approx((2, 6), abs=0.05)
+        assert min(again.sd_row, again.sd_column) == pytest.approx(narrowest, rel=2e-2)
+
+
 def test_slopes_are_the_values():
     at = np.array([0.3, -1.0, 2.0]), np.array([1.0, 0.4, -2.0])
     parameters = np.array([3.0, 0.2, 0.5, 1.0, 2.0, 0.4, 0.7])

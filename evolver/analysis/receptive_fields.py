@@ -36,6 +36,7 @@ SD_ACROSS = 4.0
 ALPHA = 0.01
 PERMUTATIONS, BOOTSTRAPS = 1000, 200
 _FEWEST_SHOWINGS = 20
+_NARROWEST = 0.5  # standard deviation, steps of the grid: what is narrower, it cannot show
 _FAILED = 0.1  # share of bootstrap samples without a Gaussian, above which there is no interval
 
 
@@ -360,6 +361,7 @@ def _fit(mapped: PlaceMap, showings: PlaceShowings) -> tuple[Gaussian | None, st
         rows=showings.rows_deg,
         columns=showings.columns_deg,
         weights=mapped.showings / mapped.showings.max(),
+        narrowest=_NARROWEST,
     )
     if fit is None:
         return None, "places matter, and no Gaussian fits how"
@@ -398,6 +400,7 @@ def _drawn(
                 rows=showings.rows_deg,
                 columns=showings.columns_deg,
                 weights=weights,
+                narrowest=_NARROWEST,
             )
         )
     return drawn

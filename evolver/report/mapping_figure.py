@@ -135,6 +135,7 @@ def _draw_map(axes: Axes, field: ReceptiveField, showings: PlaceShowings) -> Non
 
 def _mark_fixation(axes: Axes, extent: tuple[float, float, float, float], colour: str) -> None:
     if extent[0] <= 0 <= extent[1] and extent[2] <= 0 <= extent[3]:
+        axes.plot(0, 0, "+", color=INK, ms=7, mew=2.2)  # seen on any colour
         axes.plot(0, 0, "+", color=colour, ms=6, mew=1)
 
 
@@ -152,7 +153,8 @@ def _ellipse(fit: Gaussian, colour: str, line: float) -> Ellipse:
 
 def _texts(field: ReceptiveField) -> tuple[str, ...]:
     mean = field.map.mean
-    rates = f"{np.nanmin(mean):.0f} to {np.nanmax(mean):.0f} spikes/s"
+    low, high = (round(float(end)) for end in (np.nanmin(mean), np.nanmax(mean)))
+    rates = f"{low} to {high} spikes/s"
     if field.gaussian is None:
         why = "no field" if field.reason.startswith("no field") else "no centre"
         return rates, f"{why}, p = {field.p:.2g}" if np.isfinite(field.p) else why
@@ -169,7 +171,7 @@ def _draw_tuning(axes: Axes, tuning: SizeTuning, showings: PlaceShowings) -> Non
     axes.tick_params(labelsize=7, length=2)
     axes.locator_params(nbins=5)
     axes.set_xlabel("size, °", fontsize=7, labelpad=1)
-    axes.set_xlim(left=0)
+    axes.set_xlim(0, 1.1 * showings.sizes_deg[-1])
     low, high = axes.get_ylim()
     axes.set_ylim(min(0.0, low), high)
     axes.grid(axis="y", color=GRID, lw=0.6)
