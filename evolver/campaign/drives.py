@@ -16,7 +16,7 @@ import numpy as np
 
 from evolver.campaign.evolution import ImageAnswers, name_of
 from evolver.campaign.shared import text_of
-from evolver.setup.simulated_rig import responses_of
+from evolver.setup.simulated_rig import placed_responses, responses_of
 from scorers import parse_units
 
 if TYPE_CHECKING:
@@ -130,7 +130,23 @@ class SessionArithmetic:
         first = asked[0].evolution
         key, population = networks_of(first), first.population
         every = [image for of_one in images for image in of_one]
-        drives = responses_of(self._scorers[key], every, population.view, grey=population.grey)
+        places = [
+            place
+            for one in asked
+            for place in (
+                (None,) * len(one.evolution.references)
+                if one.thread < 0
+                else one.evolution.places(one.thread)
+            )
+        ]
+        scorer, view, grey = self._scorers[key], population.view, population.grey
+        usual = [i for i, place in enumerate(places) if place is None]
+        drives = np.empty((len(every), len(scorer.unit_names)))
+        drives[usual] = responses_of(scorer, [every[i] for i in usual], view, grey=grey)
+        if view is not None and len(usual) < len(every):
+            own = [(i, place) for i, place in enumerate(places) if place is not None]
+            shown = [(every[i], place) for i, place in own]
+            drives[[i for i, _ in own]] = placed_responses(scorer, shown, view, grey=grey)
         answers: list[ImageAnswers] = []
         rows = split(drives, [len(of_one) for of_one in images])
         for one, of_one, responses in zip(asked, images, rows, strict=True):

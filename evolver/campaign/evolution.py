@@ -22,6 +22,7 @@ from evolver.campaign.store import TaskMeta, TaskResult
 from evolver.errors import DataError
 from evolver.session.block import SHOWN_AT_ONCE
 from evolver.session.schedule import REFERENCE
+from evolver.setup.places import check_sees_places
 from evolver.setup.simulated_rig import build_rig
 from rig_bridge.trials import Presentation
 
@@ -31,10 +32,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from evolver.config.tables import Config
+    from evolver.journal.records import PlannedItem
     from evolver.session.schedule import Block, Outcome
     from evolver.setup.build import Parts
     from evolver.setup.simulated_rig import Population
     from evolver.types import Codes, Optimizer, Scores
+    from rig_bridge.rigs.simulated import Place
     from rig_bridge.trials import TrialResult
 
 _NO_PIXELS = np.zeros((0, 0, 3), np.uint8)  # in place of images whose drives are known
@@ -73,6 +76,11 @@ class TaskEvolution:
     digest : the task's
     parts, population : made of it
     optimizers : in place of the parts' own; None: those
+
+    Raises
+    ------
+    ConfigError
+        Images are shown at places of their own, and the units see none.
     """
 
     def __init__(
@@ -86,13 +94,14 @@ class TaskEvolution:
     ) -> None:
         if optimizers is not None:
             parts = replace(parts, optimizers=tuple(optimizers))
+        check_sees_places(config)
         self.config, self.digest, self.population = config, digest, population
         self.generators = parts.generators
         self.references = parts.references.images
         self._rig = build_rig(population, config, speed=math.inf)
         hello = self._rig.hello("together", software="evolver")
         self._session = parts.session(population.labels, forms=hello.capabilities)
-        self._names = tuple(thread.name for thread in config.threads)
+        self._names = tuple(thread.name for thread in config.all_threads)
         self._units = tuple(thread.fitness.unit for thread in self._session.threads)
         self._threads = [_Thread() for _ in self._names]
         self._reference_scores: list[tuple[Scores, ...]] = []
@@ -127,6 +136,17 @@ class TaskEvolution:
             self._threads[thread].last = asked
         return codes
 
+    def places(self, thread: int) -> tuple[Place | None, ...]:
+        """Return where each code of a thread is shown; None: where the session's images are.
+
+        Parameters
+        ----------
+        thread : one of the block, that `propose` returned codes of
+        """
+        proposals = () if self._block is None else self._block.proposals
+        codes, items = next((p.codes, p.items) for p in proposals if p.thread == thread)
+        return tuple(map(_place_of, items)) or (None,) * len(codes)
+
     def advance(
         self, answers: Mapping[int, ImageAnswers], references: ImageAnswers | None
     ) -> None:
@@ -151,9 +171,12 @@ class TaskEvolution:
             raise RuntimeError("a block is proposed before it is shown")
         if references is not None:
             self._reference_names = references.names
-        for told in (*answers.values(), *(() if references is None else (references,))):
+        told_at = [(told, self.places(thread)) for thread, told in answers.items()]
+        if references is not None:
+            told_at.append((references, (None,) * len(references.names)))
+        for told, places in told_at:
             pairs = zip(told.drives, told.delays_ms.tolist(), strict=True)
-            keys = [(name, None) for name in told.names]
+            keys = zip(told.names, places, strict=True)
             self._rig.take_drives(dict(zip(keys, pairs, strict=True)))
         names = {thread: told.names for thread, told in answers.items()}
         names[REFERENCE] = self._reference_names
@@ -186,7 +209,9 @@ class TaskEvolution:
         planned = block.planned(number)
         if planned is None:
             raise RuntimeError(f"presentation {number} is none of block {block.index}")
-        table = self.config.presentation
+        table, item = self.config.presentation, block.item(planned)
+        place = None if item is None else _place_of(item)
+        size_deg, position_deg = place or (table.size_deg, table.position_deg)
         return self._rig.present(
             _NO_PIXELS,
             Presentation(
@@ -196,8 +221,8 @@ class TaskEvolution:
                 sha256=names[planned.thread][planned.row],
                 on_ms=planned.on_ms,
                 off_ms=planned.off_ms,
-                size_deg=table.size_deg,
-                position_deg=table.position_deg,
+                size_deg=size_deg,
+                position_deg=position_deg,
                 window_ms=self.config.rig.window_ms,
             ),
         )
@@ -260,6 +285,11 @@ class TaskEvolution:
             evolver=__version__,
         )
         return TaskResult(meta, arrays)
+
+
+def _place_of(item: PlannedItem) -> Place | None:
+    """Return where an item of a set is shown; None: where the session does."""
+    return (item.size_deg, (item.x_deg, item.y_deg)) if item.size_deg else None
 
 
 def name_of(array: NDArray[Any]) -> str:

@@ -163,10 +163,12 @@ class FastNetworks:
 
     def ways(self, evolution: TaskEvolution) -> list[Way | str]:
         """Return the way of each of a task's threads, or why there is none."""
-        threads = range(len(evolution.config.threads))
+        config = evolution.config
         if evolution.population.view is not None:
-            return ["with simulation.view_deg units see the screen" for _ in threads]
-        return [self._way(evolution, k) for k in threads]
+            whole = "with simulation.view_deg units see the screen"
+            return [whole for _ in config.all_threads]
+        ways = [self._way(evolution, k) for k in range(len(config.threads))]
+        return [*ways, *("a set's images are drawn as a session does" for _ in config.sets)]
 
     def _way(self, evolution: TaskEvolution, thread: int) -> Way | str:
         config = evolution.config

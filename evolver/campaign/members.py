@@ -175,7 +175,7 @@ def searches_apart(config: Config, optimizers: Sequence[Optimizer]) -> tuple[str
     """Return why some of a task's optimizers can be in no batch; empty where all can."""
     return tuple(
         f"optimizer {table.optimizer}: {why}"
-        for table, one in zip(config.threads, optimizers, strict=True)
+        for table, one in zip(config.threads, optimizers, strict=False)  # then come the sets
         if not isinstance(one, Member) and (why := _why_apart(config, one))
     )
 

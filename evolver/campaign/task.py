@@ -87,6 +87,11 @@ class WeightDigests:
         for thread in settings.threads:
             find_optimizer(thread.optimizer)
         found = {f"thread {t.name}": self._generator(t) for t in settings.threads}
+        found |= {
+            f"set {t.name}": self._drawing(t.generator, t.weights, t.generator_options)
+            for t in settings.sets
+            if t.generator is not None
+        }
         for unit in table.units:
             address = parse_units(unit)
             options = table.networks.get(address.network, {})
@@ -98,12 +103,14 @@ class WeightDigests:
         return found | ({"arithmetic": self._arithmetic} if self._arithmetic else {})
 
     def _generator(self, thread: ThreadTable) -> str:
+        return self._drawing(thread.generator, thread.weights, thread.generator_options)
+
+    def _drawing(self, name: str, weights: str | None, options: dict[str, Any]) -> str:
         from evolver import generators
 
-        options = thread.generator_options
-        key = _text((thread.generator, thread.weights, options))
+        key = _text((name, weights, options))
         if key not in self._generators:
-            loaded = generators.load(thread.generator, weights=thread.weights, **options)
+            loaded = generators.load(name, weights=weights, **options)
             self._generators[key] = loaded.sha256
         return self._generators[key]
 

@@ -168,14 +168,7 @@ class Population:
         """
         if self.view is None:
             raise ValueError("places need a view of the screen to be in")
-        drives = np.empty((len(shown), len(self.labels)))
-        for start in range(0, len(shown), _PLACED_AT_ONCE):
-            seen: list[NDArray[np.uint8]] = []
-            for image, (size_deg, position_deg) in shown[start : start + _PLACED_AT_ONCE]:
-                view = replace(self.view, size_deg=size_deg, position_deg=position_deg)
-                seen.append(view.of(on_square(image, self.grey), self.grey))
-            drives[start : start + len(seen)] = responses_of(self.scorer, seen)
-        return drives
+        return placed_responses(self.scorer, shown, self.view, grey=self.grey)
 
 
 def responses_of(
@@ -202,6 +195,32 @@ def responses_of(
         rows = [i for i, image in enumerate(images) if image.shape == shape]
         responses[rows] = scorer.score(np.stack([images[i] for i in rows]))
     return responses
+
+
+def placed_responses(
+    scorer: UnitScorer,
+    shown: Sequence[tuple[NDArray[np.uint8], Place]],
+    view: ScreenView,
+    *,
+    grey: int = GREY,
+) -> NDArray[np.float64]:
+    """Return what units answer to images at sizes and places of their own: (n, u) float64.
+
+    Parameters
+    ----------
+    scorer : its units
+    shown : images of any sizes, each (h, w, 3) uint8, and where each is
+    view : how much of the screen is seen
+    grey : of the screen
+    """
+    drives = np.empty((len(shown), len(scorer.unit_names)))
+    for start in range(0, len(shown), _PLACED_AT_ONCE):
+        seen: list[NDArray[np.uint8]] = []
+        for image, (size_deg, position_deg) in shown[start : start + _PLACED_AT_ONCE]:
+            own = replace(view, size_deg=size_deg, position_deg=position_deg)
+            seen.append(own.of(on_square(image, grey), grey))
+        drives[start : start + len(seen)] = responses_of(scorer, seen)
+    return drives
 
 
 def screen_view(config: Config) -> ScreenView | None:

@@ -88,6 +88,43 @@ def test_a_session_together_with_others_is_the_session_by_itself_bit_for_bit(tmp
         same(store.result(task.digest), run_task(plan.config(task), task.digest))
 
 
+SETS = """
+[[sets]]
+name = "codes"
+generator = "mini-object"
+count = 3
+repeats = 2
+[[sets]]
+name = "grid"
+images = "builtin"
+count = 2
+"""
+GRID = "[sets.grid]\ncolumns = 2\nspan_deg = [3.0, 1.0]\nsizes_deg = [1.0, 2.5]\n"
+
+
+def test_sets_and_their_places_are_those_of_a_session_by_itself(tmp_path):
+    session = SESSION.replace("units =", "view_deg = 6.0\nunits =") + SETS + GRID
+    text = MIXED.format(keys=["session.seed"], values=[1], labels=["one"])
+    plan = plan_of(tmp_path, text, session)
+    assert "set codes" in WeightDigests()(plan.config(plan.tasks[0]))
+    store = Store(tmp_path / "out", make=True)
+    ends = Waves(Together("session", images=9)).run(tasks_of(plan), store)
+    assert ends == {task.digest: "" for task in plan.tasks}
+    for task in plan.tasks:
+        same(store.result(task.digest), run_task(plan.config(task), task.digest))
+    # In fast passes sets are drawn and seen as by a session; without a view nothing has places.
+    blind = tmp_path / "blind"
+    blind.mkdir()
+    plan = plan_of(blind, text, SESSION + SETS)
+    waves, store = Waves(Together("fast")), Store(blind / "out", make=True)
+    assert set(waves.run(tasks_of(plan), store).values()) == {""}
+    assert all("a set's images" in " ".join(why) for why in waves.apart.values())
+    assert {store.result(t.digest).meta.threads[1:] for t in plan.tasks} == {("codes", "grid")}
+    plan = plan_of(blind, text, SESSION + SETS + GRID)
+    (why, *_) = Waves(Together("session")).run(tasks_of(plan), store).values()
+    assert why.startswith("ConfigError: simulation.view_deg: must say")
+
+
 def test_fast_passes_in_float64_are_a_plain_loop_in_float64(tmp_path):
     session = SESSION.replace("generations = 2", "generations = 12") + QUIET
     text = MIXED.format(keys=["session.seed"], values=[1, 2], labels=["one", "two"])
