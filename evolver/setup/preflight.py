@@ -381,13 +381,15 @@ def _places(config: Config, hello: Hello) -> Iterator[Check]:
         places = table.places(show.position_deg, show.size_deg)
         outside = [place for place in places if not _is_on(screen, place[2], place[:2])]
         text = f"{table.name}: {len(places)} places and sizes"
+        if not screen.places:
+            text += ", which the rig does not say that it heeds (display.places in its hello)"
         if outside:
             x, y, size = outside[0]
             text += (
                 f", {len(outside)} of them partly outside the screen, as {size:g}° at {x:+g}°, "
                 f"{y:+g}°: a smaller span_deg, or another center_deg"
             )
-        yield Check("places", "bad" if outside else "good", text)
+        yield Check("places", "good" if screen.places and not outside else "bad", text)
 
 
 def _shapes(config: Config, references: References, hello: Hello) -> Iterator[Check]:

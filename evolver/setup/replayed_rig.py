@@ -2,10 +2,11 @@
 
 Composition, as `simulated_rig` is. A showing that was recorded (this number, this image) is
 what it was, with its status, attempt and times; another showing of a recorded image has one of
-that image's responses; and where an image was never shown, the nearest one answers, or an
-`Encoder`. Each answer says which, and a rig that replays says so in its name. Where the
-recording is a replay itself, an answer that was of another image there is so here: it keeps its
-word and its distance, and such an image is nearest to nothing.
+that image's responses, of the same place where it has one of its own; and where an image was
+never shown, the nearest one answers, or an `Encoder`. Each answer says which, and a rig that
+replays says so in its name. Where the recording is a replay itself, an answer that was of
+another image there is so here: it keeps its word and its distance, and such an image is nearest
+to nothing.
 
 Times of what was not recorded go on from the showing before, by a rig's clock that nobody
 reads: every onset of a replay counts as "simulated".
@@ -20,7 +21,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import msgspec
 import numpy as np
@@ -29,6 +30,7 @@ from evolver import __version__
 from evolver.errors import RecordingError
 from evolver.journal.records import REPLAY_OF
 from evolver.recording.replay import recorded_results
+from evolver.recording.schema import PLACE_COLUMNS
 from evolver.session.to_records import result_of
 from evolver.setup.nearest_images import UNITS, AskedCode, NearestImages
 from rig_bridge.forms import FORMS
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from rig_bridge.messages import Answer
     from rig_bridge.trials import Image, Presentation
 
+_OwnPlace: TypeAlias = tuple[float, float, float]  # size, right and up, degrees
 _GAP_MS = 1000.0
 """Longer than planned by more than this, and a pause between showings is skipped."""
 _NAME = 60  # letters of a session's or a file's name in the rig's
@@ -145,11 +148,15 @@ class ReplayedRig:
         self._result = recorded_results(recording)
         self._rows: dict[int, list[int]] = defaultdict(list)  # of a presentation, by attempt
         self._planned: set[int] = set(table["presentation"].tolist())
-        self._of_image: dict[int, list[int]] = defaultdict(list)  # rows that gave a response
+        # Rows that gave a response, by image, and besides by where it was shown.
+        self._of_image: dict[int, list[int]] = defaultdict(list)
+        self._of_place: dict[tuple[int, _OwnPlace | None], list[int]] = defaultdict(list)
         for row in np.flatnonzero(table["attempt"] > 0).tolist():
             self._rows[int(table["presentation"][row])].append(row)
             if table["status"][row] == "ok" and table["image_id"][row] >= 0:
-                self._of_image[int(table["image_id"][row])].append(row)
+                image = int(table["image_id"][row])
+                self._of_image[image].append(row)
+                self._of_place[image, self._place(row)].append(row)
         self._ids = {str(s): i for i, s in enumerate(recording.image_sha256)}
         self._showings: dict[int, tuple[int, int]] = {}  # presentation: attempt, showing
         self._turns: Counter[int] = Counter()  # how often an image's responses were handed out
@@ -215,7 +222,7 @@ class ReplayedRig:
             The recording has no response that could stand for it.
         """
         row = self._exact_row(request)
-        of_image = self._of_image.get(self._ids.get(request.sha256, -1))
+        of_image = self._at_place(self._ids.get(request.sha256, -1), request)
         if row is not None:
             result = self._replayed(row)
             self._now_ns = result.offset_ns + _ns(request.off_ms)
@@ -232,7 +239,14 @@ class ReplayedRig:
                     "a recording must hold an image with a response of its own to answer with; "
                     f"{self._recording.path} holds none that can be compared"
                 )
-            nearest = self._next_of(self._of_image[found.image])
+            there = self._at_place(found.image, request)
+            if not there:
+                raise RecordingError(
+                    f"{self._recording.path} must hold a response to an image of "
+                    f"{request.size_deg:g} degrees at {request.position_deg} to answer with; "
+                    "its images were shown at other places"
+                )
+            nearest = self._next_of(there)
             result = self._moved(nearest, request, found.answer, found.distance)
         self.summary.add(result)
         self._block.add(result)
@@ -249,6 +263,8 @@ class ReplayedRig:
         rows = self._rows.get(request.presentation)
         if not rows or self._table["image_id"][rows[0]] != self._ids.get(request.sha256, -2):
             return None
+        if self._place(rows[0]) not in {None, _place_asked(request)}:
+            return None
         showing = self._showing(request)
         self._showings[request.presentation] = request.attempt, showing
         return rows[showing - 1] if showing <= len(rows) else None
@@ -263,6 +279,16 @@ class ReplayedRig:
         if request.attempt > attempt:
             return showing + 1
         return 1 if request.attempt < attempt else showing
+
+    def _place(self, row: int) -> _OwnPlace | None:
+        """Return the place of its own that a showing had; None: that of its session."""
+        size, x, y = (float(self._table[name][row]) for name in PLACE_COLUMNS)
+        return (size, x, y) if size else None
+
+    def _at_place(self, image: int, request: Presentation) -> list[int]:
+        """Return an image's responses at the place that is asked for, or at its session's."""
+        own = self._of_place.get((image, _place_asked(request)))
+        return own or self._of_place.get((image, None), [])
 
     def _next_of(self, rows: Sequence[int]) -> int:
         """Return an image's next response, the first after the last."""
@@ -317,6 +343,10 @@ class ReplayedRig:
             if not step > 0 or (step > planned + _GAP_MS and not self._keep_gaps):
                 step = planned
         return step / 1000 / self._speed
+
+
+def _place_asked(request: Presentation) -> _OwnPlace:
+    return (request.size_deg, *request.position_deg)
 
 
 def file_digest(path: Path) -> str:

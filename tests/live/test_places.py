@@ -1,20 +1,25 @@
 """Images at places of their own: seen there, here as over the network, or by no rig at all."""
 
+import dataclasses
 import threading
 
 import numpy as np
 import pytest
 
 from evolver import config, recording
-from evolver.errors import ConfigError
+from evolver.errors import ConfigError, RecordingError
 from evolver.live import Console, run_live, run_simulated
+from evolver.live.replayed import run_replay
 from evolver.recording.fold import fold
 from evolver.recording.same_session import differences
 from evolver.session.ports import Command
+from evolver.setup.nearest_images import NearestImages
+from evolver.setup.replayed_rig import ReplayedRig, answered_images
 from evolver.setup.simulated_rig import ScreenView, build_population, build_rig
 from rig_bridge.client import RigClient
 from rig_bridge.errors import RefusedError
 from rig_bridge.messages import ScreenInfo
+from rig_bridge.trials import Presentation
 from tests.cli.running import run_here
 
 FILE = """
@@ -158,3 +163,45 @@ def test_units_that_see_an_image_alone_are_not_shown_places(tmp_path, monkeypatc
     assert "note: with the simulated rig it would not run: simulation.view_deg" in " ".join(
         printed.split()
     )
+
+
+def test_a_recording_answers_with_what_was_shown_at_the_place(tmp_path):
+    settings, text = session(tmp_path / "a")
+    recorded = run_simulated(settings, text, fold=fold).recording
+    assert run_replay(recorded, out=tmp_path / "b").differences == []
+    with recording.read(recorded) as opened:
+        rig = ReplayedRig(
+            opened, sha256="0" * 64, nearest=NearestImages(opened, answered_images(opened))
+        )
+        table = opened.presentations
+        (row, *_) = np.flatnonzero((table["size_deg"] == 2.5) & (table["status"] == "ok"))
+        shown = table[row]
+        pixels = opened.images[shown["image_id"]]
+        asked = Presentation(
+            block=99,
+            attempt=1,
+            presentation=9999,
+            sha256=str(opened.image_sha256[shown["image_id"]]),
+            on_ms=100.0,
+            off_ms=50.0,
+            size_deg=float(shown["size_deg"]),
+            position_deg=(float(shown["x_deg"]), float(shown["y_deg"])),
+            window_ms=(-100.0, 300.0),
+        )
+        result, _ = rig.answer(pixels, asked)
+        assert (result.answer, result.answer_of) == ("recorded", shown["presentation"])
+        # Elsewhere it was not shown; the same number in another grid is another showing.
+        elsewhere = dataclasses.replace(asked, position_deg=(1.0, 1.0))
+        for other in (
+            elsewhere,
+            dataclasses.replace(elsewhere, presentation=int(shown["presentation"])),
+        ):
+            with pytest.raises(RecordingError, match=r"2\.5 degrees at \(1\.0, 1\.0\)"):
+                rig.answer(pixels, other)
+        # What the session showed at its own place answers wherever another session has that.
+        (row, *_) = np.flatnonzero((table["size_deg"] == 0) & (table["status"] == "ok"))
+        image = table["image_id"][row]
+        plain = dataclasses.replace(elsewhere, sha256=str(opened.image_sha256[image]))
+        result, _ = rig.answer(opened.images[image], plain)
+        answered = table[table["presentation"] == result.answer_of][0]
+        assert (answered["image_id"], answered["size_deg"]) == (image, 0)

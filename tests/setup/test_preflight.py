@@ -1,5 +1,6 @@
 """What is checked before the first image: of what will be shown, not of a guess."""
 
+import re
 from dataclasses import replace
 from datetime import date
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from evolver import config
+from evolver.config.set_table import GridTable, SetTable
 from evolver.setup import preflight
 from evolver.setup.build import build_parts
 from evolver.setup.references import References
@@ -252,3 +254,36 @@ def test_it_says_what_a_thread_does_to_each_unit(tmp_path, fitness, wanted):
     parts = build_parts(settings)
     checks = preflight.with_the_rig(parts, hello(parts), tmp_path)
     assert aims(checks) == [f"{name} {aim}" for name in ("texture", "object") for aim in wanted]
+
+
+@pytest.mark.parametrize(
+    ("grid", "stated", "verdict", "words"),
+    [
+        ({}, {"places": True}, "good", "far: 8 places and sizes"),
+        ({}, {}, "bad", "the rig does not say that it heeds"),
+        # 1920 x 1080 at 40 pixels a degree: 24 and 13.5 degrees to each side.
+        ({"span_deg": (46.0, 4.0)}, {"places": True}, "good", "8 places"),
+        ({"span_deg": (46.5, 4.0)}, {"places": True}, "bad", "4 of them partly outside"),
+        (
+            {"center_deg": (0.0, 11.0)},
+            {"places": True},
+            "bad",
+            "2 of them .* as 2° at -2°, +13°",
+        ),
+    ],
+)
+def test_every_place_of_a_grid_is_on_the_screen(tmp_path, grid, stated, verdict, words):
+    spread = {"columns": 2, "rows": 2, "span_deg": (4.0, 4.0), "center_deg": (0.0, 0.0)}
+    far = SetTable(
+        "far", images="builtin", count=1,
+        grid=GridTable(**{**spread, "sizes_deg": (1.0, 2.0), **grid}),
+    )  # fmt: skip
+    settings = msgspec.structs.replace(small(tmp_path), threads=(), sets=(far,))
+    parts = build_parts(settings)
+    screen = ScreenInfo(1920, 1080, 60.0, 40.0, **stated)
+    checks = preflight.with_the_rig(
+        parts, msgspec.structs.replace(hello(parts), display=screen), tmp_path
+    )
+    (check,) = [check for check in checks if check.name == "places"]
+    assert check.verdict == verdict
+    assert re.search(words.replace("+", r"\+"), check.text), check.text
