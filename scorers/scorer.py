@@ -47,6 +47,7 @@ class UnitScorer:
     Attributes
     ----------
     unit_names : one address a unit
+    counts : units of each address that was given, in their order
     digests : of the weights behind each address that was given, sha256
     networks : as given
 
@@ -62,10 +63,11 @@ class UnitScorer:
         self.networks = dict(networks)
         self._addresses = tuple(addresses)
         names: list[str] = []
+        counts: list[int] = []
         columns: dict[tuple[str, str], list[int]] = {}
         places: dict[tuple[str, str], list[int]] = {}
         for address in addresses:
-            network = self.networks[address.network]
+            network, before = self.networks[address.network], len(names)
             for layer, channel, position in units_of(network, address):
                 key = address.network, layer.name
                 columns.setdefault(key, []).append(len(names))
@@ -77,7 +79,9 @@ class UnitScorer:
                     raise ConfigError(
                         f"there must be at most {MOST_UNITS:,} units; {address} makes more"
                     )
+            counts.append(len(names) - before)
         self.unit_names: tuple[str, ...] = tuple(names)
+        self.counts = tuple(counts)
         self.digests = {
             str(address): self.networks[address.network].sha256 for address in addresses
         }

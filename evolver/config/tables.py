@@ -47,6 +47,7 @@ from evolver.config.validation import collect, commented_fields
 from evolver.errors import ConfigError
 from evolver.regular_files import read_regular
 
+AreaName: TypeAlias = Literal["V1", "V4", "IT"]
 Popsize: TypeAlias = Annotated[int, Meta(ge=2, le=10_000)]
 
 _FASTEST = 10_000.0
@@ -314,8 +315,11 @@ class SimulationTable(Struct, frozen=True, forbid_unknown_fields=True):
         Meta(description="'poisson' spike trains, or 'none': noise-free rates"),
     ] = "poisson"
     area: Annotated[
-        Literal["V1", "V4", "IT"],
-        Meta(description="whose neurons they fire like: rates, noise and time course"),
+        AreaName | Annotated[tuple[AreaName, ...], Meta(min_length=1)],
+        Meta(
+            description="whose neurons they fire like: rates, noise and time course; one for "
+            'all, or one for each entry of `units`, as ["V1", "IT"]'
+        ),
     ] = "IT"
     single: Annotated[
         bool, Meta(description="single cells, not what an electrode's site picks up of several")
@@ -331,6 +335,11 @@ class SimulationTable(Struct, frozen=True, forbid_unknown_fields=True):
     seed: Annotated[
         Seed | None, Meta(description="of the neurons; without it the session's seed")
     ] = None
+
+    @property
+    def areas(self) -> tuple[AreaName, ...]:
+        """The area of each entry of `units`."""
+        return (self.area,) * len(self.units) if isinstance(self.area, str) else self.area
 
 
 class Config(Struct, frozen=True, forbid_unknown_fields=True):
@@ -548,6 +557,12 @@ def _contradictions(config: Config) -> list[str]:
             f"first; found {list(config.watchdogs.disk_minutes)}"
         )
     problems += neuron_contradictions(config.simulation.neuron, "simulation.neuron")
+    areas, units = config.simulation.areas, config.simulation.units
+    if len(areas) != len(units):
+        problems.append(
+            f"simulation.area: must be one area, or one for each of the {len(units)} entries "
+            f"of simulation.units; found {len(areas)}"
+        )
     problems += lab_contradictions(config.subject)
     speed = config.simulation.speed
     if _FASTEST < speed < float("inf"):  # its clock would run out of nanoseconds

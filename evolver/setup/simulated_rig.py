@@ -33,6 +33,7 @@ from rig_bridge.messages import Hello, ScreenInfo
 from rig_bridge.rigs.simulated import NOTHING_SHOWN, EarlierShowings, Place, SimulatedRig
 from rig_bridge.trials import ShowRequest
 from scorers.neuron import SETTINGS, Adaptation, NeuronConfig, SpikingPopulation, site
+from scorers.neuron.areas import AreaPart, AreaPopulation
 
 if TYPE_CHECKING:
     from evolver.types import Vector
@@ -104,11 +105,12 @@ class Population:
     """What the simulated animal is made of."""
 
     scorer: UnitScorer  # images to drives
-    neurons: SpikingPopulation  # drives to spikes
+    neurons: SpikingPopulation | AreaPopulation  # drives to spikes
     seed: int
     view: ScreenView | None = None  # what is seen of the screen; None: the image alone
     grey: int = GREY  # around an image that is not square, as on a screen
     settings: NeuronConfig = field(default_factory=NeuronConfig)  # how the neurons fire
+    areas: tuple[str, ...] = ()  # of each unit
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -281,19 +283,48 @@ def build_population(
         mistakes.raise_any("the session file")
         raise RuntimeError("a scorer is missing only where something is wrong")
     try:
-        settings = neuron_settings(table)
-        neurons = SpikingPopulation(
-            scorer.reference_quantiles,
-            settings,
-            partial(seeds.stream, seed, "simulation"),
-        )
+        neurons, settings = _neurons(scorer, table, seed)
     except ConfigError as exc:
         raise ConfigError(f"simulation.neuron: {exc}") from exc
-    return Population(scorer, neurons, seed, screen_view(config), settings=settings)
+    areas = np.repeat(table.areas, scorer.counts)
+    return Population(
+        scorer,
+        neurons,
+        seed,
+        screen_view(config),
+        settings=settings,
+        areas=tuple(map(str, areas)),
+    )
 
 
-def neuron_settings(table: SimulationTable) -> NeuronConfig:
-    """Return how a [simulation] table's neurons fire: as its area's, but for what it says.
+def _neurons(
+    scorer: UnitScorer, table: SimulationTable, seed: int
+) -> tuple[SpikingPopulation | AreaPopulation, NeuronConfig]:
+    """Return a scorer's units as neurons; and in whose numbers an image's delay is told."""
+    stream = partial(seeds.stream, seed, "simulation")
+    names = sorted(set(table.areas))
+    if len(names) == 1:
+        settings = neuron_settings(table, names[0])
+        return SpikingPopulation(scorer.reference_quantiles, settings, stream), settings
+    areas = np.repeat(table.areas, scorer.counts)
+    parts: list[AreaPart] = []
+    for name in names:
+        rows = np.flatnonzero(areas == name)
+        own = {q: values[rows] for q, values in scorer.reference_quantiles.items()}
+        settings = neuron_settings(table, name)
+        # Each area's numbers come from streams of its own, whatever the others are.
+        drawn = SpikingPopulation(own, settings, partial(stream, "area", name))
+        parts.append(AreaPart(rows, drawn, settings))
+    told = replace(
+        parts[0].settings,
+        contrast_ms=max(part.settings.contrast_ms for part in parts),
+        adaptation=max(part.settings.adaptation for part in parts),
+    )
+    return AreaPopulation(parts, told), told
+
+
+def neuron_settings(table: SimulationTable, area: str) -> NeuronConfig:
+    """Return how a [simulation] table's neurons fire: as an area's, but for what it says.
 
     Raises
     ------
@@ -302,7 +333,7 @@ def neuron_settings(table: SimulationTable) -> NeuronConfig:
     """
     given = {name: getattr(table.neuron, name) for name in SETTINGS}
     changes = {name: value for name, value in given.items() if value is not None}
-    return replace(site(table.area, single=table.single), **changes)
+    return replace(site(area, single=table.single), **changes)
 
 
 def build_rig(
@@ -329,7 +360,7 @@ def build_rig(
         respond_at=None if population.view is None else population.respond_at,
         usual_place=(show.size_deg, show.position_deg),
         labels=population.labels,
-        area=f"simulated {table.area}" + (" cell" if table.single else ""),
+        areas=[f"simulated {name}" + " cell" * table.single for name in population.areas],
         stream=partial(seeds.stream, population.seed, "simulation"),
         speed=speed,
         abort_rate=table.abort_rate,

@@ -118,7 +118,7 @@ class SimulatedRig:
     usual_place : where images are for `respond`
     neurons : drives to spikes
     labels : one per unit
-    area : whose neurons they are, in the unit table
+    areas : whose neurons they are, in the unit table: one per unit
     stream : random generators by name; makes the aborted trials
     speed : times faster than life; `math.inf` waits for nothing
     abort_rate : share of presentations in which fixation breaks, in [0, 1]
@@ -146,7 +146,7 @@ class SimulatedRig:
         respond_at: RespondAt | None = None,
         usual_place: Place | None = None,
         labels: Sequence[str],
-        area: str = "simulated",
+        areas: Sequence[str] | None = None,
         stream: RandomStreams,
         speed: float = 1.0,
         abort_rate: float = 0.0,
@@ -173,7 +173,8 @@ class SimulatedRig:
             )
         self._respond, self._neurons, self._stream = respond, neurons, stream
         self._respond_at, self._usual_place = respond_at, usual_place
-        self._labels, self._area = tuple(labels), area
+        self._labels = tuple(labels)
+        self._areas = tuple(areas or ["simulated"] * len(self._labels))
         self._expected_rates = expected_rates
         self._speed, self._abort_rate = speed, abort_rate
         self._form: Form = form
@@ -199,7 +200,10 @@ class SimulatedRig:
             name=name,
             software=software,
             capabilities=(self._form,),
-            units=tuple(Unit(i, 0, self._area, label) for i, label in enumerate(self._labels)),
+            units=tuple(
+                Unit(i, 0, area, label)
+                for i, (area, label) in enumerate(zip(self._areas, self._labels, strict=True))
+            ),
             display=screen,
             window_ms=self._widest_window_ms,
         )
