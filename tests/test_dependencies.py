@@ -102,6 +102,8 @@ def test_nothing_that_came_from_elsewhere_is_run(path):
         keywords = {k.arg: k.value for k in node.keywords}
         assert name not in FORBIDDEN_CALLS, f"{path}:{node.lineno}: {name}()"
         assert name not in {"pickle.load", "pickle.loads"}, f"{path}:{node.lineno}: {name}()"
+        jobs = keywords.get("n_jobs")  # of scikit-learn: more than one are joblib's processes
+        assert jobs is None or ast.unparse(jobs) == "1", f"{path}:{node.lineno}: {name}()"
         if name == "torch.load":
             safe = keywords.get("weights_only")
             assert isinstance(safe, ast.Constant), f"{path}:{node.lineno}"

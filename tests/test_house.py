@@ -89,6 +89,13 @@ ARRAY_FUNCTIONS = {
         "SubjectMap",
         "inter_subject_correlation",
     },
+    "channel_choice": {
+        "ChannelTest",
+        "ChosenChannels",
+        "ChosenDecoder",
+        "channel_f_test",
+        "decoded_in_folds",
+    },
     "axis_tuning": {
         "CurveFit",
         "OneWay",
@@ -105,13 +112,7 @@ ARRAY_FUNCTIONS = {
         "t_of_pairs",
     },
     "decoding": {
-        "Decoder",
-        "Dense",
-        "DenseDecoder",
-        "GLMDecoder",
-        "InvertedGLM",
         "LeastSquares",
-        "LinearDecoder",
         "Ridge",
         "RidgeDecoder",
     },
@@ -124,6 +125,10 @@ ARRAY_FUNCTIONS = {
         "repeat_means",
         "response_scale",
         "split_half_reliability",
+    },
+    "dense_decoder": {
+        "Dense",
+        "DenseDecoder",
     },
     "dependent_correlations": {
         "CorrelationMethod",
@@ -173,6 +178,14 @@ ARRAY_FUNCTIONS = {
         "image_statistics",
         "join_statistics",
     },
+    "imagery": {
+        "ImageryScores",
+        "imagery_scores",
+    },
+    "inverted_glm": {
+        "GLMDecoder",
+        "InvertedGLM",
+    },
     "latencies": {
         "Latencies",
         "centre_of_mass",
@@ -211,6 +224,7 @@ ARRAY_FUNCTIONS = {
         "mean_correlation",
         "mean_cosine",
         "mse_similarity",
+        "row_correlations",
         "shuffled_identification",
     },
     "layer_assignment": {
@@ -219,11 +233,17 @@ ARRAY_FUNCTIONS = {
         "assign_layers",
         "encoding_scores",
     },
+    "linear_decoders": {
+        "Decoder",
+        "LinearDecoder",
+        "same_trials",
+    },
     "linear_maps": {
         "DepthTrend",
         "HeldOut",
         "RidgeFit",
         "depth_trend",
+        "fit_least_squares",
         "fit_ridge",
         "held_out_r2",
         "random_directions",
@@ -416,6 +436,13 @@ def room_of(path):
     """Return the room of a file: the package, and the folder in it if there is one."""
     parts = path.relative_to(ROOT).parts[:-1]
     return "/".join(parts[:2])
+
+
+def test_decoders_are_all_in_one_place():
+    """Whoever decodes imports from one file, wherever a decoder is defined."""
+    decoding = importlib.import_module("evolver.analysis.decoding")
+    for name in ("InvertedGLM", "LeastSquares", "Dense", "Ridge", "Decoder", "LinearDecoder"):
+        assert hasattr(decoding, name)
 
 
 @pytest.mark.parametrize("file", sorted(ARRAY_FUNCTIONS))

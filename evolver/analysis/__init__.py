@@ -30,9 +30,12 @@ The files that hold them, and more:
 Of responses to images of known codes:
 
     decoding_responses    windows by area, z-scores, repeats averaged, ceilings
-    decoding              four maps from responses to codes, one interface
+    decoding              four maps from responses to codes, one interface, `linear_decoders`;
+                          two have files of their own, `inverted_glm` and `dense_decoder`
+    channel_choice        channels chosen by F on training trials; decoding in folds
     latent_metrics        decoded codes beside true ones: cosine, r, which image, chance
     latent_directions     attributes of codes: SeFa's directions, boundaries, groups
+    imagery               imagined images: which one, by a decoder of what was seen
     site_occlusion        which site a decoder decodes from
     time_resolved         decoders of each window of time, and when they rise
     alignment             subjects in one space: hyperalignment, shared responses
@@ -64,7 +67,7 @@ Of responses to images at places:
 
 What is undefined is a value with its reason (`quantities`). A setting is the paper's, and its
 habit a mode named "paper" where it is not right. Nothing here opens a file, draws, or loads
-torch.
+torch; scikit-learn is loaded by what is fitted, when it is.
 """
 
 from importlib import import_module

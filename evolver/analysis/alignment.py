@@ -132,17 +132,15 @@ class Hyperalignment:
         DataError
             There is one subject, trials differ, or `dimensions` is more than there are.
         """
-        tables = _subjects(subjects)
-        widths = [table.shape[1] for table in tables]
+        z, scales = _prepared(subjects)
+        widths = [scores.shape[1] for scores in z]
         width = max(widths)
-        most = min(width, len(tables[0]) - 1)
+        most = min(width, len(z[0]) - 1)
         if self.dimensions is not None and not 1 <= self.dimensions <= most:
             raise DataError(
-                f"dimensions must be 1 to {most}, of {width} channels and {len(tables[0])} "
-                f"trials; got {self.dimensions}"
+                f"dimensions must be 1 to {most}, of {width} channels and {len(z[0])} trials; "
+                f"got {self.dimensions}"
             )
-        scales = [response_scale(table) for table in tables]
-        z = [scale.scores(table) for table, scale in zip(tables, scales, strict=True)]
         white = [_whitening(scores, self.regularisation) for scores in z]
         data = [
             np.pad(scores @ w, ((0, 0), (0, width - scores.shape[1])))
@@ -212,15 +210,13 @@ class SRM:
         DataError
             There is one subject, trials differ, or one has fewer channels than `dimensions`.
         """
-        tables = _subjects(subjects)
-        narrowest = min(*(table.shape[1] for table in tables), len(tables[0]) - 1)
+        z, scales = _prepared(subjects)
+        narrowest = min(*(scores.shape[1] for scores in z), len(z[0]) - 1)
         if self.dimensions > narrowest:
             raise DataError(
                 f"dimensions must be {narrowest} at most, channels of the narrowest subject "
                 f"or the trials less one; got {self.dimensions}"
             )
-        scales = [response_scale(table) for table in tables]
-        z = [scale.scores(table) for table, scale in zip(tables, scales, strict=True)]
         rng = np.random.default_rng(self.seed)
         turns = [
             np.linalg.qr(rng.standard_normal((scores.shape[1], self.dimensions)))[0]
@@ -305,6 +301,13 @@ def _mean_of(z: list[Matrix], turns: list[Matrix]) -> Matrix:
 
 def _zscored(table: Matrix) -> Matrix:
     return response_scale(table).scores(table)
+
+
+def _prepared(subjects: Sequence[ArrayLike]) -> tuple[list[Matrix], list[ResponseScale]]:
+    """Return the z-scores of each subject, (n, c of its own), and what made them."""
+    tables = _subjects(subjects)
+    scales = [response_scale(table) for table in tables]
+    return [scale.scores(t) for t, scale in zip(tables, scales, strict=True)], scales
 
 
 def _subjects(subjects: Sequence[ArrayLike]) -> list[Matrix]:

@@ -11,7 +11,7 @@ Psychology 3.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import numpy as np
 
@@ -42,8 +42,8 @@ class ResponseScale:
     Attributes
     ----------
     mean : (c,) float64, of training presentations
-    sd : (c,) float64, n in the variance; 1 for a channel that does not vary, whose score is
-        then 0 where it is as it was
+    sd : (c,) float64, n in the variance; 1 for a channel that does not vary by more than
+        rounding, whose score is then 0 where it is as it was
     """
 
     mean: Vector
@@ -149,11 +149,13 @@ def area_responses(
 
 def response_scale(training: ArrayLike) -> ResponseScale:
     """Return what makes z-scores, of training presentations, (p, c)."""
+    from sklearn import preprocessing
+
     table = finite_table(training, "training responses")
     if not table.size:
         raise DataError(f"training responses must be (p, c), some of both; got {table.shape}")
-    varies = np.ptp(table, axis=0) > 0
-    return ResponseScale(table.mean(axis=0), np.where(varies, table.std(axis=0), 1.0))
+    scaler = cast("Any", preprocessing).StandardScaler().fit(table)
+    return ResponseScale(np.asarray(scaler.mean_), np.asarray(scaler.scale_))
 
 
 def repeat_means(responses: ArrayLike, image: ArrayLike) -> RepeatMeans:

@@ -200,9 +200,7 @@ def identification(true: ArrayLike, decoded: ArrayLike) -> Identification:
     if reason:
         nothing = Quantity.undefined(reason)
         return Identification(nothing, np.full(n, np.nan), nothing)
-    r = _unit_rows(found - found.mean(axis=1, keepdims=True)) @ (
-        _unit_rows(x - x.mean(axis=1, keepdims=True)).T
-    )
+    r = row_correlations(found, x)
     own = np.diag(r)
     gain = own[:, None] + own - r - r.T
     gain = np.where(np.abs(gain) < 1e-12, 0, gain)[np.triu_indices(n, 1)]
@@ -319,6 +317,26 @@ def columns_r(first: Matrix, second: Matrix) -> Vector:
     return np.divide(product, sizes, out=np.full(len(sizes), np.nan), where=vary)
 
 
+def row_correlations(first: Matrix, second: Matrix) -> Matrix:
+    """Return Pearson's r of each row of one table with each of another, (n, m).
+
+    NaN where a row is constant.
+
+    Parameters
+    ----------
+    first, second : (n, d), (m, d)
+    """
+    rows: list[Matrix] = []
+    for table in (first, second):
+        centred = table - table.mean(axis=1, keepdims=True)
+        lengths = np.linalg.norm(centred, axis=1, keepdims=True)
+        varies = np.ptp(table, axis=1, keepdims=True) > 0
+        rows.append(
+            np.divide(centred, lengths, out=np.full_like(centred, np.nan), where=varies)
+        )
+    return rows[0] @ rows[1].T
+
+
 def latent_pair(true: ArrayLike, decoded: ArrayLike) -> tuple[Codes, Codes]:
     """Return true and decoded latents as tables of one shape.
 
@@ -347,10 +365,6 @@ def _cosines(a: Matrix, b: Matrix) -> Vector:
     return np.divide(
         (a * b).sum(axis=1), sizes, out=np.full(len(sizes), np.nan), where=sizes > 0
     )
-
-
-def _unit_rows(table: Matrix) -> Matrix:
-    return table / np.linalg.norm(table, axis=1, keepdims=True)
 
 
 def _mean(values: Vector, reason: str) -> Quantity:

@@ -4,13 +4,14 @@ From a generator's codes to units, and from units to codes; units of a network o
 neurons alike, for these are arrays. The penalty is chosen on the training part alone, by
 leaving one row out at a time, one for all columns; R^2 is of rows that no fit has seen.
 
-Hoerl & Kennard 1970; leave-one-out in closed form after Golub, Heath & Wahba 1979.
+Fits are scikit-learn's, which is loaded when the first is asked for. Hoerl & Kennard 1970;
+leave-one-out in closed form after Golub, Heath & Wahba 1979.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -38,21 +39,20 @@ class RidgeFit:
 
     Attributes
     ----------
-    weights : (k, m): y = (x - x_mean) weights + y_mean
-    x_mean : (k,), y_mean : (m,)
+    weights : (k, m): y = x weights + intercept
+    intercept : (m,)
     penalty : lambda of the sum of squared weights, that was chosen
-    errors : (l,) mean squared error of rows left out, one for each lambda on offer
+    error : mean squared error of the rows left out at that penalty, over all columns of y
     """
 
     weights: Matrix
-    x_mean: Vector
-    y_mean: Vector
+    intercept: Vector
     penalty: float
-    errors: Vector
+    error: float
 
     def predict(self, x: ArrayLike) -> Matrix:
         """Return y, (n, m), of x, (n, k)."""
-        return (np.asarray(x, dtype=np.float64) - self.x_mean) @ self.weights + self.y_mean
+        return np.asarray(x, dtype=np.float64) @ self.weights + self.intercept
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,8 +96,32 @@ class DepthTrend:
     n: int
 
 
+def fit_least_squares(x: Matrix, y: Matrix) -> tuple[Matrix, Vector]:
+    """Return weights, (k, m), and intercept, (m,), of the least squares of y = x w + intercept.
+
+    Columns of x are brought to one length first: what is left out as rounding, of columns that
+    are sums of others, does not depend on their units. Then the weights of smallest norm.
+
+    Parameters
+    ----------
+    x : (n, k) float64 finite
+    y : (n, m) float64 finite
+    """
+    from sklearn import linear_model
+
+    lengths = np.linalg.norm(x - x.mean(axis=0), axis=0)
+    lengths = np.where(lengths > 0, lengths, 1)
+    exact = max(x.shape) * float(np.finfo(np.float64).eps)
+    fit = cast("Any", linear_model).LinearRegression(tol=exact).fit(x / lengths, y)
+    weights, intercept = _linear(fit, x, y)
+    return weights / lengths[:, None], intercept
+
+
 def fit_ridge(x: ArrayLike, y: ArrayLike, penalties: Sequence[float] = LAMBDAS) -> RidgeFit:
-    """Fit y = x weights + constant, the penalty by leaving out each row in turn.
+    """Fit y = x weights + intercept, the penalty by leaving out each row in turn.
+
+    Of a penalty that is less than 1e-12 of x's largest squared singular value, with as many
+    columns as rows, the error left out is lost in rounding: z-score x.
 
     Parameters
     ----------
@@ -110,30 +134,18 @@ def fit_ridge(x: ArrayLike, y: ArrayLike, penalties: Sequence[float] = LAMBDAS) 
     DataError
         The arrays do not fit, or a penalty is not positive.
     """
+    from sklearn import linear_model
+
     a, b = finite_table(x, "x"), finite_table(y, "y")
     if len(a) != len(b) or len(a) < 3:
         raise DataError(f"x and y must have the same rows, 3 at least; got {len(a)}, {len(b)}")
     if not penalties or min(penalties) <= 0:
         raise DataError(f"penalties must be some numbers > 0; got {tuple(penalties)}")
-    x_mean, y_mean = a.mean(axis=0), b.mean(axis=0)
-    u, s, vt = np.linalg.svd(a - x_mean, full_matrices=False)
-    kept = s > s[0] * max(a.shape) * np.finfo(np.float64).eps
-    u, s, vt = u[:, kept], s[kept], vt[kept]
-    uty = u.T @ (b - y_mean)
-    # What no weights explain, of y and of each row; with as many columns as rows there is none,
-    # and a difference would be what was rounded.
-    spare = len(s) < len(a) - 1
-    beyond = b - y_mean - u @ uty if spare else np.zeros_like(b)
-    free = np.maximum(1 - 1 / len(a) - (u**2).sum(axis=1), 0) if spare else np.zeros(len(a))
-    errors = np.empty(len(penalties))
-    for i, penalty in enumerate(penalties):
-        shrunk = penalty / (s**2 + penalty)
-        residual = beyond + u @ (shrunk[:, None] * uty)
-        # Over 1 less the diagonal of the map from y to its fit; the constant is a part of it.
-        errors[i] = ((residual / (free + (u**2) @ shrunk)[:, None]) ** 2).mean()
-    penalty = float(penalties[int(errors.argmin())])
-    weights = vt.T @ ((s / (s**2 + penalty))[:, None] * uty)
-    return RidgeFit(weights, x_mean, y_mean, penalty, errors)
+    offered = [float(penalty) for penalty in penalties]
+    fit = cast("Any", linear_model).RidgeCV(offered).fit(a, b)
+    return RidgeFit(
+        *_linear(fit, a, b), penalty=float(fit.alpha_), error=-float(fit.best_score_)
+    )
 
 
 def split_rows(
@@ -163,12 +175,18 @@ def held_out_r2(
     train, test : rows, of `split_rows`
     penalties : on offer
     """
+    from sklearn import metrics
+
     a, b = finite_table(x, "x"), finite_table(y, "y")
     fit = fit_ridge(a[train], b[train], penalties)
-    truth = b[test]
-    unexplained = ((truth - fit.predict(a[test])) ** 2).sum(axis=0)
-    total = ((truth - truth.mean(axis=0)) ** 2).sum(axis=0)
-    r2 = 1 - np.divide(unexplained, total, out=np.full(len(total), np.nan), where=total > 0)
+    r2 = np.full(b.shape[1], np.nan)
+    if len(test) > 1:
+        guess = fit.predict(a[test])
+        with np.errstate(divide="ignore", invalid="ignore"):  # of a column that does not vary
+            scores: Vector = cast("Any", metrics).r2_score(
+                b[test], guess, multioutput="raw_values", force_finite=False
+            )
+        r2 = np.where(np.isfinite(scores), scores, np.nan)
     return HeldOut(r2, fit.penalty, len(train), len(test))
 
 
@@ -211,6 +229,13 @@ def depth_trend(
     ]
     low, high = np.quantile(drawn, [0.025, 0.975]) if drawn else (np.nan, np.nan)
     return DepthTrend(rho, float(low), float(high), len(at))
+
+
+def _linear(fit: Any, x: Matrix, y: Matrix) -> tuple[Matrix, Vector]:  # noqa: ANN401
+    """Return weights, (k, m), and intercept, (m,), of a map of scikit-learn's."""
+    weights = np.asarray(fit.coef_, dtype=np.float64).reshape(y.shape[1], x.shape[1])
+    intercept = np.asarray(fit.intercept_, dtype=np.float64).reshape(y.shape[1])
+    return np.ascontiguousarray(weights.T), intercept
 
 
 def _spearman(a: Vector, b: Vector) -> float:

@@ -2,15 +2,17 @@
 
 Least squares by coordinate descent (Cichocki & Phan 2009, IEICE Trans. E92-A, 708: one column
 after another, each in closed form), begun from the singular vectors (Boutsidis & Gallopoulos
-2008, Pattern Recogn. 41, 1350; 'NNDSVDa': what is 0 there begins at the matrix's mean). So it
-has no random start. It is scikit-learn's ``NMF(init="nndsvda", solver="cd")`` but for the
-matrix's scale, which changes nothing here: tests hold it to that one's numbers.
+2008, Pattern Recogn. 41, 1350; 'NNDSVDa': what is 0 there begins at the matrix's mean). It is
+scikit-learn's ``NMF(init="nndsvda", solver="cd")``, of the matrix over its largest number, so
+that a matrix's scale changes nothing, and of its rows and columns that are not all zero.
+Singular vectors of large matrices are sketched there at random; the seed is always the same.
 """
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -19,10 +21,10 @@ from evolver.errors import DataError
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from evolver.types import Matrix, Vector
+    from evolver.types import Matrix
 
 _TOLERANCE, _MOST_SWEEPS = 1e-4, 200  # scikit-learn's
-_TINY = 1e-6  # of a matrix whose largest number is 1
+_START_SEED = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,7 +57,7 @@ def nonnegative_factors(
     Parameters
     ----------
     matrix : (n, m), none negative, not all zero
-    k : factors; those beyond the smaller of n and m are zero
+    k : factors; those beyond the fewer of rows and columns that are not all zero are zero
     tolerance : descent ends where its moves are so small a part of the first sweep's
     most_sweeps : it ends then, whatever the moves
 
@@ -64,6 +66,9 @@ def nonnegative_factors(
     DataError
         The matrix is not of that kind, or a setting is out of its range.
     """
+    from sklearn import decomposition
+    from sklearn.exceptions import ConvergenceWarning
+
     x: Matrix = np.asarray(matrix, dtype=np.float64)
     if x.ndim != 2 or not x.size or not np.isfinite(x).all() or x.min() < 0 or not x.any():
         raise DataError(
@@ -75,57 +80,19 @@ def nonnegative_factors(
             f"{most_sweeps} and {tolerance}"
         )
     largest = float(x.max())
-    x = x / largest
-    few = min(k, *x.shape)
-    left, right = _begin(x, few)
-    first, sweeps = 0.0, 0
-    for sweeps in range(1, most_sweeps + 1):  # noqa: B007  read below
-        moved = _descend(x, left, right) + _descend(x.T, right, left)
-        first = first or moved
-        if moved <= tolerance * first:
-            break
-    rest = x - left @ right.T
-    spare = ((0, 0), (0, k - few))
-    return NonnegativeFactors(
-        left=np.pad(left * largest, spare),
-        right=np.pad(right, spare).T,
-        explained=1 - float((rest**2).sum() / (x**2).sum()),
-        sweeps=sweeps,
+    # Rows and columns of zeros have no part, and would make the start of others undefined.
+    rows, columns = x.any(axis=1), x.any(axis=0)
+    used = x[np.ix_(rows, columns)] / largest
+    few = min(k, *used.shape)
+    model = cast("Any", decomposition).NMF(
+        few, init="nndsvda", tol=tolerance, max_iter=most_sweeps, random_state=_START_SEED
     )
-
-
-def _begin(x: Matrix, k: int) -> tuple[Matrix, Matrix]:
-    """Return the start, (n, k) and (m, k)."""
-    u, s, vt = np.linalg.svd(x, full_matrices=False)
-    left, right = np.empty((len(x), k)), np.empty((x.shape[1], k))
-    for j in range(k):
-        # Of a singular pair, the signs of which there is more; of the first there is but one.
-        pairs = [(np.maximum(t * u[:, j], 0), np.maximum(t * vt[j], 0)) for t in (1, -1)]
-        sizes = [float(np.linalg.norm(a) * np.linalg.norm(b)) for a, b in pairs]
-        size = max(sizes)
-        if size == 0:
-            left[:, j] = right[:, j] = 0
-            continue
-        a, b = pairs[int(sizes[1] >= sizes[0])]
-        scale = np.sqrt(s[j] * size)
-        left[:, j] = scale * a / np.linalg.norm(a)
-        right[:, j] = scale * b / np.linalg.norm(b)
-    for side in (left, right):
-        side[side < _TINY] = x.mean()
-    return left, right
-
-
-def _descend(x: Matrix, side: Matrix, other: Matrix) -> float:
-    """Move one side's columns, in place, each to where it fits best; return how far off it was.
-
-    That is the sum of the projected gradient's absolute numbers.
-    """
-    gram: Matrix = other.T @ other
-    target: Matrix = x @ other
-    off = 0.0
-    for j in range(side.shape[1]):
-        slope: Vector = side @ gram[j] - target[:, j]
-        off += float(np.abs(np.where(side[:, j] == 0, np.minimum(slope, 0), slope)).sum())
-        if gram[j, j] > 0:
-            side[:, j] = np.maximum(side[:, j] - slope / gram[j, j], 0)
-    return off
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # `sweeps` says so
+        parts: Matrix = model.fit_transform(used)
+    others: Matrix = model.components_
+    left, right = np.zeros((len(x), k)), np.zeros((k, x.shape[1]))
+    left[rows, :few], right[:few, columns] = parts * largest, others
+    rest = used - parts @ others
+    explained = 1 - float((rest**2).sum() / (used**2).sum())
+    return NonnegativeFactors(left, right, explained, int(model.n_iter_))

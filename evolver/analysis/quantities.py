@@ -79,14 +79,16 @@ def vector_of(values: ArrayLike, name: str) -> Vector:
 
 
 def finite_table(values: ArrayLike, name: str) -> Matrix:
-    """Return `values` as a table of float64, (n, k), all finite.
+    """Return `values` as a table of float64, (n, k), all finite, row by row in memory.
+
+    Of a column-by-column table LAPACK would round otherwise.
 
     Raises
     ------
     DataError
         They have another number of dimensions than two, or one of them is not finite.
     """
-    table = np.asarray(values, dtype=np.float64)
+    table = np.asarray(values, dtype=np.float64, order="C")
     if table.ndim != 2 or not np.isfinite(table).all():
         raise DataError(f"{name} must be finite, with two dimensions; got {table.shape}")
     return table

@@ -6,6 +6,8 @@ from scipy.linalg import orthogonal_procrustes
 from scipy.spatial import procrustes
 
 from evolver.analysis.alignment import SRM, Hyperalignment, inter_subject_correlation
+from evolver.analysis.decoding import Ridge
+from evolver.analysis.latent_metrics import identification
 from evolver.errors import DataError
 
 BOUNDS = [(0.0, 0.99), (0.5, 0.77), (1.0, 0.45)]
@@ -20,6 +22,16 @@ def rotated(noise, *, widths=(50, 50, 50, 50), trials=1000, seed=0):
         + noise * rng.standard_normal((trials, width))
         for width in widths
     ]
+
+
+def viewers(noise, *, trials=1000):
+    """Latents that are linear in shared responses, and four subjects, turned, with noise."""
+    rng = np.random.default_rng(3)
+    shared = rng.standard_normal((trials, 50))
+    latents = shared @ rng.standard_normal((50, 4)) / np.sqrt(50)
+    turns = [np.linalg.qr(rng.standard_normal((50, 50)))[0] for _ in range(4)]
+    subjects = [shared @ turn + noise * rng.standard_normal((trials, 50)) for turn in turns]
+    return latents, turns, subjects
 
 
 def halves(subjects):
@@ -40,6 +52,26 @@ def test_the_shared_response_model_does_as_well(noise, bound):
     train, test = halves(rotated(noise))
     r = inter_subject_correlation(SRM().fit(train).transform(test)).value
     assert bound <= r <= 1 / (1 + noise**2) + 0.02
+
+
+@pytest.mark.parametrize("noise", [0.5, 1.0])
+@pytest.mark.parametrize("method", [Hyperalignment(), SRM()], ids=["hyper", "shared"])
+def test_a_decoder_of_aligned_subjects_is_near_one_of_the_space_that_they_share(method, noise):
+    """Responses of four subjects, averaged: turned as fitted, by the truth, not at all."""
+    latents, turns, subjects = viewers(noise)
+    train, test = slice(0, 500), slice(500, None)
+    truth = [s @ turn.T for s, turn in zip(subjects, turns, strict=True)]
+    fit = method.fit([s[train] for s in subjects])
+    identified = {}
+    for name, tables in (("truth", truth), ("aligned", fit.transform(subjects)),
+                         ("apart", subjects)):  # fmt: skip
+        mean = np.mean(tables, axis=0)
+        decoder = Ridge().fit(mean[train], latents[train])
+        decoded = decoder.predict(mean[test])
+        identified[name] = identification(latents[test], decoded).pairwise.value
+    assert 0.9 < identified["truth"] < 0.99  # no ceiling hides a difference
+    assert abs(identified["aligned"] - identified["truth"]) < 0.02
+    assert identified["apart"] < identified["truth"] - 0.05
 
 
 def test_noise_is_not_aligned_in_trials_that_were_not_fitted():

@@ -76,6 +76,17 @@ def test_factors_beyond_a_matrixs_size_are_zero(shape):
     assert not factors.right[min(shape) :].any()
 
 
+def test_rows_and_columns_of_zeros_have_no_part():
+    """Singular vectors that lie on them alone would have no start: 0 / 0."""
+    x = np.zeros((5, 7))
+    x[1, 2:4], x[3, 5] = (1, 3), 2
+    for k in (1, 2, 3):
+        factors = nonnegative_factors(x, k)
+        assert not factors.left[[0, 2, 4]].any()
+        assert not factors.right[:, [0, 1, 4, 6]].any()
+    np.testing.assert_allclose(factors.left @ factors.right, x, atol=0.05)
+
+
 @pytest.mark.parametrize(
     "x", [np.zeros((3, 3)), -np.eye(3), np.full((2, 2), np.nan), np.ones(3), np.ones((0, 3))]
 )
