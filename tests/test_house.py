@@ -227,6 +227,19 @@ ARRAY_FUNCTIONS = {
         "row_correlations",
         "shuffled_identification",
     },
+    "latent_spaces": {
+        "SpaceComparison",
+        "SpaceScores",
+        "ToStyles",
+        "compare_spaces",
+    },
+    "latent_walks": {
+        "Encode",
+        "Walk",
+        "arithmetic_walk",
+        "interpolation_walk",
+        "slerp",
+    },
     "layer_assignment": {
         "EncodingScores",
         "LayerAssignment",

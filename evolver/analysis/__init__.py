@@ -35,6 +35,8 @@ Of responses to images of known codes:
     channel_choice        channels chosen by F on training trials; decoding in folds
     latent_metrics        decoded codes beside true ones: cosine, r, which image, chance
     latent_directions     attributes of codes: SeFa's directions, boundaries, groups
+    latent_spaces         two latent spaces of a generator decoded, compared in one
+    latent_walks          paths between images, in latents, responses and encodings
     imagery               imagined images: which one, by a decoder of what was seen
     site_occlusion        which site a decoder decodes from
     time_resolved         decoders of each window of time, and when they rise
