@@ -65,6 +65,7 @@ bench: $(VENV)/installed-dev  ## the benchmarks behind benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.monitor
 	$(BIN)/python -m benchmarks.superstimuli
 	$(BIN)/python -m benchmarks.optimizers quick
+	$(BIN)/python -m benchmarks.latent_spaces
 	$(BIN)/python -m benchmarks.generators_speed --quick
 	$(BIN)/python -m benchmarks.stylegan3_speed
 

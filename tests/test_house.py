@@ -136,6 +136,9 @@ ARRAY_FUNCTIONS = {
         "compare_correlations",
         "compare_r",
     },
+    "electrode_maps": {
+        "ElectrodeLayout",
+    },
     "encoding": {
         "KernelRidge",
         "KernelRidgeFit",
@@ -265,6 +268,10 @@ ARRAY_FUNCTIONS = {
     "nonnegative_factors": {
         "NonnegativeFactors",
         "nonnegative_factors",
+    },
+    "pixel_components": {
+        "PixelComponents",
+        "pixel_components",
     },
     "populations": {
         "BaselineSd",

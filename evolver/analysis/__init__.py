@@ -35,6 +35,7 @@ Of responses to images of known codes:
     channel_choice        channels chosen by F on training trials; decoding in folds
     latent_metrics        decoded codes beside true ones: cosine, r, which image, chance
     latent_directions     attributes of codes: SeFa's directions, boundaries, groups
+    pixel_components      components of pixels, the baseline of latents
     latent_spaces         two latent spaces of a generator decoded, compared in one
     latent_walks          paths between images, in latents, responses and encodings
     imagery               imagined images: which one, by a decoder of what was seen
@@ -62,6 +63,7 @@ Of responses to many images:
 
     encoding              kernel ridge on features, penalties by degrees of freedom
     layer_assignment      how well features predict units, which layer each is most like
+    electrode_maps        values of units where they lie on their arrays
 
 Of responses to images at places:
 

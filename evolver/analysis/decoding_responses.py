@@ -99,6 +99,7 @@ class Reliability:
     ceiling : (c,) float64, square root of it: the largest r that the mean response can have
         with anything. NaN where the reliability is not above 0
     images : int, with two repeats or more
+    half_showings : float, showings that a half's mean has, harmonic mean over images
     reason : str, why no channel has one; empty where one may
     """
 
@@ -106,7 +107,24 @@ class Reliability:
     reliability: Vector
     ceiling: Vector
     images: int
+    half_showings: float
     reason: str = ""
+
+    def of_means(self, showings: ArrayLike) -> Vector:
+        """Return the reliability, (c,), of means over other numbers of showings.
+
+        Of images some of which were shown once, for instance: the noise of their means is that
+        of so many showings as the harmonic mean of their numbers is. Images are taken to be
+        like those that were shown twice.
+
+        Parameters
+        ----------
+        showings : (n,) of each image, 1 or more
+        """
+        counts = np.asarray(showings, dtype=np.float64)
+        if counts.ndim != 1 or not len(counts) or counts.min() < 1:
+            raise DataError("showings must be (n,), 1 or more of each image")
+        return _longer(self.half, _harmonic(counts) / self.half_showings)
 
 
 def area_responses(
@@ -184,7 +202,8 @@ def split_half_reliability(
 
     Each image's repeats are dealt to two halves (of an odd number one is left out), and the
     halves' means correlated over images: r. All k times as many repeats then have
-    k r / (1 + (k - 1) r), 2 r / (1 + r) where their number is even.
+    k r / (1 + (k - 1) r), 2 r / (1 + r) where their number is even; numbers that differ between
+    images count by their harmonic mean, as their noise does.
 
     Parameters
     ----------
@@ -202,7 +221,7 @@ def split_half_reliability(
     if n < _FEWEST_IMAGES:
         nothing = np.full(table.shape[1], np.nan)
         reason = f"{n} of {len(images)} images were shown twice; {_FEWEST_IMAGES} are needed"
-        return Reliability(nothing, nothing, nothing, n, reason)
+        return Reliability(nothing, nothing, nothing, n, np.nan, reason)
     table, which = table[repeated], which[repeated]
     total = np.zeros(table.shape[1])
     for _ in range(splits):
@@ -210,11 +229,20 @@ def split_half_reliability(
         total += columns_r(first, second)
     half = total / splits
     repeats = counts[counts > 1]
-    k = float(repeats.sum() / (repeats // 2).sum())
-    below = 1 + (k - 1) * half
-    reliability = np.divide(k * half, below, out=np.full(len(half), np.nan), where=below > 0)
+    showings = _harmonic(repeats // 2)
+    reliability = _longer(half, _harmonic(repeats) / showings)
     ceiling = np.sqrt(np.where(reliability > 0, reliability, np.nan))
-    return Reliability(half, reliability, ceiling, n)
+    return Reliability(half, reliability, ceiling, n, showings)
+
+
+def _harmonic(counts: NDArray[np.integer] | Vector) -> float:
+    return 1 / float((1 / counts).mean())
+
+
+def _longer(half: Vector, k: float) -> Vector:
+    """Return Spearman's and Brown's reliability of k times as many showings; NaN with none."""
+    below = 1 + (k - 1) * half
+    return np.divide(k * half, below, out=np.full(len(half), np.nan), where=below > 0)
 
 
 def _halves(

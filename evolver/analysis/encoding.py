@@ -9,6 +9,11 @@ or by generalised cross-validation (Golub, Heath & Wahba 1979). As published by 
 Gerven 2015 (J. Neurosci. 35, 10005), whose code pairs each penalty with the degrees of freedom
 of the one before: `choice="paper"`.
 
+Our own beside scikit-learn's ``KernelRidge``, which has neither degrees of freedom nor
+generalised cross-validation: of more features than images both give the same numbers; of fewer,
+where a penalty of 0 is offered, its kernel is singular and its numbers are others, in 11 times
+the time (``benchmarks/decoding.py``).
+
 How good predictions are, and which layer a unit is most like, say `encoding_scores` and
 `assign_layers` of `layer_assignment`.
 """

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from evolver.analysis.success_rates import CountedShare
-    from evolver.types import Matrix, Vector
+    from evolver.types import Vector
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,34 +69,6 @@ class LayerAssignment:
     def opacity(self) -> Vector:
         """How opaque a unit is drawn, (m,): 1 - p, as published; 0 without a layer."""
         return np.nan_to_num(1 - self.p, nan=0.0)
-
-    def on_array(self, rows: ArrayLike, columns: ArrayLike) -> tuple[Matrix, Matrix]:
-        """Return layers and opacities as maps of an electrode array, both (height, width).
-
-        Parameters
-        ----------
-        rows, columns : (m,) where on the array each unit is; of several units at one place the
-            most opaque is drawn
-
-        Returns
-        -------
-        layers : indices; NaN where no unit is
-        opacities : 0 where no unit is
-        """
-        at = np.asarray(rows, dtype=np.intp), np.asarray(columns, dtype=np.intp)
-        if any(index.shape != self.best.shape or index.min() < 0 for index in at):
-            raise DataError(
-                f"rows and columns must be ({len(self.best)},), from 0; got {at[0].shape} "
-                f"and {at[1].shape}"
-            )
-        shape = int(at[0].max()) + 1, int(at[1].max()) + 1
-        layers, opacities = np.full(shape, np.nan), np.zeros(shape)
-        opacity = self.opacity
-        for unit in np.argsort(opacity, kind="stable"):
-            if self.best[unit] >= 0:
-                place = at[0][unit], at[1][unit]
-                layers[place], opacities[place] = self.best[unit], opacity[unit]
-        return layers, opacities
 
 
 def encoding_scores(

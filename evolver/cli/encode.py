@@ -15,11 +15,16 @@ from evolver.cli.units import NetworksFile, networks_in
 from evolver.errors import ConfigError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from evolver.analysis.decoding_responses import Reliability
+    from evolver.analysis.electrode_maps import ElectrodeLayout
     from evolver.analysis.layer_assignment import EncodingScores
     from evolver.setup.fitted_encoders import FittedEncoder
     from evolver.setup.recorded_answers import RecordedAnswers
 
-_LEAST = 20  # images
+_LEAST, _LEAST_TEST = 20, 3  # images
 
 
 def encode_recordings(
@@ -49,7 +54,12 @@ def encode_recordings(
         typer.Option(metavar="START END", help="window whose rate is taken off, ms"),
     ] = None,
     test: Annotated[
-        float, typer.Option(min=0.05, max=0.5, help="share of images that no fit sees")
+        float,
+        typer.Option(
+            min=0.05,
+            max=0.5,
+            help="share of images that no fit sees, where there is no test set",
+        ),
     ] = 0.2,
     choice: Annotated[
         Literal["cv", "gcv", "paper"],
@@ -65,6 +75,13 @@ def encode_recordings(
         int,
         typer.Option("--features", min=1, help="of a layer, before it is smoothed and thinned"),
     ] = 50_000,
+    layout: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.csv",
+            help="where electrodes are, to draw arrays: columns label, array, row, column",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="of which images are left out")] = 0,
     device: Annotated[str, typer.Option(help="of the network")] = "cpu",
     session_file: NetworksFile = None,
@@ -72,20 +89,23 @@ def encode_recordings(
     """Fit recorded units by a network's features: encoder:FILE:UNIT can then be evolved.
 
     Each image counts once, with its units' mean rates. A ridge regression for each layer, its
-    penalty chosen for each area; each unit is kept by the layer that predicts it best. Writes
-    the encoder, a table of units (.csv) and a figure of layers and areas (.png).
+    penalty chosen for each area; each unit is kept by the layer that predicts it best. The
+    images that are left out are those of stimulus sets with the role test, or a share of all.
+    Where some of them were shown twice, correlations are also given over their ceiling, the
+    root of the responses' split-half reliability. Writes the encoder, a table of units (.csv)
+    and a figure of layers and areas (.png); with a layout, one of arrays (.electrodes.png).
     """
     import numpy as np
 
     from evolver import recording
     from evolver.analysis.encoding import KernelRidge
     from evolver.recording.strangers import said_as_recording
-    from evolver.report.encoding_figure import draw_layers
-    from evolver.report.style import save
+    from evolver.report.words import count
+    from evolver.setup.electrode_layout import read_layout
     from evolver.setup.fitted_encoders import fit_encoder
     from evolver.setup.recorded_answers import recorded_answers
     from evolver.table_files import table_bytes
-    from evolver.whole_files import whole_file, write_whole
+    from evolver.whole_files import write_whole
     from scorers import networks
     from scorers.encoder_file import write_encoder
     from scorers.feature_pyramid import FeaturePyramid
@@ -109,46 +129,111 @@ def encode_recordings(
         n = len(recorded.showings)
         if n < _LEAST:
             raise ConfigError(f"an encoder must have {_LEAST} images to be fitted; got {n}")
+        places = None if layout is None else read_layout(layout, recorded.labels)
         rng = np.random.default_rng(seed)
-        order = rng.permutation(n)
-        held = max(3, round(test * n))
+        held = _held_out(recorded, test, rng)
+        repeated = _reliability(recorded, held, rng)
         fit = fit_encoder(
             pyramid,
-            recorded.answers.rows(np.sort(order[held:])),
-            recorded.answers.rows(np.sort(order[:held])),
+            recorded.answers.rows(np.flatnonzero(~held)),
+            recorded.answers.rows(np.flatnonzero(held)),
             labels=recorded.labels,
             areas=recorded.areas,
+            reliability=repeated.of_means(recorded.showings[held]),
             rng=rng,
             ridge=KernelRidge(candidates=candidates, choice=choice),
             progress=lambda what: status.update(f"{what} …"),
         )
+    of = " of test sets" if recorded.of_test.any() else ""
     sample = (
-        f"{n - held:,} images fitted, {held:,} left out, {len(recorded.labels):,} units; "
-        f"features of {loaded.name}, {response[0]:g} to {response[1]:g} ms"
+        f"{(~held).sum():,} images fitted, {held.sum():,}{of} left out, "
+        f"{len(recorded.labels):,} units; features of {loaded.name}, {response[0]:g} to "
+        f"{response[1]:g} ms"
     )
     digest = write_encoder(out, fit.encoder)
     heads, rows = _table(fit, recorded)
     write_whole(out.with_suffix(".csv"), table_bytes(".csv", heads, rows))
-    title = "How well layers predict units"
-    with whole_file(out.with_suffix(".png")) as path:
-        save(
-            draw_layers(
-                fit.scores, fit.assignment, recorded.areas, title=title, subtitle=sample
-            ),
-            path,
-        )
+    arrays = _draw(fit, recorded, places, out, sample)
     _print(fit, recorded, sample)
+    if repeated.reason:
+        console.print(
+            wrapped(f"no ceilings: of the images left out, {repeated.reason}", console)
+        )
     console.print(wrapped(f"encoder: {out}, sha256 {digest[:12]}…", console), highlight=False)
     console.print(f"table: {out.with_suffix('.csv')}", highlight=False)
     console.print(f"figure: {out.with_suffix('.png')}", highlight=False)
+    if places is not None and arrays is not None:
+        console.print(f"arrays: {arrays}", highlight=False)
+        missing = int((places.array < 0).sum())
+        if missing:
+            console.print(wrapped(f"without a place: {count(missing, 'unit')}", console))
     console.print(f"an address: {escape(f'encoder:{out}:0')}", highlight=False)
+
+
+def _draw(
+    fit: FittedEncoder,
+    recorded: RecordedAnswers,
+    places: ElectrodeLayout | None,
+    out: Path,
+    sample: str,
+) -> Path | None:
+    """Draw layers and areas, and arrays where places are known; return the latter's file."""
+    from evolver.report.electrode_figure import draw_electrodes
+    from evolver.report.encoding_figure import draw_layers
+    from evolver.report.style import save
+    from evolver.whole_files import whole_file
+
+    title = "How well layers predict units"
+    figure = draw_layers(
+        fit.scores, fit.assignment, recorded.areas, title=title, subtitle=sample
+    )
+    with whole_file(out.with_suffix(".png")) as path:
+        save(figure, path)
+    if places is None:
+        return None
+    figure = draw_electrodes(
+        places,
+        fit.assignment,
+        title="Which layer predicts which electrode",
+        subtitle=sample,
+        over_ceiling=fit.over_ceiling,
+    )
+    with whole_file(out.with_suffix(".electrodes.png")) as path:
+        save(figure, path)
+    return out.with_suffix(".electrodes.png")
+
+
+def _held_out(
+    recorded: RecordedAnswers, share: float, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Return which images no fit sees, (n,): those of test sets, or a share of all."""
+    n = len(recorded.showings)
+    held = recorded.of_test.copy()
+    if not held.any():
+        held[rng.permutation(n)[: max(_LEAST_TEST, round(share * n))]] = True
+    if held.sum() < _LEAST_TEST or n - held.sum() < _LEAST - _LEAST_TEST:
+        raise ConfigError(
+            f"an encoder must have {_LEAST_TEST} test images and {_LEAST - _LEAST_TEST} "
+            f"others; got {held.sum()} and {n - held.sum()}"
+        )
+    return held
+
+
+def _reliability(
+    recorded: RecordedAnswers, held: NDArray[np.bool_], rng: np.random.Generator
+) -> Reliability:
+    """Return how far showings of the images that are left out agree."""
+    from evolver.analysis.decoding_responses import split_half_reliability
+
+    shown = held[recorded.image]
+    return split_half_reliability(recorded.each[shown], recorded.image[shown], rng=rng)
 
 
 def _table(
     fit: FittedEncoder, recorded: RecordedAnswers
 ) -> tuple[list[str], list[list[object]]]:
     """Return a row a unit: what it is called, its layer, its correlations."""
-    heads = ["unit", "label", "area", "layer", "r", "p", "p_of_best"]
+    heads = ["unit", "label", "area", "layer", "r", "p", "p_of_best", "r_over_ceiling"]
     heads += [f"r_{layer}" for layer in fit.scores]
     found = fit.assignment
     rows: list[list[object]] = []
@@ -162,6 +247,7 @@ def _table(
             float(found.r[unit]),
             float(found.p[unit]),
             float(found.p_of_best[unit]),
+            float(fit.over_ceiling[unit]),
             *(float(score.r[unit]) for score in fit.scores.values()),
         ])
     return heads, rows
@@ -172,20 +258,26 @@ def _print(fit: FittedEncoder, recorded: RecordedAnswers, sample: str) -> None:
     import numpy as np
 
     from evolver.analysis.rank_tests import mean_interval
+    from evolver.report.words import NONE
 
     console.print(wrapped(sample, console), highlight=False)
     if recorded.left_out:
         parts = [f"{n:,} {why}" for why, n in recorded.left_out.items()]
         console.print(wrapped(f"left out, showings: {', '.join(parts)}", console))
 
+    ceilings = any(np.isfinite(score.over_ceiling).any() for score in fit.scores.values())
+
     def row(i: int, layer: str, score: EncodingScores, area: str) -> list[str]:
         members = np.array([a == area for a in recorded.areas])
         mean = mean_interval(score.r[members & np.isfinite(score.r)], within=(-1.0, 1.0))
         share = fit.assignment.shares[area][i]
-        return [layer, area, str(mean), f"{share.k} of {share.n}"]
+        cells = [layer, area, str(mean), f"{share.k} of {share.n}"]
+        over = score.over_ceiling[members & np.isfinite(score.over_ceiling)]
+        return [*cells, f"{np.median(over):.2f}" if len(over) else NONE] if ceilings else cells
 
+    heads = ["layer", "area", "r, mean over units (95 %)", "best of"]
     print_rows(
-        ["layer", "area", "r, mean over units (95 %)", "best of"],
+        [*heads, "r/ceiling"] if ceilings else heads,
         [
             row(i, layer, score, area)
             for area in dict.fromkeys(recorded.areas)

@@ -54,6 +54,12 @@ def draw_layers(
         "Left: Pearson's correlation of predicted and measured responses over images that no "
         "fit has seen, mean over units with 95 % t interval (three units or more). Right: "
         "share of an area's units that each layer predicts best, with Wilson's 95 % interval."
+        + (
+            " Open diamonds: median over units of r over its ceiling, the root of the test "
+            "responses' split-half reliability."
+            if any(np.isfinite(s.over_ceiling).any() for s in scores.values())
+            else ""
+        )
     )
     return figure
 
@@ -75,6 +81,12 @@ def _draw_correlations(
         axes.errorbar(
             at, middles, yerr=ends, fmt="o-", ms=5, lw=1.4, capsize=3,
             color=series_colour(k), label=_label(area, int(members.sum())),
+        )  # fmt: skip
+        over = [s.over_ceiling[members & np.isfinite(s.over_ceiling)] for s in scores.values()]
+        known = [i for i, values in enumerate(over) if len(values)]
+        axes.plot(
+            at[known], [float(np.median(over[i])) for i in known], "D", ms=5, mfc="white",
+            color=series_colour(k),
         )  # fmt: skip
     axes.axhline(0, color=QUIET, lw=0.8)
     axes.set_ylabel("correlation, r", fontsize=10)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from evolver.analysis.encoding import KernelRidgeFit
     from evolver.analysis.layer_assignment import EncodingScores, LayerAssignment
-    from evolver.types import Images, Matrix
+    from evolver.types import Images, Matrix, Vector
     from scorers.feature_pyramid import FeaturePyramid
 
 
@@ -69,6 +69,13 @@ class FittedEncoder:
     scores: dict[str, EncodingScores]
     assignment: LayerAssignment
     penalties: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    @property
+    def over_ceiling(self) -> Vector:
+        """Each unit's correlation over its ceiling, (u,), of its best layer; NaN without."""
+        best = self.assignment.best
+        by_layer = np.stack([score.over_ceiling for score in self.scores.values()])
+        return np.where(best >= 0, by_layer[np.maximum(best, 0), np.arange(len(best))], np.nan)
 
 
 def fit_encoder(

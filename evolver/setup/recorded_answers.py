@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from evolver.recording import Recording
     from evolver.responses import TimeWindow
-    from evolver.types import Vector
+    from evolver.types import Responses, Vector
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,12 +33,18 @@ class RecordedAnswers:
     ----------
     answers : images, in squares, and the mean over showings, spikes/s
     showings : (n,) of each image
+    each : (p, u) of each showing that counts, spikes/s
+    image : (p,) which of the images was shown
+    of_test : (n,) bool, shown by a set whose role is "test"
     labels, areas : (u,) of the units
     left_out : showings, by why they do not count
     """
 
     answers: AnsweredImages
     showings: NDArray[np.int64]
+    each: Responses
+    image: NDArray[np.int64]
+    of_test: NDArray[np.bool_]
     labels: tuple[str, ...]
     areas: tuple[str, ...]
     left_out: Mapping[str, int]
@@ -51,6 +57,8 @@ def recorded_answers(
     baseline_ms: TimeWindow | None = None,
 ) -> RecordedAnswers:
     """Return what the units of recordings answered, image by image.
+
+    Showings of a set that has its images at several places are left out.
 
     Parameters
     ----------
@@ -67,6 +75,7 @@ def recorded_answers(
     images: dict[str, NDArray[np.uint8]] = {}
     rates: dict[str, list[Vector]] = {}
     left_out: Counter[str] = Counter()
+    tests: set[str] = set()
     for opened in recordings:
         if _units(opened) != first:
             raise DataError(
@@ -76,6 +85,13 @@ def recorded_answers(
         table, sha256 = opened.presentations, opened.image_sha256
         ok = table["status"].astype(str) == "ok"
         left_out["aborted or missing"] += int((~ok).sum())
+        sets = {k: t.set_info for k, t in enumerate(opened.threads) if t.is_set}
+        mapped = [k for k, info in sets.items() if info is not None and len(info.places) > 1]
+        elsewhere = ok & np.isin(table["thread"], mapped)
+        left_out["of sets at several places"] += int(elsewhere.sum())
+        ok &= ~elsewhere
+        tested = [k for k, info in sets.items() if info is not None and info.role == "test"]
+        of_tests = np.isin(table["thread"], tested)
         of_all = opened.rates(window_ms, baseline_ms=baseline_ms)
         for row in np.flatnonzero(ok):
             image = int(table["image_id"][row])
@@ -90,6 +106,8 @@ def recorded_answers(
                     left_out["of images whose pixels are lost"] += 1
                     continue
             rates.setdefault(name, []).append(of_all[row])
+            if of_tests[row]:
+                tests.add(name)
     if not rates:
         raise DataError("recordings must have showings with an answer of every unit; none has")
     names = list(rates)
@@ -98,7 +116,16 @@ def recorded_answers(
     )
     showings = np.array([len(rates[name]) for name in names])
     counts = {why: n for why, n in left_out.items() if n}
-    return RecordedAnswers(answers, showings, first[0], first[1], counts)
+    return RecordedAnswers(
+        answers,
+        showings,
+        each=np.stack([row for name in names for row in rates[name]]),
+        image=np.repeat(np.arange(len(names)), showings),
+        of_test=np.array([name in tests for name in names]),
+        labels=first[0],
+        areas=first[1],
+        left_out=counts,
+    )
 
 
 def _units(opened: Recording) -> tuple[tuple[str, ...], tuple[str, ...]]:

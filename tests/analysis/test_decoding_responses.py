@@ -89,6 +89,24 @@ def test_reliability_is_the_planted_one():
     assert found.images == 2000
 
 
+def test_the_reliability_of_other_numbers_of_showings_is_the_planted_one():
+    """A tenth of the images is shown ten times, all others once."""
+    rng = np.random.default_rng(1)
+    signal = np.sqrt([4.0, 1.0, 0.25])
+    showings = np.where(np.arange(6000) < 1000, 10, 1)
+    image = np.repeat(np.arange(6000), showings)
+    truth = rng.standard_normal((6000, 3)) * signal
+    responses = truth[image] + rng.standard_normal((len(image), 3))
+    found = split_half_reliability(responses, image, rng=rng, splits=5)
+    mean = repeat_means(responses, image).mean
+    planted = [np.corrcoef(truth[:, k], mean[:, k])[0, 1] ** 2 for k in range(3)]
+    np.testing.assert_allclose(found.of_means(showings), planted, atol=0.02)
+    np.testing.assert_allclose(found.of_means(np.full(9, 10)), found.reliability)
+    assert (found.of_means(showings) < found.reliability - 0.05).all()
+    with pytest.raises(DataError, match="1 or more of each image"):
+        found.of_means([0, 3])
+
+
 def test_a_split_is_two_halves_of_each_images_repeats():
     image = np.array([3, 1, 1, 3, 2, 1, 2, 9, 3, 1])  # 9 once, 3 three times
     responses = RNG.standard_normal((10, 2))
@@ -108,7 +126,7 @@ def test_a_split_is_two_halves_of_each_images_repeats():
                 a, b = np.array(halves)
                 possible.add(round(np.corrcoef(a[:, 0], b[:, 0])[0, 1], 9))
     assert round(found.half[0], 9) in possible
-    k = 9 / 4
+    k = (3 / (1 / 4 + 1 / 2 + 1 / 3)) / (3 / (1 / 2 + 1 + 1))  # by noise: harmonic means
     half = found.half[1]
     expected = k * half / (1 + (k - 1) * half) if 1 + (k - 1) * half > 0 else np.nan
     np.testing.assert_allclose(found.reliability[1], expected)

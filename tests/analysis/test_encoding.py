@@ -197,8 +197,5 @@ def test_units_are_assigned_to_the_layer_that_predicts_them():
     np.testing.assert_array_equal(found.p_of_best, [0.002, 0, 0.02, 0.04, nan])
     assert [(s.k, s.n) for s in found.shares["V1"]] == [(2, 2), (0, 2)]
     assert [(s.k, s.n) for s in found.shares["V4"]] == [(0, 2), (2, 2)]
-    layers, opacities = found.on_array([0, 0, 1, 0, 2], [0, 1, 1, 0, 0])
-    np.testing.assert_array_equal(layers, [[0, 1], [nan, 1], [nan, nan]])
-    np.testing.assert_array_equal(opacities, [[0.999, 1], [0, 0.99], [0, 0]])
     with pytest.raises(DataError, match="score of each unit"):
         assign_layers(scores, ["conv1"], ["V1"] * 5)

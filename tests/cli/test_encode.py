@@ -14,6 +14,7 @@ from PIL import Image
 
 import scorers
 from evolver import config, recording
+from evolver.analysis.decoding_responses import split_half_reliability
 from evolver.errors import DataError
 from evolver.live import run as live_run
 from evolver.live.replayed import ReplayedRig
@@ -56,6 +57,50 @@ def recorded(tmp_path_factory):
         settings, fitness=msgspec.structs.replace(settings.fitness, baseline_ms=None)
     )
     return live_run.run_simulated(settings, config.commented_session_file(settings)).recording
+
+
+SETS = """
+[session]
+name = "sets"
+folder = "{folder}"
+[presentation]
+on_ms = 100
+off_ms = 50
+set_showings = 30
+[references]
+count = 2
+[simulation]
+units = ["known:colour:2", "known:energy:4", "known:colour:5"]
+spikes = "poisson"
+view_deg = 10.0
+speed = inf
+[[sets]]
+name = "train"
+role = "train"
+generator = "mini-texture"
+count = 40
+[[sets]]
+name = "test"
+role = "test"
+generator = "mini-texture"
+count = 12
+repeats = 4
+seed = 9
+[[sets]]
+name = "field"
+generator = "mini-texture"
+count = 1
+[sets.grid]
+columns = 3
+rows = 3
+"""
+
+
+@pytest.fixture(scope="module")
+def of_sets(tmp_path_factory):
+    """A session of stimulus sets alone: to fit, to test, and one at several places."""
+    text = SETS.format(folder=tmp_path_factory.mktemp("sets"))
+    return live_run.run_simulated(config.parse_session_file(text), text).recording
 
 
 @pytest.fixture
@@ -142,6 +187,40 @@ def test_units_are_predicted_by_their_own_layers(encoded):
     assert "2 of 3" in printed
     assert "an address: encoder:it.safetensors:0" in printed
     assert all(len(line) <= 80 for line in printed.splitlines())
+
+
+def test_test_sets_are_left_out_and_their_repeats_make_a_ceiling(of_sets, run, tmp_path):
+    (tmp_path / "layout.csv").write_text(
+        "label,array,row,column\nknown:colour:2:2:2,IT 1,1,1\nknown:energy:4:2:2,IT 2,8,8\n"
+    )
+    said = run("encode", of_sets, "--network", "known", "--layers", "energy,colour",
+               "--out", "it.safetensors", "--layout", "layout.csv")  # fmt: skip
+    assert "12 of test sets left out, 3 units" in said
+    assert "9 of sets at several places" in said
+    assert "r/ceiling" in said
+    assert "arrays: it.electrodes.png" in said
+    assert "without a place: 1 unit" in said
+    with recording.read(of_sets) as opened:
+        found = recorded_answers([opened], window_ms=(50.0, 200.0))
+    assert found.of_test.sum() == 12
+    assert set(found.showings[found.of_test]) == {4}
+    for i in range(len(found.showings)):
+        np.testing.assert_allclose(
+            found.each[found.image == i].mean(axis=0), found.answers.responses[i]
+        )
+    tested = found.of_test[found.image]
+    repeated = split_half_reliability(
+        found.each[tested], found.image[tested], rng=np.random.default_rng(0)
+    )
+    with (tmp_path / "it.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for row, most in zip(rows, repeated.ceiling, strict=True):
+        assert float(row["r_over_ceiling"]) == pytest.approx(
+            float(row["r"]) / most, nan_ok=True
+        )
+    assert np.isfinite(repeated.ceiling).any()
+    with Image.open(tmp_path / "it.electrodes.png") as figure:
+        assert np.asarray(figure.convert("L")).std() > 5
 
 
 def test_what_is_encoded_is_listed(encoded, run, monkeypatch):
