@@ -15,11 +15,12 @@ Name: TypeAlias = Annotated[
     str,
     Meta(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$",
-        title="letters, digits, - and _, at most 64 of them",
+        title="letters, digits, - and _, at most 64 of them, the first no mark",
     ),
 ]
 Degrees: TypeAlias = Annotated[float, Meta(ge=-180, le=180)]
 LongerSide: TypeAlias = Annotated[float, Meta(gt=0, le=180)]
+GridDegrees: TypeAlias = Annotated[float, Meta(ge=0.01, le=180)]
 Seed: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 SetRole: TypeAlias = Literal["train", "test", "probe"]
 SetSource: TypeAlias = Literal["codes", "images"]
@@ -29,6 +30,7 @@ FIXED = "fixed"
 IMAGE_FILES = "images"
 """The generator of a set of image files, in records: a code is an image's number."""
 MOST_SHOWINGS = 200_000  # of a set in a session: days
+MOST_RENDERED = 5000  # built-in images of a set: seconds
 _CODE_KEYS = ("generator", "codes", "device", "weights", "generator_options")
 
 
@@ -38,7 +40,7 @@ class GridTable(Struct, frozen=True, forbid_unknown_fields=True):
     columns: Annotated[int, Meta(ge=1, le=101, description="places from left to right")] = 1
     rows: Annotated[int, Meta(ge=1, le=101, description="places from bottom to top")] = 1
     span_deg: Annotated[
-        tuple[LongerSide, LongerSide],
+        tuple[GridDegrees, GridDegrees],
         Meta(description="from the first column's centre to the last one's; and of rows"),
     ] = (8.0, 8.0)
     center_deg: Annotated[
@@ -46,7 +48,7 @@ class GridTable(Struct, frozen=True, forbid_unknown_fields=True):
         Meta(description="of the grid; without it presentation.position_deg"),
     ] = None
     sizes_deg: Annotated[
-        Annotated[tuple[LongerSide, ...], Meta(max_length=64)],
+        Annotated[tuple[GridDegrees, ...], Meta(max_length=64)],
         Meta(description="longer side of an image; without any presentation.size_deg"),
     ] = ()
 
@@ -157,8 +159,14 @@ def set_contradictions(table: SetTable, raw: Mapping[str, object], key: str) -> 
         )
     elif table.images is None and table.count is None and not table.codes.startswith("file:"):
         problems.append(f"{key}.count: is missing; must say how many codes are drawn")
-    if table.images == "builtin" and table.count is None:
-        problems.append(f"{key}.count: is missing; must say how many images are rendered")
+    if table.images == "builtin" and not 1 <= (table.count or 0) <= MOST_RENDERED:
+        problems.append(
+            f"{key}.count: must say how many images are rendered, at most {MOST_RENDERED:,}; "
+            f"found {table.count or 'none'}"
+        )
+    sizes = () if table.grid is None else table.grid.sizes_deg
+    if len(set(sizes)) < len(sizes):
+        problems.append(f"{key}.grid.sizes_deg: must be different sizes; found {list(sizes)}")
     return problems
 
 

@@ -534,6 +534,8 @@ def _contradictions(config: Config) -> list[str]:
     places = [f"threads[{i}]" for i in range(len(config.threads))]
     places += [f"sets[{i}]" for i in range(len(config.sets))]
     for i, name in enumerate(names):
+        if name == "references":
+            problems.append(f"{places[i]}.name: must not be {name!r}, whose rows are others'")
         if name in names[:i]:
             problems.append(
                 f"{places[i]}.name: must differ from every other thread's; "

@@ -158,7 +158,7 @@ PRESENTATION_COLUMNS = (
     Column("image_id", "<i8", "row of /images; -1 unknown"),
     Column("is_reference", "|b1", "whether it is a reference image"),
     Column("repeat", "<i4", "from 0, of the image in its block; of a set, in the session"),
-    Column("attempt", "<i4", "from 1; 0 where no result came"),
+    Column("attempt", "<i4", "request of its block, from 1; 0 where no result came"),
     Column("status", TEXT, "ok, aborted, or missing where no result came"),
     Column("reason", TEXT, "why it was aborted"),
     Column("on_ms", "<f8", "planned time on the screen, ms"),

@@ -10,6 +10,7 @@ state: a report may be drawn in a server, or in somebody's notebook.
 from __future__ import annotations
 
 import textwrap
+import warnings
 import zlib
 from collections.abc import Callable, Iterable
 from functools import wraps
@@ -244,7 +245,9 @@ def spread(
 def save(figure: Figure, path: Path) -> Path:
     """Write a PNG at slide resolution; the same figure gives the same bytes."""
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    with warnings.catch_warnings():  # a name in letters that the font has not is a row of boxes
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        canvas.draw()
     size = canvas.get_width_height(physical=True)
     # Paper is opaque, so that three channels say as much as four, in two thirds of the time.
     # Figures are lines and flat areas: looking for runs alone takes half the time of looking

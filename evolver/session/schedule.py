@@ -345,16 +345,18 @@ class Session:
     ) -> tuple[PlannedPresentation, ...]:
         """Return the presentations of the next block, in a balanced order.
 
-        Of a set, each pass over the others has a part of the rows, as each row is one showing.
+        Of a set, whose rows are showings in a seeded order already, each pass over the others
+        has the next part, and a row stays after those before it.
         """
         rng = self._order(self._next_block)
         presentations: list[PlannedPresentation] = []
         for repeat in range(self._repeats):
-            rows = [
-                range(repeat, len(p.codes), self._repeats) if p.items else range(len(p.codes))
-                for p in proposals
-            ] + [range(references)]
-            for group, member in balanced_order([len(part) for part in rows], rng):
+            rows = [self._rows(p, repeat) for p in proposals] + [range(references)]
+            shown = [0] * len(rows)
+            for group, drawn in balanced_order([len(part) for part in rows], rng):
+                is_set = group < len(proposals) and bool(proposals[group].items)
+                member = shown[group] if is_set else drawn
+                shown[group] += 1
                 proposal = proposals[group] if group < len(proposals) else None
                 row = rows[group][member]
                 items = () if proposal is None else proposal.items
@@ -368,6 +370,13 @@ class Session:
                 )
                 presentations.append(planned)
         return tuple(presentations)
+
+    def _rows(self, proposal: Proposal, repeat: int) -> range:
+        """Return the rows of a proposal that one pass over the block shows."""
+        n, passes = len(proposal.codes), self._repeats
+        if not proposal.items:
+            return range(n)
+        return range(repeat * n // passes, (repeat + 1) * n // passes)
 
     def still_to_show(self, index: int, responses: Sequence[TrialResult]) -> tuple[int, ...]:
         """Return the presentations of a pending block that must be shown (again), in order.

@@ -36,9 +36,12 @@ class SetPlan:
     ) -> None:
         self.images, self.places, self.repeats = images, places, repeats
         self.items = images * max(1, len(places))
-        self._order: NDArray[np.intp] = np.concatenate([
-            rng.permutation(self.items) for _ in range(repeats)
-        ])
+        rounds = [rng.permutation(self.items) for _ in range(repeats)]
+        for before, after in zip(rounds[:-1], rounds[1:], strict=True):
+            if self.items > 1 and before[-1] == after[0]:  # none follows itself
+                other = int(rng.integers(1, self.items))
+                after[[0, other]] = after[[other, 0]]
+        self._order: NDArray[np.intp] = np.concatenate(rounds)
         self.blocks = min(blocks, len(self._order))
 
     @property

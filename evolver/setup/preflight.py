@@ -173,7 +173,8 @@ def _render(parts: Parts, monotonic: Callable[[], float]) -> Iterator[Check]:
         codes = _of_its_own(optimizer)
         try:
             seconds, images = _timed(generator, codes, monotonic)
-            late = show.schedule == "references" and seconds > hidden
+            waits = show.schedule == "references" and not isinstance(optimizer, FixedCodes)
+            late = waits and seconds > hidden
             if late:  # a network's first pass may be its slowest by far: the next one counts
                 seconds, images = _timed(generator, codes, monotonic)
                 late = seconds > hidden
@@ -338,7 +339,8 @@ def _duration(parts: Parts) -> Check:
         for table, popsize in zip(config.all_threads, parts.popsizes, strict=True)
     )
     if minutes > _LONG_GENERATION:
-        text += f". That is long: images a generation are {popsizes} (threads.popsize)"
+        keys = "threads.popsize, sets.repeats, sets.count" if parts.sets else "threads.popsize"
+        text += f". That is long: images a generation are {popsizes} ({keys})"
     elif minutes * generations > _LONG_SESSION:
         text += ". That is long for one session (session.generations)"
     else:

@@ -105,7 +105,7 @@ def images_from(
         except DataError as exc:
             problems.append(_printable(str(exc)))
     if problems:
-        raise DataError(f"{keys[0].rpartition('.')[0]}: " + "\n  ".join(problems))
+        raise DataError(f"{keys[0].removesuffix('.source')}: " + "\n  ".join(problems))
     labels = dict(zip(files, _labels(files), strict=True))
     return References(tuple(pixels), tuple(labels[path] for path in picked))
 

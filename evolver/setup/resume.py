@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from evolver.config.set_table import IMAGE_FILES
 from evolver.errors import ConfigError, RecordingError
 from evolver.journal import records
 from evolver.journal.history import History, Unfinished
@@ -145,12 +146,18 @@ class Restored:
     def check_weights(self, generators: Sequence[Generator]) -> None:
         """Raise `ConfigError` unless the generators run on the weights they ran on before."""
         for info, generator in zip(self.history.run_start.threads, generators, strict=True):
-            if generator.sha256 != info.weights_sha256:
+            if generator.sha256 == info.weights_sha256:
+                continue
+            if info.generator == IMAGE_FILES:
                 raise ConfigError(
-                    f"thread {info.name!r} must go on with the weights it began with, sha256 "
-                    f"{info.weights_sha256}; {info.generator} now has {generator.sha256}. "
-                    "Bring the old file back"
+                    f"set {info.name!r} must go on with the images it began with; those of its "
+                    "folder are others now. Bring the old ones back"
                 )
+            raise ConfigError(
+                f"thread {info.name!r} must go on with the weights it began with, sha256 "
+                f"{info.weights_sha256}; {info.generator} now has {generator.sha256}. "
+                "Bring the old file back"
+            )
 
     def check_target(self, index: int, sha256: str) -> None:
         """Raise `ConfigError` unless a thread, by its number, has the target file it had."""

@@ -170,7 +170,7 @@ def test_it_goes_on_with_the_images_it_began_with_or_not_at_all(images, tmp_path
     records = [record for _, record in read_journal(whole.folder / "journal")]
     cut(records[: len(records) // 2], tmp_path / "cut")
     (folder / "left.png").write_bytes((folder / "right.png").read_bytes())
-    with pytest.raises(ConfigError, match=r"field.*must go on with the weights"):
+    with pytest.raises(ConfigError, match=r"field.*must go on with the images"):
         resume_simulated(tmp_path / "cut", Watching().console)
 
 

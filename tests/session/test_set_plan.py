@@ -1,6 +1,7 @@
 """Every item of a set as often as asked, evenly; beside threads that evolve, or alone."""
 
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -47,6 +48,8 @@ def test_every_item_comes_once_before_any_comes_again_and_shares_are_even(
         once = shown[k * made.items : (k + 1) * made.items]
         assert sorted(item.item for item in once) == list(range(made.items))
         assert {item.repeat for item in once} == {k}
+    if made.items > 1:
+        assert all(a.item != b.item for a, b in pairwise(shown))
     for item in shown:
         assert item.image == item.item // max(1, len(places))
         if places:
@@ -130,6 +133,8 @@ def test_beside_a_thread_every_showing_is_planned_once_and_no_block_is_empty(
     assert items_of(blocks, 1) == expected
     assert all(block.presentations for block in blocks)
     planned = [p for block in blocks for p in block.presentations if p.thread == 1]
+    rounds = [p.repeat for p in planned]  # whatever stands between, and however blocks are cut
+    assert rounds == sorted(rounds)
     assert len(planned) == images * times  # whatever `repeats` is, which is of the others
     for block in blocks:
         for p in block.presentations:
