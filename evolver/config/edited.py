@@ -65,7 +65,11 @@ def with_values(
 
 
 def _with_value(lines: list[str], key: str, value: str, end: str) -> list[str]:
-    """Return a table's lines with one value changed, or added after the last key."""
+    """Return a table's lines with one value changed, or added.
+
+    After a comment that has the key, as in files that say what could be there; or else after
+    the last key.
+    """
     start = re.compile(rf"(\s*(?:{key}|\"{key}\"|'{key}')\s*=\s*)")
     for i, line in enumerate(lines):
         if (begin := start.match(line)) is None:
@@ -76,7 +80,9 @@ def _with_value(lines: list[str], key: str, value: str, end: str) -> list[str]:
         tail = lines[stop] if stop > i else line[begin.end() :]
         return [*lines[:i], begin[1] + value + _after(tail) + end, *lines[stop + 1 :]]
     keys = [i for i, line in enumerate(lines) if line.strip() and line.strip()[0] != "#"]
-    at = keys[-1] + 1 if keys else 0
+    shown = re.compile(rf"\s*#\s*{key}\s*=")
+    hints = [i for i, line in enumerate(lines) if shown.match(line)]
+    at = hints[0] + 1 if hints else keys[-1] + 1 if keys else 0
     before = lines[:at]
     if before and not before[-1].endswith("\n"):
         before = [*before[:-1], before[-1] + end]

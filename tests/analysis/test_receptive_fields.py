@@ -181,3 +181,19 @@ def test_arrays_that_do_not_fit_are_refused():
     beyond = dataclasses.replace(showings, column=showings.column + 1)
     with pytest.raises(DataError, match=r"column must be .* from 0 to 8"):
         receptive_fields(np.ones((n, 1)), beyond, rng=rng)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(("amplitude", "rms"), [(40.0, 0.08), (10.0, 0.2)])
+def test_intervals_hold_the_truth_as_often_as_they_say(amplitude, rms):
+    """Of 40 units with a round field on 9 x 9 places; 6 images, 2 sizes, twice."""
+    showings, rng = design(rows=9, columns=9, images=6), np.random.default_rng(7)
+    rates = simulated(showings, [amplitude] * 40, rng)
+    fields = receptive_fields(rates, showings, rng=rng, permutations=200, bootstraps=100)
+    assert all(field.gaussian is not None for field in fields)
+    for name, truth, within in (("x", X, rms), ("y", Y, rms), ("width", 4 * SD, 4 * rms)):
+        numbers = [getattr(field, f"{name}_deg") for field in fields]
+        error = np.array([number.value for number in numbers]) - truth
+        assert np.sqrt((error**2).mean()) < within
+        assert abs(error.mean()) < within / 2
+        assert np.mean([number.low <= truth <= number.high for number in numbers]) >= 0.85

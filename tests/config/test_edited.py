@@ -49,6 +49,7 @@ def test_the_file_that_new_ones_begin_with():
         line for line in after if line.startswith("#") or line not in after
     ]
     assert tomllib.loads(changed)["presentation"]["position_deg"] == [1.3, -0.7]
+    assert after[after.index("# mapped =") + 1] == "mapped = 2026-11-29"
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
