@@ -97,7 +97,7 @@ def read_mapping(
     Raises
     ------
     ConfigError
-        There is no such set, or more than one.
+        There is no such set, or more than one; a window is named for a rig's own rates.
     RecordingError
         Its tables contradict each other, or nothing of it was answered.
     DataError
@@ -110,7 +110,11 @@ def read_mapping(
     answered = mine & (table["status"] == "ok") & (table["attempt"] > 0)
     fitness = thread.fitness
     if (table["form"][answered] == "rates").any():
-        window_ms, baseline_ms = None, None
+        if window_ms is not None or baseline_ms is not None:
+            raise ConfigError(
+                f"{recording.path} has rates, in a window of its rig's own choosing: leave "
+                "--response and --baseline out"
+            )
     else:
         window_ms = window_ms or _window(fitness.get("response_ms")) or recording.window_ms
         baseline_ms = baseline_ms or _window(fitness.get("baseline_ms"))

@@ -8,6 +8,7 @@ import pytest
 
 from evolver import config, recording
 from evolver.errors import ConfigError, RecordingError
+from evolver.experiments.mapping import read_mapping
 from evolver.live import Console, run_live, run_simulated
 from evolver.live.replayed import run_replay
 from evolver.recording.fold import fold
@@ -81,6 +82,18 @@ def test_each_image_is_seen_at_its_own_place(tmp_path):
         assert set(table["size_deg"][ok]) == {0.0, 1.0, 2.5}
         grid = table["size_deg"][ok] > 0
         assert len(np.unique(rates[ok][grid, 0].round(6))) > 8  # and it matters where
+        mapping = read_mapping(opened)
+        assert mapping.text.endswith("2 images at 2 x 2 places, 2 sizes; the rig's own window")
+        for row, rate in zip(ok[grid], mapping.rates, strict=True):
+            np.testing.assert_array_equal(rate, rates[row])
+        np.testing.assert_allclose(
+            mapping.showings.rows_deg[mapping.showings.row], table["y_deg"][ok][grid]
+        )
+        np.testing.assert_allclose(
+            mapping.showings.columns_deg[mapping.showings.column], table["x_deg"][ok][grid]
+        )
+        with pytest.raises(ConfigError, match="leave --response and --baseline out"):
+            read_mapping(opened, window_ms=(50.0, 200.0))
 
 
 class NetworkRig:
