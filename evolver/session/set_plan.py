@@ -7,6 +7,8 @@ shares of that order, one after the other.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,7 +39,7 @@ class SetPlan:
         self.images, self.places, self.repeats = images, places, repeats
         self.items = images * max(1, len(places))
         rounds = [rng.permutation(self.items) for _ in range(repeats)]
-        for before, after in zip(rounds[:-1], rounds[1:], strict=True):
+        for before, after in pairwise(rounds):
             if self.items > 1 and before[-1] == after[0]:  # none follows itself
                 other = int(rng.integers(1, self.items))
                 after[[0, other]] = after[[other, 0]]
