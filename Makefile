@@ -12,7 +12,7 @@ export OMP_NUM_THREADS ?= 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types contracts audit system pytest coverage soak soak-full bench docs format clean
+.PHONY: help demo test lint types contracts audit system pytest coverage cost soak soak-full bench docs format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -49,8 +49,14 @@ coverage: $(VENV)/installed-dev system  ## which lines and branches the tests ru
 	$(BIN)/python -m coverage json --quiet
 	$(BIN)/python -m tests.coverage
 
+cost: $(VENV)/installed-dev system  ## the processor time of the tests, by room
+	rm -rf build/cost
+	$(BIN)/python -m pytest -p tests.cost -n 2 --dist loadgroup
+	$(BIN)/python -m tests.cost
+
 soak: $(VENV)/installed-dev system  ## kills, faults and damaged messages: ten to twenty minutes
 	$(BIN)/python -m pytest -m soak -n 2 --timeout 3600
+	$(BIN)/python -m pytest -m hypothesis -n 2 --dist loadgroup --hypothesis-profile more
 
 soak-full: $(VENV)/installed-dev system  ## all of them, and new examples for what is tested by examples; hours
 	EVOLVER_SOAK=full $(BIN)/python -m pytest -m soak -n 2 --timeout 7200

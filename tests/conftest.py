@@ -1,6 +1,8 @@
 """What holds for every test: where hypothesis looks, and which tests may be skipped."""
 
 import gc
+import os
+import sys
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -8,12 +10,21 @@ from hypothesis import HealthCheck, settings
 from tests import children
 from tests.skips import is_allowed
 
+# However pytest was started: workers and the processes of the tests read what the first of them
+# has compiled, asserts with it, and each has one core, as by `make pytest`.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+gc.set_threshold(50_000)  # as `evolver.garbage` has it
+
 # Work is bounded, by the number of examples; time is not: a machine may be slow, or busy. So
 # there is no deadline, and no health check that measures time. The examples of a test are the
-# same in every run, and a red run means that the code has changed, not that luck has; what new
-# examples find is for `make soak-full`, which draws other ones each time.
+# same in every run, and a red run means that the code has changed, not that luck has; more of
+# them are for `make soak`, and new ones each time for `make soak-full`.
 WITHOUT_CLOCK = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
-settings.register_profile("same", **WITHOUT_CLOCK, derandomize=True, database=None)
+SAME = {**WITHOUT_CLOCK, "derandomize": True, "database": None}
+settings.register_profile("same", **SAME, max_examples=30)
+settings.register_profile("more", **SAME, max_examples=200)
 settings.register_profile("new", **WITHOUT_CLOCK, max_examples=1000, print_blob=True)
 settings.load_profile("same")
 

@@ -6,6 +6,7 @@
 import os
 
 import pytest
+from hypothesis import settings
 
 
 def share(full: int, scaled: int) -> int:
@@ -16,3 +17,8 @@ def share(full: int, scaled: int) -> int:
 def further(*values):
     """Return parameters, or a fixture's, that `make soak` adds to those of every run."""
     return pytest.param(*values, marks=pytest.mark.soak)
+
+
+def examples(times: float):
+    """Return hypothesis settings: so many times the examples of the profile that is in use."""
+    return settings(max_examples=max(1, round(times * settings.default.max_examples)))

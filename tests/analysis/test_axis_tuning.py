@@ -6,13 +6,14 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
 from evolver.analysis.axis_tuning import one_way, tuning
 from evolver.analysis.tuning_shapes import shape_of
 from evolver.errors import DataError
+from tests.soak import examples
 
 STEPS = np.linspace(-0.4, 0.4, 9)
 GRID = np.linspace(-0.4, 0.4, 100)
@@ -190,7 +191,7 @@ def test_what_is_undefined_says_why():
         tuning(STEPS, bell(STEPS)[:2])
 
 
-@settings(max_examples=40)
+@examples(0.5)
 @given(
     repeats=st.lists(st.integers(0, 3), max_size=6),
     kind=st.sampled_from(["counts", "constant", "negative", "missing"]),

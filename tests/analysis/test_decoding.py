@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from evolver.analysis.decoding import Dense, InvertedGLM, LeastSquares, Ridge
 from evolver.errors import DataError
+from tests.soak import examples
 
 DECODERS = [InvertedGLM(), LeastSquares(), Ridge(), Dense(epochs=2)]
 
@@ -44,7 +45,7 @@ class TestEvery:
             decoder.fit(y[:1], x[:1])
 
 
-@settings(max_examples=20, deadline=None)
+@examples(0.3)
 @given(
     st.integers(4, 30),
     st.integers(1, 40),

@@ -4,7 +4,7 @@ from itertools import permutations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from evolver.analysis.decoding_responses import (
@@ -14,6 +14,7 @@ from evolver.analysis.decoding_responses import (
     split_half_reliability,
 )
 from evolver.errors import DataError
+from tests.soak import examples
 
 RNG = np.random.default_rng(3)
 
@@ -59,7 +60,7 @@ def test_scores_are_of_the_training_presentations_alone():
         response_scale(np.zeros((0, 4)))
 
 
-@settings(max_examples=30, deadline=None)
+@examples(0.4)
 @given(st.lists(st.integers(-5, 5), min_size=1, max_size=30))
 def test_repeats_are_averaged_image_by_image(image):
     responses = np.random.default_rng(len(image)).standard_normal((len(image), 2))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import mean_squared_error
@@ -22,6 +22,7 @@ from evolver.analysis.latent_metrics import (
     shuffled_identification,
 )
 from evolver.errors import DataError
+from tests.soak import examples
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +105,7 @@ def test_identification_is_the_definition(latents):
     assert "two of both" in identification(true[:1], true[:1]).pairwise.reason
 
 
-@settings(max_examples=25, deadline=None)
+@examples(0.3)
 @given(st.integers(2, 15), st.integers(2, 9), st.integers(0, 99))
 def test_identification_of_noise_is_a_share_and_ranks_are_ranks(n, d, seed):
     rng = np.random.default_rng(seed)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from evolver.analysis import feature_attribution
@@ -15,6 +15,7 @@ from evolver.analysis.spatial_attribution import (
     soft_iou,
 )
 from evolver.errors import DataError
+from tests.soak import examples
 
 
 def session(seed=0, *, n=120, shape=(6, 7, 8), patch=((2, 3), (2, 4)), gain=1.0):
@@ -70,7 +71,7 @@ def test_it_is_the_sums_written_out():
     assert np.isnan(paper.p)
 
 
-@settings(max_examples=25)
+@examples(0.3)
 @given(st.lists(st.integers(0, 120), max_size=6), st.booleans())
 def test_parts_are_as_good_as_the_whole(cuts, single):
     features, y = session(n=60)

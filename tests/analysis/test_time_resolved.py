@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from evolver.analysis.decoding import LeastSquares, Ridge
@@ -10,6 +10,7 @@ from evolver.analysis.decoding_responses import response_scale
 from evolver.analysis.latent_metrics import mean_correlation
 from evolver.analysis.time_resolved import course_rise, decoded_courses, fit_rise
 from evolver.errors import DataError
+from tests.soak import examples
 
 EDGES = np.arange(-100, 201, 10.0)
 LATENCIES = {"V1": 42.0, "IT": 95.0}
@@ -84,7 +85,7 @@ def test_a_window_is_a_decoder_of_its_own(courses):
     assert len(wide.decoded) == 15
 
 
-@settings(max_examples=30, deadline=None)
+@examples(0.4)
 @given(
     st.floats(-60, 160),
     st.floats(0.02, 1.0),

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.optimizers.statistics import FEWEST, ScoreTable, tabulate
 from tests.benchmarks.made import outcome
+from tests.soak import examples
 
 UNITS = [f"mini:fc5:{k}" for k in range(6)]
 
@@ -82,7 +83,7 @@ def test_units_that_nobody_drives_are_left_out():
     assert tabulate(outcomes)["w"]["0"].units == (UNITS[1],)
 
 
-@settings(max_examples=25)
+@examples(0.3)
 @given(
     st.lists(st.floats(0.01, 100), min_size=6, max_size=6),
     st.lists(st.floats(0.01, 100), min_size=6, max_size=6),

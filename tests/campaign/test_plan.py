@@ -6,13 +6,14 @@ import itertools
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from evolver import config
 from evolver.campaign.plan import read_campaign, task_digest
 from evolver.errors import ConfigError
 from tests.campaign.files import SESSION, write
+from tests.soak import examples
 
 WEIGHTS = {"thread texture": "a" * 64}
 
@@ -144,7 +145,7 @@ def test_a_factor_is_not_called_as_a_column(tmp_path):
         plan_of(tmp_path, GRID, taken=("seed",))
 
 
-@settings(max_examples=15)
+@examples(0.25)
 @given(values=st.lists(st.integers(0, 2**40), min_size=1, max_size=5, unique=True))
 def test_values_reach_their_key_and_nothing_else(tmp_path_factory, values):
     text = GRID.partition("[[vary]]")[0]

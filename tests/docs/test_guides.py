@@ -4,7 +4,9 @@ Commands and Python begin in a process that has imported already, and in a soak 
 Python does in one that has not; lines that are more than commands of evolver's are a shell's. A
 comment before a block says how:
 ``<!-- test: skip REASON -->``, ``<!-- test: background -->`` for a command that goes on,
-``<!-- test: expect 2 -->``. A TOML block followed by "Saved as `x.toml`" is saved as that.
+``<!-- test: expect 2 -->``, ``<!-- test: soak REASON -->`` for what only a soak runs to its
+end; of its commands each run asks whether they have these names, options and arguments. A TOML
+block followed by "Saved as `x.toml`" is saved as that, with fewer generations.
 """
 
 import os
@@ -17,7 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import typer
 
+from evolver.cli.app import app
 from tests.children import Command, evolver
 from tests.limits import PATIENCE_S
 
@@ -82,12 +86,16 @@ def expanded(words, folder):
         yield from (str(path.relative_to(folder)) for path in found)
 
 
-def commands_of(block, folder):
-    """Yield the arguments of each of a block's commands; none where it needs a shell."""
+def commands_of(block, folder=None):
+    """Yield the arguments of each of a block's commands; none where it needs a shell.
+
+    Words are as they stand, or, with a folder, expanded there.
+    """
     lines = block.text.replace("\\\n", " ").splitlines()
     if block.kind == "sh" and all(re.fullmatch(r"evolver [^;&|<>$?]*", line) for line in lines):
         for line in lines:
-            yield expanded(shlex.split(line, comments=True)[1:], folder)
+            words = shlex.split(line, comments=True)[1:]
+            yield words if folder is None else expanded(words, folder)
 
 
 def run(block, folder, *, cold=False):
@@ -116,6 +124,28 @@ def run(block, folder, *, cold=False):
     assert "Traceback" not in done.stderr
 
 
+def parse(words):
+    """Have the command line read a command, of which nothing is run."""
+    group, context = typer.main.get_command(app), None
+    while words and hasattr(group, "commands"):
+        name, *words = words
+        assert name in group.commands, f"there is no command {name}"
+        context = typer.Context(group, parent=context, info_name=name)
+        group = group.commands[name]
+    group.make_parser(typer.Context(group, parent=context)).parse_args(list(words))
+
+
+def test_a_misspelt_command_or_option_is_no_command():
+    parse(["compare", "invert", "-n", "3"])
+    for wrong in (
+        ["compare", "invert", "--no-such"],
+        ["simulate", "-n"],
+        ["rig", "--endpoint"],
+    ):
+        with pytest.raises(Exception, match=r"(?i)no such option|requires an argument"):
+            parse(wrong)
+
+
 @pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
 def test_the_commands_of_a_guide_run(page, tmp_path):
     run_all(page, tmp_path)
@@ -135,11 +165,16 @@ def run_all(page, tmp_path, *, cold=False):
                 continue
             if block.kind == "toml":
                 if block.file:
-                    (tmp_path / block.file).write_text(block.text)
+                    text = re.sub(r"(?m)^generations = \d+", "generations = 2", block.text)
+                    (tmp_path / block.file).write_text(text)
                 continue
             if block.how == "background":
                 (words,) = commands_of(block, tmp_path)
                 running.append(Command(words, environment(), tmp_path))
+                continue
+            if block.how.startswith("soak") and not cold:
+                for words in commands_of(block):
+                    parse(words)
                 continue
             run(block, tmp_path, cold=cold)
             quick(tmp_path)

@@ -5,12 +5,13 @@ import zipfile
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import evolver.generators
 from evolver.errors import ConfigError, DataError
 from evolver.generators import initial
+from tests.soak import examples
 
 RNG = np.random.default_rng
 
@@ -134,7 +135,7 @@ GOOD = io.BytesIO()
 np.savez_compressed(GOOD, codes=np.ones((3, 4)))
 
 
-@settings(max_examples=150)
+@examples(1)
 @given(st.data())
 def test_damaged_files_are_refused_or_read_whole(tmp_path_factory, data):
     content = bytearray(GOOD.getvalue())

@@ -15,7 +15,7 @@ import pytest
 import safetensors
 import safetensors.torch
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import evolver.generators
@@ -32,6 +32,7 @@ from evolver.generators.stylegan3.network import SynthesisNetwork
 from evolver.generators.stylegan3.resampling import Activation, filtered_activation
 from evolver.generators.stylegan3.settings import schedule, settings_from
 from evolver.weights.safe_network import read_network
+from tests.soak import examples
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "generators"
 TOLERANCE = 1e-5  # what was asked is 1e-4
@@ -222,7 +223,7 @@ def _plainly(x, up_filter, down_filter, up, down, before, out, clamp):
     return fine.view(n, c, out, out)
 
 
-@settings(max_examples=60)
+@examples(0.7)
 @given(layouts)
 def test_the_activation_is_its_definition_and_so_are_its_slopes(layout):
     up, down, taps, before, size, out, radial, seed = layout

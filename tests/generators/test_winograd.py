@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F  # noqa: N812  the name every torch user knows it by
 
 from evolver.generators.stylegan3.winograd import convolution, pays, transforms
+from tests.soak import examples
 
 WIDE = 128
 
@@ -30,7 +31,7 @@ def test_transforms_make_a_correlation():
     assert found == pytest.approx(np.correlate(signal, filter_, "valid"), abs=1e-13)
 
 
-@settings(max_examples=25)
+@examples(0.3)
 @given(
     n=st.integers(1, 3),
     channels=st.tuples(st.integers(96, 130), st.integers(96, 130)),

@@ -1,13 +1,14 @@
 """A journal read while it is written."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from evolver.journal.follower import Follower
 from evolver.journal.reader import segment_name
 from evolver.journal.records import Event, ImagePixels, PackedArray
 from evolver.journal.writer import JournalWriter
+from tests.soak import examples
 
 
 def event(number):
@@ -44,7 +45,7 @@ def test_a_record_longer_than_a_read(tmp_path):
     assert kinds == [Event, ImagePixels, Event]
 
 
-@settings(max_examples=30)
+@examples(0.4)
 @given(st.data())
 def test_a_tail_that_grows_byte_by_byte(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("j")

@@ -160,26 +160,28 @@ def test_z_scores_of_references_are_about_zero_and_one_apart(whole):
     np.testing.assert_allclose(sd, raw.std(axis=0, ddof=1))
 
 
-def test_cut_anywhere_it_scores_as_if_it_had_not_been(whole, tmp_path):
+@pytest.mark.parametrize("at", ["before any generation", further("half way"), "at the end"])
+def test_cut_anywhere_it_scores_as_if_it_had_not_been(whole, tmp_path, at):
     ended, journal, opened = whole
     kinds = [type(x) for x in journal]
-    first = kinds.index(r.Committed)  # of references alone, before any generation
-    last = len(kinds) - 1 - kinds[::-1].index(r.Result)
-    for n in (first, len(kinds) // 2, last):
-        folder = tmp_path / f"cut-{n}"
-        cut(journal[:n], folder)
-        again = resume_simulated(folder, Watching().console)
-        assert again.reason == "finished"
-        assert same(ended.recording, again.recording) == (1, True), f"cut after {n} records"
-        found = rescore(x for _, x in read_journal(folder / "journal"))
-        assert found.exact, found
-        with recording.read(again.recording) as other:
-            for a, b in zip(opened.threads, other.threads, strict=True):
-                assert a.fitness_states.keys() == b.fitness_states.keys()
-                for name, array in a.fitness_states.items():
-                    np.testing.assert_array_equal(array, b.fitness_states[name])
-            said = [str(e["text"]) for e in other.events if e["name"] == "fitness"]
-            assert len(said) == 3  # once, by whichever process it was
+    n = {
+        "before any generation": kinds.index(r.Committed),  # of references alone
+        "half way": len(kinds) // 2,
+        "at the end": len(kinds) - 1 - kinds[::-1].index(r.Result),
+    }[at]
+    cut(journal[:n], tmp_path)
+    again = resume_simulated(tmp_path, Watching().console)
+    assert again.reason == "finished"
+    assert same(ended.recording, again.recording) == (1, True), f"cut after {n} records"
+    found = rescore(x for _, x in read_journal(tmp_path / "journal"))
+    assert found.exact, found
+    with recording.read(again.recording) as other:
+        for a, b in zip(opened.threads, other.threads, strict=True):
+            assert a.fitness_states.keys() == b.fitness_states.keys()
+            for name, array in a.fitness_states.items():
+                np.testing.assert_array_equal(array, b.fitness_states[name])
+        said = [str(e["text"]) for e in other.events if e["name"] == "fitness"]
+        assert len(said) == 3  # once, by whichever process it was
 
 
 def test_the_command_that_verifies_makes_every_score_again(whole):

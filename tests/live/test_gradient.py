@@ -20,7 +20,7 @@ from .sessions import small, write
 from .test_resume import check_cuts
 from .test_simulate import Watching
 
-GENERATIONS = 6
+GENERATIONS = 4
 
 
 @pytest.fixture(scope="module")

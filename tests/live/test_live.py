@@ -12,7 +12,7 @@ from evolver import config, recording
 from evolver.live import run_simulated
 from tests import children
 from tests.limits import PATIENCE_S, wait_until
-from tests.soak import share
+from tests.soak import further, share
 
 from .sessions import small, write
 from .test_simulate import Watching
@@ -100,7 +100,7 @@ def test_a_live_session_records_what_a_simulation_of_the_same_file_does(tmp_path
 
 
 def test_a_rig_that_is_killed_and_started_again_loses_nothing(tmp_path, start):
-    settings = small(tmp_path / "out", simulation={"speed": 20.0})
+    settings = small(tmp_path / "out", simulation={"speed": 50.0})
     file = write(settings, tmp_path / "s.toml")
     engine, rig, endpoint = start_live(start, file)
     engine.until("generation +1/3")
@@ -230,7 +230,7 @@ def kill_and_fold(tmp_path, start, monkeypatch, delay_s: float) -> tuple[int, in
     return len(acknowledged), len(have)
 
 
-@pytest.mark.parametrize("delay_s", [0.0, 0.137, 0.61])
+@pytest.mark.parametrize("delay_s", [further(0.0), 0.137, further(0.61)])
 def test_kill_9_loses_no_acknowledged_presentation(tmp_path, start, monkeypatch, delay_s):
     acknowledged, _ = kill_and_fold(tmp_path, start, monkeypatch, delay_s)
     assert acknowledged > 0

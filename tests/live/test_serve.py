@@ -133,11 +133,11 @@ def test_a_session_runs_to_its_end_and_is_the_simulations(tmp_path, start):
 def test_a_process_that_is_killed_is_started_again_and_nothing_is_lost(tmp_path, start, victim):
     settings = small(
         tmp_path / "out",
-        session={"generations": 8},
+        session={"generations": 4},
         simulation={"speed": 5.0},  # its spikes as well, and showings that are aborted
     )
     session, rig = serve(start, write(settings, tmp_path / "s.toml"), "--yes")
-    session.until(r"generation +2/8")
+    session.until(r"generation +1/4")
     os.kill(children()[victim], signal.SIGKILL)
     session.until(rf"the {victim} ended with SIGKILL; it is started again")
     code, said = session.end()
@@ -264,12 +264,12 @@ def test_a_signal_ends_the_session_and_keeps_everything(tmp_path, start):
 def test_when_all_is_killed_resume_goes_on(tmp_path, start):
     settings = small(
         tmp_path / "out",
-        session={"generations": 8},
+        session={"generations": 4},
         simulation={"abort_rate": 0.0, "speed": 5.0},
     )
     file = write(settings, tmp_path / "s.toml")
     session, rig = serve(start, file, "--yes")
-    session.until(r"generation +2/8")
+    session.until(r"generation +1/4")
     pids = children()
     session.process.kill()
     wait_until(lambda: all(not Path(f"/proc/{pid}").exists() for pid in pids.values()))

@@ -54,7 +54,7 @@ if first('hung'):
     time.sleep(3600)
 """
 ABORTS = """
-for n in range(6):
+for n in range(3):
     if first(f"aborted-{n}"):
         os.abort()
 """
@@ -148,7 +148,7 @@ def test_an_engine_that_is_aborted_from_outside_is_started_again_each_time(make,
     supervisor, said = make(ABORTS + OVER)
     with pytest.raises(RecordingError, match="must have a journal"):
         supervisor.run()
-    assert said.count("the engine ended with SIGABRT; it is started again") == 6
+    assert said.count("the engine ended with SIGABRT; it is started again") == 3
 
 
 def test_an_engine_that_does_not_read_holds_nobody_up(make):

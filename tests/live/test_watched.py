@@ -4,6 +4,8 @@ import os
 import shutil
 import signal
 
+import pytest
+
 from evolver import recording
 from evolver.journal.records import Event
 from evolver.journal.writer import read_journal
@@ -41,11 +43,12 @@ def events_so_far():
     return "\n".join(status().events)
 
 
+@pytest.mark.soak
 def test_what_freezes_is_started_again_and_a_folder_that_wanders_is_noticed(tmp_path, start):
     session, rig, folder = begin(start, tmp_path)
     assert "runs it" in evolver("resume", folder, expect=2)
     session.process.stdout.close()  # nobody reads what it prints any more
-    for victim in ("engine", "recorder"):
+    for victim in ("engine", "recorder"):  # of made-up ones: tests/live/test_supervisor.py
         os.kill(children()[victim], signal.SIGSTOP)
         wait_until(lambda v=victim: f"the {v} was ended" in events_so_far(), or_say=status)
         wait_until(all_running)
@@ -71,6 +74,12 @@ def test_what_freezes_is_started_again_and_a_folder_that_wanders_is_noticed(tmp_
 
 def test_a_session_without_a_recording_at_its_end_has_failed(tmp_path, start):
     session, rig, folder = begin(start, tmp_path)
+    away = tmp_path / "away"
+    folder.rename(away)
+    wait_until(lambda: f"was moved to {away}" in events_so_far(), or_say=status)
+    wait_until(lambda: status().progress.state == "paused", or_say=status)
+    away.rename(folder)
+    wait_until(lambda: "is in its place again" in events_so_far(), or_say=status)
     shutil.rmtree(folder)
     wait_until(lambda: "was deleted" in events_so_far(), or_say=status)
     ctl("stop")

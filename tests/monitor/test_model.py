@@ -21,9 +21,12 @@ from tests.live.sessions import small
 from tests.live.test_simulate import Watching
 from tests.monitor.sessions import GENERATIONS, UNITS, ZERO_NS, make_session
 from tests.recording.sessions import write_session
+from tests.soak import further
 
 
-@pytest.fixture(scope="module", params=["references", "together", "alternate"])
+@pytest.fixture(
+    scope="module", params=["references", further("together"), further("alternate")]
+)
 def session(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     settings = small(folder, presentation={"schedule": request.param})
@@ -286,10 +289,17 @@ def test_a_finished_file_shows_what_its_journal_showed(session):
     same(model, recorded_session(opened))
 
 
-@pytest.mark.parametrize("window_ms", [(-100.0, 300.0), (-200.0, 600.0), (0.0, 200.0)])
+WINDOWS_MS = [(-100.0, 300.0), (-200.0, 600.0), (0.0, 200.0)]
+FORMS = [("spikes", 10), *(("counts", width) for width in (5, 10, 25, 7)), ("rates", 10)]
+
+
 @pytest.mark.parametrize(
-    ("form", "bin_ms"),
-    [("spikes", 10), *(("counts", width) for width in (5, 10, 25, 7)), ("rates", 10)],
+    ("form", "bin_ms", "window_ms"),
+    [  # each form in every run with one window, each window with two
+        (*form, window) if i % 3 == j else further(*form, window)
+        for i, form in enumerate(FORMS)
+        for j, window in enumerate(WINDOWS_MS)
+    ],
 )
 def test_live_and_played_back_every_response_is_counted(tmp_path, form, window_ms, bin_ms):
     records, raw = make_session(form, window_ms, bin_ms)
@@ -380,8 +390,17 @@ def test_more_units_than_the_page_keeps_are_said(tmp_path):
     assert live.notes == ["PSTHs are kept of the first 256 of 300 units."]
 
 
-@pytest.mark.parametrize("form", ["spikes", "counts", "rates"])
-@pytest.mark.parametrize("interrupted", [False, True])
+@pytest.mark.parametrize(
+    ("form", "interrupted"),
+    [
+        ("spikes", False),
+        ("counts", True),
+        ("rates", False),
+        further("spikes", True),
+        further("counts", False),
+        further("rates", True),
+    ],
+)
 def test_two_threads_references_and_reshown_presentations(tmp_path, form, interrupted):
     write_session(tmp_path / "journal", form=form, interrupted=interrupted)
     fold(tmp_path / "journal", tmp_path / "recording.h5")

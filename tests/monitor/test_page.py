@@ -106,9 +106,17 @@ def last_means(path):
         ]
 
 
-@pytest.mark.parametrize("what", ["recording", "folder"])
-def test_a_finished_session_shows_its_numbers(ended, monitor, page, what):
-    page.goto(monitor(getattr(ended, what)).url)
+@pytest.fixture(scope="module")
+def shown(ended):
+    """The page of the session that has ended, for whoever does not end the page."""
+    one = Monitor(ended.recording)
+    yield one
+    one.close()
+
+
+@pytest.mark.parametrize("what", ["recording", further("folder")])
+def test_a_finished_session_shows_its_numbers(ended, shown, monitor, page, what):
+    page.goto((shown if what == "recording" else monitor(ended.folder)).url)
     until(page, "5 / 5")
     assert values(page)[1:3] == last_means(ended.recording)
     assert page.locator(".state").inner_text() == "finished"
@@ -145,7 +153,7 @@ def test_a_session_is_shown_while_it_is_written(tmp_path, monitor, page):
     assert values(page)[1:3] == last_means(folder[0] / "session.h5")
 
 
-@pytest.mark.parametrize("finished", [False, True])
+@pytest.mark.parametrize("finished", [False, further(True)])
 def test_what_cannot_be_drawn_is_said(tmp_path, monitor, page, finished):
     records, _ = make_session("counts", (-100.0, 300.0), 25)
     with JournalWriter(tmp_path / "journal") as journal:
@@ -163,10 +171,10 @@ def test_what_cannot_be_drawn_is_said(tmp_path, monitor, page, finished):
 
 def test_a_page_whose_session_is_gone_says_so(ended, monitor, page):
     """What stands there was true once: a session that is over is not running."""
-    shown = monitor(ended.recording)
-    page.goto(shown.url)
+    gone = monitor(ended.recording)
+    page.goto(gone.url)
     page.locator(".state", has_text="finished").wait_for()
-    shown.close()
+    gone.close()
     page.locator(".state", has_text="no connection to the session").wait_for()
     page.errors.clear()  # what the lost connection left
 
@@ -236,9 +244,9 @@ def test_a_page_that_cannot_be_told_ends_no_session(tmp_path):
 
 
 @pytest.mark.parametrize(("width", "height"), SIZES)
-def test_nothing_is_cut_off(ended, monitor, page, width, height):
+def test_nothing_is_cut_off(shown, page, width, height):
     page.set_viewport_size({"width": width, "height": height})
-    page.goto(monitor(ended.recording).url)
+    page.goto(shown.url)
     until(page, "5 / 5")
     assert_nothing_is_cut(page, width)
 
@@ -309,8 +317,8 @@ def assert_nothing_is_cut(page, width):
         assert max(lines) <= frame, text
 
 
-def test_playback_changes_what_is_shown(ended, monitor, page):
-    page.goto(monitor(ended.recording).url)
+def test_playback_changes_what_is_shown(shown, page):
+    page.goto(shown.url)
     until(page, "5 / 5")
     page.get_by_role("button", name="▶ play").click()
     page.get_by_role("button", name="▶ play").wait_for()  # it has come to the end
@@ -323,9 +331,9 @@ def test_playback_changes_what_is_shown(ended, monitor, page):
     wait_until(lambda: page.screenshot() != before)
 
 
-def test_dark_and_light(ended, monitor, browser):
+def test_dark_and_light(shown, browser):
     colours = []
-    url = monitor(ended.recording).url
+    url = shown.url
     for scheme in ("dark", "light"):
         context = browser.new_context(color_scheme=scheme)
         context.set_default_timeout(PATIENCE_MS)

@@ -5,13 +5,14 @@ from math import exp, log, sqrt
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from evolver.errors import ConfigError, DataError
 from evolver.optimizers import CholeskyCMA, state_from_dict, state_to_dict
 from scorers.known import Ellipsoid
 from tests.optimizers.conformance import OptimizerConformance, hill
+from tests.soak import examples
 
 
 class TestCholesky(OptimizerConformance):
@@ -218,7 +219,7 @@ def test_a_silent_unit_does_not_shrink_the_steps():
     assert abs(np.log(sigmas).mean()) < 0.25
 
 
-@settings(max_examples=60)
+@examples(0.7)
 @given(data=st.data(), d=st.integers(1, 50), n=st.integers(2, 12), seed=st.integers(0, 99))
 def test_any_scores_at_any_size(data, d, n, seed):
     every = data.draw(st.sampled_from([1, 2, None]))

@@ -18,6 +18,7 @@ from evolver.colours import thread_colour
 from evolver.report import figures, pictures
 from evolver.report.style import DPI, save, spread
 from tests.report.synthetic import evolution
+from tests.soak import further
 
 DRAW = {
     "scores": figures.scores,
@@ -73,6 +74,15 @@ ODD = {
     "no spikes": {"spikes": False, "generations": 2},
     "large images": {"size": 256, "generations": 2},
 }
+ALIKE = {
+    "four threads",
+    "scores of two units",
+    "one unit that is long",
+    "three scales, two threads of one",
+    "large numbers",
+    "four fitnesses of one scale, all low",
+}
+CASES = [further(case) if case in ALIKE else case for case in ODD]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -96,7 +106,7 @@ def drawn(case, name):
 
 
 @pytest.mark.parametrize("name", DRAW)
-@pytest.mark.parametrize("case", ODD)
+@pytest.mark.parametrize("case", CASES)
 def test_what_is_drawn_lies_inside_the_limits(case, name):
     """Stairs, lines and dots: a limit that was set too early cuts them off."""
     for axes in drawn(case, name).axes:
@@ -132,9 +142,14 @@ LONG = (
 
 
 @pytest.mark.parametrize(
-    "subtitle", ["", LONG, f"{LONG}, {LONG}"], ids=["none", "long", "longer"]
+    "subtitle",
+    [
+        pytest.param("", id="none"),
+        pytest.param(LONG, id="long", marks=pytest.mark.soak),
+        pytest.param(f"{LONG}, {LONG}", id="longer"),
+    ],
 )
-@pytest.mark.parametrize("case", ODD)
+@pytest.mark.parametrize("case", CASES)
 def test_no_text_is_over_another_and_none_is_cut(case, subtitle):
     if subtitle:
         looked_at = [pictures.summary(odd(case), subtitle=subtitle)]
@@ -155,7 +170,7 @@ def test_no_text_is_over_another_and_none_is_cut(case, subtitle):
     assert set(LONG.split()) <= set(said.split()) or not subtitle
 
 
-@pytest.mark.parametrize("case", ODD)
+@pytest.mark.parametrize("case", CASES)
 def test_every_figure_of_every_odd_session_shows_something(tmp_path, case):
     for name in DRAW:
         if name == "psth" and not figures.has_psth(odd(case)):

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import least_squares
 
 from rig_bridge.clocks import ClockFit, EarliestArrival, fit_line
+from tests.soak import examples
 
 EPOCH_NS = 1_790_000_000_000_000_000
 MS = 1_000_000
@@ -45,7 +46,7 @@ class TestLine:
     @given(
         st.integers(0, 2**32), st.integers(3, 60), st.floats(-2e-4, 2e-4), st.floats(0, 3e-3)
     )
-    @settings(max_examples=8)
+    @examples(0.15)
     def test_as_a_general_optimizer_would(self, seed, n, drift, noise):
         rng = np.random.default_rng(seed)
         x, y = seen(rng, n, rate=1 + drift, noise_s=noise, every_s=1.0)
@@ -102,7 +103,7 @@ class TestClockFit:
         assert (quiet.alarmed, strict.alarmed) == (False, True)
 
     @given(st.integers(0, 2**32), st.floats(0.03, 1e4), st.booleans())
-    @settings(max_examples=30)
+    @examples(0.4)
     def test_a_step_is_found_after_as_many_pairs_as_confirm_it(self, seed, step_s, back):
         rng = np.random.default_rng(seed)
         x, y = seen(rng, 60, noise_s=1e-3)

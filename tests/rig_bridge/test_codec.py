@@ -9,7 +9,7 @@ import msgpack
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rig_bridge import codec
@@ -17,6 +17,7 @@ from rig_bridge import messages as m
 from rig_bridge.errors import ProtocolError, VersionError
 from rig_bridge.trials import pack_results, unpack_results
 from tests.rig_bridge.samples import FROM_ENGINE, FROM_RIG, hello, image, result, show
+from tests.soak import examples
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "wire" / f"v{m.VERSION}"
 EVERY = {**FROM_ENGINE, **FROM_RIG}
@@ -462,7 +463,7 @@ def test_damaged_frames_raise_nothing_but_protocol_errors(frames, data):
     read_anything([bytes(f) for f in frames])
 
 
-@settings(max_examples=200)
+@examples(2)
 @given(frames_of, st.data())
 def test_wrong_values_raise_nothing_but_protocol_errors(frames, data):
     raw = msgpack.unpackb(frames[0])

@@ -5,12 +5,13 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from evolver.errors import ConfigError, DataError
 from scorers.mini import reference_images, scenes
+from tests.soak import examples
 
 _D = len(scenes.FACTORS)
 
@@ -44,7 +45,7 @@ def test_objects_move_smoothly_with_their_factors(name):
     assert np.abs(near - here).mean() < 0.05 * np.abs(far - here).mean()
 
 
-@settings(max_examples=15)
+@examples(0.25)
 @given(
     index=st.integers(0, len(scenes.CLASSES) - 1),
     factors=arrays(np.float64, (2, _D), elements=st.floats(-1e3, 1e3)),

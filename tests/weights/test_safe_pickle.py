@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from evolver.errors import WeightsError
 from evolver.generators.stylegan3 import convert_stylegan3
 from evolver.weights.safe_network import Module, NumpyArray, parse_network, tensors
 from evolver.weights.safe_pickle import PickleError, read_pickle
-from tests.soak import share
+from tests.soak import examples, share
 from tests.weights import mutants
 from tests.weights.hostile import (
     ATTACKS,
@@ -175,7 +175,7 @@ plain = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=200)
+@examples(2)
 @given(plain, st.sampled_from([2, 3, 4, 5]))
 def test_plain_values_are_those_that_were_pickled(value, protocol):
     content = pickle.dumps(value, protocol)
@@ -184,7 +184,7 @@ def test_plain_values_are_those_that_were_pickled(value, protocol):
     assert end == len(content)
 
 
-@settings(max_examples=60)
+@examples(0.7)
 @given(
     st.sampled_from([
         torch.float32,
@@ -231,14 +231,14 @@ words = st.sampled_from([
 ])  # fmt: skip
 
 
-@settings(max_examples=400)
+@examples(3)
 @given(st.lists(words | steps | st.binary(max_size=6), max_size=40))
 def test_any_bytes_are_read_or_refused(parts):
     mutants.read(whole(*parts))
     mutants.read(b"".join(parts))
 
 
-@settings(max_examples=100)
+@examples(1)
 @given(st.lists(words | steps | st.binary(max_size=6), max_size=20))
 def test_any_bytes_inside_a_storage_are_read_or_refused(parts):
     mutants.read(whole(tensor(b"".join(parts))))

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from evolver.errors import WeightsError
@@ -29,6 +29,7 @@ from evolver.weights.read import fill, fitted, floats, read_weight_file, read_we
 from evolver.weights.safe_network import read_network
 from evolver.weights.torch_files import read_torch
 from tests.generators.recipe import GOLDEN
+from tests.soak import examples
 
 TENSORS = {
     "a.weight": torch.arange(12.0).reshape(3, 4),
@@ -249,7 +250,7 @@ GOOD = {
 
 
 @pytest.mark.parametrize("kind", GOOD)
-@settings(max_examples=120)
+@examples(1)
 @given(data=st.data())
 def test_a_damaged_file_is_refused_or_has_all_its_numbers(kind, data, tmp_path_factory):
     """Bytes changed, dropped or put in anywhere, and the end cut off."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rig_bridge.rigs.open_ephys.emulator import Emulation
@@ -21,6 +21,7 @@ from rig_bridge.rigs.sampled.sequence import MessageSequence
 from rig_bridge.rigs.sampled.windows import Windows, WindowTiming
 from rig_bridge.trials import Presentation
 from tests.rig_bridge.samples import showing
+from tests.soak import examples
 
 EPOCH_NS = 1_790_000_000_000_000_000
 RATE = 30_000.0
@@ -147,7 +148,7 @@ def check(made: World, recorded):
     st.floats(-1e-4, 1e-4),
     st.floats(0.0, 0.04),
 )
-@settings(max_examples=8)
+@examples(0.15)
 def test_every_window_is_whole_where_nothing_happens(seed, channels, drift, light_s):
     made = world(seed, channels=channels, drift=drift, light_s=light_s)
     timing = WindowTiming(rate_hz=RATE)
@@ -161,7 +162,7 @@ def test_every_window_is_whole_where_nothing_happens(seed, channels, drift, ligh
 
 
 @given(st.data())
-@settings(max_examples=25)
+@examples(0.3)
 def test_ok_is_whole_whatever_is_dropped_doubled_or_late(data):
     made = world(data.draw(st.integers(0, 50)), channels=1)
     n = len(made.arrivals)
@@ -550,7 +551,7 @@ def test_other_streams_and_other_sources_are_counted_and_kept_out():
 
 class TestSequence:
     @given(st.integers(0, 2**32), st.integers(2, 400))
-    @settings(max_examples=50)
+    @examples(0.6)
     def test_missing_is_what_did_not_come(self, seed, n):
         rng = np.random.default_rng(seed)
         come = np.flatnonzero(rng.random(n) > 0.2) + 1
