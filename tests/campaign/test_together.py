@@ -126,7 +126,7 @@ def test_sets_and_their_places_are_those_of_a_session_by_itself(tmp_path):
 
 
 def test_fast_passes_in_float64_are_a_plain_loop_in_float64(tmp_path):
-    session = SESSION.replace("generations = 2", "generations = 12") + QUIET
+    session = SESSION.replace("generations = 2", "generations = 6") + QUIET
     text = MIXED.format(keys=["session.seed"], values=[1, 2], labels=["one", "two"])
     plan = plan_of(tmp_path, text, session)
     store = Store(tmp_path / "out", make=True)

@@ -25,6 +25,7 @@ from tests.journal.test_writer import damage_heads
 from tests.limits import PATIENCE_S
 from tests.live.sessions import small, write
 from tests.live.test_simulate import Watching
+from tests.soak import further
 
 SCRIPT = str(Path(sys.executable).parent / "evolver")
 COMMANDS = [
@@ -180,8 +181,8 @@ class TestConfig:
                 {"endpoint": "tcp://198.51.100.7:5571"},
                 "the engine binds loopback addresses only",
             ),
-            ({"endpoint": "tcp://127.0.0.1:99999"}, "a port from 1 to 65535"),
-            ({"keys": "{folder}/no-keys"}, "rig.keys: the key file"),
+            further({"endpoint": "tcp://127.0.0.1:99999"}, "a port from 1 to 65535"),
+            further({"keys": "{folder}/no-keys"}, "rig.keys: the key file"),
             (
                 {"keys": "{folder}/keys", "endpoint": "tcp://198.51.100.7:5571"},
                 "this machine has no such address",

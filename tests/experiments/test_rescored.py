@@ -21,6 +21,7 @@ from tests import children
 from tests.cli.running import run_here
 from tests.live.sessions import small
 from tests.recording.sessions import write_session
+from tests.soak import further
 
 BOTH = (0, 1)
 KINDS = {
@@ -90,7 +91,7 @@ def keys_of(table):
     }
 
 
-@pytest.mark.parametrize("way", [1, -1])
+@pytest.mark.parametrize("way", [1, further(-1)])
 def test_scores_are_those_of_a_session_that_was_scored_so(two, way):
     """Bit for bit, also where the fitness learns from every block before."""
     files = two[::way]

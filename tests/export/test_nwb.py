@@ -44,8 +44,9 @@ def exported(request, tmp_path_factory):
         yield request.param, recording, folder / "session.nwb"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def nwb(exported):
+    """The file, as pynwb reads it; tests only look at it."""
     with NWBHDF5IO(exported[2], "r") as io:
         yield io.read()
 

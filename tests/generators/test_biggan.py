@@ -17,6 +17,7 @@ from evolver.errors import ConfigError, WeightsError
 from evolver.generators import biggan
 from evolver.weights import hub
 from tests.generators.recipe import GOLDEN
+from tests.soak import further
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ def _draw(generator, codes):
         return generator.synthesize(torch.from_numpy(codes)).numpy()
 
 
-@pytest.mark.parametrize("truncation", [0.7, 0.58, 0.705])
+@pytest.mark.parametrize("truncation", [further(0.7), further(0.58), 0.705])
 def test_the_golden_images(folder, golden, truncation):
     """On the grid, where rounding misses it, and between two of its points."""
     generator = biggan.deep_256(weights=folder, truncation=truncation)

@@ -17,6 +17,7 @@ from evolver.errors import ConfigError, DataError, WeightsError
 from evolver.row_products import row_by_row
 from evolver.weights import hub
 from evolver.weights.read import read_weights
+from tests.soak import further
 
 NAMES = ("mini-texture", "mini-object")
 
@@ -39,7 +40,7 @@ def test_it_says_what_it_is(generator):
     assert image.dtype == np.uint8
 
 
-@pytest.mark.parametrize("scale", [1.0, 3.0, 20.0])
+@pytest.mark.parametrize("scale", [further(1.0), 3.0, further(20.0)])
 def test_a_code_gives_the_same_bytes_alone_and_among_others(generator, scale):
     codes = _codes(generator, 40, scale)
     together = generator.render(codes)

@@ -32,7 +32,7 @@ from evolver.generators.stylegan3.network import SynthesisNetwork
 from evolver.generators.stylegan3.resampling import Activation, filtered_activation
 from evolver.generators.stylegan3.settings import schedule, settings_from
 from evolver.weights.safe_network import read_network
-from tests.soak import examples
+from tests.soak import examples, further
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "generators"
 TOLERANCE = 1e-5  # what was asked is 1e-4
@@ -263,7 +263,7 @@ def test_many_channels_are_drawn_as_few_are():
         assert torch.equal(filtered_activation(x[:, k : k + 1], plan), together[:, k : k + 1])
 
 
-@pytest.mark.parametrize("chunk", [1, 3])
+@pytest.mark.parametrize("chunk", [further(1), 3])
 def test_a_code_gives_the_same_bytes_alone_and_among_others(golden, chunk):
     path, arrays = golden
     generator = evolver.generators.load("stylegan3", weights=path, chunk=chunk)

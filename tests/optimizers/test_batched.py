@@ -52,7 +52,7 @@ def test_equals_as_many_single_runs(name, given):
         for rng, start in zip(streams(), starts, strict=True)
     ]
     together = batched(name, D, rngs=streams(), initial=initial, **options)
-    for generation in range(40):
+    for generation in range(20):
         codes = together.ask()
         scores = []
         for i, one in enumerate(alone):
@@ -79,7 +79,7 @@ def test_same_seeds_same_codes_and_it_climbs(name, dtype, exact):
     for _ in range(2):
         together = batched(name, D, rngs=streams(), dtype=dtype, exact=exact, **KINDS[name])
         best = []
-        for _ in range(30):
+        for _ in range(20):
             codes = together.ask()
             assert codes.dtype == getattr(torch, dtype)
             scores = -((codes - 1) ** 2).sum(-1)

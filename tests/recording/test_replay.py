@@ -23,6 +23,7 @@ from evolver.recording import read
 from evolver.recording.fold import fold
 from evolver.recording.replay import replayed_records
 from tests.recording.sessions import make_records
+from tests.soak import further
 
 
 def replayed(folder, records):
@@ -47,8 +48,17 @@ def plain(record):
     return values
 
 
-@pytest.mark.parametrize("form", ["spikes", "counts", "rates"])
-@pytest.mark.parametrize("interrupted", [False, True])
+@pytest.mark.parametrize(
+    ("form", "interrupted"),
+    [
+        ("spikes", True),
+        ("counts", False),
+        further("rates", False),
+        further("spikes", False),
+        further("counts", True),
+        further("rates", True),
+    ],
+)
 def test_the_records_are_those_that_were_folded(tmp_path, form, interrupted):
     records = make_records(form=form, interrupted=interrupted)
     again = replayed(tmp_path, records)

@@ -14,6 +14,7 @@ from evolver.monitor.sources import FileSource
 from evolver.recording.fold import fold
 from evolver.recording.strangers import said_as_recording
 from tests import children
+from tests.soak import share
 
 from .sessions import write_session
 
@@ -153,7 +154,7 @@ def test_damaged_recordings_are_read_or_refused(good, tmp_path):
     """Bytes of the file's structure changed at random: an error of ours, or none."""
     whole, rng = good.read_bytes(), random.Random(5)
     refused = 0
-    for _ in range(60):
+    for _ in range(share(600, 20)):
         changed = bytearray(whole)
         for _ in range(rng.choice((1, 4, 16))):
             changed[rng.randrange(len(changed))] = rng.randrange(256)

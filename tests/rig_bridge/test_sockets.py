@@ -35,6 +35,7 @@ from tests.limits import PATIENCE_MS, PATIENCE_S, wait_until
 from tests.rig_bridge.rig_process import make_rig
 from tests.rig_bridge.samples import SESSION, hello, result, sha256
 from tests.skips import NO_FREEZING
+from tests.soak import further
 
 PROGRAM = Path(__file__).with_name("rig_process.py")
 
@@ -221,7 +222,7 @@ def test_a_rig_of_another_version_is_refused_before_any_image():
         assert engine.bytes_sent < 1000
 
 
-@pytest.mark.parametrize("identity", ["rig-1", "rig-2"])
+@pytest.mark.parametrize("identity", ["rig-1", further("rig-2")])
 def test_a_second_rig_is_told_that_it_is_not_wanted(identity):
     now = [0.0]
     with server(clock=lambda: now[0]) as engine, rig(engine.endpoint) as first:

@@ -34,10 +34,14 @@ def lab(tmp_path_factory):
     return folder
 
 
-def test_a_three_evolves_from_one_session_file(lab):
+def test_a_labs_networks_are_trained_and_listed(lab):
     listed = run(lab, "units", "classifier", "--session", "digits.toml")
     assert "input 28 x 28 grey" in listed
     assert "classifier:digits:0" in listed
+
+
+@pytest.mark.soak
+def test_a_three_evolves_from_one_session_file(lab):
     run(lab, "simulate", "digits.toml", "--no-report")
     (file,) = lab.glob("recordings/*/session.h5")
     with recording.read(file) as opened:

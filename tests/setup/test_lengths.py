@@ -19,6 +19,7 @@ from evolver.setup.lengths import with_lengths
 from evolver.setup.preflight import before_the_rig
 from tests.live.sessions import small
 from tests.live.test_simulate import Watching
+from tests.soak import further
 
 TINY = Path(__file__).parents[1] / "golden" / "generators"
 NOW = 1_800_000_000_000_000_000
@@ -128,7 +129,14 @@ def session(folder, **thread):
 
 
 @pytest.mark.parametrize(
-    "name", ["mini-texture", "mini-object", "biggan-deep-256", "pggan", "stylegan3"]
+    "name",
+    [
+        "mini-texture",
+        "mini-object",
+        further("biggan-deep-256"),
+        "pggan",
+        further("stylegan3"),
+    ],
 )
 def test_a_session_without_options_evolves(name, weights, tmp_path):
     parts = build_parts(session(tmp_path, generator=name, weights=weights[name]))

@@ -14,6 +14,7 @@ from evolver.setup.build import build_parts, gather_parts
 from evolver.setup.objective import build_objective, seen_of
 from evolver.setup.simulated_rig import ScreenView, build_population
 from tests.live.sessions import small
+from tests.soak import further
 
 UNITS = ("mini:fc6:3", "mini:conv3:1:4:4", "known:energy:4")
 
@@ -60,7 +61,7 @@ SCORES = {
 
 
 @pytest.mark.parametrize("fitness", FITNESSES)
-@pytest.mark.parametrize("view_deg", [None, 4.0])
+@pytest.mark.parametrize("view_deg", [further(None), 4.0])
 def test_values_are_the_drives_of_what_is_shown(fitness, view_deg):
     settings = session(
         fitness=FITNESSES[fitness],
@@ -77,8 +78,15 @@ def test_values_are_the_drives_of_what_is_shown(fitness, view_deg):
     assert (values.dtype, slopes.shape, slopes.dtype) == (np.float64, codes.shape, np.float64)
 
 
-@pytest.mark.parametrize("generator", ["mini-texture", "mini-object"])
-@pytest.mark.parametrize("fitness", ["weights", "mean of others"])
+@pytest.mark.parametrize(
+    ("generator", "fitness"),
+    [
+        ("mini-texture", "mean of others"),
+        ("mini-object", "weights"),
+        further("mini-texture", "weights"),
+        further("mini-object", "mean of others"),
+    ],
+)
 def test_slopes_are_those_of_finite_differences(generator, fitness):
     settings = session(
         generator=generator, fitness=FITNESSES[fitness], simulation={"view_deg": 3.5}

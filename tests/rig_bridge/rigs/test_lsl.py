@@ -36,6 +36,7 @@ from rig_bridge.trials import Presentation
 from tests.limits import PATIENCE_S, wait_until
 from tests.rig_bridge.samples import SESSION, request, showing
 from tests.skips import NO_LSL
+from tests.soak import further
 
 WINDOW = (-100.0, 300.0)
 EARLY_MS = 5000.0  # tests send what is to be before it is
@@ -161,7 +162,7 @@ class TestWindows:
         assert "went back" in told.lost(0.2, 0.25)
 
     @pytest.mark.parametrize("wild", [200_000.0, 6.0, -200_000.0, -0.5, math.nan])
-    @pytest.mark.parametrize("cut", [1000, 7, 1])
+    @pytest.mark.parametrize("cut", [1000, 7, further(1)])
     def test_one_stamp_that_is_not_of_now_costs_its_window(self, wild, cut):
         """No more is lost, and no window is complete before its samples came."""
         told, reading, decoder = regular()

@@ -21,7 +21,7 @@ from rig_bridge.rigs.sampled.sequence import MessageSequence
 from rig_bridge.rigs.sampled.windows import Windows, WindowTiming
 from rig_bridge.trials import Presentation
 from tests.rig_bridge.samples import showing
-from tests.soak import examples
+from tests.soak import examples, further
 
 EPOCH_NS = 1_790_000_000_000_000_000
 RATE = 30_000.0
@@ -259,7 +259,7 @@ def test_a_restart_aborts_what_waits_and_goes_on(gap_s):
 
 
 @pytest.mark.parametrize("line", [0, None])
-@pytest.mark.parametrize("pause_s", [0.15, 0.2, 0.4, 1.0, 3.0])
+@pytest.mark.parametrize("pause_s", [0.15, further(0.2), further(0.4), 1.0, further(3.0)])
 def test_an_acquisition_that_stood_still_mislabels_nothing(pause_s, line):
     """Samples go on where they stopped: an edge may lie where another's was expected."""
     made = world(7, 30)
@@ -457,8 +457,8 @@ def stamped(arrival, sample):
 
 @pytest.mark.parametrize(
     ("kind", "ahead_s"),
-    [(Data, 200_000.0), (Data, 1.9), (Data, 0.15), (Data, None), (Spike, 200_000.0),
-     (Spike, 0.5), (Ttl, 200_000.0), (Ttl, -3.0)],
+    [further(Data, 200_000.0), (Data, 1.9), further(Data, 0.15), (Data, None),
+     (Spike, 200_000.0), further(Spike, 0.5), further(Ttl, 200_000.0), (Ttl, -3.0)],
 )  # fmt: skip
 def test_one_wild_stamp_costs_its_window_and_completes_nothing(kind, ahead_s):
     """However far ahead: nothing after it is lost, and nothing handed over early."""
