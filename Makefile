@@ -39,7 +39,7 @@ system: $(VENV)/python  ## a virtual screen and a browser for the tests, where t
 	@$(BIN)/python -m tests.system
 
 pytest: $(VENV)/installed-dev system
-	$(BIN)/python -m pytest -n 4 --dist loadgroup
+	$(BIN)/python -m pytest -n 3 --dist loadgroup
 
 coverage: $(VENV)/installed-dev system  ## which lines and branches the tests run, by room
 	rm -rf build/coverage

@@ -14,6 +14,9 @@ from pathlib import Path
 from tests.interpreters import begin_by_fork, run_program
 from tests.limits import PATIENCE_S
 
+DPI = 50
+"""Resolution of the figures of tested commands, a quarter of a user's: nothing depends on it."""
+
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload([
     "evolver.cli.app",
@@ -85,7 +88,7 @@ class Command:
     `here FILE` is `tests.live.here`: a live session all in one process. `impatient serve FILE`
     is `serve FILE` by a supervisor that ends silent processes after seconds. The interpreters
     that it starts begin as it does, see `tests.interpreters`; with `cold` before its arguments
-    they begin as a user's do. `python FILE` and `python -c CODE` are Python's own; that a
+    they begin as a user's do, and draw at full resolution. `python FILE` and `python -c CODE` are Python's own; that a
     program imports all that it uses is not tested by it. What is in PYTHONPATH, and in the
     folder it runs in, is found.
 
@@ -141,6 +144,9 @@ def _evolver(words, environment, cwd, output):
     if words[:1] == ["cold"]:
         del words[0], sys.argv[1]
     else:
+        from evolver.report import style
+
+        style.DPI = DPI
         begin_by_fork()
     if words[:1] == ["python"]:
         sys.exit(run_program(*words[1:]))

@@ -114,7 +114,7 @@ def test_plot_draws_images_that_change_most_along_the_first_axis(run, folder, te
     run("metric", "plot", texture, "--axes", 3, "--images", 3, "--out", "figure.png")
     with Image.open(folder / "figure.png") as opened:
         drawn = np.asarray(opened.convert("RGB"), float)
-    assert drawn.shape[0] > 500
+    assert drawn.shape[0] > 125
     assert (drawn < 250).any(axis=2).mean() > 0.05
     found, generator = metric.read_metric(texture), generators.load("mini-texture")
     code = command.draw_points(generator, 1, seed=0, norm=None)
@@ -136,7 +136,7 @@ def test_a_public_file_is_drawn_where_the_generator_is_named(run, folder, textur
     assert "128 dimensions; it is of 256" in wrong
     run("metric", "plot", "public.npz", "--generator", "mini-texture", "--axes", 1,
         "--images", 1)  # fmt: skip
-    assert (folder / "public.png").stat().st_size > 10_000
+    assert (folder / "public.png").stat().st_size > 2_000
 
 
 def test_another_generator_does_not_draw_it(run, texture):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from evolver.errors import DataError, OrderError
 from evolver.optimizers import state_from_dict, state_to_dict
 from scorers.known import Ellipsoid
+from tests.soak import examples, further
 
 
 def hill(codes):
@@ -198,7 +199,7 @@ class OptimizerConformance:
         with pytest.raises(OrderError, match="ask"):
             optimizer.tell(codes, hill(codes))
 
-    @pytest.mark.parametrize("done", [0, 1, 4, 10, 13, 20])
+    @pytest.mark.parametrize("done", [0, further(1), 4, further(10), 13, further(20)])
     def test_resume_is_bit_identical(self, done):
         rng = np.random.default_rng(7)
         optimizer = self.make(rng)
@@ -250,7 +251,7 @@ class OptimizerConformance:
         codes = self.run(optimizer, 30, lambda x: np.zeros(len(x)))
         assert all(np.isfinite(population).all() for population in codes)
 
-    @settings(max_examples=12, suppress_health_check=[HealthCheck.differing_executors])
+    @settings(examples(0.2), suppress_health_check=[HealthCheck.differing_executors])
     @given(data=st.data(), seed=st.integers(0, 99))
     def test_any_scores_of_any_subset(self, data, seed):
         """Scores tied, silent, enormous; codes lost: finite for ever, and saved exactly."""

@@ -24,6 +24,7 @@ class TestPyCMA(OptimizerConformance):
         return load("pycma", self.d, rng=rng, **options)
 
 
+@pytest.mark.soak  # as pycma itself
 class TestPyCMADiagonal(TestPyCMA):
     def make(self, rng, **options):
         given = np.random.default_rng(99).normal(size=(11, self.d))
@@ -47,6 +48,7 @@ class TestCmaesFull(TestCmaes):
     algorithm = "CMA"
 
 
+@pytest.mark.soak  # as the other two
 class TestCmaesNatural(TestCmaes):
     algorithm = "XNES"
 
@@ -59,6 +61,7 @@ class TestNevergrad(OptimizerConformance):
         return load("nevergrad", self.d, rng=rng, algorithm=self.algorithm, **options)
 
 
+@pytest.mark.soak  # as its CMA
 class TestNevergradEvolution(TestNevergrad):
     algorithm = "OnePlusOne"
 
