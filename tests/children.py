@@ -15,7 +15,7 @@ from tests.interpreters import begin_by_fork, run_program
 from tests.limits import PATIENCE_S
 
 DPI = 50
-"""Resolution of the figures of tested commands, a quarter of a user's: nothing depends on it."""
+"""Resolution of figures that tested commands draw: a quarter of a user's."""
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload([
@@ -31,6 +31,20 @@ _CONTEXT.set_forkserver_preload([
     "evolver.report.page",
     "evolver.monitor.server",
     "evolver.generators.mini",
+    "array_api_compat.numpy",
+    "evolver.cli.progress",
+    "evolver.config.presets",
+    "evolver.generators.initial",
+    "evolver.live.replayed",
+    "evolver.monitor.sources",
+    "evolver.setup.replayed_rig",
+    "rich.progress",
+    "safetensors.numpy",
+    "scorers.mini.scenes",
+    "scorers.networks.by_name",
+    "scorers.networks.encoder",
+    "scorers.networks.mini",
+    "scorers.quantiles",
     "scorers.scorer",
     "tests.frozen",
 ])
@@ -88,9 +102,9 @@ class Command:
     `here FILE` is `tests.live.here`: a live session all in one process. `impatient serve FILE`
     is `serve FILE` by a supervisor that ends silent processes after seconds. The interpreters
     that it starts begin as it does, see `tests.interpreters`; with `cold` before its arguments
-    they begin as a user's do, and draw at full resolution. `python FILE` and `python -c CODE` are Python's own; that a
-    program imports all that it uses is not tested by it. What is in PYTHONPATH, and in the
-    folder it runs in, is found.
+    they begin as a user's do, and draw at full resolution. `python FILE` and `python -c CODE`
+    are Python's own; that a program imports all that it uses is not tested by it. What is in
+    PYTHONPATH, and in the folder it runs in, is found.
 
     It is what `python -m evolver` runs, without the seconds of importing; what it does without
     them, before anything is imported, is not tested by it. What it prints, and its errors, are

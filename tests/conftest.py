@@ -1,10 +1,12 @@
 """What holds for every test: where hypothesis looks, and which tests may be skipped."""
 
+import functools
 import gc
 import os
 import sys
 
 import pytest
+import typer.main
 from hypothesis import HealthCheck, settings
 
 from tests import children
@@ -16,6 +18,8 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 gc.set_threshold(50_000)  # as `evolver.garbage` has it
+# A command line is made of its functions once, and not before each command.
+typer.main.get_command = functools.cache(typer.main.get_command)
 
 # Work is bounded, by the number of examples; time is not: a machine may be slow, or busy. So
 # there is no deadline, and no health check that measures time. The examples of a test are the

@@ -23,7 +23,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 import h5py
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, WebPImagePlugin  # noqa: F401  or Pillow loads every format to find it
 
 from evolver import __version__
 from evolver.errors import RecordingError
