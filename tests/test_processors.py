@@ -93,10 +93,13 @@ def test_the_world_is_the_same_on_every_processor():
 
 @pytest.mark.parametrize("core", CORES)
 def test_promises_hold_and_the_world_is_the_same_on_every_core_type(core):
-    assert keeps_promises(ARRAYS, environment(core)) == WORLD
+    """And on the plainest of torch's, in the same child."""
+    kernels = environment(core) | TORCH["default"]
+    assert keeps_promises((*ARRAYS, *NETWORKS), kernels) == WORLD
 
 
-@pytest.mark.parametrize("kernels", ["default", pytest.param("avx2", marks=pytest.mark.soak)])
+@pytest.mark.soak
+@pytest.mark.parametrize("kernels", TORCH)
 def test_promises_hold_on_other_kernels_of_torch(kernels):
     if kernels != "default":
         environment("Haswell")  # skips where there is no AVX2

@@ -23,7 +23,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 import h5py
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, WebPImagePlugin  # noqa: F401  or Pillow loads every format to find it
+from PIL import Image, WebPImagePlugin
 
 from evolver import __version__
 from evolver.errors import RecordingError
@@ -438,8 +438,11 @@ def _webp(pixels: NDArray[Any]) -> tuple[int, bytes] | None:
     if not 0 < min(pixels.shape[:2]) <= max(pixels.shape[:2]) <= _WEBP_MAX:
         return None
     out = io.BytesIO()
-    # Method 0: the slower ones gain nothing on pictures like these.
-    Image.fromarray(pixels).save(out, "WEBP", lossless=True, method=0, quality=50)
+    # Method 0: the slower ones gain nothing on pictures like these. The format by its module,
+    # or Pillow loads all that it has to find it.
+    Image.fromarray(pixels).save(
+        out, WebPImagePlugin.WebPImageFile.format, lossless=True, method=0, quality=50
+    )
     return s.ENCODING_WEBP, out.getvalue()
 
 

@@ -14,7 +14,7 @@ from typing import Any, overload
 import h5py
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, WebPImagePlugin  # noqa: F401  or Pillow loads every format to find it
+from PIL import Image
 
 from evolver.config.set_table import FIXED
 from evolver.errors import RecordingError

@@ -21,8 +21,11 @@ from evolver.live.supervisor import Settings, Supervisor
 from evolver.monitor.sources import before_first_image
 
 BEGINNING = """
-import os, sys, time
+import os, sys, time, types
 from pathlib import Path
+import evolver
+room = sys.modules["evolver.live"] = types.ModuleType("evolver.live")
+room.__path__ = [f"{evolver.__path__[0]}/live"]  # the pipe alone: the room imports for a second
 from evolver.live import pipe
 def say(message):
     pipe.send(1, message)

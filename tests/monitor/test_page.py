@@ -331,9 +331,9 @@ def test_playback_changes_what_is_shown(shown, page):
     wait_until(lambda: page.screenshot() != before)
 
 
-def test_dark_and_light(shown, browser):
+def test_dark_and_light(tmp_path, monitor, browser):
     colours = []
-    url = shown.url
+    url = monitor(tmp_path).url
     for scheme in ("dark", "light"):
         context = browser.new_context(color_scheme=scheme)
         context.set_default_timeout(PATIENCE_MS)
@@ -342,7 +342,7 @@ def test_dark_and_light(shown, browser):
         page.wait_for_function(
             f"document.documentElement.dataset.theme === '{scheme}' || '{scheme}' === 'light'"
         )
-        page.locator(".value").first.wait_for()
+        page.locator(".state").wait_for()
         colours.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
         context.close()
     assert colours == ["rgb(20, 24, 29)", "rgb(255, 255, 255)"]
@@ -395,14 +395,14 @@ def test_other_addresses_need_the_token(ended, monitor, page):
     assert server.printed.count(token) == 1  # where it is said, and in no line of the log
 
 
-def test_two_pages_behind_tokens_leave_each_other_alone(ended, monitor, page):
+def test_two_pages_behind_tokens_leave_each_other_alone(tmp_path, monitor, page):
     urls = [
-        monitor(ended.recording, "--address", "0.0.0.0").url.replace("0.0.0.0", "127.0.0.1")
+        monitor(tmp_path, "--address", "0.0.0.0").url.replace("0.0.0.0", "127.0.0.1")
         for _ in range(2)
     ]
     for url in (*urls, urls[0].partition("enter")[0]):
         page.goto(url)
-        until(page, "5 / 5")
+        page.locator(".state", has_text="waiting for the first image").wait_for()
 
 
 @pytest.mark.parametrize(
