@@ -16,8 +16,9 @@ natural image synthesis", ICLR 2019.
 
 from __future__ import annotations
 
+import copy
 import hashlib
-from functools import partial
+from functools import lru_cache, partial
 from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -190,10 +191,17 @@ def _chosen(classes: object, count: int) -> Sequence[int]:
 
 
 def _blank(config: _Config) -> Any:  # noqa: ANN401
-    """Return the package's model without weights; made once, as it takes a second."""
+    """Return the package's model without weights, of which nothing is shared."""
+    _package()
+    return copy.deepcopy(_made(msgspec.json.encode(config)))
+
+
+@lru_cache(maxsize=4)
+def _made(config: bytes) -> Any:  # noqa: ANN401
+    """Make the package's model without weights, which takes most of a second."""
     package = _package()
     with torch.device("meta"):
-        return package.BigGAN(package.BigGANConfig.from_dict(msgspec.to_builtins(config)))
+        return package.BigGAN(package.BigGANConfig.from_dict(msgspec.json.decode(config)))
 
 
 def _fill(model: nn.Module, tensors: TensorTable, *, path: Path) -> None:
