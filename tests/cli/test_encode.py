@@ -182,7 +182,7 @@ def test_units_are_predicted_by_their_own_layers(encoded):
         assert float(row["p"]) < 1e-3
         assert encoder.r[unit] == pytest.approx(r, abs=1e-6)
     with Image.open(folder / "it.png") as figure:
-        assert figure.size == (620, 250)
+        assert figure.size == (2480, 1000)
         assert np.asarray(figure.convert("L")).std() > 5
     assert "2 of 3" in printed
     assert "an address: encoder:it.safetensors:0" in printed
