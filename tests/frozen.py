@@ -11,6 +11,7 @@ was imported is copied; for a process that lives a second that was a third of it
 import contextlib
 import functools
 import gc
+import logging
 import os
 
 import PIL.Image
@@ -34,5 +35,6 @@ with (
 for number, descriptor in enumerate(kept, 1):
     os.dup2(descriptor, number)
     os.close(descriptor)
+logging.basicConfig(handlers=[], level=logging.WARNING, force=True)  # as if none had begun
 gc.collect()
 gc.freeze()
