@@ -24,6 +24,7 @@ GridDegrees: TypeAlias = Annotated[float, Meta(ge=0.01, le=180)]
 Seed: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 SetRole: TypeAlias = Literal["train", "test", "probe"]
 SetSource: TypeAlias = Literal["codes", "images"]
+AroundKind: TypeAlias = Literal["steps", "circles", "sphere"]
 
 FIXED = "fixed"
 """The optimizer of a set, in records: it asks for what is planned, and learns nothing."""
@@ -31,7 +32,12 @@ IMAGE_FILES = "images"
 """The generator of a set of image files, in records: a code is an image's number."""
 MOST_SHOWINGS = 200_000  # of a set in a session: days
 MOST_RENDERED = 5000  # built-in images of a set: seconds
+MOST_AXES = 200  # of a set: what is read of tuning takes as many
+AROUND = "around"
+"""What a set begins with, in records, whose codes lie about an evolved one."""
 _CODE_KEYS = ("generator", "codes", "device", "weights", "generator_options")
+_STEPS: dict[AroundKind, int] = {"steps": 9, "circles": 11, "sphere": 11}
+_QUARTER = 90.0  # degrees
 
 
 class GridTable(Struct, frozen=True, forbid_unknown_fields=True):
@@ -68,6 +74,77 @@ class GridTable(Struct, frozen=True, forbid_unknown_fields=True):
         upward = _spread(center[1], self.span_deg[1], self.rows)
         sizes = self.sizes_deg or (size_deg,)
         return tuple((x, y, size) for y in upward for x in across for size in sizes)
+
+
+class AroundTable(Struct, frozen=True, forbid_unknown_fields=True):
+    """Codes of a set that lie about one that another session evolved."""
+
+    recording: Annotated[
+        str, Meta(min_length=1, description="of that session, the .h5 of its folder")
+    ]
+    thread: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(description="that evolved the code; without it the first that evolves"),
+    ] = None
+    code: Annotated[
+        Literal["mean", "best"],
+        Meta(
+            description="'mean' of the last scored generation, or that of the 'best' image, "
+            "whose one score was the largest"
+        ),
+    ] = "mean"
+    kind: Annotated[
+        AroundKind,
+        Meta(
+            description="'steps' straight along axes, 'circles' from the code towards axes at "
+            "the code's norm, or a 'sphere' of each two axes"
+        ),
+    ] = "steps"
+    metric: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(
+            description="file of the generator's image metric, whose eigenvectors are the "
+            "axes; without it they are the principal components of the thread's codes"
+        ),
+    ] = None
+    part: Annotated[
+        Literal["noise", "class"] | None,
+        Meta(description="which half of BigGAN's code, of a file that has a metric for each"),
+    ] = None
+    axes: Annotated[
+        Annotated[
+            tuple[Annotated[int, Meta(ge=0, le=99_999)], ...], Meta(max_length=MOST_AXES)
+        ],
+        Meta(
+            description="numbers of the axes from 0, of a sphere pairs of them; without any "
+            "the published 0, 1, 2, 3, 6, 9, 13, 21, 30, 60 as far as there are so many, of "
+            "a sphere 1, 2 and 48, 49"
+        ),
+    ] = ()
+    steps: Annotated[
+        Annotated[int, Meta(ge=3, le=101)] | None,
+        Meta(
+            description="along each axis, an odd number, the code's own image in the middle; "
+            "without it 9, of circles and spheres 11"
+        ),
+    ] = None
+    reach: Annotated[
+        Annotated[float, Meta(gt=0, le=1e6)] | None,
+        Meta(
+            description="of the last step: latent units, of circles and spheres degrees; "
+            "without it 0.4 of the usual norm of codes (0.4 for BigGAN), or 90 degrees"
+        ),
+    ] = None
+
+    @property
+    def number_of_steps(self) -> int:
+        """Along each axis."""
+        return _STEPS[self.kind] if self.steps is None else self.steps
+
+    @property
+    def reach_deg(self) -> float:
+        """Of circles and spheres."""
+        return _QUARTER if self.reach is None else self.reach
 
 
 class SetTable(Struct, frozen=True, forbid_unknown_fields=True):
@@ -117,10 +194,19 @@ class SetTable(Struct, frozen=True, forbid_unknown_fields=True):
     generator_options: Annotated[
         dict[str, Any], Meta(description="handed to the generator")
     ] = field(default_factory=dict[str, Any])
+    around: Annotated[
+        AroundTable | None,
+        Meta(description="in place of codes: about one that another session evolved"),
+    ] = None
     grid: Annotated[
         GridTable | None,
         Meta(description="places and sizes of each image; without it the session's one"),
     ] = None
+
+    @property
+    def initial(self) -> str:
+        """Say where its codes come from, as the record has it."""
+        return self.codes if self.around is None else AROUND
 
     @property
     def source(self) -> SetSource:
@@ -128,7 +214,9 @@ class SetTable(Struct, frozen=True, forbid_unknown_fields=True):
         return "codes" if self.images is None else "images"
 
     def unused_keys(self) -> frozenset[str]:
-        """Return the keys that say nothing here: of codes, where images are files."""
+        """Return the keys that say nothing here: of codes, where others say which."""
+        if self.around is not None:
+            return frozenset({"codes"})
         return frozenset(() if self.images is None else _CODE_KEYS)
 
     def places(
@@ -147,6 +235,8 @@ def set_contradictions(table: SetTable, raw: Mapping[str, object], key: str) -> 
     key : its place in the file
     """
     problems: list[str] = []
+    if table.around is not None:
+        problems += _around_contradictions(table.around, raw, f"{key}.around")
     if table.images is None and table.generator is None:
         problems.append(
             f"{key}.generator: is missing; must be a generator's name, or {key}.images a "
@@ -157,7 +247,12 @@ def set_contradictions(table: SetTable, raw: Mapping[str, object], key: str) -> 
             f"{key}.{given[0]}: must be left out beside {key}.images, whose images are drawn "
             "by nobody"
         )
-    elif table.images is None and table.count is None and not table.codes.startswith("file:"):
+    elif (
+        table.images is None
+        and table.around is None
+        and table.count is None
+        and not table.codes.startswith("file:")
+    ):
         problems.append(f"{key}.count: is missing; must say how many codes are drawn")
     if table.images == "builtin" and not 1 <= (table.count or 0) <= MOST_RENDERED:
         problems.append(
@@ -167,6 +262,36 @@ def set_contradictions(table: SetTable, raw: Mapping[str, object], key: str) -> 
     sizes = () if table.grid is None else table.grid.sizes_deg
     if len(set(sizes)) < len(sizes):
         problems.append(f"{key}.grid.sizes_deg: must be different sizes; found {list(sizes)}")
+    return problems
+
+
+def _around_contradictions(
+    table: AroundTable, raw: Mapping[str, object], key: str
+) -> list[str]:
+    """Return what contradicts what about an evolved code, and in the set beside it."""
+    problems: list[str] = []
+    if beside := [name for name in ("images", "codes", "count") if name in raw]:
+        problems.append(
+            f"{key}: must stand without {beside[0]}: it says which codes are shown, and the "
+            "set's generator draws them"
+        )
+    if table.number_of_steps % 2 == 0:
+        problems.append(
+            f"{key}.steps: must be an odd number, with the code's own image in the middle; "
+            f"found {table.steps}"
+        )
+    if table.kind != "steps" and table.reach_deg > 180:
+        problems.append(
+            f"{key}.reach: must be at most 180 degrees, half of a circle; found {table.reach:g}"
+        )
+    if table.kind == "sphere" and len(table.axes) % 2:
+        problems.append(
+            f"{key}.axes: must be pairs of axes, of a sphere; found {len(table.axes)} axes"
+        )
+    if len(set(table.axes)) < len(table.axes) and table.kind != "sphere":
+        problems.append(f"{key}.axes: must differ; found {list(table.axes)}")
+    if table.part is not None and table.metric is None:
+        problems.append(f"{key}.part: must be left out without a metric, of which it is a part")
     return problems
 
 

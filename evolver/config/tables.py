@@ -393,7 +393,7 @@ def _set_thread(table: SetTable) -> ThreadTable:
         table.name,
         table.generator or IMAGE_FILES,
         optimizer=FIXED,
-        initial=table.codes,
+        initial=table.initial,
         device=table.device,
         weights=table.weights,
         generator_options=table.generator_options,

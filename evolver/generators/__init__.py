@@ -7,10 +7,12 @@
     frozen         the face that all of them share: codes in, bytes out, a slope under it
     by_name        names in session files to the above
     initial        codes to start an evolution from, made for a generator
+    around         codes about an evolved one: along axes, on circles and spheres
+    scale          how long codes are, and how far steps reach
     conversion     weight files to safetensors, with the names each network gives its tensors
 
-The last two stay in this room because they ask a generator what it is: its parts and classes,
-or its tensors' names. `evolver.weights` knows files, and nothing of networks.
+`initial` and `conversion` stay in this room because they ask a generator what it is: its parts
+and classes, or its tensors' names. `evolver.weights` knows files, and nothing of networks.
 """
 
 from evolver.generators.by_name import BUILTIN

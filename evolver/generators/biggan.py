@@ -158,7 +158,7 @@ def load_biggan(
         parts={"noise": (0, d - k), "class": (d - k, d)},
         embeddings=table,
         code_scale=CodeScale(
-            0.2, NOISE * config.z_dim**0.5, {"noise": 0.3, "class": 0.06}, rate=0.003
+            0.2, NOISE * config.z_dim**0.5, {"noise": 0.3, "class": 0.06}, rate=0.003, reach=0.4
         ),
     )
 

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from evolver.types import Generator
+    from evolver.types import Generator, Vector
 
 _STEP = 0.05  # of a code's usual norm: measured for the built-in generators, and DeePSim's 3
+_REACH = 0.4  # of a code's norm: what is evolved is a code's neighbourhood, not another code
 _CODES = 64
 
 
@@ -34,6 +35,8 @@ class CodeScale:
     """The first step size in a part of the code, where users set one of its own."""
     rate: float | None = None
     """Step of gradient ascent (Adam's `lr`), latent units, where users set one."""
+    reach: float | None = None
+    """How far from an evolved code tuning is looked at along an axis, where users say."""
 
 
 def code_scale(generator: Generator) -> CodeScale:
@@ -50,6 +53,19 @@ def code_scale(generator: Generator) -> CodeScale:
     if not norm:
         return CodeScale(_STEP, None)
     return CodeScale(step=_readable(_STEP * norm), norm=_readable(norm))
+
+
+def tuning_reach(generator: Generator, code: Vector) -> float:
+    """Return how far from an evolved code, (d,), the steps along an axis reach, latent units.
+
+    What the generator states; else 0.4 of the norm that its codes keep, or, where they grow,
+    of this code's.
+    """
+    scale = code_scale(generator)
+    if scale.reach is not None:
+        return scale.reach
+    norm = scale.norm or sqrt(float((code * code).sum()))
+    return _readable(_REACH * norm) if norm else scale.step
 
 
 def _readable(length: float) -> float:

@@ -106,6 +106,23 @@ class UnitInfo(Struct, frozen=True, forbid_unknown_fields=True):
     label: str
 
 
+class AroundInfo(Struct, frozen=True, kw_only=True):
+    """Where about an evolved code the images of a set lie, of a set whose codes do."""
+
+    session_id: str  # of the session that evolved it
+    thread: str  # of that session
+    code: str  # "mean" of its last scored generation, or of its "best" image
+    kind: str  # "steps", "circles" or "sphere"
+    norm: float  # of the evolved code, latent units
+    axes: tuple[str, ...]  # what each axis is called; of a sphere, each pair
+    numbers: tuple[tuple[int, ...], ...]  # of each, from 0; of a sphere, of both
+    part: str = ""  # of the code, that the axes lie in; empty: in all of it
+    metric_sha256: str = ""  # of its eigenvectors, the axes; empty: principal components
+    axis: tuple[int, ...]  # an image each: place in `axes`, -1 the evolved code itself
+    step: tuple[float, ...]  # an image each: latent units; of circles and spheres degrees
+    second_step: tuple[float, ...]  # an image each: of a sphere along its second axis; else 0
+
+
 class SetInfo(Struct, frozen=True, kw_only=True):
     """What a set of fixed images is: `set` of its thread's options."""
 
@@ -119,6 +136,7 @@ class SetInfo(Struct, frozen=True, kw_only=True):
     labels: tuple[str, ...] = ()  # of image files, one an image
     places: tuple[tuple[float, float, float], ...] = ()  # of each image: right, up, size; deg
     codes_sha256: str
+    around: AroundInfo | None = None  # of codes about an evolved one; else left out
 
 
 class _SetOptions(Struct, frozen=True):

@@ -20,7 +20,7 @@ from evolver import generators, metric, optimizers, seeds
 from evolver.config.mistakes import Mistakes
 from evolver.config.set_table import FIXED, IMAGE_FILES
 from evolver.config.tables import Config, ThreadTable, parse_session_file
-from evolver.errors import ConfigError, DataError, WeightsError
+from evolver.errors import ConfigError, DataError, RecordingError, WeightsError
 from evolver.generators.by_name import REGISTRY as GENERATORS
 from evolver.generators.by_name import find_generator
 from evolver.optimizers.by_name import REGISTRY as OPTIMIZERS
@@ -30,7 +30,13 @@ from evolver.session.fitness import Fitness, Target
 from evolver.session.schedule import Session, Thread
 from evolver.setup.lengths import with_lengths
 from evolver.setup.references import References, build_references
-from evolver.setup.stimulus_sets import StimulusSet, build_sets, image_files, set_codes
+from evolver.setup.stimulus_sets import (
+    SetCodes,
+    StimulusSet,
+    build_sets,
+    image_files,
+    set_codes,
+)
 from evolver.setup.targets import build_target
 from evolver.types import Codes, Generator, Images, Optimizer, Vector
 from rig_bridge.forms import Form
@@ -277,13 +283,13 @@ def _gather_sets(
     restored: Restored | None,
 ) -> tuple[StimulusSet, ...]:
     """Make the sets, where what draws them could be made."""
-    codes: list[Codes] = []
+    codes: list[SetCodes] = []
     there: list[Generator] = []
     for j, (table, generator) in enumerate(zip(config.sets, drawn_by, strict=True)):
-        key = f"sets[{j}].codes"
+        key = f"sets[{j}].{'codes' if table.around is None else 'around'}"
         if generator is None or mistakes.has(key):
             continue
-        with mistakes.at(key, of=table.name):
+        with mistakes.at(key, of=table.name), mistakes.at(key, RecordingError):
             codes.append(set_codes(table, generator, seed=config.session.seed))
             there.append(generator)
     if not config.sets or len(codes) < len(config.sets):

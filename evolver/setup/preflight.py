@@ -18,6 +18,7 @@ from msgspec import Struct
 from evolver.config.set_table import SetTable
 from evolver.config.tables import Config
 from evolver.generators.scale import code_scale
+from evolver.journal.records import AroundInfo
 from evolver.journal.storage import disk_free_bytes
 from evolver.optimizers.fixed import FixedCodes
 from evolver.optimizers.gradient import go_on
@@ -154,12 +155,26 @@ def _searches(parts: Parts) -> Iterator[Check]:
 def _set(table: SetTable, made: StimulusSet) -> Check:
     plan = made.plan
     where = f", at {len(plan.places)} places and sizes" if plan.places else ""
+    around = "" if made.info.around is None else f"; {_around(made.info.around)}"
     times = "once" if plan.repeats == 1 else f"{plan.repeats} times"
     text = (
         f"{table.name} ({table.role}): {plan.images} images{where}, each {times}: "
-        f"{plan.showings:,} showings in {plan.blocks} blocks"
+        f"{plan.showings:,} showings in {plan.blocks} blocks{around}"
     )
     return Check("set", "good", text)
+
+
+def _around(info: AroundInfo) -> str:
+    """Say what a set's codes lie about, along what and how far."""
+    code = "mean code" if info.code == "mean" else "best image's code"
+    reach = max(info.step)
+    far = f"{reach:.3g} latent units" if info.kind == "steps" else f"{reach:g}\N{DEGREE SIGN}"
+    form = "a sphere" if info.kind == "sphere" else info.kind
+    names = ", ".join(info.axes[:3]) + (", …" if len(info.axes) > 3 else "")
+    return (
+        f"{form} of \N{PLUS-MINUS SIGN}{far} about the {code} of {info.thread}, session "
+        f"{info.session_id[:8]}, along {names}"
+    )
 
 
 def _render(parts: Parts, monotonic: Callable[[], float]) -> Iterator[Check]:

@@ -99,7 +99,12 @@ def run_start(
 
 def _set_options(parts: Parts, j: int) -> dict[str, Any]:
     """Return what is recorded of set j; nothing where it is negative: a thread that evolves."""
-    return {} if j < 0 else {"set": msgspec.to_builtins(parts.sets[j].info)}
+    if j < 0:
+        return {}
+    info: dict[str, Any] = msgspec.to_builtins(parts.sets[j].info)
+    if info["around"] is None:  # as in records of before
+        del info["around"]
+    return {"set": info}
 
 
 def machine() -> dict[str, str]:

@@ -20,9 +20,10 @@ from evolver.config.set_table import IMAGE_FILES, MOST_SHOWINGS, SetTable
 from evolver.config.tables import Config
 from evolver.errors import ConfigError, DataError
 from evolver.generators.initial import codes_in_file, initial_codes_of
-from evolver.journal.records import SetInfo
+from evolver.journal.records import AroundInfo, SetInfo
 from evolver.optimizers.fixed import FixedCodes
 from evolver.session.set_plan import SetPlan
+from evolver.setup.evolved_codes import codes_around
 from evolver.setup.references import images_from
 from evolver.types import Codes, Generator, Images
 
@@ -46,6 +47,24 @@ class StimulusSet:
     plan: SetPlan
     optimizer: FixedCodes
     info: SetInfo
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SetCodes:
+    """A set's codes, before it is decided when each is shown.
+
+    Attributes
+    ----------
+    codes : (n, d) every image's
+    around : where about an evolved code they lie, of codes that do
+    """
+
+    codes: Codes
+    around: AroundInfo | None = None
+
+    def __len__(self) -> int:
+        """Return how many images there are."""
+        return len(self.codes)
 
 
 class ImageFiles:
@@ -141,8 +160,8 @@ def image_files(table: SetTable, key: str, *, seed: int, grey: int) -> ImageFile
     return ImageFiles(drawn.images, drawn.labels)
 
 
-def set_codes(table: SetTable, generator: Generator, *, seed: int) -> Codes:
-    """Return a set's codes, (n, d): every image's number, of files.
+def set_codes(table: SetTable, generator: Generator, *, seed: int) -> SetCodes:
+    """Return a set's codes: every image's number, of files.
 
     Parameters
     ----------
@@ -155,24 +174,28 @@ def set_codes(table: SetTable, generator: Generator, *, seed: int) -> Codes:
     ConfigError
         Its codes cannot be made as the file says.
     DataError
-        A file's codes cannot be read.
+        A file's codes cannot be read, or there are none about an evolved one.
+    RecordingError
+        The recording of an evolved code cannot be read.
     """
     rng = seeds.stream(_seed(table, seed), "set codes", table.name)
     if isinstance(generator, ImageFiles):
-        return generator.initial_codes(len(generator), rng=rng)
+        return SetCodes(generator.initial_codes(len(generator), rng=rng))
+    if table.around is not None:
+        return SetCodes(*codes_around(table.around, generator))
     if not table.codes.startswith("file:"):
-        return initial_codes_of(table.codes, generator, table.count or 1, rng=rng)
+        return SetCodes(initial_codes_of(table.codes, generator, table.count or 1, rng=rng))
     codes = codes_in_file(table.codes, d=generator.d)
     if table.count is not None and table.count > len(codes):
         raise DataError(
             f"count must be at most the {len(codes)} codes of {table.codes!r}; found "
             f"{table.count}"
         )
-    return codes[: table.count]
+    return SetCodes(codes[: table.count])
 
 
 def build_sets(
-    config: Config, codes: Sequence[Codes], drawn_by: Sequence[Generator]
+    config: Config, codes: Sequence[SetCodes], drawn_by: Sequence[Generator]
 ) -> tuple[StimulusSet, ...]:
     """Return every set, in shares: one with each generation of those that evolve.
 
@@ -217,7 +240,7 @@ def build_sets(
 
 
 def _stimulus_set(
-    table: SetTable, plan: SetPlan, codes: Codes, generator: Generator, *, seed: int
+    table: SetTable, plan: SetPlan, made: SetCodes, generator: Generator, *, seed: int
 ) -> StimulusSet:
     rows = [
         np.array([item.image for item in plan.block(k)], dtype=np.intp)
@@ -233,9 +256,10 @@ def _stimulus_set(
         seed=_seed(table, seed),
         labels=generator.labels if isinstance(generator, ImageFiles) else (),
         places=plan.places,
-        codes_sha256=hashlib.sha256(np.ascontiguousarray(codes).data).hexdigest(),
+        codes_sha256=hashlib.sha256(np.ascontiguousarray(made.codes).data).hexdigest(),
+        around=made.around,
     )
-    return StimulusSet(plan, FixedCodes(codes, rows), info)
+    return StimulusSet(plan, FixedCodes(made.codes, rows), info)
 
 
 def _seed(table: SetTable, seed: int) -> int:
