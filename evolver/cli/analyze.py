@@ -153,8 +153,10 @@ def analyze(
     """Analyse evolutions, of one session or of a laboratory: tables, figures and one page.
 
     Every session is a row: did responses rise, from where to where, how fast, when in time.
-    Sessions of the same two generators are brought together by area. A file that cannot be
-    read is left out and named at the end; the exit status is then 1.
+    Sessions of the same two generators are brought together by area. A recording of steps or
+    circles about an evolved code ([sets.around] in its session file) is the tuning of the
+    thread that evolved it: name both. A file that cannot be read is left out and named at the
+    end; the exit status is then 1.
     """
     from evolver.experiments.reading import find_sources
     from evolver.experiments.summary import AnalysisSettings
@@ -190,7 +192,12 @@ def analyze(
         raise ConfigError(str(error)) from error
     check_can_write(out.resolve().parent, _REMEDY)
     summaries, unread, copies = _read(sources, settings)
+    notes = [one for one in unread if one.harmless]
+    unread = [one for one in unread if not one.harmless]
     if not summaries:
+        _print_notes(notes)
+        if not unread:
+            raise ConfigError("none of these files holds an evolution; nothing was written")
         _print_unread(unread)
         raise ConfigError("none of these files could be read; nothing was written")
     from evolver.experiments.populations import check_generators, population_of
@@ -207,6 +214,7 @@ def analyze(
         _write(folder, summaries, population, unread, parquet, experiment_figures)
     _print_population(population, len(summaries))
     _print_copies(copies)
+    _print_notes(notes)
     console.print(f"tables and figures: {escape(str(out))}")
     console.print(f"open {escape(str(out / PAGE))} in a browser")
     if unread:
@@ -485,6 +493,12 @@ def _print_copies(copies: list[SessionCopy]) -> None:
         console.print(f"  {escape(copy.where)}: {escape(copy.reason)}")
     if len(copies) > _MOST_COPIES:
         console.print(f"  and {len(copies) - _MOST_COPIES} more, in left_out.csv")
+
+
+def _print_notes(notes: list[Unread]) -> None:
+    """Say what files hold that nothing was made of, though nothing is wrong with them."""
+    for one in notes:
+        console.print(f"note: {escape(one.where)}: {escape(one.reason)}")
 
 
 def _print_unread(unread: list[Unread]) -> None:

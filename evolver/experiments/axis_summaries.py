@@ -41,7 +41,7 @@ class AxisSummary:
     @property
     def label(self) -> str:
         """The half and the eigenvector, as figures have them; the source's name without one."""
-        if self.axis.eigenvector < 0:
+        if self.axis.eigenvector < 0 or self.axis.family:
             return self.axis.name
         return f"{self.axis.half or 'axis'} {self.axis.eigenvector}"
 
@@ -68,9 +68,9 @@ def axis_summaries(
     """
     if thread.tuning is None:
         return ()
-    origin = thread.tuning.origin
     summaries: list[AxisSummary] = []
     for axis in thread.tuning.axes:
+        origin = thread.tuning.origin if axis.origin is None else axis.origin
         borrows = not (axis.step == 0).any()
         fits = tuning(
             axis.step,

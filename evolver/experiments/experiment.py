@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from evolver.analysis.trajectories import FloatArray, Ints
 
 RATE = "spikes/s"
+LATENT_UNITS, DEGREES = "latent units", "degrees"
+"""What steps along an axis are counted in."""
 BEST_IMAGE, MEAN_CODE_IMAGE = "best", "mean_code"
 """Images of a thread's highest block: of the largest response, and of its mean code."""
 MOST_BLOCKS, MOST_BINS, MOST_IMAGES, MOST_THREADS = 100_000, 100_000, 10_000_000, 16
@@ -109,8 +111,14 @@ class AxisTrials:
     name : what the source calls the axis
     half : the part of the code that it lies in, as "class" or "noise"; empty where in all of it
     eigenvector : int, its number in the generator's metric, from 0; -1 where it has none
-    step : (n,) of each trial's image, latent units; finite
-    response : (n,) of each trial, in the thread's `score_unit`; NaN where there is none
+    step : (n,) of each trial's image, in `step_unit`; finite
+    response : (n,) of each trial, in `response_unit`; NaN where there is none
+    origin : (m,) responses to the evolved code's own image, shown with this axis; None where
+        those of the thread are borrowed
+    family : with axes of which family it may be counted: "circles", "components"; empty where
+        steps are straight, along eigenvectors or whatever the source has
+    step_unit : `LATENT_UNITS` or `DEGREES`
+    response_unit : empty: the thread's `score_unit`
     """
 
     name: str
@@ -118,6 +126,10 @@ class AxisTrials:
     eigenvector: int
     step: FloatArray
     response: FloatArray
+    origin: FloatArray | None = None
+    family: str = ""
+    step_unit: str = LATENT_UNITS
+    response_unit: str = ""
 
     def __post_init__(self) -> None:
         if self.step.ndim != 1 or self.response.shape != self.step.shape:
@@ -172,6 +184,7 @@ class ExperimentThread:
     name : what the source calls it
     generator : whose codes evolved
     score_unit : what `course` is counted in; PSTHs are in spikes/s
+    units : labels of the units that its score weighs, sorted; empty where the source has none
     course : of its own images
     references : Course of the reference images beside them
     images : (b,) int64, how many images with a response each block has
@@ -187,6 +200,7 @@ class ExperimentThread:
     generator: str
     score_unit: str
     course: Course
+    units: tuple[str, ...] = ()
     references: Course | None = None
     images: Ints | None = None
     psth: Psth | None = None

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from evolver.experiments.experiment import Experiment
+    from evolver.experiments.set_tuning import SetTunings
 
 MOST_SOURCES = 100_000
 
@@ -52,10 +53,13 @@ class Unread:
     ----------
     where : str, the file or folder, and the experiment in it
     reason : str, in one line
+    harmless : bool, whether nothing is wrong with it: it holds no evolution, or sets whose
+        evolution is elsewhere
     """
 
     where: str
     reason: str
+    harmless: bool = False
 
 
 def find_sources(paths: Iterable[str | Path]) -> list[Source]:
@@ -86,6 +90,9 @@ def find_sources(paths: Iterable[str | Path]) -> list[Source]:
 def read_experiments(sources: Iterable[Source | str | Path]) -> Iterator[Experiment | Unread]:
     """Yield every experiment of every source, and what could not be read in its place.
 
+    Recordings of sets about an evolved code are tuning of the thread that evolved it, wherever
+    among the sources each of them is. Sets that no thread got come last, as `Unread`.
+
     Parameters
     ----------
     sources : as `find_sources` returns them, or paths that it would take
@@ -97,23 +104,55 @@ def read_experiments(sources: Iterable[Source | str | Path]) -> Iterator[Experim
     """
     given = list(sources)
     paths = [one for one in given if not isinstance(one, Source)]
-    for source in [*(one for one in given if isinstance(one, Source)), *find_sources(paths)]:
-        try:
-            for found in _read(source.path):
-                if isinstance(found, tuple):
-                    name, error = found
-                    yield Unread(f"{source.path}, {name}", _one_line(error))
-                else:
+    there = [one.path for one in given if isinstance(one, Source)]
+    there += [source.path for source in find_sources(paths)]
+    tunings = _tunings(there)
+    for path in there:
+        for found in _read_source(path):
+            if isinstance(found, Unread):
+                # Of sets about evolved codes it is said below whether a thread got them.
+                if not found.harmless or tunings is None or not tunings.has(path):
                     yield found
-        except EvolverError as error:
-            yield Unread(str(source.path), _one_line(error))
-        except NotAFileError as error:
-            yield Unread(str(source.path), _one_line(error))
-        except PARSER_ERRORS as error:
-            yield Unread(str(source.path), f"{type(error).__name__}: {_one_line(error)}")
+            elif found.session_id and tunings is not None:
+                yield tunings.added_to(found)
+            else:
+                yield found
+    if tunings is None:
+        return
+    for where, reason in tunings.failures.items():
+        yield Unread(where, reason)
+    for tuning, reason in tunings.left:
+        yield Unread(tuning.source, reason, harmless=True)
 
 
-def _read(path: Path) -> Iterator[Experiment | tuple[str, DataError]]:
+def _tunings(paths: list[Path]) -> SetTunings | None:
+    """Return the sets about evolved codes of all recordings; None where there are none."""
+    recordings = [path for path in paths if path.suffix != ".npz" and not path.is_dir()]
+    if not recordings:
+        return None
+    from evolver.experiments.set_tuning import SetTunings  # h5py loads slowly
+
+    return SetTunings.of(recordings)
+
+
+def _read_source(path: Path) -> Iterator[Experiment | Unread]:
+    """Yield what a source holds, and why what of it cannot be read."""
+    try:
+        for found in _read(path):
+            if isinstance(found, tuple):
+                name, error = found
+                yield Unread(f"{path}, {name}", _one_line(error))
+            else:
+                yield found
+    except EvolverError as error:
+        yield Unread(str(path), _one_line(error))
+    except NotAFileError as error:
+        yield Unread(str(path), _one_line(error))
+    except PARSER_ERRORS as error:
+        yield Unread(str(path), f"{type(error).__name__}: {_one_line(error)}")
+
+
+def _read(path: Path) -> Iterator[Experiment | Unread | tuple[str, DataError]]:
     if _is_unfolded(path):
         raise DataError(
             f"its session has a {JOURNAL} and no {RECORDING}: it was killed, or still runs. "
@@ -124,9 +163,15 @@ def _read(path: Path) -> Iterator[Experiment | tuple[str, DataError]]:
     elif path.suffix == ".npz":
         yield from read_archive(path)
     else:
-        from evolver.experiments.recordings import read_recording  # h5py loads slowly
+        from evolver.experiments.recordings import (  # h5py loads slowly
+            NoEvolutionError,
+            read_recording,
+        )
 
-        yield read_recording(path)
+        try:
+            yield read_recording(path)
+        except NoEvolutionError as error:
+            yield Unread(str(path), _one_line(error), harmless=True)
 
 
 def _is_named(path: Path) -> bool:

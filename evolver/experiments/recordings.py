@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-import msgspec
 import numpy as np
-from msgspec import Struct
 
 from evolver import recording as recordings
 from evolver.analysis.image_similarity import prototypes
@@ -20,13 +18,13 @@ from evolver.experiments.experiment import (
     BEST_IMAGE,
     MEAN_CODE_IMAGE,
     MOST_BINS,
-    RATE,
     Course,
     Experiment,
     ExperimentThread,
     ImageResponses,
     Psth,
 )
+from evolver.experiments.unit_weights import read_unit_weights
 from evolver.journal.records import REPLAY_OF
 from evolver.recording.strangers import said_as_recording
 
@@ -36,6 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from evolver.analysis.trajectories import FloatArray, Ints
+    from evolver.experiments.unit_weights import UnitWeights
     from evolver.recording import Recording, ThreadData
 
 _BIN_MS = 1.0
@@ -43,12 +42,8 @@ _SHOWINGS_AT_ONCE = 2048
 _NO_MEAN_CODE = "a recording holds codes; images of mean codes need the generator"
 
 
-class _Fitness(Struct, frozen=True):
-    """What of a recorded fitness is needed here; files say more."""
-
-    units: tuple[int, ...] = ()
-    weights: tuple[float, ...] = ()
-    unit: str = RATE
+class NoEvolutionError(RecordingError):
+    """A session showed sets of fixed images alone."""
 
 
 def read_recording(path: Path) -> Experiment:
@@ -56,25 +51,23 @@ def read_recording(path: Path) -> Experiment:
 
     Raises
     ------
+    NoEvolutionError
+        No thread evolves.
     RecordingError
         It cannot be read, or its tables contradict each other.
     """
     with recordings.read(path) as opened, said_as_recording(path):
         threads = opened.threads.evolving
         if not threads:
-            raise RecordingError(
-                f"{path}: an experiment must have a thread that evolves; this session showed "
-                f"the sets {', '.join(opened.threads.names)} alone. 'evolver decode' and "
-                "'evolver rf' read those"
+            raise NoEvolutionError(
+                f"an experiment must have a thread that evolves; this session showed the sets "
+                f"{', '.join(opened.threads.names)} alone. 'evolver decode' and 'evolver rf' "
+                "read those"
             )
-        fitnesses = [_fitness(thread) for thread in threads]
-        weights = np.zeros((len(threads), len(opened.units)))
+        units = len(opened.units)
+        fitnesses = [read_unit_weights(thread, units=units) for thread in threads]
+        weights = np.zeros((len(threads), units))
         for row, fitness in zip(weights, fitnesses, strict=True):
-            if not all(0 <= unit < len(row) for unit in fitness.units):
-                raise RecordingError(
-                    f"{path}: a thread must watch units that are recorded; it watches "
-                    f"{fitness.units[:5]} of {len(row)}"
-                )
             row[list(fitness.units)] = fitness.weights
         watched = np.flatnonzero(weights.any(axis=0))
         area = _joined(str(opened.units[u]["area"]) for u in watched)
@@ -95,22 +88,6 @@ def read_recording(path: Path) -> Experiment:
         )
 
 
-def _fitness(thread: ThreadData) -> _Fitness:
-    try:
-        fitness = msgspec.convert(thread.fitness, _Fitness)
-    except msgspec.ValidationError as error:
-        raise RecordingError(
-            f"the fitness of thread {thread.name!r} must say its units and weights; it cannot "
-            f"be read: {error}"
-        ) from error
-    if len(fitness.units) != len(fitness.weights):
-        raise RecordingError(
-            f"the fitness of thread {thread.name!r} must have a weight for each of its "
-            f"{len(fitness.units)} units; it has {len(fitness.weights)}"
-        )
-    return fitness
-
-
 def _joined(texts: Any) -> str:  # noqa: ANN401  any iterable of texts
     """Return different texts in one, three at most."""
     found = list(dict.fromkeys(text for text in texts if text))
@@ -119,7 +96,7 @@ def _joined(texts: Any) -> str:  # noqa: ANN401  any iterable of texts
 
 
 def _thread(
-    opened: Recording, k: int, fitness: _Fitness, weights: FloatArray
+    opened: Recording, k: int, fitness: UnitWeights, weights: FloatArray
 ) -> ExperimentThread:
     thread, table = opened.threads[k], opened.presentations
     score = np.asarray(thread.score, dtype=np.float64)
@@ -149,6 +126,7 @@ def _thread(
         name=thread.name,
         generator=thread.generator,
         score_unit=fitness.unit,
+        units=fitness.labels(opened.units),
         course=Course(course.mean, course.sem),
         references=references,
         images=course.n,

@@ -35,17 +35,20 @@ SUCCESSES, OTHERS = "successes", "others"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AxisGroup:
-    """Axes of one generator's code, or of one half of it.
+    """Axes of one generator's code, or of one half of it, whose steps are alike.
 
     Attributes
     ----------
     generator, half : whose; `half` is empty where axes lie in the whole code
+    family, step_unit : as `AxisTrials` has them
     shown : int, axes along which there are trials, of threads with a verdict
     successes, others : those that tune their unit, of threads that succeeded and that did not
     """
 
     generator: str
     half: str
+    family: str
+    step_unit: str
     shown: int
     successes: tuple[AxisSummary, ...]
     others: tuple[AxisSummary, ...]
@@ -53,7 +56,7 @@ class AxisGroup:
     @property
     def label(self) -> str:
         """As figures have it."""
-        return f"{self.generator}, {self.half}" if self.half else self.generator
+        return ", ".join(filter(None, (self.generator, self.half, self.family)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ class PeakShares:
 
     Attributes
     ----------
-    edges : (`PEAK_BINS` + 1,) of the steps' range, latent units
+    edges : (`PEAK_BINS` + 1,) of the range of the group's steps, in its unit
     successes, others : share of their peaks in each bin
     """
 
@@ -82,17 +85,21 @@ class PeakShares:
 
 
 def axis_groups(population: ExperimentPopulation) -> list[AxisGroup]:
-    """Return the axes of a population, by generator and half, in the order they come in."""
+    """Return the axes of a population in the order they come in.
+
+    By generator, half, and what their steps are: angles are not counted with latent units.
+    """
     groups: list[AxisGroup] = []
     for k, generator in enumerate(population.generators):
-        of: dict[str, dict[bool, list[AxisSummary]]] = {}
+        of: dict[tuple[str, str, str], dict[bool, list[AxisSummary]]] = {}
         for member in population.members:
             thread = member.threads[k]
             if thread.success.defined:
                 for axis in thread.axes:
-                    kinds = of.setdefault(axis.axis.half, {True: [], False: []})
+                    alike = axis.axis.half, axis.axis.family, axis.axis.step_unit
+                    kinds = of.setdefault(alike, {True: [], False: []})
                     kinds[thread.success.success].append(axis)
-        for half, kinds in of.items():
+        for alike, kinds in of.items():
             tuned = {
                 succeeded: tuple(
                     axis for axis in axes if axis.tuning.anova.tuned and axis.shape
@@ -100,7 +107,7 @@ def axis_groups(population: ExperimentPopulation) -> list[AxisGroup]:
                 for succeeded, axes in kinds.items()
             }
             shown = len(kinds[True]) + len(kinds[False])
-            groups.append(AxisGroup(generator, half, shown, tuned[True], tuned[False]))
+            groups.append(AxisGroup(generator, *alike, shown, tuned[True], tuned[False]))
     return groups
 
 
@@ -123,21 +130,20 @@ def shape_shares(population: ExperimentPopulation) -> list[ShapeShare]:
 
 
 def peak_shares(population: ExperimentPopulation) -> list[PeakShares]:
-    """Return which share of tuned axes peak where; all groups in the same bins."""
-    groups = [group for group in axis_groups(population) if group.successes or group.others]
-    axes = [axis for group in groups for axis in (*group.successes, *group.others)]
-    if not axes:
-        return []
-    steps = np.concatenate([axis.tuning.steps for axis in axes])
-    edges = np.linspace(float(steps.min()), float(steps.max()), PEAK_BINS + 1)
-    return [
-        PeakShares(
-            group,
-            edges,
-            *(
-                histogram_shares([axis.tuning.peak.value for axis in axes], edges)
-                for axes in (group.successes, group.others)
-            ),
+    """Return which share of tuned axes peak where; each group in bins of its own steps' range.
+
+    One generator's codes may reach a hundred times as far as another's.
+    """
+    rows: list[PeakShares] = []
+    for group in axis_groups(population):
+        axes = (*group.successes, *group.others)
+        if not axes:
+            continue
+        steps = np.concatenate([axis.tuning.steps for axis in axes])
+        edges = np.linspace(float(steps.min()), float(steps.max()), PEAK_BINS + 1)
+        shares = (
+            histogram_shares([axis.tuning.peak.value for axis in of], edges)
+            for of in (group.successes, group.others)
         )
-        for group in groups
-    ]
+        rows.append(PeakShares(group, edges, *shares))
+    return rows

@@ -28,6 +28,8 @@ AXIS_COLUMNS = {
     "axis": "its name in the source",
     "half": "of the code, that it lies in",
     "eigenvector": "its number in the generator's metric, from 0",
+    "family": "circles, components; empty: straight steps along eigenvectors, or unknown",
+    "step_unit": "of steps, peaks and fits",
     "steps": "different ones",
     "trials": "with a response",
     "borrowed": "of these, trials of the evolved code that another axis or none has",
@@ -39,22 +41,22 @@ AXIS_COLUMNS = {
     "gaussian_r2": "over trials",
     "gaussian_explained": "r2 over the explainable share",
     "gaussian_amplitude": "of the fit",
-    "gaussian_centre": "of the fit, latent units",
-    "gaussian_sd": "of the fit, latent units",
+    "gaussian_centre": "of the fit, in step_unit",
+    "gaussian_sd": "of the fit, in step_unit",
     "gaussian_base": "of the fit",
     "line_r2": "over trials",
     "line_explained": "r2 over the explainable share",
-    "line_slope": "of the fit, a latent unit",
+    "line_slope": "of the fit, in response_unit a step_unit",
     "line_intercept": "of the fit",
     "process_r2": "of the Gaussian process, over trials",
     "process_explained": "r2 over the explainable share",
-    "process_length": "of its covariance, latent units",
+    "process_length": "of its covariance, in step_unit",
     "best": "the fit of the largest r2",
     "monotonic": "the process's curve",
     "unimodal": "the process's curve",
     "bell": "the process's curve: unimodal with an inner peak",
-    "peak": "where that curve is highest, latent units",
-    "best_step": "the step of the largest mean, latent units",
+    "peak": "where that curve is highest, in step_unit",
+    "best_step": "the step of the largest mean, in step_unit",
     "reasons": "why cells are empty",
 }
 
@@ -65,7 +67,9 @@ def axis_table(summaries: Iterable[ExperimentSummary]) -> Table:
     for summary in summaries:
         for thread in summary.threads:
             for axis in thread.axes:
+                unit = axis.axis.response_unit or thread.thread.score_unit
                 cells = {**_thread_cells(summary, thread), **_axis_cells(axis)}
+                cells["response_unit"] = unit
                 rows.append(tuple(cells[name] for name in AXIS_COLUMNS))
     return Table("tuning", AXIS_COLUMNS, rows)
 
@@ -80,7 +84,6 @@ def _thread_cells(summary: ExperimentSummary, thread: ThreadSummary) -> dict[str
         "thread": thread.thread.name,
         "generator": thread.thread.generator,
         "success": success.success if success.defined else None,
-        "response_unit": thread.thread.score_unit,
     }
 
 
@@ -108,6 +111,8 @@ def _axis_cells(axis: AxisSummary) -> dict[str, Cell]:
     return {
         "axis": axis.axis.name,
         "half": axis.axis.half,
+        "family": axis.axis.family,
+        "step_unit": axis.axis.step_unit,
         "eigenvector": axis.axis.eigenvector if axis.axis.eigenvector >= 0 else None,
         "steps": len(tuning.steps),
         "trials": axis.trials,
@@ -159,6 +164,7 @@ def _shape_table(population: ExperimentPopulation) -> Table:
     meanings = {
         "generator": "whose codes evolved",
         "half": "of the code",
+        "family": "of the axes, as in tuning",
         "axes": "with trials, tuned or not",
         "shape": "of tuned axes",
         **{f"{of}_{name}": text for of in (SUCCESSES, OTHERS) for name, text in _SHARE.items()},
@@ -170,6 +176,7 @@ def _shape_table(population: ExperimentPopulation) -> Table:
         (
             row.group.generator,
             row.group.half,
+            row.group.family,
             row.group.shown,
             row.shape,
             *_share_cells(row.test.first),
@@ -187,16 +194,26 @@ def _peak_table(population: ExperimentPopulation) -> Table:
     meanings = {
         "generator": "whose codes evolved",
         "half": "of the code",
+        "family": "of the axes, as in tuning",
         "of": "threads that succeeded, or others",
-        "from": "of the bin, latent units",
-        "to": "of the bin, latent units",
+        "from": "of the bin, in step_unit",
+        "to": "of the bin, in step_unit",
+        "step_unit": "latent units or degrees",
         **_SHARE,
     }
     rows: list[tuple[Cell, ...]] = []
     for row in peak_shares(population):
         for name, shares in ((SUCCESSES, row.successes), (OTHERS, row.others)):
             for i, share in enumerate(shares):
-                edges = float(row.edges[i]), float(row.edges[i + 1])
                 group = row.group
-                rows.append((group.generator, group.half, name, *edges, *_share_cells(share)))
+                rows.append((
+                    group.generator,
+                    group.half,
+                    group.family,
+                    name,
+                    float(row.edges[i]),
+                    float(row.edges[i + 1]),
+                    group.step_unit,
+                    *_share_cells(share),
+                ))
     return Table("tuning_peaks", meanings, rows)

@@ -19,7 +19,7 @@ from evolver import __version__
 from evolver.analysis.block_pairs import MIN_BLOCKS
 from evolver.analysis.success_tests import ALPHA
 from evolver.colours import PAGE_DARK, PAGE_LIGHT, css_variables, thread_colour
-from evolver.report import figures, pictures, shown_sets, tables, words
+from evolver.report import figures, pictures, shown_sets, sphere_figure, tables, words
 from evolver.report.evolution import LOST, NO_VERDICT, read_evolution
 from evolver.report.style import banner, save
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from evolver.recording import Recording
     from evolver.report.evolution import Evolution, Render, ThreadEvolution
     from evolver.report.shown_sets import ShownSet
+    from evolver.report.sphere_figure import SphereMap
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,7 @@ def write_report(
     """
     evolution = read_evolution(recording, render=render, rule=rule, alpha=alpha)
     sets = shown_sets.read_sets(recording)
+    spheres = sphere_figure.read_spheres(recording)
     out_folder.mkdir(parents=True, exist_ok=True)
     page = (
         _environment()
@@ -89,7 +91,7 @@ def write_report(
                 for k, thread in enumerate(evolution.threads)
             ],
             tiles=_tiles(recording),
-            figures=_figures(evolution, sets, out_folder),
+            figures=_figures(evolution, sets, spheres, out_folder),
             sections=tables.describe(recording),
             config=recording.config,
             session_id=recording.session_id,
@@ -232,7 +234,10 @@ def _tiles(recording: Recording) -> list[tuple[str, str]]:
 
 
 def _figures(
-    evolution: Evolution, sets: tuple[ShownSet, ...], out_folder: Path
+    evolution: Evolution,
+    sets: tuple[ShownSet, ...],
+    spheres: tuple[SphereMap, ...],
+    out_folder: Path,
 ) -> list[_PageFigure]:
     """Draw every figure that has something to show, write it, and read it back for the page."""
     drawn: list[tuple[str, str, str, Figure]] = []
@@ -249,6 +254,14 @@ def _figures(
     if any(shown.strongest for shown in sets):
         images_of = pictures.set_images(sets)
         drawn.append(("sets", "Images of the sets", shown_sets.caption(sets), images_of))
+    if spheres:
+        caption = sphere_figure.spheres_caption(spheres)
+        drawn.append((
+            "spheres",
+            "Around an evolved image",
+            caption,
+            sphere_figure.draw_spheres(spheres),
+        ))
     if any(len(t.film) for t in evolution.threads):
         drawn += [
             (

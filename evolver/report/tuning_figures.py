@@ -15,6 +15,7 @@ import numpy as np
 
 from evolver.analysis.axis_tuning import TUNED
 from evolver.colours import GRID, INK, QUIET, THREADS, thread_colour
+from evolver.experiments.experiment import DEGREES, LATENT_UNITS
 from evolver.experiments.tuning_populations import (
     SHAPES,
     axis_groups,
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 _LEFT, _NARROWEST = 0.85, 8.6
 _PANEL, _TALL, _ACROSS, _DOWN = 1.9, 1.35, 2.2, 2.3
 _A_ROW = 5
+_LONGEST_NAME = 20  # letters that fit above a panel
+_STEP_LABELS = {LATENT_UNITS: "step", DEGREES: "angle (\N{DEGREE SIGN})"}
 INTERVALS = "lines: Wilson's 95 % interval of the true share"
 
 
@@ -81,14 +84,19 @@ def _draw_thread(figure: Figure, k: int, one: ThreadSummary, top: float) -> None
         axes = inches(figure, x, y, _PANEL, _TALL)
         _draw_axis(axes, axis, thread_colour(k) if axis.tuning.anova.tuned else QUIET)
         if column == 0:
-            axes.set_ylabel(in_unit("response", one.thread.score_unit), fontsize=9)
+            axes.set_ylabel(in_unit("response", _unit(one)), fontsize=9)
         else:
             axes.tick_params(labelleft=False)
         panels.append(axes)
     low = min(axes.get_ylim()[0] for axes in panels)
     high = max(axes.get_ylim()[1] for axes in panels)
     for axes in panels:
-        axes.set_ylim(0 if is_rate(one.thread.score_unit) and low > 0 else low, high)
+        axes.set_ylim(0 if is_rate(_unit(one)) and low > 0 else low, high)
+
+
+def _unit(one: ThreadSummary) -> str:
+    """Return what a thread's responses along axes are counted in."""
+    return one.axes[0].axis.response_unit or one.thread.score_unit
 
 
 def _draw_axis(axes: Axes, axis: AxisSummary, colour: str) -> None:
@@ -104,11 +112,14 @@ def _draw_axis(axes: Axes, axis: AxisSummary, colour: str) -> None:
     axes.errorbar(
         tuning.steps, tuning.means, errors, fmt="o", color=INK, ms=2.8, lw=0.9, zorder=4
     )
-    axes.set_title(shorten(axis.label, 18), fontsize=10, pad=16)
+    axes.set_title(shorten(axis.label, _LONGEST_NAME), fontsize=10, pad=16)
     axes.text(0, 1.05, _said_of(axis), transform=axes.transAxes, fontsize=7.5, color=QUIET)
     axes.grid(axis="y", color=GRID, lw=0.8)
     axes.tick_params(labelsize=8)
-    axes.set_xlabel("step", fontsize=8.5, labelpad=1)
+    axes.set_xlabel(_STEP_LABELS[axis.axis.step_unit], fontsize=8.5, labelpad=1)
+    if axis.axis.step_unit == DEGREES and len(tuning.steps):
+        last = float(np.abs(tuning.steps).max())
+        axes.set_xticks([-last, 0, last])
 
 
 def _said_of(axis: AxisSummary) -> str:
@@ -231,7 +242,7 @@ def draw_tuning_peaks(population: ExperimentPopulation) -> Figure | None:
             if j == 0:
                 axes.set_title(shorten(row.group.label, 24), color=colour, fontsize=11, pad=20)
             else:
-                axes.set_xlabel("step of the peak")
+                axes.set_xlabel(f"{_STEP_LABELS[row.group.step_unit]} of the peak")
             axes.grid(axis="y", color=GRID, lw=0.8)
             if i == 0:
                 axes.set_ylabel("share of axes")

@@ -71,6 +71,51 @@ def test_an_axis_is_what_was_written(folders):
     assert len(at_0) == 8
 
 
+def test_an_axis_has_its_own_trials_of_the_evolved_code_before_the_threads(folders):
+    thread = read_plain(folders[0]).threads[0]
+    step, response = np.repeat(STEPS[STEPS != 0], 2), np.arange(16.0)
+    own = AxisTrials("a", "", -1, step, response, origin=np.full(5, 7.0))
+    lending = AxisTrials("b", "", -1, np.zeros(3), np.full(3, 4.0))
+    borrowing = AxisTrials("c", "", -1, step, response)
+    thread = replace(thread, tuning=TuningTrials((own, lending, borrowing)))
+    of = axis_summaries("s", thread, shape="range", seed=0)
+    middles = [one.tuning.means[one.tuning.steps == 0].item() for one in of]
+    assert middles == [7, 4, 4]
+    assert [(one.trials, one.borrowed) for one in of] == [(21, 5), (3, 0), (19, 3)]
+
+
+def test_angles_are_counted_apart_and_each_group_has_bins_of_its_own(summaries):
+    """A circle's 90 degrees beside steps of 0.4 would leave these one bin."""
+    first = summaries[0].threads[0]
+    bell = first.axes[0].axis
+    circle = replace(
+        bell, name="circle", step=bell.step * 225, family="circles", step_unit="degrees"
+    )
+    thread = replace(first.thread, tuning=TuningTrials((bell, circle)))
+    both = axis_summaries("s", thread, shape="range", seed=0)
+    mixed = replace(
+        summaries[0],
+        threads=(replace(first, thread=thread, axes=both), summaries[0].threads[1]),
+    )
+    population = population_of([mixed, *summaries[1:]], SETTINGS)
+    groups = [group for group in axis_groups(population) if group.generator == "one-gan"]
+    assert [group.label for group in groups] == ["one-gan, class", "one-gan, class, circles"]
+    assert [group.shown for group in groups] == [5, 1]
+    edges = [row.edges for row in peak_shares(population)][:2]
+    assert [edge[-1] for edge in edges] == pytest.approx([0.4, 90])
+    peaks = rows_of(tuning_tables(population)[1])
+    assert {(row["family"], row["step_unit"]) for row in peaks} == {
+        ("", "latent units"),
+        ("circles", "degrees"),
+    }
+    row = rows_of(axis_table([mixed]))[1]
+    assert (row["axis"], row["family"], row["step_unit"]) == ("circle", "circles", "degrees")
+    assert row["peak"] == pytest.approx(225 * rows_of(axis_table([mixed]))[0]["peak"], abs=9)
+    panel = draw_experiment_tuning(mixed).axes[2]
+    assert panel.get_xlabel() == "angle (\N{DEGREE SIGN})"
+    assert panel.get_xticks().tolist() == [-90, 0, 90]
+
+
 def test_trials_shown_at_the_origin_are_borrowed_before_those_of_other_axes():
     step = np.repeat(STEPS[STEPS != 0], 2)
     axis = AxisTrials("a", "", -1, step, np.ones(16))
