@@ -51,6 +51,7 @@ Of many sessions:
     dependent_correlations  two correlations that share a variable
     across_runs           what many runs say together: intervals, and levels compared in pairs
     rank_tests            Wilcoxon's two tests, with their effect size; a mean with its interval
+    jackknife             intervals of what is no mean, by leaving images out
 
 Of metrics, images and codes:
 

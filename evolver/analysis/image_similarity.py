@@ -153,23 +153,38 @@ def structural_similarity(first: ArrayLike, second: ArrayLike) -> Quantity:
     a, b = _pair(first, second)
     if a.ndim == 2:
         a, b = a[..., None], b[..., None]
-    margin = _WINDOW_RADIUS
-    if a.ndim != 3 or min(a.shape[:2]) <= 2 * margin:
-        return Quantity.undefined(f"images of {a.shape} are smaller than the window, 11 x 11")
+    if reason := _too_small(a):
+        return Quantity.undefined(reason)
+    return Quantity(_local_similarity(_LocalMoments(a), _LocalMoments(b)))
 
-    def local(values: Matrix) -> Matrix:
-        smoothed: Matrix = _filters.gaussian_filter(
-            values, (_WINDOW_SD, _WINDOW_SD, 0), radius=(margin, margin, 0)
+
+def structural_similarities(first: ArrayLike, second: ArrayLike) -> Matrix:
+    """Return the mean SSIM of every image of one stack with every one of another, (n, m).
+
+    What `structural_similarity` says of each pair, in a third of the time: what is of one image
+    alone is worked out once.
+
+    Parameters
+    ----------
+    first, second : (n, h, w, channels) and (m, h, w, channels), uint8 or 0 to 1
+
+    Returns
+    -------
+    (n, m) float64; NaN where images are smaller than the window
+    """
+    stacks = [_unit_range(images) for images in (first, second)]
+    if any(stack.ndim != 4 for stack in stacks) or stacks[0].shape[1:] != stacks[1].shape[1:]:
+        raise DataError(
+            f"images must be (n, h, w, channels), of one size; got {stacks[0].shape} and "
+            f"{stacks[1].shape}"
         )
-        return smoothed[margin:-margin, margin:-margin]
-
-    mean_a, mean_b = local(a), local(b)
-    var_a, var_b = local(a * a) - mean_a**2, local(b * b) - mean_b**2
-    covariance = local(a * b) - mean_a * mean_b
-    c1, c2 = _K1**2, _K2**2
-    ratio = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
-    ratio /= (mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2)
-    return Quantity(float(ratio.mean()))
+    values = np.full((len(stacks[0]), len(stacks[1])), np.nan)
+    if not values.size or _too_small(stacks[0][0]):
+        return values
+    ones, others = ([_LocalMoments(image) for image in stack] for stack in stacks)
+    for row, one in zip(values, ones, strict=True):
+        row[:] = [_local_similarity(one, other) for other in others]
+    return values
 
 
 def feature_cosine(first: ArrayLike, second: ArrayLike) -> Quantity:
@@ -291,3 +306,36 @@ def _pair(first: ArrayLike, second: ArrayLike) -> tuple[Matrix, Matrix]:
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
         raise DataError("both must be finite")
     return a, b
+
+
+class _LocalMoments:
+    """An image, (h, w, channels), and what its pixels are about each place of SSIM's window."""
+
+    def __init__(self, values: Matrix) -> None:
+        self.values = values
+        self.mean = _local_mean(values)
+        self.variance = _local_mean(values * values) - self.mean**2
+
+
+def _local_mean(values: Matrix) -> Matrix:
+    margin = _WINDOW_RADIUS
+    smoothed: Matrix = _filters.gaussian_filter(
+        values, (_WINDOW_SD, _WINDOW_SD, 0), radius=(margin, margin, 0)
+    )
+    return smoothed[margin:-margin, margin:-margin]
+
+
+def _local_similarity(a: _LocalMoments, b: _LocalMoments) -> float:
+    """Return the mean SSIM of two images."""
+    covariance = _local_mean(a.values * b.values) - a.mean * b.mean
+    c1, c2 = _K1**2, _K2**2
+    ratio = (2 * a.mean * b.mean + c1) * (2 * covariance + c2)
+    ratio /= (a.mean**2 + b.mean**2 + c1) * (a.variance + b.variance + c2)
+    return float(ratio.mean())
+
+
+def _too_small(image: Matrix) -> str:
+    """Return why an image has no SSIM; empty where it has."""
+    if image.ndim == 3 and min(image.shape[:2]) > 2 * _WINDOW_RADIUS:
+        return ""
+    return f"images of {image.shape} are smaller than the window, 11 x 11"

@@ -96,6 +96,7 @@ class RandomSets:
         the best of many
     mean : (k,) float64, of the sets
     sets : int
+    random : (sets, k) float64, the sets' values, for whoever draws them
     reason : str, why none has a p; empty where one has
     """
 
@@ -104,6 +105,7 @@ class RandomSets:
     p_best: Vector
     mean: Vector
     sets: int
+    random: Matrix
     reason: str = ""
 
 
@@ -241,6 +243,7 @@ def against_random(observed: ArrayLike, random: ArrayLike) -> RandomSets:
         p_best=np.where(none, np.nan, p_best),
         mean=mean,
         sets=n,
+        random=sets,
         reason="no value is defined" if none.all() else "",
     )
 
