@@ -72,7 +72,7 @@ class RecordedGenerators:
             raise ConfigError(
                 "the session file in the recording cannot be read: " + str(error).split("\n")[0]
             ) from error
-        for table in config.threads:
+        for table in config.all_threads:
             if table.name == thread.name and table.generator == thread.generator:
                 return msgspec.structs.replace(table, device=self._device)
         raise ConfigError(f"the recording's session file has no thread {thread.name!r}")

@@ -158,7 +158,7 @@ class ThreadTable(Struct, frozen=True, forbid_unknown_fields=True):
             min_length=1,
             description="where it starts: 'generator', as its users do; 'zeros'; "
             "'normal:SCALE'; 'sphere:NORM'; 'class:207,36', beside class embeddings; "
-            "'file:codes.npz'",
+            "'file:codes.npz'; 'decoded:FILE:ITEM', a code that 'evolver decode' wrote",
         ),
     ] = "generator"
     device: Annotated[

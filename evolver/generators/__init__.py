@@ -9,6 +9,7 @@
     initial        codes to start an evolution from, made for a generator
     around         codes about an evolved one: along axes, on circles and spheres
     scale          how long codes are, and how far steps reach
+    decoded_codes  codes that were decoded from responses, as a file
     conversion     weight files to safetensors, with the names each network gives its tensors
 
 `initial` and `conversion` stay in this room because they ask a generator what it is: its parts

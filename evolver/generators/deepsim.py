@@ -173,6 +173,10 @@ class DeepSimNet(nn.Module):
             x = torch.tanh(x) * 255
         return x[:, [2, 1, 0]]
 
+    def first_weights(self) -> list[torch.Tensor]:
+        """Return the weights that a code meets first; none where codes are maps."""
+        return [self.defc7.weight] if self._linear else []
+
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         """Turn codes (n, d) into images (n, 3, h, w), 0 to 1."""
         return (self.raw(z) + self.mean).clamp(0, 255) / 255

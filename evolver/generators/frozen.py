@@ -140,6 +140,38 @@ class FrozenGenerator:
         part = getattr(self._net, "part", None)
         return window.of(self._net(z)) if part is None else part(z, window)
 
+    @property
+    def code_space(self) -> str:
+        """Which of its spaces a code is of, where the network has several, as "z"; or empty."""
+        return str(getattr(self._net, "latent", ""))
+
+    def first_weights(self) -> list[Matrix] | None:
+        """Return the weights that a code meets first, each (k, outputs) float64.
+
+        k is d, or that of `as_w`'s codes. None where the network does not say which they are.
+        """
+        of_net = getattr(self._net, "first_weights", None)
+        weights: list[torch.Tensor] = [] if of_net is None else of_net()
+        return [weight.numpy(force=True).astype(np.float64).T for weight in weights] or None
+
+    @torch.no_grad()
+    def as_w(self, codes: Codes) -> Codes:
+        """Return codes of the space that images are compared in; most networks have but one.
+
+        Of a network that maps z to w these are w, (n, k); else the codes themselves.
+
+        Raises
+        ------
+        DataError
+            Codes are not (n, d) and finite.
+        """
+        check_codes(codes, d=self.d)
+        mapped = getattr(self._net, "as_w", None)
+        if mapped is None:
+            return codes
+        z = torch.as_tensor(codes.astype(np.float32)).to(self._device)
+        return mapped(z).double().numpy(force=True)
+
     def initial_codes(self, n: int, *, rng: np.random.Generator) -> Codes:
         """Return codes, (n, d), where users of this generator start an evolution."""
         if self._initial is None:

@@ -11,6 +11,7 @@ files or of where a seed comes from: random generators are handed in. Torch is l
 | sphere search | `on_sphere` of length 300 |
 | BigGAN | `beside_class`: noise 0.7 wide beside a class embedding |
 | a lab's own | `from_npz`, or `invert` a photograph |
+| what a brain showed | `read_decoded`, one of a file that `evolver decode` wrote |
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import numpy as np
 
 from evolver.checks import check_images
 from evolver.errors import ConfigError, DataError
+from evolver.generators.decoded_codes import read_decoded
 from evolver.numpy_files import NumpyArchive, opened_archive, read_array
 from evolver.regular_files import PARSER_ERRORS, opened
 
@@ -277,8 +279,9 @@ def initial_codes_of(
     Parameters
     ----------
     text : "generator" (as its users start), "zeros", "normal" or "normal:SCALE", "sphere:NORM",
-        "class:NUMBER[,NUMBER...]", or "file:PATH[:KEY]", whose codes are gone through in order,
-        and again from the first where there are fewer than n
+        "class:NUMBER[,NUMBER...]", "decoded:FILE:ITEM", one code of a file of decoded ones, or
+        "file:PATH[:KEY]", whose codes are gone through in order, and again from the first where
+        there are fewer than n
     generator : what the codes are for
     n : number of codes
     rng : of the random ones
@@ -310,7 +313,13 @@ def initial_codes_of(
     if kind == "file" and value:
         codes = codes_in_file(text, d=generator.d)
         return codes[np.arange(n) % len(codes)]
+    if kind == "decoded" and value:
+        path_text, _, item = value.rpartition(":")
+        if not path_text or not item:
+            raise ConfigError(f"a decoded code is named 'decoded:FILE:ITEM'; found {text!r}")
+        code = read_decoded(Path(path_text).expanduser()).code_of(item, generator)
+        return np.tile(code, (n, 1))
     raise ConfigError(
         "initial codes must be 'generator', 'zeros', 'normal:SCALE', 'sphere:NORM', "
-        f"'class:NUMBER,...' or 'file:PATH:KEY'; found {text!r}"
+        f"'class:NUMBER,...', 'file:PATH:KEY' or 'decoded:FILE:ITEM'; found {text!r}"
     )

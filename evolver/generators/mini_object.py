@@ -57,6 +57,10 @@ class ObjectNet(nn.Module):
         )
         return far * (1 - layers[:, 3:]) + layers[:, :3]
 
+    def first_weights(self) -> list[torch.Tensor]:
+        """Return the weights that a code meets first, each (outputs, 128)."""
+        return [self.trunk1.weight, self.pose1.weight, self.ground1.weight]
+
     def _thing(self, z: torch.Tensor) -> torch.Tensor:
         """Return colours and opacity before squashing, (n, 4, 64, 64), in the thing's frame."""
         h = F.leaky_relu(self.trunk1(z), 0.2)

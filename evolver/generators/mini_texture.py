@@ -46,6 +46,10 @@ class TextureNet(nn.Module):
         """Turn outputs of the inverted layer, (n, 256), into codes: centred and whitened."""
         return (fc6 - self.code_mean) @ self.code_matrix
 
+    def first_weights(self) -> list[torch.Tensor]:
+        """Return the weights that a code meets first, each (outputs, 256)."""
+        return [self.defc7.weight]
+
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         """Turn codes (n, 256) into images (n, 3, 64, 64), 0 to 1."""
         x = self._smallest_map(z)

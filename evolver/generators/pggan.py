@@ -80,6 +80,10 @@ class PgganNet(nn.Module):
                 x = _unit(F.leaky_relu(self.get_submodule(name)(x), _SLOPE))
         return self.rgb(x)
 
+    def first_weights(self) -> list[torch.Tensor]:
+        """Return the weights that a code meets first, each (outputs, d)."""
+        return [self.layer0.weight]
+
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         """Turn codes (n, d) into images (n, 3, h, w), 0 to 1."""
         return ((self.raw(z) + 1) / 2).clamp(0, 1)

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from evolver import generators
 from evolver.errors import ConfigError, DataError
 from evolver.generators.frozen import FrozenGenerator
 
@@ -79,3 +80,26 @@ def test_what_it_says_of_itself():
     assert start.initial_codes(2, rng=rng(0)).tolist() == [[1, 1], [1, 1]]
     with pytest.raises(ConfigError, match="chunk"):
         made(chunk=0)
+
+
+@pytest.mark.parametrize("name", ["mini-object", "mini-texture"])
+def test_first_weights_are_those_that_a_code_meets(name):
+    """Along the direction that they pass on most, images change more than along the least."""
+    generator = generators.load(name)
+    weights = np.concatenate(generator.first_weights(), axis=1)
+    assert weights.shape[0] == generator.d
+    codes = np.random.default_rng(0).standard_normal((2, generator.d))
+    np.testing.assert_array_equal(generator.as_w(codes), codes)
+    assert generator.code_space == ""
+    u, s, _ = np.linalg.svd(weights)
+    strongest, weakest = u[:, 0], u[:, -1]
+    moved = [
+        np.abs(generator.render(codes + 2 * step) - generator.render(codes).astype(int)).mean()
+        for step in (strongest, weakest)
+    ]
+    assert s[0] > 2 * s[-1]
+    assert moved[0] > moved[1]
+
+
+def test_networks_that_do_not_say_have_no_first_weights():
+    assert generators.load("fourier", size=16).first_weights() is None

@@ -106,6 +106,16 @@ class StyleGAN3(torch.nn.Module):
             raise DataError(f"ws must have shape (n, {rows}, {width}); got {tuple(ws.shape)}")
         return self._synthesis(ws)
 
+    def first_weights(self) -> list[torch.Tensor]:
+        """Return the weights that make styles of w, each (outputs, w_dim)."""
+        return self._synthesis.affine_weights()
+
+    def as_w(self, codes: torch.Tensor) -> torch.Tensor:
+        """Return w of codes, (n, w_dim): truncated where they are z; of w+ the first style."""
+        if self.latent == "z":
+            return self.styles(codes)[:, 0]
+        return codes[:, : self.settings.w_dim]
+
     def forward(self, codes: torch.Tensor) -> torch.Tensor:
         """Turn codes, (n, d), into images, (n, 3, h, w) in [0, 1]."""
         if self.latent == "z":

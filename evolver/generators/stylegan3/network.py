@@ -69,6 +69,10 @@ class SynthesisNetwork:
         self.layers = tuple(_Layer(layer, settings, tensors) for layer in plan.layers)
         self._scale = settings.output_scale
 
+    def affine_weights(self) -> list[torch.Tensor]:
+        """Return the weights that make styles of w, each (outputs, w_dim)."""
+        return [self._input.affine_weight, *(layer.affine_weight for layer in self.layers)]
+
     def __call__(
         self, ws: torch.Tensor, trace: dict[str, torch.Tensor] | None = None
     ) -> torch.Tensor:
@@ -107,6 +111,11 @@ class _Input:
         centres = centres * (plan.size / plan.rate)
         y, x = torch.meshgrid(centres, centres, indexing="ij")
         self._grid = torch.stack([x, y], dim=2)
+
+    @property
+    def affine_weight(self) -> torch.Tensor:
+        """What turns w into the plane's move, (4, w_dim)."""
+        return self._affine[0]
 
     def __call__(self, w: torch.Tensor) -> torch.Tensor:
         """Return features (n, c, h, w) from styles (n, w_dim)."""
@@ -158,6 +167,11 @@ class _Layer:
             clamp=settings.conv_clamp,
             device=weight.device,
         )
+
+    @property
+    def affine_weight(self) -> torch.Tensor:
+        """What turns w into the layer's style, (in_channels, w_dim)."""
+        return self._affine[0]
 
     def __call__(self, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
         """Return features (n, c', h', w') from features (n, c, h, w) and styles (n, w_dim)."""
