@@ -173,6 +173,7 @@ ARRAY_FUNCTIONS = {
         "masked_image",
         "pixel_correlation",
         "prototypes",
+        "structural_similarities",
         "structural_similarity",
         "zoomed_mask",
     },
@@ -188,6 +189,9 @@ ARRAY_FUNCTIONS = {
     "inverted_glm": {
         "GLMDecoder",
         "InvertedGLM",
+    },
+    "jackknife": {
+        "jackknife_interval",
     },
     "latencies": {
         "Latencies",
