@@ -21,6 +21,7 @@ from evolver.cli import (
     analyze,
     campaign,
     compare,
+    decode,
     encode,
     export,
     keys,
@@ -86,6 +87,7 @@ app.command()(person.person)
 app.command("units")(units.list_units)
 app.command("rf")(receptive_field.draw_receptive_fields)
 app.command("analyze")(analyze.analyze)
+app.command("decode")(decode.decode_recording)
 app.command("encode")(encode.encode_recordings)
 app.command("rescore")(rescore.rescore_recording)
 app.command("replay")(replay.replay_recording)
