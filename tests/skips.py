@@ -51,6 +51,7 @@ ALLOWED = {
         "test_a_tab_that_sends_what_is_no_order_is_closed",
         "test_who_likes_red_gets_red_whatever_happens_meanwhile",
         "test_who_stops_the_rig_leaves_the_session_waiting",
+        "test_the_page_shows_every_item",
     },
     NO_NODE: {"test_the_rig_in_node_keeps_the_rules", "test_the_rig_in_node_runs_a_session"},
     NO_GPU: {"test_on_a_gpu"},
