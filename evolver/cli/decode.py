@@ -16,14 +16,17 @@ from evolver.errors import ConfigError
 from evolver.whole_files import whole_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from evolver.reconstruction.measures import ImageFeatures
     from evolver.reconstruction.results import DecodedSession, DecodingSettings
     from evolver.reconstruction.sets import WindowChoice
+    from evolver.reconstruction.walks import UnitResponses
     from evolver.recording import Recording
     from evolver.responses import TimeWindow
 
 PAGE, CODES = "decoding.html", "decoded.npz"
-_FIGURES = "reconstructions|chance|sites|regions|times|attributes|ceilings"
+_FIGURES = "reconstructions|chance|sites|regions|times|attributes|ceilings|walk-\\d+"
 _TABLES = "measures|items|attributes|sites|times|rises|channels|absent"
 OF_DECODINGS = re.compile(
     rf"{re.escape(PAGE)}|{re.escape(CODES)}|({_FIGURES})\.png|({_TABLES})\.(csv|parquet)"
@@ -89,6 +92,22 @@ def decode_recording(
     images: Annotated[
         int, typer.Option(min=0, max=1000, help="items whose images are drawn and compared")
     ] = 100,
+    walk: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ITEM,ITEM",
+            help="draw the way between two test items: between their codes, their decoded "
+            "codes, and their responses, decoded; several allowed",
+        ),
+    ] = None,
+    encoder: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="of 'evolver encode', whose units are these channels: walks get a row of what "
+            "it says of the images on the way, decoded",
+        ),
+    ] = None,
     draws: Annotated[
         int,
         typer.Option(
@@ -151,6 +170,7 @@ def decode_recording(
         draws=draws,
         resamplings=resamplings,
         images=images,
+        walks=tuple(map(_pair, walk or [])),
         width_ms=width,
         course_ms=course if times else None,
         seed=seed,
@@ -170,6 +190,7 @@ def decode_recording(
             networks=session_file,
             device=device,
             in_w=space == "w",
+            encoder=encoder,
         )
     _write(place, session, options, parquet=parquet)
     _print_session(session)
@@ -190,6 +211,7 @@ def _decoded(
     networks: Path | None,
     device: str,
     in_w: bool,
+    encoder: Path | None,
 ) -> tuple[DecodedSession, dict[str, object]]:
     """Return the decoded session, and the options of its generator."""
     from evolver.attributions.drawing import RecordedGenerators
@@ -203,6 +225,9 @@ def _decoded(
         if in_w and not isinstance(generator, str):
             _check_space(getattr(generator, "code_space", ""), generator.name)
         features = _features(network, networks, device) if settings.images else "no images"
+        told = None
+        if encoder is not None:
+            told = _encoder(encoder, data.channels.labels, networks, device)
         session = decode_session(
             opened,
             data,
@@ -211,9 +236,43 @@ def _decoded(
             features=features,
             network=network,
             in_w=in_w,
+            encoder=told,
             progress=lambda what: status.update(f"{escape(what)} …"),
         )
     return session, dict(data.thread.options.get("generator") or {})
+
+
+def _pair(text: str) -> tuple[str, str]:
+    """Return the items between which --walk is."""
+    first, comma, second = text.partition(",")
+    if not comma or not first.strip() or not second.strip() or first == second:
+        raise ConfigError(f"--walk must be two items, as 3,17; got {text!r}")
+    return first.strip(), second.strip()
+
+
+def _encoder(
+    file: Path, labels: Sequence[str], networks: Path | None, device: str
+) -> UnitResponses:
+    """Return what a fitted encoder says of channels, by their labels, in their order."""
+    import numpy as np
+
+    import scorers
+    from scorers.encoder_file import read_encoder
+
+    facts = read_encoder(file).facts
+    lacking = [label for label in labels if label not in facts.labels]
+    if lacking:
+        raise ConfigError(
+            f"--encoder must have a unit for each of the {len(labels)} channels; {file} has "
+            f"none for {', '.join(lacking[:5])}{', ...' if len(lacking) > 5 else ''}"
+        )
+    scorer = scorers.load(
+        f"encoder:{file}:0-{len(facts.labels) - 1}",
+        device=device,
+        networks=networks_in(networks),
+    )
+    columns = np.array([facts.labels.index(label) for label in labels])
+    return lambda images: scorer.score(images)[:, columns]
 
 
 def _check_space(space: str, name: str) -> None:
@@ -268,7 +327,7 @@ def _write(
     """Write codes, tables, figures and the page, and put them in their place together."""
     from evolver.generators.decoded_codes import DecodedCodes
     from evolver.reconstruction.tables import decoding_tables
-    from evolver.report.decoding_figures import DECODING_FIGURES
+    from evolver.report.decoding_figures import DECODING_FIGURES, draw_decoded_walk
     from evolver.report.decoding_page import write_decoding_page
     from evolver.report.style import save
     from evolver.table_files import table_bytes
@@ -298,6 +357,10 @@ def _write(
                 figure = draw(session)
                 path = folder / f"{name}.png"
                 drawn[title] = None if figure is None else save(figure, path)
+            for number, walked in enumerate(session.walks):
+                title = f"From item {walked.first} to {walked.second}"
+                path = folder / f"walk-{number}.png"
+                drawn[title] = save(draw_decoded_walk(session, walked), path)
             page = write_decoding_page(session, figures=drawn, codes_file=CODES)
             (folder / PAGE).write_text(page, encoding="utf-8")
     except OSError as error:

@@ -49,6 +49,7 @@ class DecodingSettings:
     draws : of random channels, beside each site's decoder; 0 leaves these decoders out
     resamplings : of items, for the interval of when decoding begins
     images : test items whose images are drawn and measured, at most
+    walks : pairs of decoded items, by what they are called, to walk between
     width_ms, course_ms : windows of the time course, and from when to when; None leaves it out
     statistics, occluded_by : the published habits of z-scores and of occlusion, if "paper"
     seed : of all that is drawn at random
@@ -61,6 +62,7 @@ class DecodingSettings:
     draws: int = 20
     resamplings: int = 200
     images: int = 100
+    walks: tuple[tuple[str, str], ...] = ()
     width_ms: float = 10.0
     course_ms: tuple[float, float] | None = (-100.0, 200.0)
     statistics: ScoreStatistics = "training"
@@ -219,6 +221,23 @@ class DecodedImages:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class DecodedWalk:
+    """A path between two items, drawn: in latents, in responses, in encodings.
+
+    Attributes
+    ----------
+    first, second : the items
+    shares : (s,) of the way, 0 to 1
+    images : by row, as `evolver.analysis.latent_walks.Walk` names them: (s, h, w, 3) uint8
+    """
+
+    first: str
+    second: str
+    shares: Vector
+    images: Mapping[str, Images]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class DecodedSession:
     """What the sets of a recording say.
 
@@ -244,6 +263,7 @@ class DecodedSession:
     measures : of codes and images
     images : None where there is no generator
     attributes, reliability : None where absent
+    walks : between two items each; empty where none was asked for
     sites, times : a site each, "all" among them; empty where absent
     absent : what was not worked out, and why
     stopped : whether it was stopped before its end
@@ -275,6 +295,7 @@ class DecodedSession:
     images: DecodedImages | None = None
     attributes: DecodedAttributes | None = None
     reliability: Reliability | None = None
+    walks: tuple[DecodedWalk, ...] = ()
     sites: tuple[DecodedSite, ...] = ()
     times: tuple[DecodedTimes, ...] = ()
     absent: Mapping[str, str] = field(default_factory=dict[str, str])

@@ -22,6 +22,7 @@ from evolver.analysis.latent_directions import (
     sefa_directions,
 )
 from evolver.analysis.latent_metrics import identification, mean_correlation
+from evolver.analysis.latent_walks import interpolation_walk
 from evolver.analysis.site_occlusion import occluded, region_scores, site_members
 from evolver.analysis.time_resolved import ALL_SITES, course_rise, decoded_courses
 from evolver.errors import DataError, EvolverError
@@ -44,6 +45,7 @@ from evolver.reconstruction.results import (
     DecodedTimes,
 )
 from evolver.reconstruction.sets import read_item_psths
+from evolver.reconstruction.walks import drawn_walk, encoded, row_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -54,8 +56,9 @@ if TYPE_CHECKING:
     from evolver.analysis.quantities import Quantity
     from evolver.analysis.time_resolved import DecodedCourse
     from evolver.reconstruction.measures import ImageFeatures
-    from evolver.reconstruction.results import DecodingSettings
+    from evolver.reconstruction.results import DecodedWalk, DecodingSettings
     from evolver.reconstruction.sets import DecodingData
+    from evolver.reconstruction.walks import UnitResponses
     from evolver.recording import Recording
     from evolver.types import Codes, Generator, Matrix, Vector
 
@@ -85,6 +88,7 @@ def decode_session(
     features: ImageFeatures | str,
     network: str = "",
     in_w: bool = False,
+    encoder: UnitResponses | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> DecodedSession:
     """Decode the sets of a recording, and say what that is worth.
@@ -98,6 +102,7 @@ def decode_session(
     features : of images in a layer of a network, (n, k), or why there are none
     network : the layer's name
     in_w : whether codes z are compared as the w they are mapped to
+    encoder : of the channels' responses to images, for the last row of walks
     progress : told what is being done
 
     Raises
@@ -106,7 +111,7 @@ def decode_session(
         No decoder can be fitted.
     """
     return _Study(
-        opened, data, settings, generator, features, network, in_w, progress
+        opened, data, settings, generator, features, network, in_w, encoder, progress
     ).session()
 
 
@@ -122,12 +127,13 @@ class _Study:
         features: ImageFeatures | str,
         network: str,
         in_w: bool,  # noqa: FBT001  as its caller has it
+        encoder: UnitResponses | None,
         progress: Callable[[str], None],
     ) -> None:
         self._opened, self._data, self._settings = opened, data, settings
         self._generator, self._features, self._network = generator, features, network
         self._progress = progress
-        self._in_w = in_w
+        self._in_w, self._encoder = in_w, encoder
         self._decoder = _Counted(settings.new_decoder(), progress)
         self._folds = _folds(data, settings, self._rng("folds"))
         self._fits: list[LinearDecoder] = []
@@ -142,6 +148,7 @@ class _Study:
             "sites": self._sites,
             "images": self._images,
             "image measures": self._image_measures,
+            **({"walks": self._walks} if self._settings.walks else {}),
             "images of sites": self._site_images,
             "times": self._times,
             "regions": self._regions,
@@ -315,6 +322,31 @@ class _Study:
             sets=self._settings.sets,
         )
         return replace(done, measures=(*done.measures, *measures))
+
+    def _walks(self, done: DecodedSession) -> DecodedSession:
+        if isinstance(self._generator, str):
+            raise DataError(self._generator)
+        test = self._data.test
+        if test is None:
+            raise DataError(
+                "a walk is between items of a test set, which one decoder has not seen; there "
+                "is no test set"
+            )
+        encode = None
+        if self._encoder is not None:
+            encode = encoded(self._generator, self._encoder, self._data.train.responses)
+        walks: list[DecodedWalk] = []
+        for pair in self._settings.walks:
+            self._progress(f"walking from {pair[0]} to {pair[1]}")
+            rows = [row_of(item, test.items) for item in pair]
+            walk = interpolation_walk(
+                self._fits[0],
+                test.codes[rows],
+                self._folds[0].test[0][rows],
+                encode=encode,
+            )
+            walks.append(drawn_walk(self._generator, pair, walk))
+        return replace(done, walks=tuple(walks))
 
     # ------------------------------------------------------------------ sites and times
 

@@ -20,6 +20,7 @@ from evolver.analysis.time_resolved import ALL_SITES
 from evolver.colours import GRID, INK, QUIET, RED, UNMEASURED, series_colour
 from evolver.reconstruction.results import CENTRED
 from evolver.report.style import Canvas, inches, new_figure, styled, whole_ticks
+from evolver.report.walk_figure import draw_walk
 from evolver.report.words import count, number, p_value, shorten
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         DecodedSession,
         DecodedSite,
         DecodedTimes,
+        DecodedWalk,
         DecodingMeasure,
     )
     from evolver.types import Vector
@@ -94,6 +96,23 @@ def draw_reconstructions(session: DecodedSession) -> Figure | None:
         f"Both rows are drawn by {session.generator} from codes."
     )
     return figure
+
+
+def draw_decoded_walk(session: DecodedSession, walk: DecodedWalk) -> Figure:
+    """Draw a walk between two items, a row a space that was walked in."""
+    notes = (
+        "On great circles, lengths linear. True: between the two codes; decoded: between "
+        "those that were decoded; responses: between the two mean responses, each step decoded"
+    )
+    if "encodings" in walk.images:
+        notes += "; encodings: what an encoder says of the true row's images, decoded"
+    return draw_walk(
+        {name: list(images) for name, images in walk.images.items()},
+        walk.shares,
+        title=f"From item {walk.first} to {walk.second}: {shorten(session.name, 40)}",
+        subtitle=decoding_sample(session),
+        notes=f"{notes}.",
+    )
 
 
 @styled

@@ -12,7 +12,9 @@ from evolver import config, generators, recording
 from evolver.cli import decode
 from evolver.generators.decoded_codes import read_decoded
 from evolver.live import run as live_run
-from scorers import quantiles
+from scorers import networks, quantiles
+from scorers.encoder_file import EncodedLayer, EncoderFacts, UnitEncoder, write_encoder
+from scorers.feature_pyramid import FeaturePyramid
 from tests import children
 from tests.browser import chromium, tab
 from tests.cli.running import run_here
@@ -80,7 +82,37 @@ def run(monkeypatch, capsys, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def decoded(recorded, tmp_path_factory):
+def encoder(recorded, tmp_path_factory):
+    """An encoder by hand, of the recording's channels and one that it has not."""
+    with recording.read(recorded) as opened:
+        labels = ("another", *reversed(opened.units["label"].tolist()))
+    network = networks.load("known")
+    pyramid = FeaturePyramid(network, ["colour"], most=300)
+    k = int(np.prod(pyramid.shapes["colour"]))
+    rng, u = np.random.default_rng(1), len(labels)
+    layer = EncodedLayer(
+        rng.standard_normal(k, dtype=np.float32),
+        rng.standard_normal((u, k), dtype=np.float32),
+        np.arange(u),
+    )
+    facts = EncoderFacts(
+        version=1,
+        network="known",
+        network_sha256=network.sha256,
+        most_features=300,
+        layers=("colour",),
+        labels=labels,
+        areas=("IT",) * u,
+        quantity="spikes/s",
+    )
+    path = tmp_path_factory.mktemp("encoder") / "it.safetensors"
+    zeros = np.zeros(u, dtype=np.float32)
+    write_encoder(path, UnitEncoder(facts, {"colour": layer}, zeros, zeros))
+    return path
+
+
+@pytest.fixture(scope="module")
+def decoded(recorded, encoder, tmp_path_factory):
     """Run once; what it printed, and the folder."""
     folder = tmp_path_factory.mktemp("decoded") / "out"
     options = [
@@ -95,6 +127,12 @@ def decoded(recorded, tmp_path_factory):
         "8",
         "--resamplings",
         "9",
+        "--walk",
+        "0,5",
+        "--walk",
+        "7,3",
+        "--encoder",
+        str(encoder),
     ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COLUMNS", "80")
@@ -119,7 +157,7 @@ def test_everything_is_written(decoded):
     printed, folder = decoded
     assert not rows_of(folder / "absent.csv")
     assert all(decode.OF_DECODINGS.fullmatch(path.name) for path in folder.iterdir())
-    for name in FIGURES:
+    for name in (*FIGURES, "walk-0", "walk-1"):
         with Image.open(folder / f"{name}.png") as figure:
             assert figure.width >= 1800
             assert np.asarray(figure.convert("L")).std() > 5
@@ -169,7 +207,7 @@ def test_the_page_shows_every_item(decoded):
         page.goto((decoded[1] / "decoding.html").as_uri())
         assert page.locator("#table tbody tr").count() == 12
         assert page.locator("#table .thumbs img").count() == 16
-        assert page.locator("img.whole").count() == len(FIGURES)
+        assert page.locator("img.whole").count() == len(FIGURES) + 2  # walks
         page.get_by_role("button", name="cosine about the mean").click()
         values = page.locator("#table tbody tr td:nth-child(6)").all_text_contents()
         numbers = [float(v.replace("\u2212", "-")) for v in values]
@@ -196,6 +234,8 @@ def test_the_default_folder_is_beside_the_recording(recorded, run):
         (("--test", "files"), "is of image files, which have no codes"),
         (("--train", "none"), "train (train), test (test), files (probe)"),
         (("--space", "w"), "mini-object has none"),
+        (("--walk", "3"), "--walk must be two items, as 3,17; got '3'"),
+        (("--encoder", "nowhere.safetensors"), "is none. A relative path"),
     ],
 )
 def test_what_cannot_be_done_is_said(recorded, run, options, said):

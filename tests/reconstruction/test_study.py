@@ -97,6 +97,70 @@ def test_onsets_are_found(session):
     assert all(np.abs(r).mean() < 0.06 for r in before.values())
 
 
+class Codes:
+    """A generator whose images are its codes."""
+
+    name = "codes"
+
+    def render(self, codes):
+        return np.asarray(codes)
+
+    def first_weights(self):
+        return None
+
+
+class TestWalks:
+    """From one item to another, in three spaces, or four."""
+
+    def walked(self, made, *, encoder=None, walks=(("3", "17"),), without_test=False):
+        with recording.read(made.path) as opened:
+            data = read_decoding_data(opened, windows=CHOICE)
+            scale = response_scale(data.train.responses)
+            if without_test:
+                data = replace(data, test=None)
+            session = decode_session(
+                opened,
+                data,
+                replace(QUICK, images=0, walks=walks),
+                generator=Codes(),
+                features="no network",
+                encoder=encoder,
+            )
+        return session, scale
+
+    def test_rows_begin_and_end_at_the_items(self, made):
+        session, _ = self.walked(made)
+        (walk,) = session.walks
+        assert (walk.first, walk.second) == ("3", "17")
+        np.testing.assert_allclose(walk.images["true"][[0, -1]], session.true[[3, 17]])
+        for row in ("decoded", "responses"):
+            np.testing.assert_allclose(walk.images[row][[0, -1]], session.decoded[[3, 17]])
+        # On the way, a path of responses is no path of codes.
+        middle = len(walk.shares) // 2
+        assert not np.allclose(walk.images["decoded"][middle], walk.images["responses"][middle])
+        lengths = np.linalg.norm(walk.images["true"], axis=1)
+        straight = np.linspace(lengths[0], lengths[-1], len(lengths))
+        np.testing.assert_allclose(lengths, straight)
+
+    def test_an_encoder_that_says_nothing_is_decoded_as_the_mean_response(self, made):
+        c = 36
+
+        def silent(images):
+            return np.broadcast_to(scale.mean, (len(images), c))
+
+        _, scale = self.walked(made)
+        session, _ = self.walked(made, encoder=silent)
+        row = session.walks[0].images["encodings"]
+        np.testing.assert_allclose(row, np.broadcast_to(row[0], row.shape), atol=1e-9)
+
+    def test_what_cannot_be_walked_is_absent_with_its_reason(self, made):
+        session, _ = self.walked(made, walks=(("3", "x"),))
+        assert "between two of the test items 0, 1" in session.absent["walks"]
+        session, _ = self.walked(made, without_test=True)
+        assert "there is no test set" in session.absent["walks"]
+        assert "walks" not in decoded(made, QUICK).absent
+
+
 def test_the_decoder_is_what_it_says(made):
     """z-scores of the training showings, repeats averaged, one least-squares map."""
     found = decoded(made, replace(QUICK, decoder="least-squares"))
