@@ -30,6 +30,7 @@ from evolver.analysis.latent_metrics import (
 )
 from evolver.analysis.quantities import Quantity
 from evolver.analysis.rank_tests import MeanInterval, mean_interval
+from evolver.analysis.success_rates import share as share_of
 from evolver.reconstruction.results import CENTRED, CORRELATION, PAIRS, DecodingMeasure
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ def code_measures(
     *,
     rng: np.random.Generator,
     sets: int,
+    levelled: Codes | None = None,
+    known_means: Codes | None = None,
 ) -> tuple[DecodingMeasure, ...]:
     """Return every measure of decoded codes.
 
@@ -70,9 +73,14 @@ def code_measures(
     draw : fresh codes of the training prior
     rng : of the random sets
     sets : of them
+    levelled : (m, d) decoded codes about one mean, for what compares items with one another;
+        the decoded ones where there is one decoder
+    known_means : (m, d) mean code that each item's decoder was fitted on; the mean code
     """
     some = _spread_rows(len(true), MOST_IDENTIFIED)
     told = _Told()
+    level = decoded if levelled is None else levelled
+    means = np.broadcast_to(mean_code, true.shape) if known_means is None else known_means
 
     def centred(x: Codes, y: Codes) -> Quantity:
         return mean_cosine(x - mean_code, y - mean_code)
@@ -81,38 +89,42 @@ def code_measures(
         return Quantity(float(mse_similarity(x, y).mean()))
 
     cosine = latent_cosine(true, decoded, mean_code)
-    about_mean = latent_cosine(true - mean_code, decoded - mean_code, mean_code).each
+    about_mean = latent_cosine(true - mean_code, level - mean_code, mean_code).each
+    floor = mean_cosine(true, means)
     alike = mse_similarity(true, decoded)
 
     def share(measure: LatentMeasure) -> MeanInterval:
-        return _left_out(measure, true[some], decoded[some], (0.0, 1.0))
+        return _left_out(measure, true[some], level[some], (0.0, 1.0))
 
     of_codes: list[tuple[str, LatentMeasure, MeanInterval, Vector]] = [
-        (CORRELATION, mean_correlation, correlation_interval(true, decoded), _NONE),
+        (CORRELATION, mean_correlation, correlation_interval(true, level), _NONE),
         (_COSINE, mean_cosine, _over_items(cosine.each), cosine.each),
         (CENTRED, centred, _over_items(about_mean), about_mean),
         ("code similarity", similarity, _over_items(alike, (0.0, 1.0)), alike),
         (PAIRS, told.pairwise, share(told.pairwise), _NONE),
-        ("first of all", told.first, share(told.first), _NONE),
+        ("first of all", told.first, _counted(told.first(true, level), len(some)), _NONE),
     ]
-    random = latent_permutation(
-        true, decoded, [measure for _, measure, *_ in of_codes], draw, rng=rng, sets=sets
-    )
+    listed = [measure for _, measure, *_ in of_codes]
+    random = latent_permutation(true, decoded, listed, draw, rng=rng, sets=sets)
+    compared, between = {_COSINE: decoded, "code similarity": decoded}, random
+    if level is not decoded:
+        between = latent_permutation(true, level, listed, draw, rng=rng, sets=sets)
     return tuple(
         DecodingMeasure(
             name=name,
             kind="codes",
-            value=measure(true, decoded),
+            value=measure(true, compared.get(name, level)),
             low=interval.low,
             high=interval.high,
             n=interval.n,
             each=each,
-            floor=cosine.floor.value if name == _COSINE else nan,
-            chance=float(random.mean[i]),
-            p=float(random.p[i]),
-            null=random.random[:, i],
+            floor=floor.value if name == _COSINE else nan,
+            chance=float(chance.mean[i]),
+            p=float(chance.p[i]),
+            null=chance.random[:, i],
         )
         for i, (name, measure, interval, each) in enumerate(of_codes)
+        for chance in [random if name in compared else between]
     )
 
 
@@ -244,6 +256,14 @@ def _left_out(
         groups=groups,
         within=within,
     )
+
+
+def _counted(share: Quantity, n: int) -> MeanInterval:
+    """Return a share of items with Wilson's interval: one or none of them is no certainty."""
+    if share.reason:
+        return MeanInterval(nan, nan, nan, 0)
+    counted = share_of(round(share.value * n), n)
+    return MeanInterval(share.value, counted.low, counted.high, n)
 
 
 def _over_items(each: Vector, within: tuple[float, float] = (-1.0, 1.0)) -> MeanInterval:

@@ -177,21 +177,29 @@ class _Study:
             fold_words = f", fold {i + 1} of {len(self._folds)}" if len(self._folds) > 1 else ""
             self._decoder.begin(f"fitting{fold_words}", 1)
             fit = self._decoder.fit(*fold.training)
-            decoded[fold.test_rows] = self._predicted(fold, fit, fold.test[0])
+            decoded[fold.test_rows] = fit.predict(fold.test[0])
             self._fits.append(fit)
         return decoded
 
-    def _predicted(self, fold: _Fold, fit: LinearDecoder, responses: Matrix) -> Codes:
-        """Return what a fold's decoder makes of responses.
+    @property
+    def _known_means(self) -> Codes:
+        """The mean code that each item's decoder was fitted on, (m, d): never of the item."""
+        means = np.empty_like(self._true)
+        for fold in self._folds:
+            means[fold.test_rows] = fold.training[1].mean(axis=0)
+        return means
+
+    def _levelled(self, decoded: Codes) -> Codes:
+        """Return decoded codes about one mean, for what compares items with one another.
 
         Where items are left out in turn, each fold's mean code is that of the others: where
-        little is told, decoded codes would be correlated with true ones below 0. So the mean
-        of all takes its place.
+        little is told, codes of the folds would be correlated with true ones below 0. The mean
+        of all takes its place, which is the same for every item. What compares an item with
+        its own code alone must not have it, for the item is in it.
         """
-        codes = fit.predict(responses)
-        if len(self._folds) > 1:
-            codes += self._data.train.codes.mean(axis=0) - fold.training[1].mean(axis=0)
-        return codes
+        if len(self._folds) == 1:
+            return decoded
+        return decoded + self._data.train.codes.mean(axis=0) - self._known_means
 
     @property
     def _true(self) -> Codes:
@@ -256,6 +264,7 @@ class _Study:
 
     def _code_measures(self, done: DecodedSession) -> DecodedSession:
         true, decoded = self._measured(done.true), self._measured(done.decoded)
+        levelled = self._measured(self._levelled(done.decoded))
         measures = code_measures(
             true,
             decoded,
@@ -263,9 +272,11 @@ class _Study:
             self._draw,
             rng=self._rng("random codes"),
             sets=self._settings.sets,
+            levelled=levelled,
+            known_means=self._measured(self._known_means),
         )
         return replace(
-            done, measures=(*measures, *done.measures), ranks=item_ranks(true, decoded)
+            done, measures=(*measures, *done.measures), ranks=item_ranks(true, levelled)
         )
 
     def _attributes(self, done: DecodedSession) -> DecodedSession:
@@ -360,12 +371,12 @@ class _Study:
                 seen = occluded(
                     fold.test[0], kept, np.zeros(len(kept)), by=self._settings.occluded_by
                 )
-                decoded[fold.test_rows] = self._predicted(fold, fit, seen)
+                decoded[fold.test_rows] = fit.predict(seen)
             sites.append(self._site(site, int(kept.sum()), true, decoded))
         return replace(done, sites=tuple(sites))
 
     def _site(self, site: str, channels: int, true: Codes, codes: Codes) -> DecodedSite:
-        decoded = self._measured(codes)
+        decoded = self._measured(self._levelled(codes))
         return DecodedSite(
             site,
             channels,

@@ -221,6 +221,32 @@ def test_without_a_test_set_items_are_left_out_in_turn(made, monkeypatch):
     assert found.reliability.reason.startswith("0 of")
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_left_out_items_of_noise_have_no_code_in_their_own_decoded_one(made, seed):
+    """Each decoded code is near the mean of the other folds' codes, and that has no p."""
+    rng = np.random.default_rng(seed)
+    with recording.read(made.path) as opened:
+        data = read_decoding_data(opened, windows=CHOICE)
+        noise = rng.normal(size=data.train.responses.shape)
+        data = replace(data, train=replace(data.train, responses=noise), test=None)
+        found = decode_session(
+            opened, data, replace(QUICK, sets=200), generator=NO_GENERATOR, features="none"
+        )
+    cosine = of(found, "code cosine")
+    assert cosine.value.value < cosine.floor + 0.03
+    assert cosine.value.value < cosine.chance + 0.02  # whose codes are the items, here
+    for name in ("code cosine", "code similarity", "code correlation"):
+        assert of(found, name).p > 0.01
+    all_items = np.linalg.norm(found.decoded - found.true.mean(axis=0), axis=1).mean()
+    assert all_items > 0.2  # what is left out moves the mean so far at least
+
+
+def test_a_share_of_items_has_an_interval(session):
+    first = of(session, "first of all")
+    assert first.low < first.value.value
+    assert first.low < first.high <= 1
+
+
 def test_what_fails_is_absent_and_the_rest_is_there(made, monkeypatch):
     found = decoded(made, QUICK)
     assert found.absent == {
