@@ -7,10 +7,12 @@ system gives to any new file.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
 import shutil
+import stat
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,6 +61,7 @@ def write_whole(path: Path, content: bytes) -> None:
     """Put a file in its place; on the disk when this returns.
 
     Whatever interrupts it leaves the file that was there before, or none, and nothing beside.
+    Who may read and write the one before may do so with this one.
 
     Parameters
     ----------
@@ -77,6 +80,8 @@ def write_whole(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        with contextlib.suppress(OSError):  # there is none before, or the disk has no modes
+            unfinished.chmod(stat.S_IMODE(path.stat().st_mode))
         unfinished.replace(path)
     except BaseException:
         unfinished.unlink(missing_ok=True)

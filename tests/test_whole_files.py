@@ -105,3 +105,12 @@ def test_what_an_earlier_folder_had_goes_and_what_is_not_of_it_stays(tmp_path):
     assert texts == {"index.csv": "new", "same.png": "new", "notes.txt": "old"}
     assert (folder / "sub.png").is_dir()
     assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_file_that_is_replaced_is_as_private_as_it_was(tmp_path):
+    path = tmp_path / "keys"
+    path.write_bytes(b"before")
+    path.chmod(0o600)
+    write_whole(path, b"after")
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.read_bytes() == b"after"

@@ -363,6 +363,10 @@ def _fit(mapped: PlaceMap, showings: PlaceShowings) -> tuple[Gaussian | None, st
         weights=mapped.showings / mapped.showings.max(),
         narrowest=_NARROWEST,
     )
+    means = mapped.mean[np.isfinite(mapped.mean)]
+    usual = float(np.median(means))
+    if usual - means.min() > means.max() - usual:
+        return None, "places matter, and responses fall at some: a field that suppresses"
     if fit is None:
         return None, "places matter, and no Gaussian fits how"
     extent = max(np.ptp(showings.rows_deg), np.ptp(showings.columns_deg))

@@ -298,6 +298,7 @@ def _features(name: str, networks: Path | None, device: str) -> ImageFeatures:
 
 def _window_choice(areas: list[str], windows: str, other: TimeWindow) -> WindowChoice:
     """Read the options that say which channel is of which area, and when it responds."""
+    from evolver.analysis.time_resolved import ALL_SITES
     from evolver.reconstruction.sets import WindowChoice
 
     patterns: dict[str, str] = {}
@@ -305,6 +306,10 @@ def _window_choice(areas: list[str], windows: str, other: TimeWindow) -> WindowC
         name, equals, pattern = text.partition("=")
         if not (name and equals and pattern):
             raise ConfigError(f"--area must be NAME=LABEL, as V1=mini:conv2; got {text!r}")
+        if name in patterns or name == ALL_SITES:
+            raise ConfigError(
+                f"--area must name each area once, and none {ALL_SITES!r}; got {text!r}"
+            )
         patterns[name] = pattern
     of_areas = dict(WindowChoice().of_areas)
     for text in filter(None, windows.split(",")):

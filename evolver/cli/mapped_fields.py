@@ -203,8 +203,13 @@ def _draw(
         subtitle=text,
         overview=with_field if len(with_field) > 1 else (),
     )
-    with whole_file(out) as path:
-        save(figure, path)
+    try:
+        with whole_file(out) as path:
+            save(figure, path)
+    except OSError as exc:
+        raise ConfigError(
+            f"the figure {out} cannot be written: {exc.strerror}. Name another with --out"
+        ) from exc
     console.print(f"figure: {escape(str(out))}")
 
 
@@ -244,7 +249,10 @@ def _write_csv(
                         *(_cell(table[i, j]) for table in (mapped.mean, mapped.sem)),
                         int(mapped.showings[i, j]),
                     ])  # fmt: skip
-    write_whole(path, table_bytes(path.suffix, heads, rows))
+    try:
+        write_whole(path, table_bytes(path.suffix, heads, rows))
+    except OSError as exc:
+        raise ConfigError(f"{path} cannot be written: {exc.strerror}") from exc
 
 
 def _cell(value: float) -> float | None:
@@ -278,7 +286,10 @@ def _write_place(path: Path, units: Sequence[MappedUnit]) -> None:
     mark = codecs.BOM_UTF8 if content.startswith(codecs.BOM_UTF8) else b""
     text = content.removeprefix(mark).decode("utf-8")
     changed = with_values(text, "presentation", values, source=str(path))
-    write_whole(path.resolve(), mark + changed.encode())
+    try:
+        write_whole(path.resolve(), mark + changed.encode())
+    except OSError as exc:
+        raise ConfigError(f"{path} cannot be written, and is as it was: {exc}") from exc
     said = ", ".join(f"{key} = {value}" for key, value in values.items())
     console.print(
         wrapped(f"{path}: {said}, of {unit.name}", console), highlight=False, markup=False

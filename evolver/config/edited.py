@@ -77,6 +77,8 @@ def _with_value(lines: list[str], key: str, value: str, end: str) -> list[str]:
         stop = i
         while _depth("".join(lines[i : stop + 1])) > 0 and stop + 1 < len(lines):
             stop += 1
+        if any("#" in _STRING.sub("", part) for part in lines[i:stop]):
+            return lines  # a comment would be lost: it is changed by hand
         tail = lines[stop] if stop > i else line[begin.end() :]
         return [*lines[:i], begin[1] + value + _after(tail) + end, *lines[stop + 1 :]]
     keys = [i for i, line in enumerate(lines) if line.strip() and line.strip()[0] != "#"]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 FORMAT = "evolver decoded codes 1"
 _MOST_ITEMS, _WIDEST = 1_000_000, 1_000_000
+_LARGEST_CODE = 1e6  # of one number; networks compute in float32
 _ITEMS_NAMED = 6
 
 
@@ -137,6 +138,10 @@ def _read(archive: NumpyArchive, path: Path) -> DecodedCodes:
     image_ids = archive.read("image_ids", fits=lambda shape: shape == (m,))
     if not (np.isfinite(codes).all() and np.isfinite(true).all()):
         raise DataError(f"{path} must hold finite codes; it does not")
+    if len({str(item) for item in items}) < m:
+        raise DataError(f"{path} must call each code otherwise; some items have one name")
+    if (np.abs(codes) > _LARGEST_CODE).any():
+        raise DataError(f"codes in {path} must be at most {_LARGEST_CODE:g} in size")
     options: object = json.loads(_text(archive, "generator_options"))
     if not isinstance(options, dict):
         raise DataError(f"{path} must hold generator_options as a JSON object")

@@ -86,11 +86,17 @@ def _rows(path: Path) -> dict[str, tuple[str, int, int]]:
             raise ConfigError(f"line {number} of {path} must have a label and an array")
         if label in rows:
             raise ConfigError(f"line {number} of {path} names {label!r} for the second time")
-        rows[label] = (
+        place = (
             array,
             _place(path, number, line, "row"),
             _place(path, number, line, "column"),
         )
+        if place in rows.values():
+            raise ConfigError(
+                f"line {number} of {path} puts {label!r} where another channel is: array "
+                f"{array}, row {place[1]}, column {place[2]}"
+            )
+        rows[label] = place
     return rows
 
 

@@ -23,7 +23,7 @@ on_ms = 100
 size_deg=3.0  # of 'IT-12', by hand
 # position_deg = [9, 9]
 position_deg = [
-    0.0,  # right
+    0.0,
     1.0,
 ]   # up
 
@@ -35,7 +35,7 @@ name = "x"
 def test_values_comments_and_all_else_stay():
     changed = with_values(FILE, "presentation", PLACE)
     assert changed == FILE.replace("=3.0  #", "=4.5  #").replace(
-        "[\n    0.0,  # right\n    1.0,\n]   # up", "[1.3, -0.7]   # up\nmapped = 2026-11-29"
+        "[\n    0.0,\n    1.0,\n]   # up", "[1.3, -0.7]   # up\nmapped = 2026-11-29"
     )
     assert with_values(changed, "presentation", PLACE) == changed
 
@@ -115,3 +115,13 @@ def test_of_any_table_the_rest_reads_as_before(values, comment):
     assert after == {**before, "presentation": {**before["presentation"], **wanted}}
     kept = [line for key, line in zip(values, lines, strict=True) if key not in PLACE]
     assert all(line in changed for line in kept)
+
+
+def test_a_value_over_lines_with_comments_in_it_is_left_to_a_person():
+    text = "[presentation]\nposition_deg = [\n  0.0, # right\n  1.0, # up\n]\n"
+    with pytest.raises(ConfigError, match="Write into it"):
+        with_values(text, "presentation", {"position_deg": "[1, 2]"})
+    bare = text.replace(" # right", "").replace(" # up", "")
+    assert "position_deg = [1, 2]" in with_values(
+        bare, "presentation", {"position_deg": "[1, 2]"}
+    )
