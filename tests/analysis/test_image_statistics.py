@@ -63,7 +63,8 @@ def test_the_slope_of_noise_is_that_it_was_made_with(exponent):
     waves = (waves - waves.mean()) / waves.std(axis=(1, 2), keepdims=True)
     images = np.clip(np.rint(127.5 + 28 * waves), 0, 255).astype(np.uint8)
     found = image_statistics(np.repeat(images[..., None], 3, axis=3))
-    assert found.slope.mean() == pytest.approx(-2 * exponent, abs=0.15)
+    # Pixels are whole numbers, whose rounding fills up the highest frequencies a little.
+    assert found.slope.mean() == pytest.approx(-2 * exponent, abs=0.2)
 
 
 @pytest.mark.parametrize(("down", "right", "degrees"), [(0, 8, 0), (8, 0, 90), (-8, 8, 45)])
