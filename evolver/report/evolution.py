@@ -153,6 +153,7 @@ class Evolution:
     on_ms : float, how long images stayed on; NaN where it changed between presentations
     one_fitness : bool, whether all threads share one, so that references have one trajectory
     budget : dict, part of the block's time -> ndarray of float64, shape (b,), seconds
+    of_sets : blocks with images of sets, which no thread here has
     replay : str, of a replay what every figure says of it; else empty
     inexact : bool, whether it is one in which not every response is of the very image: then no
         thread has a verdict, and nothing an error, as few trials are repeated many times
@@ -166,6 +167,7 @@ class Evolution:
     on_ms: float
     one_fitness: bool
     budget: dict[str, FloatArray] = field(default_factory=dict[str, FloatArray])
+    of_sets: frozenset[int] = frozenset()
     replay: str = ""
     inexact: bool = False
 
@@ -276,9 +278,17 @@ def read_evolution(
             for name in blocks.dtype.names or ()
             if name not in {"block", "time_ns"}
         },
+        of_sets=_blocks_of_sets(recording),
         replay=recording.replay_line,
         inexact=recording.is_inexact,
     )
+
+
+def _blocks_of_sets(recording: Recording) -> frozenset[int]:
+    """Return the numbers of the blocks with images of sets."""
+    sets = [k for k, thread in enumerate(recording.threads) if thread.is_set]
+    table = recording.presentations
+    return frozenset(table["block"][np.isin(table["thread"], sets)].tolist())
 
 
 def _without_errors(thread: ThreadEvolution) -> ThreadEvolution:

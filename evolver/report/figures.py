@@ -420,6 +420,7 @@ def budget(evolution: Evolution) -> Figure:
     whole.set_ylabel("time (s)")
     own = inches(figure, 5.55, 0.7, 3.6, 2.35)
     proposed = {int(block) for thread in evolution.threads for block in thread.block}
+    proposed |= evolution.of_sets
     new = np.array([int(block) in proposed for block in evolution.blocks], dtype=np.bool_)
     ours = {k: v[new] for k, v in parts.items() if k not in _RIGS_PARTS}
     _stack(own, np.arange(int(new.sum())), ours, 1000.0)

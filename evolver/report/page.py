@@ -161,8 +161,8 @@ def _lead(recording: Recording, evolution: Evolution, sets: Sequence[ShownSet]) 
         was = "set {} of fixed images was" if len(sets) == 1 else "sets {} of fixed images were"
         parts.append(f"the {was.format(names)} shown")
     return (
-        f"In {words.count(committed, 'block')} and {took}, {', and '.join(parts)}: "
-        f"{words.count(len(recording.images), 'image')} in "
+        f"In {words.count(committed, 'block')} and {took}, {', and '.join(parts)}. With "
+        f"references, there were {words.count(len(recording.images), 'image')} in "
         f"{words.count(sum(counts.values()), 'presentation')}, of which {counts['ok']:,} were "
         f"valid, {counts['aborted']:,} aborted and {counts['missing']:,} without a result."
     )
