@@ -220,6 +220,7 @@ def _decoded(
 
     with console.status("reading …") as status:
         data = read_decoding_data(opened, train=train, test=test, windows=choice)
+        _check_windows(choice, data.channels.areas)
         status.update("loading the generator …")
         generator = RecordedGenerators(device=device).of(opened, data.thread)
         if in_w and not isinstance(generator, str):
@@ -240,6 +241,18 @@ def _decoded(
             progress=lambda what: status.update(f"{escape(what)} …"),
         )
     return session, dict(data.thread.options.get("generator") or {})
+
+
+def _check_windows(choice: WindowChoice, areas: Sequence[str]) -> None:
+    """Raise `ConfigError` where --windows speaks of an area that no channel is of."""
+    from evolver.reconstruction.sets import WindowChoice as Choice
+
+    usual = Choice().of_areas
+    words = {word for area in areas for word in (area, *area.replace("-", " ").split())}
+    for name, window in choice.of_areas.items():
+        if usual.get(name) != window and name not in words:
+            there = ", ".join(sorted(set(areas)))
+            raise ConfigError(f"--windows must be of areas here, {there}; got {name!r}")
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -323,6 +336,8 @@ def _window_choice(areas: list[str], windows: str, other: TimeWindow) -> WindowC
             ) from error
         if not (name.strip() and equals and colon):
             raise ConfigError(f"--windows must name an area; got {text!r}")
+    if not other[0] < other[1]:
+        raise ConfigError(f"--window must begin before it ends; got {other[0]:g} {other[1]:g}")
     return WindowChoice(of_areas, other, patterns)
 
 
