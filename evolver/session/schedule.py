@@ -259,15 +259,14 @@ class Session:
         if self._schedule == "alternate":
             turn = min(self._turns(left), key=lambda ks: min(self._proposed[k] for k in ks))
             return turn, self.references
-        due = tuple(k for k in left if self.threads[k].plan is None or self._is_due(k))
+        due = tuple(k for k in left if self._is_due(k))
         return due, self.references if self._schedule == "together" else 0
 
     def _turns(self, left: Sequence[int]) -> list[tuple[int, ...]]:
         """Return who takes a turn together: a thread that evolves; all sets that are due."""
-        turns = [(k,) for k in left if self.threads[k].plan is None]
-        sets = tuple(k for k in left if self.threads[k].plan is not None)
-        due = tuple(k for k in sets if self._is_due(k))
-        return [*turns, *([due] if due else [] if turns else [sets])]
+        turns = [(k,) for k in left if k in self._evolving]
+        sets = tuple(k for k in left if k not in self._evolving and self._is_due(k))
+        return [*turns, sets] if sets else turns
 
     def _leaders(self) -> tuple[int, ...]:
         """Return the threads that sets keep step with: those that evolve, or the longest."""
@@ -276,9 +275,10 @@ class Session:
         return (self.lengths.index(self.generations),)
 
     def _is_due(self, k: int) -> bool:
-        """Return whether a set's next share comes with the leaders' next generation, or before.
+        """Return whether a thread's next generation comes with the leaders' next, or before.
 
-        Where sets stand alone, they lead: the longest has a share in every block.
+        A leader's does. Where sets stand alone, they lead: the longest has a share in every
+        block. Where all leaders are done, all that is left is due.
         """
         leaders = self._leaders()
         if k in leaders:
