@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from evolver.config.tables import Config
-    from evolver.journal.records import PlannedItem
     from evolver.session.schedule import Block, Outcome
     from evolver.setup.build import Parts
     from evolver.setup.simulated_rig import Population
@@ -145,7 +144,7 @@ class TaskEvolution:
         """
         proposals = () if self._block is None else self._block.proposals
         codes, items = next((p.codes, p.items) for p in proposals if p.thread == thread)
-        return tuple(map(_place_of, items)) or (None,) * len(codes)
+        return tuple(item.place for item in items) or (None,) * len(codes)
 
     def advance(
         self, answers: Mapping[int, ImageAnswers], references: ImageAnswers | None
@@ -210,8 +209,8 @@ class TaskEvolution:
         if planned is None:
             raise RuntimeError(f"presentation {number} is none of block {block.index}")
         table, item = self.config.presentation, block.item(planned)
-        place = None if item is None else _place_of(item)
-        size_deg, position_deg = place or (table.size_deg, table.position_deg)
+        usual = table.size_deg, table.position_deg
+        size_deg, position_deg = (item and item.place) or usual
         return self._rig.present(
             _NO_PIXELS,
             Presentation(
@@ -285,11 +284,6 @@ class TaskEvolution:
             evolver=__version__,
         )
         return TaskResult(meta, arrays)
-
-
-def _place_of(item: PlannedItem) -> Place | None:
-    """Return where an item of a set is shown; None: where the session does."""
-    return (item.size_deg, (item.x_deg, item.y_deg)) if item.size_deg else None
 
 
 def name_of(array: NDArray[Any]) -> str:

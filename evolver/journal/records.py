@@ -217,6 +217,11 @@ class PlannedItem(Struct, frozen=True, forbid_unknown_fields=True, array_like=Tr
     x_deg: float = 0.0  # of its centre, right of fixation
     y_deg: float = 0.0  # and above it
 
+    @property
+    def place(self) -> tuple[float, tuple[float, float]] | None:
+        """Longer side, and centre right of and above fixation; None: the session's."""
+        return (self.size_deg, (self.x_deg, self.y_deg)) if self.size_deg else None
+
 
 class ProposedThread(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One thread's generation inside a block."""

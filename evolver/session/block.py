@@ -187,8 +187,7 @@ class RunningBlock:
                 places[image.sha256] = len(pixels)
                 pixels.append(image.pixels)
             item = self.block.item(planned)
-            if item is not None and not item.size_deg:
-                item = None  # shown where the session says
+            size_deg, position_deg = (item and item.place) or (None, None)
             presentations.append(
                 PresentationRequest(
                     presentation=number,
@@ -196,8 +195,8 @@ class RunningBlock:
                     on_ms=planned.on_ms,
                     off_ms=planned.off_ms,
                     known_attempt=self.known.get(number, 0),
-                    size_deg=None if item is None else item.size_deg,
-                    position_deg=None if item is None else (item.x_deg, item.y_deg),
+                    size_deg=size_deg,
+                    position_deg=position_deg,
                 )
             )
         return ShowRequest(
