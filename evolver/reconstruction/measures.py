@@ -49,7 +49,9 @@ MOST_IDENTIFIED = 300
 """Items among which one is told from the others."""
 LARGEST_IMAGE = 256
 """Pixels a side of images that are measured; larger ones are shrunk to it."""
-_COSINE, LUMINANCE = "code cosine", "luminance correlation"
+_COSINE, _SIMILARITY = "code cosine", "code similarity"
+_OF_ONE_ITEM = (_COSINE, _SIMILARITY)  # which compare an item with its own code alone
+LUMINANCE = "luminance correlation"
 _NONE = np.zeros(0)
 
 
@@ -74,8 +76,8 @@ def code_measures(
     rng : of the random sets
     sets : of them
     levelled : (m, d) decoded codes about one mean, for what compares items with one another;
-        the decoded ones where there is one decoder
-    known_means : (m, d) mean code that each item's decoder was fitted on; the mean code
+        None: the decoded ones, of one decoder
+    known_means : (m, d) mean code that each item's decoder was fitted on; None: the mean code
     """
     some = _spread_rows(len(true), MOST_IDENTIFIED)
     told = _Told()
@@ -100,32 +102,35 @@ def code_measures(
         (CORRELATION, mean_correlation, correlation_interval(true, level), _NONE),
         (_COSINE, mean_cosine, _over_items(cosine.each), cosine.each),
         (CENTRED, centred, _over_items(about_mean), about_mean),
-        ("code similarity", similarity, _over_items(alike, (0.0, 1.0)), alike),
+        (_SIMILARITY, similarity, _over_items(alike, (0.0, 1.0)), alike),
         (PAIRS, told.pairwise, share(told.pairwise), _NONE),
         ("first of all", told.first, _counted(told.first(true, level), len(some)), _NONE),
     ]
-    listed = [measure for _, measure, *_ in of_codes]
-    random = latent_permutation(true, decoded, listed, draw, rng=rng, sets=sets)
-    compared, between = {_COSINE: decoded, "code similarity": decoded}, random
-    if level is not decoded:
-        between = latent_permutation(true, level, listed, draw, rng=rng, sets=sets)
-    return tuple(
-        DecodingMeasure(
-            name=name,
-            kind="codes",
-            value=measure(true, compared.get(name, level)),
-            low=interval.low,
-            high=interval.high,
-            n=interval.n,
-            each=each,
-            floor=floor.value if name == _COSINE else nan,
-            chance=float(chance.mean[i]),
-            p=float(chance.p[i]),
-            null=chance.random[:, i],
+    groups = [(decoded, of_codes)]
+    if levelled is not None:
+        alone = [one for one in of_codes if one[0] in _OF_ONE_ITEM]
+        others = [one for one in of_codes if one[0] not in _OF_ONE_ITEM]
+        groups = [(decoded, alone), (levelled, others)]
+    made: dict[str, DecodingMeasure] = {}
+    for codes, asked in groups:
+        random = latent_permutation(
+            true, codes, [measure for _, measure, *_ in asked], draw, rng=rng, sets=sets
         )
-        for i, (name, measure, interval, each) in enumerate(of_codes)
-        for chance in [random if name in compared else between]
-    )
+        for i, (name, measure, interval, each) in enumerate(asked):
+            made[name] = DecodingMeasure(
+                name=name,
+                kind="codes",
+                value=measure(true, codes),
+                low=interval.low,
+                high=interval.high,
+                n=interval.n,
+                each=each,
+                floor=floor.value if name == _COSINE else nan,
+                chance=float(random.mean[i]),
+                p=float(random.p[i]),
+                null=random.random[:, i],
+            )
+    return tuple(made[name] for name, *_ in of_codes)
 
 
 def image_measures(

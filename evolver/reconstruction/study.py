@@ -264,7 +264,9 @@ class _Study:
 
     def _code_measures(self, done: DecodedSession) -> DecodedSession:
         true, decoded = self._measured(done.true), self._measured(done.decoded)
-        levelled = self._measured(self._levelled(done.decoded))
+        levelled = None
+        if len(self._folds) > 1:
+            levelled = self._measured(self._levelled(done.decoded))
         measures = code_measures(
             true,
             decoded,
@@ -275,9 +277,8 @@ class _Study:
             levelled=levelled,
             known_means=self._measured(self._known_means),
         )
-        return replace(
-            done, measures=(*measures, *done.measures), ranks=item_ranks(true, levelled)
-        )
+        ranks = item_ranks(true, decoded if levelled is None else levelled)
+        return replace(done, measures=(*measures, *done.measures), ranks=ranks)
 
     def _attributes(self, done: DecodedSession) -> DecodedSession:
         generator = self._generator
