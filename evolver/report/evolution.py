@@ -11,9 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-import msgspec
 import numpy as np
-from msgspec import Struct
 from numpy.typing import NDArray
 
 from evolver.analysis.success_tests import ALPHA, Success, SuccessRule, success
@@ -29,6 +27,7 @@ from evolver.analysis.trajectories import (
     trajectory,
 )
 from evolver.errors import EvolverError, RecordingError
+from evolver.experiments.unit_weights import UnitWeights, read_fitness
 from evolver.seeds import stream
 from evolver.types import Codes, Images
 
@@ -180,15 +179,13 @@ class Evolution:
         return units
 
 
-class Watched(Struct, frozen=True):
+class Watched(UnitWeights, frozen=True):
     """What of a recorded fitness is needed here; files may say more.
 
     `units` are rows of the unit table, `weights` what a spike/s of each adds to the score,
     windows are ms after onset. A thread that a damaged journal only half knows has no units.
     """
 
-    units: tuple[int, ...] = ()
-    weights: tuple[float, ...] = ()
     response_ms: tuple[float, float] | None = None
     baseline_ms: tuple[float, float] | None = None
     late_ms: tuple[float, float] | None = None
@@ -202,7 +199,6 @@ class Watched(Struct, frozen=True):
     others_by: str = "mean"
     normalise: str = "none"
     minimise: bool = False
-    unit: str = "spikes/s"
 
     @property
     def scored_ms(self) -> tuple[float, float] | None:
@@ -327,19 +323,7 @@ def fitness_of(thread: ThreadData) -> Watched:
     RecordingError
         Where the recording does not say them.
     """
-    try:
-        fitness = msgspec.convert(thread.fitness, Watched)
-    except msgspec.ValidationError as exc:
-        raise RecordingError(
-            f"the fitness of thread {thread.name!r} must say its units, weights and windows; "
-            f"it cannot be read: {exc}"
-        ) from exc
-    if len(fitness.units) != len(fitness.weights):
-        raise RecordingError(
-            f"the fitness of thread {thread.name!r} must have a weight for each of its "
-            f"{len(fitness.units)} units; it has {len(fitness.weights)}"
-        )
-    return fitness
+    return read_fitness(thread, Watched)
 
 
 def one_fitness(threads: Sequence[ThreadData]) -> bool:
