@@ -178,7 +178,7 @@ def _showings(
     # Sizes may be in any order in the file, and one may be there twice.
     columns, rows, sizes = (np.unique(values) for values in np.array(info.places).T)
     table = recording.presentations[answered]
-    images = table["item"].astype(np.int64) // len(info.places)
+    images = thread.images_of_items(table["item"])
     return PlaceShowings(
         row=_nearest(table["y_deg"], rows, thread.name),
         column=_nearest(table["x_deg"], columns, thread.name),

@@ -18,6 +18,7 @@ from evolver.analysis.decoding_responses import AREA_WINDOWS_MS, RepeatMeans, re
 from evolver.config.set_table import IMAGE_FILES
 from evolver.config.tables import parse_session_file
 from evolver.errors import ConfigError, DataError
+from evolver.recording.set_rows import rows_of_showings
 from evolver.responses import check_window
 
 if TYPE_CHECKING:
@@ -419,30 +420,31 @@ def _codes_of(
     DataError
         Showings of one item have different codes.
     """
-    table = opened.presentations
-    found: dict[tuple[int, int], tuple[Any, int]] = {}
-    for k in dict.fromkeys(k for k, _ in names):
-        thread = opened.threads[k]
-        place = {
-            (int(g), int(r)): i
-            for i, (g, r) in enumerate(zip(thread.generation, thread.row, strict=True))
-        }
-        for row in np.flatnonzero((table["thread"] == k) & (table["item"] >= 0)):
-            at = place.get((int(table["generation"][row]), int(table["row"][row])))
-            if at is None:
-                continue
-            key = (k, int(table["item"][row]))
-            code = thread.codes[at]
-            known = found.setdefault(key, (code, int(thread.image_id[at])))
-            if known[0] is not code and not np.array_equal(known[0], code):
-                raise DataError(
-                    f"showings of an item must have one code; item {key[1]} of {thread.name} "
-                    "has several. The recording was changed"
-                )
     if not names:
         return np.zeros((0, 1)), np.zeros(0, dtype=np.int64)
-    codes = np.stack([found[name][0] for name in names]).astype(np.float64)
-    return codes, np.array([found[name][1] for name in names], dtype=np.int64)
+    table = opened.presentations
+    codes: list[Codes] = []
+    image_ids: list[NDArray[np.int64]] = []
+    for k in dict.fromkeys(k for k, _ in names):
+        thread, at = opened.threads[k], rows_of_showings(opened, k)
+        shown = (at >= 0) & (table["item"] >= 0)
+        rows = at[shown]
+        items, first, of = np.unique(
+            table["item"][shown], return_index=True, return_inverse=True
+        )
+        differing = (thread.codes[rows] != thread.codes[rows[first][of]]).any(axis=1)
+        if differing.any():
+            raise DataError(
+                f"showings of an item must have one code; item {items[of[differing][0]]} of "
+                f"{thread.name} has several. The recording was changed"
+            )
+        wanted = [item for of_set, item in names if of_set == k]
+        if lost := sorted(set(wanted) - set(items.tolist())):
+            raise DataError(f"the codes of items {lost[:5]} of {thread.name} are lost")
+        row = rows[first][np.searchsorted(items, wanted)]
+        codes.append(thread.codes[row].astype(np.float64))
+        image_ids.append(thread.image_id[row])
+    return np.concatenate(codes), np.concatenate(image_ids)
 
 
 def _psths(

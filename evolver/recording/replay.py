@@ -187,16 +187,15 @@ def _items(thread: ThreadData, showings: NDArray[Any]) -> tuple[PlannedItem, ...
     showings : rows of the table of presentations that show this generation
     """
     _, first = np.unique(showings["row"], return_index=True)
-    info = thread.set_info
-    of_image = 1 if info is None else max(1, info.items // info.images)
+    rows = showings[first]
     return tuple(
         PlannedItem(
             item=int(row["item"]),
             repeat=int(row["repeat"]),
-            image=int(row["item"]) // of_image,
+            image=image,
             **{name: float(row[name]) for name in s.PLACE_COLUMNS},
         )
-        for row in showings[first]
+        for row, image in zip(rows, thread.images_of_items(rows["item"]).tolist(), strict=True)
     )
 
 

@@ -91,6 +91,21 @@ class ThreadData:
             raise RecordingError(f"the options of set {self.name!r} must say what it is")
         return info
 
+    def images_of_items(self, items: NDArray[Any]) -> NDArray[np.int64]:
+        """Return which image of the set each item is of, from 0; negative ones stay so.
+
+        An image's places follow one another.
+
+        Raises
+        ------
+        RecordingError
+            It is no set, or the file does not say what it is.
+        """
+        info = self.set_info
+        if info is None:
+            raise RecordingError(f"thread {self.name!r} evolves: it has no items")
+        return np.asarray(items, dtype=np.int64) // max(1, len(info.places))
+
     @property
     def generations(self) -> int:
         """How many generations are complete: scored, and learnt from."""
