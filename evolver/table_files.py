@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from importlib import import_module
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from evolver.errors import ConfigError
@@ -46,6 +47,11 @@ def table_bytes(suffix: str, columns: Sequence[str], rows: Iterable[Sequence[obj
     file = io.BytesIO()
     parquet.write_table(pyarrow.table(named), file)
     return file.getvalue()
+
+
+def finite_cell(value: float) -> float | None:
+    """Return a number as a cell: empty where it is not finite."""
+    return float(value) if isfinite(value) else None
 
 
 def _pyarrow() -> tuple[Any, Any]:

@@ -218,7 +218,7 @@ def _write_csv(
 ) -> None:
     """Write a row a unit, place and size, and a row a unit and place of all sizes together."""
     from evolver.analysis.receptive_fields import PlaceShowings, place_map
-    from evolver.table_files import table_bytes
+    from evolver.table_files import finite_cell, table_bytes
     from evolver.whole_files import write_whole
 
     showings = mapping.showings
@@ -246,17 +246,13 @@ def _write_csv(
                     rows.append([
                         int(mapping.units[index]), unit.name, unit.area, x, y,
                         only if size is None else size,
-                        *(_cell(table[i, j]) for table in (mapped.mean, mapped.sem)),
+                        *(finite_cell(table[i, j]) for table in (mapped.mean, mapped.sem)),
                         int(mapped.showings[i, j]),
                     ])  # fmt: skip
     try:
         write_whole(path, table_bytes(path.suffix, heads, rows))
     except OSError as exc:
         raise ConfigError(f"{path} cannot be written: {exc.strerror}") from exc
-
-
-def _cell(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
 
 
 def _write_place(path: Path, units: Sequence[MappedUnit]) -> None:

@@ -5,10 +5,10 @@ Knows values; an undefined one is an empty cell.
 
 from __future__ import annotations
 
-from math import isfinite
 from typing import TYPE_CHECKING
 
 from evolver.experiments.tables import Cell, Table
+from evolver.table_files import finite_cell
 
 if TYPE_CHECKING:
     from evolver.analysis.quantities import Quantity
@@ -63,10 +63,10 @@ def rescored_tables(session: RescoredSession) -> tuple[Table, ...]:
                     row.generation,
                     i,
                     int(image),
-                    _number(row.before[i]),
-                    _number(row.after[i]),
-                    _number(both.before[i]),
-                    _number(both.after[i]),
+                    finite_cell(row.before[i]),
+                    finite_cell(row.after[i]),
+                    finite_cell(both.before[i]),
+                    finite_cell(both.after[i]),
                 ))
     name = {"thread": "of the session"}
     row = name | {"generation": "from 0"}
@@ -103,7 +103,3 @@ def rescored_tables(session: RescoredSession) -> tuple[Table, ...]:
 
 def _cell(quantity: Quantity) -> float | None:
     return quantity.value if quantity.defined else None
-
-
-def _number(value: float) -> float | None:
-    return float(value) if isfinite(value) else None

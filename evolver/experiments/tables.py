@@ -19,6 +19,7 @@ from evolver.experiments.populations import (
     success_shares,
     time_courses,
 )
+from evolver.table_files import finite_cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -162,7 +163,7 @@ def similarity_table(summaries: Iterable[ExperimentSummary]) -> Table:
             *summary.generators[:2],
             pair.prototype,
             pair.measure,
-            _finite(pair.value.value),
+            finite_cell(pair.value.value),
             pair.value.reason,
         )
         for summary in summaries
@@ -201,13 +202,13 @@ def _thread_cells(summary: ExperimentSummary, k: int, *, masks: bool) -> dict[st
         "score_unit": thread.score_unit,
         "valid": summary.valid.valid,
         "success": one.success.success if one.success.defined else None,
-        "p": _finite(one.success.p),
-        "p_error": _finite(one.success.p_error),
+        "p": finite_cell(one.success.p),
+        "p_error": finite_cell(one.success.p_error),
         "dealings": one.success.dealings if one.success.defined else None,
         "rule": one.success.rule,
-        "p_t": _finite(one.success.p_t),
+        "p_t": finite_cell(one.success.p_t),
         "highest_block": one.highest_block if one.highest_block >= 0 else None,
-        **{name: _finite(quantity.value) for name, quantity in quantities.items()},
+        **{name: finite_cell(quantity.value) for name, quantity in quantities.items()},
         **(_mask_counts(summary, k) if masks else {}),
         "source": experiment.source,
         "reasons": "; ".join(reasons),
@@ -303,13 +304,9 @@ def _mask_counts(summary: ExperimentSummary, k: int) -> dict[str, Cell]:
     return {
         "mask_n": None if mask is None else mask.n,
         "mask_beyond": None if mask is None else mask.beyond,
-        "mask_chance": None if mask is None else _finite(mask.chance),
+        "mask_chance": None if mask is None else finite_cell(mask.chance),
         "pooled_mask_n": None if pooled is None else pooled.n,
     }
-
-
-def _finite(value: float) -> float | None:
-    return value if isfinite(value) else None
 
 
 def constant_table(summaries: Iterable[ExperimentSummary]) -> Table:
@@ -332,7 +329,7 @@ def constant_table(summaries: Iterable[ExperimentSummary]) -> Table:
             constant.base,
             constant.threshold,
             constant.statistic,
-            _finite(constant.blocks.value),
+            finite_cell(constant.blocks.value),
             constant.blocks.reason,
         )
         for summary in summaries
@@ -377,9 +374,9 @@ def _share_table(population: ExperimentPopulation) -> Table:
             one.what,
             one.share.k,
             one.share.n,
-            _finite(one.share.value),
-            _finite(one.share.low),
-            _finite(one.share.high),
+            finite_cell(one.share.value),
+            finite_cell(one.share.low),
+            finite_cell(one.share.high),
             one.share.level,
             population.settings.interval,
         )
@@ -398,7 +395,7 @@ def _mean_table(population: ExperimentPopulation) -> Table:
         "sem": "its standard error",
     }
     rows: list[tuple[Cell, ...]] = [
-        (one.measure, one.area, one.thread, one.n, _finite(one.mean), _finite(one.sem))
+        (one.measure, one.area, one.thread, one.n, finite_cell(one.mean), finite_cell(one.sem))
         for one in area_means(population)
     ]
     return Table("means", meanings, rows)
@@ -419,12 +416,12 @@ _TEST_COLUMNS = {
 
 def _test_cells(test: TTest, raw: object, fdr: object, bonferroni: object) -> tuple[Cell, ...]:
     return (
-        _finite(test.difference),
-        _finite(test.t),
+        finite_cell(test.difference),
+        finite_cell(test.t),
         test.dof,
         test.n,
         test.m,
-        _finite(test.p),
+        finite_cell(test.p),
         bool(raw),
         bool(fdr),
         bool(bonferroni),
@@ -477,7 +474,7 @@ def _trajectory_table(population: ExperimentPopulation) -> Table:
         for i in range(len(found.means[0])):
             cells: list[Cell] = [found.area, i]
             for mean in found.means:
-                cells += [int(mean.n[i]), _finite(mean.mean[i]), _finite(mean.sem[i])]
+                cells += [int(mean.n[i]), finite_cell(mean.mean[i]), finite_cell(mean.sem[i])]
             if tests:
                 m = found.marks
                 cells += _test_cells(found.tests[i], m.raw[i], m.fdr[i], m.bonferroni[i])
@@ -500,7 +497,7 @@ def _attribution_table(population: ExperimentPopulation) -> Table:
         for i in range(len(edges) - 1):
             cells: list[Cell] = [found.area, float(edges[i]), float(edges[i + 1])]
             for mean in found.means:
-                cells += [int(mean.n[i]), _finite(mean.mean[i]), _finite(mean.sem[i])]
+                cells += [int(mean.n[i]), finite_cell(mean.mean[i]), finite_cell(mean.sem[i])]
             if pair and found.tests:
                 m = found.marks
                 cells += _test_cells(found.tests[i], m.raw[i], m.fdr[i], m.bonferroni[i])

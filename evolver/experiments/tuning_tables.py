@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from math import isfinite
 from typing import TYPE_CHECKING
 
 from evolver.experiments.tables import Table
 from evolver.experiments.tuning_populations import OTHERS, SUCCESSES, peak_shares, shape_shares
+from evolver.table_files import finite_cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -104,7 +104,7 @@ def _axis_cells(axis: AxisSummary) -> dict[str, Cell]:
         if not quantity.defined:
             lacking.setdefault(quantity.reason, []).append(name)
     parameters = {
-        f"{name}_{parameter}": _finite(fit.parameters.get(parameter, float("nan")))
+        f"{name}_{parameter}": finite_cell(fit.parameters.get(parameter, float("nan")))
         for name, fit in fits.items()
         for parameter in _PARAMETERS[name]
     }
@@ -117,12 +117,12 @@ def _axis_cells(axis: AxisSummary) -> dict[str, Cell]:
         "steps": len(tuning.steps),
         "trials": axis.trials,
         "borrowed": axis.borrowed,
-        "f": _finite(anova.f),
-        "p": _finite(anova.p),
+        "f": finite_cell(anova.f),
+        "p": finite_cell(anova.p),
         "tuned": None if anova.reason else anova.tuned,
         "best": tuning.best,
         **parameters,
-        **{name: _finite(quantity.value) for name, quantity in quantities.items()},
+        **{name: finite_cell(quantity.value) for name, quantity in quantities.items()},
         **{
             name: None if shape.reason else getattr(shape, name)
             for name in ("monotonic", "unimodal", "bell")
@@ -136,10 +136,6 @@ _PARAMETERS = {
     "line": ("slope", "intercept"),
     "process": ("length",),
 }
-
-
-def _finite(value: float) -> float | None:
-    return value if isfinite(value) else None
 
 
 def tuning_tables(population: ExperimentPopulation) -> list[Table]:
@@ -157,7 +153,13 @@ _SHARE = {
 
 
 def _share_cells(share: CountedShare) -> tuple[Cell, ...]:
-    return share.k, share.n, _finite(share.value), _finite(share.low), _finite(share.high)
+    return (
+        share.k,
+        share.n,
+        finite_cell(share.value),
+        finite_cell(share.low),
+        finite_cell(share.high),
+    )
 
 
 def _shape_table(population: ExperimentPopulation) -> Table:
@@ -181,8 +183,8 @@ def _shape_table(population: ExperimentPopulation) -> Table:
             row.shape,
             *_share_cells(row.test.first),
             *_share_cells(row.test.second),
-            _finite(row.test.z),
-            _finite(row.test.p),
+            finite_cell(row.test.z),
+            finite_cell(row.test.p),
             row.test.reason,
         )
         for row in shape_shares(population)

@@ -6,12 +6,12 @@ absent.
 
 from __future__ import annotations
 
-from math import isfinite
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from evolver.experiments.tables import Table
+from evolver.table_files import finite_cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,10 +47,6 @@ def decoding_tables(session: DecodedSession) -> list[Table]:
     ]
 
 
-def _cell(value: float) -> float | None:
-    return float(value) if isfinite(value) else None
-
-
 def _measures(session: DecodedSession) -> Table:
     meanings = {
         "measure": "its name",
@@ -67,11 +63,20 @@ def _measures(session: DecodedSession) -> Table:
     }
     rows: list[tuple[Cell, ...]] = [
         (
-            one.name, one.kind, _cell(one.value.value), _cell(one.low), _cell(one.high), one.n,
-            _cell(one.floor), _cell(one.chance), _cell(one.p), len(one.null), one.value.reason,
+            one.name,
+            one.kind,
+            finite_cell(one.value.value),
+            finite_cell(one.low),
+            finite_cell(one.high),
+            one.n,
+            finite_cell(one.floor),
+            finite_cell(one.chance),
+            finite_cell(one.p),
+            len(one.null),
+            one.value.reason,
         )
         for one in session.measures
-    ]  # fmt: skip
+    ]
     return Table("measures", meanings, rows)
 
 
@@ -90,8 +95,8 @@ def _items(session: DecodedSession) -> Table:
             item,
             int(session.image_ids[i]),
             int(session.repeats[i]),
-            _cell(ranks[i]),
-            *(_cell(values[i]) for values in each.values()),
+            finite_cell(ranks[i]),
+            *(finite_cell(values[i]) for values in each.values()),
         )
         for i, item in enumerate(session.items)
     ]
@@ -124,14 +129,14 @@ def _attributes(session: DecodedSession) -> Table:
     if session.attributes is not None:
         scores, test = session.attributes.scores, session.attributes.test
         rows = [
-            (k, _cell(scores.r[k]), _cell(test.p[k]), _cell(test.p_best[k]))
+            (k, finite_cell(scores.r[k]), finite_cell(test.p[k]), finite_cell(test.p_best[k]))
             for k in range(len(scores.r))
         ]
     return Table("attributes", meanings, rows)
 
 
 def _interval_cells(interval: MeanInterval) -> tuple[Cell, ...]:
-    return (_cell(interval.mean), _cell(interval.low), _cell(interval.high))
+    return (finite_cell(interval.mean), finite_cell(interval.low), finite_cell(interval.high))
 
 
 def _sites(session: DecodedSession) -> Table:
@@ -168,9 +173,9 @@ def _sites(session: DecodedSession) -> Table:
         cells: tuple[Cell, ...] = (None,) * 6
         if region is not None:
             cells = (
-                _cell(region.inside.value), _cell(region.random_inside.value),
-                _cell(region.p_inside), _cell(region.outside.value),
-                _cell(region.random_outside.value), _cell(region.p_outside),
+                finite_cell(region.inside.value), finite_cell(region.random_inside.value),
+                finite_cell(region.p_inside), finite_cell(region.outside.value),
+                finite_cell(region.random_outside.value), finite_cell(region.p_outside),
             )  # fmt: skip
         rows.append((
             site.site,
@@ -207,7 +212,11 @@ def _times(session: DecodedSession) -> Table:
                 columns = (
                     course.correlation, course.low, course.high, course.cosine, course.pairwise,
                 )  # fmt: skip
-                yield (course.site, float(time), *(_cell(values[i]) for values in columns))
+                yield (
+                    course.site,
+                    float(time),
+                    *(finite_cell(values[i]) for values in columns),
+                )
 
     return Table("times", meanings, list(rows()))
 
@@ -229,13 +238,22 @@ def _rises(session: DecodedSession) -> Table:
     }
     rows: list[tuple[Cell, ...]] = [
         (
-            one.site, one.channels, _cell(rise.t0_ms), _cell(rise.low_ms), _cell(rise.high_ms),
-            _cell(rise.low), _cell(rise.height), _cell(rise.steepness), _cell(rise.explained),
-            rise.resamplings, rise.failed, rise.reason,
+            one.site,
+            one.channels,
+            finite_cell(rise.t0_ms),
+            finite_cell(rise.low_ms),
+            finite_cell(rise.high_ms),
+            finite_cell(rise.low),
+            finite_cell(rise.height),
+            finite_cell(rise.steepness),
+            finite_cell(rise.explained),
+            rise.resamplings,
+            rise.failed,
+            rise.reason,
         )
         for one in session.times
         for rise in (one.rise,)
-    ]  # fmt: skip
+    ]
     return Table("rises", meanings, rows)
 
 
@@ -255,6 +273,10 @@ def _channels(session: DecodedSession) -> Table:
     for i, (label, area) in enumerate(zip(channels.labels, channels.areas, strict=True)):
         cells: tuple[Cell, ...] = (None,) * 3
         if found is not None:
-            cells = (_cell(found.half[i]), _cell(found.reliability[i]), _cell(found.ceiling[i]))
+            cells = (
+                finite_cell(found.half[i]),
+                finite_cell(found.reliability[i]),
+                finite_cell(found.ceiling[i]),
+            )
         rows.append((i, label, area, *channels.windows_ms[i], *cells))
     return Table("channels", meanings, rows)
