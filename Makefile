@@ -5,6 +5,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
+# Of this release a CPU wheel is found; newer ones bring gigabytes of CUDA.
+HELD := torch==2.13.0
+
 # One core a worker: many small matrices gain nothing from more.
 export OMP_NUM_THREADS ?= 1
 
@@ -12,7 +15,7 @@ export OMP_NUM_THREADS ?= 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types contracts audit system pytest coverage cost soak soak-full bench docs format clean
+.PHONY: help demo test lint types contracts audit system pytest coverage cost soak soak-full bench docs format constraints clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -83,6 +86,14 @@ docs: $(VENV)/installed-dev  ## the guides and the reference, as a site to brows
 format: $(VENV)/installed-dev  ## put the code in the house's format
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+constraints:  ## constraints.txt with the newest releases that go together; `make test` says whether they do
+	$(PYTHON) -m venv --clear build/newest
+	build/newest/bin/python -m pip install --quiet --disable-pip-version-check $(HELD) -e '.[dev]'
+	{ sed -n '/^#/p' constraints.txt; echo $(HELD); \
+	  build/newest/bin/python -m pip freeze --exclude torch | grep '^[^ #-].*=='; } > build/constraints.txt
+	mv build/constraints.txt constraints.txt
+	rm -rf build/newest
 
 clean:  ## remove what the other targets made
 	rm -rf $(VENV) demo site build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -120,6 +120,11 @@ def settings_from(values: object) -> StyleGAN3Settings:
     WeightsError
         A setting is unknown, or not one this network can have.
     """
+    if not isinstance(values, dict):  # msgspec takes an array for a table
+        raise WeightsError(
+            "the network must be a StyleGAN3 generator by its settings; they must be a table, "
+            f"not {type(values).__name__}"
+        )
     try:
         settings = msgspec.convert(values, StyleGAN3Settings)
     except msgspec.ValidationError as error:
