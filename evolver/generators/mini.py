@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from evolver.generators.frozen import FrozenGenerator
 from evolver.generators.mini_object import ObjectNet
@@ -71,13 +72,14 @@ def load_mini_generator(
 
 
 def _mini_net(name: str, tensors: TensorTable, *, path: Path) -> TextureNet | ObjectNet:
-    if name == "mini-texture":
-        net = TextureNet()
-    else:
-        table = tensors.get("embeddings.weight")
-        # Of the width there is, so that rows of nothing make no network of any size.
-        whole = table is not None and table.shape[1:] == (ObjectNet.embedding,)
-        net = ObjectNet(len(table) if table is not None and whole else 0)
+    with torch.device("meta"):  # no time goes into weights that are replaced at once
+        if name == "mini-texture":
+            net = TextureNet()
+        else:
+            table = tensors.get("embeddings.weight")
+            # Of the width there is, so that rows of nothing make no network of any size.
+            whole = table is not None and table.shape[1:] == (ObjectNet.embedding,)
+            net = ObjectNet(len(table) if table is not None and whole else 0)
     fill(net, tensors, path=path)
     return net
 

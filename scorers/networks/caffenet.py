@@ -11,6 +11,7 @@ from collections import OrderedDict
 from functools import partial
 from typing import TYPE_CHECKING
 
+import torch
 from torch import nn
 
 from evolver.weights import hub
@@ -84,7 +85,8 @@ def load_caffenet(name: str, *, weights: str | Path | None, device: str) -> Modu
 
 def _filled(tensors: TensorTable, *, path: Path) -> nn.Sequential:
     """Return the network with these tensors, called as here, or in this order by any names."""
-    net = caffenet()
+    with torch.device("meta"):
+        net = caffenet()
     try:
         fill(net, tensors, path=path)
     except TensorsDifferError:

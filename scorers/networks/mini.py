@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+import torch
+
 from evolver.weights import hub
 from evolver.weights.catalogue import CNN
 from evolver.weights.read import TensorTable, chosen_device, fill, fitted, read_weight_file
@@ -36,6 +38,7 @@ def load_mini(name: str, *, weights: str | Path | None, device: str) -> ModuleNe
 
 def _mini_cnn(tensors: TensorTable, *, path: Path) -> MiniCNN:
     bias = tensors.get("logits.bias")
-    net = MiniCNN(len(bias) if bias is not None and bias.ndim == 1 else 1)
+    with torch.device("meta"):
+        net = MiniCNN(len(bias) if bias is not None and bias.ndim == 1 else 1)
     fill(net, tensors, path=path)
     return net
