@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.markup import escape
 
+from evolver.cli.area_options import AreaLabels, read_area_labels
 from evolver.cli.compare.shared import print_rows
 from evolver.cli.terminal import check_can_write, console, plain, wrapped
 from evolver.cli.units import NetworksFile, networks_in
@@ -57,25 +58,22 @@ def decode_recording(
         list[str] | None,
         typer.Option(metavar="SET", help="decode this; those of the role 'test' without it"),
     ] = None,
-    area: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=LABEL",
-            help="units whose labels begin so are of this area, as V1=mini:conv2; several "
-            "allowed",
-        ),
-    ] = None,
+    area: AreaLabels = None,
     windows: Annotated[
         str,
         typer.Option(
             metavar="AREA=START:END,...",
-            help="response windows of areas, ms after onset; V1=25:125,V4=50:150,IT=75:175",
+            help="response windows of areas, ms after onset, as V1=30:130,IT=80:180",
         ),
     ] = "",
     window: Annotated[
-        tuple[float, float],
-        typer.Option(metavar="START END", help="of areas that have none of their own, ms"),
-    ] = (50.0, 200.0),
+        tuple[float, float] | None,
+        typer.Option(
+            metavar="START END",
+            help="of all areas that --windows does not name, ms; without it V1, V4 and IT have "
+            "25:125, 50:150 and 75:175, and others 50:200",
+        ),
+    ] = None,
     network: Annotated[
         str,
         typer.Option(
@@ -161,7 +159,7 @@ def decode_recording(
 
     if parquet:
         check_parquet()
-    choice = _window_choice(area or [], windows, window)
+    choice = _window_choice(read_area_labels(area), windows, window)
     settings = DecodingSettings(
         decoder=decoder,
         epochs=epochs,
@@ -245,12 +243,11 @@ def _decoded(
 
 def _check_windows(choice: WindowChoice, areas: Sequence[str]) -> None:
     """Raise `ConfigError` where --windows speaks of an area that no channel is of."""
-    from evolver.reconstruction.sets import WindowChoice as Choice
+    from evolver.analysis.decoding_responses import AREA_WINDOWS_MS
 
-    usual = Choice().of_areas
-    words = {word for area in areas for word in (area, *area.replace("-", " ").split())}
+    names = {name for area in areas for name in choice.names_of(area)}
     for name, window in choice.of_areas.items():
-        if usual.get(name) != window and name not in words:
+        if AREA_WINDOWS_MS.get(name) != window and name not in names:
             there = ", ".join(sorted(set(areas)))
             raise ConfigError(f"--windows must be of areas here, {there}; got {name!r}")
 
@@ -309,22 +306,14 @@ def _features(name: str, networks: Path | None, device: str) -> ImageFeatures:
     return lambda images: pyramid.features(images)[layer].astype("float64")
 
 
-def _window_choice(areas: list[str], windows: str, other: TimeWindow) -> WindowChoice:
-    """Read the options that say which channel is of which area, and when it responds."""
-    from evolver.analysis.time_resolved import ALL_SITES
-    from evolver.reconstruction.sets import WindowChoice
+def _window_choice(
+    patterns: dict[str, str], windows: str, window: TimeWindow | None
+) -> WindowChoice:
+    """Read the options that say when channels respond: --windows, and of others --window."""
+    from evolver.analysis.decoding_responses import AREA_WINDOWS_MS
+    from evolver.reconstruction.sets import OTHER_WINDOW_MS, WindowChoice
 
-    patterns: dict[str, str] = {}
-    for text in areas:
-        name, equals, pattern = text.partition("=")
-        if not (name and equals and pattern):
-            raise ConfigError(f"--area must be NAME=LABEL, as V1=mini:conv2; got {text!r}")
-        if name in patterns or name == ALL_SITES:
-            raise ConfigError(
-                f"--area must name each area once, and none {ALL_SITES!r}; got {text!r}"
-            )
-        patterns[name] = pattern
-    of_areas = dict(WindowChoice().of_areas)
+    of_areas: dict[str, TimeWindow] = {} if window is not None else dict(AREA_WINDOWS_MS)
     for text in filter(None, windows.split(",")):
         name, equals, span = text.partition("=")
         start, colon, end = span.partition(":")
@@ -336,9 +325,11 @@ def _window_choice(areas: list[str], windows: str, other: TimeWindow) -> WindowC
             ) from error
         if not (name.strip() and equals and colon):
             raise ConfigError(f"--windows must name an area; got {text!r}")
-    if not other[0] < other[1]:
-        raise ConfigError(f"--window must begin before it ends; got {other[0]:g} {other[1]:g}")
-    return WindowChoice(of_areas, other, patterns)
+    if window is not None and not window[0] < window[1]:
+        raise ConfigError(
+            f"--window must begin before it ends; got {window[0]:g} {window[1]:g}"
+        )
+    return WindowChoice(of_areas, window or OTHER_WINDOW_MS, patterns)
 
 
 def _write(
@@ -399,6 +390,7 @@ def _print_session(session: DecodedSession) -> None:
     if session.left_out:
         counted = joined([f"{n:,} {why}" for why, n in session.left_out.items()])
         console.print(wrapped(f"left out, showings: {counted}", console), highlight=False)
+    console.print(wrapped(f"responses: {_windows(session)}", console), highlight=False)
     print_rows(
         ["", "value (95 %)", "n", "chance", "p"],
         [
@@ -437,6 +429,17 @@ def _print_session(session: DecodedSession) -> None:
         console.print(
             wrapped(plain(f"no {what}: {why}"), console), highlight=False, markup=False
         )
+
+
+def _windows(session: DecodedSession) -> str:
+    """Say in which window the responses of each area are."""
+    from evolver.report.words import joined, window
+
+    channels = session.channels
+    if channels.own_window:
+        return "rates in a window of the rig's own"
+    areas = dict(zip(channels.areas, channels.windows_ms, strict=True))
+    return plain(joined([f"{area} {window(of)}" for area, of in areas.items()]))
 
 
 def _with_interval(value: float, low: float, high: float) -> str:

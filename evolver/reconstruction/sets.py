@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
@@ -18,6 +17,7 @@ from evolver.analysis.decoding_responses import AREA_WINDOWS_MS, RepeatMeans, re
 from evolver.config.set_table import IMAGE_FILES
 from evolver.config.tables import parse_session_file
 from evolver.errors import ConfigError, DataError
+from evolver.recording.areas import named_areas
 from evolver.recording.set_rows import rows_of_showings
 from evolver.responses import check_window
 
@@ -56,18 +56,16 @@ class WindowChoice:
     other: TimeWindow = OTHER_WINDOW_MS
     patterns: Mapping[str, str] = field(default_factory=dict[str, str])
 
-    def area_of(self, label: str, recorded: str) -> str:
-        """Return a channel's area."""
-        for area, pattern in self.patterns.items():
-            if fits_label(label, pattern):
-                return area
-        return recorded or "no area"
+    @staticmethod
+    def names_of(area: str) -> tuple[str, ...]:
+        """Return by which names an area's window is looked up: its own, then its words."""
+        return (area, *area.replace("-", " ").replace("_", " ").split())
 
     def window_of(self, area: str) -> TimeWindow:
         """Return an area's window."""
-        for word in (area, *area.replace("-", " ").replace("_", " ").split()):
-            if word in self.of_areas:
-                return self.of_areas[word]
+        for name in self.names_of(area):
+            if name in self.of_areas:
+                return self.of_areas[name]
         return self.other
 
 
@@ -268,11 +266,6 @@ def read_item_psths(
     )
 
 
-def fits_label(label: str, pattern: str) -> bool:
-    """Whether a label begins as a pattern says, in which ``*`` and ``?`` stand for any."""
-    return fnmatchcase(label, f"{pattern}*")
-
-
 def _sets_of(
     opened: Recording, role: Literal["train", "test"], names: Sequence[str]
 ) -> list[int]:
@@ -341,15 +334,8 @@ def _channels(opened: Recording, choice: WindowChoice) -> DecodingChannels:
     table = opened.units
     labels = tuple(table["label"].astype(str).tolist())
     recorded = table["area"].astype(str).tolist()
-    for area, pattern in choice.patterns.items():
-        if not any(fits_label(label, pattern) for label in labels):
-            raise ConfigError(
-                f"--area {area}={pattern} must be how a unit's label begins; labels are "
-                f"{', '.join(labels[:4])} …"
-            )
-    areas = tuple(
-        choice.area_of(label, area) for label, area in zip(labels, recorded, strict=True)
-    )
+    named = named_areas(labels, recorded, choice.patterns)
+    areas = tuple(area or "no area" for area in named)
     form = opened.presentations["form"].astype(str)
     return DecodingChannels(
         labels=labels,
@@ -364,8 +350,8 @@ def _responses(opened: Recording, channels: DecodingChannels) -> Responses:
     responses = np.full((len(opened.presentations), len(channels)), np.nan)
     windows = np.array(channels.windows_ms, dtype=np.float64)
     for window in dict.fromkeys(channels.windows_ms):
-        check_window(window, recorded_ms=opened.window_ms)
         try:
+            check_window(window, recorded_ms=opened.window_ms)
             rates = opened.rates(window)
         except DataError as error:
             raise DataError(f"{error} (--windows, --window)") from error

@@ -217,8 +217,12 @@ def test_the_page_shows_every_item(decoded):
 
 def test_the_default_folder_is_beside_the_recording(recorded, run):
     printed = run("decode", recorded, "--images", "0", "--draws", "0", "--no-times",
-                  "--sets", "9")  # fmt: skip
+                  "--sets", "9", *AREAS, "--window", "60", "160",
+                  "--windows", "V1=30:120")  # fmt: skip
     folder = recorded.parent / "decoded"
+    windows = {row["area"]: row["from_ms"] for row in rows_of(folder / "channels.csv")}
+    assert windows == {"IT": "60.0", "V1": "30.0"}  # --window stands over IT's usual one
+    assert "responses: IT 60 to 160 ms and V1 30 to 120 ms" in printed
     assert (folder / "decoding.html").exists()
     assert "no images: no image was asked for" in " ".join(printed.split())
     reasons = {row["what"]: row["reason"] for row in rows_of(folder / "absent.csv")}
@@ -235,6 +239,7 @@ def test_the_default_folder_is_beside_the_recording(recorded, run):
         (("--train", "none"), "train (train), test (test), files (probe)"),
         (("--space", "w"), "mini-object has none"),
         (("--windows", "V9=25:125"), "--windows must be of areas here, simulated IT; got 'V9'"),
+        (("--window", "50", "900"), "ms; choose a narrower one (--windows, --window)"),
         (("--window", "200", "50"), "--window must begin before it ends; got 200 50"),
         (("--area", "all=mini"), "--area must name each area once, and none 'all'"),
         (("--walk", "3"), "--walk must be two items, as 3,17; got '3'"),
