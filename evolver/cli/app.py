@@ -298,12 +298,12 @@ def inspect_recording(file: RecordingFile) -> None:
                 title_justify="left",
                 title_style="bold",
                 box=None,
-                padding=(0, 2),
+                padding=(0, 1),
                 header_style="dim",
                 show_header=any(section.columns),
             )
             for column in section.columns:
-                table.add_column(escape(column))
+                table.add_column(escape(column), overflow="fold")
             for row in section.rows:
                 table.add_row(*(escape(str(cell)) for cell in row))
             console.print(table)

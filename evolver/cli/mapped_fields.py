@@ -13,18 +13,20 @@ from rich.markup import escape
 
 from evolver import seeds
 from evolver.cli.compare.shared import print_rows, progress_bar
-from evolver.cli.terminal import check_can_write, console, wrapped
+from evolver.cli.mapped_tables import fits_beside, write_mapped_tables
+from evolver.cli.terminal import check_can_write, console, plain, wrapped
 from evolver.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from evolver.analysis.across_runs import Interval
     from evolver.experiments.mapping import FieldMapping
     from evolver.report.mapping_figure import MappedUnit
 
 _MOST_DRAWN = 24
-_NAMED = 12  # letters of a unit in the table
+_MOST_NAMED = 12  # units that have one reason in common
+_SIZES_A_TABLE = 4
 _REMEDY = "Name another file"
 
 
@@ -40,7 +42,7 @@ class MappingOptions:
     alpha : a field's p is below it
     bootstraps : for the intervals
     seed : of what is drawn at random
-    out, csv, write : files; None: not written
+    out, csv, write : files; None: not written. Beside `csv` another has a row a unit
     """
 
     name: str
@@ -101,8 +103,9 @@ def draw_mapped_fields(file: Path, options: MappingOptions) -> None:
     _print(mapping, units, options.alpha)
     _draw(file, mapping, units, chosen, options.out)
     if options.csv is not None:
-        _write_csv(options.csv, mapping, units, chosen)
+        write_mapped_tables(options.csv, mapping, units, chosen)
         console.print(f"maps: {escape(str(options.csv))}")
+        console.print(f"fits: {escape(str(fits_beside(options.csv)))}")
     if options.write is not None:
         _write_place(options.write, units)
 
@@ -131,33 +134,63 @@ def _print(mapping: FieldMapping, units: Sequence[MappedUnit], alpha: float) -> 
     console.print(wrapped(f"{mapping.name}: {mapping.text}", console), highlight=False)
     if mapping.aborted:
         console.print(f"left out: {mapping.aborted:,} showings that were aborted")
-    sizes = mapping.showings.sizes_deg
     heads = ["unit", "p", "x, deg (95 %)", "y, deg (95 %)", "width (95 %)"]
     rows: list[list[str]] = []
     for unit in units:
         field = unit.field
-        name = unit.name if len(unit.name) <= _NAMED else f"…{unit.name[1 - _NAMED :]}"
         p = f"{field.p:.2g}" if np.isfinite(field.p) else "-"
         if field.gaussian is None:
-            rows.append([name, p, field.reason.partition(":")[0][:48], "", ""])
+            why = "no field" if field.reason.startswith("no field") else "none (below)"
+            rows.append([plain(unit.name), p, why, "", ""])
         else:
             x, y = _interval(field.x_deg, "+.2f"), _interval(field.y_deg, "+.2f")
-            rows.append([name, p, x, y, _interval(field.width_deg, ".1f")])
-    print_rows(heads, rows)
+            rows.append([plain(unit.name), p, x, y, _interval(field.width_deg, ".1f")])
+    print_rows(heads, rows, numbers=True)
     with_field = sum(unit.field.gaussian is not None for unit in units)
     text = f"{with_field} of {len(units)} with a field (p < {alpha:g}"
     if len(units) > 1:
         text += f"; of as many without one, {alpha * len(units):.2g} would be expected to pass"
     console.print(wrapped(f"{text})", console), highlight=False)
-    for unit in units:
-        if unit.field.warning:
+    for reason, names in _grouped((unit, unit.field.reason) for unit in units).items():
+        if not reason.startswith("no field"):  # whose p is in the table
             console.print(
-                f"[yellow]warning:[/] {escape(unit.name)}: {escape(unit.field.warning)}"
+                wrapped(f"none: {names}: {reason}", console), highlight=False, markup=False
             )
-    if len(sizes) > 1:
-        heads = ["size", *(f"{size:g}°" for size in sizes)]
-        tuned = [[unit.name[-_NAMED:], *_tuning(unit)] for unit in units[:_MOST_DRAWN]]
-        print_rows(heads, tuned)
+    for warning, names in _grouped((unit, unit.field.warning) for unit in units).items():
+        lines = wrapped(f"warning: {names}: {warning}", console)[len("warning:") :]
+        console.print(f"[yellow]warning:[/]{escape(lines)}")
+    _print_sizes(mapping, units)
+
+
+def _grouped(texts: Iterable[tuple[MappedUnit, str]]) -> dict[str, str]:
+    """Return each text that some units have, and which these are."""
+    units: dict[str, list[str]] = {}
+    for unit, text in texts:
+        if text:
+            units.setdefault(text, []).append(plain(unit.name))
+    return {
+        text: ", ".join(names[:_MOST_NAMED])
+        + (f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else "")
+        for text, names in units.items()
+    }
+
+
+def _print_sizes(mapping: FieldMapping, units: Sequence[MappedUnit]) -> None:
+    """Print mean rates by size, so many sizes beside one another as a terminal is wide."""
+    sizes = mapping.showings.sizes_deg.tolist()
+    if len(sizes) < 2:
+        return
+    tuned = units[:_MOST_DRAWN]
+    for first in range(0, len(sizes), _SIZES_A_TABLE):
+        part = slice(first, first + _SIZES_A_TABLE)
+        print_rows(
+            ["spikes/s at size", *(f"{size:g}°" for size in sizes[part])],
+            [[plain(unit.name), *_tuning(unit)[part]] for unit in tuned],
+            numbers=True,
+        )
+    if len(tuned) < len(units):
+        text = f"sizes of {len(tuned)} of {len(units)} units; --csv writes those of all"
+        console.print(wrapped(text, console), highlight=False)
 
 
 def _interval(of: Interval, form: str) -> str:
@@ -211,48 +244,6 @@ def _draw(
             f"the figure {out} cannot be written: {exc.strerror}. Name another with --out"
         ) from exc
     console.print(f"figure: {escape(str(out))}")
-
-
-def _write_csv(
-    path: Path, mapping: FieldMapping, units: Sequence[MappedUnit], chosen: Sequence[int]
-) -> None:
-    """Write a row a unit, place and size, and a row a unit and place of all sizes together."""
-    from evolver.analysis.receptive_fields import PlaceShowings, place_map
-    from evolver.table_files import finite_cell, table_bytes
-    from evolver.whole_files import write_whole
-
-    showings = mapping.showings
-    heads = ["unit", "label", "area", "x_deg", "y_deg", "size_deg", "rate", "sem", "showings"]
-    rows: list[list[object]] = []
-    for k, (index, unit) in enumerate(zip(chosen, units, strict=True)):
-        maps = [(None, unit.field.map)]
-        if len(showings.sizes_deg) > 1:
-            for s, size in enumerate(showings.sizes_deg.tolist()):
-                own = showings.size == s
-                of_size = PlaceShowings(
-                    showings.row[own],
-                    showings.column[own],
-                    showings.rows_deg,
-                    showings.columns_deg,
-                    showings.image[own],
-                    showings.size[own],
-                    showings.sizes_deg,
-                )
-                maps.append((size, place_map(mapping.rates[own, chosen[k]], of_size)))
-        only = None if len(showings.sizes_deg) > 1 else float(showings.sizes_deg[0])
-        for size, mapped in maps:
-            for i, y in enumerate(showings.rows_deg.tolist()):
-                for j, x in enumerate(showings.columns_deg.tolist()):
-                    rows.append([
-                        int(mapping.units[index]), unit.name, unit.area, x, y,
-                        only if size is None else size,
-                        *(finite_cell(table[i, j]) for table in (mapped.mean, mapped.sem)),
-                        int(mapped.showings[i, j]),
-                    ])  # fmt: skip
-    try:
-        write_whole(path, table_bytes(path.suffix, heads, rows))
-    except OSError as exc:
-        raise ConfigError(f"{path} cannot be written: {exc.strerror}") from exc
 
 
 def _write_place(path: Path, units: Sequence[MappedUnit]) -> None:

@@ -93,7 +93,11 @@ def draw_receptive_fields(
         int, typer.Option(min=0, max=10_000, help="recordings: for the intervals")
     ] = 200,
     csv: Annotated[
-        Path | None, typer.Option(metavar="FILE.csv", help="recordings: write the maps")
+        Path | None,
+        typer.Option(
+            metavar="FILE.csv",
+            help="recordings: write the maps, and a row a unit beside them, FILE.fits.csv",
+        ),
     ] = None,
     write: Annotated[
         Path | None,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import datetime
-import re
 import tomllib
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -84,19 +84,31 @@ def table(path):
 def test_fields_are_where_the_units_look_and_the_blind_one_has_none(recorded, run, tmp_path):
     rf = partial(run, "rf", recorded, "--bootstraps", "30")
     text = rf("--csv", "maps.csv")
-    numbers = {
-        unit: [float(x) for x in re.findall(r"([+-]\d+\.\d\d) \(", line)]
-        for unit in TRUE
-        for line in text.splitlines()
-        if line.startswith(f"…{unit[-11:]} ") and "deg" not in line
-    }
-    apart = np.subtract(*numbers.values())
+    fits = {row["label"]: row for row in table(tmp_path / "maps.fits.csv")}
+    assert list(fits) == [*TRUE, BLIND]
+    numbers = [[float(fits[unit][f"{axis}_deg"]) for axis in "xy"] for unit in TRUE]
+    apart = np.subtract(*numbers)
     np.testing.assert_allclose(apart, np.subtract(*TRUE.values()), atol=APART)
-    lines = {line.split()[0]: line for line in text.splitlines() if line.startswith("…")}
+    for unit, (x, y) in zip(TRUE, numbers, strict=True):
+        fit = fits[unit]
+        assert fit["field"] == "yes"
+        assert float(fit["p"]) < 0.01
+        assert float(fit["x_deg_low"]) <= x <= float(fit["x_deg_high"])
+        assert f"{x:+.2f} (" in text
+        assert f"{y:+.2f} (" in text
+        rates = {size: float(fit[f"rate_at_{size}"]) for size in ("1.25", "1.75")}
+        assert fit["size_preferred_deg"] == max(rates, key=rates.__getitem__)
+    assert fits[BLIND]["reason"].startswith("no field: p = ")
+    assert {fits[BLIND][f"{of}_deg{end}"] for of in "xy" for end in ("", "_low")} == {""}
     assert "mapping: 420 showings of 7 images at 6 x 5 places, 2 sizes; 50 to 200 ms" in text
     assert " ms less 0 to 40 ms" in text
     assert "2 of 3 with a field (p < 0.01; of as many without one, 0.03 would" in text
-    assert "no field" in lines["…nv2:63:0:15"]
+    lines = text.splitlines()
+    begin = next(k for k, line in enumerate(lines) if line.startswith("unit "))
+    rows_of_units = lines[begin + 1 :][: 2 * len(fits)]
+    assert max(map(len, rows_of_units)) <= 80
+    labels = "".join(line[: lines[begin].index("p ")].strip() for line in rows_of_units)
+    assert labels == "".join(fits)  # each whole, on two lines where it is long
     with Image.open(tmp_path / "rf.png") as drawn:
         assert drawn.size[0] > 400  # commands of tests draw at 50 dpi
     rows = table(tmp_path / "maps.csv")
@@ -127,6 +139,19 @@ def test_a_centre_goes_into_the_next_session_file(recorded, run, tmp_path, unit)
     assert 1 < place["size_deg"] < 6
     assert abs(place["mapped"] - datetime.datetime.now().astimezone().date()).days <= 1
     assert f"size_deg = {place['size_deg']}  # wide\n" in content.decode("utf-8-sig")
+
+
+def test_why_there_is_no_map_is_said_whole(recorded, run, monkeypatch):
+    monkeypatch.setattr("evolver.analysis.receptive_fields._FEWEST_SHOWINGS", 500)
+    text = " ".join(run("rf", recorded, "--bootstraps", "0", "--csv", "few.csv").split())
+    names = ", ".join([*TRUE, BLIND])
+    assert f"none: {names}: a field needs 500 showings or more; there are 420" in text
+    reasons = {row["reason"] for row in table(Path("few.fits.csv"))}
+    assert reasons == {"a field needs 500 showings or more; there are 420"}
+
+
+def test_nothing_that_is_inspected_is_cut(recorded, run):
+    assert "\N{HORIZONTAL ELLIPSIS}" not in run("inspect", recorded)
 
 
 def test_what_cannot_be_written_is_not(recorded, run, tmp_path):
