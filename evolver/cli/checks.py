@@ -81,6 +81,7 @@ def _check_parts(parts: Parts, units: Sequence[str]) -> int:
                 time_ns=SYSTEM_CLOCK.time_ns(),
                 monotonic=SYSTEM_CLOCK.monotonic,
             ),
+            *preflight.simulated_view(parts.config),
             preflight.disk(parts, len(units), recordings),
         ]
     console.print(checks_table(checks))

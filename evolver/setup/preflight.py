@@ -6,7 +6,7 @@ it to others to go on or not. Each check is a thing that labs have lost sessions
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from math import sqrt
 from pathlib import Path
@@ -42,6 +42,7 @@ _LONG_GENERATION, _LONG_SESSION = 10.0, 480.0  # minutes
 # Times the usual norm of a code. At 3.0, mini-texture evolves as well as at 1 (clean scores of
 # 6.8 and 6.7 after 40 generations); at 3.6, mini-object stays at a third of its usual score.
 _LONG = 3.2
+_ROUNDING = 1e-9  # of degrees that are written in decimals
 
 
 class Check(Struct, frozen=True, forbid_unknown_fields=True):
@@ -271,6 +272,9 @@ def _clock(recordings: Path, time_ns: int) -> Check:
 def _receptive_field(config: Config, time_ns: int) -> Check:
     show = config.presentation
     x, y = show.position_deg
+    if config.sets and not config.threads and all(t.grid is not None for t in config.sets):
+        names = ", ".join(table.name for table in config.sets)
+        return Check("receptive field", "good", f"is mapped in this session, by {names}")
     text = f"image {show.size_deg:g}° wide, {x:+g}° right and {y:+g}° up of fixation"
     if show.mapped is None:
         return Check(
@@ -400,13 +404,44 @@ def _places(config: Config, hello: Hello) -> Iterator[Check]:
         text = f"{table.name}: {len(places)} places and sizes"
         if not screen.places:
             text += ", which the rig does not say that it heeds (display.places in its hello)"
-        if outside:
-            x, y, size = outside[0]
-            text += (
-                f", {len(outside)} of them partly outside the screen, as {size:g}° at {x:+g}°, "
-                f"{y:+g}°: a smaller span_deg, or another center_deg"
-            )
+        text += _outside_text(outside, "the screen")
         yield Check("places", "good" if screen.places and not outside else "bad", text)
+
+
+def simulated_view(config: Config) -> Iterator[Check]:
+    """Check that simulated units see every place of every grid, where they see the screen.
+
+    Parameters
+    ----------
+    config : of the session; `simulation.view_deg` is the side of what they see
+    """
+    view, show = config.simulation.view_deg, config.presentation
+    for table in config.sets:
+        if table.grid is None or view is None:
+            continue
+        places = table.places(show.position_deg, show.size_deg)
+        outside = [
+            (x, y, size)
+            for x, y, size in places
+            if max(abs(x), abs(y)) + size / 2 > view / 2 * (1 + _ROUNDING)
+        ]
+        text = f"{table.name}: {len(places)} places and sizes"
+        text += _outside_text(outside, f"the {view:g}° that simulated units see")
+        text += (
+            ", or a larger simulation.view_deg" if outside else ", all seen by simulated units"
+        )
+        yield Check("simulated view", "warning" if outside else "good", text)
+
+
+def _outside_text(places: Sequence[tuple[float, float, float]], of: str) -> str:
+    """Say which places of a grid, (x, y, size) each, are not inside of something."""
+    if not places:
+        return ""
+    x, y, size = places[0]
+    return (
+        f", {len(places)} of them partly outside {of}, as {size:g}° at {x:+g}°, {y:+g}°: a "
+        "smaller span_deg, or another center_deg"
+    )
 
 
 def _shapes(config: Config, references: References, hello: Hello) -> Iterator[Check]:

@@ -287,3 +287,36 @@ def test_every_place_of_a_grid_is_on_the_screen(tmp_path, grid, stated, verdict,
     (check,) = [check for check in checks if check.name == "places"]
     assert check.verdict == verdict
     assert re.search(words.replace("+", r"\+"), check.text), check.text
+
+
+@pytest.mark.parametrize(
+    ("view", "verdict", "words"),
+    [
+        (6.0, "good", "far: 4 places and sizes, all seen by simulated units"),
+        (5.9, "warning", "4 of them partly outside the 5.9° .*, as 2° at -2°, -2°: a smaller"),
+        (None, None, ""),
+    ],
+)
+def test_every_place_of_a_grid_is_seen_by_simulated_units(tmp_path, view, verdict, words):
+    grid = GridTable(
+        columns=2, rows=2, span_deg=(4.0, 4.0), center_deg=(0.0, 0.0), sizes_deg=(2.0,)
+    )
+    far = SetTable("far", images="builtin", count=1, grid=grid)
+    settings = small(tmp_path, simulation={"view_deg": view})
+    settings = msgspec.structs.replace(settings, sets=(far,))
+    checks = list(preflight.simulated_view(settings))
+    assert [check.verdict for check in checks] == ([verdict] if verdict else [])
+    for check in checks:
+        assert re.search(words, check.text), check.text
+
+
+def test_a_session_that_maps_need_not_say_when_it_was_mapped(tmp_path):
+    grid = GridTable(columns=2, rows=2, span_deg=(4.0, 4.0))
+    mapping = SetTable("places", images="builtin", count=1, grid=grid)
+    settings = msgspec.structs.replace(small(tmp_path), threads=(), sets=(mapping,))
+    check = before(build_parts(settings), tmp_path)["receptive field"]
+    assert (check.verdict, check.text) == ("good", "is mapped in this session, by places")
+    whole = msgspec.structs.replace(mapping, name="whole", grid=None)
+    both = msgspec.structs.replace(settings, sets=(mapping, whole))
+    check = before(build_parts(both), tmp_path)["receptive field"]
+    assert check.verdict == "warning"  # the other's images are where the session's are
