@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.markup import escape
 
+from evolver.cli.area_options import AreaLabels, read_area_labels
 from evolver.cli.compare.shared import print_rows
 from evolver.cli.terminal import check_can_write, console, wrapped
 from evolver.cli.units import NetworksFile, networks_in
@@ -45,6 +46,7 @@ def encode_recordings(
         str,
         typer.Option(metavar="NETWORK", help="whose features; 'evolver units' lists layers"),
     ] = "mini",
+    area: AreaLabels = None,
     response: Annotated[
         tuple[float, float],
         typer.Option(metavar="START END", help="window whose rate counts, ms after onset"),
@@ -114,6 +116,7 @@ def encode_recordings(
         raise ConfigError(
             f"--out must end in .safetensors and have no colon, for addresses; got {str(out)!r}"
         )
+    area_labels = read_area_labels(area)
     check_can_write(out.resolve().parent, "Name another file with --out")
     with console.status("loading the network …"):
         loaded = networks.load(
@@ -125,11 +128,13 @@ def encode_recordings(
     with ExitStack() as stack, console.status("reading …") as status:
         opened = [stack.enter_context(recording.read(file)) for file in files]
         stack.enter_context(said_as_recording(files[0]))
-        recorded = recorded_answers(opened, window_ms=response, baseline_ms=baseline)
+        recorded = recorded_answers(
+            opened, window_ms=response, baseline_ms=baseline, area_labels=area_labels
+        )
         n = len(recorded.showings)
         if n < _LEAST:
             raise ConfigError(f"an encoder must have {_LEAST} images to be fitted; got {n}")
-        places = None if layout is None else read_layout(layout, recorded.labels)
+        places, first = (None, 1) if layout is None else read_layout(layout, recorded.labels)
         rng = np.random.default_rng(seed)
         held = _held_out(recorded, test, rng)
         repeated = _reliability(recorded, held, rng)
@@ -164,6 +169,9 @@ def encode_recordings(
     console.print(f"figure: {out.with_suffix('.png')}", highlight=False)
     if places is not None and arrays is not None:
         console.print(f"arrays: {arrays}", highlight=False)
+        why = "none of them is 0" if first else "one of them is 0"
+        text = f"rows and columns of {layout} are taken to count from {first}: {why}"
+        console.print(wrapped(text, console), highlight=False, markup=False)
         missing = int((places.array < 0).sum())
         if missing:
             console.print(wrapped(f"without a place: {count(missing, 'unit')}", console))
@@ -232,7 +240,9 @@ def _reliability(
 def _table(
     fit: FittedEncoder, recorded: RecordedAnswers
 ) -> tuple[list[str], list[list[object]]]:
-    """Return a row a unit: what it is called, its layer, its correlations."""
+    """Return a row a unit: what it is called, its layer, its correlations; empty: none."""
+    from evolver.table_files import finite_cell
+
     heads = ["unit", "label", "area", "layer", "r", "p", "p_of_best", "r_over_ceiling"]
     heads += [f"r_{layer}" for layer in fit.scores]
     found = fit.assignment
@@ -244,11 +254,16 @@ def _table(
             label,
             area,
             found.layers[best] if best >= 0 else "",
-            float(found.r[unit]),
-            float(found.p[unit]),
-            float(found.p_of_best[unit]),
-            float(fit.over_ceiling[unit]),
-            *(float(score.r[unit]) for score in fit.scores.values()),
+            *map(
+                finite_cell,
+                (
+                    found.r[unit],
+                    found.p[unit],
+                    found.p_of_best[unit],
+                    fit.over_ceiling[unit],
+                    *(score.r[unit] for score in fit.scores.values()),
+                ),
+            ),
         ])
     return heads, rows
 

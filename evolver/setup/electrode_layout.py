@@ -25,8 +25,8 @@ MOST_BYTES, MOST_SIDE, MOST_ARRAYS = 4 << 20, 64, 64
 _FORM = "a CSV file with the columns label, array, row and column, a channel a line"
 
 
-def read_layout(path: Path, labels: Sequence[str]) -> ElectrodeLayout:
-    """Return where the units of a recording are, by their labels.
+def read_layout(path: Path, labels: Sequence[str]) -> tuple[ElectrodeLayout, int]:
+    """Return where the units of a recording are, and from what the file's places count.
 
     Rows and columns count from 0 if any of the file is 0, else from 1. Channels of the file
     that no unit is called are left out; units that the file has not have no place.
@@ -35,6 +35,11 @@ def read_layout(path: Path, labels: Sequence[str]) -> ElectrodeLayout:
     ----------
     path : the file
     labels : (u,) what units are called
+
+    Returns
+    -------
+    layout : ElectrodeLayout, of the units
+    first : 0 or 1, the number of the file's first rows and columns
 
     Raises
     ------
@@ -55,13 +60,13 @@ def read_layout(path: Path, labels: Sequence[str]) -> ElectrodeLayout:
         )
     if len(arrays) > MOST_ARRAYS:
         raise ConfigError(f"{path} must have at most {MOST_ARRAYS} arrays; got {len(arrays)}")
-    step = 0 if from_zero else 1
+    first = 0 if from_zero else 1
     table = np.full((len(labels), 3), -1, dtype=np.intp)
     for unit, place in enumerate(placed):
         if place is not None:
             array, row, column = place
-            table[unit] = arrays.index(array), row - step, column - step
-    return ElectrodeLayout(arrays, table[:, 0], table[:, 1], table[:, 2])
+            table[unit] = arrays.index(array), row - first, column - first
+    return ElectrodeLayout(arrays, table[:, 0], table[:, 1], table[:, 2]), first
 
 
 def _rows(path: Path) -> dict[str, tuple[str, int, int]]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evolver.errors import DataError, RecordingError
+from evolver.recording.areas import named_areas
 from evolver.setup.fitted_encoders import AnsweredImages
 from evolver.setup.simulated_rig import GREY, on_square
 
@@ -55,6 +56,7 @@ def recorded_answers(
     *,
     window_ms: TimeWindow,
     baseline_ms: TimeWindow | None = None,
+    area_labels: Mapping[str, str] | None = None,
 ) -> RecordedAnswers:
     """Return what the units of recordings answered, image by image.
 
@@ -65,13 +67,18 @@ def recorded_answers(
     recordings : of the same units
     window_ms : whose rate counts, ms after onset
     baseline_ms : whose rate is taken off
+    area_labels : area -> how the labels of its units begin, as `named_areas` takes them; None:
+        areas are the recorded ones
 
     Raises
     ------
+    ConfigError
+        No unit's label begins as `area_labels` says.
     DataError
         Recordings are of different units, or no showing counts.
     """
     first = _units(recordings[0])
+    areas = named_areas(*first, area_labels or {})
     images: dict[str, NDArray[np.uint8]] = {}
     rates: dict[str, list[Vector]] = {}
     left_out: Counter[str] = Counter()
@@ -123,7 +130,7 @@ def recorded_answers(
         image=np.repeat(np.arange(len(names)), showings),
         of_test=np.array([name in tests for name in names]),
         labels=first[0],
-        areas=first[1],
+        areas=areas,
         left_out=counts,
     )
 

@@ -194,12 +194,16 @@ def test_test_sets_are_left_out_and_their_repeats_make_a_ceiling(of_sets, run, t
         "label,array,row,column\nknown:colour:2:2:2,IT 1,1,1\nknown:energy:4:2:2,IT 2,8,8\n"
     )
     said = run("encode", of_sets, "--network", "known", "--layers", "energy,colour",
-               "--out", "it.safetensors", "--layout", "layout.csv")  # fmt: skip
+               "--out", "it.safetensors", "--layout", "layout.csv",
+               "--area", "colours=known:colour")  # fmt: skip
     assert "12 of test sets left out, 3 units" in said
     assert "9 of sets at several places" in said
     assert "r/ceiling" in said
     assert "arrays: it.electrodes.png" in said
+    assert "rows and columns of layout.csv are taken to count from 1" in said
     assert "without a place: 1 unit" in said
+    areas = ("colours", "simulated IT", "colours")
+    assert read_encoder(tmp_path / "it.safetensors").facts.areas == areas
     with recording.read(of_sets) as opened:
         found = recorded_answers([opened], window_ms=(50.0, 200.0))
     assert found.of_test.sum() == 12
@@ -214,10 +218,11 @@ def test_test_sets_are_left_out_and_their_repeats_make_a_ceiling(of_sets, run, t
     )
     with (tmp_path / "it.csv").open() as file:
         rows = list(csv.DictReader(file))
-    for row, most in zip(rows, repeated.ceiling, strict=True):
-        assert float(row["r_over_ceiling"]) == pytest.approx(
-            float(row["r"]) / most, nan_ok=True
-        )
+    assert "nan" not in (tmp_path / "it.csv").read_text()
+    for row, area, most in zip(rows, areas, repeated.ceiling, strict=True):
+        assert row["area"] == area
+        ratio = float(row["r_over_ceiling"] or "nan")
+        assert ratio == pytest.approx(float(row["r"]) / most, nan_ok=True)
     assert np.isfinite(repeated.ceiling).any()
     with Image.open(tmp_path / "it.electrodes.png") as figure:
         assert np.asarray(figure.convert("L")).std() > 5
@@ -254,6 +259,8 @@ def test_what_cannot_be_encoded_is_said(recorded, run):
     arguments = "encode", recorded, "--network", "known", "--layers", "colour"
     for out in ("a:b.safetensors", "it.pt"):
         assert "no colon" in run(*arguments, "--out", out, expect=2)
+    said = run(*arguments, "--out", "it.safetensors", "--area", "IT=fc5", expect=2)
+    assert "--area IT=fc5 must be how a unit's label begins" in said
     said = run("encode", recorded, "--network", "known", "--layers", "conv",
                "--out", "it.safetensors", expect=2)  # fmt: skip
     assert "none called 'conv'" in said

@@ -20,13 +20,15 @@ def test_channels_are_found_by_their_labels(tmp_path):
         "V1 a,ch2,2,1,\nIT,ch9,1,1,unused\nV1 a, ch1 ,1,8,\nV4,ch3,1,1,x\n",
         encoding="utf-8",
     )
-    found = read_layout(file, ["ch1", "ch2", "ch3", "gone"])
+    found, first = read_layout(file, ["ch1", "ch2", "ch3", "gone"])
+    assert first == 1
     assert found.arrays == ("V1 a", "V4")
     np.testing.assert_array_equal(found.array, [0, 0, 1, -1])
     np.testing.assert_array_equal(found.row[:3], [7, 0, 0])  # the file counts from 1
     np.testing.assert_array_equal(found.column[:3], [0, 1, 0])
     file.write_text(HEAD + "ch1,V1,1,0\n")
-    assert (read_layout(file, ["ch1"]).row, read_layout(file, ["ch1"]).column) == (1, 0)
+    found, first = read_layout(file, ["ch1"])
+    assert (found.row, found.column, first) == (1, 0, 0)
 
 
 @pytest.mark.parametrize(
