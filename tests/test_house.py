@@ -192,6 +192,7 @@ ARRAY_FUNCTIONS = {
     },
     "jackknife": {
         "jackknife_interval",
+        "jackknife_share",
     },
     "latencies": {
         "Latencies",

@@ -18,7 +18,7 @@ from evolver.analysis.image_similarity import (
     structural_similarity,
 )
 from evolver.analysis.image_statistics import LUMA
-from evolver.analysis.jackknife import GROUPS, jackknife_interval
+from evolver.analysis.jackknife import GROUPS, jackknife_interval, jackknife_share
 from evolver.analysis.latent_metrics import (
     against_random,
     identification,
@@ -95,15 +95,12 @@ def code_measures(
     floor = mean_cosine(true, means)
     alike = mse_similarity(true, decoded)
 
-    def share(measure: LatentMeasure) -> MeanInterval:
-        return _left_out(measure, true[some], level[some], (0.0, 1.0))
-
     of_codes: list[tuple[str, LatentMeasure, MeanInterval, Vector]] = [
         (CORRELATION, mean_correlation, correlation_interval(true, level), _NONE),
         (_COSINE, mean_cosine, _over_items(cosine.each), cosine.each),
         (CENTRED, centred, _over_items(about_mean), about_mean),
         (_SIMILARITY, similarity, _over_items(alike, (0.0, 1.0)), alike),
-        (PAIRS, told.pairwise, share(told.pairwise), _NONE),
+        (PAIRS, told.pairwise, pairs_interval(true[some], level[some]), _NONE),
         ("first of all", told.first, _counted(told.first(true, level), len(some)), _NONE),
     ]
     groups = [(decoded, of_codes)]
@@ -197,9 +194,14 @@ def paired_measures(
 
 
 def pairs_interval(true: Codes, decoded: Codes) -> MeanInterval:
-    """Return the share of pairs of items that are told apart, and its interval."""
+    """Return the share of pairs of items that are told apart, and its interval.
+
+    The interval is Wilson's, of the pairs' effective number (`jackknife_share`), of all pairs
+    or none that of as many trials as there are items.
+    """
     some = _spread_rows(len(true), MOST_IDENTIFIED)
-    return _left_out(_Told().pairwise, true[some], decoded[some], (0.0, 1.0))
+    told, x, found = _Told(), true[some], decoded[some]
+    return jackknife_share(lambda rows: told.pairwise(x[rows], found[rows]).value, len(some))
 
 
 def item_ranks(true: Codes, decoded: Codes) -> Vector:

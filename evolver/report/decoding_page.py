@@ -103,7 +103,7 @@ def decoding_method(session: DecodedSession) -> str:
         "Repeats of an item are averaged.",
         (
             "Intervals: Student's t over items where each has a value, else of leaving items "
-            "out (jackknife)."
+            "out (jackknife); of shares, Wilson's."
         ),
         (
             f"Chance: {settings.sets:,} sets of fresh codes of the training prior in the true "

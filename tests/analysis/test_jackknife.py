@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from evolver.analysis.jackknife import jackknife_interval
+from evolver.analysis.jackknife import jackknife_interval, jackknife_share
 from evolver.analysis.rank_tests import mean_interval
+from evolver.analysis.success_rates import share
 from evolver.errors import DataError
 
 
@@ -49,3 +50,30 @@ def test_what_has_no_interval():
     assert np.isnan(undefined.low)
     with pytest.raises(DataError, match="groups 2 or more"):
         jackknife_interval(lambda _: 0.0, 9, groups=1)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_of_all_pairs_or_none_it_is_wilsons_of_the_images(value):
+    found = jackknife_share(lambda _: value, 12)
+    expected = share(round(12 * value), 12)
+    np.testing.assert_allclose([found.low, found.high], [expected.low, expected.high])
+    assert (found.mean, found.n) == (value, 12)
+    assert found.high - found.low > 0.2
+
+
+def test_of_a_mean_it_is_wilsons_of_as_many_trials():
+    told = np.arange(40) % 4 > 0
+    found = jackknife_share(lambda rows: told[rows].mean(), 40)
+    # Leaving one out gives the variance s^2 / n of a mean, with s^2 of n - 1: 39 trials.
+    z2 = 1.959964**2
+    centre = (0.75 * 39 + z2 / 2) / (39 + z2)
+    half = np.sqrt(z2 * (0.75 * 0.25 * 39 + z2 / 4)) / (39 + z2)
+    np.testing.assert_allclose(
+        [found.low, found.high], [centre - half, centre + half], rtol=1e-6
+    )
+
+
+def test_what_is_no_share_is_refused():
+    assert np.isnan(jackknife_share(lambda _: 1.0, 2).low)
+    with pytest.raises(DataError, match="a share must be from 0 to 1; got 2"):
+        jackknife_share(lambda _: 2.0, 9)
