@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from evolver.cli.area_options import AreaLabels, read_area_labels
 from evolver.cli.compare.shared import print_rows
-from evolver.cli.terminal import check_can_write, console, plain, wrapped
+from evolver.cli.terminal import check_can_write, console, error_console, plain, wrapped
 from evolver.cli.units import NetworksFile, networks_in
 from evolver.errors import ConfigError
 from evolver.whole_files import whole_folder
@@ -34,6 +34,7 @@ OF_DECODINGS = re.compile(
 )
 _REMEDY = "Name another folder with --out"
 _STOPPED = 130  # as a shell says of what a Ctrl-C ended
+_DAMAGED = 1  # as other commands end that did what they could
 _LETTERS = 25
 
 
@@ -150,11 +151,13 @@ def decode_recording(
     A linear map from responses to codes is fitted on the training sets, and decodes the test
     sets; without one, items are left out in turn. Writes figures, tables, one page, and the
     decoded codes, at which an evolution can start: initial = "decoded:FILE:ITEM". What cannot
-    be worked out is left out, with the reason; so is what is not done at a Ctrl-C.
+    be worked out is left out, with the reason; so is what is not done at a Ctrl-C. Exit status:
+    0 done; 1 done but for what is damaged in the file; 2 nothing was written; 130 stopped.
     """
     from evolver import recording
     from evolver.reconstruction.results import DecodingSettings
     from evolver.recording.strangers import said_as_recording
+    from evolver.report.words import joined
     from evolver.table_files import check_parquet
 
     if parquet:
@@ -194,8 +197,17 @@ def decode_recording(
     _print_session(session)
     console.print(wrapped(f"tables, figures and codes: {place}", console), highlight=False)
     console.print(f"open {escape(str(place / PAGE))} in a browser")
+    if session.damaged:
+        text = (
+            f"error: {file} is damaged, so that {joined(list(session.damaged))} could not be "
+            "had; all else is there. 'evolver verify' says what differs"
+        )
+        lines = wrapped(plain(text), error_console).removeprefix("error:")
+        error_console.print(f"[bold red]error:[/]{escape(lines)}")
     if session.stopped:
         raise typer.Exit(_STOPPED)
+    if session.damaged:
+        raise typer.Exit(_DAMAGED)
 
 
 def _decoded(

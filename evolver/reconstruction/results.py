@@ -212,12 +212,14 @@ class DecodedImages:
     rows : (k,) which of the decoded items
     true, decoded : (k, h, w, 3) uint8, drawn by the recorded generator
     differing : how many of the true ones are not, pixel by pixel, what was shown
+    unread : how many could not be compared: what was shown is damaged in the file
     """
 
     rows: NDArray[np.int64]
     true: Images
     decoded: Images
     differing: int
+    unread: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -266,6 +268,8 @@ class DecodedSession:
     walks : between two items each; empty where none was asked for
     sites, times : a site each, "all" among them; empty where absent
     absent : what was not worked out, and why
+    damaged : what of that because the recording cannot be read; "shown images", where those
+        could not be compared with drawn ones
     stopped : whether it was stopped before its end
     """
 
@@ -299,6 +303,7 @@ class DecodedSession:
     sites: tuple[DecodedSite, ...] = ()
     times: tuple[DecodedTimes, ...] = ()
     absent: Mapping[str, str] = field(default_factory=dict[str, str])
+    damaged: tuple[str, ...] = ()
     stopped: bool = False
 
     @property

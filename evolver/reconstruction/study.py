@@ -25,7 +25,7 @@ from evolver.analysis.latent_metrics import identification, mean_correlation
 from evolver.analysis.latent_walks import interpolation_walk
 from evolver.analysis.site_occlusion import occluded, region_scores, site_members
 from evolver.analysis.time_resolved import ALL_SITES, course_rise, decoded_courses
-from evolver.errors import DataError, EvolverError
+from evolver.errors import DataError, EvolverError, RecordingError
 from evolver.generators.initial import initial_codes_of
 from evolver.reconstruction.measures import (
     centred_interval,
@@ -154,6 +154,7 @@ class _Study:
             "regions": self._regions,
         }
         absent: dict[str, str] = {}
+        damaged: list[str] = []
         for name, step in steps.items():
             if done.stopped:
                 absent[name] = _STOPPED
@@ -166,7 +167,10 @@ class _Study:
                 absent[name] = _STOPPED
             except (EvolverError, MemoryError, np.linalg.LinAlgError) as error:
                 absent[name] = " ".join(str(error).split()) or type(error).__name__
-        return replace(done, absent=absent)
+                damaged += [name] if isinstance(error, RecordingError) else []
+        if done.images is not None and done.images.unread:
+            damaged.append("shown images")
+        return replace(done, absent=absent, damaged=tuple(damaged))
 
     # ------------------------------------------------------------------ codes
 
@@ -315,12 +319,16 @@ class _Study:
         self._progress(f"drawing {2 * len(rows)} images")
         true = self._generator.render(done.true[rows])
         decoded = self._generator.render(done.decoded[rows])
-        differing = 0
+        differing = unread = 0
         for image, image_id in zip(true, done.image_ids[rows], strict=True):
             if not self._opened.images.is_lost(int(image_id)):
-                shown = self._opened.images[int(image_id)]
+                try:
+                    shown = self._opened.images[int(image_id)]
+                except RecordingError:
+                    unread += 1
+                    continue
                 differing += not np.array_equal(shown, image)
-        return replace(done, images=DecodedImages(rows, true, decoded, differing))
+        return replace(done, images=DecodedImages(rows, true, decoded, differing, unread))
 
     def _image_measures(self, done: DecodedSession) -> DecodedSession:
         if done.images is None:

@@ -120,6 +120,11 @@ def decoding_method(session: DecodedSession) -> str:
             f"{session.images.differing} of {len(session.images.rows)} true images drawn here "
             "differ in pixels from those shown, as another processor's do."
         )
+    if session.images is not None and session.images.unread:
+        parts.append(
+            f"{session.images.unread} of the shown images are damaged in the recording, so "
+            "that drawn ones could not be compared with them."
+        )
     if len(session.items) > MOST_IDENTIFIED:
         parts.append(f"One of {MOST_IDENTIFIED} items is told from the others.")
     if session.images is not None and max(session.images.true.shape[1:3]) > LARGEST_IMAGE:

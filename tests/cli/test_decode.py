@@ -4,6 +4,7 @@ import csv
 from contextlib import suppress
 from functools import partial
 
+import h5py
 import numpy as np
 import pytest
 from PIL import Image
@@ -227,6 +228,23 @@ def test_the_default_folder_is_beside_the_recording(recorded, run):
     assert "no images: no image was asked for" in " ".join(printed.split())
     reasons = {row["what"]: row["reason"] for row in rows_of(folder / "absent.csv")}
     assert set(reasons) == {"images", "image measures", "images of sites", "times", "regions"}
+
+
+def test_a_damaged_recording_is_decoded_as_far_as_it_can_be(recorded, run, tmp_path):
+    whole = tmp_path / "damaged.h5"
+    with h5py.File(recorded) as file:
+        pixels = file["images/pixels"].id
+        chunks = [pixels.get_chunk_info(k) for k in range(pixels.get_num_chunks())]
+    content = bytearray(recorded.read_bytes())
+    for chunk in chunks:
+        content[chunk.byte_offset + chunk.size // 2] ^= 1
+    whole.write_bytes(content)
+    options = ("--draws", "0", "--no-times", "--sets", "9", "--images", "12")
+    printed = " ".join(run("decode", whole, *options, expect=1).split())
+    assert "is damaged, so that shown images could not be had; all else is there" in printed
+    folder = tmp_path / "decoded"
+    assert len(rows_of(folder / "measures.csv")) == 10
+    assert "shown images are damaged in the recording" in (folder / "decoding.html").read_text()
 
 
 @pytest.mark.parametrize(
