@@ -137,6 +137,9 @@ class SessionModel:
         self.paused = self.references_only = False
         self.gone_ns: int | None = None  # there is no rig since
         self.tally = ShowingTally()
+        self._begun_ns: int | None = None  # since when the tally knows nothing
+        self._begun_before_s = 0.0  # and what it knows nothing of before that
+        self._answered_then = 0
         self.responses = ResponseSums()
         self._interpreter = Interpreter()
         self._pictures = KeptPictures() if pictures is None else pictures
@@ -188,6 +191,8 @@ class SessionModel:
             case Event() as event:
                 self._take_event(event)
             case Resumed() as resumed:
+                self._begun_before_s = self._begun_s
+                self._begun_ns = max(resumed.time_ns, self.latest_ns)
                 self._take_event(resumed.as_event())
             case _:
                 pass
@@ -266,6 +271,8 @@ class SessionModel:
             return
         self._take_units()
         self.latest_ns = record.received_ns
+        if self._begun_ns is None:
+            self._begun_ns = record.received_ns
         if record.status != "ok":
             return
         self.responses.show(reading.form, reading.arrays, reading.rows)
@@ -297,6 +304,8 @@ class SessionModel:
         )
         self.budgets.append((record.block, record.budget))
         self.tally.add(record)
+        self._begun_ns, self._begun_before_s = record.time_ns, 0.0
+        self._answered_then = self.presentations
         self.scored_version += 1
 
     def _score(
@@ -408,13 +417,29 @@ class SessionModel:
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds since the first image, up to the last commit, as the terminal counts them."""
-        return self.tally.elapsed_s
+        """Seconds since the first image, up to the last answer.
+
+        Up to the last commit as the terminal counts them, by the engine's own clock; of the
+        block under way, which may be long, by the times of its answers.
+        """
+        return self.tally.elapsed_s + self._begun_s
+
+    @property
+    def _begun_s(self) -> float:
+        """Seconds from the last commit to the last answer."""
+        since = 0 if self._begun_ns is None else max(0, self.latest_ns - self._begun_ns)
+        return self._begun_before_s + since / 1e9
 
     @property
     def left_s(self) -> float | None:
-        """Seconds to the last generation, as the terminal has them; None before one is done."""
-        return self.tally.left_s(sum(view.length for view in self.threads))
+        """Seconds to the last generation, as the terminal has them; None before one is done.
+
+        Less what was shown since the last commit, at the pace of late.
+        """
+        left_s, pace = self.tally.left_s(sum(view.length for view in self.threads)), self.pace
+        if left_s is None or not pace > 0:
+            return left_s
+        return max(0.0, left_s - (self.presentations - self._answered_then) / pace)
 
     @property
     def idle_share(self) -> float:

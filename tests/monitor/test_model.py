@@ -7,6 +7,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from evolver import config, recording
 from evolver.journal import JournalWriter
@@ -459,3 +460,41 @@ def test_the_page_loads_neither_matplotlib_nor_torch():
     )
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert output.stdout.strip() == "[]", output.stderr
+
+
+def test_time_goes_on_inside_of_a_block():
+    records, _ = make_session("rates", (-100.0, 300.0), 10)
+    model, answers = SessionModel(), 0
+    committed_s = 4.0 + 0.5 + 1.5 + 0.25  # of a block: shown, idle, paused, without a rig
+    for made in records:
+        record = made
+        if isinstance(record, r.Committed):
+            record = structs.replace(record, budget=structs.replace(record.budget, shown=8))
+        model.feed([record])
+        if isinstance(record, r.Result):
+            answers += 1
+            block_s = record.block * committed_s
+            # The one before was committed a second before this one began.
+            since_s = answers / 10 + 1.0 if record.block else (answers - 1) / 10
+            assert model.elapsed_s == pytest.approx(block_s + since_s)
+            if record.block:
+                model.threads[0].length = 9  # generations
+                left_s = (4.0 + 0.5) * (9 - record.block) - answers / 2.0  # 8 in 4 s
+                assert model.left_s == pytest.approx(left_s)
+        elif isinstance(record, r.Committed):
+            answers = 0
+            assert model.elapsed_s == pytest.approx((record.block + 1) * committed_s)
+
+
+def test_time_does_not_go_on_from_an_end_to_a_resume():
+    records, _ = make_session("rates", (-100.0, 300.0), 10)
+    results = [k for k, record in enumerate(records) if isinstance(record, r.Result)]
+    model = SessionModel()
+    model.feed(records[: results[4]])
+    assert model.elapsed_s == pytest.approx(0.3)
+    gap_ns = 3600 * 10**9
+    model.feed([r.Resumed(model.latest_ns + gap_ns, True, "", {}, {})])
+    assert model.elapsed_s == pytest.approx(0.3)
+    late = records[results[4]]
+    model.feed([structs.replace(late, received_ns=late.received_ns + gap_ns)])
+    assert model.elapsed_s == pytest.approx(0.4)
