@@ -14,6 +14,7 @@ Simulated sessions, which are one kind:
 
     plan       a campaign's file: which keys take which values; its tasks, each with a digest
     task       one simulated session, from its values to its result
+    named_files   the contents of files that a session file names, as digests
     scratch    its folder for a while, which killed processes do not leave behind for ever
     gathered   all results, read once
     table      one row a task and thread, as CSV or Parquet

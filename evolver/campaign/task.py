@@ -10,6 +10,7 @@ import numpy as np
 
 from evolver import __version__, config
 from evolver.analysis.trajectories import best_rows, reference_trajectory, trajectory
+from evolver.campaign.named_files import FileDigests
 from evolver.campaign.scratch import scratch_folder
 from evolver.campaign.store import TaskMeta, TaskResult
 from evolver.optimizers.by_name import find_optimizer
@@ -61,7 +62,7 @@ def _fold(journal: Path, file: Path) -> None:
 
 
 class WeightDigests:
-    """The digests of all weights that a session's numbers come from, each found once.
+    """The digests of all weights and files that a session's numbers come from, each found once.
 
     Parameters
     ----------
@@ -73,6 +74,7 @@ class WeightDigests:
         self._generators: dict[str, str] = {}
         self._networks: dict[str, Network] = {}
         self._known: set[str] = set()  # units of them that there are
+        self._files = FileDigests()
 
     def __call__(self, settings: Config) -> Mapping[str, str]:
         """Return them by what they are of.
@@ -100,6 +102,7 @@ class WeightDigests:
                 units_of(network, address)
                 self._known.add(key)
             found[f"network {address.network}"] = network.sha256
+        found |= self._files(settings)
         return found | ({"arithmetic": self._arithmetic} if self._arithmetic else {})
 
     def _generator(self, thread: ThreadTable) -> str:

@@ -271,6 +271,23 @@ def codes_in_file(text: str, *, d: int) -> Codes:
     return from_npz(path, d=d, key=key)
 
 
+def file_of_codes(text: str) -> Path | None:
+    """Return the file that a line of text names, as `initial_codes_of` reads it; None: none."""
+    kind, _, value = text.partition(":")
+    try:
+        if kind == "file" and value:
+            return _path_and_key(value)[0]
+        if kind == "decoded" and value:
+            return Path(value.rpartition(":")[0]).expanduser()
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+    ):  # nobody's home, a NUL: whoever reads it says so
+        return Path(value)
+    return None
+
+
 def initial_codes_of(
     text: str, generator: Generator, n: int, *, rng: np.random.Generator
 ) -> Codes:

@@ -87,7 +87,7 @@ def images_from(
             f"{keys[0]}: must be 'builtin' or a folder of PNG or JPEG files; "
             f"{source!r} is not a folder"
         )
-    files = _usable(folder, keys[0])
+    files = usable_images(folder, keys[0])
     if len(files) < (count or 1):
         raise ConfigError(
             f"{keys[1]}: must be at most the number of PNG and JPEG files in {folder}, "
@@ -110,8 +110,14 @@ def images_from(
     return References(tuple(pixels), tuple(labels[path] for path in picked))
 
 
-def _usable(folder: Path, key: str) -> list[Path]:
-    """Return the image files of a folder, sorted; not what systems leave beside them."""
+def usable_images(folder: Path, key: str) -> list[Path]:
+    """Return the image files of a folder, sorted; not what systems leave beside them.
+
+    Raises
+    ------
+    ConfigError
+        It is no folder that can be read; `key` of the session file names it.
+    """
     try:
         there = sorted(folder.iterdir(), key=os.fsencode)
     except OSError as exc:
