@@ -81,7 +81,10 @@ def analyze(
         typer.Option(help="whether the highest two blocks may hold the last one: all"),
     ] = "paper",
     window: Annotated[
-        tuple[float, float], typer.Option(help="of PSTHs that is looked at, ms")
+        tuple[float, float],
+        typer.Option(
+            help="part of each PSTH that figures and latencies are of, ms after onset"
+        ),
     ] = (0.0, 200.0),
     response: Annotated[
         tuple[float, float], typer.Option(help="whose rate says which PSTH is highest, ms")

@@ -35,7 +35,6 @@ OF_DECODINGS = re.compile(
 _REMEDY = "Name another folder with --out"
 _STOPPED = 130  # as a shell says of what a Ctrl-C ended
 _DAMAGED = 1  # as other commands end that did what they could
-_LETTERS = 25
 
 
 def decode_recording(
@@ -393,7 +392,7 @@ def _write(
 def _print_session(session: DecodedSession) -> None:
     """Print the sample, measures, sites, and what is absent."""
     from evolver.report.decoding_figures import decoding_sample
-    from evolver.report.words import joined, number, p_value, shorten
+    from evolver.report.words import joined, number, p_value
 
     if session.replay:
         lines = wrapped(f"warning: {plain(session.replay)}", console)[len("warning:") :]
@@ -407,7 +406,7 @@ def _print_session(session: DecodedSession) -> None:
         ["", "value (95 %)", "n", "chance", "p"],
         [
             (
-                shorten(one.name, _LETTERS),
+                one.name,
                 one.value.reason or _with_interval(one.value.value, one.low, one.high),
                 one.n,
                 number(one.chance),
@@ -424,7 +423,7 @@ def _print_session(session: DecodedSession) -> None:
             ["site", "channels", "correlation alone", "from, ms"],
             [
                 (
-                    shorten(site.site, _LETTERS),
+                    plain(site.site),
                     site.channels,
                     _with_interval(
                         site.correlation.mean, site.correlation.low, site.correlation.high

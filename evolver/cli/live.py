@@ -250,7 +250,13 @@ class _OperatorView:
         title = f"{settings.session.name}: live session → {folder}"
         names = [thread.name for thread in settings.all_threads]
         units = [settings.fitness_of(k).score_unit for k in range(len(names))]
-        self._view = ProgressView(console, title=title, threads=names, units=units)
+        self._view = ProgressView(
+            console,
+            title=title,
+            threads=names,
+            units=units,
+            step="generation" if settings.threads else "block",
+        )
         for committed in earlier:
             self._view.remember(committed)
         self._asks, self._goes_on = asks, goes_on

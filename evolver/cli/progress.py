@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -106,6 +106,7 @@ class ProgressView:
     title : first line
     threads : names, in order
     units : of the scores, one a thread; spikes/s if not given
+    step : what is counted: "generation", or "block" where nothing evolves
     """
 
     def __init__(
@@ -115,8 +116,9 @@ class ProgressView:
         title: str,
         threads: Sequence[str],
         units: Sequence[str] | None = None,
+        step: Literal["generation", "block"] = "generation",
     ) -> None:
-        self._console, self._title = console, title
+        self._console, self._title, self._step = console, title, step
         # A terminal that cannot move its cursor gets lines, as a pipe does.
         self._draws = console.is_terminal and not console.is_dumb_terminal
         units = ["spikes/s"] * len(threads) if units is None else units
@@ -200,7 +202,7 @@ class ProgressView:
             if view.means
         )
         return (
-            f"generation {progress.generation:>4}/{progress.generations}  {scores}  "
+            f"{self._step} {progress.generation:>4}/{progress.generations}  {scores}  "
             f"{self._pace(progress)}  {_left(progress)}"
         )
 
@@ -222,7 +224,7 @@ class ProgressView:
         done, of = progress.generation, progress.generations
         bar = Table.grid(padding=(0, 2))
         bar.add_row(
-            f"{done} of {of} generations done",
+            f"{done} of {of} {self._step}s done",
             ProgressBar(total=of, completed=done, width=_BAR),
             "" if self._over else _left(progress),
         )
@@ -251,7 +253,7 @@ class ProgressView:
         table.add_column("thread", overflow="ellipsis", no_wrap=True)
         for title, least in ((unit, 13), ("best image", 10), ("references", 10)):
             table.add_column(title, justify="right", min_width=least)
-        table.add_column("by generation", overflow="crop", no_wrap=True, min_width=5)
+        table.add_column(f"by {self._step}", overflow="crop", no_wrap=True, min_width=5)
         for view in self._views:
             low, high = self._range(view.unit)
             if not view.means:

@@ -247,6 +247,7 @@ def terminal_console(
         title=title,
         threads=[thread.name for thread in config.all_threads],
         units=[config.fitness_of(k).score_unit for k in range(len(config.all_threads))],
+        step="generation" if config.threads else "block",
     )
     for committed in earlier:
         view.remember(committed)

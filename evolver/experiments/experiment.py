@@ -150,10 +150,12 @@ class TuningTrials:
     axes : in the source's order, each of another name
     shown_at_origin : (m,) responses to the evolved code's own image, where the source has them
         apart from the axes
+    sources : files that the trials are in, where they are not in the evolution's
     """
 
     axes: tuple[AxisTrials, ...]
     shown_at_origin: FloatArray | None = None
+    sources: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         names = [axis.name for axis in self.axes]

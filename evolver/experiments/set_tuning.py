@@ -127,6 +127,7 @@ class SetTunings:
 
     def _added(self, experiment: Experiment, thread: ExperimentThread) -> ExperimentThread:
         axes: list[AxisTrials] = []
+        sources: list[str] = []
         reason = _NOT_THERE
         for i, tuning in enumerate(self.sets):
             if (tuning.session_id, tuning.thread) != (experiment.session_id, thread.name):
@@ -143,10 +144,13 @@ class SetTunings:
                 continue
             self._used.add(i)
             axes += tuning.axes
+            sources.append(tuning.source)
         if thread.tuning is not None:
             return thread
         if axes:
-            return replace(thread, tuning=TuningTrials(tuple(_told_apart(axes)[:MOST_AXES])))
+            told = tuple(_told_apart(axes)[:MOST_AXES])
+            trials = TuningTrials(told, sources=tuple(dict.fromkeys(sources)))
+            return replace(thread, tuning=trials)
         return replace(thread, absent={**thread.absent, "tuning": reason})
 
 

@@ -389,7 +389,8 @@ def header_html(
     if model.start is None:
         return f"{head}</div>"
     total = f"<small> / {model.generations}</small>" if model.generations else ""
-    big = [(f"{model.done}{total}", "generations done", ink)]
+    steps = "blocks" if all(view.is_set for view in model.threads) else "generations"
+    big = [(f"{model.done}{total}", f"{steps} done", ink)]
     for k, view in enumerate(model.threads):
         name = html.escape(f"{view.name}, {view.score_unit}")
         latest = _latest([g.mean for g in view.scored], view.score_unit)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import io
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -22,11 +23,10 @@ from evolver import __version__
 from evolver.colours import PAGE_DARK, PAGE_LIGHT, css_variables, thread_colour
 from evolver.experiments.populations import NO_AREA, area_means, area_tests, success_shares
 from evolver.experiments.tuning_populations import shape_shares
-from evolver.report.words import NONE, count, interval_words, number, p_value, window
+from evolver.report.words import NONE, count, interval_words, joined, number, p_value, window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 _SIDE, _QUALITY = 128, 88
 _DIGITS = 5
+_MOST_NAMED = 8  # recordings
 _LEVELS = ("yes", "no", "no verdict")
 _THREAD_COLUMNS = (
     ("p", "of the success test"),
@@ -122,10 +123,28 @@ def _lead(summaries: Sequence[ExperimentSummary], population: ExperimentPopulati
     if animals:
         text += f", of {count(len(animals), 'animal')}"
     names = " and ".join(population.generators)
+    text += _steps(summaries)
     text += f". {len(population.members)} of them, of {names}, are brought together by area"
     if not population.left_out:
         return f"{text}; none is left out."
     return f"{text}; {len(population.left_out)} are left out, and listed below."
+
+
+def _steps(summaries: Sequence[ExperimentSummary]) -> str:
+    """Name the recordings that tuning is from, where these are not the evolutions' own."""
+    sources = {
+        Path(source)
+        for one in summaries
+        for thread in one.experiment.threads
+        if thread.tuning is not None
+        for source in thread.tuning.sources
+    }
+    if not sources:
+        return ""
+    named = sorted(f"{path.parent.name}/{path.name}" for path in sources)
+    more = len(named) - _MOST_NAMED
+    text = joined(named[:_MOST_NAMED] + ([f"{more} more"] if more > 0 else []))
+    return f"; tuning is from {count(len(named), 'recording')} of steps beside them, {text}"
 
 
 def _method(population: ExperimentPopulation) -> str:

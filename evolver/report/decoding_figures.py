@@ -85,7 +85,7 @@ def draw_reconstructions(session: DecodedSession) -> Figure | None:
             words += f"  {number(float(cosine[item]))}"
         sheet.picture(images.true[at], x, y - _PITCH, _SIDE)
         sheet.picture(images.decoded[at], x, y - 2 * _PITCH, _SIDE)
-        sheet.write(x + _SIDE / 2, y + 0.02, shorten(words, 20), size=8, colour=QUIET)
+        sheet.write(x + _SIDE / 2, y + 0.02, shorten(words, 20), size=10, colour=QUIET)
         if column == 0:
             sheet.write(0.3, y - _PITCH + _SIDE / 2, "shown", size=9.5, align="left")
             sheet.write(0.3, y - 2 * _PITCH + _SIDE / 2, "decoded", size=9.5, align="left")
@@ -158,11 +158,11 @@ def _draw_null(axes: Axes, one: DecodingMeasure) -> None:
     axes.set_ylim(0, highest * 1.05)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
-    axes.tick_params(labelsize=8)
+    axes.tick_params(labelsize=10)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=4))
     axes.set_title(
         f"{shorten(one.name, 34)}\n{number(one.value.value)}, {p_value(one.p)}, n = {one.n}",
-        fontsize=9,
+        fontsize=10.5,
         fontweight="normal",
     )
 
@@ -220,12 +220,12 @@ def _draw_alone(axes: Axes, sites: Sequence[DecodedSite], name: str, chance: flo
     if isfinite(chance):
         axes.axhline(chance, color=QUIET, lw=0.9, ls="--")
     labels = [f"{shorten(site.site, 10)}\n{site.channels:,}" for site in sites]
-    axes.set_xticks(np.arange(len(sites)), labels, fontsize=8)
+    axes.set_xticks(np.arange(len(sites)), labels, fontsize=10)
     axes.set_xlim(-0.5, len(sites) - 0.5)
-    axes.tick_params(axis="y", labelsize=8)
+    axes.tick_params(axis="y", labelsize=10)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
     axes.grid(axis="y", color=GRID, lw=0.6)
-    axes.set_title(f"{shorten(name, 34)}, n = {n}", fontsize=9, fontweight="normal")
+    axes.set_title(f"{shorten(name, 34)}\nn = {n}", fontsize=10.5, fontweight="normal")
 
 
 @styled
@@ -270,7 +270,7 @@ def _draw_regions(axes: Axes, sites: Sequence[DecodedSite]) -> None:
         words = f"in: {p_value(region.p_inside)}\nout: {p_value(region.p_outside)}"
         axes.annotate(
             words, (k, 1.0), xycoords=("data", "axes fraction"), ha="center", va="top",
-            fontsize=8, color=QUIET,
+            fontsize=10, color=QUIET,
         )  # fmt: skip
     axes.plot([], [], "o", color=QUIET, label="these channels alone")
     axes.plot([], [], "s", color=QUIET, mfc="white", label="all but these")
@@ -284,7 +284,7 @@ def _draw_regions(axes: Axes, sites: Sequence[DecodedSite]) -> None:
 
 def _finish_sites(axes: Axes, sites: Sequence[DecodedSite]) -> None:
     labels = [f"{shorten(site.site, 16)}\n{site.channels:,} ch." for site in sites]
-    axes.set_xticks(np.arange(len(sites)), labels, fontsize=9)
+    axes.set_xticks(np.arange(len(sites)), labels, fontsize=10.5)
     axes.set_xlim(-0.5, len(sites) - 0.5)
     axes.axhline(0, color=QUIET, lw=0.8)
     axes.grid(axis="y", color=GRID, lw=0.6)
@@ -292,7 +292,7 @@ def _finish_sites(axes: Axes, sites: Sequence[DecodedSite]) -> None:
 
 def _legend_above(axes: Axes) -> None:
     axes.legend(
-        loc="lower left", bbox_to_anchor=(0, 1), ncols=3, fontsize=9, borderaxespad=0.1,
+        loc="lower left", bbox_to_anchor=(0, 1), ncols=3, fontsize=10.5, borderaxespad=0.1,
         columnspacing=1.2, handlelength=1.4,
     )  # fmt: skip
 
@@ -351,8 +351,8 @@ def _draw_other_courses(
         axes.axhline(0.5 * place, color=QUIET, lw=0.8)
         axes.axvline(0, color=QUIET, lw=0.8, ls=":")
         axes.grid(axis="y", color=GRID, lw=0.6)
-        axes.tick_params(labelsize=9)
-        axes.set_title(name, fontsize=9, fontweight="normal")
+        axes.tick_params(labelsize=10)
+        axes.set_title(name, fontsize=10.5, fontweight="normal")
 
 
 def _draw_course(axes: Axes, one: DecodedTimes, colour: str) -> None:
@@ -398,19 +398,19 @@ def draw_attributes(session: DecodedSession) -> Figure | None:
         line, column = divmod(place, 3)
         axes = inches(figure, 0.7 + column * pitch, 3.2 - line * 2.15, side, side)
         axes.plot(scores.true[:, k], scores.decoded[:, k], ".", ms=4, alpha=0.7, mew=0)
-        axes.tick_params(labelsize=7)
+        axes.tick_params(labelsize=9)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=3))
         axes.yaxis.set_major_locator(MaxNLocator(nbins=3))
         axes.set_title(
             f"direction {k}: r = {scores.r[k]:.2f}\n"
             f"of the best {p_value(float(test.p_best[k]))}",
-            fontsize=8,
+            fontsize=9.5,
             fontweight="normal",
         )
         if line == 1:
-            axes.set_xlabel("true", fontsize=8)
+            axes.set_xlabel("true", fontsize=9.5)
         if column == 0:
-            axes.set_ylabel("decoded", fontsize=8)
+            axes.set_ylabel("decoded", fontsize=9.5)
     _draw_all_attributes(inches(figure, 7.7, 1.05, 4.3, 3.6), scores.r, test.random)
     sheet = Canvas(figure)
     sheet.heading(
@@ -437,7 +437,7 @@ def _draw_all_attributes(axes: Axes, r: Vector, random: Vector) -> None:
     axes.set_xlabel("direction", fontsize=10)
     axes.set_ylabel("r of true and decoded scores", fontsize=10)
     axes.xaxis.set_major_locator(whole_ticks(6))
-    axes.set_title(f"all {len(r)}", fontsize=9, fontweight="normal")
+    axes.set_title(f"all {len(r)}", fontsize=10.5, fontweight="normal")
 
 
 @styled
@@ -462,7 +462,7 @@ def draw_ceilings(session: DecodedSession) -> Figure | None:
         axes.text(
             at + len(values) / 2, 1.06,
             f"{shorten(name, 22)}: {defined:,} of {len(values):,} channels",
-            ha="center", fontsize=8.5, color=series_colour(k),
+            ha="center", fontsize=10, color=series_colour(k),
         )  # fmt: skip
         at += len(values) + max(1, len(areas) // 60)
     axes.set_ylim(0, 1.03)

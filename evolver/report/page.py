@@ -83,6 +83,9 @@ def write_report(
         .render(
             title=recording.name,
             head=f"{recording.name}, a replay" if recording.is_replay else recording.name,
+            kicker="Evolution report"
+            if recording.threads.evolving
+            else "Report of stimulus sets",
             byline=_byline(recording),
             banners=_banners(recording, evolution),
             lead=_lead(recording, evolution, sets),

@@ -159,10 +159,14 @@ def _set(table: SetTable, made: StimulusSet) -> Check:
     around = "" if made.info.around is None else f"; {_around(made.info.around)}"
     times = "once" if plan.repeats == 1 else f"{plan.repeats} times"
     text = (
-        f"{table.name} ({table.role}): {plan.images} images{where}, each {times}: "
-        f"{plan.showings:,} showings in {plan.blocks} blocks{around}"
+        f"{table.name} ({table.role}): {_counted(plan.images, 'image')}{where}, each {times}: "
+        f"{_counted(plan.showings, 'showing')} in {_counted(plan.blocks, 'block')}{around}"
     )
     return Check("set", "good", text)
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def _around(info: AroundInfo) -> str:

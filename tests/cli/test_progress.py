@@ -105,6 +105,17 @@ def test_before_the_first_score_it_says_what_it_waits_for():
     assert "waiting for a rig" in console.file.getvalue()
 
 
+def test_sessions_of_sets_alone_count_blocks():
+    console = Console(file=io.StringIO(), width=80)
+    view = ProgressView(console, title="t", threads=["test"], step="block")
+    view.update(progress(3))
+    console.print(view._picture())
+    said = console.file.getvalue()
+    assert "3 of 40 blocks done" in said
+    assert "by block" in said
+    assert "generation" not in said
+
+
 @pytest.mark.parametrize("width", [80, 140])
 def test_a_rig_that_is_waited_for_after_a_restart_has_its_duration(width):
     console = Console(file=io.StringIO(), width=width)

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from evolver import config, generators, metric, recording
 from evolver.cli import app
+from evolver.cli.analyze import PAGE
 from evolver.errors import ConfigError
 from evolver.experiments import read_experiments
 from evolver.experiments.reading import Unread
@@ -266,6 +267,9 @@ def test_analyze_has_the_tuning_in_its_tables(lab, tmp_path):
     assert {row["thread"] for row in rows} == {"object"}
     assert [rows[0][name] for name in ("steps", "trials", "borrowed")] == ["5", "10", "2"]
     assert {row["step_unit"] for row in rows if "circle" in row["axis"]} == {"degrees"}
+    page = (tmp_path / PAGE).read_text(encoding="utf-8")
+    where = f"{tuning.recording.parent.name}/{tuning.recording.name}"
+    assert f"tuning is from 1 recording of steps beside them, {where}" in page
 
 
 def test_without_its_evolution_a_recording_of_sets_is_noted(lab, tmp_path):
@@ -296,6 +300,7 @@ def test_a_report_maps_the_sphere(lab, shown, generator, tmp_path):
         (sphere,) = read_spheres(opened)
         page = write_report(opened, tmp_path).read_text(encoding="utf-8")
     assert "Around an evolved image" in page
+    assert "Report of stimulus sets" in page
     assert (tmp_path / "spheres.png").stat().st_size > 10_000
     codes, info = shown["ball"]
     rates = by_hand(lab[3], generator, codes)
