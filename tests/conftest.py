@@ -67,9 +67,12 @@ def pytest_collection_finish():
 def pytest_collection_modifyitems(items):
     """What a fixture makes for a module is made once: one worker runs all tests that use it.
 
-    A fixture with parameters makes several things, which may be made by several workers.
+    A fixture with parameters makes several things, which may be made by several workers. And
+    what takes seconds to import is imported by one.
     """
     for item in items:
+        if "evosax" in item.nodeid.lower():  # by which jax is
+            item.add_marker(pytest.mark.xdist_group("jax"))
         fixtures = item._fixtureinfo.name2fixturedefs
         shared = [name for name, made in fixtures.items() if made[-1].scope == "module"]
         if shared and item.get_closest_marker("xdist_group") is None:

@@ -1,18 +1,16 @@
 """What the packages import is declared and of a known licence; nothing is unpickled."""
 
 import ast
-import functools
 import re
 import sys
 import tomllib
 from importlib import metadata
-from pathlib import Path
 
 from packaging.requirements import Requirement
 
-ROOT = Path(__file__).parents[1]
-PACKAGES = ("evolver", "rig_bridge", "scorers")
-SOURCES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+from tests.sources import PACKAGES, READERS, ROOT, SOURCES, nodes
+
+pytestmark = READERS
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 # Words of licences that let anyone use and pass on the package, LGPL as a library included.
@@ -23,14 +21,9 @@ PERMISSIVE = re.compile(
 )
 
 
-@functools.cache
-def parsed(path):
-    return ast.parse(path.read_text(encoding="utf-8"))
-
-
 def imports(path):
     """Yield (module, line) of every import in a file, those inside functions too."""
-    for node in ast.walk(parsed(path)):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             yield from ((name.name, node.lineno) for name in node.names)
         elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
@@ -101,7 +94,7 @@ def what_it_runs(path):
     for module, line in imports(path):
         if module.partition(".")[0] in FORBIDDEN_MODULES:
             yield f"{path}:{line}: import {module}"
-    for node in ast.walk(parsed(path)):
+    for node in nodes(path):
         if not isinstance(node, ast.Call):
             continue
         name = ast.unparse(node.func)
@@ -125,8 +118,7 @@ def test_nothing_that_came_from_elsewhere_is_run():
 
 
 def test_what_runs_data_of_others_is_found(tmp_path):
-    file = tmp_path / "x.py"
-    for wrong in (
+    for number, wrong in enumerate((
         "import dill",
         "from joblib import load",
         "eval(text)",
@@ -136,10 +128,10 @@ def test_what_runs_data_of_others_is_found(tmp_path):
         "np.load(path, allow_pickle=True)",
         "Ridge(n_jobs=2)",
         "def f():\n    import marshal",
-    ):
-        parsed.cache_clear()
+    )):
+        file = tmp_path / f"{number}.py"
         file.write_text(wrong)
         assert len(list(what_it_runs(file))) == 1, wrong
-    parsed.cache_clear()
+    file = tmp_path / "good.py"
     file.write_text("torch.load(path, weights_only=True)\nnp.load(path, allow_pickle=False)")
     assert list(what_it_runs(file)) == []

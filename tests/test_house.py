@@ -4,13 +4,12 @@ import ast
 import importlib
 import re
 from collections import defaultdict
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-PACKAGES = ("evolver", "rig_bridge", "scorers")
-SOURCES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+from tests.sources import PACKAGES, READERS, ROOT, SOURCES, parsed
+
+pytestmark = READERS
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 MADE = {"benchmarks/out/optimizers/"}
 """Paths on the pages that a command makes."""
@@ -432,7 +431,7 @@ def test_what_rigs_are_written_against_stays(module):
 
 def definitions(path):
     """Yield the public classes, functions and type aliases that a file defines."""
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    for node in parsed(path).body:
         match node:
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
                 yield name
@@ -453,8 +452,7 @@ def definitions(path):
 
 def classes(path):
     """Return which of a file's public names are classes."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    return {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
+    return {node.name for node in parsed(path).body if isinstance(node, ast.ClassDef)}
 
 
 def room_of(path):

@@ -264,6 +264,7 @@ labels = ["usual", "learnt"]
 """
 
 
+@pytest.mark.soak
 def test_noise_and_aborted_showings_are_a_sessions_in_fast_passes_too(tmp_path):
     """What is broken off is shown again; tasks wait for those a block behind."""
     session = SESSION.replace("generations = 2", "generations = 4")

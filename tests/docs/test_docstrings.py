@@ -12,13 +12,12 @@ import functools
 import re
 import textwrap
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-PACKAGES = ("evolver", "rig_bridge", "scorers")
-FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+from tests.sources import READERS, ROOT, SOURCES, nodes, parsed
+
+pytestmark = READERS
 
 NOT_YET = frozenset()
 """Names, as ``evolver.room.module.name``, that may go without; each with its reason here."""
@@ -55,9 +54,8 @@ class Thing:
         return f"{self.path}:{line} {self.name}"
 
 
-def things_of(source, path="x.py", module="x"):
+def things_of(tree, path="x.py", module="x"):
     """Return a module, and each class, function and method that is not in a function."""
-    tree = ast.parse(source)
     parts = module.split(".")
     public = not any(part.startswith("_") for part in parts)
     found = [Thing(path, module, tree, public)]
@@ -88,9 +86,9 @@ def module_name(path):
 def all_things():
     return [
         thing
-        for path in FILES
+        for path in SOURCES
         for thing in things_of(
-            path.read_text(encoding="utf-8"),
+            parsed(path),
             path.relative_to(ROOT).as_posix(),
             module_name(path),
         )
@@ -206,9 +204,9 @@ def test_every_public_name_has_a_docstring():
     assert not missing, "\n" + "\n".join(missing)
 
 
-def constants_without(source, path):
+def constants_without(tree, path):
     """Yield the constants that a room hands out, in `__all__`, and no text explains."""
-    body = ast.parse(source).body
+    body = tree.body
     names = {
         name
         for node in body
@@ -229,8 +227,8 @@ def constants_without(source, path):
 def test_constants_that_a_room_hands_out_are_explained():
     missing = [
         line
-        for path in FILES
-        for line in constants_without(path.read_text("utf-8"), path.relative_to(ROOT))
+        for path in SOURCES
+        for line in constants_without(parsed(path), path.relative_to(ROOT))
     ]
     assert not missing, "\n" + "\n".join(missing)
 
@@ -238,8 +236,8 @@ def test_constants_that_a_room_hands_out_are_explained():
 def test_texts_behind_constants_say_something():
     empty = [
         f"{path.relative_to(ROOT)}:{node.lineno}: must say something"
-        for path in FILES
-        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        for path in SOURCES
+        for node in nodes(path)
         if isinstance(node, ast.Expr)
         and isinstance(node.value, ast.Constant)
         and isinstance(node.value.value, str)
@@ -297,7 +295,7 @@ GOOD = '''
 def test_the_check_of_sections(old, new, complaint):
     assert old in GOOD
     source = f"'''Of a module.'''\n\ndef f(a, b, *rest):{GOOD.replace(old, new, 1)}"
-    function = things_of(source)[1]
+    function = things_of(ast.parse(source))[1]
     complaints = list(complaints_about(function, {}))
     if complaint is None:
         assert complaints == []
@@ -325,7 +323,7 @@ def test_the_check_of_a_classes_fields_knows_its_bases():
                 """Make it."""
                 self.made = 1
     ''')
-    things = things_of(source)
+    things = things_of(ast.parse(source))
     derived = next(thing for thing in things if thing.name == "x.Derived")
     (complaint,) = complaints_about(derived, classes_of(things))
     assert complaint.startswith("x.py:13 x.Derived: lost must be in the signature")
@@ -336,11 +334,11 @@ def test_public_names_are_found():
         "def f(): ...\ndef _g(): ...\nclass A:\n    def m(self): ...\n"
         "    def _n(self): ...\nclass _B:\n    def m(self): ...\n"
     )
-    public = [thing.name for thing in things_of(source) if thing.public]
+    public = [thing.name for thing in things_of(ast.parse(source)) if thing.public]
     assert public == ["x", "x.f", "x.A", "x.A.m"]
 
 
 def test_the_check_of_constants():
     source = '__all__ = ["A", "B"]\nA = 1\n"""What it is."""\nB = 2\nC = 3\n'
-    (complaint,) = constants_without(source, "x.py")
+    (complaint,) = constants_without(ast.parse(source), "x.py")
     assert complaint == "x.py:4 B: a text that says what it is must follow"

@@ -1,8 +1,8 @@
 """The commands in README.md and in the guides, run as a reader would run them, in their order.
 
 Commands and Python begin in a process that has imported already, and in a soak each guide's
-Python does in one that has not; lines that are more than commands of evolver's are a shell's. A
-comment before a block says how:
+Python does in one that has not; blocks of more than `evolver` and `cp` are a shell's. A comment
+before a block says how:
 ``<!-- test: skip REASON -->``, ``<!-- test: background -->`` for a command that goes on,
 ``<!-- test: expect 2 -->``, ``<!-- test: soak REASON -->`` for what only a soak runs to its
 end; of its commands each run asks whether they have these names, options and arguments. A TOML
@@ -12,6 +12,7 @@ block followed by "Saved as `x.toml`" is saved as that, with fewer generations.
 import os
 import re
 import shlex
+import shutil
 import socket
 import subprocess
 import sys
@@ -87,14 +88,16 @@ def expanded(words, folder):
 
 
 def commands_of(block, folder=None):
-    """Yield the arguments of each of a block's commands; none where it needs a shell.
+    """Yield the words of each of a block's commands; none where it needs a shell.
 
-    Words are as they stand, or, with a folder, expanded there.
+    Those of evolver without its name; as they stand, or, with a folder, expanded there.
     """
     lines = block.text.replace("\\\n", " ").splitlines()
-    if block.kind == "sh" and all(re.fullmatch(r"evolver [^;&|<>$?]*", line) for line in lines):
+    plain = r"(evolver|cp) [^;&|<>$?]*"
+    if block.kind == "sh" and all(re.fullmatch(plain, line) for line in lines):
         for line in lines:
-            words = shlex.split(line, comments=True)[1:]
+            words = shlex.split(line, comments=True)
+            words = words[1:] if words[0] == "evolver" else words
             yield words if folder is None else expanded(words, folder)
 
 
@@ -105,8 +108,11 @@ def run(block, folder, *, cold=False):
     if block.kind == "python" and not cold:
         commands = iter([("python", "-c", block.text)])
     there_are = False
-    for words in commands:
+    for words in map(list, commands):
         there_are = True
+        if words[0] == "cp":
+            shutil.copy(folder / words[1], folder / words[2])
+            continue
         evolver(*words, expect=expected, cwd=folder, environment=environment())
         quick(folder)
     if there_are:
@@ -174,7 +180,8 @@ def run_all(page, tmp_path, *, cold=False):
                 continue
             if block.how.startswith("soak") and not cold:
                 for words in commands_of(block):
-                    parse(words)
+                    if words[0] != "cp":
+                        parse(words)
                 continue
             run(block, tmp_path, cold=cold)
             quick(tmp_path)

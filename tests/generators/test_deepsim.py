@@ -9,6 +9,7 @@ import evolver.generators
 from evolver.errors import ConfigError, DataError, WeightsError
 from evolver.generators import deepsim
 from tests.generators import recipe
+from tests.soak import further
 
 
 @pytest.fixture(scope="module")
@@ -38,10 +39,9 @@ def _assert_golden(variant, raw, image):
     assert raw.max() == pytest.approx(entry["raw"]["max"], abs=0.02)
 
 
-# fc8 is fc6 but for its first layer, and takes seconds to make up: it is for `make soak`.
+# Others differ in their first layers, and take a second or more to make up.
 @pytest.mark.parametrize(
-    "variant",
-    [pytest.param(v, marks=pytest.mark.soak) if v == "fc8" else v for v in recipe.VARIANTS],
+    "variant", [v if v in {"fc6", "norm1"} else further(v) for v in recipe.VARIANTS]
 )
 def test_every_variant_draws_the_golden_images(variant):
     tensors, digest = recipe.weights(variant)

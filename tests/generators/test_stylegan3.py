@@ -55,7 +55,7 @@ def golden(request, tmp_path_factory):
         return out, dict(arrays)
 
 
-@pytest.fixture(scope="module", params=list(CONFIGS))
+@pytest.fixture(scope="module", params=["T", further("R"), "classes"])
 def made(request):
     """Return settings, random weights, and the same in float64."""
     config = CONFIGS[request.param]

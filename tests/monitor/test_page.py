@@ -252,6 +252,7 @@ def test_nothing_is_cut_off(shown, page, width, height):
 
 
 @pytest.mark.parametrize(("width", "height"), SIZES)
+@pytest.mark.soak
 def test_threads_of_other_scales_are_beside_each_other_not_over(
     monitor, page, tmp_path, width, height
 ):
@@ -395,6 +396,7 @@ def test_other_addresses_need_the_token(ended, monitor, page):
     assert server.printed.count(token) == 1  # where it is said, and in no line of the log
 
 
+@pytest.mark.soak
 def test_two_pages_behind_tokens_leave_each_other_alone(tmp_path, monitor, page):
     urls = [
         monitor(tmp_path, "--address", "0.0.0.0").url.replace("0.0.0.0", "127.0.0.1")

@@ -141,7 +141,7 @@ def test_what_a_person_sees_is_what_the_engine_sent(page):
         ("pick", (1440, 900), 40),
         further("rate", (1440, 900), 10),
         further("rank", (900, 700), 10),
-        ("rate", (900, 700), 40),
+        further("rate", (900, 700), 40),
     ],
 )
 def test_all_images_have_room_and_no_pixel_is_wider_than_another(browser, mode, size, n):

@@ -22,6 +22,7 @@ from evolver.report.page import write_report
 from evolver.report.style import DPI
 from evolver.report.tables import Section, describe
 from tests.report import sessions
+from tests.soak import further
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 FIGURES = ["summary", "scores", "film", "finals", "psth", "budget"]
@@ -150,13 +151,13 @@ def test_an_interrupted_session_is_announced(tmp_path):
 @pytest.mark.parametrize(
     ("options", "missing"),
     [
-        ({"form": "rates", "generations": 2}, {"psth"}),
+        further({"form": "rates", "generations": 2}, {"psth"}),
         ({"generations": 1, "interrupted": True}, {"film", "finals"}),
         ({"generations": 0}, {"film", "finals", "psth", "budget"}),
-        ({"references": 0, "popsizes": (4,), "generations": 2}, set()),
+        further({"references": 0, "popsizes": (4,), "generations": 2}, set()),
         ({"peak_hz": 0.0, "generations": 5}, set()),
         ({"abort": 1.0, "generations": 2}, {"film", "finals", "psth"}),
-        ({"units": 96, "popsizes": (2,) * 4, "generations": 2}, set()),
+        further({"units": 96, "popsizes": (2,) * 4, "generations": 2}, set()),
     ],
     ids=["rates", "cut off at once", "nothing", "no references", "silent", "aborted", "many"],
 )

@@ -291,6 +291,7 @@ def test_caffenets_preprocessing_and_shapes():
     )
 
 
+@pytest.mark.soak
 def test_caffenets_file_by_any_names(tmp_path):
     torch.manual_seed(0)
     state = caffenet().state_dict()

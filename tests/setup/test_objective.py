@@ -82,7 +82,7 @@ def test_values_are_the_drives_of_what_is_shown(fitness, view_deg):
     ("generator", "fitness"),
     [
         ("mini-texture", "mean of others"),
-        ("mini-object", "weights"),
+        further("mini-object", "weights"),
         further("mini-texture", "weights"),
         further("mini-object", "mean of others"),
     ],

@@ -510,6 +510,7 @@ def test_files_that_end_torchs_reader_are_refused():
         read_torch(_script(b"\x80\x02" + b"}" * 3_000_000 + b"."), path=HERE)
 
 
+@pytest.mark.soak
 def test_a_small_table_stays_small():
     """The largest values that a byte of a pickle makes; 3 MB once became 150."""
     content = _script(b"\x80\x02" + b"}" * 790_000 + b".")
