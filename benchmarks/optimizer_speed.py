@@ -222,6 +222,7 @@ OURS: dict[str, dict[str, Any]] = {
     "cholesky": {"sigma": SIGMA, "update_every": EVERY},
     "sphere": {"base": False},
     "sep": {"sigma": SIGMA},
+    "snes": {"sigma": SIGMA},
     "rank-sphere": {},
     "random": {"sigma": SIGMA},
     "genetic": {},

@@ -29,6 +29,7 @@ PUBLIC = {
     "evolver.optimizers": {
         "BUILTIN",
         "SGD",
+        "SNES",
         "Adam",
         "CholeskyCMA",
         "Composite",

@@ -21,7 +21,10 @@ WORLD = "a4020fbe08acb8019ccbb36c1fec47418a1b97c4bf92c43a8755451260a14bc9"
 # The promises' own tests, of scenes and of searches that are resumed (numpy), and of pixels and
 # responses in company (torch).
 # Of optimizers, this project's own: what other libraries promise is theirs, and takes seconds.
-OWN = ("cholesky", "composite", "genetic", "hessian", "random_search", "rank_sphere", "sep")
+OWN = (
+    *("cholesky", "composite", "genetic", "hessian", "random_search", "rank_sphere", "sep"),
+    "snes",
+)
 ARRAYS = (
     "tests/scorers/test_scenes.py",
     *(f"tests/optimizers/test_{name}.py" for name in (*OWN, "sphere")),

@@ -175,6 +175,7 @@ FIELD: tuple[Contestant, ...] = (
     _own("sphere-inv", "sphere", schedule="inv", radius=NORM),
     _own("genetic", "genetic"),
     _own("sep", "sep", sigma=3.0),
+    _own("snes", "snes", sigma=3.0),
     _own("rank-sphere", "rank-sphere", radius=NORM),
     _own("random", "random", sigma=SPREAD),
     _peer("pycma", "pycma", "cma", most_d=_FULL, sigma=2.0),
@@ -191,7 +192,7 @@ FIELD: tuple[Contestant, ...] = (
     ),
     _peer("ngopt", "nevergrad", "nevergrad", sigma=3.0, algorithm="NGOpt", budget=IMAGES),
     _peer("cr-fm-nes", "evosax", "evosax", sigma=3.0, algorithm="CR_FM_NES"),
-    _peer("snes", "evosax", "evosax", sigma=3.0, algorithm="SNES"),
+    _peer("evosax-snes", "evosax", "evosax", sigma=3.0, algorithm="SNES"),
 )
 """Everyone there is, in the order of tables."""
 

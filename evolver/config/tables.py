@@ -143,8 +143,8 @@ class ThreadTable(Struct, frozen=True, forbid_unknown_fields=True):
         str,
         Meta(
             min_length=1,
-            description="'cholesky', 'sphere', 'sep', 'hessian', 'genetic', 'random', "
-            "'rank-sphere', 'composite'; 'adam' and 'sgd' in simulations; or of a library: "
+            description="'cholesky', 'sphere', 'sep', 'snes', 'hessian', 'genetic', "
+            "'random', 'rank-sphere', 'composite'; 'adam' and 'sgd' in simulations; or of a library: "
             "'pycma', 'cmaes', 'nevergrad', 'evosax'",
         ),
     ] = "cholesky"

@@ -4,6 +4,7 @@
     CholeskyCMA   Cholesky CMA-ES, the field's work horse, with a factored covariance
     SphereCMA     a search among codes of one norm
     SepCMA        separable CMA-ES, a diagonal covariance
+    SNES          separable natural evolution strategies, all ranks and a step a dimension
     HessianCMA    Cholesky CMA-ES along the directions that change images
     RankSphere    our own: every rank weighs, and the angle follows the noise
     Genetic       XDream's genetic algorithm
@@ -42,12 +43,14 @@ from evolver.optimizers.random_search import RandomSearch
 from evolver.optimizers.rank_sphere import RankSphere
 from evolver.optimizers.ranks import default_popsize
 from evolver.optimizers.sep import SepCMA
+from evolver.optimizers.snes import SNES
 from evolver.optimizers.sphere import SphereCMA
 from evolver.optimizers.states import state_from_dict, state_to_dict
 
 __all__ = [
     "BUILTIN",
     "SGD",
+    "SNES",
     "Adam",
     "CholeskyCMA",
     "Composite",

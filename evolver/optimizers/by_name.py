@@ -20,6 +20,7 @@ BUILTIN = {
     "sphere": "evolver.optimizers.sphere:SphereCMA",
     "rank-sphere": "evolver.optimizers.rank_sphere:RankSphere",
     "sep": "evolver.optimizers.sep:SepCMA",
+    "snes": "evolver.optimizers.snes:SNES",
     "hessian": "evolver.optimizers.hessian:HessianCMA",
     "genetic": "evolver.optimizers.genetic:Genetic",
     "random": "evolver.optimizers.random_search:RandomSearch",

@@ -207,7 +207,7 @@ def test_a_task_that_fails_costs_the_others_nothing(tmp_path):
         assert (task.digest in store.failed()) == (level != "good")
 
 
-SEARCHES = ["cholesky", "sep", "sphere", "rank-sphere", "random", "genetic"]
+SEARCHES = ["cholesky", "sep", "snes", "sphere", "rank-sphere", "random", "genetic"]
 
 
 def test_a_population_of_a_batch_is_the_search_by_itself_whatever_is_lost(tmp_path):

@@ -15,6 +15,7 @@ KINDS = {
     "cholesky": {"update_every": 2},
     "sphere": {"generations": 20},
     "sep": {},
+    "snes": {},
     "hessian": {"basis": (np.geomspace(0.1, 10, D), VECTORS), "cutoff": 6, "update_every": 3},
     "genetic": {"popsize": 12},
     "random": {"sigma": 1.0},

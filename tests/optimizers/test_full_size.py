@@ -15,7 +15,7 @@ OPTIONS = {"composite": {"parts": PARTS}, "cholesky": {"update_every": 2}}
 
 
 @pytest.mark.parametrize(
-    "name", ["cholesky", "sphere", "sep", "genetic", "random", "composite"]
+    "name", ["cholesky", "sphere", "sep", "snes", "genetic", "random", "composite"]
 )
 def test_state_and_peak_memory(name):
     rng = np.random.default_rng(0)

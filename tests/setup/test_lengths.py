@@ -51,6 +51,7 @@ def test_what_a_generator_states_goes_before_what_it_begins_with():
     [
         ("cholesky", {"sigma": 1.0}),
         ("sep", {"sigma": 1.0}),
+        ("snes", {"sigma": 1.0}),
         ("pycma", {"sigma": 1.0}),
         ("genetic", {"sigma": 2.0}),
         ("random", {"sigma": 2.0}),
