@@ -464,7 +464,7 @@ def _gather_optimizer(
         mistakes.add(
             f"{key}.optimizer",
             f"{table.optimizer} must fit into memory, with codes of {generator.d:,} "
-            "dimensions; there is not enough. 'sep' and 'rank-sphere' need no matrix",
+            "dimensions; there is not enough. 'sep', 'snes' and 'rank-sphere' need no matrix",
             of=table.name,
         )
         return None

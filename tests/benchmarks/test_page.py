@@ -31,7 +31,7 @@ def made():
     )
     due = plan.Due(
         [(o.spec, chosen.contestants[0]) for o in outcomes],
-        [(MINI.name, "snes", "evosax is not installed: pip install evosax")],
+        [(MINI.name, "evosax-snes", "evosax is not installed: pip install evosax")],
         {MINI.name: (256, 28)},
     )
     return chosen, due, outcomes
@@ -52,7 +52,7 @@ def test_everything_is_written_and_agrees(made, tmp_path):
     assert "| sep | 1.50 (1.50 to 1.50) | 1.000 | 1.50 (1.50 to 1.50) | 1.000 |" in text
     assert "| cholesky | 1.00 | 1.00 | 1.00 | 2.0 |" in text
     assert "| sep | 2.00 | 2.00 | 3.00 | \N{EN DASH} |" in text
-    assert "- snes: mini-texture: evosax is not installed" in text
+    assert "- evosax-snes: mini-texture: evosax is not installed" in text
     assert "- random: 1 run failed, the first on mini:fc5:0, noise 0: lost <b>" in text
     assert "`do <it>`" in text
     html = (tmp_path / "page.html").read_text(encoding="utf-8")
