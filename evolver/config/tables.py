@@ -144,8 +144,8 @@ class ThreadTable(Struct, frozen=True, forbid_unknown_fields=True):
         Meta(
             min_length=1,
             description="'cholesky', 'sphere', 'sep', 'snes', 'hessian', 'genetic', "
-            "'random', 'rank-sphere', 'composite'; 'adam' and 'sgd' in simulations; or of a library: "
-            "'pycma', 'cmaes', 'nevergrad', 'evosax'",
+            "'random', 'rank-sphere', 'composite'; 'adam' and 'sgd' in simulations; or of a "
+            "library: 'pycma', 'cmaes', 'nevergrad', 'evosax'",
         ),
     ] = "cholesky"
     popsize: Annotated[
