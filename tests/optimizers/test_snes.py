@@ -12,7 +12,6 @@ from evolver.optimizers import SNES, batched, state_from_dict, state_to_dict
 from evolver.optimizers.snes import SnesState, sample, update, utilities
 from scorers.known import Ellipsoid
 from tests.optimizers.conformance import OptimizerConformance, hill
-from tests.optimizers.test_libraries import EVOSAX
 
 
 class TestSNES(OptimizerConformance):
@@ -88,7 +87,7 @@ def test_ties_share_the_utilities_of_their_ranks():
     assert abs(utilities(np.zeros(40))).max() < 1e-16
 
 
-@EVOSAX
+@pytest.mark.xdist_group("evosax")  # it compiles what it runs: once a process
 def test_an_update_is_evosaxs_own():
     """Of equal draws; theirs in float32, and of losses."""
     algorithms = pytest.importorskip("evosax.algorithms.distribution_based")
