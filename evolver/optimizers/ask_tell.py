@@ -71,6 +71,10 @@ class AskTell(Generic[StateT]):
     state_type: ClassVar[type[Any]]
     keeps_codes: ClassVar[bool] = False
     """Whether a state's arrays are the longer the more codes were told."""
+    popsize_follows_d: ClassVar[bool] = True
+    """Whether its population is larger, the more dimensions codes have, where none is given."""
+    usual_radius: ClassVar[float | None] = None
+    """Norm of its codes where none is given, in units of sqrt(d); None: they have none."""
 
     def __init__(self, state: StateT, *, rng: np.random.Generator) -> None:
         self._begin(state, rng)

@@ -12,7 +12,8 @@ torch is imported when a batch is made and not before.
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -21,6 +22,7 @@ import numpy as np
 from evolver.errors import ConfigError, DataError, OrderError
 from evolver.optimizers.ask_tell import AskTell, Functions
 from evolver.optimizers.by_name import load_optimizer
+from evolver.optimizers.within_axes import WithinAxes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -72,8 +74,9 @@ def batched(
         load_optimizer(name, d, rng=rng, popsize=popsize, initial=start, **options)
         for rng, start in zip(rngs, starts, strict=True)
     ]
-    kind: Any = type(alone[0])
-    if not isinstance(alone[0], AskTell) or kind.update is AskTell[Any].update:
+    searching = _within(alone[0])
+    kind: Any = type(searching)
+    if not isinstance(searching, AskTell) or kind.update is AskTell[Any].update:
         raise ConfigError(f"optimizer {name!r} is no pure function of a state: run it alone")
     return Batched(alone, rngs, dtype=dtype, device=device, exact=exact)
 
@@ -84,13 +87,19 @@ def is_batchable(optimizer: object, *, all_told: bool = True) -> bool:
     One that runs other optimizers, or climbs a slope, is none. Where not all codes asked for
     are told, the states of one batch must have one shape all the same.
     """
-    kind: Any = type(optimizer)
+    searching = _within(optimizer)
+    kind: Any = type(searching)
     return (
-        isinstance(optimizer, AskTell)
+        isinstance(searching, AskTell)
         and (all_told or not kind.keeps_codes)
         and kind.update is not AskTell[Any].update
         and kind._learn is AskTell[Any]._learn  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     )
+
+
+def _within(optimizer: object) -> object:
+    """Return the optimizer that searches along axes; one without any is that itself."""
+    return optimizer.inner if isinstance(optimizer, WithinAxes) else optimizer
 
 
 def _starts(initial: Any, populations: int, d: int) -> list[Any]:
@@ -128,13 +137,9 @@ class Batched:
         self._device = self._torch.device(device)
         self._dtype = getattr(self._torch, dtype)
         first = alone[0].state
-        hints = get_type_hints(first.__class__)
-        names = [f.name for f in fields(first) if hints[f.name] is not int]
         self._frame = first
-        self._arrays = {
-            n: self._tensor(np.stack([np.asarray(getattr(a.state, n)) for a in alone]))
-            for n in names
-        }
+        each = [_arrays_of(a.state) for a in alone]
+        self._arrays = {n: self._tensor(np.stack([of[n] for of in each])) for n in each[0]}
         self._pure: Functions[Any] = alone[0].functions(self._tensor)
         self._streams = _Streams(rngs, self._tensor) if exact else self._on_device(rngs)
         self.d, self.populations = alone[0].d, len(alone)
@@ -156,7 +161,7 @@ class Batched:
     @property
     def state(self) -> Any:
         """The states of all populations in one: its arrays begin with the axis B."""
-        return replace(self._frame, **self._arrays)
+        return _with_arrays(self._frame, self._arrays)
 
     def ask(self) -> torch.Tensor:
         """Draw the next codes of every population, shape (B, n, d), latent units.
@@ -171,10 +176,10 @@ class Batched:
         with self._torch.no_grad():
             draws = self._ahead.result()
             self._ahead = self._worker.submit(self._draw, self._shape())
-            given = self._arrays["given"]
+            given = self._arrays.get("given")
             self._asked = (
                 given
-                if given.shape[1]
+                if given is not None and given.shape[1]
                 else self._torch.vmap(self._sample)(self._arrays, *draws)
             )
             return self._asked.clone()
@@ -230,19 +235,55 @@ class Batched:
 
     def _shape(self) -> Any:
         """Return a state whose arrays have the shapes that one population's have."""
-        return replace(self._frame, **{n: a[0] for n, a in self._arrays.items()})
+        return _with_arrays(self._frame, {n: a[0] for n, a in self._arrays.items()})
 
     def _draw(self, shape: Any) -> tuple[Any, ...]:
         return self._pure.draws(shape, self._streams)
 
     def _sample(self, arrays: dict[str, Any], *draws: Any) -> Any:
-        return self._pure.sample(replace(self._frame, **arrays), *draws)
+        return self._pure.sample(_with_arrays(self._frame, arrays), *draws)
 
     def _update(self, arrays: dict[str, Any], codes: Any, scores: Any) -> dict[str, Any]:
-        after = self._pure.update(replace(self._frame, **arrays), codes, scores)
+        after = self._pure.update(_with_arrays(self._frame, arrays), codes, scores)
         # Counters are the same for all: they leave by the side, with no tensor in them.
-        self._after = replace(after, **dict.fromkeys(arrays, None))
-        return {name: getattr(after, name) for name in arrays}
+        self._after = _with_arrays(after, dict.fromkeys(arrays, None))
+        new = _arrays_of(after)
+        return {name: new[name] for name in arrays}
+
+
+def _arrays_of(state: Any, prefix: str = "") -> dict[str, Any]:
+    """Return what of a state differs from population to population, by name.
+
+    Names of a state within are dotted. Counters and names of optimizers are the same for all.
+    """
+    counters = _counters(state.__class__)
+    arrays: dict[str, Any] = {}
+    for f in fields(state):
+        value = getattr(state, f.name)
+        if is_dataclass(value):
+            arrays |= _arrays_of(value, f"{prefix}{f.name}.")
+        elif f.name not in counters:
+            arrays[f"{prefix}{f.name}"] = value
+    return arrays
+
+
+@cache
+def _counters(kind: type[Any]) -> frozenset[str]:
+    """Return which fields of a state are whole numbers, or names."""
+    return frozenset(name for name, hint in get_type_hints(kind).items() if hint in {int, str})
+
+
+def _with_arrays(state: Any, arrays: Mapping[str, Any]) -> Any:
+    """Return a state with other arrays, by the names that `_arrays_of` gives them."""
+    own = {name: array for name, array in arrays.items() if "." not in name}
+    for within in {name.partition(".")[0] for name in arrays if "." in name}:
+        nested = {
+            name.partition(".")[2]: array
+            for name, array in arrays.items()
+            if name.startswith(f"{within}.")
+        }
+        own[within] = _with_arrays(getattr(state, within), nested)
+    return replace(state, **own)
 
 
 class _Streams:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike
 
+    from evolver.optimizers.within_axes import SearchAxes
     from evolver.types import Optimizer
 
 BUILTIN = {
@@ -49,6 +50,7 @@ def load_optimizer(
     rng: np.random.Generator,
     popsize: int | None = None,
     initial: ArrayLike | None = None,
+    axes: SearchAxes | None = None,
     **options: Any,  # noqa: ANN401  each optimizer checks its own
 ) -> Optimizer:
     """Return a new optimizer of `d` latent dimensions.
@@ -57,6 +59,7 @@ def load_optimizer(
     ----------
     name : a key of `BUILTIN`, or one that an installed distribution adds
     d, rng, popsize, initial : as every optimizer takes them
+    axes : along which it is to search (`evolver.optimizers.within_axes`); None: anywhere
     **options : what this optimizer takes besides: `sigma`, `update_every`, ...
 
     Raises
@@ -65,6 +68,12 @@ def load_optimizer(
         No optimizer has this name, or this one has no such option; the message lists what
         there is.
     """
+    if axes is not None:
+        from evolver.optimizers.within_axes import within_axes  # which needs this file
+
+        return within_axes(
+            name, d, rng=rng, axes=axes, popsize=popsize, initial=initial, **options
+        )
     kind = find_optimizer(name)
     return REGISTRY.make(
         name, kind, d, rng=rng, popsize=popsize, initial=initial, options=options

@@ -22,13 +22,19 @@ from evolver.optimizers.arguments import (
 )
 from evolver.optimizers.ask_tell import AskTell
 from evolver.optimizers.by_name import COMMON, find_optimizer, load_optimizer
-from evolver.optimizers.gradient import Ascent
+from evolver.optimizers.gradient import NeedsObjective, go_on
 from evolver.optimizers.states import (
     StateDict,
     array_of_text,
     state_from_dict,
     state_to_dict,
     text_of_array,
+)
+from evolver.optimizers.within_axes import (
+    SearchAxes,
+    WithinAxes,
+    WithinAxesState,
+    is_within_axes,
 )
 from evolver.types import Codes, Optimizer, Scores, Vector
 
@@ -37,7 +43,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-_KEYS = {"slice", "optimizer", "options", "value"}
+_KEYS = {"slice", "optimizer", "options", "value", "axes"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,7 +108,9 @@ def _part_of(left: dict[str, Any], prefix: str) -> PartState:
     state: Any = None
     if name:
         plain = {key.removeprefix(nested): item for key, item in own.items()}
-        state = state_from_dict(find_optimizer(name).state_type, plain)
+        within = is_within_axes(plain)
+        kind = WithinAxesState if within else find_optimizer(name).state_type
+        state = state_from_dict(kind, plain)
     return PartState(stop, name, np.array(value, dtype=np.float64), state)
 
 
@@ -128,7 +136,8 @@ class Composite(AskTell[Any]):
         has its own stretch of it
     parts : dictionaries, one for each stretch of the code, which they cover without gap or
         overlap. `slice`: [first, stop]. `optimizer` and `options`: as a session file names
-        one. A part without `optimizer` is held fixed, at `value` (a number, or one for each
+        one. `axes`: `SearchAxes` of the stretch, along which its optimizer is to search. A
+        part without `optimizer` is held fixed, at `value` (a number, or one for each
         of its dimensions), or at its stretch of `initial`, in which all rows must agree
 
     Raises
@@ -177,12 +186,13 @@ class Composite(AskTell[Any]):
                         rng=rng,
                         popsize=n,
                         initial=own,
+                        axes=part.get("axes"),
                         **part.get("options", {}),
                     )
                 )
             except ConfigError as exc:
                 raise ConfigError(f"parts[{i}]: {exc}") from exc
-            if isinstance(drivers[-1], Ascent):
+            if isinstance(drivers[-1], NeedsObjective):
                 raise ConfigError(
                     f"parts[{i}] must learn from scores; {part['optimizer']!r} climbs a slope, "
                     "which is of whole codes: let it have all of them"
@@ -207,7 +217,31 @@ class Composite(AskTell[Any]):
 
     @classmethod
     def from_state(cls, state: CompositeState, *, rng: np.random.Generator) -> Self:
-        """Go on from a `state`, at the beginning of a generation; as every optimizer does."""
+        """Go on from a `state`, at the beginning of a generation; as every optimizer does.
+
+        One with axes in a part goes on by `go_on_from`: a state does not hold them.
+        """
+        return cls._again(state, [None] * len(state.parts), rng)
+
+    def go_on_from(self, state: CompositeState, *, rng: np.random.Generator) -> Self:
+        """Go on from a `state` of this very composite, along the axes of its parts."""
+        like = [None if isinstance(d, np.ndarray) else d for d in self._drivers]
+        names = [part.optimizer for part in state.parts]
+        if names != list(self._names):
+            raise DataError(
+                f"the parts of the state must be those of the composite, {self._names}; they "
+                f"are {names}"
+            )
+        return self._again(state, like, rng)
+
+    @classmethod
+    def _again(
+        cls,
+        state: CompositeState,
+        like: Sequence[Optimizer | None],
+        rng: np.random.Generator,
+    ) -> Self:
+        """Go on from a `state`; each part as one of `like` does, or as any of its kind."""
         stops = [part.stop for part in state.parts]
         edges = [0, *stops]
         if not stops or stops[-1] != state.d or any(a >= b for a, b in pairwise(edges)):
@@ -216,13 +250,11 @@ class Composite(AskTell[Any]):
                 f"{stops}. Pass a state as it was saved"
             )
         drivers: list[Optimizer | Vector] = []
-        for i, (part, (first, stop)) in enumerate(
-            zip(state.parts, pairwise(edges), strict=True)
+        for i, (part, (first, stop), before) in enumerate(
+            zip(state.parts, pairwise(edges), like, strict=True)
         ):
             if part.optimizer:
-                driver: Optimizer = find_optimizer(part.optimizer).from_state(
-                    part.state, rng=rng
-                )
+                driver = _driver(part, before, rng)
                 drivers.append(driver)
                 width = driver.d
             else:
@@ -311,6 +343,15 @@ class Composite(AskTell[Any]):
             twin.tell(codes, np.arange(len(codes), dtype=np.float64))
 
 
+def _driver(part: PartState, before: Optimizer | None, rng: np.random.Generator) -> Optimizer:
+    """Return what goes on from a part's state, with what `before` holds beside its own."""
+    if before is not None:
+        return go_on(before, part.state, rng=rng)
+    if isinstance(part.state, WithinAxesState):
+        return WithinAxes.from_state(part.state, rng=rng)  # says what is missing
+    return find_optimizer(part.optimizer).from_state(part.state, rng=rng)
+
+
 def _layout(parts: Sequence[Mapping[str, Any]], d: int) -> list[int]:
     """Return where each part ends; raise `ConfigError` unless they cover 0 to `d` in order."""
     form = "{ slice = [first, stop], optimizer = NAME, options = { ... } }"
@@ -336,6 +377,10 @@ def _layout(parts: Sequence[Mapping[str, Any]], d: int) -> list[int]:
             raise ConfigError(f"parts[{i}] must have an optimizer or a value; it has both")
         if not part.get("optimizer") and part.get("options"):
             raise ConfigError(f"parts[{i}] has options and no optimizer to take them")
+        if not part.get("optimizer") and part.get("axes") is not None:
+            raise ConfigError(f"parts[{i}] has axes and no optimizer to search along them")
+        if not isinstance(part.get("axes"), SearchAxes | None):
+            raise ConfigError(f"axes of parts[{i}] must be made by make_axes")
         ours = sorted(set(part.get("options", {})) & set(COMMON))
         if ours:
             raise ConfigError(

@@ -55,7 +55,7 @@ class FixedCodes:
             f"a set goes on with its codes, and a state, {state}, holds none; use go_on_from"
         )
 
-    def go_on_from(self, state: FixedState) -> FixedCodes:
+    def go_on_from(self, state: FixedState, *, rng: np.random.Generator) -> FixedCodes:  # noqa: ARG002
         """Return the same codes, asked for from a state on.
 
         Raises

@@ -145,6 +145,7 @@ class Genetic(AskTell[GeneticState]):
 
     state_type: ClassVar = GeneticState
     keeps_codes: ClassVar = True
+    popsize_follows_d: ClassVar = False
 
     def __init__(
         self,

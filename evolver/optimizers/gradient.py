@@ -51,7 +51,6 @@ from evolver.optimizers.arguments import (
     whole,
 )
 from evolver.optimizers.ask_tell import AskTell
-from evolver.optimizers.fixed import FixedCodes
 from evolver.optimizers.hessian import Basis, basis_again, make_basis, read_basis
 from evolver.optimizers.states import array_of_text
 from evolver.types import Codes, Matrix, Optimizer, Scores, Vector
@@ -95,17 +94,27 @@ class NeedsObjective(Protocol):
         ...
 
 
+@runtime_checkable
+class GoesOn(Protocol):
+    """An optimizer that goes on with more than there is in a state."""
+
+    def go_on_from(self, state: Any, *, rng: np.random.Generator) -> Any:  # noqa: ANN401
+        """Return one of the same kind that goes on from `state`."""
+        ...
+
+
 OptimizerT = TypeVar("OptimizerT", bound=Optimizer)
 
 
 def go_on(optimizer: OptimizerT, state: Any, *, rng: np.random.Generator) -> OptimizerT:  # noqa: ANN401
     """Return an optimizer of the same kind that goes on from `state`, up the same slope.
 
-    A set's goes on with the same codes.
+    So does one with what its state leaves out: a set's codes, the axes of a search.
     """
-    if isinstance(optimizer, FixedCodes):
-        return cast("OptimizerT", optimizer.go_on_from(state))
-    again = type(optimizer).from_state(state, rng=rng)
+    if isinstance(optimizer, GoesOn):
+        again = cast("OptimizerT", optimizer.go_on_from(state, rng=rng))
+    else:
+        again = type(optimizer).from_state(state, rng=rng)
     if isinstance(optimizer, NeedsObjective) and isinstance(again, NeedsObjective):
         objective = optimizer.objective
         if objective is not None:
@@ -551,15 +560,15 @@ def _directions(s: AscentState, basis: Basis | None) -> Matrix | None:
 
 def _across(slopes: Codes, along: Matrix | None) -> Matrix:
     """Return slopes of w, (m, k), of slopes of the code, (m, d)."""
-    return slopes if along is None else _rows_times(slopes, along.T)
+    return slopes if along is None else rows_times(slopes, along.T)
 
 
 def _back(moves: Matrix, along: Matrix | None) -> Codes:
     """Return moves of the code, (m, d), of moves of w, (m, k)."""
-    return moves if along is None else _rows_times(moves, along)
+    return moves if along is None else rows_times(moves, along)
 
 
-def _rows_times(rows: Matrix, matrix: Matrix) -> Matrix:
+def rows_times(rows: Matrix, matrix: Matrix) -> Matrix:
     """Multiply one row at a time: a library adds otherwise for another number of rows."""
     products = np.empty((len(rows), matrix.shape[1]))
     for i, row in enumerate(rows):

@@ -213,6 +213,7 @@ class RankSphere(AskTell[RankSphereState]):
     """
 
     state_type: ClassVar = RankSphereState
+    usual_radius: ClassVar = _RADIUS
 
     def __init__(
         self,

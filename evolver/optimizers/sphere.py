@@ -162,6 +162,7 @@ class SphereCMA(AskTell[SphereState]):
     """
 
     state_type: ClassVar = SphereState
+    usual_radius: ClassVar = _RADIUS
 
     def __init__(
         self,
