@@ -199,5 +199,6 @@ def _kind(config: Config, thread: int, parts: Parts) -> str:
     given = getattr(optimizer.state, "given", np.zeros((0, 0)))
     return text_of((
         (table.optimizer, parts.optimizer_options[thread], optimizer.d, optimizer.popsize),
+        [axes.sha256 for axes in parts.axes[thread]],
         (thread, len(given)),
     ))

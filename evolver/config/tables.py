@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, TypeAlias, cast
 import msgspec
 from msgspec import Meta, Struct, field
 
+from evolver.config.axes_table import AxesTable, axes_contradictions
 from evolver.config.fitness_table import (
     FitnessTable,
     WindowMs,
@@ -177,6 +178,13 @@ class ThreadTable(Struct, frozen=True, forbid_unknown_fields=True):
     generator_options: Annotated[
         dict[str, Any], Meta(description="handed to the generator")
     ] = field(default_factory=dict[str, Any])
+    axes: Annotated[
+        AxesTable | None,
+        Meta(
+            description="search along these directions of the code alone, as { source = "
+            "'first-layer' }; without it along all"
+        ),
+    ] = None
     fitness: Annotated[
         FitnessTable | None,
         Meta(description="the thread's own fitness, instead of the session's"),
@@ -542,6 +550,8 @@ def _contradictions(config: Config) -> list[str]:
                 f"found {name!r} again (first in {places[names.index(name)]})"
             )
     for i, thread in enumerate(config.threads):
+        if thread.axes is not None:
+            problems += axes_contradictions(thread.axes, f"threads[{i}].axes")
         if thread.fitness is not None:
             problems += fitness_contradictions(
                 thread.fitness,

@@ -139,10 +139,34 @@ class SetInfo(Struct, frozen=True, kw_only=True):
     around: AroundInfo | None = None  # of codes about an evolved one; else left out
 
 
-class _SetOptions(Struct, frozen=True):
-    """Options of a thread, as far as a set's are known here."""
+class AxesInfo(Struct, frozen=True, kw_only=True):
+    """Along which axes of latent space a thread searches: one of `axes` of its options."""
+
+    source: str  # "first-layer", "metric", or the file they came from
+    k: int  # axes
+    d: int  # dimensions they are in
+    energy: float  # share that they have, from 0 to 1
+    whole: bool  # whether that is of all eigenvalues; else of those that the source holds
+    scale: float  # p; 0: all axes alike
+    outside: str  # what the start has outside of them: "keep" or "drop"
+    sha256: str  # of vectors and scales, float64
+    first: int = 0  # of the code's dimensions, of a part of it
+
+    @property
+    def text(self) -> str:
+        """It all but the digest, in a line."""
+        part = f", dimensions {self.first} to {self.first + self.d}" if self.first else ""
+        share = f"{100 * self.energy:.4g} % of the {'' if self.whole else 'known '}energy"
+        scale = f"; scale {self.scale:g}" if self.scale else ""
+        drop = "" if self.outside == "keep" else "; nothing outside of them"
+        return f"{self.k} axes of {self.d}{part} ({self.source}, {share}{scale}{drop})"
+
+
+class _ThreadOptions(Struct, frozen=True):
+    """Options of a thread, as far as they are known here."""
 
     set: SetInfo | None = None
+    axes: tuple[AxesInfo, ...] = ()
 
 
 def set_info(options: str) -> SetInfo | None:
@@ -153,8 +177,25 @@ def set_info(options: str) -> SetInfo | None:
     RecordingError
         They are no options of a thread.
     """
+    return _known_options(options).set
+
+
+def axes_info(options: str) -> tuple[AxesInfo, ...]:
+    """Return what a thread's options, JSON, say of the axes it searches along.
+
+    One of each part of its code that has some; none of one that searches anywhere.
+
+    Raises
+    ------
+    RecordingError
+        They are no options of a thread.
+    """
+    return _known_options(options).axes
+
+
+def _known_options(options: str) -> _ThreadOptions:
     try:
-        return msgspec.json.decode(options, type=_SetOptions).set
+        return msgspec.json.decode(options, type=_ThreadOptions)
     except msgspec.MsgspecError as exc:
         raise RecordingError(f"a thread's options must be as recorded: {exc}") from exc
 

@@ -18,7 +18,7 @@ from PIL import Image
 
 from evolver.config.set_table import FIXED
 from evolver.errors import RecordingError
-from evolver.journal.records import SetInfo, set_info
+from evolver.journal.records import AxesInfo, SetInfo, axes_info, set_info
 from evolver.recording import schema as s
 from evolver.recording.hdf5 import (
     array_at,
@@ -90,6 +90,17 @@ class ThreadData:
         if info is None:
             raise RecordingError(f"the options of set {self.name!r} must say what it is")
         return info
+
+    @property
+    def axes(self) -> tuple[AxesInfo, ...]:
+        """Along which axes it searches, or parts of its code are; none: along all.
+
+        Raises
+        ------
+        RecordingError
+            The file says what is no axes.
+        """
+        return axes_info(json.dumps(self.options))
 
     def images_of_items(self, items: NDArray[Any]) -> NDArray[np.int64]:
         """Return which image of the set each item is of, from 0; negative ones stay so.

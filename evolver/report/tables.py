@@ -148,6 +148,11 @@ def _session(recording: Recording) -> Section:
         ("units", str(len(recording.units))),
         ("spikes recorded", words.window(recording.window_ms)),
         ("shown", _pace(recording)),
+        *(
+            ("axes", f"{thread.name}: {axes.text}")
+            for thread in recording.threads.evolving
+            for axes in thread.axes
+        ),
         ("session id", recording.session_id),
     )
     return Section("Session", ("what", "value"), rows)

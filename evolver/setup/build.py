@@ -23,6 +23,7 @@ from evolver.config.tables import Config, ThreadTable, parse_session_file
 from evolver.errors import ConfigError, DataError, RecordingError, WeightsError
 from evolver.generators.by_name import REGISTRY as GENERATORS
 from evolver.generators.by_name import find_generator
+from evolver.journal.records import AxesInfo
 from evolver.optimizers.by_name import REGISTRY as OPTIMIZERS
 from evolver.optimizers.gradient import NeedsObjective, is_ascent
 from evolver.registry import Registry
@@ -30,6 +31,7 @@ from evolver.session.fitness import Fitness, Target
 from evolver.session.schedule import Session, Thread
 from evolver.setup.lengths import with_lengths
 from evolver.setup.references import References, build_references
+from evolver.setup.search_axes import ChosenAxes, choose_axes, choose_in_parts
 from evolver.setup.stimulus_sets import (
     SetCodes,
     StimulusSet,
@@ -62,6 +64,7 @@ class Parts:
     restored: Restored | None  # what a journal says of a session that was interrupted
     recorded: Mapping[str, str]  # address of recorded activations -> sha256 of its network
     sets: tuple[StimulusSet, ...] = ()  # the last of the threads
+    axes: tuple[tuple[AxesInfo, ...], ...] = ()  # a thread that evolves each; of its parts
 
     @property
     def lengths(self) -> tuple[int, ...]:
@@ -125,11 +128,12 @@ class Parts:
                 if forms:
                     fitness.check_forms(forms, key)
                 plan = self.sets[j].plan if j >= 0 else None
-                thread = Thread(
-                    table.name, self.optimizers[i], fitness, self.streams[i], plan=plan
+                threads.append(
+                    Thread(table.name, self.optimizers[i], fitness, self.streams[i], plan=plan)
                 )
-                threads.append(thread if restored is None else restored.thread(i, thread))
         mistakes.raise_any("the session file")
+        if restored is not None:
+            threads = [restored.thread(i, thread) for i, thread in enumerate(threads)]
         return Session(
             threads,
             references=len(self.references.images),
@@ -220,12 +224,17 @@ def gather_parts(
     )
     options: list[dict[str, Any]] = []
     searches: list[Optimizer] = []
+    axes: list[tuple[AxesInfo, ...]] = []
     evolving = len(config.threads)
     for i, (network, rng) in enumerate(zip(networks[:evolving], streams, strict=False)):
         made = _gather_optimizer(config, i, network, mistakes, rng=rng, live=live)
         if made is not None:
-            searches.append(made[0])
-            options.append(made[1])
+            searches.append(made.optimizer)
+            options.append(made.options)
+            axes.append(made.axes)
+            if restored is not None:
+                with mistakes.at(f"threads[{i}].axes"):
+                    restored.check_axes(i, made.axes)
     sets = _gather_sets(config, networks[evolving:], mistakes, restored)
     searches += [made.optimizer for made in sets]
     options += [{} for _ in sets]
@@ -247,6 +256,7 @@ def gather_parts(
         restored=restored,
         recorded=recorded,
         sets=sets,
+        axes=tuple(axes),
     )
 
 
@@ -421,10 +431,10 @@ def _gather_optimizer(
     *,
     rng: np.random.Generator,
     live: bool,
-) -> tuple[Optimizer, dict[str, Any]] | None:
-    """Make a thread's optimizer; return it, and its options with what the file left open.
+) -> _MadeOptimizer | None:
+    """Make a thread's optimizer; None where that cannot be.
 
-    None where that cannot be. Without a generator, names are checked all the same.
+    Without a generator, names are checked all the same.
     """
     table, key = config.threads[i], f"threads[{i}]"
     at = partial(mistakes.at, of=table.name)
@@ -442,6 +452,10 @@ def _gather_optimizer(
             continue
         with at(f"{key}.optimizer_options.{name}"):
             _check_basis(path, generator)
+    axes: ChosenAxes | None = None
+    if table.axes is not None and not mistakes.has(f"{key}.axes"):
+        with at(f"{key}.axes"):
+            axes = choose_axes(table.axes, generator, options=table.generator_options)
     if kind is None or len(mistakes.found) > before:
         return None
     try:
@@ -449,13 +463,17 @@ def _gather_optimizer(
         if "generations" in signature(kind).parameters:
             # a schedule over the session
             options = {"generations": config.session.generations, **options}
+        given, of_parts = choose_in_parts(
+            options, generator, generator_options=table.generator_options
+        )
         made = optimizers.load(
             table.optimizer,
             generator.d,
             rng=rng,
             popsize=table.popsize,
             initial=initial,
-            **options,
+            axes=None if axes is None else axes.axes,
+            **given,
         )
     except (ConfigError, DataError) as exc:
         mistakes.add(f"{key}.{_blamed(table, str(exc))}", str(exc), exc, of=table.name)
@@ -473,7 +491,17 @@ def _gather_optimizer(
             _hand_objective(made, config, i, generator, live=live)
         if len(mistakes.found) > before:
             return None
-    return made, options
+    chosen = of_parts if axes is None else (axes, *of_parts)
+    return _MadeOptimizer(made, options, tuple(one.info for one in chosen))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _MadeOptimizer:
+    """A thread's optimizer, and what is recorded of it."""
+
+    optimizer: Optimizer
+    options: dict[str, Any]  # with what the session file left open
+    axes: tuple[AxesInfo, ...]  # that it searches along, or its parts do
 
 
 def _hand_objective(
@@ -493,7 +521,7 @@ def _hand_objective(
 def _blamed(table: ThreadTable, message: str) -> str:
     """Return the key of a thread that a message is about: it begins with an argument's name."""
     name = message.partition(" ")[0].partition("[")[0].strip(":,")
-    if name in {"popsize", "initial"}:
+    if name in {"popsize", "initial"} or (name == "axes" and table.axes is not None):
         return name
     options = table.optimizer_options
     if name in options:

@@ -143,7 +143,9 @@ def _searches(parts: Parts) -> Iterator[Check]:
             yield Check(name, "good", text)
         return
     yield from map(_set, parts.config.sets, parts.sets)
-    for table, options in zip(parts.config.threads, parts.optimizer_options, strict=False):
+    for table, options, axes in zip(
+        parts.config.threads, parts.optimizer_options, parts.axes, strict=False
+    ):
         said = [
             f"{key} = {value!r}"
             + ("" if key in table.optimizer_options else f" (from {source})")
@@ -151,6 +153,8 @@ def _searches(parts: Parts) -> Iterator[Check]:
             for source in [table.generator if key != "generations" else "session.generations"]
         ]
         yield Check("search", "good", f"{table.name}: {', '.join([table.optimizer, *said])}")
+        for along in axes:
+            yield Check("axes", "good", f"{table.name} searches along {along.text}")
 
 
 def _set(table: SetTable, made: StimulusSet) -> Check:

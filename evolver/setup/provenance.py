@@ -60,6 +60,7 @@ def run_start(
                 "initial": table.initial,
                 "device": table.device,
                 **_set_options(parts, i - evolving),
+                **_axes_options(parts, i),
             }),
             fitness=fitness_text(config.fitness_of(i), thread.fitness),
         )
@@ -105,6 +106,12 @@ def _set_options(parts: Parts, j: int) -> dict[str, Any]:
     if info["around"] is None:  # as in records of before
         del info["around"]
     return {"set": info}
+
+
+def _axes_options(parts: Parts, i: int) -> dict[str, Any]:
+    """Return what is recorded of the axes of thread i; nothing of one that has none."""
+    axes = parts.axes[i] if i < len(parts.axes) else ()
+    return {"axes": msgspec.to_builtins(axes)} if axes else {}
 
 
 def machine() -> dict[str, str]:

@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from evolver.config.axes_table import FIRST_LAYER, METRIC
 from evolver.config.set_table import IMAGE_FILES
 from evolver.errors import ConfigError, RecordingError
 from evolver.journal import records
@@ -168,6 +169,22 @@ class Restored:
                 f"thread {info.name!r} must go on with the target it began with, sha256 "
                 f"{before}; its file now has {sha256}. Bring the old file back"
             )
+
+    def check_axes(self, index: int, axes: Sequence[records.AxesInfo]) -> None:
+        """Raise `ConfigError` unless a thread, by its number, searches along the axes it had.
+
+        Those of a file must be the same to the bit. Those that were computed again may differ
+        by rounding, which the codes show (`WithinAxes.adopt`).
+        """
+        info = self.history.run_start.threads[index]
+        for before, now in zip(records.axes_info(info.options), axes, strict=True):
+            computed = now.source in {FIRST_LAYER, METRIC}
+            if now.k != before.k or (now.sha256 != before.sha256 and not computed):
+                raise ConfigError(
+                    f"thread {info.name!r} must go on with the axes it began with, "
+                    f"{before.text}, sha256 {before.sha256}; {now.source} now has {now.text}, "
+                    f"sha256 {now.sha256}. Bring the old file back"
+                )
 
     def check_sets(self, sets: Sequence[records.SetInfo]) -> None:
         """Raise `ConfigError` unless the sets, the last threads, are what they were."""
