@@ -31,6 +31,7 @@ from evolver.metric.average import average
 from evolver.metric.file import PARTS
 from evolver.metric.products import leading
 from evolver.weights.file_bytes import read_bytes
+from evolver.weights.kinds import kind_of, meaning
 from evolver.weights.read import parse_safetensors
 from evolver.whole_files import write_whole
 
@@ -332,6 +333,8 @@ def _file(path: Path, time_ns: int, size: int) -> tuple[Spectrum, SpectrumFacts 
     """
     del time_ns, size
     content = read_bytes(path, at_most=_LARGEST)
+    if (kind := kind_of(content)) != "safetensors":
+        raise WeightsError(f"{path} must be a safetensors file; it is {meaning(kind)}")
     try:
         tensors = {
             name: tensor.double().numpy()

@@ -21,6 +21,7 @@ from evolver.campaign.task import WeightDigests, run_task
 from evolver.campaign.together import kept_memory, run_together, waves_of
 from evolver.campaign.wave import Together, Waves
 from evolver.errors import OrderError
+from evolver.setup import spectra
 from evolver.setup.build import build_parts
 from evolver.setup.simulated_rig import build_population
 from tests.campaign.files import CAMPAIGN, SESSION, write
@@ -210,11 +211,15 @@ def test_a_task_that_fails_costs_the_others_nothing(tmp_path):
 SEARCHES = ["cholesky", "sep", "snes", "sphere", "rank-sphere", "random", "genetic"]
 
 
-def test_a_population_of_a_batch_is_the_search_by_itself_whatever_is_lost(tmp_path):
+@pytest.mark.parametrize("axes", ["", 'axes = { source = "first-layer", k = 9 }\n'])
+def test_a_population_of_a_batch_is_the_search_by_itself_whatever_is_lost(
+    axes, tmp_path, monkeypatch
+):
     """A base is shown and not learnt from; of codes whose showings were lost nothing is."""
+    monkeypatch.setattr(spectra, "user_cache_path", lambda name: tmp_path / name)
     text = CAMPAIGN.format(last=3)
     text += f'[[vary]]\nkey = "threads.texture.optimizer"\nvalues = {SEARCHES}\n'
-    plan = plan_of(tmp_path, text)
+    plan = plan_of(tmp_path, text, SESSION.replace("popsize = 4\n", f"popsize = 4\n{axes}"))
     configs, shared = [plan.config(task) for task in plan.tasks], Shared()
     parts = [shared.parts(config) for config in configs]
     batched = [optimizer for (optimizer,) in companies(configs, parts, device="cpu")]
