@@ -62,6 +62,10 @@ class Net(nn.Module):
         self.layers = nn.Sequential(*parts[:-1])  # the last has no rectification
         self.gain = 1.0
 
+    def first_weights(self) -> list[torch.Tensor]:
+        """Return the weights that a code meets first, (4096 / width, 4096)."""
+        return [self.layers[0].weight]
+
     def raw(self, z: torch.Tensor) -> torch.Tensor:
         """Return the last layer's output, around 0."""
         return self.layers(z)

@@ -12,6 +12,7 @@
     Adam, SGD     gradient ascent, where a scorer has a slope
     Composite     optimizers on parts of the code, or parts held fixed
 
+    within_axes   any of them along a few directions of latent space: `load(..., axes=...)`
     batched       many populations of one optimizer at once, on torch
     libraries     pycma, cmaes, nevergrad and evosax, by their names in `load`
 

@@ -33,7 +33,7 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def settings(cache, tmp_path_factory):
-    """One thread along axes that are computed; one with axes of a file in a part of its code."""
+    """Two threads: along axes that are computed; along those of a file, in a part."""
     folder = tmp_path_factory.mktemp("along")
     noise = generators.load("mini-object").parts["noise"]
     file = folder / "noise.safetensors"
@@ -115,7 +115,9 @@ def test_a_file_of_axes_that_has_changed_is_refused(settings, records, tmp_path)
     vectors = np.linalg.qr(np.random.default_rng(0).normal(size=(64, 64)))[0]
     save_file({"vectors": np.ascontiguousarray(vectors)}, part)
     try:
-        with pytest.raises(ConfigError, match="'object' must go on with the axes it began with"):
+        with pytest.raises(
+            ConfigError, match="'object' must go on with the axes it began with"
+        ):
             resume_simulated(tmp_path, Watching().console)
     finally:
         Path(part).write_bytes(content)

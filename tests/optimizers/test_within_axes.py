@@ -151,11 +151,10 @@ def test_what_is_left_out_is_as_without_axes():
     d = 300
     axes = some_axes(d, 7)
     start = np.random.default_rng(0).normal(size=d)
-    for name in ("cholesky", "genetic", "rank-sphere", "sphere", "pycma"):
-        blind = load(name, 8 if name == "pycma" else d, rng=np.random.default_rng(0))
+    for name in ("cholesky", "genetic", "rank-sphere", "sphere"):
+        blind = load(name, d, rng=np.random.default_rng(0))
         within = load(name, d, rng=np.random.default_rng(0), axes=axes, initial=start)
-        if name != "pycma":
-            assert within.popsize == blind.popsize
+        assert within.popsize == blind.popsize
         assert within.popsize == (40 if name == "genetic" else default_popsize(d))
         if "sphere" in name:
             assert within.state.inner.radius == blind.state.radius

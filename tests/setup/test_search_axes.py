@@ -64,7 +64,10 @@ def kept_file():
 
 def chosen(made=None, span=None, **keys):
     return choose_axes(
-        AxesTable(**{"source": "first-layer", **keys}), made or generator(), options={}, span=span
+        AxesTable(**{"source": "first-layer", **keys}),
+        made or generator(),
+        options={},
+        span=span,
     )
 
 
@@ -153,7 +156,7 @@ def test_more_axes_than_were_kept_are_computed(monkeypatch):
     np.testing.assert_array_equal(more.vectors[: len(few.vectors)], few.vectors)
 
 
-def test_a_cache_that_cannot_be_written_costs_no_more_than_time(monkeypatch, tmp_path, caplog):
+def test_a_cache_that_cannot_be_written_costs_no_more_than_time(tmp_path, caplog):
     (tmp_path / "evolver").write_text("a file", encoding="utf-8")
     with caplog.at_level(logging.WARNING):
         assert chosen(k=2).axes.k == 2
@@ -195,9 +198,11 @@ def test_files_of_axes_are_read_and_checked(tmp_path):
     assert of_file.info.sha256 == first.info.sha256
     assert first.axes.computed
     assert not of_file.axes.computed
-    with pytest.raises(ConfigError, match="must be of the generator that draws, and of the dim"):
+    with pytest.raises(
+        ConfigError, match="must be of the generator that draws, and of the dim"
+    ):
         chosen(generator(sha256="b" * 64), source=kept)
-    with pytest.raises(ConfigError, match="it is of tiny .*, dimensions 0 to 12, and this is"):
+    with pytest.raises(ConfigError, match=r"it is of tiny .*, dimensions 0 to 12, and this is"):
         chosen(source=kept, span=(0, 6))
 
     bare = tmp_path / "bare.safetensors"
@@ -283,8 +288,14 @@ axes = {}
         ('{ source = "metric", energy = 0 }', r"axes\.energy: must be a number above 0"),
         ('{ source = "metric", energy = 1.5 }', r"axes\.energy: .* at most 1; found 1\.5"),
         ('{ source = "metric", scale = -1 }', r"axes\.scale: must be a number at least 0"),
-        ('{ source = "metric", outside = "x" }', r"axes\.outside: must be one of 'drop', 'keep'"),
-        ('{ source = "metric", k = 3, energy = 0.5 }', r"axes\.energy: must be left out where k"),
+        (
+            '{ source = "metric", outside = "x" }',
+            r"axes\.outside: must be one of 'drop', 'keep'",
+        ),
+        (
+            '{ source = "metric", k = 3, energy = 0.5 }',
+            r"axes\.energy: must be left out where k",
+        ),
         ('{ source = "metric", kk = 3 }', r"axes\.kk: "),
     ],
 )
