@@ -64,7 +64,7 @@ class Net(nn.Module):
 
     def first_weights(self) -> list[torch.Tensor]:
         """Return the weights that a code meets first, (4096 / width, 4096)."""
-        return [self.layers[0].weight]
+        return [self.layers[0].get_parameter("weight")]
 
     def raw(self, z: torch.Tensor) -> torch.Tensor:
         """Return the last layer's output, around 0."""
