@@ -68,6 +68,8 @@ class SearchAxes:
     vectors: Matrix  # (k, d), orthonormal rows, leading first
     scales: Vector  # (k,) > 0: how far a step of 1 goes along each, latent units
     sha256: str  # of both, as they came, 64 hexadecimal digits
+    forth: Matrix  # (k, d): from coordinates along the axes to codes
+    back: Matrix  # (d, k): from codes to coordinates
     keeps_outside: bool = True  # what the start has outside of the axes; else dropped
     computed: bool = False  # from a generator's weights, so that they can be computed again
 
@@ -135,9 +137,20 @@ def make_axes(
     if off > _EXACT:
         q, r = np.linalg.qr(rows.T)
         rows = np.ascontiguousarray((q * np.where(np.diag(r) < 0, -1.0, 1.0)).T)
-    for array in (rows, scales):
+    equal = not exponent  # then all are one array: they are large
+    forth = rows if equal else scales[:, None] * rows
+    back = rows.T if equal else (rows / scales[:, None]).T
+    for array in (rows, scales, forth, back):
         array.setflags(write=False)
-    return SearchAxes(rows, scales, sha.hexdigest(), keeps_outside, computed)
+    return SearchAxes(
+        rows,
+        scales,
+        sha.hexdigest(),
+        forth,
+        back,
+        keeps_outside=keeps_outside,
+        computed=computed,
+    )
 
 
 def _stretched(values: ArrayLike | None, exponent: float, k: int) -> Vector:
@@ -241,8 +254,6 @@ class WithinAxes(AskTell[Any]):
     ) -> None:
         self._begin(None, rng)
         self._name, self._inner, self._axes, self._origin = name, inner, axes, origin
-        self._forth: Matrix = axes.scales[:, None] * axes.vectors  # (k, d)
-        self._back: Matrix = (axes.vectors / axes.scales[:, None]).T  # (d, k)
         self._along: Codes = np.zeros((0, axes.k))  # what the one within asked for, (n, k)
         self._computed_again = False
 
@@ -330,7 +341,7 @@ class WithinAxes(AskTell[Any]):
 
     def _next(self) -> tuple[Codes, Codes]:
         self._along = self._inner.ask()
-        codes = self._along @ self._forth
+        codes = self._along @ self._axes.forth
         codes += self._origin
         return codes, codes.copy()
 
@@ -357,8 +368,8 @@ class WithinAxes(AskTell[Any]):
         """Return the codes taken, along the axes; as they were asked for where they are."""
         changed = (taken != asked).any(axis=1)
         along = self._along.copy()
-        along[changed] = (taken[changed] - self._origin) @ self._back
-        missed = np.linalg.norm(along @ self._forth + self._origin - taken, axis=1)
+        along[changed] = (taken[changed] - self._origin) @ self._axes.back
+        missed = np.linalg.norm(along @ self._axes.forth + self._origin - taken, axis=1)
         norms = np.linalg.norm(taken, axis=1)
         if (missed > _OUTSIDE * norms + np.finfo(float).tiny).any():
             raise DataError(
@@ -388,7 +399,7 @@ class WithinAxes(AskTell[Any]):
         if along is None:
             return None
         xp = array_namespace(along, s.origin)
-        forth = xp.asarray(self._forth, dtype=along.dtype, device=along.device)
+        forth = xp.asarray(self._axes.forth.copy(), dtype=along.dtype, device=along.device)
         return along @ forth + s.origin[..., None, :]
 
     def passed_over(self, s: WithinAxesState, rows: NDArray[np.intp]) -> int:
@@ -402,7 +413,8 @@ class WithinAxes(AskTell[Any]):
         for but for rounding.
         """
         pure = self._pure.functions(asarray)
-        forth, back = asarray(self._forth), asarray(self._back)
+        # Copies: some libraries warn of arrays that cannot be written to.
+        forth, back = asarray(self._axes.forth.copy()), asarray(self._axes.back.copy())
 
         def draws(s: WithinAxesState, rng: DrawSource) -> tuple[Any, ...]:
             return pure.draws(s.inner, rng)
@@ -463,7 +475,7 @@ class AscentWithinAxes(WithinAxes):
         """Climb `objective` from now on."""
         self._objective = objective
         if isinstance(self._inner, NeedsObjective):
-            self._inner.use(_Along(objective, self._forth, self._back, self._origin))
+            self._inner.use(_Along(objective, self._axes.forth, self._axes.back, self._origin))
 
 
 def within_axes(
@@ -545,8 +557,7 @@ def _start(
     if initial is None:
         return np.zeros(d), None
     mean, given = start_from(d, initial)
-    back = (axes.vectors / axes.scales[:, None]).T
-    along = (given if len(given) else mean) @ back
+    along = (given if len(given) else mean) @ axes.back
     if not axes.keeps_outside:
         return np.zeros(d), along
     outside = mean - (mean @ axes.vectors.T) @ axes.vectors

@@ -7,6 +7,7 @@ optimizer searches along them.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -63,20 +64,15 @@ def choose_axes(
     """
     from evolver.setup.spectra import generator_spectrum, read_spectrum  # loads torch
 
-    if table.source in {FIRST_LAYER, METRIC}:
+    computed = table.source in {FIRST_LAYER, METRIC}
+    if computed:
         spectrum = generator_spectrum(
             generator, table.source, span=span, k=table.k, options=options
         )
     else:
         spectrum = read_spectrum(table.source, generator, span=span)
     k = _count(table, spectrum)
-    axes = make_axes(
-        spectrum.vectors[:k],
-        values=spectrum.values[:k],
-        exponent=table.scale,
-        keeps_outside=table.outside == "keep",
-        computed=spectrum.computed,
-    )
+    axes = _axes(spectrum, k, table.scale, keeps=table.outside == "keep", computed=computed)
     info = AxesInfo(
         source=table.source,
         k=k,
@@ -89,6 +85,20 @@ def choose_axes(
         first=0 if span is None else span[0],
     )
     return ChosenAxes(axes, info)
+
+
+@lru_cache(maxsize=8)
+def _axes(
+    spectrum: Spectrum, k: int, scale: float, *, keeps: bool, computed: bool
+) -> SearchAxes:
+    """Return the first k directions as axes; the same object for all tasks of a campaign."""
+    return make_axes(
+        spectrum.vectors[:k],
+        values=spectrum.values[:k],
+        exponent=scale,
+        keeps_outside=keeps,
+        computed=computed,
+    )
 
 
 def _count(table: AxesTable, spectrum: Spectrum) -> int:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,7 +72,6 @@ class Spectrum:
     values: Vector  # (v,) >= 0, descending: eigenvalues, as far as they are known
     vectors: Matrix  # (m, d) orthonormal rows, m <= v, of the first of them
     whole: bool  # whether no eigenvalue is missing
-    computed: bool  # from weights, so that it can be computed again
 
     @property
     def energy(self) -> Vector:
@@ -145,7 +144,7 @@ def generator_spectrum(
     vectors = np.ascontiguousarray(vectors[: min(needed, answered)])
     _keep(path, facts, values, vectors)
     # As it will be read the next time: whoever computes it goes on with the same bits.
-    return Spectrum(values, vectors, facts.whole, computed=True)
+    return Spectrum(values, vectors, facts.whole)
 
 
 def spectra_folder() -> Path:
@@ -240,7 +239,7 @@ def _kept(path: Path, wanted: SpectrumFacts) -> Spectrum | None:
     if facts is None or msgspec.structs.replace(facts, sha256="") != wanted:
         logger.warning("computed anew, as %s is not of what its name says", path)
         return None
-    return replace(spectrum, computed=True)
+    return spectrum
 
 
 def read_spectrum(
@@ -316,7 +315,6 @@ def _of_metric_file(path: str | Path, generator: Generator, span: tuple[int, int
         leading_directions.eigenvalues,
         np.ascontiguousarray(leading_directions.eigenvectors.T),
         whole=len(leading_directions.eigenvalues) == d,
-        computed=False,
     )
 
 
@@ -367,7 +365,7 @@ def _file(path: Path, time_ns: int, size: int) -> tuple[Spectrum, SpectrumFacts 
     for array in (values, vectors):
         array.setflags(write=False)
     whole = facts.whole if facts is not None else len(values) == vectors.shape[1]
-    return Spectrum(values, vectors, whole, computed=False), facts
+    return Spectrum(values, vectors, whole), facts
 
 
 def _facts(content: bytes, path: Path) -> SpectrumFacts | None:

@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 from evolver import config, generators, recording
 from evolver.config.axes_table import AxesTable
 from evolver.errors import ConfigError, DataError
-from evolver.journal.records import Committed, Proposed, Result, axes_info
+from evolver.journal.records import Proposed, Result, axes_info
 from evolver.journal.writer import read_journal
 from evolver.live import resume_simulated, run_simulated
 from evolver.recording.verify import verify
@@ -80,7 +80,7 @@ def last(records, kind):
 
 
 def test_cut_anywhere_it_goes_on_bit_for_bit(ended, records, tmp_path):
-    cuts = [last(records, kind) for kind in (Proposed, Result, Committed)]
+    cuts = [last(records, kind) for kind in (Proposed, Result)]
     check_cuts(ended, records, cuts, tmp_path)
 
 

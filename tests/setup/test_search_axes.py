@@ -123,6 +123,7 @@ def test_what_was_computed_is_kept_and_read_to_the_bit(monkeypatch):
     again = chosen(k=3)
     assert again.info == first.info
     np.testing.assert_array_equal(again.axes.vectors, first.axes.vectors)
+    assert chosen(k=3).axes is again.axes  # tasks of a campaign share them
     with pytest.raises(TypeError):  # of other weights it is none
         chosen(generator(sha256="b" * 64))
 
