@@ -9,12 +9,14 @@ from safetensors.numpy import save_file
 from torch import nn
 
 from evolver import config, metric, seeds
+from evolver.campaign.task import WeightDigests
 from evolver.config.axes_table import AxesTable
 from evolver.errors import ConfigError, DataError
 from evolver.generators.frozen import FrozenGenerator
 from evolver.metric import products
 from evolver.metric.average import average
-from evolver.setup import spectra
+from evolver.setup import preflight, spectra
+from evolver.setup.build import build_parts
 from evolver.setup.search_axes import choose_axes, choose_in_parts
 from evolver.setup.spectra import generator_spectrum, read_spectrum
 
@@ -303,6 +305,27 @@ axes = {}
 def test_what_is_wrong_with_a_table_is_said_at_its_key(axes, match):
     with pytest.raises(ConfigError, match=match):
         config.parse_session_file(SESSION.format(axes))
+
+
+def test_the_checks_and_a_campaigns_digests_know_of_axes(tmp_path):
+    path = tmp_path / "axes.safetensors"
+    save_file({"vectors": np.eye(7, 256), "values": np.arange(7.0, 0, -1)}, path)
+    table = f'{{ source = "{path}", k = 4 }}'
+    settings = config.parse_session_file(SESSION.format(table))
+    parts = build_parts(settings)
+    ((info,),) = parts.axes
+    checks = [check.text for check in preflight._searches(parts) if check.name == "axes"]
+    assert checks == [f"t searches along {info.text}"]
+    assert info.text == f"4 axes of 256 ({path}, 78.57 % of the known energy)"
+    before = WeightDigests()(settings)["axes t"]
+    save_file({"vectors": np.eye(7, 256)[::-1].copy()}, path)
+    assert WeightDigests()(settings)["axes t"] != before
+    broken = SESSION.format('{ source = "first-layer" }').replace("axes", f"{HESSIAN}\naxes")
+    with pytest.raises(ConfigError, match=r"threads\[0\]\.axes \('t'\): axes must not come wi"):
+        build_parts(config.parse_session_file(broken))
+
+
+HESSIAN = 'optimizer = "hessian"'
 
 
 def test_a_table_is_written_as_it_is_read():
