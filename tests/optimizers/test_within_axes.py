@@ -18,6 +18,7 @@ BLIND = {
     "sphere": {"generations": 20},
     "rank-sphere": {},
     "sep": {},
+    "snes": {},
     "genetic": {"popsize": 12},
     "random": {"sigma": 1.0},
 }
