@@ -1,10 +1,9 @@
 """The directions that a generator answers to: computed once, kept, and read from files.
 
 Of two kinds: the right singular vectors of the weights that a code meets first (a minute of
-processor time at 4096 by 4096), and
-the eigenvectors of the image metric (`evolver.metric`). Knows generators, files and this user's
-cache, where what was computed lies under a name that depends on the weights and on how it was
-computed. Knows nothing of searches.
+processor time at 4096 by 4096), and the eigenvectors of the image metric (`evolver.metric`).
+Knows generators, files and this user's cache, where what was computed lies under a name that
+depends on the weights and on how it was computed. Knows nothing of searches.
 
 A file is a safetensors file: ``vectors`` (m, d) float64, one a row, orthonormal, leading first;
 ``values`` (v,) float64, v >= m, descending eigenvalues, squared singular values; and, in the
