@@ -57,8 +57,13 @@ def ratios(scores: Mapping[str, ScoreTable], look: LineStyles) -> Figure:
     for column, (noise, table) in enumerate(scores.items()):
         axes = inches(figure, left + column * (width + 0.25), 0.7, width, height)
         for kind, filled, shift in (("best", True, -0.14), ("mean_image", False, 0.16)):
-            for label, ratio in table.ratios(kind, to=BASELINE).items():
+            for label, comparison in table.comparisons(kind, to=BASELINE).items():
                 y, colour = labels.index(label) + shift, look[label]["color"]
+                ratio = comparison.estimate
+                if comparison.kind != "ratio":
+                    if filled and np.isfinite(ratio.value):
+                        _write_difference(axes, ratio.value, y, colour)
+                    continue
                 size = 6 if filled else 4.5
                 face = colour if filled else "white"
                 axes.plot(
@@ -69,6 +74,7 @@ def ratios(scores: Mapping[str, ScoreTable], look: LineStyles) -> Figure:
                     axes.plot([ratio.low, ratio.high], [y, y], "-", color=colour, lw=thick)
         axes.axvline(1, color=QUIET, lw=1, zorder=1)
         axes.set_ylim(len(labels) - 0.5, -0.5)
+        axes.margins(x=0.08)
         axes.set_yticks(range(len(labels)), labels if column == 0 else [""] * len(labels))
         axes.tick_params(axis="y", length=0)
         axes.tick_params(labelsize=10.5)
@@ -78,6 +84,21 @@ def ratios(scores: Mapping[str, ScoreTable], look: LineStyles) -> Figure:
         axes.set_title(Noise.parse(noise).words, fontsize=11.5)
         axes.set_xlabel(f"ratio to {BASELINE}", fontsize=11)
     return figure
+
+
+def _write_difference(axes: Axes, value: float, y: float, colour: str) -> None:
+    """Write a difference in its row, at the right, where there is no ratio to draw."""
+    text = f"\N{GREEK CAPITAL LETTER DELTA} {value:+.2f}".replace("-", "\N{MINUS SIGN}")
+    axes.text(
+        0.98,
+        y,
+        text,
+        transform=axes.get_yaxis_transform(),
+        fontsize=9.5,
+        color=colour,
+        ha="right",
+        va="center",
+    )
 
 
 @styled
@@ -156,12 +177,13 @@ def cost(
 ) -> Figure | None:
     """Quality against cost, both as ratios to Cholesky; None where nothing was measured."""
     ratio_of = {c.optimizer: c.mean_ratio for c in costs if c.d == d and not c.failed}
-    by_noise = [s.ratios("best", to=BASELINE) for s in scores.values()]
+    by_noise = [s.comparisons("best", to=BASELINE) for s in scores.values()]
     points: dict[str, tuple[float, float]] = {}
     for label, taken in ratio_of.items():
-        values = [r[label].value for r in by_noise if label in r]
-        if values and np.isfinite(values).all():
-            points[label] = (taken, float(np.mean(values)))
+        of_noises = [r[label] for r in by_noise if label in r]
+        values = [c.estimate.value for c in of_noises if c.kind == "ratio"]
+        if values and len(values) == len(of_noises):
+            points[label] = (taken, float(np.exp(np.mean(np.log(values)))))
     if not points:
         return None
     figure = new_figure(9.5, 4.6)

@@ -120,13 +120,20 @@ NOTES = (
         "ones."
     ),
     (
-        "Ratio: of means over units, each unit in parts of the largest clean score that any "
-        "optimizer, seed and noise reached on it. In brackets, the 95 % bootstrap interval "
-        "over units, paired; there is none with fewer than five units."
+        "Ratio: the geometric mean over pairs of a unit and a seed. Where a score of a pair is "
+        "not above 0, no ratio means anything: \N{GREEK CAPITAL LETTER DELTA} is then the mean "
+        "difference, in units of the scale. In brackets, the 95 % bootstrap interval: units "
+        "are drawn, each with its seeds; there is none with fewer than five units."
     ),
     (
-        "Of the best: that mean itself, the published form. A newcomer that does better moves "
-        "its scale; it does not move ratios."
+        "Pairs: how many. Resolves: half of the interval, the smallest true difference that is "
+        "told from none in every second comparison (one 1.4 times as large, in four of five). "
+        "What is smaller was not looked for."
+    ),
+    (
+        "Of the best: the mean over pairs, each unit in parts of the largest clean score that "
+        "any optimizer, seed and noise reached on it, the published form. A newcomer that does "
+        "better moves its scale; it does not move ratios."
     ),
     (
         "Many optimizers on few units: the one that leads was picked for leading, which "
@@ -233,7 +240,7 @@ def _figures(
     look: figures.LineStyles,
     folder: Path,
 ) -> list[_PageFigure]:
-    if not any(table.labels and table.units for table in scores.values()):
+    if not any(table.labels for table in scores.values()):
         return []
     drawn: list[tuple[str, str, str, Figure | None]] = [
         (

@@ -1,7 +1,7 @@
-"""From runs to what can be said of optimizers: normalised scores, ratios, intervals.
+"""From runs to what can be said of optimizers: normalised scores, ratios, who leads.
 
-Knows arrays. Units are what is sampled: every interval is over units, with all optimizers on
-the same resampled units, so that what units have in common does not widen a difference.
+Knows outcomes and intervals. What is sampled are pairs, a unit with a seed: all optimizers are
+compared on the same pairs, so that what units have in common does not widen a difference.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evolver.analysis.across_runs import FEWEST, Interval, bootstrap
-from evolver.analysis.trajectories import FloatArray
+from benchmarks.optimizers.contestants import BASELINE
+from benchmarks.optimizers.intervals import Comparison, Estimate, compare, mean_of
+from evolver.analysis.across_runs import FEWEST, LEVEL
 
 if TYPE_CHECKING:
     from benchmarks.optimizers.outcomes import RunOutcome
+    from evolver.analysis.trajectories import FloatArray, Ints
 
 
 MEASURES = ("best", "mean_image", "best_matched", "mean_matched")
@@ -25,114 +27,124 @@ MEASURES = ("best", "mean_image", "best_matched", "mean_matched")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScoreTable:
-    """One world and noise: clean scores of every optimizer and unit, means over seeds."""
+    """One world and noise: clean scores of every optimizer and pair of a unit and a seed."""
 
     labels: tuple[str, ...]
-    units: tuple[str, ...]
-    values: Mapping[str, FloatArray]  # measure -> (optimizers, units), over the unit's largest
+    units: Ints  # (pairs,) the number of each pair's unit
+    scale: FloatArray  # (pairs,) the unit's largest clean score, of any run
+    values: Mapping[str, FloatArray]  # measure -> (optimizers, pairs), NaN where not run
+    level: float = LEVEL  # of all intervals
 
-    def normalised(self, measure: str) -> dict[str, Interval]:
-        """Return each optimizer's mean over units, with its interval."""
-        values = self.values[measure]
+    def normalised(self, measure: str) -> dict[str, Estimate]:
+        """Return each optimizer's mean, each unit in parts of its largest clean score."""
         return {
-            label: bootstrap(row[None], _first)
-            for label, row in zip(self.labels, values, strict=True)
+            label: self._mean(row / self.scale)
+            for label, row in zip(self.labels, self.values[measure], strict=True)
         }
 
-    def ratios(self, measure: str, *, to: str) -> dict[str, Interval]:
-        """Return the ratio of each optimizer's mean over units to that of `to`, paired.
+    def comparisons(self, measure: str, *, to: str) -> dict[str, Comparison]:
+        """Return what each optimizer has of the score of `to`, in pairs.
 
-        Nobody has one where `to` was not run.
+        Nobody has anything where `to` was not run.
         """
         if to not in self.labels:
             return {}
         values = self.values[measure]
         base = values[self.labels.index(to)]
         return {
-            label: bootstrap(np.stack([row, base]), _ratio)
+            label: compare(row, base, self.units, level=self.level)
             for label, row in zip(self.labels, values, strict=True)
         }
 
+    def leader(self, measure: str) -> str:
+        """Return the optimizer that is farthest above the baseline, of those with most pairs.
+
+        Others were stopped because they were settled.
+        """
+        parts = self.values[measure] / self.scale
+        if BASELINE in self.labels:
+            parts = parts - parts[self.labels.index(BASELINE)]
+        pairs = np.isfinite(parts).sum(axis=1)
+        means = np.array([
+            row[np.isfinite(row)].mean() if n else -np.inf
+            for row, n in zip(parts, pairs, strict=True)
+        ])
+        return self.labels[int(np.argmax(np.where(pairs == pairs.max(), means, -np.inf)))]
+
     def leaders(self, measure: str) -> tuple[str, list[str] | None]:
-        """Return the optimizer with the largest mean, and those not told apart from it.
+        """Return the optimizer that leads, and those not told apart from it.
 
         None stands for those where there are too few units to tell.
 
         The others are those whose difference from it has an interval that reaches 0. It was
         picked for being first, which flatters it: those beside it are as good a choice.
         """
-        values = self.values[measure]
-        leader = values[int(np.argmax(values.mean(axis=1)))]
-        first = self.labels[int(np.argmax(values.mean(axis=1)))]
-        if len(self.units) < FEWEST:
+        first = self.leader(measure)
+        parts = self.values[measure] / self.scale
+        lead = parts[self.labels.index(first)]
+        if len(np.unique(self.units[np.isfinite(lead)])) < FEWEST:
             return first, None
         behind = {
-            label: bootstrap((leader - row)[None], _first)
-            for label, row in zip(self.labels, values, strict=True)
+            label: self._mean(lead - row)
+            for label, row in zip(self.labels, parts, strict=True)
             if label != first
         }
-        beside = [label for label, difference in behind.items() if difference.low <= 0]
+        beside = [label for label, difference in behind.items() if not difference.low > 0]
         return first, sorted(beside, key=lambda label: behind[label].value)
 
-
-def _first(means: FloatArray) -> FloatArray:
-    return means[0]
-
-
-def _ratio(means: FloatArray) -> FloatArray:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(means[1] > 0, means[0] / means[1], np.nan)
+    def _mean(self, values: FloatArray) -> Estimate:
+        run = np.isfinite(values)
+        return mean_of(values[run], self.units[run], level=self.level)
 
 
-def tabulate(outcomes: Sequence[RunOutcome]) -> dict[str, dict[str, ScoreTable]]:
+def tabulate(
+    outcomes: Sequence[RunOutcome], *, level: float = LEVEL
+) -> dict[str, dict[str, ScoreTable]]:
     """Return world -> noise -> scores, in the order of the outcomes.
 
     A unit's scale is its largest clean score under any optimizer, seed and noise (the
     published form), for all measures. Units that nobody drove above the references' median are
-    left out; so is, for a noise, an optimizer with a failed or missing run.
+    left out; so is, for a noise, an optimizer with a failed run.
+
+    Parameters
+    ----------
+    outcomes : of all runs; a pair that an optimizer was not run on is none of its
+    level : of all intervals
     """
     tables: dict[str, dict[str, ScoreTable]] = {}
     for world in _distinct(o.spec.world for o in outcomes):
-        runs = [o for o in outcomes if o.spec.world == world and not o.failed]
-        scale = {
-            unit: max(o.best for o in runs if o.spec.unit == unit)
-            for unit in _distinct(o.spec.unit for o in runs)
-        }
-        units = tuple(unit for unit, largest in scale.items() if largest > 0)
-        noises = _distinct(o.spec.noise for o in outcomes if o.spec.world == world)
+        every = [o for o in outcomes if o.spec.world == world]
+        runs = [o for o in every if not o.failed]
+        scale: dict[str, float] = {}
+        for o in runs:
+            scale[o.spec.unit] = max(o.best, scale.get(o.spec.unit, 0.0))
+        scale = {unit: largest for unit, largest in scale.items() if largest > 0}
         tables[world] = {
-            noise: _scores([o for o in runs if o.spec.noise == noise], units, scale)
-            for noise in noises
+            noise: _scores([o for o in every if o.spec.noise == noise], scale, level)
+            for noise in _distinct(o.spec.noise for o in every)
         }
     return tables
 
 
-def _scores(
-    runs: Sequence[RunOutcome], units: tuple[str, ...], scale: Mapping[str, float]
-) -> ScoreTable:
-    seeds = {o.spec.seed for o in runs}
-    cells: dict[tuple[str, str], list[RunOutcome]] = {}
+def _scores(runs: Sequence[RunOutcome], scale: Mapping[str, float], level: float) -> ScoreTable:
+    broken = {o.spec.optimizer for o in runs if o.failed}
+    runs = [o for o in runs if o.spec.optimizer not in broken and o.spec.unit in scale]
+    pairs = list(dict.fromkeys((o.spec.unit, o.spec.seed) for o in runs))
+    labels = _distinct(o.spec.optimizer for o in runs)
+    places = {pair: i for i, pair in enumerate(pairs)}
+    numbers = {unit: i for i, unit in enumerate(scale)}
+    values = {measure: np.full((len(labels), len(pairs)), np.nan) for measure in MEASURES}
     for o in runs:
-        cells.setdefault((o.spec.optimizer, o.spec.unit), []).append(o)
-    labels = tuple(
-        label
-        for label in _distinct(o.spec.optimizer for o in runs)
-        if all(len(cells.get((label, unit), [])) == len(seeds) for unit in units)
+        at = labels.index(o.spec.optimizer), places[o.spec.unit, o.spec.seed]
+        for measure in MEASURES:
+            values[measure][at] = getattr(o, measure)
+    return ScoreTable(
+        tuple(labels),
+        np.array([numbers[unit] for unit, _ in pairs], dtype=np.int64),
+        np.array([scale[unit] for unit, _ in pairs], dtype=np.float64),
+        values,
+        level,
     )
-    values: dict[str, FloatArray] = {
-        measure: np.array(
-            [
-                [
-                    np.mean([getattr(o, measure) for o in cells[label, unit]]) / scale[unit]
-                    for unit in units
-                ]
-                for label in labels
-            ],
-            dtype=np.float64,
-        ).reshape(len(labels), len(units))
-        for measure in MEASURES
-    }
-    return ScoreTable(labels, units, values)
 
 
 def _distinct(values: Iterable[str]) -> list[str]:

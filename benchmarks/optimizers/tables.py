@@ -18,10 +18,13 @@ from evolver.whole_files import write_whole
 
 if TYPE_CHECKING:
     from benchmarks.optimizers.cost import Cost
+    from benchmarks.optimizers.intervals import Comparison, Estimate
     from benchmarks.optimizers.outcomes import RunOutcome, Spec
-    from benchmarks.optimizers.statistics import Interval, ScoreTable
+    from benchmarks.optimizers.statistics import ScoreTable
 
 _HEADS = ("run", "world", "layer", "unit", "noise", "seed", "optimizer")
+DIFFERENCE = "\N{GREEK CAPITAL LETTER DELTA}"
+"""Before a difference in units of the scale, where a ratio would mean nothing."""
 MEASURE_WORDS = {
     "best": "Best image",
     "mean_image": "Final mean image",
@@ -30,7 +33,41 @@ MEASURE_WORDS = {
 }
 
 
-def interval(estimate: Interval | None) -> str:
+def compared(comparison: Comparison | None) -> str:
+    """Write a ratio with its interval, or a difference with its sign and what it is.
+
+    '1.21 (1.10 to 1.34)' and '\N{GREEK CAPITAL LETTER DELTA} \N{MINUS SIGN}0.42 (...)'.
+    """
+    if comparison is None:
+        return NONE
+    text = interval(comparison.estimate)
+    return text if comparison.kind == "ratio" or text == NONE else f"{DIFFERENCE} {text}"
+
+
+def resolved(comparisons: Sequence[Comparison]) -> str:
+    """Write the smallest differences that are told from none: '4 to 9 %' of ratios."""
+    parts: list[str] = []
+    for kind in ("ratio", "difference"):
+        sizes = [c.estimate.resolves for c in comparisons if c.kind == kind]
+        sizes = [size for size in sizes if size == size]
+        if not sizes:
+            continue
+        if kind == "ratio":
+            ends = [f"{100 * (size - 1):.0f}" for size in (min(sizes), max(sizes))]
+            parts.append(f"{' to '.join(dict.fromkeys(ends))} %")
+        else:
+            ends = [fixed(size, 2) for size in (min(sizes), max(sizes))]
+            parts.append(f"{DIFFERENCE} {' to '.join(dict.fromkeys(ends))}")
+    return "; ".join(parts) or NONE
+
+
+def pairs_of(comparisons: Sequence[Comparison]) -> str:
+    """Write how many pairs of a unit and a seed there are: '60', '15 to 60'."""
+    ns = [c.estimate.pairs for c in comparisons]
+    return " to ".join(dict.fromkeys(map(str, (min(ns), max(ns))))) if ns else NONE
+
+
+def interval(estimate: Estimate | None) -> str:
     """Write a number with its interval: '1.21 (1.10 to 1.34)'."""
     if estimate is None or estimate.value != estimate.value:
         return NONE
@@ -54,20 +91,30 @@ def trust(scores: dict[str, ScoreTable], measure: str) -> list[list[str]]:
     """Return one row a noise: what leads by a measure, and what is as good."""
     rows: list[list[str]] = []
     for noise, table in scores.items():
-        if not table.labels or not table.units:
+        if not table.labels:
             continue
         first, beside = table.leaders(measure)
-        ratio = table.ratios(measure, to=BASELINE).get(first)
+        comparisons = table.comparisons(measure, to=BASELINE)
+        others = [c for label, c in comparisons.items() if label != BASELINE]
         rows.append([
             Noise.parse(noise).words,
             first,
-            interval(ratio),
+            compared(comparisons.get(first)),
             "too few units to tell" if beside is None else joined(beside) or "none",
+            pairs_of(others),
+            resolved(others),
         ])
     return rows
 
 
-TRUST_HEAD = ("noise", "leads", f"ratio to {BASELINE}", "not told apart from it")
+TRUST_HEAD = (
+    "noise",
+    "leads",
+    f"ratio to {BASELINE}",
+    "not told apart from it",
+    "pairs",
+    "resolves",
+)
 
 
 def quality(scores: dict[str, ScoreTable], measure: str) -> tuple[list[str], list[list[str]]]:
@@ -78,20 +125,25 @@ def quality(scores: dict[str, ScoreTable], measure: str) -> tuple[list[str], lis
         head += [f"{Noise.parse(noise).words}: ratio", "of the best"]
         labels += [label for label in table.labels if label not in labels]
     columns = [
-        (table.ratios(measure, to=BASELINE), table.normalised(measure))
+        (table.comparisons(measure, to=BASELINE), table.normalised(measure))
         for table in scores.values()
     ]
     rows: list[list[str]] = []
     for label in labels:
         row = [label]
-        for ratios, normalised in columns:
+        for comparisons, normalised in columns:
             of_best = normalised.get(label)
             row += [
-                interval(ratios.get(label)),
+                compared(comparisons.get(label)),
                 NONE if of_best is None else fixed(of_best.value, 3),
             ]
         rows.append(row)
-    return head, rows
+    pairs, sizes = ["(pairs)"], ["(resolves)"]
+    for comparisons, _ in columns:
+        others = [c for label, c in comparisons.items() if label != BASELINE]
+        pairs += [pairs_of(others), ""]
+        sizes += [resolved(others), ""]
+    return head, [*rows, pairs, sizes]
 
 
 def norms(outcomes: Sequence[RunOutcome], world: str) -> tuple[list[str], list[list[str]]]:

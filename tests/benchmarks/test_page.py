@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.optimizers import figures, page, plan, tables
 from benchmarks.optimizers.cost import Cost
-from benchmarks.optimizers.statistics import Interval
+from benchmarks.optimizers.intervals import Comparison, Estimate
 from benchmarks.optimizers.worlds import MINI
 from tests.benchmarks.made import outcome
 
@@ -48,8 +48,10 @@ def test_everything_is_written_and_agrees(made, tmp_path):
     chosen, due, outcomes = made
     text = page.write_results(chosen, due, outcomes, COSTS, tmp_path, command="do <it>")
     assert text == (tmp_path / "tables.md").read_text(encoding="utf-8")
-    assert "| no noise | sep | 1.50 (1.50 to 1.50) | none |" in text
+    assert "| no noise | sep | 1.50 (1.50 to 1.50) | none | 6 | 0 % |" in text
     assert "| sep | 1.50 (1.50 to 1.50) | 1.000 | 1.50 (1.50 to 1.50) | 1.000 |" in text
+    assert "| (pairs) | 6 |  | 6 |  |" in text
+    assert "| (resolves) | 0 % |  | 0 % |  |" in text
     assert "| cholesky | 1.00 | 1.00 | 1.00 | 2.0 |" in text
     assert "| sep | 2.00 | 2.00 | 3.00 | \N{EN DASH} |" in text
     assert "- evosax-snes: mini-texture: evosax is not installed" in text
@@ -77,11 +79,26 @@ def test_curves_are_means_in_parts_of_the_units_largest():
     np.testing.assert_allclose(norms, [9.0, 10.0])
 
 
+def estimate(value, low=np.nan, high=np.nan, resolves=np.nan, pairs=6):
+    return Estimate(value, low, high, resolves, pairs, pairs)
+
+
 def test_numbers_are_written_as_people_read_them():
-    assert tables.interval(Interval(-0.001, -0.2, 1.234)) == "0.00 (\N{MINUS SIGN}0.20 to 1.23)"
-    assert tables.interval(Interval(1.5, np.nan, np.nan)) == "1.50"
-    assert tables.interval(Interval(np.nan, np.nan, np.nan)) == "\N{EN DASH}"
+    minus = "\N{MINUS SIGN}"
+    assert tables.interval(estimate(-0.001, -0.2, 1.234)) == f"0.00 ({minus}0.20 to 1.23)"
+    assert tables.interval(estimate(1.5)) == "1.50"
+    assert tables.interval(estimate(np.nan)) == "\N{EN DASH}"
     assert tables.interval(None) == "\N{EN DASH}"
+    below = Comparison("difference", estimate(-0.42, -0.8, -0.05, 0.37))
+    delta = "\N{GREEK CAPITAL LETTER DELTA}"
+    assert tables.compared(below) == f"{delta} {minus}0.42 ({minus}0.80 to {minus}0.05)"
+    ratios = [
+        Comparison("ratio", estimate(1.2, 1.1, 1.3, r, n)) for r, n in ((1.04, 9), (1.09, 60))
+    ]
+    assert tables.resolved([*ratios, below]) == f"4 to 9 %; {delta} 0.37"
+    assert tables.resolved(ratios[:1]) == "4 %"
+    assert tables.pairs_of(ratios) == "9 to 60"
+    assert tables.pairs_of([]) == tables.resolved([]) == "\N{EN DASH}"
 
 
 def test_few_units_give_no_verdict():
@@ -93,7 +110,7 @@ def test_few_units_give_no_verdict():
     from benchmarks.optimizers.statistics import tabulate
 
     rows = tables.trust(tabulate(outcomes)["w"], "best")
-    assert rows == [["no noise", "sep", "1.50", "too few units to tell"]]
+    assert rows == [["no noise", "sep", "1.50", "too few units to tell", "2", "\N{EN DASH}"]]
 
 
 def test_looks_differ_for_two_dozen_optimizers():
@@ -110,4 +127,4 @@ def test_a_page_is_written_where_nothing_succeeded(made, tmp_path):
     assert "<img" not in (tmp_path / "page.html").read_text(encoding="utf-8")
     only_sep = [o for o in outcomes if o.spec.optimizer == "sep"]
     text = page.write_results(chosen, due, only_sep, [], tmp_path, command="again")
-    assert "| no noise | sep | \N{EN DASH} | none |" in text
+    assert "| no noise | sep | \N{EN DASH} | none | \N{EN DASH} | \N{EN DASH} |" in text
