@@ -14,7 +14,7 @@ import numpy as np
 
 from evolver.campaign.store import AnyResult, Facts
 
-FORMAT = 1
+FORMAT = 2
 """Of a result; part of every key, so that older ones are not read as newer ones."""
 
 

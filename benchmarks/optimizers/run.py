@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from evolver.types import Codes, Vector
 
 
+RUNS_TOGETHER = 48
+"""Runs in a group, but that what is paired is not divided: an interrupted one begins anew."""
+
+
 @dataclass(frozen=True, slots=True)
 class Group:
     """Runs of one world and unit, to be played together."""
@@ -174,16 +178,23 @@ class _Run:
 
 
 def groups(due: Sequence[tuple[Spec, Contestant]], device: str) -> list[Group]:
-    """Put runs into groups: what is paired is played together, so that it is timed together.
+    """Put runs into groups: those of one unit advance together, in full passes.
 
-    On an accelerator all noises of a unit and seed go together, as it wants large batches.
+    What is paired stays together, so that it is timed together; a group has as few runs as
+    there are pairs, or up to `RUNS_TOGETHER`.
     """
     paired: dict[tuple[str, ...], list[tuple[Spec, Contestant]]] = {}
     for spec, contestant in due:
-        noise = spec.noise if device == "cpu" else ""
-        key = (spec.world, spec.unit, str(spec.seed), noise)
+        key = (spec.world, spec.unit, str(spec.seed), spec.noise)
         paired.setdefault(key, []).append((spec, contestant))
+    filled: dict[tuple[str, ...], list[list[tuple[Spec, Contestant]]]] = {}
+    for (world, unit, *_), runs in paired.items():
+        of_unit = filled.setdefault((world, unit), [[]])
+        if of_unit[-1] and len(of_unit[-1]) + len(runs) > RUNS_TOGETHER:
+            of_unit.append([])
+        of_unit[-1] += runs
     return [
         Group(tuple(s for s, _ in runs), tuple(c for _, c in runs), device)
-        for runs in paired.values()
+        for of_unit in filled.values()
+        for runs in of_unit
     ]

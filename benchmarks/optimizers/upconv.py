@@ -15,9 +15,11 @@ import re
 
 import torch
 from torch import nn
+from torch.nn import functional as F  # noqa: N812  the name every torch user knows it by
 
 from evolver.errors import ConfigError
 from evolver.generators.frozen import FrozenGenerator
+from evolver.windows import FilterShape, Window
 
 D, IMAGE_SIZE = 4096, 256
 _SLOPE = 0.3  # of LeakyReLU below zero
@@ -72,7 +74,28 @@ class Net(nn.Module):
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         """Return images, (n, 3, 256, 256) in [0, 1]."""
-        return (self.raw(z) * self.gain + _GREY).clamp(0, 255) / 255
+        return self._pixels(self.raw(z))
+
+    def part(self, z: torch.Tensor, window: Window) -> torch.Tensor:
+        """Return that part of images, (n, 3, h, w) in [0, 1]: theirs, but for rounding."""
+        first = next(k for k, part in enumerate(self.layers) if isinstance(part, nn.Unflatten))
+        steps: list[tuple[nn.ConvTranspose2d, FilterShape, Window, Window]] = []
+        size = IMAGE_SIZE
+        for layer in reversed(self.layers[first + 1 :]):  # from the image back
+            if isinstance(layer, nn.ConvTranspose2d):
+                geometry = FilterShape(*layer.kernel_size[:1], *layer.stride[:1], 1, True)
+                size //= geometry.stride
+                before = geometry.needs(window, size)
+                steps.append((layer, geometry, before, window))
+                window = before
+        x = window.of(self.layers[: first + 1](z))
+        for i, (layer, geometry, has, wanted) in enumerate(reversed(steps)):
+            x = geometry.apply(x, has, wanted, layer.weight, layer.bias)
+            x = x if i == len(steps) - 1 else F.leaky_relu(x, _SLOPE)
+        return self._pixels(x)
+
+    def _pixels(self, raw: torch.Tensor) -> torch.Tensor:
+        return (raw * self.gain + _GREY).clamp(0, 255) / 255
 
 
 def width_of(name: str) -> int | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ import torch
 import scorers
 from benchmarks.optimizers import upconv
 from benchmarks.optimizers.named import attribute
+from benchmarks.optimizers.sight import sight_of
 from evolver import generators, seeds
 from evolver.errors import ConfigError
 from evolver.row_products import row_by_row
@@ -29,8 +30,7 @@ if TYPE_CHECKING:
 TRAINING, HELD_APART = "training", "held-apart"
 UnitSet: TypeAlias = Literal["training", "held-apart"]
 LAYERS = ("conv2", "conv3", "conv4", "fc5", "fc6", "logits")
-# Images in one pass; fixed, and filled up with zeros, so that a score never depends on company.
-_CHUNK_CPU, _CHUNK_GPU = 8, 256
+_CHUNK_GPU = 256  # images in a pass there
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ def layer_of(unit: str) -> str:
 
 @lru_cache(maxsize=4)
 def generator_of(name: str, device: str) -> Generator:
-    """Load a generator by a world's `generator`.
+    """Load a generator by a world's `generator`, in the layout that is quick.
 
     Raises
     ------
@@ -117,10 +117,15 @@ def generator_of(name: str, device: str) -> Generator:
     """
     width = upconv.width_of(name)
     if width is not None:
-        return upconv.load_upconv(width, device=device)
-    if ":" in name:
+        generator = upconv.load_upconv(width, device=device)
+    elif ":" in name:
         return attribute(name)(device=device)
-    return generators.load(name, device=device)
+    else:
+        generator = generators.load(name, device=device)
+    convert = getattr(generator, "convert", None)
+    if convert is not None:
+        convert(torch.float32)
+    return generator
 
 
 def scorer_of(unit: str, device: str) -> Scorer:
@@ -148,6 +153,7 @@ class Stage:
     world : World
     unit : the unit's name
     device : a torch device's name
+    whole : draw whole images also where the unit sees a part
 
     Raises
     ------
@@ -155,12 +161,12 @@ class Stage:
         The unit has no measured references, or the device does not exist.
     """
 
-    def __init__(self, world: World, unit: str, *, device: str) -> None:
+    def __init__(self, world: World, unit: str, *, device: str, whole: bool = False) -> None:
         self.world, self.unit = world, unit
         self._generator = generator_of(world.generator, device)
         self._scorer = scorer_of(unit, device)
         self._device = torch.device(device)
-        self._chunk = _CHUNK_CPU if self._device.type == "cpu" else _CHUNK_GPU
+        self.sight = sight_of(self._generator, self._scorer, whole=whole)
         quantiles = getattr(self._scorer, "reference_quantiles", None)
         if quantiles is None:
             raise ConfigError(
@@ -202,16 +208,19 @@ class Stage:
 
     @torch.inference_mode()
     def _responses(self, codes: Codes) -> Vector:
-        """Render and score without leaving the device."""
-        scorer: Any = self._scorer
+        """Draw and score without leaving the device.
+
+        Passes have a fixed number of images, the last filled up with zeros, so that a score
+        never depends on company.
+        """
         raw = np.empty(len(codes))
-        for first in range(0, len(codes), self._chunk):
-            part = codes[first : first + self._chunk]
-            z = torch.zeros((self._chunk, self.d))
+        chunk = self.sight.at_once if self._device.type == "cpu" else _CHUNK_GPU
+        for first in range(0, len(codes), chunk):
+            part = codes[first : first + chunk]
+            z = torch.zeros((chunk, self.d))
             z[: len(part)] = torch.from_numpy(part.astype(np.float32))
-            with row_by_row(self._device, self._chunk):
-                images = self._generator.synthesize(z.to(self._device))
-                answers = scorer.responses(images.mul(255).round_().div_(255))[:, 0]
+            with row_by_row(self._device, chunk):
+                answers = self.sight.outputs(z.to(self._device))
             raw[first : first + len(part)] = answers.cpu().numpy()[: len(part)]
         return raw
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from benchmarks.optimizers import run
 from benchmarks.optimizers.contestants import Contestant
 from benchmarks.optimizers.noise import Noise
 from benchmarks.optimizers.outcomes import Spec
@@ -119,7 +120,7 @@ def test_at_one_norm_the_length_of_codes_does_not_count():
     assert c.curve.best != pytest.approx(a.curve.best, abs=1e-3)
 
 
-def test_groups_hold_what_is_paired():
+def test_groups_hold_what_is_paired_and_fill_passes(monkeypatch):
     due = [
         (spec(c, noise=noise, unit=unit, seed=seed), c)
         for unit in (UNIT, "mini:fc5:4")
@@ -127,9 +128,12 @@ def test_groups_hold_what_is_paired():
         for noise in ("0", "0.5")
         for c in (CHOLESKY, FIXED)
     ]
-    on_cpu, on_gpu = groups(due, device="cpu"), groups(due, device="cuda")
-    assert [len(g.specs) for g in on_cpu] == [2] * 8
-    assert [len(g.specs) for g in on_gpu] == [4] * 4
-    for group in (*on_cpu, *on_gpu):
-        assert len({(s.unit, s.seed) for s in group.specs}) == 1
-    assert sorted(s.key for g in on_gpu for s in g.specs) == sorted(s.key for s, _ in due)
+    (one, other) = groups(due, "cpu")
+    assert {s.unit for s in one.specs} != {s.unit for s in other.specs}
+    assert (len(one.specs), len(other.specs)) == (8, 8)
+    monkeypatch.setattr(run, "RUNS_TOGETHER", 3)
+    few = groups(due, "cpu")
+    assert [len(g.specs) for g in few] == [2] * 8
+    for group in few:
+        assert len({(s.unit, s.seed, s.noise) for s in group.specs}) == 1
+    assert sorted(s.key for g in few for s in g.specs) == sorted(s.key for s, _ in due)

@@ -14,12 +14,14 @@ from benchmarks.optimizers.worlds import (
     Stage,
     at_norm,
     draw_units,
+    generator_of,
     layer_of,
     own_world,
     upconv_world,
 )
 from evolver import generators
 from evolver.errors import ConfigError
+from evolver.windows import Window
 from scorers import networks
 
 
@@ -59,13 +61,58 @@ def test_clean_scores_are_the_units_own_in_units_of_its_references():
 
 
 @pytest.mark.parametrize("world", [MINI, upconv_world(16)], ids=lambda world: world.name)
-def test_a_score_is_the_same_in_any_company(world):
-    stage = Stage(world, "mini:fc6:3", device="cpu")
-    codes = np.random.default_rng(1).standard_normal((11, stage.d)) * 3
+@pytest.mark.parametrize("unit", ["mini:fc6:3", "mini:conv3:5"])
+def test_a_score_is_the_same_in_any_company(world, unit):
+    stage = Stage(world, unit, device="cpu")
+    codes = np.random.default_rng(1).standard_normal((51, stage.d)) * 3
     together = stage.clean(codes)
     np.testing.assert_array_equal(stage.clean(codes[4:6]), together[4:6])
+    np.testing.assert_array_equal(stage.clean(codes[49:]), together[49:])
     assert len(stage.clean(codes[:0])) == 0
     assert np.ptp(together) > 0.01
+
+
+@pytest.mark.parametrize("world", [MINI, upconv_world(16)], ids=lambda world: world.name)
+@pytest.mark.parametrize("layer", ["conv2", "conv3", "conv4"])
+def test_a_part_of_the_image_gives_the_score_of_the_whole(world, layer):
+    unit = f"mini:{layer}:5"
+    stage, whole = (Stage(world, unit, device="cpu", whole=w) for w in (False, True))
+    drawn = stage.sight.drawn
+    assert drawn is not None
+    assert max(drawn.shape) < generator_of(world.generator, "cpu").image_size
+    codes = at_norm(np.random.default_rng(0).standard_normal((24, stage.d)), world.norm)
+    scores = whole.clean(codes)
+    apart = np.abs(stage.clean(codes) - scores) / np.ptp(scores)
+    # Most are those of the whole but for the order of sums; of the others a pixel lay between
+    # two grey levels.
+    assert np.median(apart) < 3e-5
+    assert apart.max() < 1e-3
+
+
+@pytest.mark.parametrize("place", ["0:0", "0:7", "7:3"])
+def test_a_unit_at_the_edge_sees_the_edge(place):
+    unit, world = f"mini:conv3:5:{place}", upconv_world(16)
+    stage, whole = (Stage(world, unit, device="cpu", whole=w) for w in (False, True))
+    codes = at_norm(np.random.default_rng(2).standard_normal((12, stage.d)), world.norm)
+    np.testing.assert_allclose(stage.clean(codes), whole.clean(codes), atol=1e-3)
+
+
+def test_what_cannot_be_seen_in_part_is_seen_whole():
+    assert Stage(MINI, "mini:fc6:3", device="cpu").sight.drawn is None
+    flat = own_world("tests.benchmarks.made:flat", norm=2.0)
+    assert Stage(flat, "mini:conv3:5", device="cpu").sight.drawn is None
+
+
+def test_a_part_of_the_seeded_generators_image_is_the_wholes():
+    generator = generator_of("upconv/16", "cpu")
+    z = torch.from_numpy(
+        at_norm(np.random.default_rng(0).standard_normal((2, 4096)), 300.0).astype(np.float32)
+    )
+    with torch.inference_mode():
+        whole = generator.synthesize(z)
+        for window in (Window(0, 1, 0, 1), Window(101, 140, 7, 256), Window.whole(256)):
+            part = generator.synthesize_part(z, window)
+            np.testing.assert_allclose(part, window.of(whole), atol=2e-5)
 
 
 def test_a_network_of_ones_own_needs_only_the_protocols():
