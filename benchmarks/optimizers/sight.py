@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
     from evolver.types import Generator, Scorer
 
-_MOST, _LEAST = 48, 8  # images in a pass
-_PIXELS = 1 << 20  # of a pass: more leave the cache
+_WHOLE, _PART = 8, 16  # images in a pass: more leave the cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +46,10 @@ class Sight:
     @property
     def at_once(self) -> int:
         """How many images a pass of a processor should have."""
-        size = self.generator.image_size
-        height, width = (size, size) if self.drawn is None else self.drawn.shape
-        return max(_LEAST, min(_MOST, _PIXELS // (height * width)))
+        return _WHOLE if self.drawn is None else _PART
 
     def outputs(self, z: torch.Tensor) -> torch.Tensor:
-        """Return what the unit puts out, (n,), of codes, (n, d), images rounded as on a screen."""
+        """Return what the unit puts out, (n,), of codes, (n, d); pixels as on a screen."""
         if self.drawn is None or self.place is None:
             return self.scorer.responses(_on_screen(self.generator.synthesize(z)))[:, 0]
         (network,) = self.scorer.networks.values()
