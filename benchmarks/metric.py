@@ -46,7 +46,8 @@ from rich.console import Console
 
 from benchmarks.optimizers import campaign, plan
 from benchmarks.optimizers.contestants import BASELINE, Contestant, find_contestants
-from benchmarks.optimizers.statistics import Interval, tabulate
+from benchmarks.optimizers.statistics import tabulate
+from benchmarks.optimizers.tables import compared
 from benchmarks.optimizers.worlds import MINI, UnitSet, draw_units
 from evolver import generators, metric
 from evolver.analysis.spectra import matching_sigma
@@ -147,8 +148,8 @@ def search(out: Path, unit_set: str, *, generations: int, workers: int | None) -
     print("| noise | metric | best image, ratio to Cholesky | at one norm | norm of best |")
     print("|---|---|---|---|---|")
     for noise, table in scores.items():
-        best = table.ratios("best", to=BASELINE)
-        matched = table.ratios("best_matched", to=BASELINE)
+        best = table.comparisons("best", to=BASELINE)
+        matched = table.comparisons("best_matched", to=BASELINE)
         for label in table.labels:
             norms = [
                 o.best_norm
@@ -156,13 +157,9 @@ def search(out: Path, unit_set: str, *, generations: int, workers: int | None) -
                 if (o.spec.optimizer, o.spec.noise) == (label, noise)
             ]
             print(
-                f"| {noise} | {label} | {_ratio(best[label])} | {_ratio(matched[label])} | "
+                f"| {noise} | {label} | {compared(best[label])} | {compared(matched[label])} | "
                 f"{np.mean(norms):.0f} |"
             )
-
-
-def _ratio(ratio: Interval) -> str:
-    return f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
 
 
 def main(

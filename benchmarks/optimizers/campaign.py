@@ -118,7 +118,7 @@ def run_plan(
     )
     failed = {end.digest: end.failed for end in ends if end.failed}
     return [
-        RunOutcome(task.digest, task.spec, failed[task.digest], Curve())
+        RunOutcome(task.digest, task.spec, failed[task.digest], Curve(), {})
         if task.digest in failed
         else as_outcome(store.read(task.digest, RunFacts))
         for task in tasks

@@ -16,6 +16,13 @@ from evolver.campaign.store import AnyResult, Facts
 
 FORMAT = 2
 """Of a result; part of every key, so that older ones are not read as newer ones."""
+CODES = ("best", "mean_image", "pick", "repeats")
+"""Of every run: the best code by clean scores; the last generation's mean; the one whose noisy
+score was highest; and of those with the highest noisy scores, the best by repeats of each."""
+FORMS = ("", "_matched", "_contrast")
+"""How a code is scored: as it is, at the common norm, and at the common image contrast."""
+MEASURES = tuple(code + form for form in FORMS for code in CODES)
+"""Names of a run's final scores."""
 
 
 class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -75,19 +82,13 @@ class RunOutcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     spec: Spec
     failed: str  # what the optimizer raised, and when; "" for nothing
     curve: Curve
-    best_matched: float = 0.0  # clean score of the best code, rescaled to the common norm
-    mean_matched: float = 0.0  # of the last mean code, rescaled
-    best_norm: float = 0.0  # of the best code, latent units; these three are 0 where it failed
+    finals: dict[str, float]  # clean score of each of `MEASURES`; none where it failed
+    best_norm: float = 0.0  # of the best code, latent units; 0 where it failed
 
     @property
     def best(self) -> float:
         """Clean score of the best image."""
         return self.curve.best[-1]
-
-    @property
-    def mean_image(self) -> float:
-        """Clean score of the final mean image."""
-        return self.curve.mean_image[-1]
 
 
 class RunFacts(Facts, frozen=True):
@@ -95,8 +96,7 @@ class RunFacts(Facts, frozen=True):
 
     spec: Spec
     failed: str
-    best_matched: float
-    mean_matched: float
+    finals: dict[str, float]
     best_norm: float
 
 
@@ -107,8 +107,7 @@ def as_result(outcome: RunOutcome) -> AnyResult[RunFacts]:
         outcome.key,
         outcome.spec,
         outcome.failed,
-        outcome.best_matched,
-        outcome.mean_matched,
+        outcome.finals,
         outcome.best_norm,
     )
     return AnyResult(facts, {"curve": np.array(rows, dtype=np.float64)})
@@ -124,7 +123,6 @@ def as_outcome(result: AnyResult[RunFacts]) -> RunOutcome:
         facts.spec,
         facts.failed,
         curve,
-        best_matched=facts.best_matched,
-        mean_matched=facts.mean_matched,
-        best_norm=facts.best_norm,
+        facts.finals,
+        facts.best_norm,
     )

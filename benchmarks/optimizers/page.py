@@ -18,7 +18,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from benchmarks.optimizers import figures, statistics, tables
 from benchmarks.optimizers.noise import Noise
+from benchmarks.optimizers.reach import GENERATIONS
+from benchmarks.optimizers.run import LEADERS, REPEATS
 from evolver import __version__
+from evolver.analysis.across_runs import LEVEL
 from evolver.colours import PAGE_DARK, PAGE_LIGHT, css_variables
 from evolver.report.style import save
 from evolver.report.words import count, joined
@@ -66,6 +69,7 @@ def write_results(
     folder: Path,
     *,
     command: str,
+    level: float = LEVEL,
 ) -> str:
     """Write the CSVs, tables.md, page.html and figures into `folder`; return the Markdown.
 
@@ -74,16 +78,17 @@ def write_results(
     plan, due, outcomes, costs : what was run, and what came of it
     folder : where to
     command : what gives this result again
+    level : of the intervals
     """
     tables.write_csv(outcomes, folder)
-    scores = statistics.tabulate(outcomes)
+    scores = statistics.tabulate(outcomes, level=level)
     look = figures.looks([c.label for c in plan.contestants])
     sections = [
         _Section(
             world.words,
             _trust(scores[world.name]),
             _figures(world, scores[world.name], outcomes, costs, due, look, folder),
-            _tables(world, scores[world.name], outcomes, costs, due),
+            _tables(world, scores[world.name], outcomes, costs, due, level=level),
         )
         for world in plan.worlds
     ]
@@ -156,6 +161,16 @@ _CURVES_CAPTION = (
 )
 
 
+_REPEATS_NOTE = (
+    f"Of the {LEADERS} images with the highest noisy scores, the best by the mean of {REPEATS} "
+    "more presentations of each."
+)
+_REACH_NOTE = (
+    "Of the best image so far, by clean scores: median over pairs, and the share that never "
+    "get there. Cholesky's own score may have been reached before."
+)
+
+
 def byline(plan: Plan) -> str:
     """Say when and where."""
     machine = torch.cuda.get_device_name() if plan.device.startswith("cuda") else "CPU"
@@ -201,6 +216,11 @@ def _trust(scores: dict[str, ScoreTable]) -> list[_Table]:
                 "The largest clean score of all codes evaluated; noise hides which one it is.",
             ),
             (
+                "repeats",
+                "by the image picked by repeats",
+                _REPEATS_NOTE,
+            ),
+            (
                 "mean_image",
                 "by the final mean image",
                 "What is left in hand when a run ends.",
@@ -215,11 +235,22 @@ def _tables(
     outcomes: Sequence[RunOutcome],
     costs: Sequence[Cost],
     due: Due,
+    *,
+    level: float,
 ) -> list[_Table]:
     page_tables: list[_Table] = []
     for measure, words in tables.MEASURE_WORDS.items():
-        note = f"The common norm is {world.norm:g}." if measure.endswith("matched") else ""
+        note = ""
+        if measure.endswith("_matched"):
+            note = f"The common norm is {world.norm:g}."
+        elif measure.endswith("_contrast"):
+            note = "Each code as long as gives its whole image the common RMS contrast."
         page_tables.append(_Table(words, note, *tables.quality(scores, measure)))
+    for generation in GENERATIONS:
+        head, rows = tables.reach(outcomes, world.name, generation, level=level)
+        if rows:
+            title = f"Presentations until Cholesky's score at {generation} generations"
+            page_tables.append(_Table(title, _REACH_NOTE, head, rows))
     norms = tables.norms(outcomes, world.name)
     page_tables.append(
         _Table("Code norms", "Best code / final mean code, mean over runs.", *norms)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.optimizers.noise import Noise
-from benchmarks.optimizers.outcomes import Curve, RunOutcome, Spec
+from benchmarks.optimizers.outcomes import CODES, FORMS, MEASURES, Curve, RunOutcome, Spec
 from benchmarks.optimizers.worlds import Stage, World, at_norm
 from evolver import seeds
 from evolver.checks import check_codes
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from evolver.types import Codes, Vector
 
 
+LEADERS, REPEATS = 10, 10
+"""When a run ends, so many codes with the highest noisy scores are shown so many times more."""
 RUNS_TOGETHER = 48
 """Runs in a group, but that what is paired is not divided: an interrupted one begins anew."""
 
@@ -58,8 +60,15 @@ def play(group: Group) -> list[RunOutcome]:
         parts = np.split(scores, np.cumsum([len(codes) for codes in asked])[:-1])
         for run, part in zip(due, parts, strict=True):
             run.tell(part)
-    matched = stage.clean(np.concatenate([run.finals for run in runs])).reshape(-1, 2)
-    return [run.outcome(*pair) for run, pair in zip(runs, matched, strict=True)]
+    return _ended(runs, stage)
+
+
+def _ended(runs: Sequence[_Run], stage: Stage) -> list[RunOutcome]:
+    """Score the final codes of all runs in each form; return what came of the runs."""
+    codes = np.concatenate([run.finals for run in runs])
+    forms = (codes, at_norm(codes, stage.world.norm), stage.at_contrast(codes))
+    scores = np.stack([stage.clean(form) for form in forms]).reshape(len(FORMS), len(runs), -1)
+    return [run.outcome(scores[:, i].ravel()) for i, run in enumerate(runs)]
 
 
 @dataclass(slots=True)
@@ -74,6 +83,9 @@ class _Run:
     left: int = 0  # codes still to be scored
     best_code: Vector = field(default_factory=lambda: np.zeros(0))
     mean_code: Vector = field(default_factory=lambda: np.zeros(0))
+    leaders: list[tuple[float, float, Vector]] = field(
+        default_factory=list[tuple[float, float, "Vector"]]
+    )  # noisy score, clean score and code of those with the highest noisy scores, best first
     _optimizer: AskAndTell | None = None
     _codes: Codes = field(default_factory=lambda: np.zeros((0, 0)))
     _whole: bool = True  # whether all codes of this generation are within the budget
@@ -134,9 +146,10 @@ class _Run:
         if not curve.best or scores[top] > curve.best[-1]:
             self.best_code = self._codes[top]
         self.left -= n
+        draws = seeds.stream(spec.seed, "noise", spec.world, spec.unit, generation)
+        noisy = Noise.parse(spec.noise).spoil(scores, draws.standard_normal(n))
+        self._note_leaders(scores, noisy)
         if self._whole:
-            draws = seeds.stream(spec.seed, "noise", spec.world, spec.unit, generation)
-            noisy = Noise.parse(spec.noise).spoil(scores, draws.standard_normal(n))
             try:
                 start = process_time()
                 if self._optimizer is not None:
@@ -153,24 +166,41 @@ class _Run:
         curve.mean_norm.append(float(np.linalg.norm(self.mean_code)))
         curve.seconds.append(self._seconds)
 
+    def _note_leaders(self, clean: Vector, noisy: Vector) -> None:
+        """Keep the codes with the highest noisy scores; of equal ones those that came first."""
+        top = np.argsort(-noisy, kind="stable")[:LEADERS]
+        own = [(float(noisy[i]), float(clean[i]), self._codes[i]) for i in top]
+        ranked = sorted([*self.leaders, *own], key=lambda leader: -leader[0])
+        self.leaders = ranked[:LEADERS]
+
     @property
     def finals(self) -> Codes:
-        """The best and the last mean code at the common norm, (2, d)."""
-        return at_norm(np.stack([self.best_code, self.mean_code]), self.spec.norm)
+        """The codes of `outcomes.CODES`, (4, d); zeros where there is none."""
+        if self.failed or not self.leaders:
+            return np.zeros((len(CODES), self.stage.d))
+        pick = self.leaders[0][2]
+        codes = np.stack([self.best_code, self.mean_code, pick, self._best_by_repeats()])
+        return at_norm(codes, self.spec.norm) if self.spec.at_norm else codes
 
-    def outcome(self, best_matched: float, mean_matched: float) -> RunOutcome:
-        """Return what came of it."""
+    def _best_by_repeats(self) -> Vector:
+        """Show each leader some times more; return the one with the highest mean."""
+        spec = self.spec
+        clean = np.array([score for _, score, _ in self.leaders])
+        draws = seeds.stream(spec.seed, "repeats", spec.world, spec.unit)
+        noise = Noise.parse(spec.noise)
+        shown = [
+            noise.spoil(clean, draw[: len(clean)])
+            for draw in draws.standard_normal((REPEATS, LEADERS))
+        ]
+        return self.leaders[int(np.argmax(np.mean(shown, axis=0)))][2]
+
+    def outcome(self, scores: Vector) -> RunOutcome:
+        """Return what came of it; `scores` in the order of `outcomes.MEASURES`."""
         if self.failed:
-            return RunOutcome(self.spec.key, self.spec, self.failed, self.curve)
-        return RunOutcome(
-            self.spec.key,
-            self.spec,
-            "",
-            self.curve,
-            best_matched=float(best_matched),
-            mean_matched=float(mean_matched),
-            best_norm=float(np.linalg.norm(self.best_code)),
-        )
+            return RunOutcome(self.spec.key, self.spec, self.failed, self.curve, {})
+        finals = dict(zip(MEASURES, scores.tolist(), strict=True))
+        norm = float(np.linalg.norm(self.best_code))
+        return RunOutcome(self.spec.key, self.spec, "", self.curve, finals, norm)
 
     def _fail(self, where: str, error: Exception) -> None:
         generation = len(self.curve.best)

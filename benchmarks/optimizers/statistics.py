@@ -14,15 +14,12 @@ import numpy as np
 
 from benchmarks.optimizers.contestants import BASELINE
 from benchmarks.optimizers.intervals import Comparison, Estimate, compare, mean_of
+from benchmarks.optimizers.outcomes import MEASURES
 from evolver.analysis.across_runs import FEWEST, LEVEL
 
 if TYPE_CHECKING:
     from benchmarks.optimizers.outcomes import RunOutcome
     from evolver.analysis.trajectories import FloatArray, Ints
-
-
-MEASURES = ("best", "mean_image", "best_matched", "mean_matched")
-"""Attributes of an outcome: of the best and of the final mean image, as found and rescaled."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,7 +134,7 @@ def _scores(runs: Sequence[RunOutcome], scale: Mapping[str, float], level: float
     for o in runs:
         at = labels.index(o.spec.optimizer), places[o.spec.unit, o.spec.seed]
         for measure in MEASURES:
-            values[measure][at] = getattr(o, measure)
+            values[measure][at] = o.finals[measure]
     return ScoreTable(
         tuple(labels),
         np.array([numbers[unit] for unit, _ in pairs], dtype=np.int64),

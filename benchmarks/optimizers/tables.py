@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from benchmarks.optimizers.contestants import BASELINE
 from benchmarks.optimizers.noise import Noise
+from benchmarks.optimizers.outcomes import CODES, FORMS
+from benchmarks.optimizers.reach import Reach, presentations
 from benchmarks.optimizers.worlds import layer_of
 from evolver.report.words import NONE, count, joined
 from evolver.table_files import table_bytes
@@ -25,11 +27,15 @@ if TYPE_CHECKING:
 _HEADS = ("run", "world", "layer", "unit", "noise", "seed", "optimizer")
 DIFFERENCE = "\N{GREEK CAPITAL LETTER DELTA}"
 """Before a difference in units of the scale, where a ratio would mean nothing."""
-MEASURE_WORDS = {
+_CODE_WORDS = {
     "best": "Best image",
     "mean_image": "Final mean image",
-    "best_matched": "Best image, code rescaled to the common norm",
-    "mean_matched": "Final mean image, code rescaled to the common norm",
+    "pick": "Image with the best noisy score",
+    "repeats": "Image picked by repeats",
+}
+_FORM_WORDS = {"": "", "_matched": ", at one code norm", "_contrast": ", at one image contrast"}
+MEASURE_WORDS = {
+    code + form: _CODE_WORDS[code] + _FORM_WORDS[form] for form in FORMS for code in CODES
 }
 
 
@@ -146,6 +152,43 @@ def quality(scores: dict[str, ScoreTable], measure: str) -> tuple[list[str], lis
     return head, [*rows, pairs, sizes]
 
 
+def reach(
+    outcomes: Sequence[RunOutcome], world: str, generation: int, *, level: float
+) -> tuple[list[str], list[list[str]]]:
+    """Return head and rows: presentations until Cholesky's score of a generation."""
+    runs = [o for o in outcomes if o.spec.world == world]
+    noises = list(dict.fromkeys(o.spec.noise for o in runs))
+    by_noise = [
+        presentations([o for o in runs if o.spec.noise == noise], generation, level=level)
+        for noise in noises
+    ]
+    head = ["optimizer"]
+    for noise in noises:
+        head += [f"{Noise.parse(noise).words}: median", "never"]
+    rows: list[list[str]] = []
+    for label in dict.fromkeys(label for reaches in by_noise for label in reaches):
+        row = [label]
+        for reaches in by_noise:
+            row += _reached(reaches.get(label), runs[0].spec.generations * runs[0].spec.popsize)
+        rows.append(row)
+    return head, rows
+
+
+def _reached(of_run: Reach | None, most: int) -> list[str]:
+    """Write a median with its interval, and the share of pairs that did not get there."""
+    if of_run is None:
+        return [NONE, NONE]
+    median = of_run.presentations
+
+    def number(value: float) -> str:
+        return f"> {most:,}" if value == float("inf") else f"{value:,.0f}"
+
+    text = "not reached" if median.value == float("inf") else number(median.value)
+    if median.low == median.low and median.low != float("inf"):
+        text += f" ({number(median.low)} to {number(median.high)})"
+    return [text, f"{100 * of_run.never:.0f} %"]
+
+
 def norms(outcomes: Sequence[RunOutcome], world: str) -> tuple[list[str], list[list[str]]]:
     """Return head and rows: norm of the last generation's mean code, mean over runs."""
     runs = [o for o in outcomes if o.spec.world == world and not o.failed]
@@ -233,7 +276,7 @@ def _numbers(outcome: RunOutcome) -> list[object]:
     """Return what runs.csv has of a run; all empty where it failed."""
     if outcome.failed:
         return [""] * (len(MEASURE_WORDS) + 2)
-    measures = [getattr(outcome, measure) for measure in MEASURE_WORDS]
+    measures = [outcome.finals[measure] for measure in MEASURE_WORDS]
     return [_short(v) for v in (*measures, outcome.best_norm, outcome.curve.mean_norm[-1])]
 
 

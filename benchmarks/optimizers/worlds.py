@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
@@ -25,12 +25,14 @@ from evolver.row_products import row_by_row
 from scorers import networks
 
 if TYPE_CHECKING:
-    from evolver.types import Codes, Generator, Scorer, Vector
+    from evolver.types import Codes, Generator, Images, Scorer, Vector
 
 TRAINING, HELD_APART = "training", "held-apart"
 UnitSet: TypeAlias = Literal["training", "held-apart"]
 LAYERS = ("conv2", "conv3", "conv4", "fc5", "fc6", "logits")
 _CHUNK_GPU = 256  # images in a pass there
+_OF_CONTRAST = 32  # first codes
+_OCTAVES, _BISECTIONS = 4.0, 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +197,33 @@ class Stage:
         rng = seeds.stream(seed, "start", self.world.name, self.unit)
         return self._generator.initial_codes(1, rng=rng)[0]
 
+    @cached_property
+    def contrast(self) -> float:
+        """The common image contrast, grey levels: nine of ten first codes have more at the norm.
+
+        A length that gives a code's image more than it ever has, there is not.
+        """
+        rng = seeds.stream(0, "contrast", self.world.name)
+        first = self._generator.initial_codes(_OF_CONTRAST, rng=rng)
+        return float(
+            np.median(contrasts(self._generator.render(at_norm(first, self.world.norm))))
+        )
+
+    def at_contrast(self, codes: Codes) -> Codes:
+        """Return codes, (n, d), each as long as gives its whole image the common contrast.
+
+        By bisection of the length's logarithm, to 2 %. Where no length of a sixteenth to
+        sixteen times the code's own gives that contrast, it is the end that comes nearest. A
+        code of zeros stays as it is.
+        """
+        low, high = np.full(len(codes), -_OCTAVES), np.full(len(codes), _OCTAVES)
+        for _ in range(_BISECTIONS):
+            middle = (low + high) / 2
+            images = self._generator.render(codes * 2 ** middle[:, None])
+            below = contrasts(images) < self.contrast
+            low, high = np.where(below, middle, low), np.where(below, high, middle)
+        return codes * 2 ** ((low + high) / 2)[:, None]
+
     def clean(self, codes: Codes) -> Vector:
         """Return clean scores, (n,), of codes, (n, d); the same alone and in any company.
 
@@ -223,6 +252,15 @@ class Stage:
                 answers = self.sight.outputs(z.to(self._device))
             raw[first : first + len(part)] = answers.cpu().numpy()[: len(part)]
         return raw
+
+
+def contrasts(images: Images) -> Vector:
+    """Return the RMS contrast of images, (n, h, w, 3) uint8: (n,), grey levels.
+
+    The standard deviation over all pixels of their luma (ITU-R BT.601).
+    """
+    luma = images.astype(np.float64) @ np.array([0.299, 0.587, 0.114])
+    return luma.std(axis=(1, 2))
 
 
 def at_norm(codes: Codes, norm: float) -> Codes:

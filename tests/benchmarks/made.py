@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from benchmarks.optimizers.outcomes import Curve, RunOutcome, Spec
+from benchmarks.optimizers.outcomes import MEASURES, Curve, RunOutcome, Spec
 
 SPEC = {
     "world": "w",
@@ -38,8 +38,8 @@ def outcome(best, *, failed="", mean_image=0.5, **changes):
         mean_norm=[9.0, 10.0],
         seconds=[0.001, 0.002],
     )
-    numbers = {} if failed else {"best_matched": best, "mean_matched": mean_image}
-    return RunOutcome(spec.key, spec, failed, curve, **numbers)
+    finals = {m: mean_image if m.startswith("mean_image") else best for m in MEASURES}
+    return RunOutcome(spec.key, spec, failed, curve, {} if failed else finals)
 
 
 class Fixed:

@@ -94,7 +94,7 @@ def test_a_killed_run_is_gone_on_with_and_finds_what_it_would_have_found(tmp_pat
         (again,) = play(Group((outcome.spec,), (one,), "cpu"))
         assert again.curve.generation_best == outcome.curve.generation_best
         assert again.curve.mean_image == outcome.curve.mean_image
-        assert again.best_matched == outcome.best_matched
+        assert again.finals == outcome.finals
     with pytest.raises(ConfigError, match="it holds runs of optimizers"):
         gather_results(store)
 

@@ -20,7 +20,7 @@ def test_what_is_kept_is_read_again_number_for_number(tmp_path):
     found = [
         outcome(1 / 3, seed=2),
         outcome(0.1, seed=3, failed="ask(): lost"),
-        RunOutcome(spec.key, spec, "being made: lost", Curve()),
+        RunOutcome(spec.key, spec, "being made: lost", Curve(), {}),
     ]
     store = Store(tmp_path, make=True)
     for one in found:

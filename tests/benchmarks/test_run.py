@@ -6,7 +6,7 @@ import pytest
 from benchmarks.optimizers import run
 from benchmarks.optimizers.contestants import Contestant
 from benchmarks.optimizers.noise import Noise
-from benchmarks.optimizers.outcomes import Spec
+from benchmarks.optimizers.outcomes import FORMS, Spec
 from benchmarks.optimizers.run import Group, groups, play
 from benchmarks.optimizers.worlds import MINI, Stage, at_norm
 from evolver import seeds
@@ -62,8 +62,37 @@ def test_a_run_is_the_loop_it_says_it_is():
     assert curve.evaluations == [4, 8, 12]
     assert curve.mean_norm[-1] == pytest.approx(np.linalg.norm(codes.mean(axis=0)))
     mean = at_norm(codes.mean(axis=0)[None], 150.0)
-    assert found.mean_matched == stage.clean(mean)[0]
+    assert found.finals["mean_image_matched"] == stage.clean(mean)[0]
+    assert found.finals["mean_image"] == means[-1]
+    assert found.finals["best"] == max(best)
     assert found.failed == ""
+
+
+def test_the_image_that_is_picked_is_the_best_by_what_was_seen():
+    (found,) = together((spec(CHOLESKY, noise="0.5"), CHOLESKY))
+    stage = Stage(MINI, UNIT, device="cpu")
+    rng = seeds.stream(1, "optimizer", MINI.name, UNIT)
+    optimizer = CholeskyCMA(256, rng=rng, popsize=4, sigma=3.0, initial=stage.start(1))
+    clean, noisy, noise = [], [], Noise.parse("0.5")
+    for generation in range(3):
+        codes = optimizer.ask()
+        clean += list(stage.clean(codes))
+        draws = seeds.stream(1, "noise", MINI.name, UNIT, generation).standard_normal(4)
+        told = noise.spoil(np.array(clean[-4:]), draws)
+        noisy += list(told)
+        optimizer.tell(codes, told)
+    assert found.finals["pick"] == clean[int(np.argmax(noisy))]
+    leaders = np.argsort(-np.array(noisy), kind="stable")[: run.LEADERS]
+    draws = seeds.stream(1, "repeats", MINI.name, UNIT).standard_normal((
+        run.REPEATS,
+        run.LEADERS,
+    ))
+    shown = np.mean([noise.spoil(np.array(clean)[leaders], draw) for draw in draws], axis=0)
+    assert found.finals["repeats"] == clean[leaders[int(np.argmax(shown))]]
+    assert found.finals["pick"] < found.finals["best"]  # or this test shows nothing
+    (sure,) = together((spec(CHOLESKY), CHOLESKY))
+    for form in FORMS:
+        assert len({sure.finals[code + form] for code in ("best", "pick", "repeats")}) == 1
 
 
 def test_what_a_run_finds_does_not_depend_on_who_is_beside_it():
@@ -72,7 +101,7 @@ def test_what_a_run_finds_does_not_depend_on_who_is_beside_it():
     among = together(*pairs)
     found = next(o for o in among if o.key == alone.key)
     assert found.curve.generation_best == alone.curve.generation_best
-    assert found.best_matched == alone.best_matched
+    assert found.finals == alone.finals
 
 
 def test_equal_codes_get_equal_noise_whoever_asks():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import scorers
 from benchmarks.optimizers import upconv
@@ -13,6 +14,7 @@ from benchmarks.optimizers.worlds import (
     TRAINING,
     Stage,
     at_norm,
+    contrasts,
     draw_units,
     generator_of,
     layer_of,
@@ -167,3 +169,31 @@ def test_the_seeded_generator_is_deepsims_in_shape_and_always_the_same():
 def test_codes_are_brought_to_one_norm_and_zeros_stay():
     codes = np.array([[3.0, 4.0], [0.0, 0.0], [0.0, 1e-3]])
     np.testing.assert_allclose(at_norm(codes, 10.0), [[6, 8], [0, 0], [0, 10]])
+
+
+@pytest.mark.parametrize("world", [MINI, upconv_world(16)], ids=lambda world: world.name)
+def test_codes_are_brought_to_one_image_contrast(world):
+    stage = Stage(world, "mini:conv2:5", device="cpu")
+    generator = generator_of(world.generator, "cpu")
+    codes = np.random.default_rng(3).standard_normal((4, stage.d))
+    codes[1] *= 3
+    alike = stage.at_contrast(codes)
+    # An oracle of its own: luma by Pillow, the spread by numpy.
+    luma = [np.array(Image.fromarray(one).convert("L")) for one in generator.render(alike)]
+    np.testing.assert_allclose([one.std() for one in luma], stage.contrast, rtol=0.03)
+    cosines = (
+        (alike * codes).sum(1) / np.linalg.norm(alike, axis=1) / np.linalg.norm(codes, axis=1)
+    )
+    np.testing.assert_allclose(cosines, 1)
+    assert contrasts(generator.render(codes)).std() > 0.1 * stage.contrast
+    first = at_norm(generator.initial_codes(200, rng=np.random.default_rng(5)), world.norm)
+    assert stage.contrast == pytest.approx(
+        np.median(contrasts(generator.render(first[:40]))), rel=0.2
+    )
+
+
+def test_what_has_no_contrast_keeps_what_it_has():
+    stage = Stage(own_world("tests.benchmarks.made:flat", norm=2.0), "mini:fc6:3", device="cpu")
+    alike = stage.at_contrast(np.array([[1.0, 1.0], [0.0, 0.0]]))
+    assert np.isfinite(alike).all()
+    np.testing.assert_array_equal(alike[1], 0)
