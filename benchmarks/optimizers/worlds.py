@@ -199,15 +199,15 @@ class Stage:
 
     @cached_property
     def contrast(self) -> float:
-        """The common image contrast, grey levels: nine of ten first codes have more at the norm.
+        """The common image contrast, grey levels.
 
-        A length that gives a code's image more than it ever has, there is not.
+        Nine of ten first codes have more at the common norm: what many codes have not at any
+        length would compare nothing.
         """
         rng = seeds.stream(0, "contrast", self.world.name)
         first = self._generator.initial_codes(_OF_CONTRAST, rng=rng)
-        return float(
-            np.median(contrasts(self._generator.render(at_norm(first, self.world.norm))))
-        )
+        images = self._generator.render(at_norm(first, self.world.norm))
+        return float(np.quantile(contrasts(images), 0.1))
 
     def at_contrast(self, codes: Codes) -> Codes:
         """Return codes, (n, d), each as long as gives its whole image the common contrast.

@@ -181,15 +181,10 @@ def test_codes_are_brought_to_one_image_contrast(world):
     # An oracle of its own: luma by Pillow, the spread by numpy.
     luma = [np.array(Image.fromarray(one).convert("L")) for one in generator.render(alike)]
     np.testing.assert_allclose([one.std() for one in luma], stage.contrast, rtol=0.03)
-    cosines = (
-        (alike * codes).sum(1) / np.linalg.norm(alike, axis=1) / np.linalg.norm(codes, axis=1)
-    )
-    np.testing.assert_allclose(cosines, 1)
+    np.testing.assert_allclose(at_norm(alike, 1.0), at_norm(codes, 1.0))
     assert contrasts(generator.render(codes)).std() > 0.1 * stage.contrast
-    first = at_norm(generator.initial_codes(200, rng=np.random.default_rng(5)), world.norm)
-    assert stage.contrast == pytest.approx(
-        np.median(contrasts(generator.render(first[:40]))), rel=0.2
-    )
+    first = at_norm(generator.initial_codes(40, rng=np.random.default_rng(5)), world.norm)
+    assert 0.7 < np.mean(contrasts(generator.render(first)) > stage.contrast) < 1.0
 
 
 def test_what_has_no_contrast_keeps_what_it_has():
