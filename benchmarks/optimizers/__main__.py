@@ -53,6 +53,8 @@ class Choices:
     start: Literal["drawn", "zeros"] | None
     at_norm: bool
     device: str
+    looks: int | None
+    within: float | None
 
 
 @app.command(epilog="Interrupted runs are continued by the same command.")
@@ -84,7 +86,7 @@ def compare(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="a generator's name, upconv/WIDTH or module:factory instead of the preset's",
+            help="instead of the preset's: a name, upconv/8, upconv-full/8, module:factory",
         ),
     ] = None,
     norm: Annotated[float | None, typer.Option(help="common norm of --generator")] = None,
@@ -96,6 +98,18 @@ def compare(
     ] = None,
     generations: Annotated[int | None, typer.Option(min=1, help="populations a run")] = None,
     popsize: Annotated[int | None, typer.Option(min=1, help="images a generation")] = None,
+    looks: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=20, help="stop what is settled, looked at so often; 1: run everything"
+        ),
+    ] = None,
+    within: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001, max=1.0, help="differences of this part are as good as none: 0.05"
+        ),
+    ] = None,
     start: Annotated[
         Literal["drawn", "zeros"] | None, typer.Option(help="where runs start")
     ] = None,
@@ -141,6 +155,8 @@ def compare(
         start=start,
         at_norm=at_norm,
         device=device,
+        looks=looks,
+        within=within,
     )
     where = None if cluster is None else cluster_address(cluster, plain_network=plain_network)
     if where and workers:
@@ -244,6 +260,8 @@ def _plan(preset: str, choices: Choices) -> plan.Plan:
         seeds=choices.seeds or chosen.seeds,
         start=choices.start or chosen.start,
         at_norm=choices.at_norm,
+        looks=choices.looks or chosen.looks,
+        within=choices.within or chosen.within,
     )
 
 

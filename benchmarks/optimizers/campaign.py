@@ -5,6 +5,7 @@ Knows `evolver.campaign`. Knows nothing of what a run does, or of what is said o
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,8 +13,10 @@ from typing import TYPE_CHECKING
 
 from benchmarks.optimizers.contestants import Contestant
 from benchmarks.optimizers.cost import Cost, measure_cost
+from benchmarks.optimizers.looks import batches, open_cells
 from benchmarks.optimizers.outcomes import Curve, RunFacts, RunOutcome, as_outcome, as_result
 from benchmarks.optimizers.run import Group, groups, play
+from benchmarks.optimizers.time_needed import expected_s, time_words
 from evolver.campaign.processes import in_processes
 from evolver.campaign.progress import TaskProgress
 from evolver.campaign.run import TaskEnd, kept_failure, one_thread_each, run_waves
@@ -21,6 +24,7 @@ from evolver.campaign.run import TaskEnd, kept_failure, one_thread_each, run_wav
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from benchmarks.optimizers.looks import Cell
     from benchmarks.optimizers.outcomes import Spec
     from benchmarks.optimizers.plan import Due, Plan
     from evolver.campaign.run import Elsewhere
@@ -102,16 +106,50 @@ def run_plan(
     console : is told how far it is
     cluster : runs them in place of processes of this machine
     """
-    tasks = tuple(Run(spec, who, spec.key) for spec, who in due.runs)
-    store.keep_plan(Runs(plan.preset, tasks))
+    who = {spec.key: contestant for spec, contestant in due.runs}
+    parts = batches([spec for spec, _ in due.runs], plan.looks)
+    outcomes: dict[str, RunOutcome] = {}
+    still: Collection[Cell] | None = None  # all of them
+    for look, part in enumerate(parts, 1):
+        specs = [s for s in part if still is None or (s.world, s.noise, s.optimizer) in still]
+        tasks = tuple(Run(spec, who[spec.key], spec.key) for spec in specs)
+        if plan.looks > 1:
+            console.print(f"Look {look} of {len(parts)}: ", end="")
+        planned = tuple(Run(o.spec, who[key], key) for key, o in outcomes.items())
+        store.keep_plan(Runs(plan.preset, (*planned, *tasks)))
+        ran = _run_tasks(tasks, store, plan.device, workers, console, cluster)
+        outcomes |= {outcome.key: outcome for outcome in ran}
+        if plan.looks == 1:
+            break
+        still = open_cells(list(outcomes.values()), level=plan.level, within=plan.within)
+        cells = len({(s.world, s.noise, s.optimizer) for s, _ in due.runs})
+        console.print(f"{len(still):,} of {cells:,} cells are open", highlight=False)
+        if not still:
+            break
+    return [outcomes[spec.key] for spec, _ in due.runs if spec.key in outcomes]
+
+
+def _run_tasks(
+    tasks: tuple[Run, ...],
+    store: Store,
+    device: str,
+    workers: int | None,
+    console: Console,
+    cluster: Elsewhere | None,
+) -> list[RunOutcome]:
+    """Run those that the store does not have; return what came of all of them."""
     missing = {task.digest: task for task in tasks if not store.has(task.digest)}
     there = len(tasks) - len(missing)
     console.print(f"{len(tasks):,} runs, {there:,} done before", highlight=False)
-    paired = groups([(task.spec, task.contestant) for task in missing.values()], plan.device)
+    paired = groups([(task.spec, task.contestant) for task in missing.values()], device)
+    if cluster is None and missing:
+        n = workers or os.cpu_count() or 1
+        expected = expected_s([task.spec for task in missing.values()], device)
+        console.print(time_words(expected, n), highlight=False)
     ends = run_waves(
         store,
         [[missing[spec.key] for spec in group.specs] for group in paired],
-        partial(_work, device=plan.device),
+        partial(_work, device=device),
         workers=workers,
         report=TaskProgress(console, len(missing), what="runs"),
         elsewhere=cluster,

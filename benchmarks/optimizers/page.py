@@ -21,7 +21,6 @@ from benchmarks.optimizers.noise import Noise
 from benchmarks.optimizers.reach import GENERATIONS
 from benchmarks.optimizers.run import LEADERS, REPEATS
 from evolver import __version__
-from evolver.analysis.across_runs import LEVEL
 from evolver.colours import PAGE_DARK, PAGE_LIGHT, css_variables
 from evolver.report.style import save
 from evolver.report.words import count, joined
@@ -69,7 +68,6 @@ def write_results(
     folder: Path,
     *,
     command: str,
-    level: float = LEVEL,
 ) -> str:
     """Write the CSVs, tables.md, page.html and figures into `folder`; return the Markdown.
 
@@ -78,22 +76,22 @@ def write_results(
     plan, due, outcomes, costs : what was run, and what came of it
     folder : where to
     command : what gives this result again
-    level : of the intervals
     """
     tables.write_csv(outcomes, folder)
-    scores = statistics.tabulate(outcomes, level=level)
+    scores = statistics.tabulate(outcomes, level=plan.level)
     look = figures.looks([c.label for c in plan.contestants])
     sections = [
         _Section(
             world.words,
-            _trust(scores[world.name]),
+            _trust(scores[world.name], plan.within),
             _figures(world, scores[world.name], outcomes, costs, due, look, folder),
-            _tables(world, scores[world.name], outcomes, costs, due, level=level),
+            _tables(world, scores[world.name], outcomes, costs, due, level=plan.level),
         )
         for world in plan.worlds
     ]
     out = tables.apart(due.skipped, outcomes)
-    text = "\n".join(_markdown(plan, due, sections, out, command)) + "\n"
+    opening = lead(plan, due, len(outcomes))
+    text = "\n".join(_markdown(plan, opening, sections, out, command)) + "\n"
     (folder / "tables.md").write_text(text, encoding="utf-8")
     template = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -105,7 +103,7 @@ def write_results(
         title="Which optimizer to trust at which noise",
         byline=byline(plan),
         command=command,
-        lead=lead(plan, due),
+        lead=opening,
         sections=sections,
         out=out,
         notes=NOTES,
@@ -127,8 +125,9 @@ NOTES = (
     (
         "Ratio: the geometric mean over pairs of a unit and a seed. Where a score of a pair is "
         "not above 0, no ratio means anything: \N{GREEK CAPITAL LETTER DELTA} is then the mean "
-        "difference, in units of the scale. In brackets, the 95 % bootstrap interval: units "
-        "are drawn, each with its seeds; there is none with fewer than five units."
+        "difference, in units of the scale. In brackets, the bootstrap interval, at 95 % where "
+        "nothing else is said: units are drawn, each with its seeds; there is none with fewer "
+        "than five units."
     ),
     (
         "Pairs: how many. Resolves: half of the interval, the smallest true difference that is "
@@ -178,7 +177,7 @@ def byline(plan: Plan) -> str:
     return f"{datetime.now().date()}, {name}, {machine}"
 
 
-def lead(plan: Plan, due: Due) -> str:
+def lead(plan: Plan, due: Due, n: int) -> str:
     """Say in plain words what was run."""
     populations = joined([
         f"{name} {d} dimensions, {n} images a generation" for name, (d, n) in due.sizes.items()
@@ -190,10 +189,18 @@ def lead(plan: Plan, due: Due) -> str:
     noises = joined([Noise.parse(noise).words for noise in plan.noises])
     start = "codes drawn" if plan.start == "drawn" else "zeros"
     rendered = ", all codes rendered at the common norm" if plan.at_norm else ""
+    stopped = (
+        f" Cells that were settled to {100 * plan.within:g} % at one of {plan.looks} looks "
+        f"were stopped; {len(due.runs):,} runs would be all. Intervals are at "
+        f"{100 * plan.level:g} %, so that all looks together err in 5 %."
+        if plan.looks > 1
+        else ""
+    )
     return (
-        f"{count(len(due.runs), 'run')}: {count(len(plan.units), 'unit')} {units}; {noises}; "
+        f"{count(n, 'run')}: {count(len(plan.units), 'unit')} {units}; {noises}; "
         f"{count(plan.seeds, 'seed')}; {count(plan.generations, 'generation')} "
         f"({populations}), from {start}{rendered}."
+        f"{stopped}"
     )
 
 
@@ -204,7 +211,22 @@ def _settings(plan: Plan) -> list[list[str]]:
     ]
 
 
-def _trust(scores: dict[str, ScoreTable]) -> list[_Table]:
+def _trust(scores: dict[str, ScoreTable], within: float) -> list[_Table]:
+    part = f"{100 * within:g} %"
+    return [
+        _Table(
+            f"Settled to {part}",
+            (
+                "By the best image, against Cholesky and against the one that leads (pairs): "
+                f"ahead or behind by more than {part}, alike within {part}, or open."
+            ),
+            *tables.settled(scores, within),
+        ),
+        *_leading(scores),
+    ]
+
+
+def _leading(scores: dict[str, ScoreTable]) -> list[_Table]:
     return [
         _Table(
             f"What to trust, {words}", note, tables.TRUST_HEAD, tables.trust(scores, measure)
@@ -306,7 +328,7 @@ def _figures(
 
 def _markdown(
     plan: Plan,
-    due: Due,
+    opening: str,
     sections: list[_Section],
     out: list[tuple[str, str]],
     command: str,
@@ -315,7 +337,7 @@ def _markdown(
         "## Optimizers: which to trust at which noise",
         "",
         f"`{command}`, {byline(plan)}.",
-        lead(plan, due),
+        opening,
         "",
         *(f"{note}\n" for note in NOTES),
     ]

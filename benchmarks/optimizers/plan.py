@@ -8,13 +8,23 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from benchmarks.optimizers import worlds
+from benchmarks.optimizers import foreign, worlds
 from benchmarks.optimizers.contestants import BASELINE, FIELD, Contestant, find_contestants
 from benchmarks.optimizers.outcomes import Spec
-from benchmarks.optimizers.worlds import MINI, Stage, World, upconv_world
+from benchmarks.optimizers.worlds import (
+    FOREIGN,
+    MINI,
+    Stage,
+    World,
+    full_world,
+    upconv_world,
+)
+from evolver.analysis.across_runs import LEVEL
 from evolver.errors import ConfigError
 from evolver.optimizers import default_popsize
 
+LOOKS = 4
+"""How often a sequential plan looks whether a cell is settled."""
 PUBLISHED = (BASELINE, "genetic", "pycma", "pycma-diagonal", "sphere-exp", "sphere-inv")
 
 
@@ -34,6 +44,19 @@ class Plan:
     start: Literal["drawn", "zeros"] = "drawn"
     at_norm: bool = False  # rescale all codes to the world's norm before they are rendered
     device: str = "cpu"
+    looks: int = 1  # how often it is looked whether a cell is settled, the last time included
+    within: float = 0.05  # ratios nearer to 1 are as good as none
+
+    @property
+    def level(self) -> float:
+        """Of every interval: what a single one would have is divided among the looks."""
+        return 1 - (1 - LEVEL) / self.looks
+
+    def units_of(self, world: World) -> tuple[str, ...]:
+        """Return the units of a world: foreign ones are as many."""
+        if world.foreign and self.unit_set != "named":
+            return tuple(foreign.units(self.unit_set, len(self.units)))
+        return self.units
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +76,8 @@ def preset(name: str, *, unit_set: str, device: str, per_layer: int | None = Non
     ConfigError
         There is no such preset, or a layer has too few units.
     """
-    narrow = upconv_world(8 if device == "cpu" else 1)
+    width, looks = 8 if device == "cpu" else 1, 1
+    narrow = upconv_world(width)
     if name == "quick":
         labels = (BASELINE, "sphere-exp", "genetic", "sep", "pycma-diagonal", "snes")
         units = worlds.draw_units(unit_set, per_layer or 1, layers=worlds.LAYERS[1:])
@@ -61,9 +85,10 @@ def preset(name: str, *, unit_set: str, device: str, per_layer: int | None = Non
         chosen: tuple[World, ...] = (MINI, narrow)
     elif name == "standard":
         labels = tuple(c.label for c in FIELD)
-        units = worlds.draw_units(unit_set, per_layer or 2)
-        noises, seeds, generations = ("0", "0.2", "0.5", "poisson-20", "poisson-100"), 1, 75
-        chosen = (MINI, narrow)
+        units = worlds.draw_units(unit_set, per_layer or 5)
+        noises, seeds, generations = ("0", "0.2", "0.5", "poisson-20", "poisson-100"), 2, 75
+        chosen = (MINI, narrow, full_world(width), FOREIGN)
+        looks = LOOKS
     elif name == "published":
         labels = PUBLISHED
         units = worlds.draw_units(unit_set, per_layer or 1)
@@ -82,6 +107,7 @@ def preset(name: str, *, unit_set: str, device: str, per_layer: int | None = Non
         start="zeros" if name == "published" else "drawn",
         unit_set=unit_set,
         device=device,
+        looks=looks,
     )
 
 
@@ -98,7 +124,7 @@ def spell_out(plan: Plan) -> Due:
     sizes: dict[str, tuple[int, int]] = {}
     for world in plan.worlds:
         digests: dict[str, str] = {}
-        for unit in plan.units:
+        for unit in plan.units_of(world):
             stage = Stage(world, unit, device=plan.device)
             digests[unit] = stage.digest
             sizes[world.name] = (stage.d, plan.popsize or default_popsize(stage.d))
@@ -111,7 +137,7 @@ def spell_out(plan: Plan) -> Due:
             else:
                 playing.append((contestant, contestant.digest))
         for seed in range(1, plan.seeds + 1):
-            for unit in plan.units:
+            for unit in plan.units_of(world):
                 for noise in plan.noises:
                     for contestant, code in playing:
                         spec = Spec(

@@ -45,11 +45,14 @@ def _stage(world: World, unit: str, device: str) -> Stage:
     return Stage(world, unit, device=device)
 
 
+def stage_of(spec: Spec, device: str) -> Stage:
+    """Return what a run's codes are scored by; kept for the next run."""
+    return _stage(World(spec.world, spec.generator, spec.norm), spec.unit, device)
+
+
 def play(group: Group) -> list[RunOutcome]:
     """Play a group's runs to their end; one outcome a spec, in their order."""
-    first = group.specs[0]
-    world = World(first.world, first.generator, first.norm)
-    stage = _stage(world, first.unit, group.device)
+    stage = stage_of(group.specs[0], group.device)
     runs = [
         _Run(spec, contestant, stage)
         for spec, contestant in zip(group.specs, group.contestants, strict=True)

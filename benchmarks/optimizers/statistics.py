@@ -53,6 +53,11 @@ class ScoreTable:
             for label, row in zip(self.labels, values, strict=True)
         }
 
+    def mean(self, measure: str, label: str) -> float:
+        """Return an optimizer's mean clean score over its pairs; NaN where it has none."""
+        scores = self.values[measure][self.labels.index(label)]
+        return mean_of(scores[np.isfinite(scores)], self.units[np.isfinite(scores)]).value
+
     def leader(self, measure: str) -> str:
         """Return the optimizer that is farthest above the baseline, of those with most pairs.
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.optimizers.contestants import BASELINE
+from benchmarks.optimizers.looks import MEASURE, verdicts
 from benchmarks.optimizers.noise import Noise
 from benchmarks.optimizers.outcomes import CODES, FORMS
 from benchmarks.optimizers.reach import Reach, presentations
@@ -150,6 +151,24 @@ def quality(scores: dict[str, ScoreTable], measure: str) -> tuple[list[str], lis
         pairs += [pairs_of(others), ""]
         sizes += [resolved(others), ""]
     return head, [*rows, pairs, sizes]
+
+
+def settled(scores: dict[str, ScoreTable], within: float) -> tuple[list[str], list[list[str]]]:
+    """Return head and rows: how each optimizer stands to Cholesky and to the leader."""
+    head = ["optimizer", *(Noise.parse(noise).words for noise in scores)]
+    columns: list[dict[str, str]] = []
+    for table in scores.values():
+        leader = table.leader(MEASURE) if table.labels else ""
+        ours = verdicts(table, MEASURE, within, to=BASELINE)
+        lead = verdicts(table, MEASURE, within, to=leader)
+        pairs = table.comparisons(MEASURE, to=BASELINE)
+        columns.append({
+            label: f"{ours.get(label, NONE)}, {lead.get(label, 'leads')} "
+            f"({pairs_of([pairs[label]])})"
+            for label in pairs
+        })
+    labels = dict.fromkeys(label for column in columns for label in column)
+    return head, [[label, *(c.get(label, NONE) for c in columns)] for label in labels]
 
 
 def reach(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -23,6 +24,8 @@ from evolver.windows import FilterShape, Window
 
 D, IMAGE_SIZE = 4096, 256
 _SLOPE = 0.3  # of LeakyReLU below zero
+KEEPS = 2 / (1 + _SLOPE**2)
+"""Times as large a variance goes through a LeakyReLU and is as it was."""
 _SMOOTH = 0.8  # share of the smooth part in a kernel's standard deviation
 _NORM, _CONTRAST = 300.0, 50.0  # codes of this norm give pixels of this standard deviation
 _GREY = 117.0
@@ -30,11 +33,19 @@ _NAME = re.compile(r"upconv/(\d{1,3})", re.ASCII)
 
 
 class Net(nn.Module):
-    """(n, 4096) codes to (n, 3, 256, 256) in [0, 1]."""
+    """(n, 4096) codes to (n, 3, 256, 256) in [0, 1].
 
-    def __init__(self, width: int) -> None:
+    Parameters
+    ----------
+    width : the maps have 1/width of the architecture's channels
+    linear : layers from a code to the first map; those of the architecture, narrow, when None
+    first : channels of the first map; narrow when None
+    """
+
+    def __init__(
+        self, width: int, linear: list[nn.Module] | None = None, first: int | None = None
+    ) -> None:
         super().__init__()
-        linear = [(D, 4096), (4096, 4096), (4096, 4096)]
         # Channels in and out; 4: doubles the map, 3: leaves it.
         maps = [
             (256, 256, 4),
@@ -51,16 +62,20 @@ class Net(nn.Module):
         def narrow(channels: int) -> int:
             return channels // width
 
+        if linear is None:
+            sizes = [D, narrow(4096), narrow(4096), narrow(4096)]
+            linear = [nn.Linear(i, o) for i, o in pairwise(sizes)]
         parts: list[nn.Module] = []
-        for k, (inputs, outputs) in enumerate(linear):
-            i = inputs if k == 0 else narrow(inputs)
-            parts += [nn.Linear(i, narrow(outputs)), nn.LeakyReLU(_SLOPE)]
-        parts.append(nn.Unflatten(1, (narrow(256), 4, 4)))
-        for inputs, outputs, size in maps:
+        for layer in linear:
+            parts += [layer, nn.LeakyReLU(_SLOPE)]
+        channels = narrow(256) if first is None else first
+        parts.append(nn.Unflatten(1, (channels, 4, 4)))
+        for _, outputs, size in maps:
             o = outputs if outputs == 3 else narrow(outputs)
             stride = 2 if size == 4 else 1
-            parts.append(nn.ConvTranspose2d(narrow(inputs), o, size, stride, padding=1))
+            parts.append(nn.ConvTranspose2d(channels, o, size, stride, padding=1))
             parts.append(nn.LeakyReLU(_SLOPE))
+            channels = o
         self.layers = nn.Sequential(*parts[:-1])  # the last has no rectification
         self.gain = 1.0
 
@@ -115,11 +130,15 @@ def width_of(name: str) -> int | None:
     return width
 
 
-@torch.no_grad()
 def load_upconv(width: int, *, device: str) -> FrozenGenerator:
     """Return the generator with 1/`width` of the channels, on a device."""
+    return finished(f"upconv/{width}", Net(width), device=device)
+
+
+@torch.no_grad()
+def finished(name: str, net: Net, *, device: str) -> FrozenGenerator:
+    """Fill a network with its seeded weights and set its contrast; return the generator."""
     random = torch.Generator().manual_seed(0)
-    net = Net(width)
     for k, layer in enumerate(net.layers):
         if isinstance(layer, nn.Linear):
             _fill_linear(layer, random, falling=k == 0)
@@ -129,11 +148,11 @@ def load_upconv(width: int, *, device: str) -> FrozenGenerator:
     z *= _NORM / z.norm(dim=1, keepdim=True)
     # To three digits, so that it is the same number on every machine.
     net.gain = float(f"{_CONTRAST / float(net.raw(z).std()):.3g}")
-    digest = hashlib.sha256(f"upconv {width} {net.gain}".encode())
+    digest = hashlib.sha256(f"{name.replace('/', ' ')} {net.gain}".encode())
     for value in net.state_dict().values():
         digest.update(value.numpy().tobytes())
     return FrozenGenerator(
-        f"upconv/{width}",
+        name,
         net,
         d=D,
         image_size=IMAGE_SIZE,
@@ -144,7 +163,7 @@ def load_upconv(width: int, *, device: str) -> FrozenGenerator:
 
 def _spread(inputs: float) -> float:
     """Return the standard deviation of weights that keep the size of their inputs."""
-    return (2 / (1 + _SLOPE**2) / inputs) ** 0.5
+    return (KEEPS / inputs) ** 0.5
 
 
 def _fill_linear(layer: nn.Linear, random: torch.Generator, *, falling: bool) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 import scorers
-from benchmarks.optimizers import upconv
+from benchmarks.optimizers import full_rank, upconv
 from benchmarks.optimizers.named import attribute
 from benchmarks.optimizers.sight import sight_of
 from evolver import generators, seeds
@@ -40,17 +40,22 @@ class World:
     """A generator and the norm its codes are compared at."""
 
     name: str
-    generator: str  # a registered name, "upconv/WIDTH" or "module:factory"
+    generator: str  # a registered name, "upconv/WIDTH", "upconv-full/WIDTH", "module:factory"
     norm: float  # latent units: about where Cholesky CMA-ES ends
+    foreign: bool = False  # its units are of `foreign`, not of the built-in network
 
     @property
     def words(self) -> str:
         """What a heading says."""
-        width = upconv.width_of(self.generator)
+        if self.foreign:
+            return f"{self.name} ({self.generator}; neurons of other networks)"
+        full = full_rank.width_of(self.generator)
+        width = upconv.width_of(self.generator) or full
         if width is None:
             return self.name
         share = "full width" if width == 1 else f"1/{width} of its channels"
-        return f"{self.name} (DeePSim's architecture, seeded weights, {share})"
+        rank = ", first layer of full rank" if full else ""
+        return f"{self.name} (DeePSim's architecture, seeded weights, {share}{rank})"
 
 
 MINI = World("mini-texture", "mini-texture", norm=150.0)
@@ -61,6 +66,14 @@ def upconv_world(width: int) -> World:
     return World(f"upconv-4096/{width}", f"upconv/{width}", norm=300.0)
 
 
+def full_world(width: int) -> World:
+    """Return the world of that size whose first layer is of full rank."""
+    return World(f"upconv-full/{width}", f"upconv-full/{width}", norm=300.0)
+
+
+FOREIGN = World("foreign", "mini-texture", norm=150.0, foreign=True)
+
+
 def own_world(generator: str, *, norm: float | None = None) -> World:
     """Return the world of a generator named on the command line.
 
@@ -69,6 +82,8 @@ def own_world(generator: str, *, norm: float | None = None) -> World:
     width = upconv.width_of(generator)
     if width is not None:
         known = upconv_world(width)
+    elif (width := full_rank.width_of(generator)) is not None:
+        known = full_world(width)
     elif generator == MINI.generator:
         known = MINI
     else:
@@ -117,9 +132,10 @@ def generator_of(name: str, device: str) -> Generator:
     ConfigError
         Nothing has this name.
     """
-    width = upconv.width_of(name)
-    if width is not None:
+    if (width := upconv.width_of(name)) is not None:
         generator = upconv.load_upconv(width, device=device)
+    elif (width := full_rank.width_of(name)) is not None:
+        generator = full_rank.load_full_rank(width, device=device)
     elif ":" in name:
         return attribute(name)(device=device)
     else:

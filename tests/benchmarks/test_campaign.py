@@ -186,13 +186,15 @@ def test_presets_are_what_they_say():
     assert (published.generations, published.seeds, published.start) == (75, 5, "zeros")
     assert published.noises == ("0", "0.2", "0.5")
     standard = plan.preset("standard", unit_set="training", device="cuda:0")
-    assert [w.generator for w in standard.worlds] == ["mini-texture", "upconv/1"]
+    assert [w.generator for w in standard.worlds] == [
+        "mini-texture", "upconv/1", "upconv-full/1", "mini-texture"
+    ]  # fmt: skip
     quick = plan.preset("quick", unit_set="training", device="cpu")
     assert [w.generator for w in quick.worlds] == ["mini-texture", "upconv/8"]
     assert not set(quick.units) & set(published.units)
     few = plan.preset("standard", unit_set="training", device="cpu", per_layer=1)
     assert set(few.units) < set(standard.units)
-    assert len(standard.units) == 2 * len(few.units)
+    assert len(standard.units) == 5 * len(few.units)
     for one in (published, standard, quick):
         assert one.contestants[0].label == contestants.BASELINE
 

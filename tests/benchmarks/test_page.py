@@ -51,6 +51,7 @@ def test_everything_is_written_and_agrees(made, tmp_path):
     assert "| no noise | sep | 1.50 (1.50 to 1.50) | none | 6 | 0 % |" in text
     assert "| sep | 1.50 (1.50 to 1.50) | 1.000 | 1.50 (1.50 to 1.50) | 1.000 |" in text
     assert "| (pairs) | 6 |  | 6 |  |" in text
+    assert "| sep | open, leads (6) | open, leads (6) |" in text
     assert "| (resolves) | 0 % |  | 0 % |  |" in text
     assert "| cholesky | 1.00 | 1.00 | 1.00 | 2.0 |" in text
     assert "| sep | 2.00 | 2.00 | 3.00 | \N{EN DASH} |" in text
