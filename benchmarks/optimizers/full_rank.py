@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from scipy.linalg import hadamard
 from scipy.optimize import brentq
 from torch import nn
 
@@ -79,16 +78,13 @@ class Mixing(nn.Module):
 
     Parameters
     ----------
-    gains : (d,), the singular values; d the cube of a power of two
+    gains : (d,), the singular values; d a power of two
     random : draws the rotations
     """
 
     def __init__(self, gains: torch.Tensor, random: torch.Generator) -> None:
         super().__init__()
         d = len(gains)
-        side = round(d ** (1 / 3))
-        small = torch.from_numpy(hadamard(side).astype(np.float32)) / side**0.5
-        self.register_buffer("small", small)
         self.register_buffer("gains", gains)
         for name in ("before", "after"):
             signs = torch.randint(0, 2, (2, d), generator=random).float() * 2 - 1
@@ -107,9 +103,14 @@ class Mixing(nn.Module):
         return self._all_with_all(x * second)
 
     def _all_with_all(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the product with a Hadamard matrix, which is one of small ones."""
-        side = len(self.small)
-        cube = x.view(-1, side, side, side)
-        for _ in range(3):  # along the last axis, which then becomes the first
-            cube = (cube @ self.small).permute(0, 3, 1, 2)
-        return cube.reshape(x.shape)
+        """Return the product with a Hadamard matrix, by sums and differences alone.
+
+        So a code's numbers do not depend on those beside it (see `evolver.row_products`).
+        """
+        n, d = x.shape
+        half = 1
+        while half < d:
+            left, right = x.view(n, -1, 2, half).unbind(2)
+            x = torch.stack((left + right, left - right), dim=2).view(n, d)
+            half *= 2
+        return x / d**0.5

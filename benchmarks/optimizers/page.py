@@ -6,24 +6,27 @@ Knows the tables and figures and where they go. The page loads nothing and runs 
 from __future__ import annotations
 
 import base64
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from benchmarks.optimizers import figures, statistics, tables
-from benchmarks.optimizers.noise import Noise
+from benchmarks.optimizers import figures, pair_tables, statistics, tables
+from benchmarks.optimizers.page_text import (
+    CURVES_CAPTION,
+    NOTES,
+    RATIOS_CAPTION,
+    REACH_NOTE,
+    REPEATS_NOTE,
+    byline,
+    lead,
+)
 from benchmarks.optimizers.reach import GENERATIONS
-from benchmarks.optimizers.run import LEADERS, REPEATS
 from evolver import __version__
 from evolver.colours import PAGE_DARK, PAGE_LIGHT, css_variables
 from evolver.report.style import save
-from evolver.report.words import count, joined
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -116,94 +119,6 @@ def write_results(
     return text
 
 
-NOTES = (
-    (
-        "A clean score is a unit's activation: 0 at the median, 1 at the 99th percentile of "
-        "5,000 reference images. Optimizers learn from noisy scores and are judged by clean "
-        "ones."
-    ),
-    (
-        "Ratio: the geometric mean over pairs of a unit and a seed. Where a score of a pair is "
-        "not above 0, no ratio means anything: \N{GREEK CAPITAL LETTER DELTA} is then the mean "
-        "difference, in units of the scale. In brackets, the bootstrap interval, at 95 % where "
-        "nothing else is said: units are drawn, each with its seeds; there is none with fewer "
-        "than five units."
-    ),
-    (
-        "Pairs: how many. Resolves: half of the interval, the smallest true difference that is "
-        "told from none in every second comparison (one 1.4 times as large, in four of five). "
-        "What is smaller was not looked for."
-    ),
-    (
-        "Of the best: the mean over pairs, each unit in parts of the largest clean score that "
-        "any optimizer, seed and noise reached on it, the published form. A newcomer that does "
-        "better moves its scale; it does not move ratios."
-    ),
-    (
-        "Many optimizers on few units: the one that leads was picked for leading, which "
-        "flatters it. Tune on the training units, and judge on those held apart."
-    ),
-    (
-        "Code norm alone raises scores: compare the tables at the common norm before saying "
-        "that one searches better than another."
-    ),
-)
-
-
-_RATIOS_CAPTION = (
-    "Clean scores as ratios to Cholesky's under the same noise, with 95 % intervals over "
-    "units. Filled, of the best image; open, of the final mean image."
-)
-_CURVES_CAPTION = (
-    "Means over units and seeds. Clean scores in parts of the unit's largest; below, the norm "
-    "of each generation's mean code, latent units."
-)
-
-
-_REPEATS_NOTE = (
-    f"Of the {LEADERS} images with the highest noisy scores, the best by the mean of {REPEATS} "
-    "more presentations of each."
-)
-_REACH_NOTE = (
-    "Of the best image so far, by clean scores: median over pairs, and the share that never "
-    "get there. Cholesky's own score may have been reached before."
-)
-
-
-def byline(plan: Plan) -> str:
-    """Say when and where."""
-    machine = torch.cuda.get_device_name() if plan.device.startswith("cuda") else "CPU"
-    name = platform.processor() or platform.machine()
-    return f"{datetime.now().date()}, {name}, {machine}"
-
-
-def lead(plan: Plan, due: Due, n: int) -> str:
-    """Say in plain words what was run."""
-    populations = joined([
-        f"{name} {d} dimensions, {n} images a generation" for name, (d, n) in due.sizes.items()
-    ])
-    units = {
-        "training": "from the set to tune on",
-        "held-apart": "from the set held apart, on which nothing was tuned",
-    }.get(plan.unit_set, "as named by hand")
-    noises = joined([Noise.parse(noise).words for noise in plan.noises])
-    start = "codes drawn" if plan.start == "drawn" else "zeros"
-    rendered = ", all codes rendered at the common norm" if plan.at_norm else ""
-    stopped = (
-        f" Cells that were settled to {100 * plan.within:g} % at one of {plan.looks} looks "
-        f"were stopped; {len(due.runs):,} runs would be all. Intervals are at "
-        f"{100 * plan.level:g} %, so that all looks together err in 5 %."
-        if plan.looks > 1
-        else ""
-    )
-    return (
-        f"{count(n, 'run')}: {count(len(plan.units), 'unit')} {units}; {noises}; "
-        f"{count(plan.seeds, 'seed')}; {count(plan.generations, 'generation')} "
-        f"({populations}), from {start}{rendered}."
-        f"{stopped}"
-    )
-
-
 def _settings(plan: Plan) -> list[list[str]]:
     return [
         [c.label, c.target, ", ".join(f"{name} = {value}" for name, value in c.options)]
@@ -220,7 +135,7 @@ def _trust(scores: dict[str, ScoreTable], within: float) -> list[_Table]:
                 "By the best image, against Cholesky and against the one that leads (pairs): "
                 f"ahead or behind by more than {part}, alike within {part}, or open."
             ),
-            *tables.settled(scores, within),
+            *pair_tables.settled(scores, within),
         ),
         *_leading(scores),
     ]
@@ -240,7 +155,7 @@ def _leading(scores: dict[str, ScoreTable]) -> list[_Table]:
             (
                 "repeats",
                 "by the image picked by repeats",
-                _REPEATS_NOTE,
+                REPEATS_NOTE,
             ),
             (
                 "mean_image",
@@ -269,10 +184,10 @@ def _tables(
             note = "Each code as long as gives its whole image the common RMS contrast."
         page_tables.append(_Table(words, note, *tables.quality(scores, measure)))
     for generation in GENERATIONS:
-        head, rows = tables.reach(outcomes, world.name, generation, level=level)
+        head, rows = pair_tables.reach(outcomes, world.name, generation, level=level)
         if rows:
             title = f"Presentations until Cholesky's score at {generation} generations"
-            page_tables.append(_Table(title, _REACH_NOTE, head, rows))
+            page_tables.append(_Table(title, REACH_NOTE, head, rows))
     norms = tables.norms(outcomes, world.name)
     page_tables.append(
         _Table("Code norms", "Best code / final mean code, mean over runs.", *norms)
@@ -299,13 +214,13 @@ def _figures(
         (
             "ratios",
             "Beside Cholesky CMA-ES",
-            _RATIOS_CAPTION,
+            RATIOS_CAPTION,
             figures.ratios(scores, look),
         ),
         (
             "curves",
             "Learning curves",
-            _CURVES_CAPTION,
+            CURVES_CAPTION,
             figures.curves(outcomes, world.name, look),
         ),
         (
