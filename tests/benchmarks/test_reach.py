@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from benchmarks.optimizers import tables
+from benchmarks.optimizers import pair_tables
 from benchmarks.optimizers.reach import presentations
 from tests.benchmarks.made import outcome
 
@@ -48,7 +48,7 @@ def test_what_cannot_be_asked_has_no_answer(runs):
 
 
 def test_a_table_says_who_does_not_get_there(runs):
-    head, rows = tables.reach(runs, "w", 3, level=0.95)
+    head, rows = pair_tables.reach(runs, "w", 3, level=0.95)
     assert head == ["optimizer", "no noise: median", "never"]
     assert rows[:2] == [["cholesky", "8 (8 to 8)", "0 %"], ["sep", "4 (4 to 4)", "0 %"]]
     assert rows[2] == ["snes", "not reached (16 to > 16)", "67 %"]
