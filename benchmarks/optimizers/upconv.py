@@ -80,8 +80,12 @@ class Net(nn.Module):
         self.gain = 1.0
 
     def first_weights(self) -> list[torch.Tensor]:
-        """Return the weights that a code meets first, (4096 / width, 4096)."""
-        return [self.layers[0].get_parameter("weight")]
+        """Return the weights that a code meets first, (outputs, 4096)."""
+        first = self.layers[0]
+        if isinstance(first, nn.Linear):
+            return [first.weight]
+        with torch.no_grad():  # of a linear layer that has none: what it makes of each axis
+            return [first(torch.eye(D, device=next(self.parameters()).device)).T]
 
     def raw(self, z: torch.Tensor) -> torch.Tensor:
         """Return the last layer's output, around 0."""

@@ -44,6 +44,15 @@ def test_the_first_layer_has_the_published_spectrum(generator):
         assert shares[k - 1] == pytest.approx(share, abs=1e-9)
 
 
+def test_the_weights_that_a_code_meets_first_are_the_layer(generator):
+    (weights,) = generator._net.first_weights()
+    assert weights.shape == (4096, 4096)
+    code = torch.from_numpy(np.random.default_rng(0).standard_normal((2, 4096))).float()
+    with torch.inference_mode():
+        expected = generator._net.layers[0](code)
+    np.testing.assert_allclose(code @ weights.T, expected, atol=1e-3)
+
+
 def _inverse(layer, x):
     """Return what the first rotation turns into x: its parts undone, last first."""
     (first, second), order = layer.signs_before, layer.order_before
