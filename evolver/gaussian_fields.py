@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
+from math import pi
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,6 +46,19 @@ class Gaussian:
     def at(self, rows: NDArray[np.float64], columns: NDArray[np.float64]) -> Responses:
         """Return its values at places."""
         return _values((rows, columns), *self.parameters)
+
+    @property
+    def upright(self) -> tuple[float, float, float]:
+        """Return the standard deviations nearest to the rows' and columns' axis, and the turn.
+
+        The same Gaussian as by `sd_row`, `sd_column` and `angle`, turned by less than pi / 4 to
+        either side, or by it.
+        """
+        quarters = round(self.angle / (pi / 2))
+        turn = self.angle - quarters * pi / 2
+        if quarters % 2:
+            return self.sd_column, self.sd_row, turn
+        return self.sd_row, self.sd_column, turn
 
     @property
     def parameters(self) -> tuple[float, ...]:

@@ -115,3 +115,14 @@ def test_what_has_no_gaussian():
 def test_what_does_not_fit_a_map_is_refused(wrong, match):
     with pytest.raises(DataError, match=match):
         fit_gaussian(np.arange(6.0).reshape(3, 2), **wrong)
+
+
+@pytest.mark.parametrize("degrees", [-90, -50, -40, 0, 30, 46, 89, 90, 170])
+def test_upright_it_is_the_same_gaussian(degrees):
+    angle = np.radians(degrees)
+    given = Gaussian(3.0, 5.0, 7.0, 1.0, 2.5, angle, 0.5, 1.0)
+    up, right, turn = given.upright
+    assert abs(turn) <= np.pi / 4 + 1e-12
+    other = dataclasses.replace(given, sd_row=up, sd_column=right, angle=turn)
+    places = np.indices((12, 14)).astype(float)
+    np.testing.assert_allclose(other.at(*places), given.at(*places), rtol=1e-12)

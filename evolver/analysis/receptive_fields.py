@@ -6,9 +6,9 @@ taken off first, so that a place is compared with other places under the same im
 some showings were aborted. What is left is dealt anew within the strata to say whether places
 matter at all: a unit without a field has no centre, however well a Gaussian fits its noise.
 
-The statistic is the largest of the map's sums, each with its neighbours by the binomial kernel
-1-2-1 along rows and columns, in units of its own standard deviation: a field is wider than a
-place of a useful grid.
+The statistic is the largest of the map's sums, above zero or below, each with its neighbours
+by the binomial kernel 1-2-1 along rows and columns, in units of its own standard deviation: a
+field is wider than a place of a useful grid, and one may suppress.
 """
 
 from __future__ import annotations
@@ -101,7 +101,8 @@ class ReceptiveField:
     Attributes
     ----------
     map : PlaceMap, of all sizes together
-    p : that places matter, by permutation; NaN where it cannot be told
+    p : how often chance makes places differ as much, by permutation, of rises and falls alike;
+        NaN where it cannot be told
     gaussian : rows are degrees up, columns degrees right; None where there is no field
     x_deg, y_deg : centre, right of and above fixation; intervals by showings drawn again
     width_deg : two standard deviations to each side, the geometric mean of the two axes: the
@@ -192,12 +193,13 @@ def receptive_fields(
     p = np.full(table.shape[1], nan)
     if not reason:
         p = place_p(left, showings, permutations=permutations, rng=rng)
+    seed = int(rng.integers(2**63))  # of all alike: no unit depends on its company
     fields: list[ReceptiveField] = []
     for unit in range(table.shape[1]):
         mapped = _map(left[:, unit], float(whole[unit]), showings, counts)
         why = reason
         if not why and not p[unit] < alpha:
-            why = f"no field: p = {p[unit]:.2g} that places do not matter"
+            why = f"no field: places differ no more than by chance, p = {p[unit]:.2g}"
         fit = None
         if not why:
             fit, why = _fit(mapped, showings)
@@ -207,7 +209,8 @@ def receptive_fields(
                 ReceptiveField(mapped, float(p[unit]), None, none, none, none, reason=why)
             )
         else:
-            drawn = _drawn(left[:, unit], showings, counts, fit, bootstraps, rng)
+            again = np.random.default_rng(seed)
+            drawn = _drawn(left[:, unit], showings, counts, fit, bootstraps, again)
             fields.append(_field(mapped, float(p[unit]), fit, drawn, showings))
         update(unit + 1)
     return fields
@@ -216,7 +219,7 @@ def receptive_fields(
 def place_p(
     left: Matrix, showings: PlaceShowings, *, permutations: int, rng: np.random.Generator
 ) -> Vector:
-    """Return how often chance gives as large a sum at some place and its neighbours, (u,).
+    """Return how often chance is as far from 0 at some place and its neighbours, (u,).
 
     Parameters
     ----------
@@ -235,7 +238,7 @@ def place_p(
         sums = np.zeros((shape[0] * shape[1], rows.shape[1]))
         sums[places] = np.add.reduceat(rows[order], starts, axis=0)
         smooth = _smoothed(sums.reshape(*shape, -1))
-        return (smooth[noise[..., 0] > 0] / noise[noise > 0][:, None]).max(axis=0)
+        return np.abs(smooth[noise[..., 0] > 0] / noise[noise > 0][:, None]).max(axis=0)
 
     by_stratum = np.argsort(stratum, kind="stable")
     observed = largest(left) * (1 - 1e-9)  # equal but for the order of sums
@@ -427,12 +430,6 @@ def _field(
     if drawn and failed > _FAILED * len(drawn):
         warnings.append(f"no intervals: no Gaussian fits {failed} of {len(drawn)} resamplings")
         fitted = []
-    edges = (
-        (fit.row, showings.rows_deg),
-        (fit.column, showings.columns_deg),
-    )
-    if any(not at[0] < centre < at[-1] for centre, at in edges):
-        warnings.append("the centre is at the grid's edge: the field may go on beyond it")
 
     def interval(value: float, values: list[float]) -> Interval:
         if not values:
@@ -440,12 +437,22 @@ def _field(
         low, high = np.percentile(values, (2.5, 97.5))
         return Interval(value, float(low), float(high))
 
+    x = interval(fit.column, [other.column for other in fitted])
+    y = interval(fit.row, [other.row for other in fitted])
+    grid = ((x, showings.columns_deg), (y, showings.rows_deg))
+    if any(not at[0] < centre.value < at[-1] for centre, at in grid):
+        warnings.append("the centre is at the grid's edge: the field may go on beyond it")
+    elif any(centre.low < at[0] or centre.high > at[-1] for centre, at in grid):
+        warnings.append("the centre is hardly known: its interval goes beyond the grid")
+    extent = max(np.ptp(at) for _, at in grid)
+    if SD_ACROSS * max(fit.sd_row, fit.sd_column) > extent:
+        warnings.append(f"the field is wider than the grid ({extent:g}°): its width is a guess")
     return ReceptiveField(
         mapped,
         p,
         fit,
-        interval(fit.column, [other.column for other in fitted]),
-        interval(fit.row, [other.row for other in fitted]),
+        x,
+        y,
         interval(_width(fit), [_width(other) for other in fitted]),
         warning="; ".join(warnings),
     )

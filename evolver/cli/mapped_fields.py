@@ -75,7 +75,7 @@ def draw_mapped_fields(file: Path, options: MappingOptions) -> None:
             window_ms=options.window_ms,
             baseline_ms=options.baseline_ms,
         )
-        replay = opened.replay_line
+        replay, session = opened.replay_line, opened.name
     chosen = _chosen(mapping, options.units)
     showings, rates = mapping.showings, mapping.rates[:, chosen]
     with progress_bar("units", len(chosen)) as update:
@@ -101,7 +101,7 @@ def draw_mapped_fields(file: Path, options: MappingOptions) -> None:
     if replay:
         console.print(f"[yellow]warning:[/] {escape(replay)}")
     _print(mapping, units, options.alpha)
-    _draw(file, mapping, units, chosen, options.out)
+    _draw(session, mapping, units, chosen, options.out)
     if options.csv is not None:
         write_mapped_tables(options.csv, mapping, units, chosen)
         console.print(f"maps: {escape(str(options.csv))}")
@@ -209,7 +209,7 @@ def _tuning(unit: MappedUnit) -> list[str]:
 
 
 def _draw(
-    file: Path,
+    session: str,
     mapping: FieldMapping,
     units: Sequence[MappedUnit],
     chosen: Sequence[int],
@@ -232,7 +232,7 @@ def _draw(
     figure = draw_mapping(
         drawn,
         mapping.showings,
-        title=f"Receptive fields, {file.name}",
+        title=f"Receptive fields, {session}",
         subtitle=text,
         overview=with_field if len(with_field) > 1 else (),
     )

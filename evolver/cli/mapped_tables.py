@@ -99,26 +99,26 @@ def _by_unit(
     """Return a row a unit; what there is none of, without a field or sizes, is empty."""
     from evolver.table_files import finite_cell
 
-    sizes = mapping.showings.sizes_deg.tolist()
+    several = len(mapping.showings.sizes_deg) > 1
+    sizes: list[float] = mapping.showings.sizes_deg.tolist() if several else []
     heads = [*_UNIT, "p", "field"]
     heads += [f"{of}_deg{end}" for of in ("x", "y", "width") for end in ("", "_low", "_high")]
     heads += ["sd_up_deg", "sd_right_deg", "turned_deg", "amplitude", "base", "r2"]
-    heads += [
-        "size_preferred_deg",
-        *(f"{what}_at_{s:g}" for s in sizes for what in ("rate", "sem")),
-    ]
+    by_sizes = [f"{what}_at_{s:g}" for s in sizes for what in ("rate", "sem")]
+    heads += ["size_preferred_deg", *by_sizes] if sizes else []
     heads += ["reason", "warning"]
     rows: list[list[object]] = []
     for column, unit in zip(chosen, units, strict=True):
         field, fit = unit.field, unit.field.gaussian
         shape: list[float | None] = [None] * 6
         if fit is not None:
-            angle = float(np.degrees(fit.angle))
-            shape = [fit.sd_row, fit.sd_column, angle, fit.amplitude, fit.base, fit.r2]
-        tuned: list[float | None] = [None] * (1 + 2 * len(sizes))
-        if unit.tuning is not None:
+            up, right, angle = fit.upright
+            shape = [up, right, float(np.degrees(angle)), fit.amplitude, fit.base, fit.r2]
+        tuned: list[float | None] = [None] * (1 + 2 * len(sizes) if sizes else 0)
+        if sizes and unit.tuning is not None:
             mean, sem = unit.tuning.mean, unit.tuning.sem
-            best = sizes[int(np.nanargmax(mean))] if np.isfinite(mean).any() else None
+            told = fit is not None and np.isfinite(mean).any()
+            best = sizes[int(np.nanargmax(mean))] if told else None
             by_size = np.stack([mean, sem], axis=1).ravel()
             tuned = [best, *(finite_cell(value) for value in by_size.tolist())]
         rows.append([

@@ -83,7 +83,8 @@ def draw_mapping(
     sheet.notes(
         "Axes: degrees right of and above fixation (cross). Ellipse: the fitted Gaussian, two "
         "standard deviations to each side. "
-        "Places matter at the p given, by dealing showings anew within image and size."
+        "p: how often places differ as much by chance, showings dealt anew within image and "
+        "size. Bars: standard errors."
     )
     if overview:
         _draw_overview(drawing, overview, showings, height - 1.05 - _OVERVIEW)
@@ -159,9 +160,14 @@ def _texts(field: ReceptiveField) -> tuple[str, ...]:
         why = "no field" if field.reason.startswith("no field") else "no centre"
         return rates, f"{why}, p = {field.p:.2g}" if np.isfinite(field.p) else why
     return rates, (
-        f"{field.x_deg.value:+.1f}°, {field.y_deg.value:+.1f}°; "
+        f"{_degrees(field.x_deg.value)}, {_degrees(field.y_deg.value)}; "
         f"{field.width_deg.value:.1f}° wide, p = {field.p:.2g}"
     )
+
+
+def _degrees(value: float) -> str:
+    """Return a number as axes have it: a minus sign, and no zero with one."""
+    return f"{round(value, 1) + 0.0:+.1f}°".replace("-", "\N{MINUS SIGN}")
 
 
 def _draw_tuning(axes: Axes, tuning: SizeTuning, showings: PlaceShowings) -> None:
@@ -171,6 +177,7 @@ def _draw_tuning(axes: Axes, tuning: SizeTuning, showings: PlaceShowings) -> Non
     axes.tick_params(labelsize=7, length=2)
     axes.locator_params(nbins=5)
     axes.set_xlabel("size, °", fontsize=7, labelpad=1)
+    axes.set_title("spikes/s", fontsize=7, loc="left", pad=2)
     axes.set_xlim(0, 1.1 * showings.sizes_deg[-1])
     low, high = axes.get_ylim()
     axes.set_ylim(min(0.0, low), high)

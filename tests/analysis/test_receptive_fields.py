@@ -75,7 +75,7 @@ def test_a_planted_field_is_found_and_none_is_none(mapped):
             assert of.high - of.low < 2
     for field in fields[2:]:
         assert field.p > 0.01
-        assert field.reason.startswith("no field: p = ")
+        assert field.reason.startswith("no field: places differ no more than by chance")
         assert field.gaussian is None
         assert np.isnan(field.x_deg.value)
 
@@ -151,6 +151,33 @@ def test_a_field_that_is_not_all_on_the_grid_says_so():
     assert np.isnan(edge.x_deg.low)
     assert wide.p < 0.01
     assert wide.gaussian is None or "edge" in wide.warning
+
+
+def test_a_field_that_is_hardly_known_says_so():
+    showings, rng = design(images=2, repeats=1), np.random.default_rng(5)
+    rates = rng.poisson(6 + 12 * bell(showings, sd=2.4))[:, None].astype(float)
+    (field,) = receptive_fields(rates, showings, rng=rng, permutations=200, bootstraps=100)
+    assert "its width is a guess" in field.warning
+
+
+def test_a_field_that_suppresses_is_one_of_places_and_has_no_centre():
+    showings, rng = design(), np.random.default_rng(3)
+    rates = rng.poisson(20 * (1 - 0.8 * bell(showings)))[:, None] / 0.15
+    (field,) = receptive_fields(rates, showings, rng=rng, permutations=200, bootstraps=0)
+    assert field.p < 0.01
+    assert field.gaussian is None
+    assert "a field that suppresses" in field.reason
+
+
+def test_a_units_field_does_not_depend_on_which_others_are_asked_of(mapped):
+    showings, rates, _ = mapped
+    options = {"permutations": 50, "bootstraps": 20}
+    both, alone = (
+        receptive_fields(part, showings, rng=np.random.default_rng(8), **options)[-1]
+        for part in (rates[:, :2], rates[:, 1:2])
+    )
+    assert both.x_deg == alone.x_deg
+    assert both.width_deg == alone.width_deg
 
 
 @pytest.mark.parametrize(
