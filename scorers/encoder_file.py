@@ -52,6 +52,10 @@ class EncoderFacts(msgspec.Struct, frozen=True, kw_only=True):
     areas: tuple[str, ...]
     quantity: str
     """What is predicted, as "spikes/s"."""
+    window_ms: tuple[float, float] | None = None
+    """Whose rate it is, after onset; None: not said."""
+    baseline_ms: tuple[float, float] | None = None
+    """Whose rate was taken off; None: none was, or it is not said."""
     made_by: str = ""
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from evolver.reconstruction.measures import ImageFeatures
     from evolver.reconstruction.results import DecodedSession, DecodingSettings
-    from evolver.reconstruction.sets import WindowChoice
+    from evolver.reconstruction.sets import DecodingChannels, WindowChoice
     from evolver.reconstruction.walks import UnitResponses
     from evolver.recording import Recording
     from evolver.responses import TimeWindow
@@ -60,12 +60,13 @@ def decode_recording(
     ] = None,
     area: AreaLabels = None,
     windows: Annotated[
-        str,
+        list[str] | None,
         typer.Option(
             metavar="AREA=START:END,...",
-            help="response windows of areas, ms after onset, as V1=30:130,IT=80:180",
+            help="response windows of areas, ms after onset, as V1=30:130,IT=80:180; several "
+            "allowed",
         ),
-    ] = "",
+    ] = None,
     window: Annotated[
         tuple[float, float] | None,
         typer.Option(
@@ -161,7 +162,7 @@ def decode_recording(
 
     if parquet:
         check_parquet()
-    choice = _window_choice(read_area_labels(area), windows, window)
+    choice = _window_choice(read_area_labels(area), ",".join(windows or ()), window)
     settings = DecodingSettings(
         decoder=decoder,
         epochs=epochs,
@@ -237,7 +238,7 @@ def _decoded(
         features = _features(network, networks, device) if settings.images else "no images"
         told = None
         if encoder is not None:
-            told = _encoder(encoder, data.channels.labels, networks, device)
+            told = _encoder(encoder, data.channels, networks, device)
         session = decode_session(
             opened,
             data,
@@ -272,7 +273,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _encoder(
-    file: Path, labels: Sequence[str], networks: Path | None, device: str
+    file: Path, channels: DecodingChannels, networks: Path | None, device: str
 ) -> UnitResponses:
     """Return what a fitted encoder says of channels, by their labels, in their order."""
     import numpy as np
@@ -280,7 +281,20 @@ def _encoder(
     import scorers
     from scorers.encoder_file import read_encoder
 
-    facts = read_encoder(file).facts
+    facts, labels = read_encoder(file).facts, channels.labels
+    others = [window for window in channels.windows_ms if window != facts.window_ms]
+    if facts.window_ms is not None and others and not channels.own_window:
+        (start, end), (from_ms, to_ms) = facts.window_ms, others[0]
+        raise ConfigError(
+            f"--encoder must be of the windows that are decoded: {file} was fitted on "
+            f"{start:g} to {end:g} ms, and some channels are read in {from_ms:g} to {to_ms:g} "
+            f"ms. Decode with --window {start:g} {end:g}, or fit it on those by --response"
+        )
+    if facts.baseline_ms is not None:
+        raise ConfigError(
+            f"--encoder must be of rates of which nothing was taken off; {file} was fitted "
+            "with a baseline. Fit it without"
+        )
     lacking = [label for label in labels if label not in facts.labels]
     if lacking:
         raise ConfigError(
@@ -325,9 +339,13 @@ def _window_choice(
     from evolver.reconstruction.sets import OTHER_WINDOW_MS, WindowChoice
 
     of_areas: dict[str, TimeWindow] = {} if window is not None else dict(AREA_WINDOWS_MS)
+    asked: set[str] = set()
     for text in filter(None, windows.split(",")):
         name, equals, span = text.partition("=")
         start, colon, end = span.partition(":")
+        if name.strip() in asked:
+            raise ConfigError(f"--windows must name an area once; got {text!r} again")
+        asked.add(name.strip())
         try:
             of_areas[name.strip()] = (float(start), float(end))
         except ValueError as error:

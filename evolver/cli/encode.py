@@ -147,6 +147,8 @@ def encode_recordings(
             reliability=repeated.of_means(recorded.showings[held]),
             rng=rng,
             ridge=KernelRidge(candidates=candidates, choice=choice),
+            window_ms=response,
+            baseline_ms=baseline,
             progress=lambda what: status.update(f"{what} …"),
         )
     of = " of test sets" if recorded.of_test.any() else ""
@@ -288,11 +290,12 @@ def _print(fit: FittedEncoder, recorded: RecordedAnswers, sample: str) -> None:
         share = fit.assignment.shares[area][i]
         cells = [layer, area, str(mean), f"{share.k} of {share.n}"]
         over = score.over_ceiling[members & np.isfinite(score.over_ceiling)]
-        return [*cells, f"{np.median(over):.2f}" if len(over) else NONE] if ceilings else cells
+        median = f"{np.median(over):.2f} ({len(over)})" if len(over) else NONE
+        return [*cells, median] if ceilings else cells
 
     heads = ["layer", "area", "r, mean over units (95 %)", "best of"]
     print_rows(
-        [*heads, "r/ceiling"] if ceilings else heads,
+        [*heads, "r/ceiling, median (n)"] if ceilings else heads,
         [
             row(i, layer, score, area)
             for area in dict.fromkeys(recorded.areas)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from evolver.analysis.encoding import KernelRidgeFit
     from evolver.analysis.layer_assignment import EncodingScores, LayerAssignment
+    from evolver.responses import TimeWindow
     from evolver.types import Images, Matrix, Vector
     from scorers.feature_pyramid import FeaturePyramid
 
@@ -89,6 +90,8 @@ def fit_encoder(
     reliability: ArrayLike | None = None,
     ridge: KernelRidge | None = None,
     quantity: str = "spikes/s",
+    window_ms: TimeWindow | None = None,
+    baseline_ms: TimeWindow | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> FittedEncoder:
     """Fit units' responses by each layer of a pyramid; keep each unit's best.
@@ -106,6 +109,7 @@ def fit_encoder(
     reliability : (u,) of the test responses
     ridge : how to fit; `KernelRidge()` when None
     quantity : what responses are
+    window_ms, baseline_ms : whose rate they are, and whose was taken off; None: not said
     progress : told what is being done
 
     Raises
@@ -143,6 +147,8 @@ def fit_encoder(
         labels=tuple(labels),
         areas=tuple(names),
         quantity=quantity,
+        window_ms=window_ms,
+        baseline_ms=baseline_ms,
     )
     encoder = _joined(facts, fits, assignment)
     penalties = {

@@ -2,9 +2,11 @@
 
 import csv
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 import h5py
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,7 +16,13 @@ from evolver.cli import decode
 from evolver.generators.decoded_codes import read_decoded
 from evolver.live import run as live_run
 from scorers import networks, quantiles
-from scorers.encoder_file import EncodedLayer, EncoderFacts, UnitEncoder, write_encoder
+from scorers.encoder_file import (
+    EncodedLayer,
+    EncoderFacts,
+    UnitEncoder,
+    read_encoder,
+    write_encoder,
+)
 from scorers.feature_pyramid import FeaturePyramid
 from tests import children
 from tests.browser import chromium, tab
@@ -262,8 +270,30 @@ def test_a_damaged_recording_is_decoded_as_far_as_it_can_be(recorded, run, tmp_p
         (("--area", "all=mini"), "--area must name each area once, and none 'all'"),
         (("--walk", "3"), "--walk must be two items, as 3,17; got '3'"),
         (("--encoder", "nowhere.safetensors"), "is none. A relative path"),
+        (
+            ("--windows", "V1=25:125", "--windows", "V1=30:120"),
+            "--windows must name an area once; got 'V1=30:120' again",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_said(recorded, run, options, said):
     printed = run("decode", recorded, *options, expect=2)
+    assert said in " ".join(printed.split())
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"window_ms": (50.0, 200.0)}, "Decode with --window 50 200, or fit it"),
+        ({"baseline_ms": (0.0, 40.0)}, "was fitted with a baseline"),
+    ],
+)
+def test_an_encoder_of_other_responses_is_refused(
+    recorded, encoder, run, tmp_path, facts, said
+):
+    given = read_encoder(encoder)
+    other = replace(given, facts=msgspec.structs.replace(given.facts, **facts))
+    path = tmp_path / "other.safetensors"
+    write_encoder(path, other)
+    printed = run("decode", recorded, "--walk", "0,5", "--encoder", path, expect=2)
     assert said in " ".join(printed.split())
