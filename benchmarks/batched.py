@@ -32,7 +32,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 from datetime import datetime
 from time import perf_counter, process_time
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import torch
@@ -57,7 +57,7 @@ def streams(populations: int) -> list[np.random.Generator]:
 
 def loop(name: str, d: int, populations: int) -> Callable[[], None]:
     """Return what makes one generation of every population, one after the other."""
-    options = {"base": False} if name == "sphere" else {}
+    options: dict[str, Any] = {"base": False} if name == "sphere" else {}
     alone = [load(name, d, rng=rng, **options) for rng in streams(populations)]
 
     def generation() -> None:

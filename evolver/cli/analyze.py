@@ -15,7 +15,7 @@ from PIL import Image
 from rich.markup import escape
 
 from evolver.cli.compare.shared import print_rows, progress_bar
-from evolver.cli.terminal import check_can_write, console, error_console
+from evolver.cli.terminal import check_can_write, console, error_console, plain, wrapped
 from evolver.cli.units import NetworksFile, networks_in
 from evolver.errors import ConfigError, DataError, EvolverError
 from evolver.regular_files import PARSER_ERRORS
@@ -493,7 +493,8 @@ def _print_copies(copies: list[SessionCopy]) -> None:
         return
     console.print(f"sessions that are there again, and count once: {len(copies)}")
     for copy in copies[:_MOST_COPIES]:
-        console.print(f"  {escape(copy.where)}: {escape(copy.reason)}")
+        text = f"  {plain(copy.where)}: {plain(copy.reason)}"
+        console.print(wrapped(text, console), highlight=False, markup=False)
     if len(copies) > _MOST_COPIES:
         console.print(f"  and {len(copies) - _MOST_COPIES} more, in left_out.csv")
 
@@ -501,10 +502,12 @@ def _print_copies(copies: list[SessionCopy]) -> None:
 def _print_notes(notes: list[Unread]) -> None:
     """Say what files hold that nothing was made of, though nothing is wrong with them."""
     for one in notes:
-        console.print(f"note: {escape(one.where)}: {escape(one.reason)}")
+        text = f"note: {plain(one.where)}: {plain(one.reason)}"
+        console.print(wrapped(text, console), highlight=False, markup=False)
 
 
 def _print_unread(unread: list[Unread]) -> None:
     error_console.print(f"[yellow]{len(unread)} could not be read:[/]")
     for one in unread:
-        error_console.print(f"  {escape(one.where)}: {escape(one.reason)}")
+        text = f"  {plain(one.where)}: {plain(one.reason)}"
+        error_console.print(wrapped(text, error_console), highlight=False, markup=False)

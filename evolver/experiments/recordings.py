@@ -60,7 +60,8 @@ def read_recording(path: Path) -> Experiment:
         threads = opened.threads.evolving
         if not threads:
             raise NoEvolutionError(
-                f"an experiment must have a thread that evolves; this session showed the sets "
+                f"an experiment must have a thread that evolves; this session showed "
+                f"{'sets' if len(opened.threads) > 1 else 'the set'} "
                 f"{', '.join(opened.threads.names)} alone. 'evolver decode' and 'evolver rf' "
                 "read those"
             )

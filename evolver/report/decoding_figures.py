@@ -396,8 +396,8 @@ def draw_attributes(session: DecodedSession) -> Figure | None:
     side, pitch = 1.45, 2.2
     for place, k in enumerate(scores.best[:BEST_ATTRIBUTES].tolist()):
         line, column = divmod(place, 3)
-        axes = inches(figure, 0.7 + column * pitch, 3.2 - line * 2.15, side, side)
-        axes.plot(scores.true[:, k], scores.decoded[:, k], ".", ms=4, alpha=0.7, mew=0)
+        axes = inches(figure, 0.9 + column * pitch, 3.2 - line * 2.15, side, side)
+        axes.plot(scores.true[:, k], scores.decoded[:, k], ".", ms=7, alpha=0.7, mew=0)
         axes.tick_params(labelsize=9)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=3))
         axes.yaxis.set_major_locator(MaxNLocator(nbins=3))

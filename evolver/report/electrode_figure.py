@@ -232,8 +232,11 @@ def _empty(values: Matrix) -> NDArray[Any]:
 
 
 def _scale(values: Vector) -> ScalarMappable:
-    """Return the colours of correlations, from 0 or the least to the largest."""
-    known = values[np.isfinite(values)]
+    """Return the colours of correlations, from 0 or the least to the largest, within -1 to 1.
+
+    Over a ceiling that is hardly known a value may be any; it is coloured as the end is.
+    """
+    known = np.clip(values[np.isfinite(values)], -1.0, 1.0)
     low = min(0.0, float(known.min(initial=0.0)))
     high = max(float(known.max(initial=0.0)), low + 1e-3)
     return ScalarMappable(norm=Normalize(low, high), cmap=SCORES)

@@ -163,9 +163,11 @@ def _lead(recording: Recording, evolution: Evolution, sets: Sequence[ShownSet]) 
         names = words.joined([s.name for s in sets])
         was = "set {} of fixed images was" if len(sets) == 1 else "sets {} of fixed images were"
         parts.append(f"the {was.format(names)} shown")
+    shown = (recording.presentations["is_reference"]).any()
+    there_were = "With references, there were" if shown else "There were"
     return (
-        f"In {words.count(committed, 'block')} and {took}, {', and '.join(parts)}. With "
-        f"references, there were {words.count(len(recording.images), 'image')} in "
+        f"In {words.count(committed, 'block')} and {took}, {', and '.join(parts)}. "
+        f"{there_were} {words.count(len(recording.images), 'image')} in "
         f"{words.count(sum(counts.values()), 'presentation')}, of which {counts['ok']:,} were "
         f"valid, {counts['aborted']:,} aborted and {counts['missing']:,} without a result."
     )

@@ -46,7 +46,7 @@ def describe(recording: Recording) -> list[Section]:
         *evolved,
         *([_sets(recording)] if recording.threads.sets else []),
         _fitness(recording),
-        _references(recording),
+        *([_references(recording)] if recording.presentations["is_reference"].any() else []),
         _presentations(recording),
         _units(recording),
         _budget(recording),

@@ -71,7 +71,7 @@ def before_the_rig(
         *_render(parts, monotonic),
         _clock(recordings, time_ns),
         _receptive_field(parts.config, time_ns),
-        _references(parts.references),
+        _references(parts.references, evolves=bool(parts.config.threads)),
         *_schedule(parts),
         *_keys(parts.config),
         _duration(parts),
@@ -305,7 +305,9 @@ def _receptive_field(config: Config, time_ns: int) -> Check:
     return Check("receptive field", "good", f"{text}; mapped today")
 
 
-def _references(references: References) -> Check:
+def _references(references: References, *, evolves: bool) -> Check:
+    if not references.images and not evolves:
+        return Check("references", "good", "none: drift of the recording will not be seen")
     if not references.images:
         return Check(
             "references",
@@ -353,12 +355,13 @@ def _duration(parts: Parts) -> Check:
     config, n = parts.config, parts.presentations
     show, generations = config.presentation, parts.left
     minutes = n * (show.on_ms + show.off_ms) / 60_000
-    of_them = f"{generations} of them are"
+    of_them = f"{generations} of them {'is' if generations == 1 else 'are'}"
     if parts.restored is not None:
         of_them = f"the {generations} of {max(parts.lengths)} that are left are"
     block = "generation of every thread" if config.threads else "block of the sets"
+    references = ", with the references," if parts.references.images else ""
     text = (
-        f"a {block}, with the references, is {n} presentations, "
+        f"a {block}{references} is {n} presentations, "
         f"{_span(minutes)} of showing; {of_them} {_span(minutes * generations)}"
     )
     popsizes = ", ".join(
