@@ -34,6 +34,7 @@ OF_DECODINGS = re.compile(
 )
 _REMEDY = "Name another folder with --out"
 _STOPPED = 130  # as a shell says of what a Ctrl-C ended
+_NARROWEST_MS, _LONGEST_MS = 0.1, 10_000.0
 _DAMAGED = 1  # as other commands end that did what they could
 
 
@@ -162,6 +163,7 @@ def decode_recording(
 
     if parquet:
         check_parquet()
+    _check_times(width, course)
     choice = _window_choice(read_area_labels(area), ",".join(windows or ()), window)
     settings = DecodingSettings(
         decoder=decoder,
@@ -227,10 +229,14 @@ def _decoded(
     from evolver.attributions.drawing import RecordedGenerators
     from evolver.reconstruction.sets import read_decoding_data
     from evolver.reconstruction.study import decode_session
+    from evolver.reconstruction.walks import row_of
 
     with console.status("reading …") as status:
         data = read_decoding_data(opened, train=train, test=test, windows=choice)
         _check_windows(choice, data.channels.areas)
+        if data.test is not None:
+            for item in (item for walk in settings.walks for item in walk):
+                row_of(item, data.test.items)
         status.update("loading the generator …")
         generator = RecordedGenerators(device=device).of(opened, data.thread)
         if in_w and not isinstance(generator, str):
@@ -251,6 +257,19 @@ def _decoded(
             progress=lambda what: status.update(f"{escape(what)} …"),
         )
     return session, dict(data.thread.options.get("generator") or {})
+
+
+def _check_times(width: float, course: TimeWindow) -> None:
+    """Raise `ConfigError` where --width or --course are of no time."""
+    if not _NARROWEST_MS <= width <= _LONGEST_MS:
+        raise ConfigError(
+            f"--width must be {_NARROWEST_MS:g} to {_LONGEST_MS:g} ms; got {width:g}"
+        )
+    if not -_LONGEST_MS <= course[0] < course[1] <= _LONGEST_MS:
+        raise ConfigError(
+            f"--course must begin before it ends, within {_LONGEST_MS:g} ms; got "
+            f"{course[0]:g} {course[1]:g}"
+        )
 
 
 def _check_windows(choice: WindowChoice, areas: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from evolver.cli.area_options import AreaLabels, read_area_labels
 from evolver.cli.compare.shared import print_rows
-from evolver.cli.terminal import check_can_write, console, wrapped
+from evolver.cli.terminal import check_can_write, console, error_console, plain, wrapped
 from evolver.cli.units import NetworksFile, networks_in
 from evolver.errors import ConfigError
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from evolver.setup.recorded_answers import RecordedAnswers
 
 _LEAST, _LEAST_TEST = 20, 3  # images
+_DAMAGED = 1  # what there is was done
 
 
 def encode_recordings(
@@ -96,6 +97,7 @@ def encode_recordings(
     Where some of them were shown twice, correlations are also given over their ceiling, the
     root of the responses' split-half reliability. Writes the encoder, a table of units (.csv)
     and a figure of layers and areas (.png); with a layout, one of arrays (.electrodes.png).
+    Where images of a recording are damaged, ends with 1, after doing what can be done.
     """
     import numpy as np
 
@@ -105,7 +107,7 @@ def encode_recordings(
     from evolver.report.words import count
     from evolver.setup.electrode_layout import read_layout
     from evolver.setup.fitted_encoders import fit_encoder
-    from evolver.setup.recorded_answers import recorded_answers
+    from evolver.setup.recorded_answers import LOST_PIXELS, recorded_answers
     from evolver.table_files import table_bytes
     from evolver.whole_files import write_whole
     from scorers import networks
@@ -178,6 +180,14 @@ def encode_recordings(
         if missing:
             console.print(wrapped(f"without a place: {count(missing, 'unit')}", console))
     console.print(f"an address: {escape(f'encoder:{out}:0')}", highlight=False)
+    if lost := recorded.left_out.get(LOST_PIXELS):
+        text = (
+            f"error: {count(lost, 'showing')} could not be used, as pixels of the recordings "
+            "are damaged; all else is there. 'evolver verify' says what differs"
+        )
+        lines = wrapped(plain(text), error_console).removeprefix("error:")
+        error_console.print(f"[bold red]error:[/]{escape(lines)}")
+        raise typer.Exit(_DAMAGED)
 
 
 def _draw(

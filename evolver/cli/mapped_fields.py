@@ -65,9 +65,7 @@ def draw_mapped_fields(file: Path, options: MappingOptions) -> None:
     from evolver.recording.strangers import said_as_recording
     from evolver.report.mapping_figure import MappedUnit
 
-    for path in (options.out, options.csv):
-        if path is not None:
-            check_can_write(path.resolve().parent, _REMEDY)
+    _check_files(options)
     with recording.read(file) as opened, said_as_recording(file):
         mapping = read_mapping(
             opened,
@@ -108,6 +106,24 @@ def draw_mapped_fields(file: Path, options: MappingOptions) -> None:
         console.print(f"fits: {escape(str(fits_beside(options.csv)))}")
     if options.write is not None:
         _write_place(options.write, units)
+
+
+def _check_files(options: MappingOptions) -> None:
+    """Raise `ConfigError` for a file that cannot be what it is to be, before any work."""
+    from evolver.config.tables import session_file_text
+    from evolver.table_files import check_parquet
+
+    for path in (options.out, options.csv):
+        if path is not None:
+            check_can_write(path.resolve().parent, _REMEDY)
+    if options.out.suffix != ".png":
+        raise ConfigError(f"--out must end in .png; got {str(options.out)!r}")
+    if options.csv is not None and options.csv.suffix not in {".csv", ".parquet"}:
+        raise ConfigError(f"--csv must end in .csv or .parquet; got {str(options.csv)!r}")
+    if options.csv is not None and options.csv.suffix == ".parquet":
+        check_parquet()
+    if options.write is not None:
+        session_file_text(options.write)  # says what is no session file
 
 
 def _chosen(mapping: FieldMapping, text: str) -> list[int]:

@@ -203,6 +203,11 @@ def read_decoding_data(
             f"a decoder must be fitted on {LEAST_TRAINING} items or more; {n} of the training "
             "sets have a response of all channels"
         )
+    if not (np.ptp(train_set.responses, axis=0) > 0).any():
+        raise ConfigError(
+            "responses must differ among the training items; in these windows no channel's do "
+            "(--windows, --window)"
+        )
     if test_set is not None and len(test_set.items) < LEAST_TEST:
         raise ConfigError(
             f"a test must have {LEAST_TEST} items or more; {len(test_set.items)} of the test "

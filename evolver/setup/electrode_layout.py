@@ -74,16 +74,20 @@ def _rows(path: Path) -> dict[str, tuple[str, int, int]]:
     try:
         text = read_regular(path, at_most=MOST_BYTES).decode("utf-8-sig")
         reader = csv.DictReader(io.StringIO(text, newline=""))
-        names = {name.strip() for name in reader.fieldnames or ()}
+        names = [name.strip() for name in reader.fieldnames or ()]
         lines = [
             {str(k).strip(): str(v or "").strip() for k, v in line.items()} for line in reader
         ]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"{path} must be {_FORM}; {error}") from error
-    if not set(COLUMNS) <= names or not lines:
-        raise ConfigError(
-            f"{path} must be {_FORM}; got {', '.join(sorted(names)) or 'nothing'}"
-        )
+    if not set(COLUMNS) <= set(names):
+        text = ", ".join(sorted(names)) or "nothing"
+        raise ConfigError(f"{path} must be {_FORM}, with commas between; got {text}")
+    twice = [name for name in COLUMNS if names.count(name) > 1]
+    if twice:
+        raise ConfigError(f"{path} must have one column {twice[0]}; it has several")
+    if not lines:
+        raise ConfigError(f"{path} must have a line for each channel; it has its header alone")
     rows: dict[str, tuple[str, int, int]] = {}
     for number, line in enumerate(lines, start=2):
         label, array = line["label"], line["array"]

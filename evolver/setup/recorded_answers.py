@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from evolver.types import Responses, Vector
 
 
+LOST_PIXELS = "of images whose pixels are lost"
+"""Why showings of damaged images do not count."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class RecordedAnswers:
     """Images of recordings, each once, and what units answered.
@@ -75,7 +79,8 @@ def recorded_answers(
     ConfigError
         No unit's label begins as `area_labels` says.
     DataError
-        Recordings are of different units, or no showing counts.
+        Recordings are of different units, no showing counts, or none of a test set does, as
+        the images' pixels are lost.
     """
     first = _units(recordings[0])
     areas = named_areas(*first, area_labels or {})
@@ -83,6 +88,7 @@ def recorded_answers(
     rates: dict[str, list[Vector]] = {}
     left_out: Counter[str] = Counter()
     tests: set[str] = set()
+    tests_lost = 0
     for opened in recordings:
         if _units(opened) != first:
             raise DataError(
@@ -110,19 +116,30 @@ def recorded_answers(
                 try:
                     images[name] = on_square(opened.images[image], GREY)
                 except RecordingError:
-                    left_out["of images whose pixels are lost"] += 1
+                    left_out[LOST_PIXELS] += 1
+                    tests_lost += int(of_tests[row])
                     continue
             rates.setdefault(name, []).append(of_all[row])
             if of_tests[row]:
                 tests.add(name)
+    counts = {why: n for why, n in left_out.items() if n}
     if not rates:
-        raise DataError("recordings must have showings with an answer of every unit; none has")
+        text = ", ".join(f"{n:,} {why}" for why, n in counts.items()) or "no showing"
+        raise DataError(
+            "recordings must have showings of readable images with an answer of every unit; "
+            f"there are {text}"
+        )
+    if tests_lost and not tests:
+        raise DataError(
+            f"the images of test sets must be readable; of all {tests_lost:,} showings of them "
+            "the pixels are lost, and no fit can be tested on others in their place. 'evolver "
+            "verify' says what is damaged; 'evolver fold' makes the recording anew"
+        )
     names = list(rates)
     answers = AnsweredImages(
         [images[name] for name in names], np.stack([np.mean(rates[n], axis=0) for n in names])
     )
     showings = np.array([len(rates[name]) for name in names])
-    counts = {why: n for why, n in left_out.items() if n}
     return RecordedAnswers(
         answers,
         showings,

@@ -88,10 +88,12 @@ def images_from(
             f"{source!r} is not a folder"
         )
     files = usable_images(folder, keys[0])
-    if len(files) < (count or 1):
+    if not files:
+        raise ConfigError(f"{keys[0]}: {folder} must hold PNG or JPEG files; none is there")
+    if count is not None and len(files) < count:
         raise ConfigError(
             f"{keys[1]}: must be at most the number of PNG and JPEG files in {folder}, "
-            f"{len(files)}; found {count or 'none there'}"
+            f"{len(files)}; found {count}"
         )
     picked = files
     if count is not None:

@@ -268,6 +268,10 @@ def test_a_damaged_recording_is_decoded_as_far_as_it_can_be(recorded, run, tmp_p
         (("--window", "50", "900"), "ms; choose a narrower one (--windows, --window)"),
         (("--window", "200", "50"), "--window must begin before it ends; got 200 50"),
         (("--area", "all=mini"), "--area must name each area once, and none 'all'"),
+        (("--width", "0"), "--width must be 0.1 to 10000 ms; got 0"),
+        (("--width", "nan"), "--width must be 0.1 to 10000 ms; got nan"),
+        (("--course", "200", "-100"), "--course must begin before it ends"),
+        (("--walk", "0,1", "--walk", "0,99"), "a walk must be between two of the test items"),
         (("--walk", "3"), "--walk must be two items, as 3,17; got '3'"),
         (("--encoder", "nowhere.safetensors"), "is none. A relative path"),
         (

@@ -264,3 +264,22 @@ def test_what_cannot_be_encoded_is_said(recorded, run):
     said = run("encode", recorded, "--network", "known", "--layers", "conv",
                "--out", "it.safetensors", expect=2)  # fmt: skip
     assert "none called 'conv'" in said
+
+
+def test_damaged_images_are_not_fitted_and_the_test_is_not_of_others(of_sets, run, tmp_path):
+    damaged = tmp_path / "damaged.h5"
+    with h5py.File(of_sets) as file:
+        pixels = file["images/pixels"].id
+        chunks = [pixels.get_chunk_info(k) for k in range(pixels.get_num_chunks())]
+    options = ("--network", "known", "--layers", "gabor", "--out", "it.safetensors")
+    for hurt, status, said in (
+        ([0], 2, "of all 48 showings of them the pixels are lost"),
+        ([1], 1, "could not be used, as pixels of the recordings are damaged"),
+        ([0, 1], 2, "must have showings of readable images"),
+    ):
+        content = bytearray(of_sets.read_bytes())
+        for k in hurt:
+            content[chunks[k].byte_offset + chunks[k].size // 2] ^= 1
+        damaged.write_bytes(content)
+        assert said in " ".join(run("encode", damaged, *options, expect=status).split())
+        assert (tmp_path / "it.safetensors").exists() == (status == 1 or 1 in hurt)

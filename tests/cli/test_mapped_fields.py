@@ -98,7 +98,7 @@ def test_fields_are_where_the_units_look_and_the_blind_one_has_none(recorded, ru
         assert f"{y:+.2f} (" in text
         rates = {size: float(fit[f"rate_at_{size}"]) for size in ("1.25", "1.75")}
         assert fit["size_preferred_deg"] == max(rates, key=rates.__getitem__)
-    assert fits[BLIND]["reason"].startswith("no field: p = ")
+    assert fits[BLIND]["reason"].startswith("no field: places differ no more")
     assert {fits[BLIND][f"{of}_deg{end}"] for of in "xy" for end in ("", "_low")} == {""}
     assert "mapping: 420 showings of 7 images at 6 x 5 places, 2 sizes; 50 to 200 ms" in text
     assert " ms less 0 to 40 ms" in text

@@ -35,7 +35,8 @@ def test_channels_are_found_by_their_labels(tmp_path):
     ("text", "message"),
     [
         ("", "got nothing"),
-        (HEAD, "a channel a line"),
+        (HEAD, "a line for each channel; it has its header alone"),
+        ("label,array,row,row,column\na,V1,1,1,1\n", "must have one column row"),
         ("label,row,column\na,1,1\n", "columns label, array, row and column"),
         (HEAD + "a,V1,1,1\na,V1,1,2\n", "line 3 .* 'a' for the second time"),
         (HEAD + ",V1,1,1\n", "line 2 .* a label and an array"),

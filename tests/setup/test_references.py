@@ -34,6 +34,9 @@ def test_what_systems_leave_beside_images_is_not_taken(tmp_path):
         ConfigError, match=r"at most the number of PNG and JPEG files .* 1; found 2"
     ):
         taken(tmp_path, 2)
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(ConfigError, match="must hold PNG or JPEG files; none is there"):
+        taken(tmp_path)
 
 
 def test_names_that_differ_in_their_ending_only_are_told_apart(tmp_path):
