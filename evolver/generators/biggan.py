@@ -36,6 +36,7 @@ from evolver.generators.scale import CodeScale
 from evolver.regular_files import expanded
 from evolver.tensors import channels_last, vector_norm
 from evolver.weights import hub
+from evolver.weights.outlines import without_numbers
 from evolver.weights.read import (
     TensorTable,
     chosen_device,
@@ -200,7 +201,7 @@ def _blank(config: _Config) -> Any:  # noqa: ANN401
 def _made(config: bytes) -> Any:  # noqa: ANN401
     """Make the package's model without weights, which takes most of a second."""
     package = _package()
-    with torch.device("meta"):
+    with without_numbers():
         return package.BigGAN(package.BigGANConfig.from_dict(msgspec.json.decode(config)))
 
 

@@ -23,6 +23,7 @@ from evolver.generators.frozen import FrozenGenerator
 from evolver.generators.scale import CodeScale
 from evolver.tensors import channels_last
 from evolver.weights import hub
+from evolver.weights.outlines import without_numbers
 from evolver.weights.read import (
     TensorsDifferError,
     TensorTable,
@@ -231,7 +232,7 @@ def load_deepsim(
 
 def deepsim_net(variant: str, tensors: TensorTable, *, path: Path) -> DeepSimNet:
     """Return the network of a variant with these weights; raises as `fill`."""
-    with torch.device("meta"):
+    with without_numbers():
         net = DeepSimNet(variant)
     fill(net, deepsim_names(tensors, path=path), path=path)
     return net

@@ -13,12 +13,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from evolver.generators.frozen import FrozenGenerator
 from evolver.generators.mini_object import ObjectNet
 from evolver.generators.mini_texture import TextureNet
 from evolver.weights import hub
+from evolver.weights.outlines import without_numbers
 from evolver.weights.read import TensorTable, chosen_device, fill, fitted, read_weight_file
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def load_mini_generator(
 
 
 def _mini_net(name: str, tensors: TensorTable, *, path: Path) -> TextureNet | ObjectNet:
-    with torch.device("meta"):  # no time goes into weights that are replaced at once
+    with without_numbers():
         if name == "mini-texture":
             net = TextureNet()
         else:

@@ -34,7 +34,8 @@ class TextureNet(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("code_mean", torch.zeros(256))
-        self.register_buffer("code_matrix", torch.eye(256))
+        identity = torch.zeros(256, 256).fill_diagonal_(1)  # `torch.eye` may import for seconds
+        self.register_buffer("code_matrix", identity)
         self.defc7, self.defc6 = nn.Linear(256, 384), nn.Linear(384, 384)
         self.defc5 = nn.Linear(384, 128 * 4 * 4)
         self.deconv4, self.conv4_1 = _up(128, 128), nn.Conv2d(128, 128, 3, padding=1)

@@ -24,6 +24,7 @@ from evolver.errors import WeightsError
 from evolver.generators.frozen import FrozenGenerator
 from evolver.tensors import channels_last
 from evolver.weights import hub
+from evolver.weights.outlines import without_numbers
 from evolver.weights.read import (
     TensorTable,
     chosen_device,
@@ -176,7 +177,7 @@ def outline(tensors: Mapping[str, torch.Tensor], *, path: Path) -> PgganNet:
             f"{path} must have 1 to {_MOST_BLOCKS} blocks of two layers after the first; "
             f"it has {len(channels) - 1}"
         )
-    with torch.device("meta"):
+    with without_numbers():
         return PgganNet(first[1], channels)
 
 

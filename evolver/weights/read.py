@@ -327,7 +327,7 @@ def floats(tensors: TensorTable, *, path: Path) -> TensorTable:
 def fill(net: torch.nn.Module, tensors: TensorTable, *, path: Path) -> None:
     """Put tensors into a network that must want exactly these, by name, shape and kind.
 
-    A network on torch's `meta` device, which has shapes and no numbers, takes them as its own.
+    A network that was made `without_numbers` takes them as its own.
 
     Raises
     ------

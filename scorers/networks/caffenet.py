@@ -11,10 +11,10 @@ from collections import OrderedDict
 from functools import partial
 from typing import TYPE_CHECKING
 
-import torch
 from torch import nn
 
 from evolver.weights import hub
+from evolver.weights.outlines import without_numbers
 from evolver.weights.read import (
     TensorsDifferError,
     TensorTable,
@@ -85,7 +85,7 @@ def load_caffenet(name: str, *, weights: str | Path | None, device: str) -> Modu
 
 def _filled(tensors: TensorTable, *, path: Path) -> nn.Sequential:
     """Return the network with these tensors, called as here, or in this order by any names."""
-    with torch.device("meta"):
+    with without_numbers():
         net = caffenet()
     try:
         fill(net, tensors, path=path)

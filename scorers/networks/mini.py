@@ -5,10 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-import torch
-
 from evolver.weights import hub
 from evolver.weights.catalogue import CNN
+from evolver.weights.outlines import without_numbers
 from evolver.weights.read import TensorTable, chosen_device, fill, fitted, read_weight_file
 from scorers.mini.network import INPUT_SIZE, MiniCNN
 from scorers.networks.network import ModuleNetwork
@@ -38,7 +37,7 @@ def load_mini(name: str, *, weights: str | Path | None, device: str) -> ModuleNe
 
 def _mini_cnn(tensors: TensorTable, *, path: Path) -> MiniCNN:
     bias = tensors.get("logits.bias")
-    with torch.device("meta"):
+    with without_numbers():
         net = MiniCNN(len(bias) if bias is not None and bias.ndim == 1 else 1)
     fill(net, tensors, path=path)
     return net
