@@ -143,8 +143,13 @@ def do_work(work: Work, folder: str) -> Sequence[TaskEnd]:
     Nothing is returned of a task that another process is doing.
     """
     # Watchdogs of sessions speak of the pace of a rig that there is not.
-    logging.getLogger("evolver").setLevel(logging.ERROR)
-    return _done(work, Store(Path(folder)))
+    log = logging.getLogger("evolver")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        return _done(work, Store(Path(folder)))
+    finally:
+        log.setLevel(level)
 
 
 def done_here(
