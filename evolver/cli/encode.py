@@ -305,10 +305,13 @@ def _print(fit: FittedEncoder, recorded: RecordedAnswers, sample: str) -> None:
 
     heads = ["layer", "area", "r, mean over units (95 %)", "best of"]
     print_rows(
-        [*heads, "r/ceiling, median (n)"] if ceilings else heads,
+        [*heads, "r/ceiling"] if ceilings else heads,
         [
             row(i, layer, score, area)
             for area in dict.fromkeys(recorded.areas)
             for i, (layer, score) in enumerate(fit.scores.items())
         ],
     )
+    if ceilings:
+        text = "r/ceiling: median over the units that have a ceiling, and how many have"
+        console.print(wrapped(text, console), highlight=False)

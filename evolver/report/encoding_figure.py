@@ -86,13 +86,17 @@ def _draw_correlations(
         known = [i for i, values in enumerate(over) if len(values)]
         axes.plot(
             at[known], [float(np.median(over[i])) for i in known], "D", ms=5, mfc="white",
-            color=series_colour(k), label="over its ceiling, median" if known else None,
+            color=series_colour(k)
         )  # fmt: skip
     axes.axhline(0, color=QUIET, lw=0.8)
     axes.set_ylabel("correlation, r", fontsize=10)
     axes.set_ylim(top=min(1.05, max(0.2, axes.get_ylim()[1])))
     _finish(axes, assignment)
-    axes.legend(fontsize=8, frameon=False, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2)
+    if any(np.isfinite(s.over_ceiling).any() for s in scores.values()):
+        axes.plot([], [], "D", ms=5, mfc="white", color=QUIET, label="r over its ceiling")
+    axes.legend(
+        fontsize=9, frameon=False, loc="lower left", bbox_to_anchor=(-0.02, 0.98), ncols=4
+    )
 
 
 def _draw_shares(axes: Axes, assignment: LayerAssignment) -> None:
