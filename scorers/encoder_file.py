@@ -7,7 +7,6 @@ network: nothing in a file is run, and all of it is looked at before any is used
 from __future__ import annotations
 
 import hashlib
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ from evolver import __version__
 from evolver.errors import DataError, WeightsError
 from evolver.regular_files import expanded
 from evolver.weights.kinds import kind_of, meaning
-from evolver.weights.read import parse_safetensors, read_bytes
+from evolver.weights.read import parse_safetensors, read_bytes, safetensors_metadata
 from evolver.whole_files import write_whole
 
 if TYPE_CHECKING:
@@ -179,11 +178,8 @@ def _arrays(content: bytes, place: Path) -> dict[str, NDArray[Any]]:
 
 def _facts(content: bytes, place: Path) -> EncoderFacts:
     """Return what a safetensors file, that was parsed already, says as an encoder's."""
-    (length,) = struct.unpack("<Q", content[:8])
     try:
-        header = msgspec.json.decode(content[8 : 8 + length], type=dict[str, msgspec.Raw])
-        metadata = msgspec.json.decode(header["__metadata__"], type=dict[str, str])
-        text = metadata[_KEY]
+        text = safetensors_metadata(content)[_KEY]
         version = msgspec.json.decode(text, type=_Version).version
         if version != ENCODER_VERSION:
             raise WeightsError(

@@ -351,6 +351,7 @@ ARRAY_FUNCTIONS = {
         "histogram_shares",
         "share",
         "success_rates",
+        "wilson_ends",
     },
     "success_tests": {
         "Pairs",

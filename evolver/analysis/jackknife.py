@@ -20,6 +20,7 @@ import numpy as np
 from scipy import stats
 
 from evolver.analysis.rank_tests import MeanInterval
+from evolver.analysis.success_rates import wilson_ends
 from evolver.errors import DataError
 
 if TYPE_CHECKING:
@@ -104,12 +105,7 @@ def jackknife_share(
         pairs = n * (n - 1) / 2
         trials = min(alike / error**2, pairs) if error else pairs
         trials = max(trials, n / 2)
-    z2 = float(stats.norm.ppf((1 + level) / 2)) ** 2
-    centre = (value * trials + z2 / 2) / (trials + z2)
-    half = sqrt(z2 * (value * (1 - value) * trials + z2 / 4)) / (trials + z2)
-    low = 0.0 if value == 0 else centre - half
-    high = 1.0 if value == 1 else centre + half
-    return MeanInterval(value, low, high, n)
+    return MeanInterval(value, *wilson_ends(value * trials, trials, level=level), n)
 
 
 def _left_out(

@@ -99,13 +99,19 @@ def share(
     if interval == "paper":
         low, high = (float(betaincinv(k + 1, n + 1 - k, q)) for q in (tail, 1 - tail))
         return CountedShare(k, n, low, high, level)
-    z = -float(ndtri(tail))
+    return CountedShare(k, n, *wilson_ends(k, n, level=level), level)
+
+
+def wilson_ends(k: float, n: float, *, level: float = SHARE_LEVEL) -> tuple[float, float]:
+    """Return the ends of Wilson's interval of k in n trials, 0 <= k <= n > 0.
+
+    Neither need be whole: trials that are not independent count for fewer than they are.
+    """
+    z = -float(ndtri((1 - level) / 2))
     centre = (k + z**2 / 2) / (n + z**2)
     half = z / (n + z**2) * sqrt(k * (n - k) / n + z**2 / 4)
     # Its ends are 0 and 1 exactly for none and for all of n; rounding is not to hide that.
-    low = 0.0 if k == 0 else centre - half
-    high = 1.0 if k == n else centre + half
-    return CountedShare(k, n, low, high, level)
+    return 0.0 if k == 0 else centre - half, 1.0 if k == n else centre + half
 
 
 def success_rates(

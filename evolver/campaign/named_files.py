@@ -9,10 +9,11 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evolver.errors import ConfigError
+from evolver.errors import ConfigError, WeightsError
 from evolver.generators.initial import file_of_codes
-from evolver.regular_files import expanded, opened
+from evolver.regular_files import expanded
 from evolver.setup.references import usable_images
+from evolver.weights.file_bytes import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,9 +66,8 @@ def _named(settings: Config) -> Iterator[tuple[str, Path]]:
 
 def _file(path: Path) -> str:
     try:
-        with opened(path, at_most=_LARGEST) as (file, _):
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except (OSError, ValueError):  # ValueError: a NUL in its path
+        return digest_of(path, at_most=_LARGEST)
+    except WeightsError:
         return _UNREAD
 
 

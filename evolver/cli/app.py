@@ -49,6 +49,7 @@ from evolver.cli.terminal import (
     make_report,
     plain,
     print_ended,
+    print_error,
     print_news,
     print_rig_end,
     steady_streams,
@@ -130,8 +131,7 @@ def main() -> None:
         error_console.print(f"[bold red]error:[/] not all was printed: {escape(why)}")
         sys.exit(1)
     except (EvolverError, RigBridgeError) as exc:
-        text = wrapped(f"error: {exc}", error_console).removeprefix("error:")
-        error_console.print(f"[bold red]error:[/]{escape(text)}")
+        print_error(str(exc))
         sys.exit(2)
 
 

@@ -11,7 +11,14 @@ from rich.markup import escape
 
 from evolver.cli.area_options import AreaLabels, read_area_labels
 from evolver.cli.compare.shared import print_rows
-from evolver.cli.terminal import check_can_write, console, error_console, plain, wrapped
+from evolver.cli.terminal import (
+    check_can_write,
+    console,
+    plain,
+    print_error,
+    print_warning,
+    wrapped,
+)
 from evolver.cli.units import NetworksFile, networks_in
 from evolver.errors import ConfigError
 from evolver.whole_files import whole_folder
@@ -201,11 +208,10 @@ def decode_recording(
     console.print(f"open {escape(str(place / PAGE))} in a browser")
     if session.damaged:
         text = (
-            f"error: {file} is damaged, so that {joined(list(session.damaged))} could not be "
+            f"{file} is damaged, so that {joined(list(session.damaged))} could not be "
             "had; all else is there. 'evolver verify' says what differs"
         )
-        lines = wrapped(plain(text), error_console).removeprefix("error:")
-        error_console.print(f"[bold red]error:[/]{escape(lines)}")
+        print_error(plain(text))
     if session.stopped:
         raise typer.Exit(_STOPPED)
     if session.damaged:
@@ -432,8 +438,7 @@ def _print_session(session: DecodedSession) -> None:
     from evolver.report.words import joined, number, p_value
 
     if session.replay:
-        lines = wrapped(f"warning: {plain(session.replay)}", console)[len("warning:") :]
-        console.print(f"[yellow]warning:[/]{escape(lines)}")
+        print_warning(plain(session.replay))
     console.print(wrapped(plain(decoding_sample(session)), console), highlight=False)
     if session.left_out:
         counted = joined([f"{n:,} {why}" for why, n in session.left_out.items()])

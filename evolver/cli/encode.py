@@ -11,7 +11,13 @@ from rich.markup import escape
 
 from evolver.cli.area_options import AreaLabels, read_area_labels
 from evolver.cli.compare.shared import print_rows
-from evolver.cli.terminal import check_can_write, console, error_console, plain, wrapped
+from evolver.cli.terminal import (
+    check_can_write,
+    console,
+    plain,
+    print_error,
+    wrapped,
+)
 from evolver.cli.units import NetworksFile, networks_in
 from evolver.errors import ConfigError
 
@@ -182,11 +188,10 @@ def encode_recordings(
     console.print(f"an address: {escape(f'encoder:{out}:0')}", highlight=False)
     if lost := recorded.left_out.get(LOST_PIXELS):
         text = (
-            f"error: {count(lost, 'showing')} could not be used, as pixels of the recordings "
+            f"{count(lost, 'showing')} could not be used, as pixels of the recordings "
             "are damaged; all else is there. 'evolver verify' says what differs"
         )
-        lines = wrapped(plain(text), error_console).removeprefix("error:")
-        error_console.print(f"[bold red]error:[/]{escape(lines)}")
+        print_error(plain(text))
         raise typer.Exit(_DAMAGED)
 
 

@@ -14,7 +14,7 @@ from rich.markup import escape
 from evolver import seeds
 from evolver.cli.compare.shared import print_rows, progress_bar
 from evolver.cli.mapped_tables import fits_beside, write_mapped_tables
-from evolver.cli.terminal import check_can_write, console, plain, wrapped
+from evolver.cli.terminal import check_can_write, console, plain, print_warning, wrapped
 from evolver.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def draw_mapped_fields(file: Path, options: MappingOptions) -> None:
         for unit, field, column in zip(chosen, fields, rates.T, strict=True)
     ]
     if replay:
-        console.print(f"[yellow]warning:[/] {escape(replay)}")
+        print_warning(replay)
     _print(mapping, units, options.alpha)
     _draw(session, mapping, units, chosen, options.out)
     if options.csv is not None:
@@ -173,8 +173,7 @@ def _print(mapping: FieldMapping, units: Sequence[MappedUnit], alpha: float) -> 
                 wrapped(f"none: {names}: {reason}", console), highlight=False, markup=False
             )
     for warning, names in _grouped((unit, unit.field.warning) for unit in units).items():
-        lines = wrapped(f"warning: {names}: {warning}", console)[len("warning:") :]
-        console.print(f"[yellow]warning:[/]{escape(lines)}")
+        print_warning(f"{names}: {warning}")
     _print_sizes(mapping, units)
 
 
@@ -265,7 +264,6 @@ def _draw(
 def _write_place(path: Path, units: Sequence[MappedUnit]) -> None:
     """Put a field's centre and width, and the day, into a session file."""
     from evolver.config.edited import with_values
-    from evolver.config.tables import session_file_text
     from evolver.whole_files import write_whole
 
     fields = [unit for unit in units if unit.field.gaussian is not None]
@@ -284,7 +282,6 @@ def _write_place(path: Path, units: Sequence[MappedUnit]) -> None:
         "size_deg": f"{size:.4g}",
         "mapped": f"{datetime.now().astimezone().date()}",
     }
-    session_file_text(path)  # says what is no session file
     content = path.read_bytes()
     mark = codecs.BOM_UTF8 if content.startswith(codecs.BOM_UTF8) else b""
     text = content.removeprefix(mark).decode("utf-8")

@@ -19,6 +19,7 @@ from evolver.cli.terminal import (
     print_ended,
     print_news,
     print_rig_end,
+    print_warning,
     terminal_console,
     wrapped,
 )
@@ -177,7 +178,7 @@ def _print_summary(summary: ReplaySummary, inherited: str) -> None:
 
     console.print(wrapped(f"answers: {plain(summary.text())}", console), markup=False)
     if inherited:
-        _warn(plain(inherited))
+        print_warning(plain(inherited))
     share = summary.exact_share
     if share >= EXACT_SHARE or math.isnan(share):
         return
@@ -194,12 +195,7 @@ def _print_summary(summary: ReplaySummary, inherited: str) -> None:
             f"{few} of the answers were recorded; model neurons gave "
             f"{'the others' if few != 'none' else 'all'}, and scores are theirs"
         )
-    _warn(text)
-
-
-def _warn(text: str) -> None:
-    lines = wrapped(f"warning: {text}", console)[len("warning:") :]
-    console.print(f"[yellow]warning:[/]{escape(lines)}")
+    print_warning(text)
 
 
 def print_same(replay: Replay, file: Path) -> None:
@@ -213,7 +209,7 @@ def print_same(replay: Replay, file: Path) -> None:
             f"this replay was interrupted ({replay.ended.reason}), so it holds less than "
             f"{file.name} and is not compared with it: play it back again"
         )
-        _warn(plain(text))
+        print_warning(plain(text))
         return
     if not replay.differences:
         console.print(

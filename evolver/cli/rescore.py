@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table as TerminalTable
 
 from evolver.cli.compare.shared import progress_bar
-from evolver.cli.terminal import check_can_write, console, plain, wrapped
+from evolver.cli.terminal import check_can_write, console, plain, print_warning, wrapped
 from evolver.errors import ConfigError, EvolverError
 
 if TYPE_CHECKING:
@@ -80,8 +80,7 @@ def rescore_recording(
         with progress_bar("generations", 1) as update:
             session = rescored_session(opened, other, update=update)
         if session.replay:
-            lines = wrapped(f"warning: {plain(session.replay)}", console)[len("warning:") :]
-            console.print(f"[yellow]warning:[/]{escape(lines)}")
+            print_warning(plain(session.replay))
         _print_check(session)
         for rescored in session.threads:
             _print_thread(rescored)

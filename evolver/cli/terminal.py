@@ -179,6 +179,21 @@ def plain(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else "·" for c in text)
 
 
+def print_error(text: str) -> None:
+    """Print what is wrong, its lines broken between words, where errors go."""
+    _print_marked("error", "bold red", text, error_console)
+
+
+def print_warning(text: str) -> None:
+    """Print a warning, its lines broken between words."""
+    _print_marked("warning", "yellow", text, console)
+
+
+def _print_marked(word: str, style: str, text: str, where: RichConsole) -> None:
+    lines = wrapped(f"{word}: {text}", where).removeprefix(f"{word}:")
+    where.print(f"[{style}]{word}:[/]{escape(lines)}")
+
+
 def print_news(text: str) -> None:
     """Print what happened, with the time."""
     console.print(f"{time_text(time.time_ns())}  {plain(text)}", markup=False)

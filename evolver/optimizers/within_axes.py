@@ -454,17 +454,7 @@ class _Along:
 class AscentWithinAxes(WithinAxes):
     """One that climbs a slope, which it is handed of whole codes."""
 
-    def __init__(
-        self,
-        name: str,
-        inner: Optimizer,
-        axes: SearchAxes,
-        origin: Vector,
-        *,
-        rng: np.random.Generator,
-    ) -> None:
-        super().__init__(name, inner, axes, origin, rng=rng)
-        self._objective: Objective | None = None
+    _objective: Objective | None = None  # until `use`
 
     @property
     def objective(self) -> Objective | None:

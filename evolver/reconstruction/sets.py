@@ -235,6 +235,8 @@ def read_item_psths(
         that they can be joined to wider ones; or they do not fit into memory.
     """
     check_window(window_ms)
+    if not width_ms > 0:
+        raise DataError(f"bins must be wider than 0 ms; got {width_ms:g} (--width)")
     valid = opened.psth_valid
     for shown in (data.train, data.test):
         if shown is not None and not valid[shown.rows].all():
@@ -245,7 +247,7 @@ def read_item_psths(
     own: Vector = np.asarray(opened.psth_edges_ms, dtype=np.float64)
     inside = own[(own >= window_ms[0]) & (own <= window_ms[1])]
     count = int((inside[-1] - inside[0]) / width_ms + 1e-9) if len(inside) else 0
-    if count < 1 or width_ms <= 0:
+    if count < 1:
         raise DataError(
             f"bins of {width_ms:g} ms must lie in the window; none of the recording's, "
             f"{own[0]:g} to {own[-1]:g} ms, lies in {window_ms[0]:g} to {window_ms[1]:g} ms"

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import struct
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -32,7 +31,7 @@ from evolver.metric.file import PARTS
 from evolver.metric.products import leading
 from evolver.weights.file_bytes import read_bytes
 from evolver.weights.kinds import kind_of, meaning
-from evolver.weights.read import parse_safetensors
+from evolver.weights.read import parse_safetensors, safetensors_metadata
 from evolver.whole_files import write_whole
 
 if TYPE_CHECKING:
@@ -370,12 +369,8 @@ def _file(path: Path, time_ns: int, size: int) -> tuple[Spectrum, SpectrumFacts 
 
 def _facts(content: bytes, path: Path) -> SpectrumFacts | None:
     """Return what a file says of itself; None of others' files."""
-    (length,) = struct.unpack("<Q", content[:8])
     try:
-        header = msgspec.json.decode(content[8 : 8 + length], type=dict[str, msgspec.Raw])
-        if "__metadata__" not in header:
-            return None
-        metadata = msgspec.json.decode(header["__metadata__"], type=dict[str, str])
+        metadata = safetensors_metadata(content)
         if _KEY not in metadata:
             return None
         facts = msgspec.json.decode(metadata[_KEY], type=SpectrumFacts)

@@ -28,10 +28,10 @@ def read_bytes(path: Path, *, at_most: int = LARGEST) -> bytes:
         ) from error
 
 
-def digest_of(path: Path) -> str:
+def digest_of(path: Path, *, at_most: int = LARGEST) -> str:
     """Return a file's sha256, 64 hexadecimal digits; raises as `read_bytes`."""
     try:
-        with opened(path, at_most=LARGEST) as (file, _):
+        with opened(path, at_most=at_most) as (file, _):
             return hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, ValueError) as error:
         raise WeightsError(

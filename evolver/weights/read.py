@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
+import msgspec
 import safetensors.torch
 import torch
 
@@ -39,6 +40,7 @@ __all__ = [
     "read_bytes",
     "read_weight_file",
     "read_weights",
+    "safetensors_metadata",
 ]  # fmt: skip
 
 TensorTable: TypeAlias = Mapping[str, torch.Tensor]
@@ -189,6 +191,21 @@ def parse_safetensors(content: bytes, path: Path) -> dict[str, torch.Tensor]:
             f"{path} must be a whole safetensors file of numbers that torch has; "
             f"{str(error)[:200] or type(error).__name__}"
         ) from error
+
+
+def safetensors_metadata(content: bytes) -> dict[str, str]:
+    """Return the texts in the header of bytes that `parse_safetensors` took; {}: it has none.
+
+    Raises
+    ------
+    msgspec.MsgspecError, UnicodeDecodeError
+        They are no texts.
+    """
+    (length,) = struct.unpack("<Q", content[:8])
+    header = msgspec.json.decode(content[8 : 8 + length], type=dict[str, msgspec.Raw])
+    if "__metadata__" not in header:
+        return {}
+    return msgspec.json.decode(header["__metadata__"], type=dict[str, str])
 
 
 # Which of a file's tables is a network's
