@@ -173,7 +173,7 @@ def costs(plan: Plan, due: Due, *, console: Console) -> list[Cost]:
     norms = {world.name: world.norm for world in plan.worlds}
     out = {(world, label) for world, label, _ in due.skipped}
     measured = {
-        (contestant, *size): norms[world]
+        (contestant, *size, due.axes.get((world, contestant.label))): norms[world]
         for world, size in due.sizes.items()
         for contestant in plan.contestants
         if (world, contestant.label) not in out
@@ -181,12 +181,13 @@ def costs(plan: Plan, due: Due, *, console: Console) -> list[Cost]:
     report = TaskProgress(console, len(measured), what="measurements of cost")
     found: list[Cost] = []
 
-    def call(item: tuple[Contestant, int, int]) -> partial[Cost]:
-        return partial(measure_cost, *item, measured[item])
+    def call(item: tuple[Contestant, int, int, int | None]) -> partial[Cost]:
+        contestant, d, popsize, axes = item
+        return partial(measure_cost, contestant, d, popsize, measured[item], axes=axes)
 
     with one_thread_each():
         ended = in_processes(list(measured), call, n=1, ahead=1, fresh=True)
-        for (contestant, d, popsize), cost in ended:
+        for (contestant, d, popsize, _), cost in ended:
             died = Cost(contestant.label, d, popsize, 0.0, 0.0, 0.0, 0.0, None, _DIED)
             found.append(cost or died)
             report(TaskEnd(contestant.label, found[-1].failed))

@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from benchmarks.optimizers.named import attribute
 from evolver.errors import ConfigError, EvolverError
 from evolver.optimizers import BUILTIN
+from evolver.optimizers import within_axes as within
+from evolver.optimizers.within_axes import within_axes
 from evolver.registry import Registry
 
 if TYPE_CHECKING:
@@ -32,12 +34,16 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from evolver.optimizers.within_axes import SearchAxes
     from evolver.types import Codes, Scores, Vector
 
 Value: TypeAlias = bool | int | float | str | list[float]
 NORM, SPREAD = "$norm", "$spread"
 GENERATIONS, IMAGES = "$generations", "$images"
-"""Options with these values get the world's norm R, R / sqrt(d), and a run's length in both."""
+"""Options with these values get the world's norm R, R / sqrt(d), and a run's length in both. Of
+a search along k axes, d is k."""
+AXES = "axes."
+"""Begins the names of options that say along which axes to search, as in session files."""
 BASELINE = "cholesky"
 """The label all ratios are to."""
 
@@ -60,7 +66,7 @@ class Contestant:
 
     label: str
     target: str  # a registered name, or "module:Class"
-    options: tuple[tuple[str, Value], ...] = ()
+    options: tuple[tuple[str, Value], ...] = ()  # those of its axes begin with `AXES`
     library: str = ""  # distribution whose version changes the results; "" for our own
     most_d: int | None = None  # takes part up to so many dimensions: beyond, minutes a run
 
@@ -72,6 +78,8 @@ class Contestant:
             if self.library:
                 metadata.version(self.library)
             self.factory()
+            if self.axes and ":" in self.target:
+                raise ConfigError(f"axes are of optimizers that have a name; got {self.target}")
         except metadata.PackageNotFoundError:
             return f"{self.library} is not installed: pip install {self.library}"
         except (ConfigError, ImportError) as error:
@@ -90,6 +98,12 @@ class Contestant:
             return attribute(self.target)
         return Registry("optimizer", BUILTIN).find(self.target)
 
+    @property
+    def axes(self) -> dict[str, Value]:
+        """What its options say of axes, as a session file does; {} of a search without."""
+        named = dict(self.options)
+        return {n.removeprefix(AXES): value for n, value in named.items() if n.startswith(AXES)}
+
     def make(
         self,
         d: int,
@@ -99,19 +113,34 @@ class Contestant:
         initial: Vector | None,
         norm: float,
         generations: int,
+        axes: SearchAxes | None = None,
     ) -> AskAndTell:
-        """Return a new optimizer."""
+        """Return a new optimizer.
+
+        Parameters
+        ----------
+        d, popsize : latent dimensions, images a generation
+        rng, initial : random numbers, and where it starts, (d,)
+        norm, generations : the world's, and a run's length
+        axes : those that `axes` asks for; needed where it asks for some
+        """
         given = {
             NORM: norm,
-            SPREAD: norm / d**0.5,
+            SPREAD: norm / (d if axes is None else axes.k) ** 0.5,
             GENERATIONS: generations,
             IMAGES: generations * popsize,
         }
         options = {
             name: given.get(value, value) if isinstance(value, str) else value
             for name, value in self.options
+            if not name.startswith(AXES)
         }
-        return self.factory()(d, rng=rng, popsize=popsize, initial=initial, **options)
+        plain: dict[str, Any] = {"rng": rng, "popsize": popsize, "initial": initial, **options}
+        if self.axes:
+            if axes is None:
+                raise ConfigError(f"{self.label} searches along axes; it got none")
+            return within_axes(self.target, d, axes=axes, **plain)
+        return self.factory()(d, **plain)
 
     @property
     def digest(self) -> str:
@@ -119,7 +148,10 @@ class Contestant:
         text = f"{self.library} {metadata.version(self.library)}" if self.library else ""
         module = inspect.getmodule(self.factory())
         if module is not None:
-            text += "".join(sorted(_code(own) for own in _own_modules(module)))
+            modules = {own.__name__: own for own in _own_modules(module)}
+            if self.axes:
+                modules |= {own.__name__: own for own in _own_modules(within)}
+            text += "".join(sorted(map(_code, modules.values())))
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -231,7 +263,7 @@ def parse_contestant(text: str) -> Contestant:
         options: list[tuple[str, Value]] = []
         for part in rest:
             name, equals, value = part.partition("=")
-            if not (name.isidentifier() and equals):
+            if not (name.removeprefix(AXES).isidentifier() and equals):
                 raise ValueError(f"{part!r} is no OPTION=VALUE")
             options.append((name, _value(value)))
     except ValueError as error:

@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 
 from benchmarks.optimizers.contestants import BASELINE, Contestant, find_contestants
+from evolver.optimizers.within_axes import make_axes
 
 if TYPE_CHECKING:
     from benchmarks.optimizers.contestants import AskAndTell
@@ -42,11 +43,19 @@ class Cost(msgspec.Struct, frozen=True):
     failed: str = ""
 
 
-def measure_cost(contestant: Contestant, d: int, popsize: int, norm: float) -> Cost:
-    """Measure one optimizer; call it in a process of its own."""
+def measure_cost(
+    contestant: Contestant, d: int, popsize: int, norm: float, *, axes: int | None = None
+) -> Cost:
+    """Measure one optimizer; call it in a process of its own.
+
+    Parameters
+    ----------
+    contestant, d, popsize, norm : as `Contestant.make` takes them
+    axes : along how many axes it searches: any, as what they are costs nothing
+    """
     try:
-        peak = _memory(contestant, d, popsize, norm)
-        ours, theirs = _alternate(contestant, d, popsize, norm)
+        peak = _memory(contestant, d, popsize, norm, axes)
+        ours, theirs = _alternate(contestant, d, popsize, norm, axes)
     except Exception as error:  # noqa: BLE001  anybody's code
         failed = f"{type(error).__name__}: {error}"
         return Cost(contestant.label, d, popsize, 0.0, 0.0, 0.0, 0.0, None, failed)
@@ -62,7 +71,13 @@ def measure_cost(contestant: Contestant, d: int, popsize: int, norm: float) -> C
     )
 
 
-def _make(contestant: Contestant, d: int, popsize: int, norm: float) -> AskAndTell:
+def _make(
+    contestant: Contestant, d: int, popsize: int, norm: float, axes: int | None = None
+) -> AskAndTell:
+    along = None
+    if axes is not None:
+        drawn = np.random.default_rng(2).standard_normal((d, min(axes, d)))
+        along = make_axes(np.linalg.qr(drawn)[0].T)
     return contestant.make(
         d,
         rng=np.random.default_rng(0),
@@ -70,6 +85,7 @@ def _make(contestant: Contestant, d: int, popsize: int, norm: float) -> AskAndTe
         initial=None,
         norm=norm,
         generations=WARM_UP + GENERATIONS,
+        axes=along,
     )
 
 
@@ -85,9 +101,10 @@ def _step(optimizer: AskAndTell, rng: np.random.Generator) -> float:
 
 
 def _alternate(
-    contestant: Contestant, d: int, popsize: int, norm: float
+    contestant: Contestant, d: int, popsize: int, norm: float, axes: int | None
 ) -> tuple[list[float], list[float]]:
-    pair = [_make(c, d, popsize, norm) for c in (contestant, *find_contestants([BASELINE]))]
+    (baseline,) = find_contestants([BASELINE])
+    pair = [_make(contestant, d, popsize, norm, axes), _make(baseline, d, popsize, norm)]
     rngs = [np.random.default_rng(1) for _ in pair]
     seconds: tuple[list[float], list[float]] = ([], [])
     for generation in range(WARM_UP + GENERATIONS):
@@ -98,17 +115,21 @@ def _alternate(
     return seconds[0][WARM_UP:], seconds[1][WARM_UP:]
 
 
-def _memory(contestant: Contestant, d: int, popsize: int, norm: float) -> int | None:
+def _memory(
+    contestant: Contestant, d: int, popsize: int, norm: float, axes: int | None
+) -> int | None:
     """Return by how many bytes this process grows at most over a dozen generations."""
     rng = np.random.default_rng(1)
-    small = _make(contestant, 8, popsize, norm)  # what is imported on first use is not counted
+    small = _make(
+        contestant, 8, popsize, norm, axes
+    )  # what is imported on first use is not counted
     for _ in range(2):
         _step(small, rng)
     gc.collect()  # or what others left behind is given back meanwhile, and hides the growth
     try:
         before = _resident("RssAnon")
         _CLEAR.write_text("5")  # the peak, VmHWM, starts anew
-        optimizer = _make(contestant, d, popsize, norm)
+        optimizer = _make(contestant, d, popsize, norm, axes)
         for _ in range(12):
             _step(optimizer, rng)
         # Pages of files, which a busy machine takes away at any time, are no memory of its own.

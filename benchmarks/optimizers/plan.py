@@ -20,7 +20,7 @@ from benchmarks.optimizers.worlds import (
     upconv_world,
 )
 from evolver.analysis.across_runs import LEVEL
-from evolver.errors import ConfigError
+from evolver.errors import ConfigError, EvolverError
 from evolver.optimizers import default_popsize
 
 LOOKS = 4
@@ -66,6 +66,7 @@ class Due:
     runs: list[tuple[Spec, Contestant]]
     skipped: list[tuple[str, str, str]]  # world, label, reason
     sizes: dict[str, tuple[int, int]]  # world -> dimensions, images a generation
+    axes: dict[tuple[str, str], int]  # world, label -> along how many axes it searches
 
 
 def preset(name: str, *, unit_set: str, device: str, per_layer: int | None = None) -> Plan:
@@ -122,8 +123,10 @@ def spell_out(plan: Plan) -> Due:
     runs: list[tuple[Spec, Contestant]] = []
     skipped: list[tuple[str, str, str]] = []
     sizes: dict[str, tuple[int, int]] = {}
+    axes: dict[tuple[str, str], int] = {}
     for world in plan.worlds:
         digests: dict[str, str] = {}
+        stage: Stage | None = None
         for unit in plan.units_of(world):
             stage = Stage(world, unit, device=plan.device)
             digests[unit] = stage.digest
@@ -132,6 +135,11 @@ def spell_out(plan: Plan) -> Due:
         playing: list[tuple[Contestant, str]] = []
         for contestant in plan.contestants:
             reason = contestant.why_not(d)
+            if contestant.axes and stage is not None and not reason:
+                try:
+                    axes[world.name, contestant.label] = stage.axes(contestant.axes).k
+                except EvolverError as error:
+                    reason = str(error)
             if reason:
                 skipped.append((world.name, contestant.label, reason))
             else:
@@ -162,7 +170,7 @@ def spell_out(plan: Plan) -> Due:
     if not runs:
         why = "; ".join(f"{label}: {reason}" for _, label, reason in skipped)
         raise ConfigError(f"at least one optimizer must be able to take part; none is. {why}")
-    return Due(runs, skipped, sizes)
+    return Due(runs, skipped, sizes, axes)
 
 
 def only(plan: Plan, labels: tuple[str, ...]) -> Plan:

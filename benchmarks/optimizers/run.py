@@ -109,6 +109,7 @@ class _Run:
                 initial=self.stage.start(spec.seed) if spec.start == "drawn" else None,
                 norm=spec.norm,
                 generations=spec.generations,
+                axes=self.stage.axes(named) if (named := self.contestant.axes) else None,
             )
         except Exception as error:  # noqa: BLE001  anybody's code: it fails alone
             self._fail("being made", error)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+import msgspec
 import numpy as np
 import torch
 
@@ -20,16 +21,22 @@ from benchmarks.optimizers import full_rank, upconv
 from benchmarks.optimizers.named import attribute
 from benchmarks.optimizers.sight import sight_of
 from evolver import generators, seeds
+from evolver.config.axes_table import FIRST_LAYER, METRIC, AxesTable, axes_contradictions
 from evolver.errors import ConfigError
 from evolver.row_products import row_by_row
+from evolver.setup.search_axes import choose_axes
 from scorers import networks
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from evolver.optimizers.within_axes import SearchAxes
     from evolver.types import Codes, Generator, Images, Scorer, Vector
 
 TRAINING, HELD_APART = "training", "held-apart"
 UnitSet: TypeAlias = Literal["training", "held-apart"]
 LAYERS = ("conv2", "conv3", "conv4", "fc5", "fc6", "logits")
+_METRIC_D = 1024  # dimensions up to which a metric has all of its axes
 _CHUNK_GPU = 256  # images in a pass there
 _OF_CONTRAST = 32  # first codes
 _OCTAVES, _BISECTIONS = 4.0, 9
@@ -207,6 +214,28 @@ class Stage:
         """Digest of the weights of both networks."""
         both = f"{self._generator.sha256} {self._scorer.sha256}"
         return hashlib.sha256(both.encode()).hexdigest()
+
+    def axes(self, table: Mapping[str, object]) -> SearchAxes:
+        """Return the generator's axes that a session file's table asks for.
+
+        Without a source they are those of the metric up to 1,024 dimensions, and of the first
+        layer beyond.
+
+        Raises
+        ------
+        ConfigError
+            The table is wrong, or there are no such axes.
+        """
+        usual = METRIC if self.d <= _METRIC_D else FIRST_LAYER
+        named = {"source": usual, **table}
+        try:
+            wanted = msgspec.convert(named, AxesTable)
+        except msgspec.ValidationError as error:
+            raise ConfigError(f"axes must be as in a session file: {error}") from error
+        problems = axes_contradictions(wanted, "axes")
+        if problems:
+            raise ConfigError("; ".join(problems))
+        return choose_axes(wanted, self._generator, options={}).axes
 
     def start(self, seed: int) -> Vector:
         """Return the code, (d,), where every run of this unit and seed starts."""

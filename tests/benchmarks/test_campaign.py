@@ -139,6 +139,7 @@ class Ends(Fixed):
         os._exit(1)
 
 
+@pytest.mark.soak
 def test_who_ends_the_process_is_said_to_have_and_the_others_are_run(tmp_path):
     ends = contestants.Contestant("ends", "tests.benchmarks.test_campaign:Ends")
     fixed = contestants.Contestant("fixed", "tests.benchmarks.made:Fixed")

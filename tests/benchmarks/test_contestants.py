@@ -16,6 +16,8 @@ from benchmarks.optimizers.contestants import (
 )
 from evolver.errors import ConfigError
 from evolver.optimizers import CholeskyCMA
+from evolver.optimizers.by_name import find_optimizer
+from evolver.optimizers.within_axes import make_axes
 
 SEARCH = '''"""A search."""
 
@@ -49,7 +51,27 @@ def test_an_optimizer_is_read_as_a_user_adds_it():
     assert parse_contestant("cholesky sigma=2.0").label == "cholesky"
 
 
-@pytest.mark.parametrize("text", ["", "  ", "a:b c", "a:b 2=3", "a:b 'unclosed"])
+def test_axes_are_named_as_in_a_session_file():
+    axes = make_axes(np.eye(32)[:9])
+    along = parse_contestant("along=rank-sphere radius=$spread axes.source=metric axes.k=9")
+    assert along.axes == {"source": "metric", "k": 9}
+    settings = {"popsize": 12, "initial": np.ones(32), "norm": 6.0, "generations": 5}
+    codes = along.make(32, rng=np.random.default_rng(0), axes=axes, **settings).ask()
+    np.testing.assert_array_equal(codes[:, 9:], np.ones((12, 23)))  # as the start has it
+    alone = find_optimizer("rank-sphere")(
+        9, rng=np.random.default_rng(0), popsize=12, initial=np.ones(9), radius=2.0
+    )
+    np.testing.assert_array_equal(codes[:, :9], alone.ask())  # spread: of 9 dimensions
+    with pytest.raises(ConfigError, match="it got none"):
+        along.make(32, rng=np.random.default_rng(0), **settings)
+    assert along.digest != parse_contestant("rank-sphere").digest
+    nameless = parse_contestant("tests.benchmarks.made:Fixed axes.k=9")
+    assert "axes are of optimizers that have a name" in nameless.why_not(32)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "  ", "a:b axes.2=3", "a:b c", "a:b 2=3", "a:b 'unclosed"]
+)
 def test_another_text_is_refused(text):
     with pytest.raises(ConfigError, match="an optimizer is added as"):
         parse_contestant(text)

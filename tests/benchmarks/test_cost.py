@@ -37,3 +37,11 @@ def test_what_is_slow_and_large_is_seen():
 def test_who_fails_is_said():
     found = measure_cost(Contestant("breaks", "tests.benchmarks.made:Breaks"), 16, 8, 4.0)
     assert found.failed == "ArithmeticError: lost"
+
+
+def test_a_search_along_axes_is_measured():
+    along = Contestant("along", "cholesky", (("sigma", 3.0), ("axes.k", 5)))
+    measured = measure_cost(along, 16, 8, 4.0, axes=5)
+    assert measured.failed == ""
+    assert measured.median_ratio > 0
+    assert "it got none" in measure_cost(along, 16, 8, 4.0).failed

@@ -8,6 +8,9 @@ from benchmarks.optimizers import foreign
 from benchmarks.optimizers.worlds import FOREIGN, Stage, at_norm, layer_of, scorer_of
 from evolver.errors import ConfigError
 from scorers.mini import reference_images
+from tests.soak import further
+
+KINDS = ["deep", *(further(kind) for kind in foreign.KINDS if kind != "deep")]
 
 
 def grating(contrast):
@@ -23,7 +26,7 @@ def test_the_two_sets_share_no_unit_and_have_all_kinds():
     assert foreign.units("training", 3) == a[:3]
 
 
-@pytest.mark.parametrize("kind", foreign.KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_units_differ_and_have_a_scale(kind):
     names = [f"benchmarks.optimizers.foreign:{kind}@{k}" for k in (0, 1)]
     stages = [Stage(FOREIGN, name, device="cpu") for name in names]
@@ -36,7 +39,7 @@ def test_units_differ_and_have_a_scale(kind):
     assert Stage(FOREIGN, names[0], device="cpu").digest == stages[0].digest
 
 
-@pytest.mark.parametrize("kind", foreign.KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_scale_is_that_of_reference_images(kind):
     unit = scorer_of(f"benchmarks.optimizers.foreign:{kind}@4", "cpu")
     told = unit.score(reference_images(400, seed=20_260_102))[:, 0]

@@ -44,6 +44,7 @@ def test_the_first_layer_has_the_published_spectrum(generator):
         assert shares[k - 1] == pytest.approx(share, abs=1e-9)
 
 
+@pytest.mark.soak
 def test_the_weights_that_a_code_meets_first_are_the_layer(generator):
     (weights,) = generator._net.first_weights()
     assert weights.shape == (4096, 4096)

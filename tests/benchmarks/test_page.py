@@ -33,6 +33,7 @@ def made():
         [(o.spec, chosen.contestants[0]) for o in outcomes],
         [(MINI.name, "evosax-snes", "evosax is not installed: pip install evosax")],
         {MINI.name: (256, 28)},
+        {},
     )
     return chosen, due, outcomes
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.optimizers import run
+from benchmarks.optimizers import run, worlds
 from benchmarks.optimizers.contestants import Contestant
 from benchmarks.optimizers.noise import Noise
 from benchmarks.optimizers.outcomes import FORMS, Spec
@@ -11,9 +11,23 @@ from benchmarks.optimizers.run import Group, groups, play
 from benchmarks.optimizers.worlds import MINI, Stage, at_norm
 from evolver import seeds
 from evolver.optimizers import CholeskyCMA
+from evolver.optimizers.within_axes import within_axes
 from tests.benchmarks.made import SPEC, Fixed
 
 UNIT = "mini:fc5:3"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def coarse():
+    """Find lengths of one contrast to a factor of two: a dozen images an end, not a hundred."""
+    run._stage.cache_clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worlds, "_BISECTIONS", 2)
+        patch.setattr(worlds, "_OF_CONTRAST", 4)
+        yield
+    run._stage.cache_clear()  # a stage keeps its contrast
+
+
 CHOLESKY = Contestant("cholesky", "cholesky", (("sigma", 3.0),))
 FIXED = Contestant("fixed", "tests.benchmarks.made:Fixed")
 BREAKS = Contestant("breaks", "tests.benchmarks.made:Breaks")
@@ -66,6 +80,28 @@ def test_a_run_is_the_loop_it_says_it_is():
     assert found.finals["mean_image"] == means[-1]
     assert found.finals["best"] == max(best)
     assert found.failed == ""
+
+
+def test_a_run_along_axes_is_the_search_along_them():
+    options = (("sigma", 3.0), ("axes.source", "first-layer"), ("axes.k", 16))
+    along = Contestant("along", "cholesky", options)
+    (outcome,) = together((spec(along), along))
+    stage = Stage(MINI, UNIT, device="cpu")
+    axes = stage.axes({"source": "first-layer", "k": 16})
+    rng = seeds.stream(1, "optimizer", MINI.name, UNIT)
+    start = stage.start(1)
+    optimizer = within_axes(
+        "cholesky", 256, rng=rng, axes=axes, popsize=4, sigma=3.0, initial=start
+    )
+    best = []
+    for _ in range(3):
+        codes = optimizer.ask()
+        clean = stage.clean(codes)
+        optimizer.tell(codes, clean)
+        best.append(float(clean.max()))
+    assert outcome.curve.generation_best == best
+    moved = codes - start
+    np.testing.assert_allclose(moved @ axes.vectors.T @ axes.vectors, moved, atol=1e-9)
 
 
 def test_the_image_that_is_picked_is_the_best_by_what_was_seen():

@@ -52,6 +52,17 @@ def test_what_there_is_not_is_refused():
         Stage(MINI, "mini:fc5:0-3", device="cpu")
 
 
+def test_axes_are_those_of_a_session_file():
+    stage = Stage(MINI, "mini:conv3:5", device="cpu")
+    assert stage.axes({"source": "first-layer", "k": 3}).k == 3
+    with pytest.raises(ConfigError, match="as in a session file"):
+        stage.axes({"axis": 3})
+    with pytest.raises(ConfigError, match="must be left out"):
+        stage.axes({"k": 3, "energy": 0.5})
+    with pytest.raises(ConfigError, match="k must be at most"):
+        stage.axes({"source": "first-layer", "k": 1000})
+
+
 def test_clean_scores_are_the_units_own_in_units_of_its_references():
     stage = Stage(MINI, "mini:conv3:5", device="cpu")
     codes = 3 * np.random.default_rng(0).standard_normal((5, stage.d))
