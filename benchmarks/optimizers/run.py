@@ -91,6 +91,7 @@ class _Run:
     )  # noisy score, clean score and code of those with the highest noisy scores, best first
     _optimizer: AskAndTell | None = None
     _codes: Codes = field(default_factory=lambda: np.zeros((0, 0)))
+    _generation: set[bytes] = field(default_factory=set[bytes])  # its codes
     _whole: bool = True  # whether all codes of this generation are within the budget
     _seconds: float = 0.0
 
@@ -135,7 +136,10 @@ class _Run:
         self._whole = len(codes) <= self.left
         # A copy: the optimizer may go on with its array.
         self._codes = codes[: self.left].copy()
-        self.mean_code = self._codes.mean(axis=0)
+        rows = {row.tobytes() for row in self._codes}
+        if not rows <= self._generation:  # else codes of this generation are shown again
+            self._generation = rows
+            self.mean_code = self._codes.mean(axis=0)
         asked = np.concatenate([self._codes, self.mean_code[None]])
         return at_norm(asked, self.spec.norm) if self.spec.at_norm else asked
 
