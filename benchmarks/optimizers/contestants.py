@@ -78,8 +78,6 @@ class Contestant:
             if self.library:
                 metadata.version(self.library)
             self.factory()
-            if self.axes and ":" in self.target:
-                raise ConfigError(f"axes are of optimizers that have a name; got {self.target}")
         except metadata.PackageNotFoundError:
             return f"{self.library} is not installed: pip install {self.library}"
         except (ConfigError, ImportError) as error:
@@ -139,6 +137,8 @@ class Contestant:
         if self.axes:
             if axes is None:
                 raise ConfigError(f"{self.label} searches along axes; it got none")
+            if ":" in self.target:  # one's own, which knows what to do with them
+                return self.factory()(d, axes=axes, **plain)
             return within_axes(self.target, d, axes=axes, **plain)
         return self.factory()(d, **plain)
 

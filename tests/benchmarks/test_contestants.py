@@ -65,8 +65,9 @@ def test_axes_are_named_as_in_a_session_file():
     with pytest.raises(ConfigError, match="it got none"):
         along.make(32, rng=np.random.default_rng(0), **settings)
     assert along.digest != parse_contestant("rank-sphere").digest
-    nameless = parse_contestant("tests.benchmarks.made:Fixed axes.k=9")
-    assert "axes are of optimizers that have a name" in nameless.why_not(32)
+    own = parse_contestant("tests.benchmarks.made:Keeps axes.k=9")
+    kept = own.make(32, rng=np.random.default_rng(0), axes=axes, **settings)
+    assert kept.options == {"axes": axes}
 
 
 @pytest.mark.parametrize(
