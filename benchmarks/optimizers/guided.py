@@ -59,12 +59,13 @@ class GaussianProcess:
         """
         y = (scores - scores.mean()) / max(scores.std(), 1e-12)
         squared = _squared_distances(codes, codes)
+        identity = np.eye(len(y))
         usual = float(np.median(squared[np.triu_indices(len(codes), 1)])) ** 0.5
         fits: list[tuple[float, float, Vector]] = []
         for factor in _WIDTHS:
-            kernel = np.exp(-squared / (2 * (factor * usual) ** 2))
+            kernel: Matrix = np.exp(-squared / (2 * (factor * usual) ** 2))
             for noise in _NOISES:
-                precision = np.linalg.inv(kernel + noise * np.eye(len(y)))
+                precision: Matrix = np.linalg.inv(kernel + noise * identity)
                 weights = precision @ y
                 left_out = float(np.square(weights / np.diag(precision)).mean())
                 fits.append((left_out, factor * usual, weights))
