@@ -65,7 +65,7 @@ class GaussianProcess:
         for factor in _WIDTHS:
             kernel: Matrix = np.exp(-squared / (2 * (factor * usual) ** 2))
             for noise in _NOISES:
-                precision: Matrix = np.linalg.inv(kernel + noise * identity)
+                precision = np.asarray(np.linalg.inv(kernel + noise * identity), np.float64)
                 weights = precision @ y
                 left_out = float(np.square(weights / np.diag(precision)).mean())
                 fits.append((left_out, factor * usual, weights))
