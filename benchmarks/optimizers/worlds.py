@@ -19,7 +19,7 @@ import torch
 import scorers
 from benchmarks.optimizers import full_rank, upconv
 from benchmarks.optimizers.named import attribute
-from benchmarks.optimizers.sight import sight_of
+from benchmarks.optimizers.sight import seen_unit
 from evolver import generators, seeds
 from evolver.config.axes_table import FIRST_LAYER, METRIC, AxesTable, axes_contradictions
 from evolver.errors import ConfigError
@@ -191,7 +191,7 @@ class Stage:
         self._generator = generator_of(world.generator, device)
         self._scorer = scorer_of(unit, device)
         self._device = torch.device(device)
-        self.sight = sight_of(self._generator, self._scorer, whole=whole)
+        self.sight = seen_unit(self._generator, self._scorer, whole=whole)
         quantiles = getattr(self._scorer, "reference_quantiles", None)
         if quantiles is None:
             raise ConfigError(

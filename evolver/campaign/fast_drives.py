@@ -26,6 +26,7 @@ from evolver.campaign.drives import (
 )
 from evolver.campaign.evolution import ImageAnswers
 from evolver.campaign.shared import Shared
+from evolver.campaign.sight import Sight, sight_of_place
 from evolver.errors import DataError
 from evolver.windows import Window
 from scorers.scorer import units_of
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from evolver.campaign.evolution import TaskEvolution
-    from scorers.networks.network import Local
     from scorers.scorer import UnitScorer
 
 IMAGES_ON_DEVICE = 4096
@@ -180,11 +180,10 @@ class FastNetworks:
             if not self._convert(part):
                 return f"{part.name} has one layout and dtype"
         shared = (id(generator), networks_of(evolution))
-        place = _place(scorer, units, generator.image_size)
-        if place is not None:
-            whole = evolution.is_late
-            one_place = _OnePlace(generator, scorer, *place, whole=whole)
-            return self._ways.setdefault((*shared, place, whole), one_place)
+        sight = _sight(scorer, units, generator.image_size, whole=evolution.is_late)
+        if sight is not None:
+            key = (*shared, sight.place, sight.drawn)
+            return self._ways.setdefault(key, _OnePlace(generator, sight))
         layers = frozenset((a.network, a.layer) for a in map(parse_units, units))
         way = self._ways.setdefault((*shared, layers), _Whole(generator, self._shared, options))
         if isinstance(way, _Whole):
@@ -242,55 +241,39 @@ class _OnePlace:
 
     Parameters
     ----------
-    generator, scorer : of its tasks
-    name, row, column : layer and place
-    whole : images are drawn whole all the same, for what else is asked of them
+    generator, sight : of its tasks
     """
 
-    def __init__(
-        self,
-        generator: Any,  # noqa: ANN401
-        scorer: UnitScorer,
-        name: str,
-        row: int,
-        column: int,
-        *,
-        whole: bool,
-    ) -> None:
-        (network,) = scorer.networks.values()
-        self._network: Local = getattr(network, "local")  # noqa: B009  of some networks
-        self._generator, self._at = generator, (name, row, column)
-        self._field: Window = self._network.field(*self._at)
-        self._drawn = Window.whole(generator.image_size) if whole else self._field
+    def __init__(self, generator: Any, sight: Sight) -> None:  # noqa: ANN401
+        self._generator, self._sight = generator, sight
 
     def pixels(self, z: torch.Tensor) -> torch.Tensor:
         """Return that part of images, or all of them."""
-        return self._generator.synthesize_part(z, self._drawn)
+        return self._generator.synthesize_part(z, self._sight.drawn)
 
     def outputs(self, x: torch.Tensor) -> torch.Tensor:
         """Return what all channels put out there, (n, channels)."""
-        return self._network.at(self._field.within(self._drawn).of(x), *self._at)
+        return self._sight.outputs(x)
 
     def columns(self, labels: Sequence[str]) -> list[int]:
         """Return the channels of units, by their names: NETWORK:LAYER:CHANNEL:ROW:COLUMN."""
         return [int(label.split(":")[-3]) for label in labels]
 
 
-def _place(
-    scorer: UnitScorer, units: Sequence[str], image_size: int
-) -> tuple[str, int, int] | None:
-    """Return layer, row and column where all units are, if they can be seen alone there."""
+def _sight(
+    scorer: UnitScorer, units: Sequence[str], image_size: int, *, whole: bool
+) -> Sight | None:
+    """Return what the units see, if all are at one place and can be seen alone there."""
     places: set[tuple[str, int, int]] = set()
     for address in map(parse_units, units):
-        network: Any = scorer.networks[address.network]
-        size = network.preprocessing.size
-        if getattr(network, "local", None) is None or size != (image_size, image_size):
-            return None
-        for layer, _, position in units_of(network, address):
+        for layer, _, position in units_of(scorer.networks[address.network], address):
             if layer.kind != "map" or not isinstance(position, tuple):
                 return None
             places.add((layer.name, *position))
-    return places.pop() if len(places) == 1 and len(scorer.networks) == 1 else None
+    if len(places) != 1 or len(scorer.networks) != 1:
+        return None
+    (network,) = scorer.networks.values()
+    return sight_of_place(network, places.pop(), image_size=image_size, whole=whole)
 
 
 def _name_of(code: NDArray[np.float64]) -> str:
