@@ -70,13 +70,7 @@ def kill(process):
 
 
 def fold(journal, recording):
-    """Fold a journal in a process of its own, as `evolver fold` does, but in no time."""
-    process = child(_fold, journal, recording)
-    process.join()
-    assert process.exitcode == 0
-
-
-def _fold(journal, recording):
+    """Fold a journal as `evolver fold` does, but in this process."""
     from evolver.recording.fold import fold as fold_here
     from evolver.setup.recorded_activations import activations_of_text
 
@@ -99,7 +93,8 @@ def evolver(*arguments, expect=0, cwd=None, environment=os.environ):
 class Command:
     """`evolver ARGUMENTS` in a process of its own, with the face of `subprocess.Popen`.
 
-    `here FILE` is `tests.live.here`: a live session all in one process. `impatient serve FILE`
+    `here FILE` is `tests.live.here`: a live session all in one process. `recorder JOURNAL
+    SOCKET` is the recorder of `evolver.journal.recorder_process`. `impatient serve FILE`
     is `serve FILE` by a supervisor that ends silent processes after seconds. The interpreters
     that it starts begin as it does, see `tests.interpreters`; with `cold` before its arguments
     they begin as a user's do, and draw at full resolution. `python FILE` and `python -c CODE`
@@ -155,6 +150,11 @@ def _evolver(words, environment, cwd, output):
     torch.set_num_threads(1)
     places = ["", *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
     sys.path[:0] = [place for place in places if place not in sys.path]
+    if words[:1] == ["recorder"]:
+        from evolver.journal.recorder_process import main as record
+
+        del sys.argv[1]
+        sys.exit(record())
     if words[:1] == ["cold"]:
         del words[0], sys.argv[1]
     else:

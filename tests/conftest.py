@@ -35,7 +35,7 @@ settings.load_profile("same")
 
 @pytest.fixture(autouse=True, scope="session")
 def quick_fold():
-    """Sessions of the tests' own process are folded by one that has imported already.
+    """Sessions of the tests' own process are folded in it, which has imported already.
 
     Those of commands and of the guides' Python are folded as a user's are.
     """

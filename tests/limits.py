@@ -12,14 +12,15 @@ PATIENCE_S = 300.0
 PATIENCE_MS = int(PATIENCE_S * 1000)
 
 
-def wait_until(condition, *, step=None, or_say=None):
+def wait_until(condition, *, step=None, or_say=None, every_s=0.005):
     """Wait until `condition()` is true.
 
     Parameters
     ----------
-    condition : asked again every few milliseconds
+    condition : asked again and again
     step : called between the tries, where something must be done for it to come true
     or_say : its answer is in the failure's text
+    every_s : seconds between the tries; more of them where asking is dear
 
     Raises
     ------
@@ -32,4 +33,4 @@ def wait_until(condition, *, step=None, or_say=None):
         assert time.monotonic() < deadline, f"did not happen within {PATIENCE_S:g} s{said}"
         if step is not None:
             step()
-        pause.wait(0.005)
+        pause.wait(every_s)

@@ -22,6 +22,7 @@ from evolver.journal.recorder_protocol import recorder_status
 from evolver.journal.records import Event, ImagePixels, PackedArray, encode_record
 from evolver.journal.storage import OsFileSystem
 from evolver.journal.writer import read_journal
+from tests.children import Command
 from tests.limits import PATIENCE_S, wait_until
 from tests.soak import further
 
@@ -48,21 +49,16 @@ def connect(address, **options):
 
 
 class Process:
-    """A recorder's process."""
+    """A recorder's process: an interpreter of its own where `options` are a `Popen`'s."""
 
     def __init__(self, journal, address, *extra, **options):
-        self.process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "evolver.journal.recorder_process",
-                str(journal),
-                str(address),
-                *extra,
-            ],
-            stderr=subprocess.DEVNULL,
-            **options,
-        )
+        words = [str(journal), str(address), *extra]
+        if options:
+            command = [sys.executable, "-m", "evolver.journal.recorder_process", *words]
+            self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL, **options)
+        else:
+            self.process = Command(["recorder", *words], os.environ)
+            self.process.stdout.close()  # nobody reads what it says
 
     def end(self, number=signal.SIGTERM):
         self.process.send_signal(number)
@@ -80,7 +76,7 @@ def start(tmp_path, address):
     yield begin
     for one in started:
         one.process.kill()
-        one.process.wait()
+        one.process.wait(PATIENCE_S)
 
 
 def test_what_is_handed_over_is_in_the_journal_in_order(tmp_path, address, start):
@@ -135,7 +131,7 @@ def test_a_recorder_that_is_killed_again_and_again_loses_and_doubles_nothing(
     for _ in range(4):
         process = start()
         began = time.monotonic()
-        until = began + 0.25 + 0.3 * float(rng.random())  # some die before they listen
+        until = began + 0.3 * float(rng.random())  # some die before they listen
         while time.monotonic() < until:
             recorder.submit(event(number), lambda n=number: acknowledged.append(n))
             number += 1
@@ -164,7 +160,9 @@ def hand_over_and_die(address, n):
         f"for i in range({n}, {2 * n}): r.submit(Event(i, 'info', 'e', str(i)))\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=False)
+    process = Command(["python", "-c", code], os.environ)
+    with process.stdout:
+        assert process.wait(PATIENCE_S) == -signal.SIGKILL, process.stdout.read()
 
 
 def test_an_engine_that_dies_leaves_all_it_handed_over_and_the_next_goes_on(

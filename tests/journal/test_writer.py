@@ -311,12 +311,12 @@ def test_any_storage_call_may_fail_and_nothing_is_lost(tmp_path, how):
 @pytest.mark.parametrize("how", [further("EIO"), further("ENOSPC"), "torn"])
 def test_several_storage_calls_in_a_row_may_fail(tmp_path, how):
     refused = 0
-    for at in range(0, 60, 2):
+    for at in range(0, 60, 4):
         for run in (2, 3, 5):
             folder = tmp_path / f"{at}-{run}"
             refused += session_of_faults(folder, FaultyDisk(range(at, at + run), how))
             assert numbers(folder) == list(range(12))
-    assert refused > 20  # or this test would prove nothing
+    assert refused > 10  # or this test would prove nothing
 
 
 def test_after_a_failed_sync_its_descriptor_is_never_used_again(tmp_path):
@@ -408,7 +408,7 @@ def lose_power(folder, target, seed):
 
 
 def test_a_power_loss_takes_nothing_that_was_acknowledged(tmp_path):
-    for seed in range(150):
+    for seed in range(60):
         lose_power(tmp_path / str(seed), tmp_path / "after", seed)
 
 
@@ -477,7 +477,7 @@ def check_kills(tmp_path, kills, seed):
 
 
 def test_kills_take_nothing_that_was_acknowledged(tmp_path):
-    check_kills(tmp_path, 3, seed=1)
+    check_kills(tmp_path, 2, seed=1)
 
 
 @pytest.mark.soak

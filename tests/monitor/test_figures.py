@@ -44,6 +44,13 @@ def drawn(model):
     return scores, picture, psth, raster, units, budget
 
 
+@pytest.fixture(scope="module")
+def usual():
+    """A session and its figures, for whoever changes nothing but colours."""
+    model = scored()
+    return model, drawn(model)
+
+
 def strips(figure):
     """Return the windows shaded in a figure over time."""
     glyphs = [(g.data_source.data, type(g.glyph).__name__) for g in figure.renderers]
@@ -62,8 +69,8 @@ def bar(figure):
     return list(zip(data["x0"], data["x1"], strict=True))
 
 
-def test_windows_and_the_image_are_shown_where_time_is():
-    _, _, psth, raster, units, _ = drawn(scored())
+def test_windows_and_the_image_are_shown_where_time_is(usual):
+    _, _, psth, raster, units, _ = usual[1]
     for shown in (psth.figure, raster.figure):
         assert strips(shown) == [(0.0, 45.0), (50.0, 200.0)]
     for shown in (psth.figure, raster.figure, units.figure):
@@ -88,8 +95,8 @@ def test_a_session_whose_images_stay_on_for_other_times_has_no_bar():
     assert bar(psth.figure) == []
 
 
-def test_no_legend_covers_data_and_what_is_counted_has_whole_numbers():
-    scores, _, psth, raster, units, budget = drawn(scored())
+def test_no_legend_covers_data_and_what_is_counted_has_whole_numbers(usual):
+    scores, _, psth, raster, units, budget = usual[1]
     for shown in (scores.figure, psth.figure, budget.figure):
         assert len(shown.legend) == 1
         assert shown.legend[0] in shown.above
@@ -105,9 +112,8 @@ def test_no_legend_covers_data_and_what_is_counted_has_whole_numbers():
     assert "spikes/s" in psth.figure.yaxis.axis_label
 
 
-def test_a_units_row_has_its_number_in_the_middle_and_its_colours_a_scale():
-    model = scored()
-    *_, units, _ = drawn(model)
+def test_a_units_row_has_its_number_in_the_middle_and_its_colours_a_scale(usual):
+    model, (*_, units, _) = usual
     (image,) = [g for g in units.figure.renderers if type(g.glyph).__name__ == "Image"]
     rows = image.data_source.data["dh"][0]
     assert (image.glyph.y, rows) == (-0.5, len(model.unit_labels))
@@ -129,8 +135,8 @@ def contrast(one, other):
 
 
 @pytest.mark.parametrize("colours", [LIVE_LIGHT, LIVE_DARK], ids=["light", "dark"])
-def test_lines_of_the_first_generation_are_seen(colours):
-    _, _, psth, *_ = drawn(scored())
+def test_lines_of_the_first_generation_are_seen(usual, colours):
+    _, _, psth, *_ = usual[1]
     recolour([psth.figure], colours)
     psth.recolour(colours)
     dashed = [g.glyph for g in psth.figure.renderers if "line_dash" in g.glyph.properties()]
@@ -180,8 +186,8 @@ def test_no_cut_through_a_session_shows_nan():
         assert "nan" not in text_of(model)
 
 
-def test_a_blocks_time_is_shown_by_what_the_rig_did():
-    *_, budget = drawn(scored())
+def test_a_blocks_time_is_shown_by_what_the_rig_did(usual):
+    *_, budget = usual[1]
     (data,) = {id(g.data_source): g.data_source.data for g in budget.figure.renderers}.values()
     for name, seconds in (("wait", 4.0), ("idle", 0.5), ("paused", 1.5), ("no_rig", 0.25)):
         assert data[name] == [seconds] * len(data["x"]), name

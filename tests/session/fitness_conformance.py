@@ -17,6 +17,7 @@ from evolver.session.fitness_state import FitnessState
 from evolver.session.scoring import REFERENCE, answers_of, followed, score_block
 from rig_bridge.forms import FORMS
 from rig_bridge.trials import TrialResult
+from tests.soak import further
 
 LABELS = tuple("abcdef")
 EDGES = np.arange(-100.0, 301.0, 10)
@@ -34,7 +35,8 @@ def response(form, rng, *, gain=1.0):
     if form == "spikes":
         return {"units": units, "times_ms": times}
     counts = np.zeros((len(LABELS), len(EDGES) - 1), "<u2")
-    np.add.at(counts, (units, ((times + 100) // 10).astype(int)), 1)
+    places = units * counts.shape[1] + ((times + 100) // 10).astype(int)
+    counts[:] = np.bincount(places, minlength=counts.size).reshape(counts.shape)
     return {"counts": counts, "edges_ms": EDGES}
 
 
@@ -108,6 +110,7 @@ class FitnessConformance:
 
     table: FitnessTable
     target: Target | None = None
+    in_each_form = False  # in every run; forms are the same code's for all kinds
 
     @property
     def fitness(self):
@@ -124,9 +127,12 @@ class FitnessConformance:
         return scores, known
 
     def pytest_generate_tests(self, metafunc):
-        """Try every form of response that the kind can use."""
+        """Try every form of response that the kind can use; of most kinds, in a soak."""
         if "form" in metafunc.fixturenames:
-            metafunc.parametrize("form", metafunc.cls().fitness.forms)
+            first, *others = metafunc.cls().fitness.forms
+            if not metafunc.cls.in_each_form:
+                others = map(further, others)
+            metafunc.parametrize("form", [first, *others])
 
     def test_scores_are_finite_numbers_one_an_image(self, form):
         (scores, *_), _ = self.run([answered(form, 1)])

@@ -20,6 +20,7 @@ def target(distance, place, **others):
 
 
 class TestRate(FitnessConformance):
+    in_each_form = True
     table = FitnessTable(("c", 0), weights=(2.0, -1.0), baseline_ms=(0.0, 50.0))
 
 
@@ -28,6 +29,7 @@ class TestRateMinimised(FitnessConformance):
 
 
 class TestLateEarly(FitnessConformance):
+    in_each_form = True
     table = FitnessTable((0, 3), weights=(1.0, 0.5), kind="late-early")
 
 
@@ -42,6 +44,7 @@ class TestContrastWithTheStrongest(FitnessConformance):
 
 
 class TestNormalised(FitnessConformance):
+    in_each_form = True
     table = FitnessTable(ALL, normalise="references")
 
 
@@ -50,6 +53,7 @@ class TestNormalisedContrast(FitnessConformance):
 
 
 class TestCosineToAFile(FitnessConformance):
+    in_each_form = True
     table, target = target("cosine", "x.npy"), Target(VALUES, sha256="ab" * 32)
 
 
