@@ -35,6 +35,10 @@ def small(folder: Path, **changes) -> config.Config:
     return config.parse_session_file(config.commented_session_file(settings))
 
 
+def unfolded(_journal: Path, _recording: Path) -> None:
+    """Fold nothing, in the place of who folds, where a test reads the journal alone."""
+
+
 def write(settings: config.Config, path: Path) -> Path:
     """Write the session file."""
     path.write_text(config.commented_session_file(settings), encoding="utf-8")

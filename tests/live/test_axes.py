@@ -17,7 +17,7 @@ from evolver.recording.verify import verify
 from evolver.report.tables import describe
 from evolver.setup import spectra
 from tests.live.sessions import small
-from tests.live.test_resume import check_cuts, cut, same
+from tests.live.test_resume import check_cuts, cut
 from tests.live.test_simulate import Watching
 
 K = 40
@@ -60,7 +60,7 @@ def settings(cache, tmp_path_factory):
             optimizer_options={"parts": parts},
         ),
     )
-    plain = small(folder, references={"count": 2}, session={"generations": 4})
+    plain = small(folder, references={"count": 2}, session={"generations": 3})
     plain = msgspec.structs.replace(plain, threads=threads)
     return config.parse_session_file(config.commented_session_file(plain))
 
@@ -79,9 +79,10 @@ def last(records, kind):
     return [i for i, record in enumerate(records) if type(record) is kind][-3] + 1
 
 
-def test_cut_anywhere_it_goes_on_bit_for_bit(ended, records, tmp_path):
-    cuts = [last(records, kind) for kind in (Proposed, Result)]
-    check_cuts(ended, records, cuts, tmp_path)
+def test_cut_anywhere_it_goes_on_bit_for_bit(ended, records, tmp_path, monkeypatch):
+    """Its axes are computed again, as the cache of the first time is not there."""
+    monkeypatch.setattr(spectra, "user_cache_path", lambda _name: tmp_path / "cache")
+    check_cuts(ended, records, [last(records, Result)], tmp_path)
 
 
 def test_a_recording_says_which_axes_and_its_codes_lie_along_them(ended, records):
@@ -124,7 +125,7 @@ def test_a_file_of_axes_that_has_changed_is_refused(settings, records, tmp_path)
 
 
 def test_axes_that_are_computed_again_may_be_those_but_for_rounding(
-    ended, records, tmp_path, monkeypatch
+    records, tmp_path, monkeypatch
 ):
     """On another machine, or by another library, without the cache of the first one."""
     monkeypatch.setattr(spectra, "user_cache_path", lambda _name: tmp_path / "cache")
@@ -152,8 +153,3 @@ def test_axes_that_are_computed_again_may_be_those_but_for_rounding(
     cut(records[: last(records, Proposed)], tmp_path / "far")
     with pytest.raises(DataError, match="must be those that the search began with"):
         resume_simulated(tmp_path / "far", Watching().console)
-    monkeypatch.setattr(spectra, "user_cache_path", lambda _name: tmp_path / "third")
-    monkeypatch.setattr(spectra, "_first_layer", first_layer)
-    cut(records[: last(records, Proposed)], tmp_path / "same")
-    again = resume_simulated(tmp_path / "same", Watching().console)
-    assert same(ended.recording, again.recording) == (1, True)

@@ -8,6 +8,8 @@ import pytest
 from evolver.errors import ConfigError, RecordingError
 from evolver.live import children
 from evolver.live.children import check_in_child, fold_in_child, run_python
+from tests import children as forked
+from tests.interpreters import begin_by_fork
 
 from .sessions import small, write
 
@@ -77,6 +79,19 @@ def test_what_a_killed_child_leaves_is_said_by_who_asked(tmp_path):
 
 def test_a_mistake_that_building_shows_comes_back_as_it_is(tmp_path):
     settings = small(tmp_path / "out", references={"source": "/no/such/folder"})
-    with pytest.raises(ConfigError, match=r"^references\.source: must be") as caught:
-        check_in_child(write(settings, tmp_path / "s.toml"))
-    assert sys.executable not in str(caught.value)
+    receive, send = forked.pipe()
+    process = forked.child(check_and_say, write(settings, tmp_path / "s.toml"), send)
+    send.close()
+    said = receive.recv()
+    process.join()
+    assert said.startswith("references.source: must be")
+    assert sys.executable not in said
+
+
+def check_and_say(file, said):
+    """Say what a check raises, whose process begins in no time."""
+    begin_by_fork()
+    try:
+        check_in_child(file)
+    except ConfigError as exc:
+        said.send(str(exc))

@@ -15,10 +15,10 @@ from evolver.live import resume_simulated, run_simulated
 from evolver.recording.replay import replayed_records
 from evolver.recording.verify import verify
 from evolver.session.rescore import rescore
-from tests.children import evolver
+from tests.cli.running import run_here
 from tests.soak import further
 
-from .sessions import small
+from .sessions import small, unfolded
 from .test_resume import cut, same
 from .test_simulate import Watching
 
@@ -35,11 +35,11 @@ KINDS = {
 
 
 def session(folder, schedule):
-    """Return a session of a thread a kind; three showings an image, one in five aborted."""
+    """Return a session of a thread a kind; two showings an image, one in five aborted."""
     settings = small(
         folder,
         session={"generations": 2},
-        presentation={"schedule": schedule, "repeats": 3},
+        presentation={"schedule": schedule, "repeats": 2},
         references={"count": 3},
         simulation={"abort_rate": 0.2},
     )
@@ -160,7 +160,9 @@ def test_z_scores_of_references_are_about_zero_and_one_apart(whole):
     np.testing.assert_allclose(sd, raw.std(axis=0, ddof=1))
 
 
-@pytest.mark.parametrize("at", ["before any generation", further("half way"), "at the end"])
+@pytest.mark.parametrize(
+    "at", ["before any generation", further("half way"), further("at the end")]
+)
 def test_cut_anywhere_it_scores_as_if_it_had_not_been(whole, tmp_path, at):
     ended, journal, opened = whole
     kinds = [type(x) for x in journal]
@@ -184,17 +186,18 @@ def test_cut_anywhere_it_scores_as_if_it_had_not_been(whole, tmp_path, at):
         assert len(said) == 3  # once, by whichever process it was
 
 
-def test_the_command_that_verifies_makes_every_score_again(whole):
+def test_the_command_that_verifies_makes_every_score_again(whole, monkeypatch, capsys):
     ended, _, opened = whole
     n = rescore(replayed_records(opened)).scores
-    said = evolver("verify", ended.recording)
+    said = run_here(monkeypatch, capsys, "verify", ended.recording)
     assert f"{n} scores are, bit for bit, what the recorded responses give" in said
 
 
 def test_a_session_of_rates_is_recorded_as_ever(tmp_path):
     """No state, no key of another kind: a file without `kind` is what it was."""
     settings = small(tmp_path, session={"generations": 1}, references={"count": 2})
-    ended = run_simulated(settings, config.commented_session_file(settings), Watching().console)
+    text = config.commented_session_file(settings)
+    ended = run_simulated(settings, text, Watching().console, fold=unfolded)
     journal = [record for _, record in read_journal(ended.folder / "journal")]
     assert all(b"fitness_states" not in r.encode_record(x) for x in journal)
     said = json.loads(journal[0].threads[0].fitness)

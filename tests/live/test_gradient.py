@@ -15,12 +15,13 @@ from evolver.live.at_start import look_at
 from evolver.setup.build import build_parts
 from evolver.setup.objective import UnitObjective
 from tests.children import evolver
+from tests.cli.running import run_here
 
 from .sessions import small, write
 from .test_resume import check_cuts
 from .test_simulate import Watching
 
-GENERATIONS = 4
+GENERATIONS = 3
 
 
 @pytest.fixture(scope="module")
@@ -104,18 +105,18 @@ def test_cut_anywhere_it_goes_on_bit_for_bit(ended, tmp_path):
     check_cuts(ended, records, [cut + 1 for cut in cuts], tmp_path)
 
 
-def test_the_record_says_what_was_climbed_with(ended, settings):
+def test_the_record_says_what_was_climbed_with(ended, settings, monkeypatch, capsys):
     with recording.read(ended.recording) as read:
         texture, objects = (thread.options["optimizer"] for thread in read.threads)
     assert (texture["basis"], texture["lr"], texture["cutoff"]) == ("scaled", 0.2, 30)
     assert (objects["steps"], objects["sigma"]) == (2, 0.866)
-    assert evolver("verify", ended.recording)
-    assert "adam" in evolver("inspect", ended.recording)
+    assert run_here(monkeypatch, capsys, "verify", ended.recording)
+    assert "adam" in run_here(monkeypatch, capsys, "inspect", ended.recording)
     assert json.dumps(texture)
     assert settings.threads[0].optimizer == "adam"
 
 
-def test_a_live_session_is_refused_and_a_check_says_so(settings, tmp_path):
+def test_a_live_session_is_refused_and_a_check_says_so(settings, tmp_path, monkeypatch, capsys):
     file = write(settings, tmp_path / "s.toml")
     found = look_at(file, download=False).wrong
     assert [mistake.key for mistake in found] == [
@@ -125,9 +126,14 @@ def test_a_live_session_is_refused_and_a_check_says_so(settings, tmp_path):
     assert "must run in 'evolver simulate'" in found[0].text
     with pytest.raises(ConfigError, match="what a rig answers has none"):
         run_live(settings, config.commented_session_file(settings))
-    said = " ".join(evolver("config", "check", file).split())
+    said = " ".join(run_here(monkeypatch, capsys, "config", "check", file).split())
     assert "it runs in 'evolver simulate' alone" in said
     assert "climbed by texture (adam), object (sgd)" in said
+
+
+@pytest.mark.soak
+def test_serve_refuses_it(settings, tmp_path):
+    file = write(settings, tmp_path / "s.toml")
     said = " ".join(evolver("serve", file, "--yes", expect=2, cwd=tmp_path).split())
     assert "'adam' must run in 'evolver simulate'" in said
 

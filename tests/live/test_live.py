@@ -3,13 +3,16 @@
 import os
 import re
 import signal
+import socket
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from evolver import config, recording
-from evolver.live import run_simulated
+from evolver.live import run_live, run_simulated
+from rig_bridge.auth import new_rig
+from rig_bridge.errors import EndpointError
 from tests import children
 from tests.limits import PATIENCE_S, wait_until
 from tests.soak import further, share
@@ -73,17 +76,27 @@ def recorded(folder: Path) -> Path:
     return session / "session.h5"
 
 
-def test_a_live_session_records_what_a_simulation_of_the_same_file_does(tmp_path, start):
+def test_a_live_session_with_keys_records_what_a_simulation_of_the_same_file_does(
+    tmp_path, start
+):
+    """A rig that has no key knocks meanwhile, and is not let in."""
+    new_rig(tmp_path / "keys", "setup", tmp_path / "setup.key")
     live, offline = tmp_path / "live", tmp_path / "offline"
-    settings = small(live)
-    engine, rig, _ = start_live(start, write(settings, tmp_path / "s.toml"))
+    settings = small(live, rig={"keys": str(tmp_path / "keys")})
+    file = write(settings, tmp_path / "s.toml")
+    engine = start("here", file)
+    endpoint = engine.until(r"waiting for the rig: (\S+)").group(1)
+    stranger = start("rig", file, "--endpoint", endpoint)
+    rig = start("rig", file, "--endpoint", endpoint, "--key", tmp_path / "setup.key")
     status, said = engine.end()
     assert status == 0, said
     assert "finished" in said
     assert rig.end()[0] == 0
+    assert stranger.process.poll() is None  # it still knocks
     same = small(offline)
     ended = run_simulated(same, config.commented_session_file(same), Watching().console)
     with recording.read(recorded(live)) as a, recording.read(ended.recording) as b:
+        assert a.complete
         assert a.mode == "live"
         assert b.mode == "simulate"
         for x, y in zip(a.threads, b.threads, strict=True):
@@ -99,6 +112,7 @@ def test_a_live_session_records_what_a_simulation_of_the_same_file_does(tmp_path
                 np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.soak
 def test_a_rig_that_is_killed_and_started_again_loses_nothing(tmp_path, start):
     settings = small(tmp_path / "out", simulation={"speed": 50.0})
     file = write(settings, tmp_path / "s.toml")
@@ -119,6 +133,7 @@ def test_a_rig_that_is_killed_and_started_again_loses_nothing(tmp_path, start):
             assert np.isfinite(thread.score).all()
 
 
+@pytest.mark.soak
 def test_ctrl_c_ends_a_session_and_keeps_everything(tmp_path, start):
     settings = small(tmp_path / "out", session={"generations": 500}, simulation={"speed": 5.0})
     engine, rig, _ = start_live(start, write(settings, tmp_path / "s.toml"))
@@ -145,31 +160,12 @@ def test_waiting_for_a_rig_can_be_given_up(tmp_path, start):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_session_with_keys_runs_with_the_rig_that_has_one(tmp_path, start):
-    from rig_bridge.auth import new_rig
-
-    new_rig(tmp_path / "keys", "setup", tmp_path / "setup.key")
-    settings = small(tmp_path / "out", rig={"keys": str(tmp_path / "keys")})
-    file = write(settings, tmp_path / "s.toml")
-    engine = start("here", file)
-    endpoint = engine.until(r"waiting for the rig: (\S+)").group(1)
-    stranger = start("rig", file, "--endpoint", endpoint)
-    rig = start("rig", file, "--endpoint", endpoint, "--key", tmp_path / "setup.key")
-    status, said = engine.end()
-    assert status == 0, said
-    assert rig.end()[0] == 0
-    assert stranger.process.poll() is None  # it still knocks
-    with recording.read(recorded(tmp_path / "out")) as opened:
-        assert opened.complete
-
-
-def test_a_port_that_is_taken_is_said_so(tmp_path, start):
-    first = start("here", write(small(tmp_path / "out"), tmp_path / "s.toml"))
-    endpoint = first.until(r"waiting for the rig: (\S+)").group(1)
-    settings = small(tmp_path / "out", rig={"endpoint": endpoint})
-    status, said = start("here", write(settings, tmp_path / "t.toml")).end()
-    assert status == 2
-    assert f"{endpoint} must be free to listen at" in said
+def test_a_port_that_is_taken_is_said_so(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        endpoint = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        settings = small(tmp_path / "out", rig={"endpoint": endpoint})
+        with pytest.raises(EndpointError, match=f"{endpoint} must be free to listen at"):
+            run_live(settings, config.commented_session_file(settings))
 
 
 def kill_and_fold(tmp_path, start, monkeypatch, delay_s: float) -> tuple[int, int]:

@@ -8,8 +8,9 @@ from evolver.journal.records import Event, RigRecord, RunEnd, RunStart
 from evolver.journal.writer import read_journal
 from evolver.live import Console, run_live, run_simulated
 from evolver.session.ports import Command
+from tests.soak import further
 
-from .sessions import small, write
+from .sessions import small, unfolded, write
 from .test_live import Evolver
 from .test_serve import runtime, serve, start, the_folder  # noqa: F401  fixtures
 from .test_simulate import Watching
@@ -42,7 +43,8 @@ def watchdog_events(folder):
 
 def simulated(folder):
     settings = troubled(folder)
-    return run_simulated(settings, config.commented_session_file(settings)).folder
+    text = config.commented_session_file(settings)
+    return run_simulated(settings, text, fold=unfolded).folder
 
 
 def in_process(folder, tmp_path):
@@ -69,12 +71,11 @@ def served(folder, tmp_path, start):  # noqa: F811
     return the_folder(folder)
 
 
-def test_the_same_file_raises_the_same_alarms_whoever_runs_it(tmp_path, start):  # noqa: F811
-    folders = [
-        simulated(tmp_path / "a"),
-        in_process(tmp_path / "b", tmp_path),
-        served(tmp_path / "c", tmp_path, start),
-    ]
+@pytest.mark.parametrize("supervised", [False, further(True)])
+def test_the_same_file_raises_the_same_alarms_whoever_runs_it(tmp_path, start, supervised):  # noqa: F811
+    folders = [simulated(tmp_path / "a"), in_process(tmp_path / "b", tmp_path)]
+    if supervised:
+        folders.append(served(tmp_path / "c", tmp_path, start))
     first, *others = [watchdog_events(folder) for folder in folders]
     assert len([text for text in first if text.startswith("aborts:")]) >= 2
     for events in others:
@@ -89,7 +90,8 @@ def test_the_same_file_raises_the_same_alarms_whoever_runs_it(tmp_path, start): 
 def test_where_nobody_could_resume_watchdogs_warn_and_pause_nothing(tmp_path):
     settings = troubled(tmp_path / "out", pause_on=("aborts", "disk"))
     watching = Watching()
-    ended = run_simulated(settings, config.commented_session_file(settings), watching.console)
+    text = config.commented_session_file(settings)
+    ended = run_simulated(settings, text, watching.console, fold=unfolded)
     assert ended.reason == "finished"
     assert {progress.state for progress in watching.news} == {"running"}
     assert any(text.startswith("aborts:") for text in watchdog_events(ended.folder))
@@ -110,6 +112,7 @@ def test_where_somebody_can_resume_they_pause(tmp_path):
             commands=commands,
             can_resume=True,
         ),
+        fold=unfolded,
     )
     assert ended.reason == "stopped by operator"
     events = [r for r in records_of(ended.folder) if isinstance(r, Event)]
@@ -119,7 +122,8 @@ def test_where_somebody_can_resume_they_pause(tmp_path):
 def test_a_simulation_is_checked_before_its_first_image_too(tmp_path):
     watching = Watching()
     settings = troubled(tmp_path / "out")
-    run_simulated(settings, config.commented_session_file(settings), watching.console)
+    text = config.commented_session_file(settings)
+    run_simulated(settings, text, watching.console, fold=unfolded)
     names = {check.name for check in watching.checks}
     assert {
         "weights",

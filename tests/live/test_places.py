@@ -127,19 +127,23 @@ class NetworkRig:
         self.thread.join(60)
 
 
-def test_over_the_network_it_is_the_same_session(tmp_path):
-    settings, text = session(tmp_path / "a")
-    here = run_simulated(settings, text, fold=fold).recording
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory):
+    settings, text = session(tmp_path_factory.mktemp("simulated"))
+    return run_simulated(settings, text, fold=fold).recording
+
+
+def test_over_the_network_it_is_the_same_session(simulated, tmp_path):
     settings, text = session(tmp_path / "b")
     rig = NetworkRig(settings)
     try:
         there = run_live(settings, text, Console(on_endpoint=rig.start)).recording
     finally:
         rig.end()
-    with recording.read(here) as first, recording.read(there) as second:
+    with recording.read(simulated) as first, recording.read(there) as second:
         unlike = differences(first, second)
     assert not [text for text in unlike if "spike" in text or "response" in text], unlike
-    with recording.read(here) as first, recording.read(there) as second:
+    with recording.read(simulated) as first, recording.read(there) as second:
         np.testing.assert_array_equal(first.spike_offsets, second.spike_offsets)
         for one, other in zip(first.all_spikes(), second.all_spikes(), strict=True):
             np.testing.assert_array_equal(one, other)
@@ -178,11 +182,9 @@ def test_units_that_see_an_image_alone_are_not_shown_places(tmp_path, monkeypatc
     )
 
 
-def test_a_recording_answers_with_what_was_shown_at_the_place(tmp_path):
-    settings, text = session(tmp_path / "a")
-    recorded = run_simulated(settings, text, fold=fold).recording
-    assert run_replay(recorded, out=tmp_path / "b").differences == []
-    with recording.read(recorded) as opened:
+def test_a_recording_answers_with_what_was_shown_at_the_place(simulated, tmp_path):
+    assert run_replay(simulated, out=tmp_path / "b").differences == []
+    with recording.read(simulated) as opened:
         rig = ReplayedRig(
             opened, sha256="0" * 64, nearest=NearestImages(opened, answered_images(opened))
         )

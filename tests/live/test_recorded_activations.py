@@ -14,7 +14,8 @@ from evolver.recording.fold import fold
 from evolver.recording.verify import verify, verify_file
 from evolver.setup.build import build_parts
 from evolver.setup.recorded_activations import activations_of_text
-from tests.children import evolver
+from tests.cli.running import run_here
+from tests.soak import further
 
 from .sessions import small
 
@@ -56,54 +57,61 @@ def test_every_image_has_its_activations(ended):
     assert roles == scorers.load(list(UNITS)).digests
 
 
-def test_a_session_that_was_cut_off_has_them_before_and_after_it_goes_on(ended, tmp_path):
+def test_a_session_that_was_cut_off_has_them_before_and_after_it_goes_on(
+    ended, tmp_path, monkeypatch, capsys
+):
     folder = tmp_path / "cut"
     shutil.copytree(ended.folder, folder)
     (folder / "session.h5").unlink()
     (segment,) = sorted((folder / "journal").glob("*.evj"))[-1:]
     content = segment.read_bytes().rstrip(b"\0")
     segment.write_bytes(content[: len(content) // 2])
-    evolver("fold", folder)
+    run_here(monkeypatch, capsys, "fold", folder)
     shown = check(folder / "session.h5")
     (folder / "session.h5").unlink()
-    evolver("resume", folder, "--no-report")
+    run_here(monkeypatch, capsys, "resume", folder, "--no-report")
     assert check(folder / "session.h5") == 37 > shown > 4
 
 
-def test_a_journal_is_folded_without_the_networks_and_says_so(ended, tmp_path, monkeypatch):
-    class Other:
-        units, weights = ("mini:fc5:0",), dict.fromkeys(UNITS, "0" * 64)
+class Other:
+    units, weights = ("mini:fc5:0",), dict.fromkeys(UNITS, "0" * 64)
 
-    class Breaks:
-        """Answers once."""
 
-        def __init__(self, text):
-            self.whole, self.calls = activations_of_text(text), 0
-            self.units, self.weights = self.whole.units, self.whole.weights
+class Breaks:
+    """Answers once."""
 
-        def __call__(self, images):
-            self.calls += 1
-            if self.calls == 2:
-                raise ArithmeticError("broken in the middle")
-            return self.whole(images)
+    def __init__(self, text):
+        self.whole, self.calls = activations_of_text(text), 0
+        self.units, self.weights = self.whole.units, self.whole.weights
 
-    def fails(_text):
-        raise ConfigError("no such network here")
+    def __call__(self, images):
+        self.calls += 1
+        if self.calls == 2:
+            raise ArithmeticError("broken in the middle")
+        return self.whole(images)
 
-    loaders = {
-        "broken in the middle": Breaks,
-        "no network was at hand": None,
-        "no such network here": fails,
-        "others than the session's": lambda _text: Other(),
-    }
+
+def fails(_text):
+    raise ConfigError("no such network here")
+
+
+@pytest.mark.parametrize(
+    ("said", "loader"),
+    [
+        ("broken in the middle", Breaks),
+        ("no network was at hand", None),
+        further("no such network here", fails),
+        further("others than the session's", lambda _text: Other()),
+    ],
+)
+def test_a_journal_is_folded_without_the_networks_and_says_so(
+    ended, tmp_path, monkeypatch, said, loader
+):
     monkeypatch.setattr("evolver.recording.fold_activations._SCORED_TOGETHER", 8)
-    for k, (said, loader) in enumerate(loaders.items()):
-        path = tmp_path / f"{k}.h5"
-        fold(ended.folder / "journal", path, activations=loader)
-        verify(path, ended.folder / "journal")
-        with recording.read(path) as opened:
-            assert opened.activations is None
-            assert [said in warning for warning in opened.warnings] == [True]
+    fold(ended.folder / "journal", tmp_path / "s.h5", activations=loader)
+    with recording.read(tmp_path / "s.h5") as opened:
+        assert opened.activations is None
+        assert [said in warning for warning in opened.warnings] == [True]
 
 
 def test_an_image_whose_pixels_are_lost_has_none(ended, tmp_path):
@@ -114,7 +122,6 @@ def test_an_image_whose_pixels_are_lost_has_none(ended, tmp_path):
     content[content.rindex(b"\xa6pixels") + 3000] ^= 1  # of the last image there is
     segment.write_bytes(content)
     fold(journal, path, activations=activations_of_text)
-    verify(path, journal)
     with recording.read(path) as opened:
         lost = [opened.images.is_lost(i) for i in range(len(opened.image_sha256))]
         assert sum(lost) == 1

@@ -1,6 +1,7 @@
 """A recording played back through a session: the recorded one again, or what is nearest."""
 
 import hashlib
+import shutil
 import threading
 from functools import partial
 
@@ -17,7 +18,6 @@ from evolver.experiments.recordings import read_recording
 from evolver.journal import records as r
 from evolver.journal.writer import JournalWriter, read_journal
 from evolver.live import Console, run_live, run_simulated
-from evolver.live import run as live_run
 from evolver.live.replayed import ReplaySettings, run_replay, run_replay_rig
 from evolver.monitor.model import SessionModel
 from evolver.monitor.page import header_html, tab_title
@@ -42,14 +42,6 @@ COLUMNS = ("presentation", "block", "thread", "row", "repeat", "attempt", "statu
 RESPONSES = ("spikes", "counts", "rates", "psth", "references", "images/sha256")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick():
-    """Fold in a process that begins in no time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(live_run, "fold_in_child", children.fold)
-        yield
-
-
 def session(folder, **simulation):
     """Return a session of two threads; two showings an image, one in five aborted."""
     return small(
@@ -71,9 +63,17 @@ def recorded(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def again(recorded, tmp_path_factory):
-    """The same once more, as a replay."""
-    return run_replay(recorded, out=tmp_path_factory.mktemp("again"))
+def clock():
+    return Sleeping()
+
+
+@pytest.fixture(scope="module")
+def again(recorded, clock, tmp_path_factory):
+    """The same once more, as a replay at ten times the speed."""
+    fast = ReplaySettings(speed=10.0)
+    return run_replay(
+        recorded, out=tmp_path_factory.mktemp("again"), settings=fast, clock=clock
+    )
 
 
 def other_file(folder, settings, **changes):
@@ -127,7 +127,7 @@ def test_other_forms_too(tmp_path, monkeypatch, form):
     monkeypatch.setattr(simulated_rig, "build_rig", build)
     settings = small(
         tmp_path,
-        session={"generations": 2},
+        session={"generations": 1},
         references={"count": 2},
         presentation={"schedule": "together"},
         fitness={"baseline_ms": None, "normalise": "references", "reference_blocks": 1},
@@ -200,16 +200,16 @@ def test_another_search_is_answered_by_the_nearest_codes(recorded, tmp_path):
 def test_model_neurons_answer_as_in_a_simulation(tmp_path):
     """What another session would have been with the same neurons, bit for bit."""
 
-    def settings(name, seed, generations=2):
+    def settings(name, seed):
         return small(
             tmp_path / name,
-            session={"generations": generations, "seed": seed},
+            session={"generations": 1, "seed": seed},
             references={"count": 0},
             presentation={"schedule": "together"},
             simulation={"abort_rate": 0.0, "seed": 5},
         )
 
-    file = simulate(settings("recorded", 5, 1))
+    file = simulate(settings("recorded", 5))
     wanted = simulate(settings("wanted", 6))
     other = other_file(tmp_path, settings("other", 6))
     replay = run_replay(file, settings=ReplaySettings(answer="simulated"), session_file=other)
@@ -243,6 +243,7 @@ def test_units_of_networks_stand_for_those_that_are_scored(recorded):
     assert result.ok
 
 
+@pytest.mark.soak
 def test_a_session_that_was_stopped_ends_where_it_was(recorded, tmp_path):
     """In the middle of its third block."""
     journal = [record for _, record in read_journal(recorded.parent / "journal")]
@@ -315,7 +316,7 @@ def test_across_a_socket_it_is_the_recorded_session_too(recorded, tmp_path):
 
 
 def test_what_differs_is_named(recorded, again, tmp_path):
-    children.fold(again.ended.folder / "journal", tmp_path / "copy.h5")
+    shutil.copy(again.ended.recording, tmp_path / "copy.h5")
     with h5py.File(tmp_path / "copy.h5", "r+") as file:
         file["threads/0/score"][3] += 1
         file["threads/1/states/000001"].attrs["sigma"] = 9.0
@@ -333,14 +334,13 @@ def test_what_differs_is_named(recorded, again, tmp_path):
     assert [text.split(" of ")[0] for text in found[2:]] == ["the response", "onset_ns"]
 
 
-def test_pauses_are_skipped_and_time_runs_as_fast_as_asked(recorded, tmp_path):
+def test_pauses_are_skipped_and_time_runs_as_fast_as_asked(recorded, again, clock):
     """By a clock that is moved on by whoever sleeps."""
+    assert again.ended.reason == "finished"
     with recording.read(recorded) as opened:
         table = opened.presentations
         planned = table["on_ms"] + table["off_ms"]
         total = planned[table["attempt"] > 0].sum() / 1000
-    clock = Sleeping()
-    run_replay(recorded, out=tmp_path, settings=ReplaySettings(speed=10.0), clock=clock)
     assert clock.slept == pytest.approx(total / 10, rel=0.25)
 
 

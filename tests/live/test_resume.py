@@ -34,10 +34,11 @@ from evolver.setup.build import build_parts
 from evolver.setup.resume import Restored
 from evolver.setup.simulated_rig import LocalRig, build_population
 from tests import children
+from tests.cli.running import run_here
 from tests.soak import further, share
 
 from . import mortal
-from .sessions import small, write
+from .sessions import small, unfolded, write
 from .test_simulate import Watching
 
 
@@ -119,6 +120,23 @@ def test_cut_after_every_sort_of_record_it_goes_on_bit_for_bit(whole, tmp_path):
     check_cuts(ended, records, places(records), tmp_path)
 
 
+def go_on(folder, console):
+    """Go on with a session, and leave it its journal alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "fold_in_child", unfolded)
+        return resume_simulated(folder, console)
+
+
+@pytest.fixture(scope="module")
+def gone_on(whole, tmp_path_factory):
+    """A session that went on after its fourth result: how many records were left, and all."""
+    folder = tmp_path_factory.mktemp("gone-on")
+    at = [i for i, r in enumerate(whole[1]) if isinstance(r, Result)][3]
+    cut(whole[1][: at + 1], folder)
+    go_on(folder, Watching().console)
+    return at + 1, [r for _, r in read_journal(folder / "journal")]
+
+
 @pytest.mark.parametrize("whole", ["references"], indirect=True)
 def test_cut_before_its_first_block_it_is_the_same_session(whole, tmp_path):
     """How blocks follow one another is all to come."""
@@ -147,8 +165,9 @@ def five_at_once(monkeypatch):
 
 @pytest.mark.parametrize(
     ("last", "then_at_once"),
-    [("second", BLOCKS_AT_ONCE), further("second", 5), further("fifth", BLOCKS_AT_ONCE)],
+    [("second", BLOCKS_AT_ONCE), ("second", 5), ("fifth", BLOCKS_AT_ONCE)],
 )
+@pytest.mark.soak
 def test_as_many_blocks_as_overlapped_go_on(tmp_path, five_at_once, last, then_at_once):
     """How many were open follows from the records, whatever the loop that goes on would do."""
     threads = tuple(
@@ -178,22 +197,23 @@ def test_cut_again_and_again(whole, tmp_path):
     cut(records[:first], tmp_path)
     reason, resumed = "", 0
     while reason != "finished":
-        again = resume_simulated(tmp_path, Watching(stop_after=16).console)
+        again = go_on(tmp_path, Watching(stop_after=24).console)
         reason, resumed = again.reason, resumed + 1
         assert resumed < 50
     assert resumed > 1
+    fold(tmp_path / "journal", again.recording)
     assert same(ended.recording, again.recording) == (resumed, True)
 
 
-def test_what_came_and_was_not_learnt_from_is_not_shown_again(whole, tmp_path):
-    _, records = whole
-    at = [i for i, r in enumerate(records) if isinstance(r, Result)][3]
-    cut(records[: at + 1], tmp_path)
-    before = {(r.presentation, r.attempt) for r in records[: at + 1] if isinstance(r, Result)}
-    resume_simulated(tmp_path, Watching().console)
-    after = [r for _, r in read_journal(tmp_path / "journal")][at + 1 :]
-    again = [(r.presentation, r.attempt) for r in after if isinstance(r, Result)]
-    assert before.isdisjoint(again)
+def test_what_came_and_was_not_learnt_from_is_not_shown_again(gone_on):
+    left, records = gone_on
+    before, again = (
+        [(r.presentation, r.attempt) for r in part if isinstance(r, Result)]
+        for part in (records[:left], records[left:])
+    )
+    assert len(before) == 4
+    assert again
+    assert set(before).isdisjoint(again)
 
 
 def last_generation_with_two_results(records):
@@ -204,8 +224,13 @@ def last_generation_with_two_results(records):
     return lost, answers[1]
 
 
-def test_where_a_plan_is_lost_its_numbers_are_not_given_again(whole, tmp_path):
-    """What was measured under them stays as it is, and all that comes is kept beside it."""
+def test_where_a_plan_is_lost_its_numbers_are_not_given_again(
+    whole, tmp_path, monkeypatch, capsys
+):
+    """What was measured under them stays as it is, and all that comes is kept beside it.
+
+    The damage is said on the terminal, in the record and by `verify`.
+    """
     _, records = whole
     lost, second = last_generation_with_two_results(records)
     cut(records[: second + 1], tmp_path)
@@ -214,45 +239,29 @@ def test_where_a_plan_is_lost_its_numbers_are_not_given_again(whole, tmp_path):
     shown = {(r.presentation, r.attempt) for r in named if isinstance(r, Result)}
     planned = {n for r in named if isinstance(r, Sent) for n in r.presentations}
     blocks = {r.block for r in named if isinstance(r, Proposed)}
+    loss = f"records {lost} to {lost} of the journal cannot be read; what they held is missing"
 
-    again = resume_simulated(tmp_path, Watching().console)
+    said = run_here(monkeypatch, capsys, "resume", tmp_path, "--no-report")
 
-    assert again.reason == "finished"
+    assert f"the journal is damaged: {loss}" in " ".join(said.split())
     after = [r for n, r in read_journal(tmp_path / "journal") if n > second]
+    (event,) = [r for r in after if isinstance(r, Event) and r.name == "journal_damaged"]
+    assert event.level == "warning"
+    assert loss in event.text
     proposed = [r for r in after if isinstance(r, Proposed)]
     assert proposed[0].threads == records[lost].threads  # asked for as before, bit for bit
     assert blocks.isdisjoint(r.block for r in proposed)
     assert planned.isdisjoint(p.presentation for r in proposed for p in r.presentations)
     came = {(r.presentation, r.attempt) for r in after if isinstance(r, Result)}
-    with recording.read(again.recording) as opened:
+    with recording.read(tmp_path / "session.h5") as opened:
+        assert opened.end_reason == "finished"
+        assert not opened.bit_identical
+        assert "journal_damaged" in opened.events["name"].astype(str)
         table = opened.presentations
         rows = zip(table["presentation"].tolist(), table["attempt"].tolist(), strict=True)
         assert {row for row in rows if row[1]} == shown | came
         assert not any("more than one result" in line for line in opened.warnings)
-
-
-@pytest.mark.parametrize("whole", ["references"], indirect=True)
-def test_damage_is_said_on_the_terminal_in_the_record_and_by_verify(whole, tmp_path):
-    _, records = whole
-    lost, second = last_generation_with_two_results(records)
-    cut(records[: second + 1], tmp_path)
-    flip(tmp_path, lost)
-    loss = f"records {lost} to {lost} of the journal cannot be read; what they held is missing"
-
-    said = " ".join(children.evolver("resume", tmp_path, "--no-report").split())
-
-    assert f"the journal is damaged: {loss}" in said
-    (event,) = [
-        r
-        for _, r in read_journal(tmp_path / "journal")
-        if isinstance(r, Event) and r.name == "journal_damaged"
-    ]
-    assert event.level == "warning"
-    assert loss in event.text
-    with recording.read(tmp_path / "session.h5") as opened:
-        assert not opened.bit_identical
-        assert "journal_damaged" in opened.events["name"].astype(str)
-    said = " ".join(children.evolver("verify", tmp_path / "session.h5").split())
+    said = " ".join(run_here(monkeypatch, capsys, "verify", tmp_path / "session.h5").split())
     assert "1 records of its journal could not be read" in said
     assert f"records {lost} to {lost} are missing" in said
     assert said.endswith("good")
@@ -347,11 +356,8 @@ def test_a_pause_outlives_an_error_and_no_end_by_the_operator(whole, tmp_path, r
     assert read_history(tmp_path / "journal").held == held
 
 
-def test_the_record_says_that_it_went_on(whole, tmp_path):
-    _, records = whole
-    cut(records[:20], tmp_path)
-    resume_simulated(tmp_path, Watching().console)
-    (resumed,) = [r for _, r in read_journal(tmp_path / "journal") if isinstance(r, Resumed)]
+def test_the_record_says_that_it_went_on(gone_on):
+    (resumed,) = [r for r in gone_on[1] if isinstance(r, Resumed)]
     assert resumed.bit_identical
     assert resumed.machine
 
@@ -367,7 +373,7 @@ def test_no_watchdog_blames_the_rig_for_an_engine_that_was_ended_as_it_stood_sti
     )
     died = Event(records[at].received_ns + 60 * 10**9, "error", "engine_died", "")
     cut([*records[: at + 1], died], tmp_path)
-    resume_simulated(tmp_path, Watching().console)
+    go_on(tmp_path, Watching().console)
     after = [r for _, r in read_journal(tmp_path / "journal")][at + 1 :]
     (block,) = [r for r in after if isinstance(r, Committed) and r.block == sent.block]
     assert block.budget.wait > 60
@@ -396,6 +402,16 @@ def run_and_kill(file, folder, rng, generations):
         receive.close()
 
 
+def check_trajectory(tmp_path, parent, session):
+    """Compare a session that was killed with one that was not; return how often it went on."""
+    (folder,) = [f for f in parent.iterdir() if find_history(f / "journal")]
+    offline = small(tmp_path / f"whole-{parent.name}", session=session)
+    whole = run_simulated(offline, config.commented_session_file(offline), Watching().console)
+    resumed, identical = same(whole.recording, folder / "session.h5")
+    assert identical
+    return resumed
+
+
 def check_kills(tmp_path, wanted, rng, generations):
     """Kill sessions at random moments, again and again; compare them with unkilled ones."""
     kills = gone_on = 0
@@ -407,20 +423,30 @@ def check_kills(tmp_path, wanted, rng, generations):
         before = kills
         while run_and_kill(file, tmp_path / str(seed), rng, generations):
             kills += 1
-        (folder,) = [f for f in (tmp_path / str(seed)).iterdir() if find_history(f / "journal")]
-        offline = small(tmp_path / f"whole-{seed}", session=session)
-        whole = run_simulated(
-            offline, config.commented_session_file(offline), Watching().console
-        )
-        resumed, identical = same(whole.recording, folder / "session.h5")
-        assert identical
+        resumed = check_trajectory(tmp_path, tmp_path / str(seed), session)
         assert resumed <= kills - before
         gone_on += resumed
     assert gone_on >= wanted / 2  # others were killed before they had begun, or in the fold
 
 
-def test_kills_leave_the_trajectory_as_it_was(tmp_path):
-    check_kills(tmp_path, 1, np.random.default_rng(1), generations=4)
+def test_a_kill_leaves_the_trajectory_as_it_was(tmp_path):
+    """In the middle of the session; a soak has two hundred, anywhere."""
+    session = {"generations": 2, "seed": 7}
+    folder = tmp_path / "killed"
+    file = write(small(folder, session=session), tmp_path / "s.toml")
+    for is_killed in (True, False):
+        receive, send = children.pipe()
+        process = children.child(mortal.go_on, file, folder, send)
+        send.close()
+        if is_killed:
+            for _ in range(5):
+                receive.recv()
+            assert children.kill(process)
+        else:
+            process.join()
+            assert process.exitcode == 0
+        receive.close()
+    assert check_trajectory(tmp_path, folder, session) == 1
 
 
 @pytest.mark.soak

@@ -1,5 +1,6 @@
 """The supervised session: real processes, killed one by one; an operator who speaks to it."""
 
+import functools
 import os
 import re
 import shutil
@@ -20,7 +21,7 @@ from evolver.monitor.sources import before_first_image
 from evolver.session_folder import remove_unused
 from tests.children import evolver
 from tests.limits import wait_until
-from tests.soak import share
+from tests.soak import further, share
 
 from .sessions import small, write
 from .test_live import Evolver
@@ -78,6 +79,10 @@ def status():
     return control.ask(listed, control.Request("status"), timeout_s=30.0).status
 
 
+wait_for = functools.partial(wait_until, every_s=0.05)
+"""Wait for what a session must be asked for, which takes its time, too."""
+
+
 def children():
     """Return the process of each child, by name."""
     return {child.name: child.pid for child in status().children if child.state == "running"}
@@ -115,72 +120,100 @@ def check_committed_once(folder):
     assert sorted(blocks) == list(range(len(blocks)))
 
 
-def test_a_session_runs_to_its_end_and_is_the_simulations(tmp_path, start):
-    """Its processes begin as a user's do, in interpreters that have imported nothing."""
-    settings = small(tmp_path / "out", simulation=QUIET)
-    file = write(settings, tmp_path / "s.toml")
-    session, rig = serve(start, file, "--yes", cold=("cold",))
-    code, said = session.end()
-    assert code == 0, said
-    assert "finished" in said
-    assert rig.end()[0] == 0
-    folder = the_folder(tmp_path / "out")
-    check_same_trajectory(folder, settings, tmp_path)
-    assert {p.name for p in (folder / "logs").iterdir()} == {"engine.log", "recorder.log"}
-
-
-@pytest.mark.parametrize("victim", ["engine", "recorder"])
-def test_a_process_that_is_killed_is_started_again_and_nothing_is_lost(tmp_path, start, victim):
+def test_whatever_is_killed_is_started_again_or_resumed_and_nothing_is_lost(tmp_path, start):
+    """Recorder, engine and rig, one after the other; then all at once, and it is resumed."""
     settings = small(
         tmp_path / "out",
         session={"generations": 4},
-        simulation={"speed": 5.0},  # its spikes as well, and showings that are aborted
+        simulation={"speed": 2.0},  # its spikes as well, and showings that are aborted
     )
-    session, rig = serve(start, write(settings, tmp_path / "s.toml"), "--yes")
-    session.until(r"generation +1/4")
-    os.kill(children()[victim], signal.SIGKILL)
-    session.until(rf"the {victim} ended with SIGKILL; it is started again")
-    code, said = session.end()
-    assert code == 0, said
-    assert rig.end()[0] == 0
+    file = write(settings, tmp_path / "s.toml")
+    session, rig = serve(start, file, "--yes")
+    for victim in ("recorder", "engine"):
+        more_is_shown()
+        os.kill(children()[victim], signal.SIGKILL)
+        session.until(rf"the {victim} ended with SIGKILL; it is started again")
+    more_is_shown()
+    rig.kill()
+    endpoint = status().rig_endpoint
+    second = start("rig", file, "--endpoint", endpoint)
+    more_is_shown()
+    pids = children()
+    session.process.kill()
+    wait_until(lambda: all(not Path(f"/proc/{pid}").exists() for pid in pids.values()))
+    second.kill()
     folder = the_folder(tmp_path / "out")
+    assert resumed_so_far(folder) == 1  # of the engine; a recorder's fall interrupts nothing
+    again = start("resume", folder, "--yes", "--no-page", "--no-report")
+    endpoint = again.until(r"waiting for the rig: (\S+)").group(1)
+    waits = re.escape(f"waiting for the rig: {endpoint}") + r" \(no rig for \d+:(?!00\))"
+    wait_for(lambda: re.match(waits, status().state))
+    third = start("rig", file, "--endpoint", endpoint)
+    code, said = again.end()
+    assert code == 0, said
+    assert "finished" in said
+    assert third.end()[0] == 0
+    assert resumed_so_far(folder) == 2
     check_same_trajectory(folder, settings, tmp_path)
     check_committed_once(folder)
-    resumed = [r for _, r in read_journal(folder / "journal") if isinstance(r, Resumed)]
-    assert len(resumed) == (victim == "engine")
+    code, said = start("resume", folder, "--yes").end()
+    assert code == 2
+    assert "it is finished" in said
 
 
-def test_an_operator_speaks_to_the_session(tmp_path, start):
+def more_is_shown():
+    """Wait until an image more is shown than there were."""
+    before = shown_so_far()
+    wait_for(lambda: shown_so_far() > before, or_say=status)
+
+
+def resumed_so_far(folder):
+    return sum(isinstance(r, Resumed) for _, r in read_journal(folder / "journal"))
+
+
+def test_an_operator_confirms_the_checks_and_speaks_to_the_session(tmp_path, start):
     file = write(endless(tmp_path / "out"), tmp_path / "s.toml")
-    session, rig = serve(start, file, "--yes")
+    session, rig = serve(start, file, "--report")
+    session.until("before the first image")
+    session.until("confirm with  evolver ctl confirm")
+    folder = the_folder(tmp_path / "out")
+    assert not list((folder / "journal").glob("*.evj"))
+    shown = before_first_image(folder)  # on the live page
+    assert shown.to_confirm
+    assert any("climbs unit 0: channel 0" in text for _, _, text in shown.checks)
+    assert "confirmed" in ctl("confirm")
     session.until(r"generation +1/300")
+    assert not before_first_image(folder).to_confirm
     assert "noted" in ctl("note", "the animal is awake")
     assert "paused" in ctl("pause", "--why", "a drink")
-    wait_until(lambda: status().progress.state == "paused")
-    wait_until(nothing_comes)  # what was under way is answered
+    wait_for(lambda: status().progress.state == "paused")
+    wait_for(nothing_comes)  # what was under way is answered
     still = shown_so_far()
     assert nothing_comes()
     before = status().progress
     os.kill(children()["engine"], signal.SIGKILL)  # a pause outlives the engine
-    wait_until(lambda: status().state == "the engine is started again, paused")
-    wait_until(lambda: status().state == "paused")
-    wait_until(lambda: status().progress.no_rig_s > 0)  # of the new one
+    wait_for(lambda: status().state == "the engine is started again, paused")
+    wait_for(lambda: status().state == "paused")
+    wait_for(lambda: status().progress.no_rig_s > 0)  # of the new one
     after = status().progress  # and what was paused, and passed in all, goes on
     assert after.paused_s > before.paused_s > 0.5
     assert after.elapsed_s > before.elapsed_s
     assert nothing_comes()
     assert "going on" in ctl("resume")
-    wait_until(lambda: shown_so_far() > still)
+    wait_for(lambda: shown_so_far() > still)
     ctl("reference-only")
-    wait_until(lambda: "reference-only" in ctl("status"))
+    wait_for(lambda: "reference-only" in status().state)
+    assert "reference-only" in ctl("status")
     ctl("resume")
     assert "must say something" in ctl("note", "", expect=2)
     assert "stopping" in ctl("stop")
     code, said = session.end()
     assert code == 0, said
     assert "stopped by operator" in said
+    assert "climbs unit 0: channel 0" in said
+    assert "nothing to confirm" not in said
+    assert (folder / "report" / "report.html").is_file()
     rig.end()
-    folder = the_folder(tmp_path / "out")
     events = [r for _, r in read_journal(folder / "journal") if isinstance(r, Event)]
     assert [e.text for e in events if e.name == "note"] == ["the animal is awake"]
     assert [e.text for e in events if e.name == "pause"] == [
@@ -222,72 +255,22 @@ def endless(folder):
     return small(folder, session={"generations": 300}, simulation={**QUIET, "speed": 5.0})
 
 
-def test_nothing_is_shown_before_the_checks_are_confirmed(tmp_path, start):
+def test_a_signal_ends_the_session_and_keeps_everything(tmp_path, start):
+    """Its processes begin as a user's do, in interpreters that have imported nothing."""
     file = write(endless(tmp_path / "out"), tmp_path / "s.toml")
-    session, rig = serve(start, file, "--report")
-    session.until("before the first image")
-    session.until("confirm with  evolver ctl confirm")
-    folder = the_folder(tmp_path / "out")
-    assert not list((folder / "journal").glob("*.evj"))
-    shown = before_first_image(folder)  # on the live page
-    assert shown.to_confirm
-    assert any("climbs unit 0: channel 0" in text for _, _, text in shown.checks)
-    assert "confirmed" in ctl("confirm")
+    session, rig = serve(start, file, "--yes", cold=("cold",))
     session.until(r"generation +1/300")
-    assert not before_first_image(folder).to_confirm
-    said = end_by_signal(session, rig, signal.SIGTERM, folder)
-    assert "climbs unit 0: channel 0" in said
-    assert "nothing to confirm" not in said
-    assert (folder / "report" / "report.html").is_file()
-
-
-def end_by_signal(session, rig, how, folder):
-    """End the session, which keeps everything; return all it said."""
-    session.process.send_signal(how)
+    session.process.send_signal(signal.SIGHUP)  # a terminal that goes ends nothing
+    more_is_shown()
+    session.process.send_signal(signal.SIGTERM)
     code, said = session.end()
     assert code == 0, said
     assert "stopped by operator" in said
     rig.end()
+    folder = the_folder(tmp_path / "out")
     with recording.read(folder / "session.h5") as opened:
         assert opened.complete
-    return said
-
-
-def test_a_signal_ends_the_session_and_keeps_everything(tmp_path, start):
-    file = write(endless(tmp_path / "out"), tmp_path / "s.toml")
-    session, rig = serve(start, file, "--yes")
-    session.until(r"generation +1/300")
-    session.process.send_signal(signal.SIGHUP)  # a terminal that goes ends nothing
-    end_by_signal(session, rig, signal.SIGINT, the_folder(tmp_path / "out"))
-
-
-def test_when_all_is_killed_resume_goes_on(tmp_path, start):
-    settings = small(
-        tmp_path / "out",
-        session={"generations": 4},
-        simulation={"abort_rate": 0.0, "speed": 5.0},
-    )
-    file = write(settings, tmp_path / "s.toml")
-    session, rig = serve(start, file, "--yes")
-    session.until(r"generation +1/4")
-    pids = children()
-    session.process.kill()
-    wait_until(lambda: all(not Path(f"/proc/{pid}").exists() for pid in pids.values()))
-    rig.kill()
-    folder = the_folder(tmp_path / "out")
-    again = start("resume", folder, "--yes", "--no-page", "--no-report")
-    endpoint = again.until(r"waiting for the rig: (\S+)").group(1)
-    waits = re.escape(f"waiting for the rig: {endpoint}") + r" \(no rig for \d+:(?!00\))"
-    wait_until(lambda: re.match(waits, status().state))
-    second = start("rig", file, "--endpoint", endpoint)
-    code, said = again.end()
-    assert code == 0, said
-    assert second.end()[0] == 0
-    check_same_trajectory(folder, settings, tmp_path)
-    check_committed_once(folder)
-    code, said = start("resume", folder, "--yes").end()
-    assert code == 2
-    assert "it is finished" in said
+    assert {p.name for p in (folder / "logs").iterdir()} == {"engine.log", "recorder.log"}
 
 
 def test_nothing_is_left_when_the_supervisor_is_killed(tmp_path, start):
@@ -323,7 +306,7 @@ def test_a_mistake_that_only_the_rig_shows_ends_it_without_trying_again(tmp_path
     rig.kill()
 
 
-@pytest.mark.parametrize("how", ["signal", "references"])
+@pytest.mark.parametrize("how", ["signal", further("references")])
 def test_a_start_that_fails_leaves_no_folder_and_says_nothing_of_resuming(tmp_path, start, how):
     source = tmp_path / "faces"
     source.mkdir()
@@ -396,7 +379,7 @@ def test_sixty_mixed_kills_commit_every_generation_once(tmp_path, start):
                     time.sleep(60.0)
                 rig = start("rig", file, "--endpoint", endpoint)
                 continue
-            wait_until(lambda: all_running())
+            wait_for(lambda: all_running())
             os.kill(children()[victim], signal.SIGKILL)
         code, said = session.end()
         assert code == 0, said

@@ -11,13 +11,17 @@ from typer.testing import CliRunner
 from evolver import config, recording
 from evolver.cli import app
 from evolver.errors import ConfigError
+from evolver.journal.records import Result, Sent
 from evolver.journal.writer import read_journal
 from evolver.live import resume_simulated, run_simulated
 from evolver.live.replayed import run_replay
 from evolver.recording.replay import replayed_records
 from evolver.report.page import write_report
 from evolver.setup.other_fitness import other_fitness
+from tests.children import DPI
+from tests.soak import further
 
+from .sessions import unfolded
 from .test_resume import check_cuts, cut, places
 from .test_simulate import Watching
 
@@ -72,16 +76,19 @@ def images(tmp_path_factory):
     return folder
 
 
-def begun(tmp_path, images, *more):
+def begun(tmp_path, images, *more, fold=None):
     text = ALONE.format(folder=tmp_path / "out", images=images) + "".join(more)
     text = text.replace("[session]", "[session]\ngenerations = 3") if more else text
-    return run_simulated(config.parse_session_file(text), text, Watching().console)
+    return run_simulated(config.parse_session_file(text), text, Watching().console, fold=fold)
 
 
 @pytest.fixture(scope="module", params=["alone", "beside"])
 def ended(request, images, tmp_path_factory):
     more = [BESIDE] if request.param == "beside" else []
     return begun(tmp_path_factory.mktemp(request.param), images, *more)
+
+
+beside = pytest.mark.parametrize("ended", [further("alone"), "beside"], indirect=True)
 
 
 def test_each_item_is_shown_as_often_as_asked_at_its_place(ended):
@@ -143,15 +150,25 @@ def test_cut_anywhere_it_goes_on_bit_for_bit(ended, tmp_path):
     """Several shares of a set may be under way at once, each with a part of its answers."""
     records = [record for _, record in read_journal(ended.folder / "journal")]
     with recording.read(ended.recording) as opened:
-        first = len(opened.threads.evolving)  # each session is cut at other sorts of record
-    check_cuts(ended, records, places(records)[first::2], tmp_path)
+        kind = Result if opened.threads.evolving else Sent
+    middle = [i for i, record in enumerate(records) if isinstance(record, kind)]
+    check_cuts(ended, records, [middle[len(middle) // 2] + 1], tmp_path)
 
 
+@pytest.mark.soak
+def test_cut_after_every_sort_of_record_it_goes_on_bit_for_bit(ended, tmp_path):
+    records = [record for _, record in read_journal(ended.folder / "journal")]
+    check_cuts(ended, records, places(records), tmp_path)
+
+
+@beside
 def test_replayed_it_is_the_same_session(ended, tmp_path):
     assert run_replay(ended.recording, out=tmp_path).differences == []
 
 
-def test_its_report_shows_what_drove_the_units(ended, tmp_path):
+@beside
+def test_its_report_shows_what_drove_the_units(ended, tmp_path, monkeypatch):
+    monkeypatch.setattr("evolver.report.style.DPI", DPI)
     with recording.read(ended.recording) as opened:
         page = write_report(opened, tmp_path).read_text(encoding="utf-8")
         alone = not opened.threads.evolving
@@ -166,7 +183,7 @@ def test_it_goes_on_with_the_images_it_began_with_or_not_at_all(images, tmp_path
     folder.mkdir()
     for path in images.iterdir():
         (folder / path.name).write_bytes(path.read_bytes())
-    whole = begun(tmp_path, folder)
+    whole = begun(tmp_path, folder, fold=unfolded)
     records = [record for _, record in read_journal(whole.folder / "journal")]
     cut(records[: len(records) // 2], tmp_path / "cut")
     (folder / "left.png").write_bytes((folder / "right.png").read_bytes())
@@ -230,6 +247,7 @@ def test_what_is_of_evolution_leaves_sets_out(ended):
                 other_fitness(opened, {"response_ms": [70.0, 150.0]})
 
 
+@beside
 def test_an_nwb_file_says_which_item_was_where(ended, tmp_path):
     done = CliRunner().invoke(
         app.app, ["export", "nwb", str(ended.recording), "--out", str(tmp_path / "s.nwb")]

@@ -1,6 +1,8 @@
 """A supervisor whose processes hang, or say strange things: made-up ones, a line long."""
 
+import os
 import re
+import shutil
 import signal
 import sys
 from dataclasses import replace
@@ -13,41 +15,54 @@ from evolver.errors import RecordingError
 from evolver.journal.recorder_protocol import DISK_WAS_FULL
 from evolver.journal.records import Event
 from evolver.journal.writer import JournalWriter
-from evolver.live import control
+from evolver.live import control, pipe
 from evolver.live.child_process import Patience
 from evolver.live.console import Console
 from evolver.live.control import sessions
 from evolver.live.supervisor import Settings, Supervisor
 from evolver.monitor.sources import before_first_image
+from tests.limits import wait_until
 
-BEGINNING = """
-import os, sys, time, types
+PYTHON = (sys.executable, "-S", "-c")  # without the environment's packages
+
+
+def frame(message):
+    """Return a message's bytes on a pipe."""
+    reading, writing = os.pipe()
+    pipe.send(writing, message)
+    os.close(writing)
+    with open(reading, "rb") as end:
+        return end.read()
+
+
+# An engine imports nothing of evolver, which would take a second: it has its messages as bytes.
+BEGINNING = f"""
+import os, sys, time
 from pathlib import Path
-import evolver
-room = sys.modules["evolver.live"] = types.ModuleType("evolver.live")
-room.__path__ = [f"{evolver.__path__[0]}/live"]  # the pipe alone: the room imports for a second
-from evolver.live import pipe
+HERE, WITH_ONE_ORDER = {frame(pipe.Here(0.0))}, {frame(pipe.Here(0.0, 1))}
+LATE, VERY_LATE = {frame(pipe.Here(5.0))}, {frame(pipe.Here(1e6))}
+OVER = {frame(pipe.Over("finished"))}
 def say(message):
-    pipe.send(1, message)
+    os.write(1, message)
 def first(name):
     try:
         Path(sys.argv[1], name).touch(exist_ok=False)
     except FileExistsError:
         return False
     return True
-say(pipe.Listening("tcp://127.0.0.1:1"))
+say({frame(pipe.Listening("tcp://127.0.0.1:1"))})
 """
 HANGS = "if first('hung'): time.sleep(3600)\n"
 LOOP_HANGS = """
 if first('hung'):
     while True:
-        say(pipe.Here(5.0 if first('busy') else 1e6))
+        say(LATE if first('busy') else VERY_LATE)
         time.sleep(0.1)
 """
 DEAF = """
 if first('hung'):
     while True:
-        say(pipe.Here(0.0))
+        say(HERE)
         time.sleep(0.1)
 """
 CLOSES = """
@@ -61,7 +76,7 @@ for n in range(3):
     if first(f"aborted-{n}"):
         os.abort()
 """
-OVER = "say(pipe.Over('finished'))\n"
+OVER = "say(OVER)\n"
 
 
 @pytest.fixture
@@ -83,9 +98,10 @@ def make(tmp_path, monkeypatch):
         )
         patience = patience or Patience(silent_s=3.0, closed_s=0.5, busy_s=2.0, stuck_s=4.0)
         made = Supervisor(settings, Console(on_event=said.append), patience)
-        made._engine.command[1:] = ["-c", BEGINNING + text, str(tmp_path)]
+        made._engine.command = [*PYTHON, BEGINNING + text, str(tmp_path)]
+        made._recorder.command = [*PYTHON, "import time; time.sleep(3600)"]
         for one in made._pages:
-            one.command = [sys.executable, "-c", page, str(tmp_path)]
+            one.command = [*PYTHON, page, str(tmp_path)]
         return made, said
 
     return begin
@@ -112,9 +128,9 @@ def test_an_engine_that_answers_nothing_is_ended_and_started_again(make, text, w
 SILENT_FOR_A_WHILE = """
 while not Path(sys.argv[1], "seen").exists():
     time.sleep(0.01)
-say(pipe.Here(0.0))
+say(HERE)
 while not Path(sys.argv[1], "over").exists():
-    say(pipe.Here(0.0))
+    say(HERE)
     time.sleep(0.01)
 """
 
@@ -122,8 +138,6 @@ while not Path(sys.argv[1], "over").exists():
 def test_who_answers_nothing_is_said_so_for_as_long_as_it_does_not(make, tmp_path):
     """Long before it is ended: on the terminal, on the page and in `ctl status`."""
     supervisor, said = make(SILENT_FOR_A_WHILE + OVER, patience=Patience(noticed_s=0.3))
-    # One that has not spoken yet is loading; the real one is asked every 2 s only.
-    supervisor._recorder.command = [sys.executable, "-c", "import time; time.sleep(3600)"]
     told = []
 
     def on_wait(text, _=0):
@@ -192,7 +206,7 @@ time.sleep(3600)
 WAITS_FOR_PAGE = """
 Path(sys.argv[1], "engine").touch()
 while not Path(sys.argv[1], "printed").exists():
-    say(pipe.Here(0.0))
+    say(HERE)
     time.sleep(0.01)
 """
 
@@ -216,7 +230,7 @@ time.sleep(3600)
 """
     text = """
 while not Path(sys.argv[1], "again").exists():
-    say(pipe.Here(0.0))
+    say(HERE)
     time.sleep(0.01)
 """
     supervisor, said = make(
@@ -242,7 +256,7 @@ def test_an_engine_that_cannot_be_started_is_said_so(make):
 STOPPED_WHILE_LOADING = """
 if not first('started'):
     Path(sys.argv[1], 'again').touch()
-    say(pipe.Over('finished'))
+    say(OVER)
     sys.exit(0)
 time.sleep(3600)
 """
@@ -353,7 +367,7 @@ def test_an_abort_that_was_taken_is_waited_for(make):
     text = """
 if first('started'):
     for _ in range(15):
-        say(pipe.Here(0.0, 1))
+        say(WITH_ONE_ORDER)
         time.sleep(0.1)
 """
     supervisor, said = make(text + OVER, patience=Patience(abort_s=0.5))
@@ -370,7 +384,7 @@ def test_a_recorder_that_finds_the_disk_full_is_started_until_it_does_not(
     monkeypatch.setattr("evolver.live.child_process._BACKOFF_S", (0.0,) * 5)
     waits = """
 while not Path(sys.argv[1], "full-7").exists():
-    say(pipe.Here(0.0))
+    say(HERE)
     time.sleep(0.01)
 """
     recorder = f"""
@@ -385,8 +399,51 @@ for n in range(8):
 time.sleep(3600)
 """
     supervisor, said = make(waits + OVER)
-    supervisor._recorder.command = [sys.executable, "-c", recorder]
+    supervisor._recorder.command = [*PYTHON, recorder]
     with pytest.raises(RecordingError, match="must have a journal"):
         supervisor.run()
     assert supervisor.failed is None
     assert said.count("the recorder found the disk full; it is started again") == 1
+
+
+WANDERS = """
+os.set_blocking(0, False)
+folder = Path(sys.argv[1], "s")
+folder.rename(folder.with_name("away"))
+while not Path(sys.argv[1], "over").exists():
+    try:
+        if b"pause" in os.read(0, 65536):
+            Path(sys.argv[1], "paused").touch()
+    except BlockingIOError:
+        pass
+    say(HERE)
+    time.sleep(0.05)
+"""
+
+
+def test_a_session_whose_folder_wanders_pauses_and_has_failed_without_it(make, tmp_path):
+    supervisor, said = make(WANDERS + OVER)
+    folder = tmp_path / "s"
+    begun(folder)
+
+    def put_back():
+        wait_until((tmp_path / "paused").exists)
+        (tmp_path / "away").rename(folder)
+
+    def on_event(text):
+        said.append(text)
+        if "was moved to" in text:
+            Thread(target=put_back).start()
+        elif "is in its place again" in text:
+            shutil.rmtree(folder)
+        elif "was deleted" in text:
+            (tmp_path / "over").touch()
+
+    supervisor._console = replace(supervisor._console, on_event=on_event)
+    with pytest.raises(RecordingError, match=r"in its place at the end.* deleted"):
+        supervisor.run()
+    moved, back, deleted = said
+    assert f"{folder} was moved to {tmp_path / 'away'}" in moved
+    assert "the session pauses" in moved
+    assert f"{folder} is in its place again" in back
+    assert "was deleted" in deleted

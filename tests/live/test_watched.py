@@ -10,7 +10,7 @@ from evolver import recording
 from evolver.journal.records import Event
 from evolver.journal.writer import read_journal
 from tests.children import evolver
-from tests.limits import PATIENCE_S, wait_until
+from tests.limits import PATIENCE_S
 
 from .sessions import write
 from .test_serve import (
@@ -24,6 +24,7 @@ from .test_serve import (
     start,
     status,
     the_folder,
+    wait_for,
 )
 
 __all__ = ["runtime", "start"]
@@ -50,18 +51,18 @@ def test_what_freezes_is_started_again_and_a_folder_that_wanders_is_noticed(tmp_
     session.process.stdout.close()  # nobody reads what it prints any more
     for victim in ("engine", "recorder"):  # of made-up ones: tests/live/test_supervisor.py
         os.kill(children()[victim], signal.SIGSTOP)
-        wait_until(lambda v=victim: f"the {v} was ended" in events_so_far(), or_say=status)
-        wait_until(all_running)
+        wait_for(lambda v=victim: f"the {v} was ended" in events_so_far(), or_say=status)
+        wait_for(all_running)
         before = shown_so_far()
-        wait_until(lambda b=before: shown_so_far() not in {b, 0}, or_say=status)
+        wait_for(lambda b=before: shown_so_far() not in {b, 0}, or_say=status)
     away = tmp_path / "away"
     folder.rename(away)
-    wait_until(lambda: f"was moved to {away}" in events_so_far(), or_say=status)
-    wait_until(lambda: status().progress.state == "paused", or_say=status)
+    wait_for(lambda: f"was moved to {away}" in events_so_far(), or_say=status)
+    wait_for(lambda: status().progress.state == "paused", or_say=status)
     away.rename(folder)
-    wait_until(lambda: "is in its place again" in events_so_far(), or_say=status)
+    wait_for(lambda: "is in its place again" in events_so_far(), or_say=status)
     ctl("resume")
-    wait_until(lambda: status().progress.state == "running", or_say=status)
+    wait_for(lambda: status().progress.state == "running", or_say=status)
     ctl("stop")
     assert session.process.wait(PATIENCE_S) == 0
     rig.end()
@@ -72,16 +73,17 @@ def test_what_freezes_is_started_again_and_a_folder_that_wanders_is_noticed(tmp_
         assert opened.complete
 
 
+@pytest.mark.soak
 def test_a_session_without_a_recording_at_its_end_has_failed(tmp_path, start):
     session, rig, folder = begin(start, tmp_path)
     away = tmp_path / "away"
     folder.rename(away)
-    wait_until(lambda: f"was moved to {away}" in events_so_far(), or_say=status)
-    wait_until(lambda: status().progress.state == "paused", or_say=status)
+    wait_for(lambda: f"was moved to {away}" in events_so_far(), or_say=status)
+    wait_for(lambda: status().progress.state == "paused", or_say=status)
     away.rename(folder)
-    wait_until(lambda: "is in its place again" in events_so_far(), or_say=status)
+    wait_for(lambda: "is in its place again" in events_so_far(), or_say=status)
     shutil.rmtree(folder)
-    wait_until(lambda: "was deleted" in events_so_far(), or_say=status)
+    wait_for(lambda: "was deleted" in events_so_far(), or_say=status)
     ctl("stop")
     code, said = session.end()
     assert code == 2, said

@@ -78,7 +78,7 @@ class Judge:
     def look(self, block):
         """Wait for the images of a block; return them, by place."""
         there = f"view && view.answered === {block} && drawn && appeared === drawn"
-        wait_until(lambda: self.page.evaluate(there))
+        wait_until(lambda: self.page.evaluate(there), every_s=0.05)
         seen = self.page.locator("#grid img").evaluate_all(LOOK)
         pixels = [np.frombuffer(base64.b64decode(one), np.uint8) for one in seen]
         self.digests = [hashlib.sha256(one.tobytes()).hexdigest() for one in pixels]
