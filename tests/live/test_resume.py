@@ -197,7 +197,7 @@ def test_cut_again_and_again(whole, tmp_path):
     cut(records[:first], tmp_path)
     reason, resumed = "", 0
     while reason != "finished":
-        again = go_on(tmp_path, Watching(stop_after=24).console)
+        again = go_on(tmp_path, Watching(stop_after=16).console)
         reason, resumed = again.reason, resumed + 1
         assert resumed < 50
     assert resumed > 1

@@ -15,6 +15,7 @@ import pytest
 from evolver import config, recording
 from evolver.errors import ControlError
 from evolver.journal import JournalWriter
+from evolver.journal.records import Committed
 from evolver.live import Console, run_simulated
 from evolver.live.waiting import WaitingFile
 from evolver.monitor.before import BeforeView
@@ -26,12 +27,12 @@ from evolver.session_folder import SILENT
 from evolver.setup.preflight import Check
 from tests.browser import chromium, tab
 from tests.children import Command
-from tests.limits import PATIENCE_MS, PATIENCE_S, wait_until
+from tests.limits import PATIENCE_S, wait_until
 from tests.live.sessions import small, write
 from tests.monitor.sessions import GENERATIONS, make_session, with_threads
 from tests.soak import further
 
-SIZES = [(900, 700), further(1440, 900)]
+SMALL = (900, 700)  # as pixels are drawn by the processor
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -79,13 +80,13 @@ def monitor():
 
 @pytest.fixture
 def page(browser):
-    with tab(browser, viewport={"width": 1600, "height": 1000}) as opened:
+    with tab(browser, viewport=dict(zip(("width", "height"), SMALL, strict=True))) as opened:
         yield opened
 
 
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory):
-    settings = small(tmp_path_factory.mktemp("page"), session={"generations": 5})
+    settings = small(tmp_path_factory.mktemp("page"), session={"generations": 3})
     return run_simulated(settings, config.commented_session_file(settings))
 
 
@@ -106,23 +107,49 @@ def last_means(path):
         ]
 
 
-@pytest.fixture(scope="module")
-def shown(ended):
-    """The page of the session that has ended, for whoever does not end the page."""
-    one = Monitor(ended.recording)
-    yield one
-    one.close()
-
-
-@pytest.mark.parametrize("what", ["recording", further("folder")])
-def test_a_finished_session_shows_its_numbers(ended, shown, monitor, page, what):
-    page.goto((shown if what == "recording" else monitor(ended.folder)).url)
-    until(page, "5 / 5")
+@pytest.mark.parametrize(
+    ("what", "size"), [("recording", SMALL), further("folder", (1440, 900))]
+)
+def test_a_finished_session_is_shown_and_played_back_until_it_is_gone(
+    ended, monitor, page, what, size
+):
+    """What stands there was true once: a session that is over is not running."""
+    width, height = size
+    page.set_viewport_size({"width": width, "height": height})
+    shown = monitor(ended.recording if what == "recording" else ended.folder)
+    page.goto(shown.url)
+    until(page, "3 / 3")
     assert values(page)[1:3] == last_means(ended.recording)
     assert page.locator(".state").inner_text() == "finished"
     assert "reshow" in page.content() or page.get_by_text("reshow").count()
+    assert_nothing_is_cut(page, width)
+    check_playback(page)
+    shown.close()
+    page.locator(".state", has_text="no connection to the session").wait_for()
+    page.errors.clear()  # what the lost connection left
 
 
+def check_playback(page):
+    """Play the session, and go back by hand: other images are seen then."""
+    page.get_by_role("button", name="follow").click()
+    page.locator(".bk-active", has_text="follow").wait_for(state="detached")
+    page.get_by_role("button", name="▶ play").click()
+    page.get_by_role("button", name="▶ play").wait_for()  # it has come to the end
+    slider = page.locator(".noUi-handle").first
+    slider.focus()
+    is_drawn(page)
+    before = page.screenshot()
+    for _ in range(4):
+        page.keyboard.press("ArrowLeft")
+    wait_until(lambda: page.screenshot() != before, every_s=0.1)
+
+
+def is_drawn(page):
+    """Wait until all of it is laid out and drawn."""
+    wait_until(lambda: page.screenshot() == page.screenshot(), every_s=0.1)
+
+
+@pytest.mark.soak
 def test_a_session_is_shown_while_it_is_written(tmp_path, monitor, page):
     """The session waits half way until the page has caught up, then ends."""
     folder, go_on = [], threading.Event()
@@ -153,7 +180,8 @@ def test_a_session_is_shown_while_it_is_written(tmp_path, monitor, page):
     assert values(page)[1:3] == last_means(folder[0] / "session.h5")
 
 
-@pytest.mark.parametrize("finished", [False, further(True)])
+@pytest.mark.soak
+@pytest.mark.parametrize("finished", [False, True])
 def test_what_cannot_be_drawn_is_said(tmp_path, monitor, page, finished):
     records, _ = make_session("counts", (-100.0, 300.0), 25)
     with JournalWriter(tmp_path / "journal") as journal:
@@ -163,30 +191,17 @@ def test_what_cannot_be_drawn_is_said(tmp_path, monitor, page, finished):
         fold(tmp_path / "journal", tmp_path / "recording.h5")
     page.goto(monitor(tmp_path / "recording.h5" if finished else tmp_path).url)
     until(page, "^3")
-    text = page.locator(".notes").inner_text()
-    assert "no raster" in text
-    assert "25 ms bins from -100 to 300 ms" in text
+    check_what_cannot_be_drawn(page)
     assert page.locator(".state").inner_text() == ("finished" if finished else "running")
 
 
-def test_a_page_whose_session_is_gone_says_so(ended, monitor, page):
-    """What stands there was true once: a session that is over is not running."""
-    gone = monitor(ended.recording)
-    page.goto(gone.url)
-    page.locator(".state", has_text="finished").wait_for()
-    gone.close()
-    page.locator(".state", has_text="no connection to the session").wait_for()
-    page.errors.clear()  # what the lost connection left
+def check_what_cannot_be_drawn(page):
+    text = page.locator(".notes").inner_text()
+    assert "no raster" in text
+    assert "25 ms bins from -100 to 300 ms" in text
 
 
-def test_a_session_that_has_not_begun(tmp_path, monitor, page):
-    page.goto(monitor(tmp_path).url)
-    page.locator(".state", has_text="waiting for the first image").wait_for()
-
-
-def test_before_the_first_image_the_checks_are_shown_and_how_to_confirm(
-    tmp_path, monitor, page
-):
+def test_a_session_is_shown_from_before_its_first_image_to_its_end(tmp_path, monitor, page):
     """The engine says what it waits for; a folder's session file says whose it is."""
     settings = small(tmp_path, session={"name": "tuesday-it"})
     write(settings, tmp_path / "session.toml")
@@ -201,7 +216,7 @@ def test_before_the_first_image_the_checks_are_shown_and_how_to_confirm(
     page.get_by_text("tuesday-it").wait_for()
     seen = state.inner_text()
     assert re.fullmatch(r"waiting for the rig: tcp://127\.0\.0\.1:5571 \(no rig for .*\)", seen)
-    wait_until(lambda: state.inner_text() != seen)  # it counts while nothing comes
+    wait_until(lambda: state.inner_text() != seen, every_s=0.1)  # it counts while nothing comes
     assert "3 generations of texture: mini-texture" in page.locator(".before").inner_text()
     before.check(checks, True)
     page.locator(".confirm").wait_for()
@@ -213,20 +228,32 @@ def test_before_the_first_image_the_checks_are_shown_and_how_to_confirm(
     assert state.inner_text() == "waiting for the operator to confirm"
     before.wait("")  # confirmed
     page.locator(".confirm").wait_for(state="detached")
-    records, _ = make_session("spikes", (-100.0, 300.0), 10)
+    records, _ = make_session("counts", (-100.0, 300.0), 25)
+    half = 1 + max(
+        i for i, x in enumerate(records) if isinstance(x, Committed) and x.block == 1
+    )
     with JournalWriter(tmp_path / "journal") as journal:
-        for record in records[:-1]:
+        for record in records[:half]:
+            journal.append(record)
+        journal.sync()
+        until(page, "^2")
+        check_what_cannot_be_drawn(page)
+        page.locator(".before").wait_for(state="detached")
+        assert state.inner_text() == "running"
+        before.wait("the engine is started again")
+        page.locator(".state", has_text="the engine is started again").wait_for()
+        WaitingFile(tmp_path, SILENT).wait("the recorder has answered nothing")
+        page.locator(".state", has_text="the recorder has answered nothing").wait_for()
+        WaitingFile(tmp_path, SILENT).remove()
+        page.locator(".state", has_text="the engine is started again").wait_for()
+        assert page.locator(".before").count() == 0
+        before.wait("")
+        for record in records[half:]:
             journal.append(record)
     until(page, "^3")
-    page.locator(".before").wait_for(state="detached")
-    assert state.inner_text() == "running"
-    before.wait("the engine is started again")
-    page.locator(".state", has_text="the engine is started again").wait_for()
-    WaitingFile(tmp_path, SILENT).wait("the recorder has answered nothing")
-    page.locator(".state", has_text="the recorder has answered nothing").wait_for()
-    WaitingFile(tmp_path, SILENT).remove()
-    page.locator(".state", has_text="the engine is started again").wait_for()
-    assert page.locator(".before").count() == 0
+    page.locator(".state", has_text="finished").wait_for()
+    fold(tmp_path / "journal", tmp_path / "session.h5")
+    assert values(page)[1:2] == last_means(tmp_path / "session.h5")
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff{", b'{"checks": 3}'])
@@ -243,15 +270,7 @@ def test_a_page_that_cannot_be_told_ends_no_session(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("width", "height"), SIZES)
-def test_nothing_is_cut_off(shown, page, width, height):
-    page.set_viewport_size({"width": width, "height": height})
-    page.goto(shown.url)
-    until(page, "5 / 5")
-    assert_nothing_is_cut(page, width)
-
-
-@pytest.mark.parametrize(("width", "height"), SIZES)
+@pytest.mark.parametrize(("width", "height"), [SMALL, (1440, 900)])
 @pytest.mark.soak
 def test_threads_of_other_scales_are_beside_each_other_not_over(
     monitor, page, tmp_path, width, height
@@ -289,7 +308,7 @@ _TITLES = """() => {
 
 def assert_nothing_is_cut(page, width):
     page.locator(".bk-Figure").nth(6).wait_for()
-    wait_until(lambda: page.screenshot() == page.screenshot())  # all of it is laid out
+    is_drawn(page)
     boxes = [
         box.bounding_box()
         for kind in (".bk-Figure", ".bk-Div", ".bk-Button", ".bk-Select", ".bk-Slider")
@@ -318,37 +337,6 @@ def assert_nothing_is_cut(page, width):
         assert max(lines) <= frame, text
 
 
-def test_playback_changes_what_is_shown(shown, page):
-    page.goto(shown.url)
-    until(page, "5 / 5")
-    page.get_by_role("button", name="▶ play").click()
-    page.get_by_role("button", name="▶ play").wait_for()  # it has come to the end
-    slider = page.locator(".noUi-handle").first
-    slider.focus()
-    wait_until(lambda: page.screenshot() == page.screenshot())  # all of it is drawn
-    before = page.screenshot()
-    for _ in range(4):
-        page.keyboard.press("ArrowLeft")
-    wait_until(lambda: page.screenshot() != before)
-
-
-def test_dark_and_light(tmp_path, monitor, browser):
-    colours = []
-    url = monitor(tmp_path).url
-    for scheme in ("dark", "light"):
-        context = browser.new_context(color_scheme=scheme)
-        context.set_default_timeout(PATIENCE_MS)
-        page = context.new_page()
-        page.goto(url)
-        page.wait_for_function(
-            f"document.documentElement.dataset.theme === '{scheme}' || '{scheme}' === 'light'"
-        )
-        page.locator(".state").wait_for()
-        colours.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
-        context.close()
-    assert colours == ["rgb(20, 24, 29)", "rgb(255, 255, 255)"]
-
-
 def websocket_status(host, headers, path="/ws"):
     """Return what a server answers who asks it for the page's WebSocket."""
     link = http.client.HTTPConnection(host, timeout=PATIENCE_S)
@@ -364,9 +352,16 @@ def websocket_status(host, headers, path="/ws"):
     return status
 
 
-def test_other_addresses_need_the_token(ended, monitor, page):
-    """The page is there for whoever has the address: its document comes by the WebSocket."""
-    server = monitor(ended.recording, "--address", "0.0.0.0", verbose=True)
+def check_colours(page, background):
+    """The page's document has come, which it does by the WebSocket, and is of these colours."""
+    page.locator(".state", has_text="waiting for the first image").wait_for()
+    seen = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert seen == background
+
+
+def test_other_addresses_need_the_token_and_a_page_is_dark_or_light(tmp_path, monitor, page):
+    """The page is there for whoever has the address; its session has not begun."""
+    server = monitor(tmp_path, "--address", "0.0.0.0", verbose=True)
     url = server.url.replace("0.0.0.0", "127.0.0.1")
     entrance, _, token = url.partition("?token=")
     front = entrance.removesuffix("enter")
@@ -375,13 +370,14 @@ def test_other_addresses_need_the_token(ended, monitor, page):
         with pytest.raises(urllib.error.HTTPError, match="403") as refused:
             urllib.request.urlopen(wrong)
         refused.value.close()
+    page.emulate_media(color_scheme="dark")
     page.goto(url)
-    until(page, "5 / 5")
+    page.wait_for_function("document.documentElement.dataset.theme === 'dark'")
+    check_colours(page, "rgb(20, 24, 29)")
     assert page.url == front  # nobody reads the token off a screen
+    page.emulate_media(color_scheme="light")
     page.reload()
-    until(page, "5 / 5")
-    page.get_by_role("button", name="follow").click()
-    page.locator(".bk-active", has_text="follow").wait_for(state="detached")
+    check_colours(page, "rgb(255, 255, 255)")
     host = front.removeprefix("http://").rstrip("/")
     cookie = "; ".join(f"{c['name']}={c['value']}" for c in page.context.cookies())
     for headers in (

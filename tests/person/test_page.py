@@ -33,6 +33,7 @@ PIXELS = """image => {
   const pixels = context.getImageData(0, 0, canvas.width, canvas.height).data;
   return [...pixels].filter((_, i) => i % 4 < 3);
 }"""
+BOXES = "all => all.map(i => i.getBoundingClientRect().toJSON())"
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +42,40 @@ def browser():
         yield opened
 
 
-@pytest.fixture
-def page(browser):
-    with tab(browser, viewport={"width": 1440, "height": 900}) as opened:
+@pytest.fixture(scope="module")
+def own_tab(browser):
+    with tab(browser) as opened:
         yield opened
+
+
+@pytest.fixture(scope="module")
+def other_tab(browser):
+    with tab(browser) as opened:
+        yield opened
+
+
+@contextlib.contextmanager
+def emptied(shown):
+    """A tab that shows nothing before and after; its script must raise and log no error."""
+    shown.set_viewport_size({"width": 1440, "height": 900})
+    yield shown
+    errors = list(shown.errors)
+    shown.unroute_all()
+    shown.goto("about:blank")
+    shown.errors.clear()
+    assert errors == []
+
+
+@pytest.fixture
+def page(own_tab):
+    with emptied(own_tab) as shown:
+        yield shown
+
+
+@pytest.fixture
+def other(other_tab):
+    with emptied(other_tab) as shown:
+        yield shown
 
 
 class Served:
@@ -110,7 +141,7 @@ def marks(page):
 def opened(page, n):
     """Wait until a grid is on the page, and the rig knows."""
     page.locator(".tile").nth(n - 1).wait_for()
-    wait_until(lambda: page.evaluate("drawn && appeared === drawn"))
+    wait_until(lambda: page.evaluate("drawn && appeared === drawn"), every_s=0.02)
     assert page.locator(".tile").count() == n
 
 
@@ -154,7 +185,7 @@ def test_all_images_have_room_and_no_pixel_is_wider_than_another(browser, mode, 
         here.show(pictures(*[(64, 64)] * (n - 2), (32, 64), (64, 48)))
         page.goto(here.url)
         opened(page, n)
-        boxes = [image.bounding_box() for image in page.locator("img").all()]
+        boxes = page.eval_on_selector_all("img", BOXES)
         widths = page.eval_on_selector_all("img", "all => all.map(i => i.naturalWidth)")
         scales = {box["width"] / width for box, width in zip(boxes, widths, strict=True)}
         assert len(scales) == 1  # of all images, one scale
@@ -180,8 +211,9 @@ def test_all_images_have_room_and_no_pixel_is_wider_than_another(browser, mode, 
 
 
 def test_images_larger_than_their_place_are_reduced_and_smoothed(page):
+    page.set_viewport_size({"width": 700, "height": 450})
     with served() as here:
-        here.show(pictures(*[(512, 512)] * 12, (300, 300)))
+        here.show(pictures(*[(220, 220)] * 12, (150, 150)))
         page.goto(here.url)
         opened(page, 13)
         sides = page.eval_on_selector_all(
@@ -191,7 +223,7 @@ def test_images_larger_than_their_place_are_reduced_and_smoothed(page):
         )
         assert {kind for _, _, kind in sides} == {"auto"}
         assert len({shown for _, shown, _ in sides}) == 1
-        assert sides[0][1] < 512
+        assert sides[0][1] < 220
 
 
 def test_by_keyboard_alone(page):
@@ -243,8 +275,8 @@ def test_stars_by_mouse_and_by_keyboard(page):
         ]  # fmt: skip
 
 
-def test_a_page_loaded_again_and_a_second_one_show_the_same(browser, page):
-    with served() as here, tab(browser) as other:
+def test_a_page_loaded_again_and_a_second_one_show_the_same(page, other):
+    with served() as here:
         here.show(pictures(*[(8, 8)] * 6))
         page.goto(here.url)
         opened(page, 6)
@@ -359,15 +391,15 @@ def test_a_page_whose_program_is_gone_says_so(page):
     page.errors.clear()  # what the lost connection left
 
 
-def test_a_tab_too_many_says_what_to_do_and_takes_the_next_place(browser, page, monkeypatch):
+def test_a_tab_too_many_says_what_to_do_and_takes_the_next_place(page, other, monkeypatch):
     monkeypatch.setattr(server, "_MOST_TABS", 1)
-    with served() as there, tab(browser) as first:
+    with served() as there:
         there.show(pictures((8, 8), (8, 8)))
-        first.goto(there.url)
-        opened(first, 2)
+        other.goto(there.url)
+        opened(other, 2)
         page.goto(there.url)
         page.get_by_text("Too many tabs show this page").wait_for()
-        first.goto("about:blank")
+        other.goto("about:blank")
         opened(page, 2)
 
 
@@ -391,15 +423,15 @@ def test_an_image_that_did_not_come_is_asked_for_again_and_none_is_shown_before(
         page.errors.clear()  # the image that was missed
 
 
-def test_dark_and_light(browser):
+def test_dark_and_light(page):
     with served() as here:
         here.show(pictures((8, 8)))
         colours = []
         for scheme in ("dark", "light"):
-            with tab(browser, color_scheme=scheme) as page:
-                page.goto(here.url)
-                opened(page, 1)
-                colours.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+            page.emulate_media(color_scheme=scheme)
+            page.goto(here.url)
+            opened(page, 1)
+            colours.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
         assert colours == ["rgb(24, 24, 24)", "rgb(244, 244, 244)"]
 
 
