@@ -197,22 +197,23 @@ def test_another_search_is_answered_by_the_nearest_codes(recorded, tmp_path):
         assert any("nearest code (median" in text for text in texts)
 
 
-def test_model_neurons_answer_as_in_a_simulation(tmp_path):
+def test_model_neurons_answer_as_in_a_simulation(recorded, tmp_path):
     """What another session would have been with the same neurons, bit for bit."""
 
-    def settings(name, seed):
+    def settings(name):
         return small(
             tmp_path / name,
-            session={"generations": 1, "seed": seed},
+            session={"generations": 1, "seed": 6},
             references={"count": 0},
             presentation={"schedule": "together"},
-            simulation={"abort_rate": 0.0, "seed": 5},
+            simulation={"abort_rate": 0.0, "seed": 5},  # the recorded session's
         )
 
-    file = simulate(settings("recorded", 5))
-    wanted = simulate(settings("wanted", 6))
-    other = other_file(tmp_path, settings("other", 6))
-    replay = run_replay(file, settings=ReplaySettings(answer="simulated"), session_file=other)
+    wanted = simulate(settings("wanted"))
+    other = other_file(tmp_path, settings("other"))
+    replay = run_replay(
+        recorded, settings=ReplaySettings(answer="simulated"), session_file=other
+    )
     assert set(replay.summary.answers) == {"encoder"}
     with recording.read(wanted) as a, recording.read(replay.ended.recording) as b:
         assert differences(a, b) == []
