@@ -124,8 +124,8 @@ def test_whatever_is_killed_is_started_again_or_resumed_and_nothing_is_lost(tmp_
     """Recorder, engine and rig, one after the other; then all at once, and it is resumed."""
     settings = small(
         tmp_path / "out",
-        session={"generations": 4},
-        simulation={"speed": 2.0},  # its spikes as well, and showings that are aborted
+        # Spikes as well, showings that are aborted, and seconds for all that is done here.
+        simulation={"speed": 1.0},
     )
     file = write(settings, tmp_path / "s.toml")
     session, rig = serve(start, file, "--yes")
