@@ -33,7 +33,6 @@ from evolver.setup.replayed_rig import ReplayedRig, answered_images
 from rig_bridge.trials import Presentation
 from tests import children
 from tests.cli.running import run_here as run_command
-from tests.soak import further
 
 from .sessions import small
 
@@ -121,7 +120,8 @@ def test_its_own_session_is_the_recorded_one_bit_for_bit(recorded, again):
     assert not again.ran_out
 
 
-@pytest.mark.parametrize("form", [further("counts"), "rates"])
+@pytest.mark.soak
+@pytest.mark.parametrize("form", ["counts", "rates"])
 def test_other_forms_too(tmp_path, monkeypatch, form):
     build = partial(simulated_rig.build_rig, form=form)
     monkeypatch.setattr(simulated_rig, "build_rig", build)

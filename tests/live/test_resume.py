@@ -137,6 +137,7 @@ def gone_on(whole, tmp_path_factory):
     return at + 1, [r for _, r in read_journal(folder / "journal")]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("whole", ["references"], indirect=True)
 def test_cut_before_its_first_block_it_is_the_same_session(whole, tmp_path):
     """How blocks follow one another is all to come."""

@@ -82,13 +82,11 @@ def begun(tmp_path, images, *more, fold=None):
     return run_simulated(config.parse_session_file(text), text, Watching().console, fold=fold)
 
 
-@pytest.fixture(scope="module", params=["alone", "beside"])
+@pytest.fixture(scope="module", params=[further("alone"), "beside"])
 def ended(request, images, tmp_path_factory):
+    """A session of sets beside a thread; of sets alone, `test_sets_around` has one."""
     more = [BESIDE] if request.param == "beside" else []
     return begun(tmp_path_factory.mktemp(request.param), images, *more)
-
-
-beside = pytest.mark.parametrize("ended", [further("alone"), "beside"], indirect=True)
 
 
 def test_each_item_is_shown_as_often_as_asked_at_its_place(ended):
@@ -161,12 +159,10 @@ def test_cut_after_every_sort_of_record_it_goes_on_bit_for_bit(ended, tmp_path):
     check_cuts(ended, records, places(records), tmp_path)
 
 
-@beside
 def test_replayed_it_is_the_same_session(ended, tmp_path):
     assert run_replay(ended.recording, out=tmp_path).differences == []
 
 
-@beside
 def test_its_report_shows_what_drove_the_units(ended, tmp_path, monkeypatch):
     monkeypatch.setattr("evolver.report.style.DPI", DPI)
     with recording.read(ended.recording) as opened:
@@ -247,7 +243,6 @@ def test_what_is_of_evolution_leaves_sets_out(ended):
                 other_fitness(opened, {"response_ms": [70.0, 150.0]})
 
 
-@beside
 def test_an_nwb_file_says_which_item_was_where(ended, tmp_path):
     done = CliRunner().invoke(
         app.app, ["export", "nwb", str(ended.recording), "--out", str(tmp_path / "s.nwb")]
