@@ -146,7 +146,9 @@ def _run(module, *arguments):
 
 
 def run_program(first, *arguments):
-    """Run `python FILE ARGUMENTS` or `python -c CODE ARGUMENTS`; return its exit status."""
+    """Run `python FILE`, `python -m MODULE` or `python -c CODE`; return its exit status."""
+    if first == "-m":
+        return _run(*arguments)
     if first != "-c":
         sys.argv = [first, *arguments]
         sys.path.insert(0, os.path.dirname(first))

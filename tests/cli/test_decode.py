@@ -126,16 +126,16 @@ def decoded(recorded, encoder, tmp_path_factory):
     folder = tmp_path_factory.mktemp("decoded") / "out"
     options = [
         "--sets",
-        "99",
+        "19",
         "--draws",
-        "2",
+        "1",
         "--course",
         "0",
         "100",
         "--images",
         "8",
         "--resamplings",
-        "9",
+        "3",
         "--walk",
         "0,5",
         "--walk",
@@ -145,6 +145,7 @@ def decoded(recorded, encoder, tmp_path_factory):
     ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COLUMNS", "80")
+        patch.setattr("evolver.report.style.DPI", children.DPI)
         patch.setattr(
             "sys.argv",
             ["evolver", "decode", str(recorded), "--out", str(folder), *AREAS, *options],
@@ -168,7 +169,7 @@ def test_everything_is_written(decoded):
     assert all(decode.OF_DECODINGS.fullmatch(path.name) for path in folder.iterdir())
     for name in (*FIGURES, "walk-0", "walk-1"):
         with Image.open(folder / f"{name}.png") as figure:
-            assert figure.width >= 1800
+            assert figure.width >= 1800 * children.DPI / 200
             assert np.asarray(figure.convert("L")).std() > 5
     measures = {row["measure"]: row for row in rows_of(folder / "measures.csv")}
     assert len(measures) == 10

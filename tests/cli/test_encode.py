@@ -51,7 +51,7 @@ def recorded(tmp_path_factory):
         presentation={"repeats": 2},
         simulation={"units": UNITS, "spikes": "none"},
     )
-    thread = config.ThreadTable("texture", "mini-texture", "random", popsize=40)
+    thread = config.ThreadTable("texture", "mini-texture", "random", popsize=28)
     settings = msgspec.structs.replace(settings, threads=(thread,))
     settings = msgspec.structs.replace(
         settings, fitness=msgspec.structs.replace(settings.fitness, baseline_ms=None)
@@ -116,6 +116,7 @@ def encoded(recorded, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("COLUMNS", "80")
+        patch.setattr("evolver.report.style.DPI", children.DPI)
         patch.setattr(
             "sys.argv",
             ["evolver", "encode", str(recorded), "--network", "known", "--layers",
@@ -182,7 +183,7 @@ def test_units_are_predicted_by_their_own_layers(encoded):
         assert float(row["p"]) < 1e-3
         assert encoder.r[unit] == pytest.approx(r, abs=1e-6)
     with Image.open(folder / "it.png") as figure:
-        assert figure.size == (2480, 1000)
+        assert figure.size == (620, 250)  # a quarter of a user's
         assert np.asarray(figure.convert("L")).std() > 5
     assert "2 of 3" in printed
     assert "an address: encoder:it.safetensors:0" in printed

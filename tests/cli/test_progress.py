@@ -14,6 +14,7 @@ from evolver.cli.progress import ProgressView, sparkline
 from evolver.clock import SYSTEM_CLOCK, time_text
 from evolver.journal.records import Committed, CommittedThread, PackedArray, TimeBudget
 from evolver.session.ports import Progress
+from tests.soak import further
 from tests.terminal import Terminal
 
 BUDGET = TimeBudget(**dict.fromkeys(TimeBudget.__struct_fields__, 0.0))
@@ -167,8 +168,9 @@ def draw():
         sys.stdin.read()
 
 
-@pytest.mark.parametrize("columns", [80, 140])
-@pytest.mark.parametrize("rows", [24, 8])
+@pytest.mark.parametrize(
+    ("columns", "rows"), [(80, 24), (140, 8), further(140, 24), further(80, 8)]
+)
 def test_on_a_terminal_state_and_last_event_have_lines_of_their_own(columns, rows):
     """On the console of the commands, which leaves wrapping to the terminal."""
     environment = {k: v for k, v in os.environ.items() if k not in {"COLUMNS", "LINES"}}

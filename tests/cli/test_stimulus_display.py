@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import uuid
 
@@ -29,6 +28,7 @@ from rig_bridge.rigs.display.stimulus_display import FrameRecord
 from rig_bridge.rigs.display.timing import FlipTiming, refresh_rate
 from rig_bridge.rigs.lsl.clock import loopback_config
 from rig_bridge.trials import Presentation
+from tests.children import evolver
 from tests.live.sessions import UNIT, small, write
 from tests.live.test_live import ENVIRONMENT, Evolver, recorded
 from tests.rig_bridge.samples import showing
@@ -60,19 +60,6 @@ def run(*arguments):
         return 2, f"{done.output}error: {done.exception}"  # as `app.main` does
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
     return done.exit_code, done.output
-
-
-def run_alone(*arguments, environment):
-    """Run one in a process of its own; return its exit status and all it printed."""
-    done = subprocess.run(
-        [sys.executable, "-m", "evolver", "display", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment,
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    return done.returncode, done.stdout + done.stderr
 
 
 def record(*frames):
@@ -214,9 +201,7 @@ def test_check_on_an_x_server():
 def test_no_display_is_an_error_and_not_an_invisible_window():
     without = {k: v for k, v in os.environ.items() if k not in {"DISPLAY", "WAYLAND_DISPLAY"}}
     without.pop("SDL_VIDEODRIVER", None)
-    status, said = run_alone("check", *AT, environment=without)
-    assert status == 2
-    assert "error:" in said
+    assert "error:" in evolver("display", "check", *AT, expect=2, environment=without)
 
 
 def test_a_missing_pygame_is_an_error(monkeypatch):

@@ -2,8 +2,6 @@
 
 import hashlib
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -12,6 +10,7 @@ import torch
 import evolver.generators
 from evolver.cli import app
 from evolver.weights.read import read_weights
+from tests.children import evolver
 from tests.generators import recipe
 from tests.weights.hub_server import ask, serving
 
@@ -49,30 +48,29 @@ def run(monkeypatch, capsys, server):  # noqa: ARG001  nobody else is asked
 
 
 def test_the_environment_says_where_the_hub_is_and_whether_to_ask(server, tmp_path):
-    def run(**environment):
+    def run(expect=0, **environment):
         own = {
             "HF_HOME": str(tmp_path / "hf"),
             "XDG_DATA_HOME": str(tmp_path / "data"),
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "HF_ENDPOINT": server.endpoint,
         }
-        return subprocess.run(
-            [sys.executable, "-m", "evolver", "weights", "fetch", "deepsim-norm1"],
-            capture_output=True,
-            text=True,
-            check=False,
-            env=os.environ | own | environment,
+        return evolver(
+            "weights",
+            "fetch",
+            "deepsim-norm1",
+            expect=expect,
+            environment=os.environ | own | environment,
         )
 
-    refused = run(HF_HUB_OFFLINE="1")
-    assert refused.returncode == 2
-    assert refused.stderr.startswith("error: deepsim-norm1 needs the file upconvGAN_norm1.pt")
+    refused = run(expect=2, HF_HUB_OFFLINE="1")
+    assert refused.startswith("error: deepsim-norm1 needs the file upconvGAN_norm1.pt")
     assert not server.asked
     fetched = run()
-    assert fetched.returncode == 0, fetched.stderr
-    assert str(tmp_path / "hf") in fetched.stdout
+    assert str(tmp_path / "hf") in fetched
     assert len(server.gets()) == 1
-    assert run(HF_HUB_OFFLINE="1").stdout == fetched.stdout
+    again = run(HF_HUB_OFFLINE="1")
+    assert again == fetched[-len(again) :]
     assert len(server.gets()) == 1
 
 

@@ -1,12 +1,15 @@
 """The commands in README.md and in the guides, run as a reader would run them, in their order.
 
 Commands and Python begin in a process that has imported already, and in a soak each guide's
-Python does in one that has not; blocks of more than `evolver` and `cp` are a shell's. A comment
-before a block says how:
+Python does in one that has not; blocks of more than commands and a file for them are a shell's.
+A comment before a block says how:
 ``<!-- test: skip REASON -->``, ``<!-- test: background -->`` for a command that goes on,
 ``<!-- test: expect 2 -->``, ``<!-- test: soak REASON -->`` for what only a soak runs to its
-end; of its commands each run asks whether they have these names, options and arguments. A TOML
-block followed by "Saved as `x.toml`" is saved as that, with fewer generations.
+end; each run has the session files of its simulations checked.
+``<!-- test: less 'WRITTEN' 'INSTEAD' ... -->``: each run puts the second in place of the first,
+wherever that stands in the block, to have less to do; a soak runs what is written. Of all that
+is written each run asks whether commands have these names, options and arguments. A TOML block
+followed by "Saved as `x.toml`" is saved as that, with fewer generations.
 """
 
 import os
@@ -16,7 +19,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -33,6 +36,7 @@ BLOCK = re.compile(
     r"(?:\n\nSaved as `(?P<file>[\w.]+)`)?",
     re.DOTALL,
 )
+HERE_DOCUMENT = re.compile(r"cat > (?P<file>[\w.]+) <<'EOF'\n(?P<text>.*?)^EOF\n", re.M | re.S)
 
 
 @dataclass
@@ -41,6 +45,17 @@ class Block:
     text: str
     how: str
     file: str
+
+    @property
+    def less(self):
+        """The block as each run has it, with less to do than is written."""
+        if not self.how.startswith("less "):
+            return self
+        words, text = shlex.split(self.how)[1:], self.text
+        for written, instead in zip(words[::2], words[1::2], strict=True):
+            assert written in text, f"{written!r} must stand in\n{text}"
+            text = text.replace(written, instead)
+        return replace(self, text=text, how="")
 
 
 def blocks(page):
@@ -90,10 +105,16 @@ def expanded(words, folder):
 def commands_of(block, folder=None):
     """Yield the words of each of a block's commands; none where it needs a shell.
 
-    Those of evolver without its name; as they stand, or, with a folder, expanded there.
+    Those of evolver without its name; as they stand, or, with a folder, expanded there. A file
+    that the block writes before them is written.
     """
-    lines = block.text.replace("\\\n", " ").splitlines()
-    plain = r"(evolver|cp) [^;&|<>$?]*"
+    text = block.text
+    if block.kind == "sh" and (written := HERE_DOCUMENT.match(text)):
+        text = text[written.end() :]
+        if folder is not None:
+            (folder / written["file"]).write_text(written["text"])
+    lines = text.replace("\\\n", " ").splitlines()
+    plain = r"(evolver|cp|python -m) [^;&|<>$?]*"
     if block.kind == "sh" and all(re.fullmatch(plain, line) for line in lines):
         for line in lines:
             words = shlex.split(line, comments=True)
@@ -141,6 +162,20 @@ def parse(words):
     group.make_parser(typer.Context(group, parent=context)).parse_args(list(words))
 
 
+def check_names(block):
+    """Check that a block's commands have these names, options and arguments."""
+    for words in commands_of(block):
+        if words[0] not in {"cp", "python"}:
+            parse(words)
+
+
+def check_sessions(block, folder):
+    """Check the session files of a block's simulations, which are not run."""
+    for words in commands_of(block):
+        if words[0] == "simulate" and (folder / words[1]).exists():
+            evolver("config", "check", words[1], cwd=folder, environment=environment())
+
+
 def test_a_misspelt_command_or_option_is_no_command():
     parse(["compare", "invert", "-n", "3"])
     for wrong in (
@@ -166,8 +201,11 @@ def test_the_python_of_a_guide_imports_what_it_uses(page, tmp_path):
 def run_all(page, tmp_path, *, cold=False):
     running = []
     try:
-        for block in blocks(page):
-            if block.how.startswith("skip"):
+        for written in blocks(page):
+            block = written if cold else written.less
+            check_names(written)
+            if block.how.startswith("skip") or (block.how.startswith("soak") and not cold):
+                check_sessions(block, tmp_path)
                 continue
             if block.kind == "toml":
                 if block.file:
@@ -177,11 +215,6 @@ def run_all(page, tmp_path, *, cold=False):
             if block.how == "background":
                 (words,) = commands_of(block, tmp_path)
                 running.append(Command(words, environment(), tmp_path))
-                continue
-            if block.how.startswith("soak") and not cold:
-                for words in commands_of(block):
-                    if words[0] != "cp":
-                        parse(words)
                 continue
             run(block, tmp_path, cold=cold)
             quick(tmp_path)
@@ -209,6 +242,14 @@ def test_every_command_is_in_the_readme_or_a_guide():
     assert {"demo", "simulate", "rig"} <= set(found)
     missing = [name for name in found if f"evolver {name}" not in text]
     assert missing in ([], ["demo"])  # `make demo` runs it
+
+
+def test_less_is_put_in_place_of_what_is_written():
+    block = Block("toml", "count = 12\nseed = 1\ncount = 12\n", "less 'count = 12' 'n = 3'", "")
+    assert block.less == Block("toml", "n = 3\nseed = 1\nn = 3\n", "", "")
+    elsewhere = replace(block, how="less 'size = 2' 'size = 1'")
+    with pytest.raises(AssertionError, match="'size = 2' must stand in"):
+        assert elsewhere.less
 
 
 def test_the_readmes_commands_exist():

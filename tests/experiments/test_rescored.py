@@ -50,7 +50,7 @@ def run(folder, threads):
     return run_simulated(config.parse_session_file(text), text).recording
 
 
-def thread_of(name, table, optimizer="random", popsize=4):
+def thread_of(name, table, optimizer="random", popsize=3):
     return config.ThreadTable(name, "mini-texture", optimizer, popsize=popsize, fitness=table)
 
 

@@ -19,6 +19,7 @@ from evolver.report.population_figures import POPULATION_FIGURES
 from evolver.report.style import save
 from tests.browser import chromium, tab
 from tests.experiments.made import archive, lab, plain
+from tests.soak import further
 
 SETTINGS = AnalysisSettings(shuffles=99, alpha=0.02)
 
@@ -137,30 +138,43 @@ def bare(summary):
     return summarise(replace(summary.experiment, threads=threads), SETTINGS)
 
 
-def test_figures_of_odd_populations_are_drawn_or_left_out(summaries, tmp_path):
-    kinds = {
-        "one thread": [replace(one, threads=one.threads[:1]) for one in summaries[:4]],
-        "no psth": [bare(one) for one in summaries[:4]],
-        "one experiment": summaries[:1],
-        "nobody rose": [
-            summarise(one.experiment, replace(SETTINGS, alpha=1e-9)) for one in summaries[:3]
-        ],
-    }
-    left_out = {}
-    for kind, those in kinds.items():
-        population = population_of(those, SETTINGS)
-        left_out[kind] = set()
-        for name, (_, draw) in POPULATION_FIGURES.items():
-            figure = draw(population)
-            if figure is None:
-                left_out[kind].add(name)
-            else:
-                save(figure, tmp_path / f"{kind}-{name}.png")
-    without = {"similarity", "tuning_shapes", "tuning_peaks"}
-    assert left_out["one thread"] == without
-    assert left_out["no psth"] == {"time_courses", "attribution"} | without
-    assert left_out["one experiment"] == without
-    assert "trajectories" not in left_out["nobody rose"]
+def of_one_thread(summary):
+    return replace(summary, threads=summary.threads[:1])
+
+
+def nobody_rose(summary):
+    return summarise(summary.experiment, replace(SETTINGS, alpha=1e-9))
+
+
+WITHOUT = {"similarity", "tuning_shapes", "tuning_peaks"}
+OF_TIME = {"time_courses", "attribution"}
+
+
+@pytest.mark.parametrize(
+    ("odd", "n", "absent"),
+    [
+        pytest.param(
+            lambda one: nobody_rose(bare(one)),
+            1,
+            WITHOUT | OF_TIME,
+            id="one experiment, no psth, none rose",
+        ),
+        pytest.param(of_one_thread, 2, WITHOUT, id="one thread"),
+        further(bare, 4, WITHOUT | OF_TIME),
+        further(lambda one: one, 1, WITHOUT),
+        further(nobody_rose, 3, WITHOUT | OF_TIME),
+    ],
+)
+def test_figures_of_odd_populations_are_drawn_or_left_out(summaries, tmp_path, odd, n, absent):
+    population = population_of([odd(one) for one in summaries[:n]], SETTINGS)
+    left_out = set()
+    for name, (_, draw) in POPULATION_FIGURES.items():
+        figure = draw(population)
+        if figure is None:
+            left_out.add(name)
+        else:
+            save(figure, tmp_path / f"{name}.png")
+    assert left_out == absent
 
 
 def test_an_experiments_figure_says_what_it_lacks(summaries, tmp_path):

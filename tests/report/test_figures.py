@@ -75,6 +75,8 @@ ODD = {
     "large images": {"size": 256, "generations": 2},
 }
 ALIKE = {
+    "usual",  # tests/report/test_page.py draws it
+    "large images",
     "four threads",
     "scores of two units",
     "one unit that is long",
@@ -142,14 +144,15 @@ LONG = (
 
 
 @pytest.mark.parametrize(
-    "subtitle",
+    ("case", "subtitle"),
     [
-        pytest.param("", id="none"),
-        pytest.param(LONG, id="long", marks=pytest.mark.soak),
-        pytest.param(f"{LONG}, {LONG}", id="longer"),
+        *((case, "") for case in ODD if case not in ALIKE),
+        ("four scales", f"{LONG}, {LONG}"),
+        *(further(case, "") for case in ALIKE),
+        *(further(case, LONG) for case in ODD),
+        *(further(case, f"{LONG}, {LONG}") for case in ODD if case != "four scales"),
     ],
 )
-@pytest.mark.parametrize("case", CASES)
 def test_no_text_is_over_another_and_none_is_cut(case, subtitle):
     if subtitle:
         looked_at = [pictures.summary(odd(case), subtitle=subtitle)]
@@ -226,19 +229,13 @@ def test_settings_of_matplotlib_are_left_as_they_were(tmp_path):
     assert dict(mpl.rcParams) == before
 
 
-def test_pyplot_is_never_loaded_and_torch_neither():
-    code = (
-        "import sys, evolver.report.page; "
-        "bad = {'matplotlib.pyplot', 'torch'} & set(sys.modules); "
-        "sys.exit(str(bad) if bad else 0)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_inspect_loads_no_matplotlib():
+def test_inspect_loads_no_matplotlib_and_a_report_neither_pyplot_nor_torch():
     code = (
         "import sys, evolver.report.tables; "
-        "sys.exit('loaded' if 'matplotlib' in sys.modules else 0)"
+        "bad = {'matplotlib'} & set(sys.modules); "
+        "import evolver.report.page; "
+        "bad |= {'matplotlib.pyplot', 'torch'} & set(sys.modules); "
+        "sys.exit(str(bad) if bad else 0)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

@@ -125,27 +125,36 @@ def test_every_image_has_its_size_and_words_for_those_who_cannot_see_it(usual):
         assert all(values)
 
 
-def test_hostile_names_are_text(tmp_path):
-    bad = "<script>alert('$x^2$')</script>&amp;\"'"
-    _, path, page, _ = report(
-        tmp_path,
-        generations=2,
-        name=bad,
-        thread_names=(bad, bad + "2"),
-        config=f"# {bad}",
-        events=[("error", bad, bad)],
+BAD = "<script>alert('$x^2$')</script>&amp;\"'"
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory):
+    """The report of an interrupted session, every name of which is markup."""
+    return report(
+        tmp_path_factory.mktemp("interrupted"),
+        interrupted=True,
+        generations=3,
+        name=BAD,
+        thread_names=(BAD, BAD + "2"),
+        config=f"# {BAD}",
+        events=[("error", BAD, BAD)],
     )
+
+
+def test_hostile_names_are_text(interrupted):
+    _, path, page, _ = interrupted
     assert "script" not in page.tags
-    assert bad in page.text
+    assert BAD in page.text
     assert "<script" not in path.read_text(encoding="utf-8")
     assert all(value is None or name != "onerror" for _, name, value in page.attributes)
 
 
-def test_an_interrupted_session_is_announced(tmp_path):
-    _, _, page, _ = report(tmp_path, interrupted=True, generations=3)
+def test_an_interrupted_session_is_announced(interrupted):
+    _, _, page, _ = interrupted
     assert "Not complete." in page.text
     assert "ends without an end record" in page.text
-    assert "No mean-code images of texture: no generator was at hand" in page.text
+    assert f"No mean-code images of {BAD}: no generator was at hand" in page.text
 
 
 @pytest.mark.parametrize(
@@ -153,13 +162,12 @@ def test_an_interrupted_session_is_announced(tmp_path):
     [
         further({"form": "rates", "generations": 2}, {"psth"}),
         ({"generations": 1, "interrupted": True}, {"film", "finals"}),
-        ({"generations": 0}, {"film", "finals", "psth", "budget"}),
         further({"references": 0, "popsizes": (4,), "generations": 2}, set()),
-        ({"peak_hz": 0.0, "generations": 5}, set()),
+        further({"peak_hz": 0.0, "generations": 5}, set()),
         ({"abort": 1.0, "generations": 2}, {"film", "finals", "psth"}),
         further({"units": 96, "popsizes": (2,) * 4, "generations": 2}, set()),
     ],
-    ids=["rates", "cut off at once", "nothing", "no references", "silent", "aborted", "many"],
+    ids=["rates", "cut off at once", "no references", "silent", "aborted", "many"],
 )
 def test_odd_sessions_have_a_report_of_what_there_is(tmp_path, options, missing):
     _, path, page, _ = report(tmp_path, **options)
@@ -170,11 +178,23 @@ def test_odd_sessions_have_a_report_of_what_there_is(tmp_path, options, missing)
         assert "object" in page.text
 
 
-def test_a_report_replaces_the_one_before(tmp_path):
-    truth = sessions.write(tmp_path, generations=1, image_size=8)
+@pytest.fixture(scope="module")
+def nothing(tmp_path_factory):
+    return report(tmp_path_factory.mktemp("nothing"), generations=0)
+
+
+def test_a_session_that_showed_nothing_has_a_report(nothing):
+    _, path, page, _ = nothing
+    assert {p.stem for p in path.parent.glob("*.png")} == {"summary", "scores"}
+    assert page.tags.count("img") == 2
+    assert "object" in page.text
+
+
+def test_a_report_replaces_the_one_before(nothing):
+    truth, path, _, _ = nothing
+    first = path.read_bytes()
     with read(truth.path) as recording:
-        first = write_report(recording, tmp_path / "report").read_bytes()
-        assert write_report(recording, tmp_path / "report").read_bytes() == first
+        assert write_report(recording, path.parent).read_bytes() == first
 
 
 def section(sections, title) -> Section:
@@ -250,14 +270,24 @@ def test_scored_units_are_listed_and_marked_wherever_they_stand(tmp_path):
     assert rows[-1][4] == "and 5 more, scored by none"
 
 
-def test_a_verdict_may_be_the_papers_and_says_where_its_threshold_is(tmp_path):
-    truth = sessions.write(tmp_path, generations=6, popsizes=(6,), references=0, image_size=8)
+@pytest.fixture(scope="module")
+def damaged(tmp_path_factory):
+    """A session whose images are damaged, with the text of its report by the papers' rule."""
+    folder = tmp_path_factory.mktemp("damaged")
+    truth = sessions.write(folder, generations=6, popsizes=(6,), references=0, image_size=8)
+    with h5py.File(truth.path, "r+") as file:
+        file["images/pixels"][:] = 0
     with read(truth.path) as recording:
-        page = write_report(recording, tmp_path, rule="maxinit", alpha=1e-30)
+        path = write_report(recording, folder / "report", rule="maxinit", alpha=1e-30)
+    return truth, path.read_text(encoding="utf-8")
+
+
+def test_a_verdict_may_be_the_papers_and_says_where_its_threshold_is(damaged):
+    truth, text = damaged
+    with read(truth.path) as recording:
         usual, published = (
             read_evolution(recording, rule=rule) for rule in ("shuffle", "maxinit")
         )
-    text = page.read_text(encoding="utf-8")
     assert "no success by the published t-test" in text
     assert "p &lt; 1e-30" in text
     assert "dealt anew" not in text
@@ -268,13 +298,8 @@ def test_a_verdict_may_be_the_papers_and_says_where_its_threshold_is(tmp_path):
     assert theirs.success
 
 
-def test_images_that_cannot_be_read_are_announced(tmp_path):
-    truth = sessions.write(tmp_path, image_size=8, generations=3)
-    with h5py.File(truth.path, "r+") as file:
-        file["images/pixels"][:] = 0
-    with read(truth.path) as recording:
-        path = write_report(recording, tmp_path / "report")
-    text = Page(path.read_text(encoding="utf-8")).text
+def test_images_that_cannot_be_read_are_announced(damaged):
+    text = Page(damaged[1]).text
     found = re.search(r"Damaged. (\d+) of the (\d+) images drawn here could not be read", text)
     assert found is not None
     assert found[1] == found[2] != "0"
@@ -300,7 +325,7 @@ def replay_of(journal, folder, answers):
     return folder / "session.h5"
 
 
-@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("exact", [further(True), False])
 def test_a_replay_says_so_on_every_figure_and_has_no_verdict_of_other_images(
     usual, tmp_path, exact
 ):
@@ -324,6 +349,17 @@ def test_a_replay_says_so_on_every_figure_and_has_no_verdict_of_other_images(
     )
     assert ("±" in page.text) is exact
     assert all(("±" in row[1]) is exact for row in sections["Scores (spikes/s)"].rows)
+
+
+def test_a_replay_of_the_very_images_has_errors_and_a_verdict(usual, tmp_path):
+    file = replay_of(usual[0].path.parent / "journal", tmp_path, ["recorded"])
+    with read(file) as recording:
+        evolution = read_evolution(recording)
+        rows = section(describe(recording), "Scores (spikes/s)").rows
+    assert "replay of monday: no animal answered" in evolution.replay
+    assert not evolution.inexact
+    assert all(thread.verdict.defined for thread in evolution.threads)
+    assert all("±" in row[1] for row in rows)
 
 
 def test_what_is_no_replay_has_no_banner(usual):
