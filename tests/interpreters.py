@@ -148,7 +148,8 @@ def _run(module, *arguments):
 def run_program(first, *arguments):
     """Run `python FILE`, `python -m MODULE` or `python -c CODE`; return its exit status."""
     if first == "-m":
-        return _run(*arguments)
+        sys.argv = list(arguments)
+        return _status(lambda: runpy.run_module(arguments[0], None, "__main__", alter_sys=True))
     if first != "-c":
         sys.argv = [first, *arguments]
         sys.path.insert(0, os.path.dirname(first))

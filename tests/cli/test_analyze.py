@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from evolver.cli.analyze import remove_analysis
+from evolver.report.population_figures import POPULATION_FIGURES
 from tests.cli.running import run_here
 from tests.experiments.made import archive, lab, plain
 from tests.report.sessions import write
@@ -20,6 +21,13 @@ def run(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
     return partial(run_here, monkeypatch, capsys, "analyze")
+
+
+@pytest.fixture
+def few_figures(monkeypatch):
+    """Of populations only similarity is drawn; one test draws all, others look elsewhere."""
+    for name in POPULATION_FIGURES.keys() - {"similarity"}:
+        monkeypatch.delitem(POPULATION_FIGURES, name)
 
 
 def rows(path):
@@ -60,6 +68,7 @@ def test_a_lab_becomes_tables_figures_and_a_page(run, tmp_path):
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
+@pytest.mark.usefixtures("few_figures")
 def test_a_broken_file_is_named_and_stops_nothing(run, tmp_path):
     def damage(_, arrays):
         arrays.pop("IT-0/psth")
@@ -101,6 +110,7 @@ def test_a_run_that_breaks_off_leaves_what_was_there(run, tmp_path, monkeypatch)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lab.npz", "out"]
 
 
+@pytest.mark.usefixtures("few_figures")
 def test_options_reach_the_numbers_and_wrong_ones_are_refused(run, tmp_path):
     plain(tmp_path / "mine", blocks=16)
     quick = ("--out", "out", "--no-experiment-figures")
@@ -132,6 +142,7 @@ def test_options_reach_the_numbers_and_wrong_ones_are_refused(run, tmp_path):
     assert "must name one or two" in run("mine", *quick, "--generators", "a,b,c", expect=2)
 
 
+@pytest.mark.usefixtures("few_figures")
 def test_masks_are_tables_pictures_and_on_the_page(run, tmp_path):
     truth = write(tmp_path, generations=5, popsizes=(8, 6))
     plain(tmp_path / "mine", blocks=16)
@@ -173,6 +184,7 @@ def test_masks_need_a_layer_with_places(run, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.usefixtures("few_figures")
 def test_copies_killed_sessions_and_odd_ones_are_named_and_stop_nothing(
     run, tmp_path, monkeypatch
 ):

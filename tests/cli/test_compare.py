@@ -20,6 +20,7 @@ from evolver.recording.fold import fold
 from evolver.session_folder import RECORDING
 from tests.cli.running import run_here
 from tests.recording.sessions import write_session
+from tests.soak import further
 
 
 @pytest.fixture
@@ -51,21 +52,27 @@ COLUMNS = {
 """What a row must say, so that it can be made again."""
 
 
-def kept(run, command, *options, out):
-    """Run a command twice: the second says the same of what the first has kept."""
-    said = run(command, *options, "--out", out)
-    table = Path(out).with_suffix(".csv")
-    content = table.read_bytes()
-    assert set(COLUMNS[command].split()) <= set(rows(table)[0])
-    again = run(command, *options, "--out", out)
-    (n,) = re.findall(r"(\d+) of \1 tasks were done before", again)
-    assert int(n) == len(list(Path(out).with_suffix(".tasks").glob("results/*/*.npz")))
-    assert table.read_bytes() == content
-    return said
+@pytest.fixture(params=["once", further("again")])
+def kept(run, request):
+    """Run a command; in a soak again, which says the same of what the first has kept."""
+
+    def kept(command, *options, out):
+        said = run(command, *options, "--out", out)
+        table = Path(out).with_suffix(".csv")
+        content = table.read_bytes()
+        assert set(COLUMNS[command].split()) <= set(rows(table)[0])
+        if request.param == "again":
+            again = run(command, *options, "--out", out)
+            (n,) = re.findall(r"(\d+) of \1 tasks were done before", again)
+            assert int(n) == len(list(Path(out).with_suffix(".tasks").glob("results/*/*.npz")))
+            assert table.read_bytes() == content
+        return said
+
+    return kept
 
 
-def test_invert(run):
-    said = kept(run, "invert", "-n", 3, "--steps", 2, out="i.png")
+def test_invert(kept):
+    said = kept("invert", "-n", 3, "--steps", 2, out="i.png")
     assert "signed-rank, mini-texture above mini-object: p = " in said
     table = rows("i.csv")
     assert [r["generator"] for r in table] == ["mini-texture"] * 3 + ["mini-object"] * 3
@@ -75,9 +82,9 @@ def test_invert(run):
     assert drawn("i.png")
 
 
-def test_maximise(run):
+def test_maximise(run, kept):
     options = ("--layer", "mini:conv2", "--units", 2, "--repeats", 2, "--batch", 1)
-    said = kept(run, "maximise", *options, "--steps", 2, "--method", "adam", out="m.png")
+    said = kept("maximise", *options, "--steps", 2, "--method", "adam", out="m.png")
     assert "rank-sum" in said
     table = rows("m.csv")
     assert len(table) == 2 * 2 * 2
@@ -93,9 +100,9 @@ def test_maximise(run):
     assert "--metric mini-texture=FILE.npz" in " ".join(wrong.split())
 
 
-def test_align(run):
+def test_align(kept):
     options = ("--depth", 0, "--depth", 1, "--dimension", 2, "-n", 2, "--steps", 3)
-    said = kept(run, "align", *options, out="alignment.png")
+    said = kept("align", *options, out="alignment.png")
     assert "(n = 2, too few)" in said
     table = rows("alignment.csv")
     assert [(r["layers"], r["seed"]) for r in table] == [
@@ -108,9 +115,9 @@ def test_align(run):
     assert drawn("alignment.png")
 
 
-def test_linearity(run):
+def test_linearity(kept):
     layers = ("--layer", "mini:conv2", "--layer", "mini:conv3")
-    said = kept(run, "linearity", *layers, "-n", 30, "--units", 3, out="l.png")
+    said = kept("linearity", *layers, "-n", 30, "--units", 3, out="l.png")
     assert "Spearman" in said
     parts = {(r["generator"], r["part"]) for r in rows("l.csv")}
     own = {("mini-object", part) for part in ("all", "class", "noise")}
@@ -118,10 +125,10 @@ def test_linearity(run):
     assert drawn("l.png")
 
 
-def test_sets(run):
+def test_sets(run, kept):
     detector = "tests.comparisons.test_sets:bright"
     options = ("--set", "mini-object", "--set", "white", "--natural", "scenes")
-    said = kept(run, "sets", "-n", 12, *options, "--detector", detector, out="sets.png")
+    said = kept("sets", "-n", 12, *options, "--detector", detector, out="sets.png")
     assert "floor" in said
     assert "white: with an object 1 (0.758 to 1, Wilson's 95 %)" in said
     near, far, natural = rows("sets.csv")
@@ -134,11 +141,11 @@ def test_sets(run):
     assert "must be importable" in " ".join(wrong.split())
 
 
-def test_statistics(run, tmp_path):
+def test_statistics(kept, tmp_path):
     for seed in range(2):
         journal = write_session(tmp_path / f"s{seed}" / "journal", seed=seed)
         fold(journal, journal.parent / RECORDING)
-    said = kept(run, "statistics", "s0", "s1", out="s.png")
+    said = kept("statistics", "s0", "s1", out="s.png")
     assert said.count("signed-rank, pairs of sessions") == 3
     table = rows("s.csv")
     assert len(table) == 2 * 2 * 6

@@ -248,7 +248,7 @@ def test_a_damaged_recording_is_decoded_as_far_as_it_can_be(recorded, run, tmp_p
     for chunk in chunks:
         content[chunk.byte_offset + chunk.size // 2] ^= 1
     whole.write_bytes(content)
-    options = ("--draws", "0", "--no-times", "--sets", "9", "--images", "12")
+    options = ("--draws", "0", "--no-times", "--sets", "9", "--images", "4")
     printed = " ".join(run("decode", whole, *options, expect=1).split())
     assert "is damaged, so that shown images could not be had; all else is there" in printed
     folder = tmp_path / "decoded"

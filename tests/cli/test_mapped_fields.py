@@ -16,10 +16,12 @@ from evolver import config
 from evolver.live import run_simulated
 from evolver.recording.fold import fold
 from tests.cli.running import run_here
+from tests.soak import further
 
 # Of 64 pixels, which are 8 degrees, conv4 sees 35 about the middle of a square of 8. What a
 # channel likes need not lie in the middle of what it sees; it lies there in every square.
-TRUE = {"mini:conv4:61:3:4": (0.5, 0.5), "mini:conv4:61:4:2": (-1.5, -0.5)}
+UNIT, OTHER = "mini:conv4:61:3:4", "mini:conv4:61:4:2"
+TRUE = {UNIT: (0.5, 0.5), OTHER: (-1.5, -0.5)}
 WITHIN, APART = 1.0, 0.5  # degrees: of a field 4.4 wide, and of the way from one to the other
 BLIND = "mini:conv2:63:0:15"  # sees 1.4 degrees in the corner, where no image is
 FILE = """
@@ -123,7 +125,7 @@ def test_fields_are_where_the_units_look_and_the_blind_one_has_none(recorded, ru
         assert np.hypot(float(best["x_deg"]) - x, float(best["y_deg"]) - y) < 1.5
 
 
-@pytest.mark.parametrize("unit", TRUE)
+@pytest.mark.parametrize("unit", [UNIT, further(OTHER)])
 def test_a_centre_goes_into_the_next_session_file(recorded, run, tmp_path, unit):
     file = tmp_path / "next.toml"
     before = (

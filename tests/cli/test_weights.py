@@ -10,7 +10,7 @@ import torch
 import evolver.generators
 from evolver.cli import app
 from evolver.weights.read import read_weights
-from tests.children import evolver
+from tests.children import evolver as run_alone
 from tests.generators import recipe
 from tests.weights.hub_server import ask, serving
 
@@ -55,7 +55,7 @@ def test_the_environment_says_where_the_hub_is_and_whether_to_ask(server, tmp_pa
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "HF_ENDPOINT": server.endpoint,
         }
-        return evolver(
+        return run_alone(
             "weights",
             "fetch",
             "deepsim-norm1",

@@ -148,7 +148,7 @@ LONG = (
     [
         *((case, "") for case in ODD if case not in ALIKE),
         ("four scales", f"{LONG}, {LONG}"),
-        *(further(case, "") for case in ALIKE),
+        *(further(case, "") for case in ODD if case in ALIKE),
         *(further(case, LONG) for case in ODD),
         *(further(case, f"{LONG}, {LONG}") for case in ODD if case != "four scales"),
     ],

@@ -161,7 +161,7 @@ def test_an_interrupted_session_is_announced(interrupted):
     ("options", "missing"),
     [
         further({"form": "rates", "generations": 2}, {"psth"}),
-        ({"generations": 1, "interrupted": True}, {"film", "finals"}),
+        further({"generations": 1, "interrupted": True}, {"film", "finals"}),
         further({"references": 0, "popsizes": (4,), "generations": 2}, set()),
         further({"peak_hz": 0.0, "generations": 5}, set()),
         ({"abort": 1.0, "generations": 2}, {"film", "finals", "psth"}),
