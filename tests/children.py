@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from multiprocessing import forkserver
 from pathlib import Path
 
 from tests.interpreters import begin_by_fork, run_program
@@ -48,6 +49,14 @@ _CONTEXT.set_forkserver_preload([
     "scorers.scorer",
     "tests.frozen",
 ])
+
+
+def begin_server():
+    """Begin the server, so that it serves a pool of this process as well.
+
+    A process has one: whoever asks first says what it imports, and a pool asks for less.
+    """
+    forkserver.ensure_running()
 
 
 def child(target, *args):

@@ -6,6 +6,8 @@ a process forked from it, before it has threads, files or a session, forks them,
 the caller's own children, with the pid, the descriptors, the environment and the exit status
 that `subprocess` would give them. They are killed, stopped and waited for as the others are.
 
+So is the server that a pool's processes are forked of: it, too, is an interpreter that imports.
+
 What an interpreter does before its imports are over is not tested by it: see `cold` in
 `tests.children.Command`.
 """
@@ -14,6 +16,7 @@ import contextlib
 import ctypes
 import gc
 import json
+import multiprocessing.util
 import os
 import runpy
 import signal
@@ -33,7 +36,7 @@ _SET_CHILD_SUBREAPER = 36  # of prctl
 
 
 def begin_by_fork():
-    """Have `python -m MODULE`, started by this process from now on, begin by a fork.
+    """Have `python -m MODULE` and servers of pools, started from now on, begin by a fork.
 
     To be called while it has one thread, and no descriptors that its children must not have.
     """
@@ -46,17 +49,46 @@ def begin_by_fork():
     there.close()
 
     class Popen(_Popen):
-        server = here
-        one_at_a_time = threading.Lock()
+        server = _Server(here)
 
     subprocess.Popen = Popen
+    spawned = multiprocessing.util.spawnv_passfds
+
+    def spawn(path, arguments, fds):
+        if "multiprocessing.forkserver" not in arguments[-1]:
+            return spawned(path, arguments, fds)
+        return Popen.server.fork(arguments[-2:], numbers=[0, 1, 2, *fds])
+
+    multiprocessing.util.spawnv_passfds = spawn
+
+
+class _Server:
+    """The process that forks, from the side of whoever asks it."""
+
+    def __init__(self, requests):
+        self._requests, self._one_at_a_time = requests, threading.Lock()
+
+    def fork(self, arguments, *, numbers, fds=None, environment=None, folder=None, alone=False):
+        """Begin what `python ARGUMENTS` would; return its pid.
+
+        Its descriptors are to have these numbers, and are `fds`, or have them already.
+        """
+        wanted = {
+            "arguments": [os.fspath(one) for one in arguments],
+            "environment": dict(os.environ if environment is None else environment),
+            "folder": os.fspath(folder or os.getcwd()),
+            "numbers": numbers,
+            "session": alone,
+        }
+        with self._one_at_a_time:
+            socket.send_fds(self._requests, [json.dumps(wanted).encode()], fds or numbers)
+            return int(self._requests.recv(100))
 
 
 class _Popen(subprocess.Popen):
     """`subprocess.Popen`, which has `python -m MODULE` forked."""
 
-    server: socket.socket
-    one_at_a_time: threading.Lock
+    server: _Server
 
     def _execute_child(
         self, args, executable, preexec_fn, close_fds, pass_fds, cwd, env, *more
@@ -69,17 +101,14 @@ class _Popen(subprocess.Popen):
         ours = more[3:9]
         theirs = (ours[0], ours[3], ours[5])
         fds = [number if fd == -1 else fd for number, fd in enumerate(theirs)]
-        wanted = {
-            "arguments": [os.fspath(one) for one in args[2:]],
-            "environment": dict(os.environ if env is None else env),
-            "folder": os.fspath(cwd or os.getcwd()),
-            "numbers": [0, 1, 2, *pass_fds],
-            "session": more[-2],  # start_new_session
-        }
-        with self.one_at_a_time:
-            message = json.dumps(wanted).encode()
-            socket.send_fds(self.server, [message], [*fds, *pass_fds])
-            self.pid = int(self.server.recv(100))
+        self.pid = self.server.fork(
+            args[1:],
+            numbers=[0, 1, 2, *pass_fds],
+            fds=[*fds, *pass_fds],
+            environment=env,
+            folder=cwd,
+            alone=more[-2],  # start_new_session
+        )
         self._child_created = True
         self._close_pipe_fds(*ours)
 
@@ -138,8 +167,10 @@ def _become(requests, wanted, fds):
     os._exit(_run(*wanted["arguments"]))
 
 
-def _run(module, *arguments):
-    """Run a module as an interpreter would; return its exit status."""
+def _run(option, module, *arguments):
+    """Run a module, or code, as an interpreter would; return its exit status."""
+    if option == "-c":
+        return run_program(option, module)
     sys.argv = [module, *arguments]
     warnings.filterwarnings("ignore", "'evolver.* found in sys.modules", RuntimeWarning)
     return _status(lambda: runpy.run_module(module, run_name="__main__", alter_sys=True))
