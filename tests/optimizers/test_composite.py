@@ -39,6 +39,7 @@ class TestCompositeWithAPartHeld(OptimizerConformance):
         assert not np.array_equal(self.run(a, 2)[1], self.run(b, 2)[1])
 
 
+@pytest.mark.soak  # as one
 class TestCompositeOfComposites(OptimizerConformance):
     def make(self, rng, **options):
         inner = {"slice": [0, 5], "optimizer": "composite", "options": {"parts": [*HELD[:1]]}}

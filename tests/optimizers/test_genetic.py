@@ -17,6 +17,7 @@ class TestGenetic(OptimizerConformance):
         return Genetic(self.d, rng=rng, popsize=12, **options)
 
 
+@pytest.mark.soak  # as cholesky, of given codes
 class TestGeneticFromGivenCodes(OptimizerConformance):
     test_only_ranks_matter = None  # the spacing of scores reaches it
 

@@ -11,6 +11,7 @@ from evolver.optimizers import SGD, Adam, load, state_to_dict
 from evolver.optimizers.gradient import NeedsObjective, go_on
 from scorers.known import Ellipsoid
 from tests.optimizers.conformance import OptimizerConformance
+from tests.soak import further
 
 D = 6
 
@@ -69,10 +70,12 @@ class TestAdam(OptimizerConformance):
         return again
 
 
+@pytest.mark.soak  # as SGD along one
 class TestAdamAlongABasis(TestAdam):
     options: ClassVar = {"basis": "scaled", "metric": metric(), "cutoff": 4, "steps": 2}
 
 
+@pytest.mark.soak  # as with momentum
 class TestSGD(TestAdam):
     kind = SGD
 
@@ -99,7 +102,7 @@ class TestSGDWithMomentumAlongABasis(TestAdam):
         ),
     ],
 )
-@pytest.mark.parametrize("steps", [1, 3])
+@pytest.mark.parametrize("steps", [further(1), 3])
 def test_equals_torch_in_float64(kind, options, peer, steps):
     slopes = np.geomspace(0.1, 20, D)
     optimizer = climber(kind, objective=Hill(slopes=slopes), popsize=4, steps=steps, **options)

@@ -9,6 +9,7 @@ from evolver.errors import ConfigError, DataError
 from evolver.optimizers import CholeskyCMA, HessianCMA, state_from_dict, state_to_dict
 from scorers.known import Ellipsoid
 from tests.optimizers.conformance import OptimizerConformance, hill
+from tests.soak import further
 
 
 def eigenbasis(d, seed=0):
@@ -44,6 +45,7 @@ class TestHessianFromAFile(OptimizerConformance):
         assert not np.array_equal(self.run(a, 2)[1], self.run(b, 2)[1])
 
 
+@pytest.mark.soak  # as with it
 class TestHessianWithoutAdaptation(TestHessianFromArrays):
     def make(self, rng, **options):
         return super().make(rng, update_every=None, **options)
@@ -89,7 +91,7 @@ def dense(d, n, every, rng, score, basis, p, sigma, first=None):
 
 
 @pytest.mark.parametrize("first", [None, 8])
-@pytest.mark.parametrize("every", [1, 10, None])
+@pytest.mark.parametrize("every", [1, 10, further(None)])
 @pytest.mark.parametrize(("d", "k", "p"), [(20, 20, 0.4), (60, 25, 0.25), (60, 25, 0.0)])
 def test_equals_the_dense_recursion(d, k, p, every, first):
     setting = np.random.default_rng(5)
@@ -112,7 +114,7 @@ def test_equals_the_dense_recursion(d, k, p, every, first):
     rng = np.random.default_rng(0)
     kept = values[leading], vectors[:, leading]
     oracle = dense(d, 16, every, rng, score, kept, p, 0.5, codes)
-    for generation in range(80):
+    for generation in range(40):
         expected, got = next(oracle), optimizer.ask()
         np.testing.assert_allclose(
             got, expected, rtol=0, atol=1e-9 * abs(expected).max(), err_msg=f"{generation}"

@@ -17,9 +17,12 @@ from evolver.optimizers.libraries.engine import (
 from evolver.optimizers.libraries.nevergrad import Nevergrad
 from evolver.optimizers.libraries.pycma import PyCMA
 from tests.optimizers.conformance import OptimizerConformance, hill
+from tests.soak import further
 
 
 class TestPyCMA(OptimizerConformance):
+    generations = 6
+
     def make(self, rng, **options):
         return load("pycma", self.d, rng=rng, **options)
 
@@ -44,17 +47,19 @@ class TestCmaes(OptimizerConformance):
         return load("cmaes", self.d, rng=rng, popsize=12, algorithm=self.algorithm, **options)
 
 
+@pytest.mark.soak  # as its diagonal
 class TestCmaesFull(TestCmaes):
     algorithm = "CMA"
 
 
-@pytest.mark.soak  # as the other two
+@pytest.mark.soak  # as its diagonal
 class TestCmaesNatural(TestCmaes):
     algorithm = "XNES"
 
 
 class TestNevergrad(OptimizerConformance):
     test_only_ranks_matter = None  # the spacing of scores reaches it
+    generations = 3
     algorithm = "DiagonalCMA"
 
     def make(self, rng, **options):
@@ -73,9 +78,17 @@ EVOSAX = pytest.mark.xdist_group("evosax")
 @EVOSAX
 class TestEvosax(OptimizerConformance):
     test_only_ranks_matter = None  # the spacing of scores reaches it
+    generations = 5
+    algorithm = "SNES"  # as in `test_climbs`: of one size, it is compiled once
 
     def make(self, rng, **options):
-        return load("evosax", self.d, rng=rng, **options)
+        return load("evosax", self.d, rng=rng, algorithm=self.algorithm, **options)
+
+
+@pytest.mark.soak  # as its SNES, and compiled again
+@EVOSAX
+class TestEvosaxCMA(TestEvosax):
+    algorithm = "Sep_CMA_ES"
 
 
 def test_cmaes_is_the_library_itself():
@@ -102,7 +115,7 @@ def test_pycma_is_the_library_itself():
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        ("pycma", {}),
+        further("pycma", {}),
         ("pycma", {"diagonal": True, "options": {"CMA_active": False}}),
         ("cmaes", {}),
         ("nevergrad", {}),
@@ -110,8 +123,8 @@ def test_pycma_is_the_library_itself():
     ],
 )
 def test_climbs(name, options):
-    optimizer = load(name, 8, rng=np.random.default_rng(0), sigma=0.5, **options)
-    for _ in range(80):
+    optimizer = load(name, 6, rng=np.random.default_rng(0), sigma=0.5, **options)
+    for _ in range(60):
         codes = optimizer.ask()
         optimizer.tell(codes, hill(codes))
     assert hill(codes).max() > -0.05
@@ -142,12 +155,12 @@ def test_nevergrad_takes_no_codes_but_its_own():
 
 
 def test_the_state_is_small():
-    optimizer = Cmaes(4096, rng=np.random.default_rng(0), popsize=40)
-    for _ in range(75):
+    optimizer = Cmaes(4096, rng=np.random.default_rng(0), popsize=20)
+    for _ in range(20):
         codes = optimizer.ask()
         optimizer.tell(codes, codes[:, 0])
     held = sum(np.asarray(v).nbytes for v in state_to_dict(optimizer.state).values())
-    assert held < 100_000
+    assert held < 60_000  # of which 33 kB are where it began
 
 
 def test_ranks_share_among_ties():

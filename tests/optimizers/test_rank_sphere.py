@@ -19,6 +19,7 @@ from evolver.optimizers.rank_sphere import (
     update,
 )
 from tests.optimizers.conformance import OptimizerConformance, hill
+from tests.soak import further
 
 
 class TestRankSphere(OptimizerConformance):
@@ -26,6 +27,7 @@ class TestRankSphere(OptimizerConformance):
         return RankSphere(self.d, rng=rng, **options)
 
 
+@pytest.mark.soak  # as sphere, of given codes
 class TestRankSphereFromGivenCodes(OptimizerConformance):
     def make(self, rng, **options):
         given = np.random.default_rng(99).normal(size=(11, self.d))
@@ -83,7 +85,7 @@ def recursion(d, n, rng, score, *, radius, start=None, first=None):
 
 
 @pytest.mark.parametrize("begin", ["anywhere", "point", "population"])
-@pytest.mark.parametrize(("d", "n"), [(3, 6), (30, 13), (500, 40)])
+@pytest.mark.parametrize(("d", "n"), [(3, 6), (100, 13), further(500, 40)])
 @pytest.mark.parametrize("noise", [0.0, 0.5])
 def test_equals_the_equations(d, n, begin, noise):
     setting = np.random.default_rng(5)
@@ -239,7 +241,7 @@ def test_batched_equals_one_by_one(given):
         for rng, start in zip(streams(), starts, strict=True)
     ]
     together = batched("rank-sphere", d, rngs=streams(), initial=initial)
-    for _ in range(25):
+    for _ in range(10):
         codes, scores = together.ask().numpy(), []
         for one, theirs in zip(alone, codes, strict=True):
             asked = one.ask()
@@ -253,7 +255,7 @@ def test_single_precision_tells_the_base_from_its_samples():
     d, rngs = 2000, [np.random.default_rng(0)]
     together = batched("rank-sphere", d, rngs=rngs, dtype="float32")
     alone = load("rank-sphere", d, rng=np.random.default_rng(0))
-    for generation in range(60):
+    for generation in range(30):
         codes, asked = together.ask(), alone.ask()
         scores = 1e4 * np.sin(np.arange(len(asked)) + generation)  # whatever the codes are
         together.tell(scores[None])

@@ -16,6 +16,7 @@ class TestSep(OptimizerConformance):
         return SepCMA(self.d, rng=rng, **options)
 
 
+@pytest.mark.soak  # as cholesky, of given codes
 class TestSepFromGivenCodes(OptimizerConformance):
     def make(self, rng, **options):
         given = np.random.default_rng(99).normal(size=(11, self.d))
@@ -73,7 +74,7 @@ def test_equals_the_full_matrix_kept_diagonal(d, n, first):
     codes = None if first is None else setting.normal(size=(first, d))
     optimizer = SepCMA(d, rng=np.random.default_rng(0), popsize=n, initial=codes)
     oracle = full_matrix(d, n, np.random.default_rng(0), score, codes)
-    for generation in range(100):
+    for generation in range(60):
         expected, got = next(oracle), optimizer.ask()
         np.testing.assert_allclose(
             got, expected, rtol=0, atol=1e-9 * abs(expected).max(), err_msg=f"{generation}"
@@ -95,7 +96,7 @@ def test_learns_scales_that_an_isotropic_search_does_not():
 def test_a_silent_unit_does_not_shrink_the_steps():
     # After the path, which starts at 0, has reached the length that is neutral.
     ratios = []
-    for seed in range(20):
+    for seed in range(8):
         optimizer = SepCMA(64, rng=np.random.default_rng(seed), sigma=1.0)
         sizes = []
         for generations in (40, 80):

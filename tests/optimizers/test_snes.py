@@ -19,6 +19,7 @@ class TestSNES(OptimizerConformance):
         return SNES(self.d, rng=rng, **options)
 
 
+@pytest.mark.soak  # as cholesky, of given codes
 class TestSNESFromGivenCodes(OptimizerConformance):
     def make(self, rng, **options):
         given = np.random.default_rng(99).normal(size=(11, self.d))
@@ -71,7 +72,7 @@ def test_equals_the_papers_equations(d, n, options):
     codes = None if first is None else setting.normal(size=(first, d))
     optimizer = SNES(d, rng=np.random.default_rng(0), popsize=n, initial=codes, **rest)
     oracle = paper(d, n, np.random.default_rng(0), score, first=codes, **rest)
-    for generation in range(50):
+    for generation in range(30):
         expected, got = next(oracle), optimizer.ask()
         np.testing.assert_allclose(
             got, expected, rtol=0, atol=1e-12 * abs(expected).max(), err_msg=f"{generation}"
@@ -87,7 +88,8 @@ def test_ties_share_the_utilities_of_their_ranks():
     assert abs(utilities(np.zeros(40))).max() < 1e-16
 
 
-@pytest.mark.xdist_group("evosax")  # it compiles what it runs: once a process
+@pytest.mark.soak  # a second oracle beside the paper's equations; it compiles what it runs
+@pytest.mark.xdist_group("evosax")
 def test_an_update_is_evosaxs_own():
     """Of equal draws; theirs in float32, and of losses."""
     algorithms = pytest.importorskip("evosax.algorithms.distribution_based")
@@ -134,7 +136,7 @@ def test_a_batch_is_as_many_single_runs_to_rounding():
     alone = [SNES(d, rng=np.random.default_rng(seed), popsize=n) for seed in seeds]
     rngs = [np.random.default_rng(seed) for seed in seeds]
     together = batched("snes", d, rngs=rngs, popsize=n)
-    for _ in range(50):
+    for _ in range(15):
         codes = together.ask()
         scores = []
         for row, optimizer in zip(codes.numpy(), alone, strict=True):

@@ -10,6 +10,7 @@ from evolver.optimizers import SphereCMA, state_from_dict, state_to_dict
 from evolver.optimizers.sphere import angle
 from scorers.known import Direction, Ellipsoid
 from tests.optimizers.conformance import OptimizerConformance, hill
+from tests.soak import further
 
 
 class TestSphere(OptimizerConformance):
@@ -17,6 +18,7 @@ class TestSphere(OptimizerConformance):
         return SphereCMA(self.d, rng=rng, **options)
 
 
+@pytest.mark.soak  # as with the other schedule
 class TestSphereInverse(OptimizerConformance):
     def make(self, rng, **options):
         return SphereCMA(self.d, rng=rng, schedule="inv", base=False, parents=3, **options)
@@ -66,7 +68,9 @@ def recursion(d, n, rng, score, *, radius, generations, schedule, turn, first=No
 
 @pytest.mark.parametrize("schedule", ["exp", "inv"])
 @pytest.mark.parametrize("first", [None, 12])
-@pytest.mark.parametrize(("d", "n", "turn"), [(2, 6, 1.5), (30, 13, 1.0), (500, 40, 1.5)])
+@pytest.mark.parametrize(
+    ("d", "n", "turn"), [(2, 6, 1.5), (100, 13, 1.0), further(500, 40, 1.5)]
+)
 def test_equals_the_equations(d, n, turn, first, schedule):
     setting = np.random.default_rng(5)
     score = Ellipsoid(setting.normal(size=d))
