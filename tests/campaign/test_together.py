@@ -27,19 +27,24 @@ from evolver.setup.simulated_rig import build_population
 from tests.campaign.files import CAMPAIGN, SESSION, write
 from tests.children import evolver
 
-MIXED = """
+VARIED = """
 [campaign]
 name = "mixed"
 session = "session.toml"
-[[vary]]
-key = "simulation.units"
-values = [["mini:conv3:1"], ["mini:conv2:0", "mini:fc5:2"]]
 [[vary]]
 name = "what"
 keys = {keys}
 values = {values}
 labels = {labels}
 """
+MIXED = (
+    VARIED
+    + """
+[[vary]]
+key = "simulation.units"
+values = [["mini:conv3:1"], ["mini:conv2:0", "mini:fc5:2"]]
+"""
+)
 TWO_THREADS = SESSION.replace(
     "[references]",
     '[[threads]]\nname = "object"\ngenerator = "mini-object"\npopsize = 5\n'
@@ -52,11 +57,13 @@ KEYS = [
     "simulation.spikes",
     "simulation.view_deg",
     "fitness.normalise",
+    "simulation.units",
 ]
+MANY, FEW = ["mini:conv2:0", "mini:fc5:2"], ["mini:conv3:1"]
 VALUES = [
-    [0.3, 2, "alternate", "poisson", 8.0, "none"],
-    [0.0, 1, "together", "none", 4.0, "none"],
-    [0.1, 1, "references", "poisson", 6.0, "references"],
+    [0.3, 2, "alternate", "poisson", 8.0, "none", MANY],
+    [0.0, 1, "together", "none", 4.0, "none", FEW],
+    [0.1, 1, "references", "poisson", 6.0, "references", MANY],
 ]
 QUIET = 'spikes = "none"\nabort_rate = 0.0\n'
 
@@ -80,7 +87,7 @@ def same(one, other):
 
 def test_a_session_together_with_others_is_the_session_by_itself_bit_for_bit(tmp_path):
     """Aborted showings, repeats, schedules, noise, a view, learnt scores, two threads."""
-    text = MIXED.format(keys=KEYS, values=VALUES, labels=["aborted", "quiet", "learnt"])
+    text = VARIED.format(keys=KEYS, values=VALUES, labels=["aborted", "quiet", "learnt"])
     plan = plan_of(tmp_path, text, TWO_THREADS)
     store = Store(tmp_path / "out", make=True)
     ends = Waves(Together("session", images=9)).run(tasks_of(plan), store)
@@ -116,6 +123,7 @@ def test_sets_and_their_places_are_those_of_a_session_by_itself(tmp_path):
     # In fast passes sets are drawn and seen as by a session; without a view nothing has places.
     blind = tmp_path / "blind"
     blind.mkdir()
+    text = VARIED.format(keys=["session.seed"], values=[1], labels=["one"])
     plan = plan_of(blind, text, SESSION + SETS)
     waves, store = Waves(Together("fast")), Store(blind / "out", make=True)
     assert set(waves.run(tasks_of(plan), store).values()) == {""}
@@ -127,8 +135,8 @@ def test_sets_and_their_places_are_those_of_a_session_by_itself(tmp_path):
 
 
 def test_fast_passes_in_float64_are_a_plain_loop_in_float64(tmp_path):
-    session = SESSION.replace("generations = 2", "generations = 6") + QUIET
-    text = MIXED.format(keys=["session.seed"], values=[1, 2], labels=["one", "two"])
+    session = SESSION.replace("generations = 2", "generations = 5") + QUIET
+    text = MIXED.format(keys=["session.seed"], values=[1], labels=["one"])
     plan = plan_of(tmp_path, text, session)
     store = Store(tmp_path / "out", make=True)
     networks = FastNetworks(dtype=torch.float64)
