@@ -25,6 +25,8 @@ from evolver.recording.replay import replayed_records
 from tests.recording.sessions import make_records
 from tests.soak import further
 
+SMALL = {"popsize": 3, "image_size": 8}
+
 
 def replayed(folder, records):
     with JournalWriter(folder / "journal") as journal:
@@ -60,7 +62,7 @@ def plain(record):
     ],
 )
 def test_the_records_are_those_that_were_folded(tmp_path, form, interrupted):
-    records = make_records(form=form, interrupted=interrupted)
+    records = make_records(**SMALL, form=form, interrupted=interrupted)
     again = replayed(tmp_path, records)
     assert not of(ImagePixels, again) + of(Sent, again)
     assert isinstance(again[0], RunStart)
@@ -91,7 +93,7 @@ def test_the_records_are_those_that_were_folded(tmp_path, form, interrupted):
 @pytest.mark.parametrize("step_s", [0, -3600])
 def test_a_clock_that_stood_or_was_set_back_moves_nothing_out_of_its_block(tmp_path, step_s):
     """From the second block on."""
-    records = make_records()
+    records = make_records(**SMALL)
     moved = []
     back = 0
     for record in records:
