@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import functools
 import sys
+import warnings
 
 import msgspec
 import numpy as np
@@ -48,6 +49,7 @@ def main() -> int:
     parser.add_argument("--abort-rate", type=float, default=0.0)
     parser.add_argument("--version", type=int, default=1)
     given = parser.parse_args()
+    warnings.simplefilter("error")
     rig = make_rig(speed=given.speed, abort_rate=given.abort_rate)
     hello = rig.hello("test rig", software="tests")
     client = RigClient(given.endpoint, hello=hello, presenter=rig, identity=given.identity)

@@ -103,7 +103,7 @@ class TestClockFit:
         assert (quiet.alarmed, strict.alarmed) == (False, True)
 
     @given(st.integers(0, 2**32), st.floats(0.03, 1e4), st.booleans())
-    @examples(0.4)
+    @examples(0.15)
     def test_a_step_is_found_after_as_many_pairs_as_confirm_it(self, seed, step_s, back):
         rng = np.random.default_rng(seed)
         x, y = seen(rng, 60, noise_s=1e-3)

@@ -195,7 +195,7 @@ def check(messages: int, seed: int) -> None:
 
 
 def test_damaged_messages_raise_nothing_and_hold_no_memory():
-    check(5_000, seed=1)
+    check(2_500, seed=1)
 
 
 @pytest.mark.soak
@@ -208,7 +208,7 @@ def test_quick_and_strict_reader_agree_on_every_mutation():
     """The quick one believes nothing that the strict one refuses, and reads it the same."""
     rng = random.Random(2)
     agreed = 0
-    for _ in range(6000):
+    for _ in range(3000):
         engine = rng.random() < 0.5
         frames = rng.choice(MUTATIONS)(rng.choice(ENGINE_SIDE if engine else RIG_SIDE), rng)
         if not frames:
@@ -219,4 +219,4 @@ def test_quick_and_strict_reader_agree_on_every_mutation():
         if quick is not None:
             agreed += 1
             assert codec._typed(codec._read(frames[0]), kinds) == quick
-    assert agreed > 1000
+    assert agreed > 500

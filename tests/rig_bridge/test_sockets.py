@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -31,6 +30,7 @@ from rig_bridge.messages import PresentationRequest
 from rig_bridge.server import EngineServer
 from rig_bridge.sockets import MAX_FRAME_BYTES, check_bound, check_free, parse_endpoint
 from rig_bridge.trials import Presentation, ShowRequest
+from tests.children import Command
 from tests.limits import PATIENCE_MS, PATIENCE_S, wait_until
 from tests.rig_bridge.rig_process import make_rig
 from tests.rig_bridge.samples import SESSION, hello, result, sha256
@@ -47,20 +47,14 @@ def server(endpoint="tcp://127.0.0.1:*", **options) -> EngineServer:
 @contextlib.contextmanager
 def rig(endpoint: str, identity: str = "rig-1", *options: str):
     """A rig process; warnings are errors in it too."""
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-W", "error"),
-            *(str(PROGRAM), endpoint, identity, str(PATIENCE_S), *options),
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
+    words = ("python", PROGRAM, endpoint, identity, PATIENCE_S, *options)
+    process = Command(words, os.environ)
+    with process.stdout:
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait(PATIENCE_S)
 
 
 def block(number=0, *, attempt=1, presentations=range(12), on_ms=100.0, size=32, known=None):

@@ -20,6 +20,7 @@ from rig_bridge.rigs.sampled.windows import WindowTiming
 from rig_bridge.trials import Presentation
 from tests.limits import PATIENCE_MS, wait_until
 from tests.rig_bridge.samples import showing
+from tests.soak import further
 
 WINDOW = (-50.0, 150.0)
 HOST = "127.0.0.1"
@@ -207,7 +208,7 @@ def test_every_presentation_is_whole_and_seen_by_the_photodiode(setup):
     assert onsets == sorted(onsets)
 
 
-@pytest.mark.parametrize("fault", ["drop", "malform"])
+@pytest.mark.parametrize("fault", [further("drop"), "malform"])
 def test_what_is_dropped_on_the_way_is_a_loss(setup, fault):
     s = setup()
     s.show(3)

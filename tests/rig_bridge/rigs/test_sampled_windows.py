@@ -6,6 +6,8 @@ The oracle is a scan over everything that the emulation made before anything was
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
+from itertools import pairwise
 
 import msgspec
 import numpy as np
@@ -46,7 +48,7 @@ class World:
     shown: list[tuple[float, tuple]] = field(default_factory=list)  # (known at, what)
     edges: list[int] = field(default_factory=list)  # true sample of each onset
 
-    @property
+    @cached_property
     def spikes(self):
         made = [decode_plugin(a.frames) for a in self.arrivals]
         return sorted(
@@ -82,7 +84,14 @@ def take(windows, message, header, at_s, *, electrodes=6):
     windows.take(to_sampled(message, header, units=units, arrived_ns=arrived_ns, now_s=at_s))
 
 
-def world(seed=1, n=12, *, channels=1, drift=0.0, jitter_s=0.001, light_s=0.008, lead_s=1.0):
+def world(seed=1, n=12, **how):
+    """Return what happened, as a value of the caller's own."""
+    made = _world(seed, n, **how)
+    return World(list(made.arrivals), list(made.shown), list(made.edges))
+
+
+@cache
+def _world(seed, n, *, channels=1, drift=0.0, jitter_s=0.001, light_s=0.008, lead_s=1.0):
     """n images of 100 ms, 100 ms apart, seen by 6 electrodes; samples run by the true time."""
     rng = np.random.default_rng(seed)
     rate = RATE * (1 + drift)  # in true time
@@ -106,7 +115,7 @@ def world(seed=1, n=12, *, channels=1, drift=0.0, jitter_s=0.001, light_s=0.008,
             Arrival(now + 0.002 + rng.exponential(0.001) * (k == 0), frames)
             for k, frames in enumerate(sent)
         ]
-    for before, after in zip(made.arrivals, made.arrivals[1:], strict=False):
+    for before, after in pairwise(made.arrivals):
         after.time_s = max(after.time_s, before.time_s)
     return made
 
@@ -148,7 +157,7 @@ def check(made: World, recorded):
     st.floats(-1e-4, 1e-4),
     st.floats(0.0, 0.04),
 )
-@examples(0.15)
+@examples(0.07)
 def test_every_window_is_whole_where_nothing_happens(seed, channels, drift, light_s):
     made = world(seed, channels=channels, drift=drift, light_s=light_s)
     timing = WindowTiming(rate_hz=RATE)
@@ -162,9 +171,9 @@ def test_every_window_is_whole_where_nothing_happens(seed, channels, drift, ligh
 
 
 @given(st.data())
-@examples(0.3)
+@examples(0.15)
 def test_ok_is_whole_whatever_is_dropped_doubled_or_late(data):
-    made = world(data.draw(st.integers(0, 50)), channels=1)
+    made = world(data.draw(st.sampled_from([3, 5, 13])))
     n = len(made.arrivals)
     places = st.sets(st.integers(0, n - 1), max_size=12)
     dropped, doubled = data.draw(places), data.draw(places)
@@ -237,7 +246,7 @@ def joined(first: World, second: World, gap_s: float) -> World:
     )
 
 
-@pytest.mark.parametrize("gap_s", [0.05, 1.0, 60.0])
+@pytest.mark.parametrize("gap_s", [0.05, further(1.0), 60.0])
 def test_a_restart_aborts_what_waits_and_goes_on(gap_s):
     first, second = world(5, 6), world(6, 6, lead_s=0.4)
     cut = next(
@@ -259,7 +268,7 @@ def test_a_restart_aborts_what_waits_and_goes_on(gap_s):
 
 
 @pytest.mark.parametrize("line", [0, None])
-@pytest.mark.parametrize("pause_s", [0.15, further(0.2), further(0.4), 1.0, further(3.0)])
+@pytest.mark.parametrize("pause_s", [1.0, *map(further, (0.15, 0.2, 0.4, 3.0))])
 def test_an_acquisition_that_stood_still_mislabels_nothing(pause_s, line):
     """Samples go on where they stopped: an edge may lie where another's was expected."""
     made = world(7, 30)
