@@ -122,12 +122,12 @@ def test_hostile_files_are_refused(tmp_path):
     refused(b"PK\x03\x04 nothing", "as numpy writes it")
     bomb = io.BytesIO()
     with (
-        zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive,
+        zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
         archive.open("codes.npy", "w", force_zip64=True) as entry,
     ):
         for _ in range(257):
             entry.write(bytes(1 << 20))
-    assert len(bomb.getvalue()) < 1 << 20
+    assert len(bomb.getvalue()) < 2 << 20
     refused(bomb.getvalue(), "at most 256 MiB")
 
 
@@ -153,7 +153,7 @@ def test_damaged_files_are_refused_or_read_whole(tmp_path_factory, data):
 
 
 def test_inverting_a_generated_image_comes_near_it(texture):
-    target = texture.render(RNG(3).standard_normal((2, texture.d)))
+    target = texture.render(RNG(3).standard_normal((1, texture.d)))
     told = []
     found = initial.invert(
         texture, target, rng=RNG(0), steps=30, progress=lambda *said: told.append(said)

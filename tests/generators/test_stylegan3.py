@@ -63,6 +63,9 @@ def made(request):
     return config, tensors, {k: v.double() for k, v in tensors.items()}
 
 
+ONE_CONFIGURATION = pytest.mark.parametrize("golden", ["t", further("r")], indirect=True)
+
+
 def _torch(array):
     return torch.from_numpy(np.ascontiguousarray(array))
 
@@ -171,6 +174,7 @@ def test_classes_draw_different_images():
 
 # What torch does when its forward mode is first used warns of torch's own decorator.
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("made", ["T", *map(further, ("R", "classes"))], indirect=True)
 def test_slopes_in_both_directions_are_those_of_the_equations(made):
     config, tensors, exact = made
     net = SynthesisNetwork(config, tensors)
@@ -263,16 +267,18 @@ def test_many_channels_are_drawn_as_few_are():
         assert torch.equal(filtered_activation(x[:, k : k + 1], plan), together[:, k : k + 1])
 
 
+@ONE_CONFIGURATION
 @pytest.mark.parametrize("chunk", [further(1), 3])
 def test_a_code_gives_the_same_bytes_alone_and_among_others(golden, chunk):
     path, arrays = golden
     generator = evolver.generators.load("stylegan3", weights=path, chunk=chunk)
-    codes = np.concatenate([arrays["z"], -arrays["z"], 5 * arrays["z"]]).astype(float)[:7]
+    codes = np.concatenate([arrays["z"], -arrays["z"], 5 * arrays["z"]]).astype(float)[:5]
     together = generator.render(codes)
-    np.testing.assert_array_equal(generator.render(codes[5:6]), together[5:6])
+    np.testing.assert_array_equal(generator.render(codes[4:5]), together[4:5])
     np.testing.assert_array_equal(generator.render(codes[::-1]), together[::-1])
 
 
+@ONE_CONFIGURATION
 def test_it_says_what_it_is(golden):
     path, arrays = golden
     generator = evolver.generators.load("stylegan3", weights=path)
@@ -286,6 +292,7 @@ def test_it_says_what_it_is(golden):
     np.testing.assert_array_equal(generator.render(arrays["z"].astype(float)), expected)
 
 
+@ONE_CONFIGURATION
 def test_every_latent_reaches_the_same_image(golden):
     """The code of z, its style, and its style sixteen times over."""
     path, arrays = golden
@@ -306,6 +313,7 @@ def test_every_latent_reaches_the_same_image(golden):
     np.testing.assert_array_equal(a, c)
 
 
+@ONE_CONFIGURATION
 @pytest.mark.parametrize(
     ("options", "says"),
     [
@@ -335,12 +343,14 @@ def test_a_network_with_classes_wants_one(label):
         StyleGAN3(config, reference.random_tensors(config, seed=3), label=label)
 
 
+@ONE_CONFIGURATION
 def test_styles_of_another_shape_are_refused(golden):
     net, _ = load_network(golden[0])
     with pytest.raises(DataError, match=r"\(n, 16, 32\)"):
         net.draw(torch.zeros(1, 15, 32))
 
 
+@ONE_CONFIGURATION
 def test_converting_again_gives_the_same_file(golden, tmp_path):
     path, _ = golden
     pickle = GOLDEN / f"stylegan3-{path.stem}-tiny.pkl"
@@ -354,6 +364,7 @@ def test_converting_again_gives_the_same_file(golden, tmp_path):
     assert [p.name for p in again.parent.iterdir()] == ["again.safetensors"]
 
 
+@ONE_CONFIGURATION
 def test_weights_that_are_none_are_refused(golden, tmp_path):
     path, _ = golden
     load = lambda weights: evolver.generators.load("stylegan3", weights=weights)  # noqa: E731
@@ -412,6 +423,7 @@ def test_settings_that_contradict_are_refused(changed, says):
         settings_from({"img_resolution": 32} | changed)
 
 
+@ONE_CONFIGURATION
 def test_a_network_of_one_channel_draws_grey(golden, tmp_path):
     path, _ = golden
     with safetensors.safe_open(path, "pt") as file:

@@ -11,6 +11,7 @@ from evolver.errors import ConfigError, WeightsError
 from scorers import networks
 from scorers.networks.extent import extents
 from scorers.networks.huggingface import processor_of
+from tests.soak import further
 
 transformers = pytest.importorskip("transformers")
 
@@ -75,7 +76,9 @@ KINDS = {
 }
 
 
-@pytest.fixture(scope="module", params=sorted(KINDS))
+@pytest.fixture(
+    scope="module", params=["clip", "resnet", "vit", further("convnext"), further("dinov2")]
+)
 def saved(request, tmp_path_factory):
     """A model as its makers save one: the model, its folder, the name of its last layer."""
     make, last = KINDS[request.param]

@@ -23,9 +23,12 @@ LAYERS = ("gabor", "energy", "patch", "colour")
 ALMOST = 1e-5
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(quantiles, "user_cache_path", lambda name: tmp_path / name)
+@pytest.fixture(autouse=True, scope="module")
+def own_cache(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(quantiles, "user_cache_path", lambda name: folder / name)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +43,7 @@ def score(network, layer, images):
         return network.outputs(x, {layer: None})[layer].numpy()
 
 
-@pytest.mark.parametrize("size", [48, 64, 128])
+@pytest.mark.parametrize("size", [48, 64, further(128)])
 @pytest.mark.parametrize("layer", LAYERS)
 def test_the_image_handed_out_reaches_the_value(layer, size):
     network = networks.load("known", size=size)
@@ -60,8 +63,8 @@ def test_of_thousands_of_images_none_scores_higher(known, layer):
     rng = np.random.default_rng(1)
     shapes = [(64, 64), (32, 32), (100, 90), (160, 160)]
     kinds = [reference_images(100, seed=9)]
-    kinds += [rng.integers(0, 256, (120, *shape, 3), dtype=np.uint8) for shape in shapes]
-    kinds += [255 * rng.integers(0, 2, (120, *shape, 3), dtype=np.uint8) for shape in shapes]
+    kinds += [rng.integers(0, 256, (60, *shape, 3), dtype=np.uint8) for shape in shapes]
+    kinds += [255 * rng.integers(0, 2, (60, *shape, 3), dtype=np.uint8) for shape in shapes]
     best = np.stack([
         known.optimum(name, channel).image
         for name in LAYERS for channel in range(known.layers[name].channels)
@@ -71,11 +74,11 @@ def test_of_thousands_of_images_none_scores_higher(known, layer):
     where = rng.random(changed.shape) < 0.01
     changed[where] = rng.integers(0, 256, where.sum())
     kinds.append(changed)
-    assert sum(map(len, kinds)) > 2_000
+    assert sum(map(len, kinds)) > 1_500
     assert max(float(score(known, layer, images).max()) for images in kinds) < 1 + ALMOST
 
 
-@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("layer", ["gabor", "patch", *map(further, ("energy", "colour"))])
 def test_gradient_ascent_comes_up_to_the_value_and_no_further(known, layer):
     """From noise; of the energies, some end on a lower top, as all corners are tops."""
     torch.manual_seed(0)

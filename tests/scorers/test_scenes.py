@@ -25,7 +25,7 @@ def some(names, every):
     return [further(name) if i % every else name for i, name in enumerate(names)]
 
 
-@pytest.mark.parametrize("name", some(scenes.CLASSES, 8))
+@pytest.mark.parametrize("name", some(scenes.CLASSES, 16))
 def test_a_scene_depends_on_its_factors_alone(name):
     index = scenes.CLASSES.index(name)
     factors = _factors(20)  # more than one chunk

@@ -189,10 +189,10 @@ def test_the_same_weights_in_a_file_of_ones_own_are_the_same_network(tmp_path):
 def test_reference_quantiles_are_those_of_fresh_references():
     scorer = scorers.load(["mini:conv1:0-31", "mini:conv4:0-31:2:5", "mini:fc6:0-255"])
     found = scorer.reference_quantiles
-    responses = scorer.score(reference_images(800, seed=77))
+    responses = scorer.score(reference_images(400, seed=77))
     for key, share in (("p05", 0.05), ("p50", 0.5), ("p99", 0.99)):
         measured = (responses <= found[key]).mean(axis=0)
-        spread = np.sqrt(share * (1 - share) / 800)
+        spread = np.sqrt(share * (1 - share) / 400)
         assert np.abs(measured - share).mean() < 2 * spread
         assert np.abs(measured - share).max() < 8 * spread
 

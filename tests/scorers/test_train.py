@@ -47,6 +47,7 @@ def test_the_figures_are_written_with_what_made_them(made):
     assert len(list(made.glob("mini-*.png"))) == 7
 
 
+@pytest.mark.soak
 def test_scenes_for_training_do_not_depend_on_the_number_of_processes():
     one = data.make(1010, seed=1, name="x", processes=1)
     two = data.make(1010, seed=1, name="x", processes=2)
