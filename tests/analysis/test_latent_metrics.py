@@ -145,12 +145,12 @@ def test_decoders_of_nothing_are_significant_at_their_level():
     """Also where they decode the mean latent, as decoders of nothing do."""
     rng = np.random.default_rng(6)
     p = []
-    for _ in range(200):
+    for _ in range(100):
         decoded = np.linspace(-1, 2, 8) + 0.2 * rng.standard_normal((10, 8))
         found = latent_permutation(draw(10, rng), decoded, MEASURES, draw, rng=rng, sets=39)
         p.append(found.p)
     share = (np.array(p) <= 0.05).mean(axis=0)
-    low, high = stats.binom.ppf([0.001, 0.999], 200, 0.05) / 200
+    low, high = stats.binom.ppf([0.001, 0.999], 100, 0.05) / 100
     assert ((share >= low) & (share <= high)).all()
 
 

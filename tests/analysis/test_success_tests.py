@@ -15,6 +15,7 @@ from scipy.special import stdtr
 
 from evolver.analysis.success_tests import success, success_of_means
 from evolver.errors import DataError
+from tests.soak import further
 
 
 def rising(rng, blocks, n=12, *, peak=None):
@@ -74,7 +75,12 @@ def dealt_p(responses, block, shuffles, rng, pairs, last_pair):
 
 @pytest.mark.parametrize(
     ("pairs", "last_pair"),
-    [("maxinit", "paper"), ("maxinit", "all"), ("endinit", "paper"), ("maxend", "paper")],
+    [
+        ("maxinit", "paper"),
+        further("maxinit", "all"),
+        further("endinit", "paper"),
+        ("maxend", "paper"),
+    ],
 )
 def test_p_is_the_share_of_sessions_dealt_anew_with_as_large_a_t(pairs, last_pair):
     rng = np.random.default_rng(4)

@@ -25,7 +25,9 @@ def folder(tmp_path_factory):
     """Three sessions, each with a thread of either generator."""
     made = tmp_path_factory.mktemp("sessions")
     for seed in range(3):
-        journal = write_session(made / f"s{seed}" / "journal", seed=seed)
+        journal = write_session(
+            made / f"s{seed}" / "journal", generations=2, popsize=4, seed=seed
+        )
         fold(journal, journal.parent / RECORDING)
     return made
 

@@ -44,6 +44,7 @@ def test_a_gradient_goes_where_torchs_does(generator, scorer, text, torchs):
         batch=2,
     )
     for u, name in enumerate(UNITS):
+        own = scorers.load([name])
         for r in range(2):
             rng = seeds.stream(5, "maximise", scorer.unit_names[u], r)
             start = generator.initial_codes(2, rng=rng)
@@ -51,7 +52,7 @@ def test_a_gradient_goes_where_torchs_does(generator, scorer, text, torchs):
             optimizer = torchs(z)
             highest = []
             for _ in range(4):
-                values = scorers.load([name]).responses(generator.synthesize(z))[:, 0]
+                values = own.responses(generator.synthesize(z))[:, 0]
                 highest.append(values.detach().max().item())
                 optimizer.zero_grad()
                 values.sum().backward()

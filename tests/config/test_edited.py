@@ -12,6 +12,7 @@ from evolver.config import presets
 from evolver.config.edited import with_values
 from evolver.config.tables import commented_session_file
 from evolver.errors import ConfigError
+from tests.soak import examples
 
 PLACE = {"position_deg": "[1.3, -0.7]", "size_deg": "4.5", "mapped": "2026-11-29"}
 FILE = """# my session   # twice
@@ -92,6 +93,7 @@ def test_no_toml_is_refused():
 text_values = st.text(st.characters(codec="utf-8", exclude_characters="\r"), max_size=12)
 
 
+@examples(0.4)
 @given(
     values=st.dictionaries(
         st.sampled_from(["on_ms", "size_deg", "position_deg", "mapped", "b"]),

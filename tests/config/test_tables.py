@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from evolver.config import tables as config
 from evolver.errors import ConfigError
+from tests.soak import examples
 
 LEAST = """
 [session]
@@ -229,6 +230,7 @@ def test_the_commented_file_reads_back_and_explains_every_key():
             assert f"{name} =" in text or table
 
 
+@examples(0.3)
 @given(
     name=st.text(string.ascii_letters + string.digits, min_size=1, max_size=64),
     seed=st.integers(0, 2**63 - 1),

@@ -19,6 +19,7 @@ from evolver.export.matlab import export_matlab
 from evolver.export.parquet import export_parquet
 from evolver.journal.records import ImagePixels, Proposed
 from tests.export import recordings as r
+from tests.soak import further
 
 CASES = {
     "two rigs": {"change": r.two_rigs},
@@ -29,7 +30,10 @@ CASES = {
 }
 
 
-@pytest.fixture(scope="module", params=CASES)
+@pytest.fixture(
+    scope="module",
+    params=[further(name) if name in {"rates", "nothing shown"} else name for name in CASES],
+)
 def recording(request, tmp_path_factory):
     with rec.read(r.made(tmp_path_factory.mktemp("session"), **CASES[request.param])) as opened:
         yield opened
@@ -53,9 +57,15 @@ def cells(found):
     return [one[0] if isinstance(one, list) else one for one in found or []]
 
 
-def test_a_mat_file_is_read_by_others(recording, tmp_path):
-    export_matlab(recording, tmp_path / "x.mat")
-    found = mat73.loadmat(tmp_path / "x.mat")
+@pytest.fixture(scope="module")
+def mat(recording, tmp_path_factory):
+    path = tmp_path_factory.mktemp("mat") / "x.mat"
+    export_matlab(recording, path)
+    return path
+
+
+def test_a_mat_file_is_read_by_others(recording, mat):
+    found = mat73.loadmat(mat)
     assert found["session"]["name"] == recording.name
     assert found["session"]["session_file"] == recording.config
     assert found["session"]["seed"] == recording.seed
@@ -106,12 +116,11 @@ def test_a_mat_file_is_read_by_others(recording, tmp_path):
                 np.testing.assert_array_equal(one[key][place], arrays[key])
 
 
-def test_a_mat_files_texts_and_header_are_matlabs_own(recording, tmp_path):
-    export_matlab(recording, tmp_path / "x.mat")
-    head = (tmp_path / "x.mat").read_bytes()[:512]
+def test_a_mat_files_texts_and_header_are_matlabs_own(recording, mat, tmp_path):
+    head = mat.read_bytes()[:512]
     assert head.startswith(b"MATLAB 7.3 MAT-file, Platform: ")
     assert head[124:128] == b"\x00\x02IM"
-    with h5py.File(tmp_path / "x.mat") as file:
+    with h5py.File(mat) as file:
         assert file.userblock_size == 512
         for name in ("status", "reason", "onset_source"):
             texts = characters(file, f"presentations/{name}")
@@ -122,9 +131,8 @@ def test_a_mat_files_texts_and_header_are_matlabs_own(recording, tmp_path):
         file.visititems(lambda _, part: parts.append(part))
         named = [part for part in parts if part.name != "/#refs#"]
         assert all("MATLAB_class" in part.attrs for part in named)
-    first = (tmp_path / "x.mat").read_bytes()
     export_matlab(recording, tmp_path / "y.mat")
-    assert (tmp_path / "y.mat").read_bytes() == first
+    assert (tmp_path / "y.mat").read_bytes() == mat.read_bytes()
 
 
 # -- Parquet
@@ -271,7 +279,7 @@ def test_an_animation_of_another_kind_is_refused(recording, tmp_path):
 
 def test_another_sessions_images_do_not_stay_among_the_new(tmp_path):
     folder = tmp_path / "png"
-    with rec.read(r.made(tmp_path / "long", generations=3)) as longer:
+    with rec.read(r.made(tmp_path / "long", generations=3, image_size=8)) as longer:
         export_images(longer, folder)
         export_parquet(longer, tmp_path / "p")
     (folder / "notes.txt").write_text("of a person")

@@ -7,6 +7,7 @@ import pytest
 
 from evolver.export import trains
 from evolver.export.clock import SessionClock, session_clock
+from tests.soak import further
 
 KINDS = [("onset_ns", "<i8"), ("rig", "<i4"), ("status", "<U8"), ("form", "<U8")]
 
@@ -51,8 +52,17 @@ def expected(session):
     return found
 
 
-@pytest.mark.parametrize("window_ms", [(-100.0, 300.0), (0.0, 200.0), (50.0, 250.0)])
-@pytest.mark.parametrize("bad", [(), (1, 4)])
+@pytest.mark.parametrize(
+    ("window_ms", "bad"),
+    [
+        ((-100.0, 300.0), (1, 4)),
+        ((50.0, 250.0), ()),
+        further((-100.0, 300.0), ()),
+        further((0.0, 200.0), ()),
+        further((0.0, 200.0), (1, 4)),
+        further((50.0, 250.0), (1, 4)),
+    ],
+)
 def test_an_instant_is_taken_once(monkeypatch, window_ms, bad):
     monkeypatch.setattr(trains, "_AT_ONCE", 1000)  # so that there are several pieces
     monkeypatch.setattr(trains, "_HELD", 2000)

@@ -11,12 +11,13 @@ from evolver.reconstruction.sets import WindowChoice, read_decoding_data, read_i
 from evolver.recording.fold import fold
 from tests.reconstruction.made import BIN, EDGES, PlantedSet, planted
 from tests.recording.sessions import write_session
+from tests.soak import further
 
 CHOICE = WindowChoice({"V1": (25.0, 125.0), "IT": (75.0, 175.0)}, other=(100.0, 200.0))
 WINDOWS = {**CHOICE.of_areas, "out": CHOICE.other}
 
 
-@pytest.fixture(scope="module", params=["counts", "spikes", "rates"])
+@pytest.fixture(scope="module", params=[further("counts"), "spikes", "rates"])
 def shown(request, tmp_path_factory):
     sets = [
         PlantedSet("many", "train", 20),

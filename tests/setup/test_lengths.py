@@ -132,7 +132,7 @@ def session(folder, **thread):
 @pytest.mark.parametrize(
     "name",
     [
-        "mini-texture",
+        further("mini-texture"),
         "mini-object",
         further("biggan-deep-256"),
         "pggan",
@@ -143,7 +143,7 @@ def test_a_session_without_options_evolves(name, weights, tmp_path):
     parts = build_parts(session(tmp_path, generator=name, weights=weights[name]))
     (optimizer,), (drawn_by,) = parts.optimizers, parts.generators
     means = []
-    for _ in range(10):
+    for _ in range(6):
         codes = optimizer.ask()
         images = drawn_by.render(codes)
         scores = images.mean(axis=(1, 2)) @ (1.0, 0.0, -1.0)  # how red they are

@@ -60,7 +60,10 @@ SCORES = {
 }
 
 
-@pytest.mark.parametrize("fitness", FITNESSES)
+@pytest.mark.parametrize(
+    "fitness",
+    ["weights", "minimised", "highest other", *map(further, ("one unit", "mean of others"))],
+)
 @pytest.mark.parametrize("view_deg", [further(None), 4.0])
 def test_values_are_the_drives_of_what_is_shown(fitness, view_deg):
     settings = session(
@@ -104,12 +107,12 @@ def test_slopes_are_those_of_finite_differences(generator, fitness):
         np.testing.assert_allclose(change, (rise * step).sum(axis=1), rtol=0.01, atol=1e-5)
 
 
-@pytest.mark.parametrize("generator", ["mini-texture", "mini-object"])
+@pytest.mark.parametrize("generator", [further("mini-texture"), "mini-object"])
 def test_a_code_has_the_same_value_and_slope_alone_and_among_others(generator):
     objective, generator = climbed(session(generator=generator))
-    codes = generator.initial_codes(7, rng=np.random.default_rng(3))
+    codes = generator.initial_codes(5, rng=np.random.default_rng(3))
     values, slopes = objective.climb(codes)
-    for rows in ([4], [6, 2], range(6, -1, -1)):
+    for rows in ([2], [4, 1], range(4, -1, -1)):
         alone = objective.climb(codes[list(rows)])
         np.testing.assert_array_equal(alone[0], values[list(rows)])
         np.testing.assert_array_equal(alone[1], slopes[list(rows)])
@@ -272,7 +275,9 @@ def test_an_image_out_of_sight_and_a_network_without_a_slope_are_refused(monkeyp
         climbed(session())
 
 
-@pytest.mark.parametrize(("unit", "least"), [("known:patch:1", 0.99), ("known:gabor:48", 0.8)])
+@pytest.mark.parametrize(
+    ("unit", "least"), [("known:patch:1", 0.99), further("known:gabor:48", 0.8)]
+)
 def test_a_units_best_image_is_climbed_to(unit, least):
     """By pixels without a network: as near as this to 1, above which no image comes."""
     settings = session(
