@@ -93,9 +93,9 @@ def test_a_byte_that_is_changed_anywhere_never_gives_other_numbers(
             np.testing.assert_array_equal(by_numpy[name], array)
             np.testing.assert_array_equal(archive.read(name, fits=lambda _: True), array)
     refused = 0
-    for place in range(0, len(whole), 2):
+    for place in range(0, len(whole), 5):
         changed = bytearray(whole)
-        changed[place] ^= 1 << place // 2 % 8
+        changed[place] ^= 1 << place // 5 % 8
         path.write_bytes(changed)
         try:
             with opened_archive(path) as archive:
@@ -104,4 +104,4 @@ def test_a_byte_that_is_changed_anywhere_never_gives_other_numbers(
                     np.testing.assert_array_equal(found, arrays[name])
         except DataError:
             refused += 1
-    assert refused > len(whole) / 3
+    assert refused > len(whole) / 8

@@ -9,6 +9,7 @@ from torch.nn import functional as F  # noqa: N812
 import scorers
 from evolver import generators
 from evolver.windows import FilterShape, Window
+from tests.soak import further
 
 
 @st.composite
@@ -41,8 +42,14 @@ def test_a_part_of_a_layers_output_comes_from_what_it_needs_alone(data):
     torch.testing.assert_close(part, wanted.of(whole), rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("place", [(0, 0), (3, 4), (7, 7), (1, 6)])
-@pytest.mark.parametrize("layer", ["conv1", "conv2", "conv3", "conv4"])
+@pytest.mark.parametrize(
+    ("layer", "place"),
+    [
+        (layer, place) if i == j else further(layer, place)
+        for i, layer in enumerate(("conv1", "conv2", "conv3", "conv4"))
+        for j, place in enumerate(((0, 0), (3, 4), (7, 7), (1, 6)))
+    ],
+)
 def test_units_at_a_place_put_out_the_same_from_the_part_that_they_see(layer, place):
     row, column = place
     generator = generators.load("mini-texture")

@@ -141,6 +141,7 @@ def test_a_decoder_of_truth_is_beyond_every_random_set():
     assert shuffled.mean[0] == pytest.approx(0.5, abs=0.05)
 
 
+@pytest.mark.soak
 def test_decoders_of_nothing_are_significant_at_their_level():
     """Also where they decode the mean latent, as decoders of nothing do."""
     rng = np.random.default_rng(6)

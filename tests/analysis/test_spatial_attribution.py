@@ -109,6 +109,7 @@ def test_a_planted_patch_has_the_mask():
     assert channels[:3].min() > 5 * channels[3:].max()
 
 
+@pytest.mark.soak
 def test_noise_is_called_a_patch_as_often_as_is_said():
     """400 sessions whose responses are dealt anew: p <= 0.05 in 3 to 8 % (99.9 % of 5 %)."""
     rng = np.random.default_rng(8)

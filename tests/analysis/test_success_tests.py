@@ -135,6 +135,7 @@ def test_sessions_of_noise_are_called_successes_as_often_as_is_said():
     assert published > 1.3 * rates[0.05]
 
 
+@pytest.mark.soak
 def test_means_of_noise_are_called_successes_as_often_as_is_said():
     rng = np.random.default_rng(2)
     drawn = [

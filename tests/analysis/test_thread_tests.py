@@ -122,6 +122,7 @@ def test_means_are_compared_by_z_of_pairs():
     assert found.end.p < 0.05
 
 
+@pytest.mark.soak
 def test_threads_of_one_course_differ_as_often_as_is_said():
     rng = np.random.default_rng(8)
     p = np.array([

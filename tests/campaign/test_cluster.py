@@ -93,6 +93,7 @@ def test_three_of_four_workers_die_and_the_table_is_the_undisturbed_one(tmp_path
     assert disturb(tmp_path, 24, workers=4, killed=3, seed=seed) == expected
 
 
+@pytest.mark.soak
 def test_a_worker_that_is_not_fit_ends_the_run_and_is_named(tmp_path):
     file = write(tmp_path, CAMPAIGN.format(last=1))
     with machines(tmp_path, 1, threads="2") as (_, _, address):

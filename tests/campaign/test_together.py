@@ -112,7 +112,7 @@ GRID = "[sets.grid]\ncolumns = 2\nspan_deg = [3.0, 1.0]\nsizes_deg = [1.0, 2.5]\
 
 def test_sets_and_their_places_are_those_of_a_session_by_itself(tmp_path):
     session = SESSION.replace("units =", "view_deg = 6.0\nunits =") + SETS + GRID
-    text = MIXED.format(keys=["session.seed"], values=[1], labels=["one"])
+    text = VARIED.format(keys=["session.seed"], values=[1], labels=["one"])
     plan = plan_of(tmp_path, text, session)
     assert "set codes" in WeightDigests()(plan.config(plan.tasks[0]))
     store = Store(tmp_path / "out", make=True)
@@ -123,7 +123,6 @@ def test_sets_and_their_places_are_those_of_a_session_by_itself(tmp_path):
     # In fast passes sets are drawn and seen as by a session; without a view nothing has places.
     blind = tmp_path / "blind"
     blind.mkdir()
-    text = VARIED.format(keys=["session.seed"], values=[1], labels=["one"])
     plan = plan_of(blind, text, SESSION + SETS)
     waves, store = Waves(Together("fast")), Store(blind / "out", make=True)
     assert set(waves.run(tasks_of(plan), store).values()) == {""}

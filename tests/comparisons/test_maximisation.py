@@ -11,6 +11,7 @@ from evolver.comparisons import maximisation as room
 from evolver.comparisons.maximisation import maximise, parse_method
 from evolver.errors import ConfigError, DataError
 from scorers.receptive_field import Box
+from tests.soak import further
 
 UNITS = ["mini:conv2:3", "mini:conv2:8"]
 
@@ -28,7 +29,7 @@ def scorer():
 @pytest.mark.parametrize(
     ("text", "torchs"),
     [
-        ("adam:0.05", lambda z: torch.optim.Adam([z], lr=0.05, maximize=True)),
+        further("adam:0.05", lambda z: torch.optim.Adam([z], lr=0.05, maximize=True)),
         ("sgd:0.3", lambda z: torch.optim.SGD([z], lr=0.3, maximize=True)),
     ],
 )

@@ -32,7 +32,10 @@ CASES = {
 
 @pytest.fixture(
     scope="module",
-    params=[further(name) if name in {"rates", "nothing shown"} else name for name in CASES],
+    params=[
+        further(name) if name in {"counts", "rates", "nothing shown"} else name
+        for name in CASES
+    ],
 )
 def recording(request, tmp_path_factory):
     with rec.read(r.made(tmp_path_factory.mktemp("session"), **CASES[request.param])) as opened:

@@ -163,8 +163,8 @@ def test_inverting_a_generated_image_comes_near_it(texture):
     drawn = texture.render(found.codes).astype(float) / 255
     distance = np.sqrt(((drawn - target / 255) ** 2).mean(axis=(1, 2, 3)))
     np.testing.assert_allclose(found.distances, distance, atol=0.003)  # rounding of pixels
-    again = initial.invert(texture, target, rng=RNG(0), steps=30)
-    np.testing.assert_array_equal(again.codes, found.codes)
+    again, same = (initial.invert(texture, target, rng=RNG(0), steps=2) for _ in range(2))
+    np.testing.assert_array_equal(again.codes, same.codes)
 
 
 def test_inversion_resizes_and_never_ends_worse_than_it_began(texture):

@@ -137,7 +137,7 @@ def mini_object(_folder):
 
 
 @pytest.mark.parametrize(
-    "load", [further(stylegan3), biggan, mini_object], ids=lambda load: load.__name__
+    "load", [further(stylegan3), further(biggan), mini_object], ids=lambda load: load.__name__
 )
 def test_networks_of_every_kind_have_a_metric(tmp_path, load):
     """By finite differences: v'Hv is twice the squared speed of the image along v."""

@@ -57,6 +57,7 @@ class TestCmaesNatural(TestCmaes):
     algorithm = "XNES"
 
 
+@pytest.mark.soak  # see test_goes_on_bit_for_bit
 class TestNevergrad(OptimizerConformance):
     test_only_ranks_matter = None  # the spacing of scores reaches it
     generations = 3
@@ -66,7 +67,6 @@ class TestNevergrad(OptimizerConformance):
         return load("nevergrad", self.d, rng=rng, algorithm=self.algorithm, **options)
 
 
-@pytest.mark.soak  # as its CMA
 class TestNevergradEvolution(TestNevergrad):
     algorithm = "OnePlusOne"
 
@@ -75,6 +75,7 @@ class TestNevergradEvolution(TestNevergrad):
 EVOSAX = pytest.mark.xdist_group("evosax")
 
 
+@pytest.mark.soak  # see test_goes_on_bit_for_bit
 @EVOSAX
 class TestEvosax(OptimizerConformance):
     test_only_ranks_matter = None  # the spacing of scores reaches it
@@ -85,10 +86,13 @@ class TestEvosax(OptimizerConformance):
         return load("evosax", self.d, rng=rng, algorithm=self.algorithm, **options)
 
 
-@pytest.mark.soak  # as its SNES, and compiled again
-@EVOSAX
 class TestEvosaxCMA(TestEvosax):
     algorithm = "Sep_CMA_ES"
+
+
+@pytest.mark.parametrize("tests", [TestNevergrad, pytest.param(TestEvosax, marks=EVOSAX)])
+def test_goes_on_bit_for_bit(tests):
+    tests().test_resume_is_bit_identical(4)
 
 
 def test_cmaes_is_the_library_itself():

@@ -138,7 +138,7 @@ def test_sets_by_name(shown):
             [PlantedSet("a", "train", 12), PlantedSet("b", "test", 5, generator="images")],
             "'b' is of image files, which have no codes",
         ),
-        (
+        further(
             [PlantedSet("a", "train", 12), PlantedSet("b", "test", 5, sha256="0" * 64)],
             "must be of one generator",
         ),

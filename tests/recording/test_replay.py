@@ -54,7 +54,7 @@ def plain(record):
     ("form", "interrupted"),
     [
         ("spikes", True),
-        ("counts", False),
+        further("counts", False),
         further("rates", False),
         further("spikes", False),
         further("counts", True),
@@ -90,7 +90,7 @@ def test_the_records_are_those_that_were_folded(tmp_path, form, interrupted):
         assert not of(RunEnd, again)
 
 
-@pytest.mark.parametrize("step_s", [0, -3600])
+@pytest.mark.parametrize("step_s", [further(0), -3600])
 def test_a_clock_that_stood_or_was_set_back_moves_nothing_out_of_its_block(tmp_path, step_s):
     """From the second block on."""
     records = make_records(**SMALL)

@@ -78,7 +78,7 @@ def test_of_thousands_of_images_none_scores_higher(known, layer):
     assert max(float(score(known, layer, images).max()) for images in kinds) < 1 + ALMOST
 
 
-@pytest.mark.parametrize("layer", ["gabor", "patch", *map(further, ("energy", "colour"))])
+@pytest.mark.parametrize("layer", ["gabor", *map(further, ("energy", "patch", "colour"))])
 def test_gradient_ascent_comes_up_to_the_value_and_no_further(known, layer):
     """From noise; of the energies, some end on a lower top, as all corners are tops."""
     torch.manual_seed(0)
@@ -192,6 +192,7 @@ def test_what_is_possible_is_said_in_the_units_scale_and_in_spikes():
     assert (shown[2:, 1:] < rates[1:]).all()
 
 
+@pytest.mark.soak
 def test_a_short_evolution_climbs_to_half_of_what_is_possible(tmp_path):
     """Of a Gabor's best image, from nothing, by its neuron's rates, in 16 generations of 24.
 

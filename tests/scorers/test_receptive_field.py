@@ -137,7 +137,7 @@ def test_gradients_and_covering_agree_on_a_network(tmp_path):
     torch.manual_seed(0)
     table = {"w": {"module": f"{made_networks.__name__}:Window", "size": 32}}
     scorer = scorers.load("w:c:0:4:11", networks=table)
-    images = rf.uniform_noise(3, height=32, width=32, rng=np.random.default_rng(6))
+    images = rf.uniform_noise(2, height=32, width=32, rng=np.random.default_rng(6))
     box = rf.box_of(rf.gradient_maps(scorer, images)[0])
     falls = np.abs(rf.occlusion_maps(scorer.score, images, patch=1, stride=1)[0])
     seen = rf.box_of(falls)

@@ -137,6 +137,7 @@ def test_a_slope_through_an_encoder_climbs(tmp_path, file):
 
 
 @pytest.mark.usefixtures("quickly")
+@pytest.mark.soak  # as other units in tests/campaign
 def test_tasks_together_are_each_by_itself_bit_for_bit(tmp_path, file):
     """Two tasks with a unit of one encoder each: one scorer has both."""
     campaign = f"""

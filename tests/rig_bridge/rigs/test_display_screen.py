@@ -17,6 +17,7 @@ from rig_bridge.rigs.display.screen import Screen
 from rig_bridge.rigs.display.stimulus_display import Look, StimulusDisplay, name_monitor
 from rig_bridge.trials import Presentation
 from tests.rig_bridge.samples import hello as samples_hello
+from tests.soak import further
 from tests.virtual_screen import virtual_screen
 
 SCREEN = Screen(800, 600, 40.0, 57.3, 60.0)
@@ -94,7 +95,7 @@ def display_with(monkeypatch):
     pygame.display.quit()
 
 
-@pytest.fixture(params=["dummy", "x11"])
+@pytest.fixture(params=[further("dummy"), "x11"])
 def display(request, monkeypatch):
     with ExitStack() as closing:
         if request.param == "x11":
