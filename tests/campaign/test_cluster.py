@@ -199,6 +199,7 @@ def refused(monkeypatch, capsys):
     return run
 
 
+@pytest.mark.soak
 def test_an_address_that_cannot_be_spoken_to_is_said_with_where_tls_has_its_files(
     tmp_path, refused
 ):

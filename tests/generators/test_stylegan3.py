@@ -175,6 +175,7 @@ def test_classes_draw_different_images():
 # What torch does when its forward mode is first used warns of torch's own decorator.
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("made", ["T", *map(further, ("R", "classes"))], indirect=True)
+@pytest.mark.soak
 def test_slopes_in_both_directions_are_those_of_the_equations(made):
     config, tensors, exact = made
     net = SynthesisNetwork(config, tensors)

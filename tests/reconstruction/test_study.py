@@ -154,7 +154,8 @@ class TestWalks:
         def silent(images):
             return np.broadcast_to(scale.mean, (len(images), c))
 
-        _, scale = self.walked(made)
+        with recording.read(made.path) as opened:
+            scale = response_scale(read_decoding_data(opened, windows=CHOICE).train.responses)
         session, _ = self.walked(made, encoder=silent)
         row = session.walks[0].images["encodings"]
         np.testing.assert_allclose(row, np.broadcast_to(row[0], row.shape), atol=1e-9)
@@ -196,7 +197,7 @@ def test_published_habits_are_a_mode(made, quick):
     assert out.correlation.mean < honest.correlation.mean - 0.03  # it carries -x / (n - 1)
 
 
-@pytest.mark.parametrize("decoder", ["inverted-glm", "dense"])
+@pytest.mark.parametrize("decoder", ["inverted-glm", further("dense")])
 def test_other_decoders(made, decoder):
     found = decoded(made, replace(QUICK, decoder=decoder, epochs=60))
     assert found.fit

@@ -177,6 +177,7 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.mark.soak
 def test_in_parts_it_is_the_same_network(folder, tmp_path_factory):
     parts = tmp_path_factory.mktemp("parts")
     model = transformers.ViTForImageClassification.from_pretrained(folder)

@@ -133,6 +133,7 @@ def test_images_are_fitted_into_a_box():
         rf.fitted_into(images, rf.Box(12, 7, 20), size=30)
 
 
+@pytest.mark.soak
 def test_gradients_and_covering_agree_on_a_network(tmp_path):
     torch.manual_seed(0)
     table = {"w": {"module": f"{made_networks.__name__}:Window", "size": 32}}

@@ -529,6 +529,7 @@ def test_a_storage_of_many_names_counts_as_often_as_it_is_copied():
     assert len(read_torch(saved(tied), path=HERE).tables[""]) == 64
 
 
+@pytest.mark.soak
 def test_there_is_one_limit_on_entries(tmp_path):
     many = MOST_TENSORS + 200
     path = tmp_path / "w"
