@@ -1,9 +1,12 @@
 """What holds for every test: where hypothesis looks, and which tests may be skipped."""
 
+import contextlib
 import functools
 import gc
+import importlib
 import os
 import sys
+from pathlib import Path
 
 import pytest
 import typer.main
@@ -11,6 +14,8 @@ from hypothesis import HealthCheck, settings
 
 from tests import children
 from tests.skips import is_allowed
+
+ROOT = Path(__file__).parents[1]
 
 # However pytest was started: workers and the processes of the tests read what the first of them
 # has compiled, asserts with it, and each has one core, as by `make pytest`.
@@ -55,6 +60,27 @@ def _unlisted(name, report):
             f"{name} was skipped, and must be listed in tests/skips.py under its reason to be: "
             f"{reason}. Install what is missing, or list it"
         )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session):
+    """Workers compile different files of tests, and read what the others have compiled.
+
+    All of them import all files in the same order otherwise, and in a new clone each compiles
+    each. What cannot be imported is said by the collection that follows.
+    """
+    worker = getattr(session.config, "workerinput", None)
+    if worker is None or session.config.args != session.config.getini("testpaths"):
+        return
+    names = [".".join(path.with_suffix("").parts) for path in _files_of_tests()]
+    first = len(names) * int(worker["workerid"][2:]) // worker["workercount"]
+    for name in names[first:] + names[:first]:
+        with contextlib.suppress(Exception, pytest.skip.Exception):
+            importlib.import_module(name)
+
+
+def _files_of_tests():
+    return sorted(path.relative_to(ROOT) for path in (ROOT / "tests").rglob("test_*.py"))
 
 
 def pytest_collection_finish():

@@ -201,7 +201,8 @@ def _slurm(jobs: int, folder: Path) -> Any:  # noqa: ANN401
         shared_temp_directory=str(kept),
         log_directory=str(kept),
         memory=memory or "4 GB",
-        scheduler_options={"dashboard": False, "dashboard_address": None},
+        # Some HTTP is served all the same: to this machine alone, at a port that is free.
+        scheduler_options={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
         worker_extra_args=["--no-dashboard"],  # which would be open to the network
         **options,
     )

@@ -12,6 +12,7 @@ import sys
 import time
 from types import SimpleNamespace
 
+import dask_jobqueue as jobqueue
 import pytest
 
 from evolver import __version__
@@ -244,8 +245,20 @@ def test_a_slurm_that_takes_no_job_is_said(tmp_path, monkeypatch, refused):
     refusing.write_text("#!/bin/sh\necho 'no partition is up' >&2\nexit 1\n")
     refusing.chmod(0o755)
     monkeypatch.setenv("PATH", f"{refusing.parent}{os.pathsep}{os.environ['PATH']}")
-    printed = refused(file, "--out", tmp_path / "out", "--cluster", "slurm:1")
+    usual, made = jobqueue.SLURMCluster, []
+
+    def kept(*args, **options):
+        made.append(usual(*args, **options))
+        return made[-1]
+
+    monkeypatch.setattr(jobqueue, "SLURMCluster", kept)
+    with socket.socket() as other:
+        with contextlib.suppress(OSError):  # somebody else has it
+            other.bind(("", 8787))  # Dask's own port for pages: no word of it
+            other.listen()
+        printed = refused(file, "--out", tmp_path / "out", "--cluster", "slurm:1")
     assert "sbatch says: no partition is up" in printed
+    assert made[0].scheduler.http_server.address == "127.0.0.1"
 
 
 SBATCH = """#!/bin/sh
