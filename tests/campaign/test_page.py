@@ -109,6 +109,7 @@ def test_two_threads_and_two_units_of_score_are_kept_apart(tmp_path):
     assert data["by_unit"][1]["factors"][0]["pairs"] == []
 
 
+@pytest.mark.soak
 def test_a_campaign_without_results_has_a_page_too(tmp_path, browser):
     page = tmp_path / "page.html"
     page.write_text(

@@ -173,6 +173,7 @@ class Stopping:
         return self.function(*args, **kwargs)
 
 
+@pytest.mark.soak
 def test_what_is_stopped_writes_what_is_there_and_goes_on(run, monkeypatch):
     def stopping(calls):
         monkeypatch.setattr(inversion, "invert_batch", act := Stopping(invert_batch, calls))

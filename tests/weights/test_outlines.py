@@ -29,6 +29,7 @@ def test_a_network_takes_the_tensors_that_it_is_filled_with(tmp_path):
         torch.testing.assert_close(value, given[name], rtol=0, atol=0)
 
 
+@pytest.mark.soak
 def test_no_built_in_network_loads_a_compiler():
     """Some of torch's functions of the `meta` device import sympy and more: two seconds."""
     code = f"""
