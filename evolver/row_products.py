@@ -19,6 +19,8 @@ import torch
 from torch.nn import functional as F  # noqa: N812  the name every torch user knows it by
 from torch.overrides import TorchFunctionMode
 
+from evolver import torch_forks  # noqa: F401  for forked processes, from here on
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 

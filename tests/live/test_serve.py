@@ -240,7 +240,7 @@ def check_time_of_a_pause_with_a_fall(folder):
         no_rig_s = (joined - at["engine_restarted"]) / 1e9
         paused_s = (paused_until[0] - begun) / 1e9 - no_rig_s
         names = [r.name for r in records if isinstance(r, Event)]
-        happened = [(r.name, r.time_ns) for r in records if isinstance(r, Event)]
+        happened = [(r.name, r.text, r.time_ns) for r in records if isinstance(r, Event)]
         assert names.count("engine_died") == names.count("engine_restarted") == 1, happened
         assert at["engine_died"] < at["engine_restarted"] < joined, happened
         assert parts["paused"] == pytest.approx(paused_s, abs=1.0)
