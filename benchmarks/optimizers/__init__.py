@@ -46,6 +46,7 @@ optimizer, a generator and units of your own.
     contestants optimizers by label, skipped where they are not installed
     campaign    runs as a campaign's tasks     run             the runs of a unit, together
     looks       what is settled, and stops     outcomes        what came of runs
+    spending, guided                on trial: showing codes again, a model beside a search
     statistics  outcomes to numbers            intervals       how sure they are
     tables, pair_tables, figures, page, page_text              numbers to be looked at
 """
