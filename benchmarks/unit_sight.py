@@ -84,7 +84,7 @@ def _row(world: World, unit: str, rounds: int, images: int) -> str:
             scores[i] = way(codes)
             taken[i] = min(taken[i], (process_time() - start) / images)
     apart = np.abs(scores[2] - scores[1]).max() / np.ptp(scores[1])
-    drawn = part.sight.drawn
+    drawn = part.seen.drawn
     shape = "all" if drawn is None else " x ".join(map(str, drawn.shape))
     ratios = " | ".join(f"{t / taken[0]:.2f}" for t in taken[1:])
     return (

@@ -1,8 +1,8 @@
 """Torch in processes that are forked from one that has imported it.
 
 Torch has a pool of threads, which a forked process makes anew when it first asks for it. Two
-threads that ask at once can get in each other's way, "Invalid thread pool!" (torch 2.13: two
-sessions of some forty, whose threads drew on a very busy machine). So a forked process asks
+threads that ask at once can get in each other's way, "Invalid thread pool!" (torch 2.13: once,
+of some forty sessions whose threads drew on a very busy machine). So a forked process asks
 before it has a second thread.
 """
 

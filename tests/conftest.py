@@ -72,15 +72,12 @@ def pytest_collection(session):
     worker = getattr(session.config, "workerinput", None)
     if worker is None or session.config.args != session.config.getini("testpaths"):
         return
-    names = [".".join(path.with_suffix("").parts) for path in _files_of_tests()]
+    files = sorted(path.relative_to(ROOT) for path in (ROOT / "tests").rglob("test_*.py"))
+    names = [".".join(path.with_suffix("").parts) for path in files]
     first = len(names) * int(worker["workerid"][2:]) // worker["workercount"]
     for name in names[first:] + names[:first]:
         with contextlib.suppress(Exception, pytest.skip.Exception):
             importlib.import_module(name)
-
-
-def _files_of_tests():
-    return sorted(path.relative_to(ROOT) for path in (ROOT / "tests").rglob("test_*.py"))
 
 
 def pytest_collection_finish():

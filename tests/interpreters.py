@@ -167,13 +167,10 @@ def _become(requests, wanted, fds):
     os._exit(_run(*wanted["arguments"]))
 
 
-def _run(option, module, *arguments):
+def _run(*arguments):
     """Run a module, or code, as an interpreter would; return its exit status."""
-    if option == "-c":
-        return run_program(option, module)
-    sys.argv = [module, *arguments]
     warnings.filterwarnings("ignore", "'evolver.* found in sys.modules", RuntimeWarning)
-    return _status(lambda: runpy.run_module(module, run_name="__main__", alter_sys=True))
+    return run_program(*arguments)
 
 
 def run_program(first, *arguments):

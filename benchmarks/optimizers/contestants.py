@@ -23,9 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from benchmarks.optimizers.named import attribute
 from evolver.errors import ConfigError, EvolverError
-from evolver.optimizers import BUILTIN
-from evolver.optimizers import within_axes as within
-from evolver.optimizers.within_axes import within_axes
+from evolver.optimizers import BUILTIN, within_axes
 from evolver.registry import Registry
 
 if TYPE_CHECKING:
@@ -137,9 +135,9 @@ class Contestant:
         if self.axes:
             if axes is None:
                 raise ConfigError(f"{self.label} searches along axes; it got none")
-            if ":" in self.target:  # one's own, which knows what to do with them
-                return self.factory()(d, axes=axes, **plain)
-            return within_axes(self.target, d, axes=axes, **plain)
+            plain["axes"] = axes
+            if ":" not in self.target:  # one's own knows what to do with them
+                return within_axes.within_axes(self.target, d, **plain)
         return self.factory()(d, **plain)
 
     @property
@@ -150,7 +148,7 @@ class Contestant:
         if module is not None:
             modules = {own.__name__: own for own in _own_modules(module)}
             if self.axes:
-                modules |= {own.__name__: own for own in _own_modules(within)}
+                modules |= {own.__name__: own for own in _own_modules(within_axes)}
             text += "".join(sorted(map(_code, modules.values())))
         return hashlib.sha256(text.encode()).hexdigest()
 

@@ -120,9 +120,8 @@ def _memory(
 ) -> int | None:
     """Return by how many bytes this process grows at most over a dozen generations."""
     rng = np.random.default_rng(1)
-    small = _make(
-        contestant, 8, popsize, norm, axes
-    )  # what is imported on first use is not counted
+    # What is imported on first use is not counted.
+    small = _make(contestant, 8, popsize, norm, axes)
     for _ in range(2):
         _step(small, rng)
     gc.collect()  # or what others left behind is given back meanwhile, and hides the growth

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.spatial.distance import pdist, squareform
 
 from evolver.errors import ConfigError
 from evolver.optimizers.within_axes import within_axes
@@ -58,9 +59,10 @@ class GaussianProcess:
         The errors are those of Rasmussen & Williams (2006), eq. 5.12.
         """
         y = (scores - scores.mean()) / max(scores.std(), 1e-12)
-        squared = _squared_distances(codes, codes)
+        pairs = np.asarray(pdist(codes, "sqeuclidean"), np.float64)
+        squared = np.asarray(squareform(pairs), np.float64)
+        usual = float(np.median(pairs)) ** 0.5
         identity = np.eye(len(y))
-        usual = float(np.median(squared[np.triu_indices(len(codes), 1)])) ** 0.5
         fits: list[tuple[float, float, Vector]] = []
         for factor in _WIDTHS:
             kernel: Matrix = np.exp(-squared / (2 * (factor * usual) ** 2))
@@ -129,7 +131,7 @@ class Guided:
         self._axes = axes
         self._along: Codes = np.zeros((0, axes.k))  # all that was shown, the latest
         self._scores: Scores = np.zeros(0)
-        self._origin: Vector = np.zeros(d)
+        self._origin = self._blind.state.origin  # which never changes
         self._base: Vector | None = None
         self._base_score = -np.inf
         self.level, self._reach, self._generation = 0, 0.5, 0
@@ -139,7 +141,6 @@ class Guided:
     def ask(self) -> Codes:
         """Return the blind arm's generation and, in its turns, what the guided arm shows."""
         self._population = self._blind.ask()
-        self._origin = self._blind.state.origin
         along = (self._population - self._origin) @ self._axes.back
         every, n = _LEVELS[self.level]
         self._trials = []
@@ -193,8 +194,3 @@ class Guided:
         if self._model == "shuffled":
             scores = self._rng.permutation(scores)
         return GaussianProcess.fit(self._along, scores)
-
-
-def _squared_distances(a: Matrix, b: Matrix) -> Matrix:
-    squared = np.square(a).sum(1)[:, None] + np.square(b).sum(1)[None] - 2 * a @ b.T
-    return np.maximum(squared, 0.0)

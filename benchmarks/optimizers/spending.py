@@ -13,7 +13,7 @@ Knows optimizers by name and scores. Knows nothing of noise, units or images. En
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -106,9 +106,9 @@ class Growing:
     most: int = 4
     pairs: int = 6
     half_life: float = 4.0
-    repeats: int = 1
-    _products: float = 0.0
-    _squares: float = 0.0
+    repeats: int = field(default=1, init=False)
+    _products: float = field(default=0.0, init=False)
+    _squares: float = field(default=0.0, init=False)
 
     def again(self, shown: Sequence[Sequence[float]]) -> list[int]:
         """Return codes that lack showings; at a generation's end, think again how many."""
@@ -168,7 +168,8 @@ class Spending:
             known = ", ".join(_POLICIES)
             raise ConfigError(f"policy must be one of {known}; got {policy!r}")
         kind = _POLICIES[policy]
-        own = {name: options.pop(name) for name in kind.__annotations__ if name in options}
+        names = [f.name for f in fields(kind) if f.init and f.name in options]
+        own = {name: options.pop(name) for name in names}
         self._policy: Policy = kind(**own)
         self._inner: Any = Registry("optimizer", BUILTIN).find(optimizer)(
             d, rng=rng, popsize=round(times_popsize * popsize), initial=initial, **options

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-import msgspec
 import numpy as np
 import torch
 
@@ -21,10 +20,10 @@ from benchmarks.optimizers import full_rank, upconv
 from benchmarks.optimizers.named import attribute
 from benchmarks.optimizers.sight import seen_unit
 from evolver import generators, seeds
-from evolver.config.axes_table import FIRST_LAYER, METRIC, AxesTable, axes_contradictions
+from evolver.config.axes_table import FIRST_LAYER, METRIC
 from evolver.errors import ConfigError
 from evolver.row_products import row_by_row
-from evolver.setup.search_axes import choose_axes
+from evolver.setup.search_axes import axes_table, choose_axes
 from scorers import networks
 
 if TYPE_CHECKING:
@@ -191,7 +190,7 @@ class Stage:
         self._generator = generator_of(world.generator, device)
         self._scorer = scorer_of(unit, device)
         self._device = torch.device(device)
-        self.sight = seen_unit(self._generator, self._scorer, whole=whole)
+        self.seen = seen_unit(self._generator, self._scorer, whole=whole)
         quantiles = getattr(self._scorer, "reference_quantiles", None)
         if quantiles is None:
             raise ConfigError(
@@ -227,14 +226,10 @@ class Stage:
             The table is wrong, or there are no such axes.
         """
         usual = METRIC if self.d <= _METRIC_D else FIRST_LAYER
-        named = {"source": usual, **table}
         try:
-            wanted = msgspec.convert(named, AxesTable)
-        except msgspec.ValidationError as error:
+            wanted = axes_table({"source": usual, **table}, "axes")
+        except ConfigError as error:
             raise ConfigError(f"axes must be as in a session file: {error}") from error
-        problems = axes_contradictions(wanted, "axes")
-        if problems:
-            raise ConfigError("; ".join(problems))
         return choose_axes(wanted, self._generator, options={}).axes
 
     def start(self, seed: int) -> Vector:
@@ -288,13 +283,13 @@ class Stage:
         never depends on company.
         """
         raw = np.empty(len(codes))
-        chunk = self.sight.at_once if self._device.type == "cpu" else _CHUNK_GPU
+        chunk = self.seen.at_once if self._device.type == "cpu" else _CHUNK_GPU
         for first in range(0, len(codes), chunk):
             part = codes[first : first + chunk]
             z = torch.zeros((chunk, self.d))
             z[: len(part)] = torch.from_numpy(part.astype(np.float32))
             with row_by_row(self._device, chunk):
-                answers = self.sight.outputs(z.to(self._device))
+                answers = self.seen.outputs(z.to(self._device))
             raw[first : first + len(part)] = answers.cpu().numpy()[: len(part)]
         return raw
 

@@ -145,7 +145,7 @@ def choose_in_parts(
             ):
                 try:
                     of_part = choose_axes(
-                        _table(axes, f"parts[{i}].axes"),
+                        axes_table(axes, f"parts[{i}].axes"),
                         generator,
                         options=generator_options,
                         span=(first, last),
@@ -161,8 +161,14 @@ def choose_in_parts(
     return {**options, "parts": made}, tuple(chosen)
 
 
-def _table(value: object, key: str) -> AxesTable:
-    """Return a table of axes that stands in the options of an optimizer."""
+def axes_table(value: object, key: str) -> AxesTable:
+    """Return a table of axes that stands in the options of an optimizer, at `key`.
+
+    Raises
+    ------
+    ConfigError
+        It is no such table; the message names all that is wrong.
+    """
     problems: list[str] = []
     collect(value, AxesTable, key, problems)
     if not problems:

@@ -90,7 +90,7 @@ def test_a_score_is_the_same_in_any_company(world, unit):
 def test_a_part_of_the_image_gives_the_score_of_the_whole(world, layer):
     unit = f"mini:{layer}:5"
     stage, whole = (Stage(world, unit, device="cpu", whole=w) for w in (False, True))
-    drawn = stage.sight.drawn
+    drawn = stage.seen.drawn
     assert drawn is not None
     assert max(drawn.shape) < generator_of(world.generator, "cpu").image_size
     codes = at_norm(np.random.default_rng(0).standard_normal((24, stage.d)), world.norm)
@@ -111,9 +111,9 @@ def test_a_unit_at_the_edge_sees_the_edge(place):
 
 
 def test_what_cannot_be_seen_in_part_is_seen_whole():
-    assert Stage(MINI, "mini:fc6:3", device="cpu").sight.drawn is None
+    assert Stage(MINI, "mini:fc6:3", device="cpu").seen.drawn is None
     flat = own_world("tests.benchmarks.made:flat", norm=2.0)
-    assert Stage(flat, "mini:conv3:5", device="cpu").sight.drawn is None
+    assert Stage(flat, "mini:conv3:5", device="cpu").seen.drawn is None
 
 
 def test_a_part_of_the_seeded_generators_image_is_the_wholes():
