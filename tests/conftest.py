@@ -91,7 +91,7 @@ def pytest_collection_modifyitems(items):
     """What a fixture makes for a module is made once: one worker runs all tests that use it.
 
     A fixture with parameters makes several things, which may be made by several workers. And
-    what takes seconds to import is imported by one.
+    what takes seconds to import, and compiles what it runs, is one's.
     """
     for item in items:
         if "evosax" in item.nodeid.lower():  # by which jax is

@@ -38,6 +38,7 @@ def test_steigers_z_divides_by_the_spread_of_the_difference():
     assert found.statistic == pytest.approx(expected, rel=0.02)
 
 
+@pytest.mark.soak
 def test_true_nulls_are_rejected_as_often_as_is_said():
     """2,000 samples of 60; the published z rejects about 30 % at 5 %."""
     rng = np.random.default_rng(2)

@@ -10,7 +10,7 @@ from evolver.analysis.decoding_responses import response_scale
 from evolver.analysis.latent_metrics import mean_correlation
 from evolver.analysis.time_resolved import course_rise, decoded_courses, fit_rise
 from evolver.errors import DataError
-from tests.soak import examples
+from tests.soak import examples, further
 
 EDGES = np.arange(-100, 201, 10.0)
 LATENCIES = {"V1": 42.0, "IT": 95.0}
@@ -44,7 +44,7 @@ def courses():
     )
 
 
-@pytest.mark.parametrize("site", ["V1", "IT"])
+@pytest.mark.parametrize("site", [further("V1"), "IT"])
 def test_a_planted_latency_is_found(courses, site):
     by_site, _, test = courses
     rise = course_rise(by_site[site], test[1], rng=np.random.default_rng(0), resamplings=30)

@@ -4,6 +4,7 @@ import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
+import pytest
 
 from benchmarks.optimizers.contestants import Contestant
 from benchmarks.optimizers.cost import GENERATIONS, WARM_UP, measure_cost
@@ -23,6 +24,7 @@ def measure_slow():
     return found, len(Fixed.told)
 
 
+@pytest.mark.soak
 def test_what_is_slow_and_large_is_seen():
     # A process of its own: in this one, what earlier tests left is given back at any time.
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:

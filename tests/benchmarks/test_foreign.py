@@ -40,6 +40,7 @@ def test_units_differ_and_have_a_scale(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.soak
 def test_the_scale_is_that_of_reference_images(kind):
     unit = scorer_of(f"benchmarks.optimizers.foreign:{kind}@4", "cpu")
     told = unit.score(reference_images(400, seed=20_260_102))[:, 0]

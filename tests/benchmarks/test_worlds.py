@@ -25,6 +25,7 @@ from evolver import generators
 from evolver.errors import ConfigError
 from evolver.windows import Window
 from scorers import networks
+from tests.soak import further
 
 
 def test_the_two_sets_share_no_unit_and_split_every_layer():
@@ -161,6 +162,7 @@ def test_a_start_is_one_codes_for_all_and_another_for_other_units_and_seeds():
     assert (stage.start(1) != other.start(1)).any()
 
 
+@pytest.mark.soak
 def test_the_seeded_generator_is_deepsims_in_shape_and_always_the_same():
     net = upconv.Net(1)
     # The published network's parameters, counted from its description.
@@ -182,7 +184,9 @@ def test_codes_are_brought_to_one_norm_and_zeros_stay():
     np.testing.assert_allclose(at_norm(codes, 10.0), [[6, 8], [0, 0], [0, 10]])
 
 
-@pytest.mark.parametrize("world", [MINI, upconv_world(16)], ids=lambda world: world.name)
+@pytest.mark.parametrize(
+    "world", [MINI, further(upconv_world(16))], ids=lambda world: world.name
+)
 def test_codes_are_brought_to_one_image_contrast(world):
     stage = Stage(world, "mini:conv2:5", device="cpu")
     generator = generator_of(world.generator, "cpu")

@@ -238,6 +238,7 @@ def test_what_is_asked_for_is_looked_at_before_anything_runs(tmp_path, refused):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a shell")
+@pytest.mark.soak
 def test_a_slurm_that_takes_no_job_is_said(tmp_path, monkeypatch, refused):
     file = write(tmp_path, CAMPAIGN.format(last=1))
     (tmp_path / "bin").mkdir()

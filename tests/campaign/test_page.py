@@ -161,6 +161,7 @@ def test_runs_are_sorted_filtered_and_paged(browser, address):
         assert page.locator("#matching").inner_text() == "28 of 58 runs"
 
 
+@pytest.mark.soak
 def test_two_runs_are_side_by_side_from_the_keyboard_alone(browser, address, gathered):
     with tab(browser, color_scheme="dark", viewport={"width": 640, "height": 900}) as page:
         page.goto(address)

@@ -225,6 +225,7 @@ def test_the_page_shows_every_item(decoded):
         assert page.evaluate("document.body.scrollWidth <= window.innerWidth")
 
 
+@pytest.mark.soak
 def test_the_default_folder_is_beside_the_recording(recorded, run):
     printed = run("decode", recorded, "--images", "0", "--draws", "0", "--no-times",
                   "--sets", "9", *AREAS, "--window", "60", "160",

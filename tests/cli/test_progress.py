@@ -169,7 +169,7 @@ def draw():
 
 
 @pytest.mark.parametrize(
-    ("columns", "rows"), [(80, 24), (140, 8), further(140, 24), further(80, 8)]
+    ("columns", "rows"), [(80, 24), further(140, 8), further(140, 24), further(80, 8)]
 )
 def test_on_a_terminal_state_and_last_event_have_lines_of_their_own(columns, rows):
     """On the console of the commands, which leaves wrapping to the terminal."""

@@ -115,8 +115,8 @@ def commands_of(block, folder=None):
             (folder / written["file"]).write_text(written["text"])
     lines = text.replace("\\\n", " ").splitlines()
     plain = r"(evolver|cp|python -m) [^;&|<>$?]*"
-    if block.kind == "sh" and all(re.fullmatch(plain, line) for line in lines):
-        for line in lines:
+    if block.kind == "sh" and all(re.fullmatch(plain, line) for line in lines if line):
+        for line in filter(None, lines):
             words = shlex.split(line, comments=True)
             words = words[1:] if words[0] == "evolver" else words
             yield words if folder is None else expanded(words, folder)

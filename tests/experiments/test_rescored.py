@@ -190,6 +190,7 @@ def test_what_cannot_be_is_said(searched, monkeypatch, capsys, arguments, messag
     assert message in " ".join(said.split())
 
 
+@pytest.mark.soak
 def test_rates_have_no_other_window(tmp_path):
     fold(write_session(tmp_path / "journal", form="rates"), tmp_path / "made-up.h5")
     with recording.read(tmp_path / "made-up.h5") as opened:
@@ -267,6 +268,7 @@ def test_ties_alone_say_nothing_of_parents_or_turns(searched, tmp_path, monkeypa
         assert "every image has the same other score" in row["reason"]
 
 
+@pytest.mark.soak
 def test_legends_and_the_line_of_all_moves_lie_in_no_curve(searched):
     with recording.read(searched) as opened:
         session = rescored_session(opened, other_fitness(opened, {"minimise": True}))

@@ -320,6 +320,7 @@ def test_numbers_say_what_they_are_counted_in(exported, nwb):
         assert "longer side 3 degrees" in nwb.stimulus["images"].description
 
 
+@pytest.mark.soak
 def test_words_of_units_states_and_ends(tmp_path):
     assert set(nwb_words.FITNESS_STATES) == {*s.FITNESS_NUMBERS, *s.FITNESS_ARRAYS}
     assert "its code says" in nwb_words.state_words("rows", {"rows", "counts"})
@@ -372,6 +373,7 @@ def test_two_exports_differ_in_the_time_they_were_made_alone(exported, tmp_path)
     assert [name for name in first if first[name] != second[name]] == []
 
 
+@pytest.mark.soak
 def test_progress_ends_where_it_should(tmp_path):
     told = []
     with rec.read(r.made(tmp_path, lab="x", **SMALL)) as recording:

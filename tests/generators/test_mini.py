@@ -195,6 +195,7 @@ def test_importing_the_package_loads_no_torch():
     assert json.loads(run.stdout.strip().lower()) is False
 
 
+@pytest.mark.soak
 def test_objects_are_recognised_by_the_network():
     """A class's embedding draws that class; the network, which saw scenes alone, is judge."""
     import scorers

@@ -133,6 +133,7 @@ def simulated(tmp_path_factory):
     return run_simulated(settings, text, fold=fold).recording
 
 
+@pytest.mark.soak
 def test_over_the_network_it_is_the_same_session(simulated, tmp_path):
     settings, text = session(tmp_path / "b")
     rig = NetworkRig(settings)

@@ -197,6 +197,7 @@ def test_another_search_is_answered_by_the_nearest_codes(recorded, tmp_path):
         assert any("nearest code (median" in text for text in texts)
 
 
+@pytest.mark.soak
 def test_model_neurons_answer_as_in_a_simulation(recorded, tmp_path):
     """What another session would have been with the same neurons, bit for bit."""
 
@@ -263,6 +264,7 @@ def test_a_session_that_was_stopped_ends_where_it_was(recorded, tmp_path):
     assert replay.summary.exact_share == 1
 
 
+@pytest.mark.soak
 def test_attempts_of_a_rig_that_was_gone_come_again(recorded, tmp_path):
     """Of a block, the last answers came under the attempt after; the engine had asked again."""
     journal = [record for _, record in read_journal(recorded.parent / "journal")]
@@ -283,6 +285,7 @@ def test_attempts_of_a_rig_that_was_gone_come_again(recorded, tmp_path):
         assert sent["attempt"].tolist()[:2] == [1, 2]
 
 
+@pytest.mark.soak
 def test_across_a_socket_it_is_the_recorded_session_too(recorded, tmp_path):
     with recording.read(recorded) as opened:
         settings = config.parse_session_file(opened.config)
@@ -417,6 +420,7 @@ def nearest(recorded, tmp_path_factory):
     return run_replay(recorded, session_file=file).ended.recording
 
 
+@pytest.mark.soak
 def test_a_replay_of_a_replay_keeps_whose_the_answers_were(nearest, tmp_path):
     replay = run_replay(nearest, out=tmp_path)
     assert replay.differences == []

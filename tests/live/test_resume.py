@@ -225,6 +225,7 @@ def last_generation_with_two_results(records):
     return lost, answers[1]
 
 
+@pytest.mark.soak
 def test_where_a_plan_is_lost_its_numbers_are_not_given_again(
     whole, tmp_path, monkeypatch, capsys
 ):

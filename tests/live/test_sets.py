@@ -159,10 +159,12 @@ def test_cut_after_every_sort_of_record_it_goes_on_bit_for_bit(ended, tmp_path):
     check_cuts(ended, records, places(records), tmp_path)
 
 
+@pytest.mark.soak
 def test_replayed_it_is_the_same_session(ended, tmp_path):
     assert run_replay(ended.recording, out=tmp_path).differences == []
 
 
+@pytest.mark.soak
 def test_its_report_shows_what_drove_the_units(ended, tmp_path, monkeypatch):
     monkeypatch.setattr("evolver.report.style.DPI", DPI)
     with recording.read(ended.recording) as opened:

@@ -107,6 +107,7 @@ def test_half_a_journal_never_breaks_it(session):
 
 
 @pytest.mark.parametrize("generations", [200, further(1000)])
+@pytest.mark.soak
 def test_six_hours_fit(generations):
     """Of 64 units, 1,000 generations in a soak: memory follows generations, by little.
 

@@ -71,12 +71,7 @@ class TestNevergradEvolution(TestNevergrad):
     algorithm = "OnePlusOne"
 
 
-# It compiles what it runs, for seconds, in each process that runs it.
-EVOSAX = pytest.mark.xdist_group("evosax")
-
-
 @pytest.mark.soak  # see test_goes_on_bit_for_bit
-@EVOSAX
 class TestEvosax(OptimizerConformance):
     test_only_ranks_matter = None  # the spacing of scores reaches it
     generations = 5
@@ -90,7 +85,7 @@ class TestEvosaxCMA(TestEvosax):
     algorithm = "Sep_CMA_ES"
 
 
-@pytest.mark.parametrize("tests", [TestNevergrad, pytest.param(TestEvosax, marks=EVOSAX)])
+@pytest.mark.parametrize("tests", [TestNevergrad, TestEvosax])
 def test_goes_on_bit_for_bit(tests):
     tests().test_resume_is_bit_identical(4)
 
@@ -123,7 +118,7 @@ def test_pycma_is_the_library_itself():
         ("pycma", {"diagonal": True, "options": {"CMA_active": False}}),
         ("cmaes", {}),
         ("nevergrad", {}),
-        pytest.param("evosax", {"algorithm": "SNES"}, marks=EVOSAX),
+        ("evosax", {"algorithm": "SNES"}),
     ],
 )
 def test_climbs(name, options):

@@ -89,7 +89,6 @@ def test_ties_share_the_utilities_of_their_ranks():
 
 
 @pytest.mark.soak  # a second oracle beside the paper's equations; it compiles what it runs
-@pytest.mark.xdist_group("evosax")
 def test_an_update_is_evosaxs_own():
     """Of equal draws; theirs in float32, and of losses."""
     algorithms = pytest.importorskip("evosax.algorithms.distribution_based")

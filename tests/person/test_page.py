@@ -210,6 +210,7 @@ def test_all_images_have_room_and_no_pixel_is_wider_than_another(browser, mode, 
         assert page.locator("img").first.bounding_box()["width"] == before
 
 
+@pytest.mark.soak
 def test_images_larger_than_their_place_are_reduced_and_smoothed(page):
     page.set_viewport_size({"width": 700, "height": 450})
     with served() as here:
@@ -391,6 +392,7 @@ def test_a_page_whose_program_is_gone_says_so(page):
     page.errors.clear()  # what the lost connection left
 
 
+@pytest.mark.soak
 def test_a_tab_too_many_says_what_to_do_and_takes_the_next_place(page, other, monkeypatch):
     monkeypatch.setattr(server, "_MOST_TABS", 1)
     with served() as there:

@@ -160,6 +160,7 @@ class TestWalks:
         row = session.walks[0].images["encodings"]
         np.testing.assert_allclose(row, np.broadcast_to(row[0], row.shape), atol=1e-9)
 
+    @pytest.mark.soak
     def test_what_cannot_be_walked_is_absent_with_its_reason(self, made, quick, monkeypatch):
         monkeypatch.setattr(measures, "MOST_IDENTIFIED", 50)
         session, _ = self.walked(made, walks=(("3", "x"),))
@@ -189,6 +190,7 @@ def test_the_decoder_is_what_it_says(made):
     assert site.correlation.mean == pytest.approx(np.mean(r))
 
 
+@pytest.mark.soak
 def test_published_habits_are_a_mode(made, quick):
     paper = decoded(made, QUICK.as_published)
     assert not np.allclose(quick.decoded, paper.decoded)
@@ -302,6 +304,7 @@ def test_tables_hold_what_was_found(session):
     assert np.median(ceilings) > 0.8
 
 
+@pytest.mark.soak
 def test_chance_is_at_its_level():
     """Of codes and images that tell nothing, p is at most 0.05 in one session of twenty."""
     rng = np.random.default_rng(3)

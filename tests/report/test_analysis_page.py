@@ -159,7 +159,7 @@ OF_TIME = {"time_courses", "attribution"}
             WITHOUT | OF_TIME,
             id="one experiment, no psth, none rose",
         ),
-        pytest.param(of_one_thread, 2, WITHOUT, id="one thread"),
+        further(of_one_thread, 2, WITHOUT),
         further(bare, 4, WITHOUT | OF_TIME),
         further(lambda one: one, 1, WITHOUT),
         further(nobody_rose, 3, WITHOUT | OF_TIME),

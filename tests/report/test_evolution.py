@@ -109,6 +109,7 @@ def test_the_film_shows_the_best_image_and_the_mean_codes(two):
         assert [p.score for p in thread.top] == pytest.approx([last[i] for i in order[:5]])
 
 
+@pytest.mark.soak
 def test_a_film_of_a_long_session_has_twelve_frames_and_the_last(tmp_path):
     truth = sessions.write(tmp_path, generations=20, popsizes=(3,), references=1, image_size=8)
     with read(truth.path) as recording:

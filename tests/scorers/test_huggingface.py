@@ -13,7 +13,11 @@ from scorers.networks.extent import extents
 from scorers.networks.huggingface import processor_of
 from tests.soak import further
 
-transformers = pytest.importorskip("transformers")
+
+def library():
+    """Return transformers, which takes seconds to import, and one worker only."""
+    return pytest.importorskip("transformers")
+
 
 TINY_VIT = {
     "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
@@ -22,34 +26,34 @@ TINY_VIT = {
 
 
 def _resnet():
-    config = transformers.ResNetConfig(
+    config = library().ResNetConfig(
         embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic", num_labels=5
     )
     # As the published ResNets are saved, with ConvNext's processor.
-    return transformers.ResNetForImageClassification(config), "ConvNextImageProcessorPil", {
+    return library().ResNetForImageClassification(config), "ConvNextImageProcessorPil", {
         "size": {"shortest_edge": 64}, "crop_pct": 0.875,
     }  # fmt: skip
 
 
 def _vit():
-    config = transformers.ViTConfig(**TINY_VIT, num_labels=5)
-    return transformers.ViTForImageClassification(config), "ViTImageProcessorPil", {
+    config = library().ViTConfig(**TINY_VIT, num_labels=5)
+    return library().ViTForImageClassification(config), "ViTImageProcessorPil", {
         "size": {"height": 64, "width": 64},
     }  # fmt: skip
 
 
 def _convnext():
-    config = transformers.ConvNextConfig(hidden_sizes=[8, 16, 16, 32], depths=[1] * 4)
-    return transformers.ConvNextForImageClassification(config), "ConvNextImageProcessorPil", {
+    config = library().ConvNextConfig(hidden_sizes=[8, 16, 16, 32], depths=[1] * 4)
+    return library().ConvNextForImageClassification(config), "ConvNextImageProcessorPil", {
         "size": {"shortest_edge": 384},
     }  # fmt: skip
 
 
 def _dinov2():
-    config = transformers.Dinov2Config(
+    config = library().Dinov2Config(
         hidden_size=32, num_hidden_layers=2, num_attention_heads=4, image_size=56, patch_size=14
     )
-    return transformers.Dinov2Model(config), "BitImageProcessorPil", {
+    return library().Dinov2Model(config), "BitImageProcessorPil", {
         "size": {"shortest_edge": 64}, "crop_size": {"height": 56, "width": 56},
     }  # fmt: skip
 
@@ -59,10 +63,10 @@ def _clip():
         "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4,
         "intermediate_size": 64, "vocab_size": 50, "projection_dim": 16,
     }  # fmt: skip
-    config = transformers.CLIPConfig(
+    config = library().CLIPConfig(
         vision_config={**TINY_VIT, "projection_dim": 16}, text_config=words, projection_dim=16
     )
-    return transformers.CLIPModel(config), "CLIPImageProcessorPil", {
+    return library().CLIPModel(config), "CLIPImageProcessorPil", {
         "size": {"shortest_edge": 64}, "crop_size": {"height": 64, "width": 64},
     }  # fmt: skip
 
@@ -90,7 +94,7 @@ def saved(request, tmp_path_factory):
             parameter.add_(0.05 * torch.randn_like(parameter))
     folder = tmp_path_factory.mktemp(request.param)
     model.save_pretrained(folder)
-    getattr(transformers, processor)(**values).save_pretrained(folder)
+    getattr(library(), processor)(**values).save_pretrained(folder)
     return model, folder, last
 
 
@@ -114,7 +118,7 @@ def smooth_images(side):
 def test_activations_are_the_librarys_own_preprocessing_included(saved):
     model, folder, last = saved
     network = networks.load(f"hf:{folder}")
-    processor = transformers.AutoImageProcessor.from_pretrained(folder)
+    processor = library().AutoImageProcessor.from_pretrained(folder)
     for side in (network.preprocessing.uncut_size[0], 100):
         images = smooth_images(side)
         theirs = processor(images=list(images), return_tensors="pt")["pixel_values"]
@@ -173,14 +177,14 @@ def test_positions_and_other_constants_are_no_layers(saved):
 def folder(tmp_path):
     model, processor, values = _vit()
     model.save_pretrained(tmp_path)
-    getattr(transformers, processor)(**values).save_pretrained(tmp_path)
+    getattr(library(), processor)(**values).save_pretrained(tmp_path)
     return tmp_path
 
 
 @pytest.mark.soak
 def test_in_parts_it_is_the_same_network(folder, tmp_path_factory):
     parts = tmp_path_factory.mktemp("parts")
-    model = transformers.ViTForImageClassification.from_pretrained(folder)
+    model = library().ViTForImageClassification.from_pretrained(folder)
     model.save_pretrained(parts, max_shard_size="20KB")
     (parts / "preprocessor_config.json").write_bytes(
         (folder / "preprocessor_config.json").read_bytes()

@@ -197,6 +197,7 @@ def test_reference_quantiles_are_those_of_fresh_references():
         assert np.abs(measured - share).max() < 8 * spread
 
 
+@pytest.mark.soak
 def test_it_tells_classes_apart_that_it_never_saw():
     images, labels, _ = data.make(310, seed=987, name="test", processes=1)
     logits = scorers.load(f"mini:logits:0-{LAST}").score(images)

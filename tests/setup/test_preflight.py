@@ -59,6 +59,7 @@ def test_images_that_do_not_fit_into_memory_are_bad(parts, tmp_path, monkeypatch
     assert before(parts, tmp_path)["render"].verdict == "bad"
 
 
+@pytest.mark.soak
 def test_a_first_pass_that_is_slow_is_no_warning(parts, tmp_path):
     """Networks are slow at first; what counts is a pass like those of the session."""
     hidden = parts.config.references.count * 0.15 * parts.config.presentation.repeats

@@ -380,6 +380,7 @@ class TestEmulator:
         with Emulator(Witnessed()) as one, Emulator(Witnessed()) as other:
             assert abs(one.port - other.port) > 1
 
+    @pytest.mark.soak
     def test_neurons_fire_at_their_rates(self):
         """Poisson, at the baseline and 80 spikes/s above it, 50 ms after light."""
         emulation = Emulation(np.random.default_rng(1), electrodes=2, baseline_hz=10.0)
