@@ -58,11 +58,11 @@ cost: $(VENV)/installed-dev system  ## the processor time of the tests, by room
 	$(BIN)/python -m tests.cost
 
 soak: $(VENV)/installed-dev system  ## kills, faults, damaged messages, all cases: half an hour
-	$(BIN)/python -m pytest -m soak -n 2 --timeout 3600
+	$(BIN)/python -m pytest -m soak -n 2 --dist worksteal --timeout 3600
 	$(BIN)/python -m pytest -m hypothesis -n 2 --dist loadgroup --hypothesis-profile more
 
 soak-full: $(VENV)/installed-dev system  ## all of them, and new examples for what is tested by examples; hours
-	EVOLVER_SOAK=full $(BIN)/python -m pytest -m soak -n 2 --timeout 7200
+	EVOLVER_SOAK=full $(BIN)/python -m pytest -m soak -n 2 --dist worksteal --timeout 7200
 	$(BIN)/python -m pytest -m hypothesis -n 2 --dist loadgroup --hypothesis-profile new
 
 bench: $(VENV)/installed-dev  ## the benchmarks behind benchmarks/RESULTS.md
