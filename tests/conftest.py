@@ -4,6 +4,8 @@ import contextlib
 import functools
 import gc
 import importlib
+import io
+import logging
 import os
 import sys
 from pathlib import Path
@@ -32,7 +34,7 @@ typer.main.get_command = functools.cache(typer.main.get_command)
 # them are for `make soak`, and new ones each time for `make soak-full`.
 WITHOUT_CLOCK = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 SAME = {**WITHOUT_CLOCK, "derandomize": True, "database": None}
-settings.register_profile("same", **SAME, max_examples=30)
+settings.register_profile("same", **SAME, max_examples=15)
 settings.register_profile("more", **SAME, max_examples=200)
 settings.register_profile("new", **WITHOUT_CLOCK, max_examples=1000, print_blob=True)
 settings.load_profile("same")
@@ -47,6 +49,20 @@ def quick_fold():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("evolver.live.run.fold_in_child", children.fold)
         yield
+
+
+@pytest.fixture
+def logged():
+    """A stream of what evolver logs while a test runs.
+
+    In the place of pytest's own, which walks through the loggers of all libraries, thousands,
+    six times a test: a fiftieth of the suite's time.
+    """
+    stream, log = io.StringIO(), logging.getLogger("evolver")
+    handler = logging.StreamHandler(stream)
+    log.addHandler(handler)
+    yield stream
+    log.removeHandler(handler)
 
 
 def _unlisted(name, report):

@@ -80,6 +80,7 @@ def test_too_few_values_have_no_interval_and_say_so(n):
     assert str(mean_interval([])) == "none"
 
 
+@pytest.mark.soak
 def test_intervals_end_at_what_is_possible_and_hold_the_mean_as_often():
     """Beta values near 1, whose mean is known."""
     drawn = np.random.default_rng(4).beta(8, 2, (2000, 4))

@@ -121,6 +121,7 @@ def test_looks_differ_for_two_dozen_optimizers():
     assert len({(look["color"], str(look["ls"])) for look in found.values()}) == 24
 
 
+@pytest.mark.soak
 def test_a_page_is_written_where_nothing_succeeded(made, tmp_path):
     chosen, due, outcomes = made
     failed = [outcome(1.0, world=MINI.name, failed="lost", seed=k) for k in range(3)]

@@ -140,6 +140,7 @@ def test_what_a_run_finds_does_not_depend_on_who_is_beside_it():
     assert found.finals == alone.finals
 
 
+@pytest.mark.soak
 def test_equal_codes_get_equal_noise_whoever_asks():
     twin = Contestant("twin", "tests.benchmarks.made:Fixed")
     np.testing.assert_array_equal(told(FIXED, noise="0.5"), told(twin, noise="0.5"))
@@ -148,6 +149,7 @@ def test_equal_codes_get_equal_noise_whoever_asks():
     assert (told(FIXED, noise="0.5", seed=2)[0] != first).any()
 
 
+@pytest.mark.soak
 def test_the_same_draws_serve_every_noise():
     clean = told(FIXED, noise="0")[0]
     draws = seeds.stream(1, "noise", MINI.name, UNIT, 0).standard_normal(4)

@@ -74,7 +74,9 @@ def test_clean_scores_are_the_units_own_in_units_of_its_references():
     np.testing.assert_allclose(stage.clean(codes), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("world", [MINI, upconv_world(16)], ids=lambda world: world.name)
+@pytest.mark.parametrize(
+    "world", [MINI, further(upconv_world(16))], ids=lambda world: world.name
+)
 @pytest.mark.parametrize("unit", ["mini:fc6:3", "mini:conv3:5"])
 def test_a_score_is_the_same_in_any_company(world, unit):
     stage = Stage(world, unit, device="cpu")

@@ -171,6 +171,7 @@ def plain_loop(config):
     return mean, best
 
 
+@pytest.mark.soak
 def test_fast_passes_in_float32_begin_as_the_session_and_have_digests_of_their_own(tmp_path):
     """From the first generation's codes, the same but for rounding: grey levels that flip."""
     session = SESSION + QUIET

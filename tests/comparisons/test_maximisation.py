@@ -99,6 +99,7 @@ def test_a_confined_image_is_seen_whole_by_its_unit(generator, scorer):
     assert found.confinement == confinement
 
 
+@pytest.mark.soak
 def test_a_search_sees_values_alone_and_starts_where_the_gradient_does(generator, scorer):
     found = maximise(
         generator, scorer, parse_method("cholesky"), layer="conv2", seed=5, steps=4, repeats=1

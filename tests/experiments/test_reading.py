@@ -15,6 +15,7 @@ from evolver.experiments.published_archive import read_archive
 from evolver.experiments.reading import Unread, find_sources
 from tests.experiments.made import archive, lab, plain
 from tests.report.sessions import WINDOW, mean, write
+from tests.soak import further
 
 
 def test_an_archive_is_its_arrays(tmp_path):
@@ -231,7 +232,7 @@ def test_a_recording_is_what_was_shown(tmp_path):
         assert "need the generator" in thread.why_not("mean_code")
 
 
-@pytest.mark.parametrize("form", ["counts", "rates"])
+@pytest.mark.parametrize("form", ["counts", further("rates")])
 def test_recordings_of_counts_have_psths_and_those_of_rates_say_why_not(tmp_path, form):
     truth = write(tmp_path, generations=4, form=form, abort=0.0)
     (one,) = read_experiments([truth.path])

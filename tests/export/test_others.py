@@ -280,6 +280,7 @@ def test_an_animation_of_another_kind_is_refused(recording, tmp_path):
         export_animation(recording, recording.threads[0], tmp_path / "x.mp4")
 
 
+@pytest.mark.soak
 def test_another_sessions_images_do_not_stay_among_the_new(tmp_path):
     folder = tmp_path / "png"
     with rec.read(r.made(tmp_path / "long", generations=3, image_size=8)) as longer:
@@ -296,6 +297,7 @@ def test_another_sessions_images_do_not_stay_among_the_new(tmp_path):
     assert {path.stem for path in (tmp_path / "p").glob("*.parquet")} == set(written)
 
 
+@pytest.mark.soak
 def test_generations_without_their_images_are_told(tmp_path):
     def lose(records):
         proposed = [record for record in records if isinstance(record, Proposed)]

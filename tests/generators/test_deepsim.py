@@ -131,6 +131,7 @@ def test_it_is_loaded_by_name_and_says_what_it_is(norm1):
         generator.render(np.zeros((1, 4096)))
 
 
+@pytest.mark.soak
 def test_keys_with_and_without_the_one_and_safetensors_give_the_same_images(norm1, tmp_path):
     tensors, _ = recipe.weights("norm1")
     plain, safe = tmp_path / "plain.pt", tmp_path / "norm1.safetensors"

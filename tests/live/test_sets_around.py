@@ -253,6 +253,7 @@ def test_trials_are_the_responses_to_the_images(lab, shown, generator, order):
     ]
 
 
+@pytest.mark.soak
 def test_analyze_has_the_tuning_in_its_tables(lab, tmp_path, monkeypatch):
     monkeypatch.setattr("evolver.report.style.DPI", DPI)
     _, evolution, tuning, _ = lab
@@ -286,6 +287,7 @@ def test_without_its_evolution_a_recording_of_sets_is_noted(lab, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.soak
 def test_the_responses_of_other_units_are_not_taken_for_its_tuning(lab):
     other = SESSION.format(name="other", folder=lab[0] / "elsewhere").replace(
         'units = ["mini:fc6:3"]', 'units = ["mini:conv4:52:4:4"]'

@@ -276,6 +276,7 @@ def test_settings_are_in_the_file(ended, opened):
     assert json.loads(json.dumps(opened.threads[1].options))["optimizer"] == {"sigma": 0.5}
 
 
+@pytest.mark.soak
 def test_a_base_that_is_shown_again_is_counted_among_the_images_of_a_generation(tmp_path):
     settings = small(tmp_path, session={"generations": 2}, references={"count": 0})
     thread = config.ThreadTable("texture", "mini-texture", "sphere", popsize=6)

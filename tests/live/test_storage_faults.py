@@ -53,7 +53,7 @@ def run(folder, disk, monkeypatch, generations):
 
 
 @pytest.fixture
-def check(tmp_path, monkeypatch, caplog):
+def check(tmp_path, monkeypatch):
     """Fail calls of a session, one session each; return how many had to wait.
 
     `places` are the calls to fail, of all that an undisturbed session makes; each in every way
@@ -69,7 +69,6 @@ def check(tmp_path, monkeypatch, caplog):
             fitting = HOWS if calls[at] == "pwrite" else HOWS[:2]
             for how in fitting if hows is None else fitting[at % hows :: hows]:
                 folder = tmp_path / f"{at}-{how}"
-                caplog.clear()  # an error that is kept keeps its session, with its generators
                 try:
                     ended, slept = run(folder, FaultyDisk([at], how), monkeypatch, generations)
                 except RecordingError:

@@ -117,8 +117,8 @@ def test_pycma_is_the_library_itself():
         further("pycma", {}),
         ("pycma", {"diagonal": True, "options": {"CMA_active": False}}),
         ("cmaes", {}),
-        ("nevergrad", {}),
-        ("evosax", {"algorithm": "SNES"}),
+        further("nevergrad", {}),
+        further("evosax", {"algorithm": "SNES"}),
     ],
 )
 def test_climbs(name, options):

@@ -301,6 +301,7 @@ def test_a_page_loaded_again_and_a_second_one_show_the_same(page, other):
             one.get_by_text("The next images are being made").wait_for()
 
 
+@pytest.mark.soak
 def test_nobody_at_the_page_is_said_with_its_address(page):
     with served() as here:
         here.show(pictures((8, 8), (8, 8)))
@@ -357,6 +358,7 @@ def test_who_does_not_answer_is_told_that_the_images_come_again(page):
         assert text not in page.locator("#wait").inner_text()
 
 
+@pytest.mark.soak
 def test_a_question_of_ones_own_leaves_no_doubt_how_to_answer(page):
     with served("rank", question="Which are faces?") as here:
         here.show(pictures((8, 8), (8, 8)))
@@ -366,7 +368,7 @@ def test_a_question_of_ones_own_leaves_no_doubt_how_to_answer(page):
         assert "the best one first · monday" in page.locator("#where").inner_text()
 
 
-@pytest.mark.parametrize(("mode", "key"), [("rate", "4"), ("rank", "Space")])
+@pytest.mark.parametrize(("mode", "key"), [("rate", "4"), further("rank", "Space")])
 def test_a_key_before_an_image_is_chosen_shows_which_one_it_is_for(page, mode, key):
     with served(mode) as here:
         here.show(pictures((8, 8), (8, 8)))
@@ -425,6 +427,7 @@ def test_an_image_that_did_not_come_is_asked_for_again_and_none_is_shown_before(
         page.errors.clear()  # the image that was missed
 
 
+@pytest.mark.soak
 def test_dark_and_light(page):
     with served() as here:
         here.show(pictures((8, 8)))

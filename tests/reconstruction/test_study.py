@@ -148,6 +148,7 @@ class TestWalks:
         straight = np.linspace(lengths[0], lengths[-1], len(lengths))
         np.testing.assert_allclose(lengths, straight)
 
+    @pytest.mark.soak
     def test_an_encoder_that_says_nothing_is_decoded_as_the_mean_response(self, made):
         c = 36
 
@@ -231,6 +232,7 @@ def test_without_a_test_set_items_are_left_out_in_turn(made, monkeypatch):
 
 
 @pytest.mark.parametrize("seed", [0, further(1)])
+@pytest.mark.soak
 def test_left_out_items_of_noise_have_no_code_in_their_own_decoded_one(made, monkeypatch, seed):
     """Each decoded code is near the mean of the other folds' codes, and that has no p."""
     monkeypatch.setattr(measures, "MOST_IDENTIFIED", 50)

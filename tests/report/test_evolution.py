@@ -164,6 +164,7 @@ def test_counts_give_psths_in_the_rigs_own_bins(tmp_path):
     np.testing.assert_allclose(evolution.threads[0].psth[2], expected)
 
 
+@pytest.mark.soak
 def test_rates_have_no_psth(tmp_path):
     truth = sessions.write(tmp_path, form="rates", generations=2, image_size=8)
     with read(truth.path) as recording:

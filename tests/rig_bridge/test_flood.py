@@ -21,6 +21,7 @@ from rig_bridge.server import EngineServer
 from tests.limits import PATIENCE_S, wait_until
 from tests.rig_bridge.samples import SESSION, hello
 from tests.skips import NO_COUNTS
+from tests.soak import further
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason=NO_COUNTS)
 MIB = 2**20
@@ -190,7 +191,7 @@ def test_what_is_no_tcp_connection_is_not_watched():
     right.close()
 
 
-@pytest.mark.parametrize("encrypted", [False, True])
+@pytest.mark.parametrize("encrypted", [further(False), True])
 def test_nothing_is_counted_as_unread_once_all_is_read(encrypted, tmp_path):
     """The length of a message on the wire is known to the byte, encrypted or not."""
     key = new_rig(tmp_path / "keys", "rig", tmp_path / "rig.key") if encrypted else None

@@ -177,6 +177,7 @@ def test_the_pictures_stay_what_they_are():
     assert networks.load("known").sha256[:16] == "a470aa52d814bb26"
 
 
+@pytest.mark.soak
 def test_what_is_possible_is_said_in_the_units_scale_and_in_spikes():
     settings = simulated(["mini:fc5:3", "known:gabor:0", "known:colour:2"])
     population = build_population(settings)

@@ -186,6 +186,7 @@ def test_the_same_weights_in_a_file_of_ones_own_are_the_same_network(tmp_path):
     assert scorer.reference_quantiles == shipped.reference_quantiles
 
 
+@pytest.mark.soak
 def test_reference_quantiles_are_those_of_fresh_references():
     scorer = scorers.load(["mini:conv1:0-31", "mini:conv4:0-31:2:5", "mini:fc6:0-255"])
     found = scorer.reference_quantiles

@@ -1,7 +1,5 @@
 """Axes of a generator: what they are, what is kept of them, and what files of them say."""
 
-import logging
-
 import numpy as np
 import pytest
 import torch
@@ -130,7 +128,7 @@ def test_what_was_computed_is_kept_and_read_to_the_bit(monkeypatch):
         chosen(generator(sha256="b" * 64))
 
 
-def test_a_kept_file_that_is_damaged_is_computed_anew(caplog):
+def test_a_kept_file_that_is_damaged_is_computed_anew(logged):
     first = chosen(k=3)
     path = kept_file()
     whole = path.read_bytes()
@@ -138,17 +136,15 @@ def test_a_kept_file_that_is_damaged_is_computed_anew(caplog):
     spoilt[-1] ^= 1  # the last bit of a number
     for content in (bytes(spoilt), whole[:-5], b""):
         path.write_bytes(content)
-        with caplog.at_level(logging.WARNING):
-            assert chosen(k=3).info == first.info
-        assert "computed anew" in caplog.text
-        caplog.clear()
+        assert chosen(k=3).info == first.info
+        assert "computed anew" in logged.getvalue()
+        logged.truncate(logged.seek(0))
         assert path.read_bytes() == whole
     chosen(generator(sha256="b" * 64))
     (renamed,) = set(spectra.spectra_folder().iterdir()) - {path}
     path.write_bytes(renamed.read_bytes())
-    with caplog.at_level(logging.WARNING):
-        chosen(k=3)
-    assert "is not of what its name says" in caplog.text
+    chosen(k=3)
+    assert "is not of what its name says" in logged.getvalue()
 
 
 def test_more_axes_than_were_kept_are_computed(monkeypatch):
@@ -159,11 +155,10 @@ def test_more_axes_than_were_kept_are_computed(monkeypatch):
     np.testing.assert_array_equal(more.vectors[: len(few.vectors)], few.vectors)
 
 
-def test_a_cache_that_cannot_be_written_costs_no_more_than_time(tmp_path, caplog):
+def test_a_cache_that_cannot_be_written_costs_no_more_than_time(tmp_path, logged):
     (tmp_path / "evolver").write_text("a file", encoding="utf-8")
-    with caplog.at_level(logging.WARNING):
-        assert chosen(k=2).axes.k == 2
-    assert "not kept for the next time" in caplog.text
+    assert chosen(k=2).axes.k == 2
+    assert "not kept for the next time" in logged.getvalue()
 
 
 @pytest.mark.parametrize(
