@@ -106,6 +106,7 @@ def test_a_killed_run_is_gone_on_with_and_finds_what_it_would_have_found(tmp_pat
     assert {row["layer"] for row in rows} == {"fc5"}
 
 
+@pytest.mark.soak  # tests/campaign/test_run.py asks it of any tasks
 def test_what_is_there_is_not_run_again(tmp_path, capsys):
     arguments = [*COMMAND[3:], "--workers", "1", "--out", str(tmp_path), "--noise", "0"]
     assert main(arguments) == 0

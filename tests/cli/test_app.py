@@ -268,9 +268,16 @@ class TestConfig:
         assert "needs weights that are not on this machine" in said
         assert "upconvGAN_fc6.pt" in said
         assert not (tmp_path / "out").exists()
-        # Asked to fetch, it asks the Hub, of which there is none here; for one file, as it asks
-        # several times.
-        write(msgspec.structs.replace(settings, threads=threads[:1]), file)
+
+    @pytest.mark.soak  # the Hub's client asks several times before it gives up
+    def test_weights_that_cannot_be_fetched_are_named(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+        monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+        monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+        monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+        file = tmp_path / "s.toml"
+        threads = (config.ThreadTable("faces", "deepsim-fc6"),)
+        write(msgspec.structs.replace(small(tmp_path / "out"), threads=threads), file)
         said = run("config", "check", file, "--download", expect=2, environment=os.environ)
         assert "threads[0].weights ('faces'): deepsim-fc6 needs the file upconvGAN_fc6" in said
         assert "the Hub's client says" in said
