@@ -38,6 +38,7 @@ from evolver.responses import rates_in_window
 WINDOW_MS = (-100.0, 300.0)
 SCORE_WINDOW_MS = (50.0, 250.0)
 START_NS = 1_800_000_000_000_000_000
+SMALL = {"generations": 2, "popsize": 3, "image_size": 8}
 REFERENCES = ("face", "gabor", "leaf")
 ABORTED = 2  # the presentation that is aborted and shown again
 MISSING = 4  # the presentation of the last block that never gets a result
@@ -309,3 +310,14 @@ def _commit(block, planned, responses, popsize, n_units, form):
         total=8.07,
     )
     return Committed(block, START_NS + block * 10**10 + 9 * 10**9, parts, (seen, seen), budget)
+
+
+def journal(folder, records):
+    with JournalWriter(folder) as writer:
+        for record in records:
+            writer.append(record)
+    return folder
+
+
+def of(records, kind):
+    return [record for record in records if isinstance(record, kind)]
