@@ -57,7 +57,7 @@ cost: $(VENV)/installed-dev system  ## the processor time of the tests, by room
 	$(BIN)/python -m pytest -p tests.cost -n 2 --dist loadgroup
 	$(BIN)/python -m tests.cost
 
-soak: $(VENV)/installed-dev system  ## kills, faults, damaged messages, all cases: half an hour
+soak: $(VENV)/installed-dev system  ## kills, faults, damaged messages, all cases: an hour
 	$(BIN)/python -m pytest -m soak -n 2 --dist worksteal --timeout 3600
 	$(BIN)/python -m pytest -m hypothesis -n 2 --dist loadgroup --hypothesis-profile more
 
