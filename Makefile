@@ -47,7 +47,7 @@ pytest: $(VENV)/installed-dev system
 coverage: $(VENV)/installed-dev system  ## which lines and branches the tests run, by room
 	rm -rf build/coverage
 	mkdir -p build/coverage
-	$(BIN)/python -m coverage run -m pytest -n 4 --dist loadgroup
+	COVERAGE_FILE=$(CURDIR)/build/coverage/data $(BIN)/python -m coverage run -m pytest -n 4 --dist loadgroup
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage json --quiet
 	$(BIN)/python -m tests.coverage
