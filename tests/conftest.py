@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import typer.main
 from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
 
 from tests import children
 from tests.skips import is_allowed
@@ -38,6 +39,15 @@ settings.register_profile("same", **SAME, max_examples=15)
 settings.register_profile("more", **SAME, max_examples=200)
 settings.register_profile("new", **WITHOUT_CLOCK, max_examples=1000, print_blob=True)
 settings.load_profile("same")
+
+
+def pytest_configure(config):
+    """Without a profile of its own, no example is made of the numbers in the sources.
+
+    Which modules a worker has loaded would decide over them, and to parse all takes it seconds.
+    """
+    if config.getoption("--hypothesis-profile") is None:
+        providers._get_local_constants = lambda: providers._local_constants
 
 
 @pytest.fixture(autouse=True, scope="session")

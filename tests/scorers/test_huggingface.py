@@ -13,9 +13,11 @@ from scorers.networks.extent import extents
 from scorers.networks.huggingface import processor_of
 from tests.soak import further
 
+pytestmark = pytest.mark.xdist_group("transformers")  # which takes seconds to import
+
 
 def library():
-    """Return transformers, which takes seconds to import, and one worker only."""
+    """Return transformers."""
     return pytest.importorskip("transformers")
 
 
@@ -81,7 +83,8 @@ KINDS = {
 
 
 @pytest.fixture(
-    scope="module", params=["clip", "resnet", "vit", further("convnext"), further("dinov2")]
+    scope="module",
+    params=["clip", "resnet", further("vit"), further("convnext"), further("dinov2")],
 )
 def saved(request, tmp_path_factory):
     """A model as its makers save one: the model, its folder, the name of its last layer."""
