@@ -164,13 +164,8 @@ def _become(requests, wanted, fds):
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stdout.reconfigure(write_through=not buffered)
     sys.stderr = open(2, "w", 1, "utf-8", "backslashreplace", closefd=False)  # noqa: SIM115
-    os._exit(_run(*wanted["arguments"]))
-
-
-def _run(*arguments):
-    """Run a module, or code, as an interpreter would; return its exit status."""
     warnings.filterwarnings("ignore", "'evolver.* found in sys.modules", RuntimeWarning)
-    return run_program(*arguments)
+    os._exit(run_program(*wanted["arguments"]))
 
 
 def run_program(first, *arguments):

@@ -1,4 +1,4 @@
-"""What a soak does, and how much: a share that fits into ten minutes, or all of it.
+"""What a soak does, and how much: a share that fits into an hour, or all of it.
 
 `make soak` runs the share; `make soak-full` sets EVOLVER_SOAK=full.
 """

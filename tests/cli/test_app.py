@@ -243,11 +243,16 @@ class TestConfig:
         assert f"--page {port}: tcp://127.0.0.1:{port} must be free to listen at" in said
         assert not (tmp_path / "out").exists()
 
-    def test_weights_that_are_not_here_are_named_and_not_fetched(self, tmp_path, monkeypatch):
+    @pytest.fixture
+    def no_hub(self, tmp_path, monkeypatch):
+        """Nothing is cached, and the Hub does not answer."""
         monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
         monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
         monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
         monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+
+    @pytest.mark.usefixtures("no_hub")
+    def test_weights_that_are_not_here_are_named_and_not_fetched(self, tmp_path):
         file = tmp_path / "s.toml"
         settings = small(tmp_path / "out")
         threads = (
@@ -270,11 +275,8 @@ class TestConfig:
         assert not (tmp_path / "out").exists()
 
     @pytest.mark.soak  # the Hub's client asks several times before it gives up
-    def test_weights_that_cannot_be_fetched_are_named(self, tmp_path, monkeypatch):
-        monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
-        monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-        monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-        monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    @pytest.mark.usefixtures("no_hub")
+    def test_weights_that_cannot_be_fetched_are_named(self, tmp_path):
         file = tmp_path / "s.toml"
         threads = (config.ThreadTable("faces", "deepsim-fc6"),)
         write(msgspec.structs.replace(small(tmp_path / "out"), threads=threads), file)

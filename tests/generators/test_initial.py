@@ -152,7 +152,6 @@ def test_damaged_files_are_refused_or_read_whole(tmp_path_factory, data):
     assert np.isfinite(codes).all()
 
 
-@pytest.mark.soak
 def test_inverting_a_generated_image_comes_near_it(texture):
     target = texture.render(RNG(3).standard_normal((1, texture.d)))
     told = []

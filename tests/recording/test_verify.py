@@ -37,6 +37,15 @@ def change(path, value):
     return do
 
 
+def altered(recording, folder, *changes):
+    """Return a copy of a recording after changes to the open file."""
+    out = Path(shutil.copy(recording, folder))
+    with h5py.File(out, "r+") as file:
+        for apply in changes:
+            apply(file)
+    return out
+
+
 def rename(file):
     names = file["units/label"].asstr()[()]
     file["units/label"][...] = names[::-1]
@@ -77,10 +86,7 @@ def lose_last(name):
     ],
 )
 def test_verify_finds_a_file_that_differs_from_its_journal(folded, tmp_path, damage, says):
-    out = Path(shutil.copy(folded / "plain.h5", tmp_path))
-    with h5py.File(out, "r+") as file:
-        damage(file)
-        forget_checksums(file)
+    out = altered(folded / "plain.h5", tmp_path, damage, forget_checksums)
     with pytest.raises(RecordingError, match=says):
         verify(out, folded / "journal")
 
@@ -95,9 +101,7 @@ def test_verify_finds_a_file_that_differs_from_its_journal(folded, tmp_path, dam
 )
 def test_a_file_that_was_changed_differs_from_its_checksums(folded, tmp_path, damage):
     """Whatever the journal says."""
-    out = Path(shutil.copy(folded / "plain.h5", tmp_path))
-    with h5py.File(out, "r+") as file:
-        damage(file)
+    out = altered(folded / "plain.h5", tmp_path, damage)
     with pytest.raises(RecordingError, match="must h"):
         verify_file(out)
 
@@ -261,9 +265,7 @@ def test_a_recording_that_lost_a_part_says_which(made):
     ids=["gone", "a group gone", "external", "soft", "the list"],
 )
 def test_verify_misses_what_was_written_and_is_not_there(folded, tmp_path, change):
-    out = Path(shutil.copy(folded / "recording.h5", tmp_path))
-    with h5py.File(out, "r+") as file:
-        change(file)
+    out = altered(folded / "recording.h5", tmp_path, change)
     with pytest.raises(RecordingError, match="must h"):
         verify_file(out)
 
