@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from scipy.linalg import hadamard
 from scipy.optimize import brentq
 from torch import nn
 
@@ -90,6 +91,9 @@ class Mixing(nn.Module):
             signs = torch.randint(0, 2, (2, d), generator=random).float() * 2 - 1
             self.register_buffer(f"signs_{name}", signs)
             self.register_buffer(f"order_{name}", torch.randperm(d, generator=random))
+        rows = 2 ** (d.bit_length() // 2)
+        self.register_buffer("left", _hadamard(rows), persistent=False)
+        self.register_buffer("right", _hadamard(d // rows), persistent=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return what the layer makes of codes."""
@@ -103,14 +107,17 @@ class Mixing(nn.Module):
         return self._all_with_all(x * second)
 
     def _all_with_all(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the product with a Hadamard matrix, by sums and differences alone.
+        """Return the product with the Hadamard matrix of d, as two products with small ones.
 
-        So a code's numbers do not depend on those beside it (see `evolver.row_products`).
+        That of a x b coordinates is one of a times one of b. Each code is a product by itself,
+        so that its numbers do not depend on those beside it (see `evolver.row_products`).
         """
         n, d = x.shape
-        half = 1
-        while half < d:
-            left, right = x.view(n, -1, 2, half).unbind(2)
-            x = torch.stack((left + right, left - right), dim=2).view(n, d)
-            half *= 2
-        return x / d**0.5
+        left, right = self.get_buffer("left"), self.get_buffer("right")
+        maps = torch.bmm(x.reshape(n, len(left), -1), right.expand(n, -1, -1))
+        return torch.bmm(left.expand(n, -1, -1), maps).reshape(n, d) / d**0.5
+
+
+def _hadamard(size: int) -> torch.Tensor:
+    """Return the Hadamard matrix of a power of two, (size, size), of 1 and -1."""
+    return torch.from_numpy(hadamard(size)).float()
