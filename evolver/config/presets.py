@@ -23,7 +23,7 @@ from evolver.config.tables import (
 DEMO_UNIT = "mini:conv4:52"
 """The neuron of the demo."""
 
-_TEXTURE = ThreadTable("texture", "mini-texture", optimizer_options={"sigma": 3.0})
+_TEXTURE = ThreadTable("texture", "mini-texture")
 _OBJECT = ThreadTable("object", "mini-object", optimizer_options={"sigma": 0.5})
 
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import difflib
 import tomllib
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, cast
 
 import msgspec
-from msgspec import Meta, Struct, field
+from msgspec import Meta, Struct, field, structs
 
 from evolver.config.axes_table import AxesTable, axes_contradictions
 from evolver.config.fitness_table import (
@@ -44,6 +45,7 @@ from evolver.config.set_table import (
     SetTable,
     set_contradictions,
 )
+from evolver.config.usual_optimizers import usual_optimizer
 from evolver.config.validation import collect, commented_fields
 from evolver.errors import ConfigError
 from evolver.regular_files import read_regular
@@ -146,9 +148,10 @@ class ThreadTable(Struct, frozen=True, forbid_unknown_fields=True):
             min_length=1,
             description="'cholesky', 'sphere', 'sep', 'snes', 'hessian', 'genetic', "
             "'random', 'rank-sphere', 'composite'; 'adam' and 'sgd' in simulations; or of a "
-            "library: 'pycma', 'cmaes', 'nevergrad', 'evosax'",
+            "library: 'pycma', 'cmaes', 'nevergrad', 'evosax'; without it the one that "
+            "suits the generator",
         ),
-    ] = "cholesky"
+    ] = ""
     popsize: Annotated[
         Popsize | None,
         Meta(description="images a generation; without it 4 + floor(3 log2 d)"),
@@ -189,6 +192,11 @@ class ThreadTable(Struct, frozen=True, forbid_unknown_fields=True):
         FitnessTable | None,
         Meta(description="the thread's own fitness, instead of the session's"),
     ] = None
+
+    def __post_init__(self) -> None:
+        """Name the optimizer where the file does not."""
+        if not self.optimizer:
+            structs.force_setattr(self, "optimizer", usual_optimizer(self.generator))
 
 
 class RigTable(Struct, frozen=True, forbid_unknown_fields=True):
@@ -375,6 +383,16 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
         """Return the key of thread number `thread` in the file: "threads[0]", "sets[1]"."""
         j = thread - len(self.threads)
         return f"threads[{thread}]" if j < 0 else f"sets[{j}]"
+
+    def as_recorded(self, optimizers: Sequence[str]) -> Config:
+        """Return it with the optimizers that a session was begun with, one a thread.
+
+        What suits a generator may have been another then, where the file names none.
+        """
+        pairs = zip(self.threads, optimizers, strict=False)  # those of sets are left over
+        return structs.replace(
+            self, threads=tuple(structs.replace(t, optimizer=name) for t, name in pairs)
+        )
 
     def fitness_of(self, thread: int) -> FitnessTable:
         """Return the fitness of thread number `thread`: its own, or the session's.

@@ -17,6 +17,7 @@ import numpy as np
 from evolver.generators.frozen import FrozenGenerator
 from evolver.generators.mini_object import ObjectNet
 from evolver.generators.mini_texture import TextureNet
+from evolver.generators.scale import CodeScale
 from evolver.weights import hub
 from evolver.weights.outlines import without_numbers
 from evolver.weights.read import TensorTable, chosen_device, fill, fitted, read_weight_file
@@ -87,7 +88,7 @@ def _mini_net(name: str, tensors: TensorTable, *, path: Path) -> TextureNet | Ob
 def _code_of(net: TextureNet | ObjectNet) -> dict[str, Any]:
     """Return what a generator says of an object's code: its parts, classes and first codes."""
     if not isinstance(net, ObjectNet):
-        return {}
+        return {"code_scale": CodeScale(step=8.0, norm=None, rate=0.1)}
     table = net.embeddings.weight.detach().numpy().astype(np.float64)
     k = table.shape[1]
     return {

@@ -117,6 +117,7 @@ class Job:
         """
         text = restored.config_text
         config = parse_session_file(text, source=f"the session file in {folder}")
+        config = config.as_recorded(restored.optimizers)
         parts = build_parts(config, restored=restored, live=restored.mode == "live")
         return cls(parts, text, restored.mode, folder.parent, restored.session_id, clock)
 

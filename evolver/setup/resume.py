@@ -91,6 +91,11 @@ class Restored:
         return self.history.run_start.config
 
     @property
+    def optimizers(self) -> tuple[str, ...]:
+        """What every thread was begun with, by name."""
+        return tuple(thread.optimizer for thread in self.history.run_start.threads)
+
+    @property
     def position(self) -> Position:
         """Where the session stands."""
         h = self.history

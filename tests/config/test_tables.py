@@ -40,7 +40,7 @@ def test_the_least_file_has_sane_defaults():
     c = config.parse_session_file(LEAST)
     assert c.session.seed == 1
     assert c.presentation.on_ms == 100.0
-    assert c.threads[0].optimizer == "cholesky"
+    assert c.threads[0].optimizer == "snes"  # by its generator
     assert c.fitness.response_ms == (50.0, 200.0)
     assert c.fitness_of(0) is c.fitness
     assert c.rig.endpoint == "tcp://127.0.0.1:5571"

@@ -13,6 +13,7 @@ import pytest
 from evolver import config, recording
 from evolver.cli.replay import print_same
 from evolver.colours import LIVE_LIGHT
+from evolver.config import usual_optimizers
 from evolver.errors import ConfigError
 from evolver.experiments.recordings import read_recording
 from evolver.journal import records as r
@@ -105,6 +106,18 @@ def assert_same(file, other):
             assert ours.keys() == theirs.keys(), path
             for key, value in ours.items():
                 np.testing.assert_array_equal(theirs[key], value, err_msg=f"{path} {key}")
+
+
+def test_it_is_searched_as_recorded_where_its_file_names_no_optimizer(tmp_path, monkeypatch):
+    settings = session(tmp_path)
+    text = config.commented_session_file(settings).replace('optimizer = "snes"\n', "")
+    assert config.parse_session_file(text) == settings
+    begun = run_simulated(settings, text).recording
+    monkeypatch.setattr(usual_optimizers, "COMPARED", {})
+    assert config.parse_session_file(text) != settings
+    assert_same(
+        begun, run_replay(begun, out=tmp_path / "again", clock=Sleeping()).ended.recording
+    )
 
 
 def test_its_own_session_is_the_recorded_one_bit_for_bit(recorded, again):

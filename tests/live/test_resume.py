@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from evolver import config, recording
+from evolver.config import usual_optimizers
 from evolver.errors import ConfigError, RecordingError
 from evolver.journal import frames
 from evolver.journal.history import find_history, read_history
@@ -301,6 +302,18 @@ def test_other_codes_than_recorded_go_on_from_the_recorded_ones_and_are_marked(w
         names = opened.events["name"].astype(str).tolist()
         texts = opened.events["text"].astype(str)
         assert f"codes of {thread.name} came out otherwise" in texts[names.index("resumed")]
+
+
+def test_it_goes_on_with_the_optimizer_it_was_begun_with(whole, tmp_path, monkeypatch):
+    """Where its file names none, and another suits its generator by now."""
+    ended, (start, *rest) = whole
+    named = 'optimizer = "snes"\n'
+    assert named in start.config
+    silent = msgspec.structs.replace(start, config=start.config.replace(named, ""))
+    monkeypatch.setattr(usual_optimizers, "COMPARED", {})
+    cut([silent, *rest[: len(rest) // 2]], tmp_path)
+    again = resume_simulated(tmp_path, Watching().console)
+    assert same(ended.recording, again.recording) == (1, True)
 
 
 def test_a_finished_session_does_not_go_on(whole):

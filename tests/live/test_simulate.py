@@ -8,12 +8,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from evolver import config, generators, recording, seeds
+from evolver import config, generators, optimizers, recording, seeds
 from evolver.errors import ConfigError, MissingResponseError
 from evolver.journal.records import Committed, Proposed, Result, RunEnd, Sent
 from evolver.journal.writer import read_journal
 from evolver.live import Console, run_simulated
-from evolver.optimizers import CholeskyCMA
 from evolver.report.tables import describe
 from evolver.session.ports import Command, Progress
 from evolver.setup.references import build_references
@@ -112,7 +111,7 @@ def test_the_optimizers_trajectory_replays_from_the_recorded_scores(ended, opene
         table = settings.threads[index]
         generator = generators.load(table.generator)
         start = seeds.stream(settings.session.seed, "initial", table.name)
-        optimizer = CholeskyCMA(
+        optimizer = optimizers.find(thread.optimizer)(
             generator.d,
             rng=seeds.stream(settings.session.seed, "optimizer", table.name),
             popsize=table.popsize,

@@ -183,5 +183,5 @@ def test_a_search_that_no_memory_holds_is_a_mistake_of_the_file(tmp_path, monkey
         raise MemoryError
 
     monkeypatch.setattr("evolver.optimizers.load", full)
-    with pytest.raises(ConfigError, match=r"'t'.*cholesky.*memory.*256 dimensions.*sep"):
-        build_parts(session(tmp_path, generator="mini-texture"))
+    with pytest.raises(ConfigError, match=r"'t'.*hessian.*memory.*256 dimensions.*sep"):
+        build_parts(session(tmp_path, generator="mini-texture", optimizer="hessian"))
