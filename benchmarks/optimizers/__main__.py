@@ -23,7 +23,9 @@ import typer
 from rich.console import Console
 
 from benchmarks.optimizers import campaign, contestants, page, plan
+from benchmarks.optimizers.cost import Cost
 from benchmarks.optimizers.noise import Noise
+from benchmarks.optimizers.outcomes import RunOutcome
 from benchmarks.optimizers.worlds import UnitSet, own_world
 from evolver.campaign.cluster import ClusterAddress, cluster_address, connected
 from evolver.campaign.store import Store
@@ -181,6 +183,17 @@ def _run(
     for world, label, reason in due.skipped:
         console.print(f"{world}: {label} is left out: {reason}", style="yellow", markup=False)
     store = Store(out, make=True)
+
+    def write(outcomes: list[RunOutcome], costs: list[Cost], look: int | None = None) -> str:
+        command = _command(arguments)
+        return page.write_results(
+            chosen, due, outcomes, costs, out, command=command, after_look=look
+        )
+
+    def so_far(look: int, outcomes: list[RunOutcome]) -> None:
+        write(outcomes, [], look)
+        console.print(f"so far: {out / 'page.html'}", highlight=False, markup=False)
+
     to = connected(where, out.resolve()) if where else nullcontext()
     with to as elsewhere:
         outcomes = campaign.run_plan(
@@ -190,9 +203,10 @@ def _run(
             workers=workers or _workers(chosen.device),
             console=console,
             cluster=elsewhere,
+            so_far=so_far,
         )
     costs = campaign.costs(chosen, due, console=console) if cost else []
-    return page.write_results(chosen, due, outcomes, costs, out, command=_command(arguments))
+    return write(outcomes, costs)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -6,7 +6,7 @@ Knows `evolver.campaign`. Knows nothing of what a run does, or of what is said o
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -95,6 +95,7 @@ def run_plan(
     workers: int | None,
     console: Console,
     cluster: Elsewhere | None = None,
+    so_far: Callable[[int, list[RunOutcome]], object] = lambda _look, _outcomes: None,
 ) -> list[RunOutcome]:
     """Run what the store does not have; return every run of the plan, in its order.
 
@@ -105,6 +106,7 @@ def run_plan(
     workers : processes of this machine; one a core without it
     console : is told how far it is
     cluster : runs them in place of processes of this machine
+    so_far : called after each look but the last, with its number and all runs until then
     """
     who = {spec.key: contestant for spec, contestant in due.runs}
     parts = batches([spec for spec, _ in due.runs], plan.looks)
@@ -126,6 +128,8 @@ def run_plan(
         console.print(f"{len(still):,} of {cells:,} cells are open", highlight=False)
         if not still:
             break
+        if look < len(parts):
+            so_far(look, list(outcomes.values()))
     return [outcomes[spec.key] for spec, _ in due.runs if spec.key in outcomes]
 
 

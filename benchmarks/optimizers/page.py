@@ -71,6 +71,7 @@ def write_results(
     folder: Path,
     *,
     command: str,
+    after_look: int | None = None,
 ) -> str:
     """Write the CSVs, tables.md, page.html and figures into `folder`; return the Markdown.
 
@@ -79,6 +80,7 @@ def write_results(
     plan, due, outcomes, costs : what was run, and what came of it
     folder : where to
     command : what gives this result again
+    after_look : of several, while others are to come; None at the end
     """
     tables.write_csv(outcomes, folder)
     scores = statistics.tabulate(outcomes, level=plan.level)
@@ -93,7 +95,7 @@ def write_results(
         for world in plan.worlds
     ]
     out = tables.apart(due.skipped, outcomes)
-    opening = lead(plan, due, len(outcomes))
+    opening = lead(plan, due, len(outcomes), after_look)
     text = "\n".join(_markdown(plan, opening, sections, out, command)) + "\n"
     (folder / "tables.md").write_text(text, encoding="utf-8")
     template = Environment(

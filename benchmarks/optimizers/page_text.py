@@ -77,8 +77,8 @@ def byline(plan: Plan) -> str:
     return f"{datetime.now().date()}, {name}, {machine}"
 
 
-def lead(plan: Plan, due: Due, n: int) -> str:
-    """Say in plain words what was run."""
+def lead(plan: Plan, due: Due, n: int, after_look: int | None = None) -> str:
+    """Say in plain words what was run: until a look, while others are to come."""
     populations = joined([
         f"{name} {d} dimensions, {n} images a generation" for name, (d, n) in due.sizes.items()
     ])
@@ -96,8 +96,13 @@ def lead(plan: Plan, due: Due, n: int) -> str:
         if plan.looks > 1
         else ""
     )
+    so_far = (
+        f"After look {after_look} of {plan.looks}; the others are to come. "
+        if after_look
+        else ""
+    )
     return (
-        f"{count(n, 'run')}: {count(len(plan.units), 'unit')} {units}; {noises}; "
+        f"{so_far}{count(n, 'run')}: {count(len(plan.units), 'unit')} {units}; {noises}; "
         f"{count(plan.seeds, 'seed')}; {count(plan.generations, 'generation')} "
         f"({populations}), from {start}{rendered}."
         f"{stopped}"

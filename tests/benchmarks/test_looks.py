@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from benchmarks.optimizers import campaign, plan
+from benchmarks.optimizers import campaign, page, plan
 from benchmarks.optimizers.contestants import Contestant
 from benchmarks.optimizers.intervals import Comparison, Estimate
 from benchmarks.optimizers.looks import FEWEST_UNITS, batches, open_cells, verdict
@@ -95,14 +95,16 @@ def test_a_settled_plan_stops_and_says_so(tmp_path):
     due, store = plan.spell_out(chosen), Store(tmp_path, make=True)
 
     def run(chosen, due):
-        said = io.StringIO()
+        said, looks = io.StringIO(), {}
         console = Console(file=said, width=100)
         outcomes = campaign.run_plan(
-            chosen, due, store, workers=1, console=console, cluster=done_here
-        )
-        return outcomes, said.getvalue()
+            chosen, due, store, workers=1, console=console, cluster=done_here,
+            so_far=looks.__setitem__,
+        )  # fmt: skip
+        return outcomes, said.getvalue(), looks
 
-    outcomes, said = run(chosen, due)
+    outcomes, said, looks = run(chosen, due)
+    assert not looks
     assert (len(outcomes), len(due.runs)) == (24, 48)
     assert "Look 1 of 2" in said
     assert "0 of 2 cells are open" in said
@@ -111,7 +113,11 @@ def test_a_settled_plan_stops_and_says_so(tmp_path):
 
     other = Contestant("random", "random", (("sigma", 1.0),))
     more = replace(chosen, contestants=(*chosen.contestants, other))
-    outcomes, said = run(more, plan.spell_out(more))
+    outcomes, said, looks = run(more, plan.spell_out(more))
+    assert {look: len(there) for look, there in looks.items()} == {1: 36}
+    due = plan.spell_out(more)
+    text = page.write_results(more, due, looks[1], [], tmp_path, command="again", after_look=1)
+    assert "After look 1 of 2; the others are to come. 36 runs" in text
     assert "36 runs, 24 done before" in said
     assert " of 3 cells are open" in said
     assert "Look 2 of 2" in said
