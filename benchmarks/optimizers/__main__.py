@@ -88,7 +88,8 @@ def compare(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="instead of the preset's: a name, upconv/8, upconv-full/8, module:factory",
+            help="instead of the preset's: a name, upconv/8, upconv-full/8, foreign, "
+            "module:factory",
         ),
     ] = None,
     norm: Annotated[float | None, typer.Option(help="common norm of --generator")] = None,

@@ -84,6 +84,7 @@ def own_world(generator: str, *, norm: float | None = None) -> World:
     """Return the world of a generator named on the command line.
 
     Without a norm it is that of the presets' world, and 300 of a generator of one's own.
+    "foreign" is that preset's world: its generator before neurons of other networks.
     """
     width = upconv.width_of(generator)
     if width is not None:
@@ -92,6 +93,8 @@ def own_world(generator: str, *, norm: float | None = None) -> World:
         known = full_world(width)
     elif generator == MINI.generator:
         known = MINI
+    elif generator == FOREIGN.name:
+        known = FOREIGN
     else:
         known = World(generator.rpartition(":")[2], generator, norm=300.0)
     return known if norm is None else replace(known, norm=norm)

@@ -8,6 +8,7 @@ from PIL import Image
 import scorers
 from benchmarks.optimizers import upconv
 from benchmarks.optimizers.worlds import (
+    FOREIGN,
     HELD_APART,
     LAYERS,
     MINI,
@@ -141,6 +142,7 @@ def test_a_network_of_ones_own_needs_only_the_protocols():
 
 def test_a_generator_by_name_is_the_presets_world():
     assert own_world("mini-texture") == MINI
+    assert own_world("foreign") == FOREIGN
     assert own_world("upconv/8") == upconv_world(8)
     assert own_world("upconv/8", norm=100.0).norm == 100.0
     assert own_world("my_lab:factory").norm == 300.0
