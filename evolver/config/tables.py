@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
@@ -384,15 +384,17 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
         j = thread - len(self.threads)
         return f"threads[{thread}]" if j < 0 else f"sets[{j}]"
 
-    def as_recorded(self, optimizers: Sequence[str]) -> Config:
-        """Return it with the optimizers that a session was begun with, one a thread.
+    def as_recorded(self, optimizers: Mapping[str, str]) -> Config:
+        """Return it with the optimizers that a session was begun with, by the threads' names.
 
-        What suits a generator may have been another then, where the file names none.
+        What suits a generator may have been another then, where the file names none. A thread
+        that is not among them keeps its own.
         """
-        pairs = zip(self.threads, optimizers, strict=False)  # those of sets are left over
-        return structs.replace(
-            self, threads=tuple(structs.replace(t, optimizer=name) for t, name in pairs)
+        threads = tuple(
+            structs.replace(t, optimizer=optimizers.get(t.name, t.optimizer))
+            for t in self.threads
         )
+        return structs.replace(self, threads=threads)
 
     def fitness_of(self, thread: int) -> FitnessTable:
         """Return the fitness of thread number `thread`: its own, or the session's.

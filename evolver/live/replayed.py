@@ -354,7 +354,7 @@ def _session_of(
     if session_file is None:
         text = recording.config
         config = parse_session_file(text, source="the recording's session file")
-        config = config.as_recorded([thread.optimizer for thread in recording.threads])
+        config = config.as_recorded({t.name: t.optimizer for t in recording.threads})
     else:
         config, text = load_session_file(session_file)
     if out is not None:

@@ -91,9 +91,9 @@ class Restored:
         return self.history.run_start.config
 
     @property
-    def optimizers(self) -> tuple[str, ...]:
-        """What every thread was begun with, by name."""
-        return tuple(thread.optimizer for thread in self.history.run_start.threads)
+    def optimizers(self) -> Mapping[str, str]:
+        """The optimizer that every thread was begun with, by the thread's name."""
+        return {thread.name: thread.optimizer for thread in self.history.run_start.threads}
 
     @property
     def position(self) -> Position:

@@ -54,10 +54,17 @@ def test_an_empty_name_is_refused():
 
 def test_what_was_recorded_goes_before_what_suits_today(monkeypatch):
     begun = config.parse_session_file(FILE)
-    recorded = named(begun.all_threads)
+    recorded = {thread.name: thread.optimizer for thread in begun.all_threads}
     monkeypatch.setattr(usual_optimizers, "COMPARED", {"mini-object": "sep"})
     today = config.parse_session_file(FILE)
     assert named(today.threads) == ["cholesky", "sep", "sep"]
     again = today.as_recorded(recorded)
     assert again == begun
     assert len(again.sets) == 1
+
+
+def test_of_a_thread_that_was_not_recorded_nothing_is_lost():
+    """As in what was salvaged of a session before its second thread had a turn."""
+    settings = config.parse_session_file(FILE)
+    again = settings.as_recorded({"texture": "cholesky", "thread 1": "unknown"})
+    assert named(again.threads) == ["cholesky", "cholesky", "sep"]
