@@ -156,5 +156,5 @@ class Registry:
 
 def _nearest(name: str, names: Collection[str]) -> str:
     """Return the end of a sentence that names what `name` was perhaps meant to be."""
-    nearest = difflib.get_close_matches(name, names, n=1)
+    nearest = difflib.get_close_matches(name.lower(), names, n=1)
     return f"; did you mean {nearest[0]!r}?" if nearest else "."

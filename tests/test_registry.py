@@ -17,6 +17,8 @@ def test_a_name_is_imported_when_asked_for():
 def test_an_unknown_name_says_what_there_is():
     with pytest.raises(ConfigError, match=r"one of .*cholesky.*did you mean 'cholesky'\?"):
         OPTIMIZERS.find("cholesk")
+    with pytest.raises(ConfigError, match=r"did you mean 'cholesky'\?"):
+        OPTIMIZERS.find("CHOLESKY")
 
 
 def _optimizers():

@@ -30,7 +30,6 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 _DIRECTIONS = 64
-_STEP = 3.0  # latent units: what 'show' compares steps with
 
 MetricFile = Annotated[
     Path, typer.Argument(metavar="FILE.npz", help="of 'compute', or in a public layout")
@@ -134,16 +133,24 @@ def show_metric(
         int | None, typer.Option(min=1, help="directions the search has; all by default")
     ] = None,
     exponent: Annotated[float, typer.Option(min=0, max=10, help="of the search")] = 0.4,
+    step: Annotated[
+        float,
+        typer.Option(
+            min=1e-6,
+            help="sigma of the search in all dimensions that steps are compared with: 3 is "
+            "DeePSim's; 'evolver config check' says a generator's",
+        ),
+    ] = 3.0,
     part: BasisPart = None,
 ) -> None:
     """Say what a metric is of, and which step size makes a search along it begin as others."""
     leading = metric.read_metric(file, leading=cutoff, part=part)
     _describe(leading)
     axes = len(leading.eigenvalues)
-    sigma = matching_sigma(leading.eigenvalues, d=leading.d, step=_STEP, exponent=exponent)
+    sigma = matching_sigma(leading.eigenvalues, d=leading.d, step=step, exponent=exponent)
     console.print(
         f"with exponent = {exponent:g} and cutoff = {axes}, sigma = {sigma:.3g} makes first "
-        f"steps as long as those of sigma = {_STEP:g} in all {leading.d} dimensions"
+        f"steps as long as those of sigma = {step:g} in all {leading.d} dimensions"
     )
 
 

@@ -175,7 +175,9 @@ def _allowed(type_: inspect.Type) -> str:
         return "one of " + ", ".join(repr(v) for v in bare.values)
     if isinstance(bare, inspect.StrType):
         words = _meta(type_, "title")
-        return f"a text: {words}" if words else "a text"
+        if words:
+            return f"a text: {words}"
+        return "a text that is not empty" if bare.min_length else "a text"
     if isinstance(bare, inspect.TupleType):
         kinds = ", ".join(_allowed(t) for t in bare.item_types)
         return f"a list of {len(bare.item_types)}: [{kinds}]"

@@ -296,8 +296,8 @@ def _in_folder(name: str, folder: Path) -> tuple[Path, Path]:
 
 def _by_name(name: str) -> tuple[Path, Path]:
     """Return configuration and weights: put there by hand, or fetched by the package."""
-    weights, config = hub.known_files(name)
-    return fetch_biggan(config), fetch_biggan(weights)
+    weights, config = map(fetch_biggan, hub.known_files(name))
+    return config, weights
 
 
 def local_biggan_file(wanted: KnownFile) -> Path | None:
@@ -317,12 +317,14 @@ def fetch_biggan(wanted: KnownFile) -> Path:
     Raises
     ------
     WeightsError
-        It is not here, and the bucket it was published in does not give it.
+        It is not here, and may not be fetched, or the bucket it was published in does not give
+        it.
     """
     if (path := local_biggan_file(wanted)) is not None:
         return path
     if hub.offline():
         raise hub.missing_file(wanted, "HF_HUB_OFFLINE says to ask nobody for it")
+    hub.check_may_fetch(wanted)
     url = str(wanted.page)
     try:
         # The package waits without end, and takes a file cut short for a whole one.

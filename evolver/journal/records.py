@@ -159,7 +159,8 @@ class AxesInfo(Struct, frozen=True, kw_only=True):
         share = f"{100 * self.energy:.4g} % of the {'' if self.whole else 'known '}energy"
         scale = f"; scale {self.scale:g}" if self.scale else ""
         drop = "" if self.outside == "keep" else "; nothing outside of them"
-        return f"{self.k} axes of {self.d}{part} ({self.source}, {share}{scale}{drop})"
+        axes = "1 axis" if self.k == 1 else f"{self.k} axes"
+        return f"{axes} of {self.d}{part} ({self.source}, {share}{scale}{drop})"
 
 
 class _ThreadOptions(Struct, frozen=True):

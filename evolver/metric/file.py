@@ -276,7 +276,7 @@ def _opened(path: str | Path) -> Generator[NumpyArchive]:
             if file is None:
                 raise ConfigError(
                     f"basis must be an npz file of named arrays; {path} holds a single array, "
-                    "or none"
+                    "none, or is cut off"
                 )
             yield file
     except (ConfigError, DataError):
@@ -325,7 +325,8 @@ def _choose(path: str | Path, held: set[str], part: str | None) -> tuple[str, st
     if not matching:
         wanted = "; ".join(", ".join(pair) for pair in layouts)
         raise ConfigError(
-            f"basis must hold one of the layouts ({wanted}); {path} holds "
+            f"basis must hold what 'evolver metric compute' writes, with its schema_version, "
+            f"or one of the layouts ({wanted}); {path} holds "
             f"{', '.join(sorted(held)) or 'nothing'}"
         )
     return matching[0]

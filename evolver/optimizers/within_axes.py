@@ -128,8 +128,9 @@ def make_axes(
         scales = _stretched(values, exponent, len(rows))
     sha = hashlib.sha256(rows.tobytes())
     sha.update(scales.tobytes())
-    off = float(np.abs(rows @ rows.T - np.eye(len(rows))).max())
-    if off > _ROUNDED:
+    with np.errstate(over="ignore", invalid="ignore"):
+        off = float(np.abs(rows @ rows.T - np.eye(len(rows))).max())
+    if not off <= _ROUNDED:
         raise DataError(
             f"axes must be orthonormal rows; they miss it by {off:.2g}. Take the columns of "
             "numpy.linalg.eigh, turned"
@@ -516,9 +517,16 @@ def within_axes(
     follows = getattr(kind, "popsize_follows_d", True) and not (is_ascent(kind) and given)
     if popsize is None and follows:
         popsize = default_popsize(d)
-    inner = REGISTRY.make(
-        name, kind, axes.k, rng=rng, popsize=popsize, initial=along, options=options
-    )
+    try:
+        inner = REGISTRY.make(
+            name, kind, axes.k, rng=rng, popsize=popsize, initial=along, options=options
+        )
+    except ConfigError as error:
+        if not str(error).startswith("d must"):
+            raise
+        raise ConfigError(
+            f"axes must be as many as {name!r} needs dimensions; of {axes.k}: {error}"
+        ) from error
     wrapper = AscentWithinAxes if is_ascent(kind) else WithinAxes
     return wrapper(name, inner, axes, origin, rng=rng)
 

@@ -457,6 +457,7 @@ def _gather_optimizer(
         with at(f"{key}.axes"):
             axes = choose_axes(table.axes, generator, options=table.generator_options)
     if kind is None or len(mistakes.found) > before:
+        _gather_each_option(table, key, generator, mistakes)
         return None
     try:
         options = with_lengths(table.optimizer, table.optimizer_options, generator)
@@ -477,6 +478,7 @@ def _gather_optimizer(
         )
     except (ConfigError, DataError) as exc:
         mistakes.add(f"{key}.{_blamed(table, str(exc))}", str(exc), exc, of=table.name)
+        _gather_each_option(table, key, generator, mistakes)
         return None
     except MemoryError:
         mistakes.add(
@@ -493,6 +495,29 @@ def _gather_optimizer(
             return None
     chosen = of_parts if axes is None else (axes, *of_parts)
     return _MadeOptimizer(made, options, tuple(one.info for one in chosen))
+
+
+def _gather_each_option(
+    table: ThreadTable, key: str, generator: Generator, mistakes: Mistakes
+) -> None:
+    """Find what is wrong with options each by itself: all together tell of the first alone."""
+    for name, value in table.optimizer_options.items():
+        if name in OPTIMIZERS.common:
+            continue
+        try:
+            optimizers.load(
+                table.optimizer,
+                generator.d,
+                rng=np.random.default_rng(0),
+                popsize=table.popsize,
+                **{name: value},
+            )
+        except (ConfigError, DataError) as error:
+            if str(error).partition(" ")[0] == name:
+                place = f"{key}.optimizer_options.{name}"
+                mistakes.add(place, str(error), error, of=table.name)
+        except MemoryError:
+            return
 
 
 @dataclass(frozen=True, slots=True, eq=False)

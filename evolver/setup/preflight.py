@@ -16,7 +16,7 @@ import numpy as np
 from msgspec import Struct
 
 from evolver.config.set_table import SetTable
-from evolver.config.tables import Config
+from evolver.config.tables import Config, ThreadTable
 from evolver.generators.scale import code_scale
 from evolver.journal.records import AroundInfo
 from evolver.journal.storage import disk_free_bytes
@@ -219,7 +219,7 @@ def _render(parts: Parts, monotonic: Callable[[], float]) -> Iterator[Check]:
         yield Check("render", "warning" if late else "good", text)
         # Of one that goes on these are not its codes, and a file's image is as it is.
         if parts.restored is None and not isinstance(generator, ImageFiles):
-            yield _pictures(table.name, generator, codes, images)
+            yield _pictures(table, generator, codes, images)
 
 
 def _of_its_own(optimizer: Optimizer) -> Codes:
@@ -243,22 +243,25 @@ def _timed(
     return monotonic() - began, images
 
 
-def _pictures(thread: str, generator: Generator, codes: Codes, images: Images) -> Check:
-    """Say whether the first images are pictures, or what codes that are too long leave."""
+def _pictures(
+    table: ThreadTable | SetTable, generator: Generator, codes: Codes, images: Images
+) -> Check:
+    """Say whether a first step leads to pictures, or to what codes that are too long leave."""
     scale = code_scale(generator)
     share = float(((images <= _DARK) | (images >= _BRIGHT)).mean())
-    text = f"{thread}: {share:.0%} of the first pixels are black or white"
+    text = f"{table.name}: {share:.0%} of pixels are black or white"
+    remedy = "Look at them: shorter codes are nearer to those it begins with"
+    if isinstance(table, ThreadTable):
+        text += " after a first step"
+        if table.optimizer_options.get("sigma", scale.step) != scale.step:
+            remedy = f"Its usual first step is sigma = {scale.step:g}"
     length = 1.0
     if scale.norm is not None:
         length = float(np.linalg.norm(codes)) / sqrt(len(codes)) / scale.norm
         text += f", codes are {length:.1f} times as long as those {generator.name} begins with"
     if share <= _MOSTLY and length <= _LONG:
         return Check("images", "good", text)
-    return Check(
-        "images",
-        "warning",
-        f"{text}: they may be noise. Its usual first step is sigma = {scale.step:g}",
-    )
+    return Check("images", "warning", f"{text}: they may be no pictures. {remedy}")
 
 
 def _clock(recordings: Path, time_ns: int) -> Check:

@@ -47,6 +47,7 @@ _LARGEST = 1 << 30  # bytes of a file
 _KEPT = 0.9999  # of the energy: axes up to there are kept, or as many as were asked for
 _DENSE = 1024  # dimensions up to which the whole metric is computed
 _POINTS = 4  # codes that the metric is averaged over
+_ROUNDED = 1e-5  # of the largest eigenvalue: a smaller negative one is a 0 of float32
 _NOTHING = 1e-12  # of the largest eigenvalue: a direction that the generator does not answer to
 
 
@@ -196,10 +197,10 @@ def _metric(
     parts: Mapping[str, tuple[int, int]] = getattr(generator, "parts", {})
     names = [name for name, of in parts.items() if of == span]
     if span != (0, generator.d) and not names:
+        known = ", ".join(f"{name} {list(of)}" for name, of in parts.items())
         raise ConfigError(
-            f"a metric must be of all of the code, or of a part with a name: of "
-            f"{generator.name}, {', '.join(f'{n} {list(of)}' for n, of in parts.items())}; "
-            f"got {list(span)}"
+            f"a metric must be of all of the code, or of a part with a name: {generator.name} "
+            f"has {known or 'none'}; got {list(span)}"
         )
     points = np.concatenate([
         generator.initial_codes(1, rng=seeds.stream(0, "axes", i)) for i in range(_POINTS)
@@ -260,8 +261,19 @@ def read_spectrum(
         Its numbers are no orthonormal directions.
     """
     first, last = span or (0, generator.d)
+    if not Path(path).expanduser().exists():
+        raise ConfigError(
+            f"source must be {FIRST_LAYER!r}, {METRIC!r}, or a file; there is none called "
+            f"{str(path)!r} in {Path.cwd()}, where the command was called"
+        )
     if Path(path).suffix != ".safetensors":
-        return _of_metric_file(path, generator, (first, last))
+        try:
+            return _of_metric_file(path, generator, (first, last))
+        except ConfigError as error:  # which calls the file what `hessian` calls it
+            text = str(error)
+            if text.startswith("basis "):
+                text = f"source {text.removeprefix('basis ')}"
+            raise ConfigError(text) from error
     try:
         place = Path(path).expanduser()
         status = place.stat()
@@ -297,7 +309,6 @@ def _of_metric_file(path: str | Path, generator: Generator, span: tuple[int, int
     provenance = metric.read_provenance(path)
     whole_code = span == (0, generator.d)
     part = None if provenance is not None or whole_code else part
-    leading_directions = metric.read_metric(path, d=d, part=part)
     metric.check_generator(
         provenance,
         path,
@@ -310,6 +321,7 @@ def _of_metric_file(path: str | Path, generator: Generator, span: tuple[int, int
             f"{path} must be of the dimensions searched, {list(span)}; it is of "
             f"{[provenance.first, provenance.last]}"
         )
+    leading_directions = metric.read_metric(path, d=d, part=part)
     return Spectrum(
         leading_directions.eigenvalues,
         np.ascontiguousarray(leading_directions.eigenvectors.T),
@@ -353,10 +365,12 @@ def _file(path: Path, time_ns: int, size: int) -> tuple[Spectrum, SpectrumFacts 
         and np.isfinite(vectors).all()
         and (np.diff(values) <= 0).all()
         and values[0] > 0
+        and values[-1] >= -_ROUNDED * values[0]
     ):
         raise DataError(
             f"{path} must hold finite vectors (m, d), and values (v,) with v >= m, descending "
-            f"from one above 0; it has shapes {vectors.shape} and {values.shape}"
+            "from one above 0, none of them negative; it has shapes "
+            f"{vectors.shape} and {values.shape}"
         )
     values = np.maximum(values, 0.0)
     if facts is not None and facts.sha256 != _digest(values, vectors):

@@ -191,8 +191,7 @@ def _from_hub(
         except LocalEntryNotFoundError:
             if not fetch or offline():
                 raise
-            if not _MAY_FETCH.get():
-                raise _not_fetched(wanted) from None
+            check_may_fetch(wanted)
             path = fetched(ask=True)
     except broken as error:
         if offline():
@@ -262,12 +261,15 @@ def missing_file(wanted: KnownFile, reason: str) -> WeightsError:
     )
 
 
-def _not_fetched(wanted: KnownFile) -> NotFetchedError:
+def check_may_fetch(wanted: KnownFile) -> None:
+    """Raise `NotFetchedError` inside of `nothing_fetched`: the file is not on this machine."""
+    if _MAY_FETCH.get():
+        return
     size = "of unknown size" if wanted.size is None else f"about {wanted.size / 1e6:.0f} MB"
-    return NotFetchedError(
+    raise NotFetchedError(
         f"{wanted.network} needs the file {wanted.filename}, which is not on this machine. It "
         f"would be fetched from {wanted.url} ({size}, {wanted.licence})"
-    )
+    ) from None
 
 
 def _check_text(name: str, value: object) -> None:

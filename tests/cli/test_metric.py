@@ -108,6 +108,8 @@ def test_show_says_which_sigma_makes_steps_as_long_as_others(run, texture):
     )  # fmt: skip
     squares = (optimizer.ask() ** 2).sum(axis=1).mean()
     assert squares == pytest.approx(9 * 256, rel=0.05)
+    of_eight = run("metric", "show", texture, "--cutoff", 4, "--exponent", 0.3, "--step", 8)
+    assert f"sigma = {sigma * 8 / 3:.3g} makes" in of_eight
 
 
 def test_plot_draws_images_that_change_most_along_the_first_axis(run, folder, texture):

@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 
 import evolver.generators
-from evolver.errors import ConfigError, WeightsError
+from evolver.errors import ConfigError, NotFetchedError, WeightsError
 from evolver.generators import biggan
 from evolver.weights import hub
 from tests.generators.recipe import GOLDEN
@@ -208,7 +208,7 @@ class TestByName:
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
 
     def test_what_is_wanted_and_where_it_may_be_put(self, tmp_path):
-        with pytest.raises(WeightsError, match=r"config\.json") as caught:
+        with pytest.raises(WeightsError, match=r"pytorch_model\.bin") as caught:
             biggan.deep_256()
         for part in ("biggan-deep-256", "s3.amazonaws.com", "OFFLINE", "Put it by hand"):
             assert part in str(caught.value)
@@ -246,4 +246,13 @@ class TestByName:
 
         monkeypatch.setattr(biggan, "urlopen", gone)
         with pytest.raises(WeightsError, match="no such bucket"):
+            biggan.deep_256()
+
+    def test_a_check_asks_no_bucket(self, monkeypatch):
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(biggan, "urlopen", lambda *_, **__: pytest.fail("asked"))
+        with (
+            hub.nothing_fetched(),
+            pytest.raises(NotFetchedError, match=r"pytorch_model.bin, .* \(about 224 MB"),
+        ):
             biggan.deep_256()

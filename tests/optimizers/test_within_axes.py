@@ -305,11 +305,18 @@ def test_an_ascent_climbs_along_the_axes():
         ("composite", {"parts": []}, "those of a composite's parts"),
         ("nothing", {}, "must be one of"),
         ("cholesky", {"odd": 1}, "takes the options sigma"),
+        ("cholesky", {"sigma": -1.0}, "^sigma must be"),
     ],
 )
 def test_what_cannot_search_along_axes_says_so(name, options, match):
     with pytest.raises(ConfigError, match=match):
         load(name, D, rng=np.random.default_rng(0), axes=AXES, **options)
+
+
+def test_a_sphere_along_a_single_axis_says_that_it_is_too_few():
+    one = make_axes(np.eye(1, D))
+    with pytest.raises(ConfigError, match="as many as 'sphere' needs dimensions; of 1: d must"):
+        load("sphere", D, rng=np.random.default_rng(0), axes=one)
 
 
 def test_axes_that_are_none_are_refused():
@@ -318,6 +325,8 @@ def test_axes_that_are_none_are_refused():
         make_axes(vectors.T)
     with pytest.raises(DataError, match="must be orthonormal rows"):
         make_axes(vectors * 1.1)
+    with pytest.raises(DataError, match="must be orthonormal rows"):
+        make_axes(vectors * 1e300)
     with pytest.raises(DataError, match="must be finite"):
         make_axes(vectors * np.nan)
     with pytest.raises(ConfigError, match="scale must be 0 for axes that come without"):

@@ -158,6 +158,18 @@ class TestThreads:
         with pytest.raises(ConfigError, match=rf"^threads\[0\]\.{re.escape(key)} \('t'\): "):
             thread_of(**table)
 
+    def test_mistakes_of_one_optimizers_options_are_said_together(self):
+        with pytest.raises(ConfigError) as caught:
+            thread_of(
+                optimizer="snes", optimizer_options={"eta_sigma": -1, "etc": 1, "sigma": "big"}
+            )
+        _, *lines = str(caught.value).splitlines()
+        assert sorted(line.split(": ")[0].strip() for line in lines) == [
+            "threads[0].optimizer_options ('t')",
+            "threads[0].optimizer_options.eta_sigma ('t')",
+            "threads[0].optimizer_options.sigma ('t')",
+        ]
+
     def test_mistakes_of_threads_and_references_are_said_together(self, tmp_path):
         settings = small(tmp_path, references={"source": str(tmp_path / "none")})
         threads = (

@@ -178,6 +178,16 @@ def test_steps_that_make_noise_of_the_images_are_warned_of(tmp_path):
     assert "sigma = 0.49" in noise.text
 
 
+def test_where_the_step_is_the_usual_one_it_is_not_named_as_the_remedy(tmp_path, monkeypatch):
+    monkeypatch.setattr("evolver.setup.preflight._MOSTLY", -1.0)
+    parts = build_parts(session(tmp_path, generator="mini-object"))
+    checks = before_the_rig(parts, tmp_path, time_ns=NOW, monotonic=lambda: 0.0)
+    text = next(check.text for check in checks if check.name == "images")
+    assert "of pixels are black or white after a first step" in text
+    assert "sigma =" not in text
+    assert "Look at them" in text
+
+
 def test_a_search_that_no_memory_holds_is_a_mistake_of_the_file(tmp_path, monkeypatch):
     def full(*_, **__):
         raise MemoryError

@@ -168,8 +168,12 @@ def test_a_cache_that_cannot_be_written_costs_no_more_than_time(tmp_path, logged
         ({"inputs": 7}, {}, "meet 7 numbers that are made of its code, not the 12"),
         ({}, {"k": 6}, "k must be at most 5, the directions that first-layer has"),
         ({}, {"k": 99}, "k must be at most 5"),
-        ({}, {"source": "none.npz"}, "there is none at none.npz"),
-        ({}, {"source": "none.safetensors"}, "source must be a file of axes; none.safe"),
+        (
+            {},
+            {"source": "firstlayer"},
+            "'first-layer', 'metric', or a file; .* 'firstlayer' in",
+        ),
+        ({}, {"source": "none.safetensors"}, "there is none called 'none.safetensors' in"),
     ],
 )
 def test_axes_that_there_are_not(made, keys, match):
@@ -182,6 +186,8 @@ def test_a_large_metric_needs_k_and_has_the_energy_that_is_known(monkeypatch):
     with pytest.raises(ConfigError, match="k must be given for a metric of 12 dimensions"):
         chosen(source="metric")
     with pytest.raises(ConfigError, match="all of the code, or of a part with a name"):
+        chosen(source="metric", k=2, span=(0, 4))
+    with pytest.raises(ConfigError, match=r"tiny has none; got \[0, 4\]"):
         chosen(source="metric", k=2, span=(0, 4))
     got = chosen(source="metric", k=3)
     assert (got.axes.k, got.info.energy, got.info.whole) == (3, 1.0, False)
@@ -213,6 +219,7 @@ def test_files_of_axes_are_read_and_checked(tmp_path):
         ({"axes": np.eye(3)}, "must hold axes, 'vectors'"),
         ({"vectors": np.eye(3, 12), "values": np.ones(2)}, "with v >= m, descending"),
         ({"vectors": np.eye(3, 12), "values": np.arange(3.0)}, "descending"),
+        ({"vectors": np.eye(3, 12), "values": np.array([2.0, 1, -1])}, "none of them negative"),
         ({"vectors": np.eye(3, 12) * np.nan}, "must hold finite vectors"),
         ({"vectors": np.eye(3, 12) * 2}, "must be orthonormal"),
     ):
@@ -236,6 +243,8 @@ def test_metric_files_are_read_as_hessian_reads_them(tmp_path):
             span=(4, 12),
             source=str(path),
         )
+    with pytest.raises(ConfigError, match="must be of the generator that draws"):
+        chosen(generator(sha256="b" * 64), source=str(path))  # of other dimensions, too
     with pytest.raises(ConfigError, match=r"must be of the dimensions searched, \[0, 8\]"):
         chosen(made, span=(0, 8), source=str(path))
     public = tmp_path / "public.npz"
