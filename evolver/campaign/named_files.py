@@ -9,10 +9,12 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from evolver.config.axes_table import FIRST_LAYER, METRIC
 from evolver.errors import ConfigError, WeightsError
 from evolver.generators.initial import file_of_codes
 from evolver.regular_files import expanded
 from evolver.setup.references import usable_images
+from evolver.setup.search_axes import option_files
 from evolver.weights.file_bytes import digest_of
 
 if TYPE_CHECKING:
@@ -57,6 +59,11 @@ def _named(settings: Config) -> Iterator[tuple[str, Path]]:
     for thread in settings.threads:
         if (path := file_of_codes(thread.initial)) is not None:
             yield f"codes of thread {thread.name}", path
+        if thread.axes is not None and thread.axes.source not in {FIRST_LAYER, METRIC}:
+            yield f"axes {thread.name}", expanded(thread.axes.source)
+        for k, (key, name) in enumerate(option_files(thread.optimizer_options)):
+            if (path := expanded(name)).is_file():  # else it is a word: 'first-layer', 'scaled'
+                yield f"{key} {k} of thread {thread.name}", path
     if settings.references.source != "builtin" and settings.references.count:
         yield "references", expanded(settings.references.source)
     for k, table in enumerate(settings.all_threads):

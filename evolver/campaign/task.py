@@ -13,10 +13,7 @@ from evolver.analysis.trajectories import best_rows, reference_trajectory, traje
 from evolver.campaign.named_files import FileDigests
 from evolver.campaign.scratch import scratch_folder
 from evolver.campaign.store import TaskMeta, TaskResult
-from evolver.config.axes_table import FIRST_LAYER, METRIC
 from evolver.optimizers.by_name import find_optimizer
-from evolver.regular_files import expanded
-from evolver.weights.file_bytes import digest_of
 from scorers import parse_units
 from scorers.scorer import units_of
 
@@ -96,11 +93,6 @@ class WeightDigests:
             f"set {t.name}": self._drawing(t.generator, t.weights, t.generator_options)
             for t in settings.sets
             if t.generator is not None
-        }
-        found |= {
-            f"axes {t.name}": digest_of(expanded(t.axes.source))
-            for t in settings.threads
-            if t.axes is not None and t.axes.source not in {FIRST_LAYER, METRIC}
         }
         for unit in table.units:
             address = parse_units(unit)

@@ -7,11 +7,11 @@ part gets. Knows nothing of sockets, of the order in which a session runs, or of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from inspect import signature
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,12 @@ from evolver.session.fitness import Fitness, Target
 from evolver.session.schedule import Session, Thread
 from evolver.setup.lengths import with_lengths
 from evolver.setup.references import References, build_references
-from evolver.setup.search_axes import ChosenAxes, choose_axes, choose_in_parts
+from evolver.setup.search_axes import (
+    ChosenAxes,
+    choose_axes,
+    choose_in_parts,
+    option_files,
+)
 from evolver.setup.stimulus_sets import (
     SetCodes,
     StimulusSet,
@@ -447,8 +452,8 @@ def _gather_optimizer(
         with at(f"{key}.initial"):
             initial = _initial_codes(table, generator, seed=config.session.seed)
     climbs = is_ascent(kind)  # whose basis is no file
-    for name, path in _bases(table.optimizer_options):
-        if name == "basis" and climbs:
+    for name, path in option_files(table.optimizer_options):
+        if name == "source" or (name == "basis" and climbs):
             continue
         with at(f"{key}.optimizer_options.{name}"):
             _check_basis(path, generator)
@@ -562,22 +567,6 @@ def _check_basis(basis: str, generator: Generator) -> None:
         sha256=generator.sha256,
         remedy="Compute its own: 'evolver metric compute'",
     )
-
-
-def _bases(options: object) -> Iterator[tuple[str, str]]:
-    """Return the metric files that optimizer options name, and under which of their keys.
-
-    Those of a composite's parts too.
-    """
-    if isinstance(options, dict):
-        for name, value in cast("dict[str, object]", options).items():
-            if not isinstance(value, str):
-                yield from _bases(value)
-            elif name == "metric" or name == "basis":
-                yield name, value
-    elif isinstance(options, list):
-        for value in cast("list[object]", options):
-            yield from _bases(value)
 
 
 def _initial_codes(

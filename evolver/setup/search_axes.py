@@ -26,7 +26,7 @@ from evolver.journal.records import AxesInfo
 from evolver.optimizers.within_axes import SearchAxes, make_axes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from evolver.setup.spectra import Spectrum
     from evolver.types import Generator
@@ -159,6 +159,22 @@ def choose_in_parts(
             case _:
                 made.append(part)
     return {**options, "parts": made}, tuple(chosen)
+
+
+def option_files(options: object) -> Iterator[tuple[str, str]]:
+    """Yield what optimizer options name that may be a file, and under which of their keys.
+
+    A metric's (`basis`, `metric`), and the `source` of axes; those of a composite's parts too.
+    """
+    if isinstance(options, dict):
+        for name, value in cast("dict[str, object]", options).items():
+            if not isinstance(value, str):
+                yield from option_files(value)
+            elif name in {"metric", "basis", "source"}:
+                yield name, value
+    elif isinstance(options, list):
+        for value in cast("list[object]", options):
+            yield from option_files(value)
 
 
 def axes_table(value: object, key: str) -> AxesTable:

@@ -1,6 +1,7 @@
 """A task is due again where a file that its session names has changed."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -82,6 +83,28 @@ def test_files_of_threads_references_and_targets_have_digests_too():
     again = FileDigests()(settings)
     assert again[name] != found[name]
     assert task_digest(settings, again) != task_digest(settings, found)
+
+
+@pytest.mark.usefixtures("folder")
+def test_files_that_optimizers_search_along_have_digests_too():
+    options = """
+optimizer = "composite"
+[threads.optimizer_options]
+parts = [
+  { slice = [0, 64], optimizer = "hessian", options = { basis = "one.npz" } },
+  { slice = [64, 128], optimizer = "sep", axes = { source = "two.npz", k = 2 } },
+]
+"""
+    Path("one.npz").write_bytes(b"one")
+    Path("two.npz").write_bytes(b"two")
+    text = SESSION.replace("\n[references]", f"{options}\n[references]", 1)
+    settings = config.parse_session_file(text)
+    found = FileDigests()(settings)
+    assert set(found) == {"basis 0 of thread texture", "source 1 of thread texture"}
+    Path("two.npz").write_bytes(b"three")
+    again = FileDigests()(settings)
+    assert again["basis 0 of thread texture"] == found["basis 0 of thread texture"]
+    assert again["source 1 of thread texture"] != found["source 1 of thread texture"]
 
 
 @pytest.mark.usefixtures("folder")
