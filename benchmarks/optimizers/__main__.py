@@ -29,7 +29,8 @@ from benchmarks.optimizers.outcomes import RunOutcome
 from benchmarks.optimizers.worlds import UnitSet, own_world
 from evolver.campaign.cluster import ClusterAddress, cluster_address, connected
 from evolver.campaign.store import Store
-from evolver.errors import ConfigError, EvolverError
+from evolver.errors import ConfigError, DataError, EvolverError
+from evolver.report.words import count
 
 OUT = Path(__file__).parents[1] / "out" / "optimizers"
 
@@ -74,9 +75,9 @@ def compare(
         ),
     ] = None,
     only: Annotated[
-        str,
+        str | None,
         typer.Option(metavar="LABELS", help="these optimizers only, with commas; and cholesky"),
-    ] = "",
+    ] = None,
     add: Annotated[
         list[str] | None,
         typer.Option(
@@ -94,8 +95,8 @@ def compare(
     ] = None,
     norm: Annotated[float | None, typer.Option(help="common norm of --generator")] = None,
     noise: Annotated[
-        str, typer.Option(metavar="LEVELS", help="with commas: 0,0.2,poisson-20")
-    ] = "",
+        str | None, typer.Option(metavar="LEVELS", help="with commas: 0,0.2,poisson-20")
+    ] = None,
     seeds: Annotated[
         int | None, typer.Option(min=1, help="runs of every unit, noise and optimizer")
     ] = None,
@@ -147,11 +148,11 @@ def compare(
         units=units,
         per_layer=per_layer,
         unit=unit or (),
-        only=only,
+        only=_listed(only, "--only"),
         add=add or (),
         generator=generator or (),
         norm=norm,
-        noise=noise,
+        noise=_listed(noise, "--noise"),
         seeds=seeds,
         generations=generations,
         popsize=popsize,
@@ -166,7 +167,11 @@ def compare(
         raise ConfigError("--workers is for this machine; a cluster has the workers it has")
     arguments: list[str] = context.obj
     chosen = _plan(preset, choices)
-    print(_run(chosen, arguments, out, workers=workers, where=where, cost=not no_cost))
+    text, outcomes = _run(
+        chosen, arguments, out, workers=workers, where=where, cost=not no_cost
+    )
+    print(text, flush=True)
+    _say_failed(outcomes, out)
 
 
 def _run(
@@ -177,13 +182,20 @@ def _run(
     workers: int | None,
     where: ClusterAddress | None,
     cost: bool,
-) -> str:
-    """Run a plan, and write its tables and page; return the tables."""
+) -> tuple[str, list[RunOutcome]]:
+    """Run a plan, and write its tables and page; return the tables and the runs."""
     console = Console(stderr=True)
+    contestants.check_axes(chosen.contestants)
     due = plan.spell_out(chosen)
     for world, label, reason in due.skipped:
         console.print(f"{world}: {label} is left out: {reason}", style="yellow", markup=False)
-    store = Store(out, make=True)
+    try:
+        store = Store(out, make=True)
+    except OSError as error:
+        raise ConfigError(
+            f"--out must be a folder, or a place for one; {str(out)!r} cannot be made: "
+            f"{error.strerror}"
+        ) from error
 
     def write(outcomes: list[RunOutcome], costs: list[Cost], look: int | None = None) -> str:
         command = _command(arguments)
@@ -207,7 +219,35 @@ def _run(
             so_far=so_far,
         )
     costs = campaign.costs(chosen, due, console=console) if cost else []
-    return write(outcomes, costs)
+    return write(outcomes, costs), outcomes
+
+
+def _say_failed(outcomes: Sequence[RunOutcome], out: Path) -> None:
+    """Say how many runs failed.
+
+    Raises
+    ------
+    DataError
+        All did.
+    """
+    failed = sum(1 for outcome in outcomes if outcome.failed)
+    why = f"the reasons stand under 'Left out' in {out / 'tables.md'}"
+    if failed == len(outcomes):
+        raise DataError(f"No run succeeded of {failed:,}: {why}")
+    if failed:
+        Console(stderr=True).print(
+            f"{failed:,} of {count(len(outcomes), 'run')} failed: {why}",
+            style="yellow",
+            markup=False,
+        )
+
+
+def _listed(text: str | None, option: str) -> str:
+    if text is not None and not text.strip():
+        raise ConfigError(
+            f"{option} must name at least one; got {text!r}. Leave it out for all"
+        )
+    return text or ""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -218,6 +258,14 @@ def main(arguments: list[str] | None = None) -> int:
         app(words, obj=words, prog_name="python -m benchmarks.optimizers")
     except EvolverError as error:
         console.print(str(error), style="red", markup=False)
+        return 2
+    except OSError as error:
+        console.print(
+            f"A file cannot be written or read: {error}. Runs that are finished are kept; the "
+            "same command goes on from them.",
+            style="red",
+            markup=False,
+        )
         return 2
     except KeyboardInterrupt:
         console.print("Interrupted. The same command goes on from the runs that are finished.")

@@ -20,6 +20,7 @@ from benchmarks.optimizers.time_needed import expected_s, time_words
 from evolver.campaign.processes import in_processes
 from evolver.campaign.progress import TaskProgress
 from evolver.campaign.run import TaskEnd, kept_failure, one_thread_each, run_waves
+from evolver.errors import DataError, RecordingError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -80,7 +81,9 @@ class GroupWork:
         specs, contestants = zip(*pairs, strict=True)
         try:
             outcomes = play(Group(specs, contestants, group.device))
-        except Exception as exc:  # noqa: BLE001  a contestant's own is an outcome; this is none
+        except KeyboardInterrupt:
+            raise
+        except BaseException as exc:  # noqa: BLE001  a contestant's own is an outcome; this is none
             return [kept_failure(store, spec.key, exc) for spec in specs]
         for outcome in outcomes:
             store.keep(as_result(outcome))
@@ -142,8 +145,15 @@ def _run_tasks(
     cluster: Elsewhere | None,
 ) -> list[RunOutcome]:
     """Run those that the store does not have; return what came of all of them."""
-    missing = {task.digest: task for task in tasks if not store.has(task.digest)}
-    there = len(tasks) - len(missing)
+    outcomes: dict[str, RunOutcome] = {}
+    for task in tasks:
+        if store.has(task.digest):
+            try:
+                outcomes[task.digest] = _kept(task, store)
+            except (DataError, RecordingError):  # made again: else it would count as done
+                store.path(task.digest).unlink(missing_ok=True)
+    missing = {task.digest: task for task in tasks if task.digest not in outcomes}
+    there = len(outcomes)
     console.print(f"{len(tasks):,} runs, {there:,} done before", highlight=False)
     paired = groups([(task.spec, task.contestant) for task in missing.values()], device)
     if cluster is None and missing:
@@ -159,12 +169,25 @@ def _run_tasks(
         elsewhere=cluster,
     )
     failed = {end.digest: end.failed for end in ends if end.failed}
-    return [
-        RunOutcome(task.digest, task.spec, failed[task.digest], Curve(), {})
-        if task.digest in failed
-        else as_outcome(store.read(task.digest, RunFacts))
-        for task in tasks
-    ]
+    for task in missing.values():
+        why = failed.get(task.digest, "")
+        try:
+            outcome = None if why else _kept(task, store)
+        except (DataError, RecordingError) as error:
+            outcome, why = None, f"its result cannot be read back: {error}"
+        outcomes[task.digest] = outcome or RunOutcome(task.digest, task.spec, why, Curve(), {})
+    return [outcomes[task.digest] for task in tasks]
+
+
+def _kept(task: Run, store: Store) -> RunOutcome:
+    """Return what the store has of a run.
+
+    Raises
+    ------
+    DataError, RecordingError
+        It cannot be read, or is not all of it.
+    """
+    return as_outcome(store.read(task.digest, RunFacts))
 
 
 def _work(wave: Sequence[Run], *, device: str) -> GroupWork:

@@ -14,12 +14,13 @@ from __future__ import annotations
 import ast
 import hashlib
 import inspect
+import math
 import shlex
 import sys
 import tomllib
 from dataclasses import dataclass
 from importlib import metadata
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 from benchmarks.optimizers.named import attribute
 from evolver.errors import ConfigError, EvolverError
@@ -27,7 +28,7 @@ from evolver.optimizers import BUILTIN, within_axes
 from evolver.registry import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import ModuleType
 
     import numpy as np
@@ -256,7 +257,10 @@ def parse_contestant(text: str) -> Contestant:
         The text has another form.
     """
     try:
-        first, *rest = shlex.split(text)
+        words = shlex.split(text)
+        if not words:
+            raise ValueError("it names no optimizer")
+        first, *rest = words
         label, _, target = first.rpartition("=")
         options: list[tuple[str, Value]] = []
         for part in rest:
@@ -274,9 +278,16 @@ def parse_contestant(text: str) -> Contestant:
 
 def _value(text: str) -> Value:
     try:
-        return tomllib.loads(f"v = {text}")["v"]
+        value: object = tomllib.loads(f"v = {text}")["v"]
     except tomllib.TOMLDecodeError:
         return text
+    items = cast("list[object]", value) if isinstance(value, list) else [value]
+    plain = bool | int | float if isinstance(value, list) else bool | int | float | str
+    if not all(isinstance(item, plain) for item in items):
+        raise ValueError(f"{text!r} must be a number, true, false, a text or a list of numbers")
+    if not all(math.isfinite(item) for item in items if isinstance(item, float)):
+        raise ValueError(f"{text!r} must be finite")
+    return cast("Value", value)
 
 
 def refuse_twins(contestants: Sequence[Contestant]) -> None:
@@ -296,3 +307,28 @@ def check_target(contestant: Contestant) -> None:
         contestant.factory()
     except EvolverError as error:
         raise ConfigError(f"{contestant.label}: {error}") from error
+
+
+def check_axes(contestants: Sequence[Contestant]) -> None:
+    """Raise `ConfigError` where one has options of axes and takes none: of the user's own."""
+    for contestant in contestants:
+        target = contestant.target
+        if contestant.axes and ":" in target and not _takes(contestant.factory(), "axes"):
+            named = ", ".join(f"{AXES}{name}" for name in contestant.axes)
+            raise ConfigError(
+                f"{contestant.label}: {target} must have a parameter axes, as it is given "
+                f"{named}; it has none. Write it, or leave them out"
+            )
+
+
+def _takes(factory: Callable[..., object], name: str) -> bool:
+    """Whether a call takes an argument of this name; also where that cannot be known."""
+    try:
+        parameters = inspect.signature(factory).parameters.values()
+    except (TypeError, ValueError):
+        return True
+    return any(
+        p.kind is p.VAR_KEYWORD
+        or (p.name == name and p.kind in {p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD})
+        for p in parameters
+    )

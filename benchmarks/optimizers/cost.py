@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 
 from benchmarks.optimizers.contestants import BASELINE, Contestant, find_contestants
+from benchmarks.optimizers.named import error_words, own_failures
 from evolver.optimizers.within_axes import make_axes
 
 if TYPE_CHECKING:
@@ -53,11 +54,15 @@ def measure_cost(
     contestant, d, popsize, norm : as `Contestant.make` takes them
     axes : along how many axes it searches: any, as what they are costs nothing
     """
-    try:
+    peak: int | None = None
+    ours: list[float] = []
+    theirs: list[float] = []
+    failures: list[BaseException] = []
+    with own_failures(failures.append):  # anybody's code
         peak = _memory(contestant, d, popsize, norm, axes)
         ours, theirs = _alternate(contestant, d, popsize, norm, axes)
-    except Exception as error:  # noqa: BLE001  anybody's code
-        failed = f"{type(error).__name__}: {error}"
+    if failures:
+        failed = error_words(failures[0])
         return Cost(contestant.label, d, popsize, 0.0, 0.0, 0.0, 0.0, None, failed)
     return Cost(
         contestant.label,

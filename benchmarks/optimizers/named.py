@@ -1,11 +1,18 @@
-"""What a user names by an import path; knows nothing of what it is."""
+"""What a user wrote: found by an import path, and run so that its failures are its own.
+
+Knows nothing of what it is.
+"""
 
 from __future__ import annotations
 
+import signal
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 
-from evolver.errors import ConfigError
+from evolver.errors import ConfigError, EvolverError
 
 
 def attribute(path: str) -> Any:  # noqa: ANN401  whatever the user names
@@ -14,12 +21,86 @@ def attribute(path: str) -> Any:  # noqa: ANN401  whatever the user names
     Raises
     ------
     ConfigError
-        It cannot be imported; the message says why.
+        It cannot be imported, whatever its module raises; the message says why.
     """
     module, colon, name = path.partition(":")
     if not (module and colon and name):
         raise ConfigError(f"a thing of your own is named module:name; got {path!r}")
-    try:
+
+    def refuse(error: BaseException) -> NoReturn:
+        why = (
+            str(error)
+            if isinstance(error, ImportError | AttributeError)
+            else error_words(error)
+        )
+        raise ConfigError(
+            f"{path!r} must be importable here; it is not: {one_line(why)}"
+        ) from error
+
+    with own_failures(refuse):
         return getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"{path!r} must be importable here; it is not: {error}") from error
+
+
+def made(name: str, make: Callable[[], Any]) -> Any:  # noqa: ANN401  whatever the user makes
+    """Call what makes a thing of the user's.
+
+    Raises
+    ------
+    ConfigError
+        It raises something; the message says what. One that it raises on purpose stays.
+    """
+
+    def refuse(error: BaseException) -> NoReturn:
+        if isinstance(error, EvolverError):
+            raise error
+        raise ConfigError(f"{name!r} must be made; it is not: {error_words(error)}") from error
+
+    with own_failures(refuse):
+        return make()
+
+
+@contextmanager
+def own_failures(fail: Callable[[BaseException], object]) -> Generator[None]:
+    """Hand over whatever the block raises, also what would end the program; Ctrl-C apart.
+
+    Ctrl-C is told from a KeyboardInterrupt that the block raises by itself by whether a signal
+    came. Where the process has a handler of its own for it, every one counts as Ctrl-C.
+
+    Parameters
+    ----------
+    fail : called with what was raised
+    """
+    came = False
+
+    def note(_number: int, _frame: object) -> NoReturn:
+        nonlocal came
+        came = True
+        raise KeyboardInterrupt
+
+    # Python calls handlers in the main thread alone.
+    here = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGINT) if here else signal.SIG_IGN
+    ours = before is signal.default_int_handler
+    if ours:
+        signal.signal(signal.SIGINT, note)
+    elif before is not signal.SIG_IGN:
+        came = True
+    try:
+        yield
+    except BaseException as error:
+        if came and isinstance(error, KeyboardInterrupt):
+            raise
+        fail(error)
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def error_words(error: BaseException) -> str:
+    """Say what was raised, in one line."""
+    return one_line(f"{type(error).__name__}: {error}")
+
+
+def one_line(text: str) -> str:
+    """Put a text, as anybody's code may raise it, into one line that any file holds."""
+    return " ".join(text.split()).encode("utf-8", "replace").decode()

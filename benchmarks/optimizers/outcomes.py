@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from evolver.campaign.store import AnyResult, Facts
+from evolver.errors import DataError
 
 FORMAT = 2
 """Of a result; part of every key, so that older ones are not read as newer ones."""
@@ -114,9 +115,21 @@ def as_result(outcome: RunOutcome) -> AnyResult[RunFacts]:
 
 
 def as_outcome(result: AnyResult[RunFacts]) -> RunOutcome:
-    """Return a run of what a campaign kept, number for number."""
+    """Return a run of what a campaign kept, number for number.
+
+    Raises
+    ------
+    DataError
+        It is not all that is said of a run.
+    """
     facts = result.meta
-    evaluations, *rows = result.arrays["curve"].tolist()
+    kept = result.arrays.get("curve")
+    names = Curve.__struct_fields__
+    if kept is None or kept.ndim != 2 or len(kept) != len(names) or kept.dtype != np.float64:
+        raise DataError(f"a run's curve must have {len(names)} rows of numbers")
+    if not facts.failed and not (kept.shape[1] and facts.finals.keys() >= {*MEASURES}):
+        raise DataError("a run that did not fail must have a generation, and its final scores")
+    evaluations, *rows = kept.tolist()
     curve = Curve([int(n) for n in evaluations], *rows)
     return RunOutcome(
         facts.digest,

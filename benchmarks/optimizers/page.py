@@ -27,6 +27,7 @@ from benchmarks.optimizers.reach import GENERATIONS
 from evolver import __version__
 from evolver.colours import PAGE_DARK, PAGE_LIGHT, css_variables
 from evolver.report.style import save
+from evolver.whole_files import whole_file, write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -97,7 +98,7 @@ def write_results(
     out = tables.apart(due.skipped, outcomes)
     opening = lead(plan, due, len(outcomes), after_look)
     text = "\n".join(_markdown(plan, opening, sections, out, command)) + "\n"
-    (folder / "tables.md").write_text(text, encoding="utf-8")
+    write_whole(folder / "tables.md", text.encode())
     template = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -117,7 +118,7 @@ def write_results(
         light=css_variables(PAGE_LIGHT),
         dark=css_variables(PAGE_DARK),
     )
-    (folder / "page.html").write_text(page, encoding="utf-8")
+    write_whole(folder / "page.html", page.encode())
     return text
 
 
@@ -236,7 +237,9 @@ def _figures(
     for name, title, caption, figure in drawn:
         if figure is None:
             continue
-        path = save(figure, folder / f"{world.name.replace('/', '-')}-{name}.png")
+        path = folder / f"{world.name.replace('/', '-')}-{name}.png"
+        with whole_file(path) as unfinished:
+            save(figure, unfinished)
         width, height = (round(inch * figure.dpi) for inch in figure.get_size_inches())
         data = base64.b64encode(path.read_bytes()).decode("ascii")
         page_figures.append(_PageFigure(title, caption, data, width, height))

@@ -6,23 +6,25 @@ run finds does not depend on which others are in its group.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from time import process_time
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmarks.optimizers.named import error_words, own_failures
 from benchmarks.optimizers.noise import Noise
-from benchmarks.optimizers.outcomes import CODES, FORMS, MEASURES, Curve, RunOutcome, Spec
+from benchmarks.optimizers.outcomes import CODES, MEASURES, Curve, RunOutcome, Spec
 from benchmarks.optimizers.worlds import Stage, World, at_norm
 from evolver import seeds
 from evolver.checks import check_codes
+from evolver.errors import DataError
 
 if TYPE_CHECKING:
     from benchmarks.optimizers.contestants import AskAndTell, Contestant
-    from evolver.types import Codes, Vector
+    from evolver.types import Codes, Matrix, Vector
 
 
 LEADERS, REPEATS = 10, 10
@@ -59,19 +61,48 @@ def play(group: Group) -> list[RunOutcome]:
     ]
     while due := [run for run in runs if run.due]:
         asked = [run.ask() for run in due]
-        scores = stage.clean(np.concatenate(asked))
-        parts = np.split(scores, np.cumsum([len(codes) for codes in asked])[:-1])
-        for run, part in zip(due, parts, strict=True):
-            run.tell(part)
-    return _ended(runs, stage)
+        _score(runs, due, asked, lambda codes: stage.clean(codes)[None])
+        for run in due:
+            run.tell()
+    _score(runs, runs, [run.finals for run in runs], partial(_in_forms, stage=stage))
+    return [run.outcome() for run in runs]
 
 
-def _ended(runs: Sequence[_Run], stage: Stage) -> list[RunOutcome]:
-    """Score the final codes of all runs in each form; return what came of the runs."""
-    codes = np.concatenate([run.finals for run in runs])
+def _in_forms(codes: Codes, *, stage: Stage) -> Matrix:
+    """Score codes, (n, d), in each of `FORMS`: (forms, n)."""
     forms = (codes, at_norm(codes, stage.world.norm), stage.at_contrast(codes))
-    scores = np.stack([stage.clean(form) for form in forms]).reshape(len(FORMS), len(runs), -1)
-    return [run.outcome(scores[:, i].ravel()) for i, run in enumerate(runs)]
+    return np.stack([stage.clean(form) for form in forms])
+
+
+def _score(
+    runs: Sequence[_Run],
+    due: Sequence[_Run],
+    codes: Sequence[Codes],
+    scored: Callable[[Codes], Matrix],
+) -> None:
+    """Score the codes of those that are due, in one batch; each has its scores, (forms, n).
+
+    Whose codes cannot be drawn or scored fails alone; the others' scores are those that they
+    have in any company. Where nobody of the group is left, it is raised: it may be the
+    generator or the unit that cannot.
+    """
+    with np.errstate(all="ignore"):  # what is too large to be drawn is said by who draws it
+        try:
+            scores = scored(np.concatenate(codes))
+            if scores.shape[1] != sum(map(len, codes)):
+                raise DataError("a unit must answer every image once")
+        except Exception:
+            for run, own in zip(due, codes, strict=True):
+                try:
+                    run.scores = scored(own)
+                except Exception as error:  # noqa: BLE001  said of whose codes they were
+                    run.fail("drawing and scoring", error)
+            if all(run.failed for run in runs):
+                raise
+            return
+    ends = np.cumsum([len(own) for own in codes])[:-1]
+    for run, own in zip(due, np.split(scores, ends, axis=1), strict=True):
+        run.scores = own
 
 
 @dataclass(slots=True)
@@ -84,6 +115,7 @@ class _Run:
     curve: Curve = field(default_factory=Curve)
     failed: str = ""
     left: int = 0  # codes still to be scored
+    scores: Matrix = field(default_factory=lambda: np.zeros((1, 0)))  # clean, of what it asked
     best_code: Vector = field(default_factory=lambda: np.zeros(0))
     mean_code: Vector = field(default_factory=lambda: np.zeros(0))
     leaders: list[tuple[float, float, Vector]] = field(
@@ -102,7 +134,7 @@ class _Run:
         names = (spec.world, spec.unit)
         # The same numbers for all: two settings of one optimizer differ by the settings only.
         rng = seeds.stream(spec.seed, "optimizer", *names)
-        try:
+        with own_failures(partial(self.fail, "being made")):  # anybody's code: it fails alone
             self._optimizer = self.contestant.make(
                 d,
                 rng=rng,
@@ -112,8 +144,6 @@ class _Run:
                 generations=spec.generations,
                 axes=self.stage.axes(named) if (named := self.contestant.axes) else None,
             )
-        except Exception as error:  # noqa: BLE001  anybody's code: it fails alone
-            self._fail("being made", error)
 
     @property
     def due(self) -> bool:
@@ -122,16 +152,13 @@ class _Run:
 
     def ask(self) -> Codes:
         """Return what is to be scored: a generation's codes and their mean; none on failure."""
-        try:
+        codes = np.zeros((0, self.stage.d))
+        with own_failures(partial(self.fail, "ask()")):
             start = process_time()
-            asked = self._optimizer.ask() if self._optimizer is not None else np.zeros((0, 0))
+            asked = self._optimizer.ask() if self._optimizer is not None else codes
             self._seconds = process_time() - start
-            codes = np.asarray(asked, dtype=np.float64)
-            check_codes(codes, d=self.stage.d)
-            if not len(codes):
-                raise ValueError("ask() must return at least one code; it returned none")
-        except Exception as error:  # noqa: BLE001  anybody's code
-            self._fail("ask()", error)
+            codes = _as_codes(asked, d=self.stage.d)
+        if self.failed:
             return np.zeros((0, self.stage.d))
         self._whole = len(codes) <= self.left
         # A copy: the optimizer may go on with its array.
@@ -143,9 +170,14 @@ class _Run:
         asked = np.concatenate([self._codes, self.mean_code[None]])
         return at_norm(asked, self.spec.norm) if self.spec.at_norm else asked
 
-    def tell(self, clean: Vector) -> None:
+    def tell(self) -> None:
         """Take the clean scores of what `ask` returned."""
         if self.failed:
+            return
+        clean = self.scores[0]
+        if (strange := np.flatnonzero(~np.isfinite(clean))).size:
+            error = DataError(f"they must be finite; the unit gave {clean[strange[0]]}")
+            self.fail("clean scores", error)
             return
         scores, n = clean[:-1], len(self._codes)
         spec, curve = self.spec, self.curve
@@ -158,20 +190,19 @@ class _Run:
         noisy = Noise.parse(spec.noise).spoil(scores, draws.standard_normal(n))
         self._note_leaders(scores, noisy)
         if self._whole:
-            try:
+            with own_failures(partial(self.fail, "tell()")):
                 start = process_time()
                 if self._optimizer is not None:
                     self._optimizer.tell(self._codes.copy(), noisy)
                 self._seconds += process_time() - start
-            except Exception as error:  # noqa: BLE001  anybody's code
-                self._fail("tell()", error)
         curve.evaluations.append(spec.generations * spec.popsize - self.left)
         curve.best.append(max([float(scores[top]), *curve.best[-1:]]))
         curve.generation_best.append(float(scores[top]))
         curve.generation_mean.append(float(scores.mean()))
         curve.mean_image.append(float(clean[-1]))
-        curve.norm.append(float(np.linalg.norm(self._codes, axis=1).mean()))
-        curve.mean_norm.append(float(np.linalg.norm(self.mean_code)))
+        with np.errstate(over="ignore"):
+            curve.norm.append(float(np.linalg.norm(self._codes, axis=1).mean()))
+            curve.mean_norm.append(float(np.linalg.norm(self.mean_code)))
         curve.seconds.append(self._seconds)
 
     def _note_leaders(self, clean: Vector, noisy: Vector) -> None:
@@ -202,17 +233,46 @@ class _Run:
         ]
         return self.leaders[int(np.argmax(np.mean(shown, axis=0)))][2]
 
-    def outcome(self, scores: Vector) -> RunOutcome:
-        """Return what came of it; `scores` in the order of `outcomes.MEASURES`."""
+    def outcome(self) -> RunOutcome:
+        """Return what came of it, its scores being those of `finals`."""
+        finals: dict[str, float] = {}
+        with np.errstate(all="ignore"):
+            norm = float(np.linalg.norm(self.best_code))
+        if not self.failed:
+            finals = dict(zip(MEASURES, self.scores.ravel().tolist(), strict=True))
+            numbers = {**finals, "norm of the best code": norm}
+            for name, number in numbers.items():
+                if not np.isfinite(number):  # no file of results would hold it
+                    self.fail("final scores", DataError(f"{name} must be finite; got {number}"))
+                    break
         if self.failed:
             return RunOutcome(self.spec.key, self.spec, self.failed, self.curve, {})
-        finals = dict(zip(MEASURES, scores.tolist(), strict=True))
-        norm = float(np.linalg.norm(self.best_code))
         return RunOutcome(self.spec.key, self.spec, "", self.curve, finals, norm)
 
-    def _fail(self, where: str, error: Exception) -> None:
+    def fail(self, where: str, error: BaseException) -> None:
+        """Note what ended it, and where; what came first counts."""
         generation = len(self.curve.best)
-        self.failed = f"{where}, generation {generation}: {type(error).__name__}: {error}"
+        self.failed = self.failed or f"{where}, generation {generation}: {error_words(error)}"
+
+
+def _as_codes(asked: object, *, d: int) -> Codes:
+    """Return what an optimizer asked for as codes, (n, d).
+
+    Raises
+    ------
+    ValueError
+        It is none; complex numbers without an imaginary part are real ones.
+    """
+    codes = np.asarray(asked)
+    if np.iscomplexobj(codes):
+        if np.imag(codes).any():
+            raise DataError("codes must be real numbers; these have imaginary parts")
+        codes = np.real(codes)
+    codes = codes.astype(np.float64, copy=False)
+    check_codes(codes, d=d)
+    if not len(codes):
+        raise ValueError("ask() must return at least one code; it returned none")
+    return codes
 
 
 def groups(due: Sequence[tuple[Spec, Contestant]], device: str) -> list[Group]:

@@ -117,15 +117,32 @@ def tabulate(
     for world in _distinct(o.spec.world for o in outcomes):
         every = [o for o in outcomes if o.spec.world == world]
         runs = [o for o in every if not o.failed]
-        scale: dict[str, float] = {}
-        for o in runs:
-            scale[o.spec.unit] = max(o.best, scale.get(o.spec.unit, 0.0))
-        scale = {unit: largest for unit, largest in scale.items() if largest > 0}
+        scale = {unit: largest for unit, largest in _largest(runs).items() if largest > 0}
         tables[world] = {
             noise: _scores([o for o in every if o.spec.noise == noise], scale, level)
             for noise in _distinct(o.spec.noise for o in every)
         }
     return tables
+
+
+def units_without_scale(outcomes: Sequence[RunOutcome]) -> dict[tuple[str, str], float]:
+    """Return (world, unit) -> largest clean score, of units that `tabulate` leaves out."""
+    return {
+        (world, unit): largest
+        for world in _distinct(o.spec.world for o in outcomes)
+        for unit, largest in _largest([
+            o for o in outcomes if o.spec.world == world and not o.failed
+        ]).items()
+        if not largest > 0
+    }
+
+
+def _largest(runs: Sequence[RunOutcome]) -> dict[str, float]:
+    """Return the largest clean score of each unit."""
+    largest: dict[str, float] = {}
+    for o in runs:
+        largest[o.spec.unit] = max(o.best, largest.get(o.spec.unit, o.best))
+    return largest
 
 
 def _scores(runs: Sequence[RunOutcome], scale: Mapping[str, float], level: float) -> ScoreTable:

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.optimizers.contestants import BASELINE
+from benchmarks.optimizers.named import one_line
 from benchmarks.optimizers.noise import Noise
 from benchmarks.optimizers.outcomes import CODES, FORMS
+from benchmarks.optimizers.statistics import units_without_scale
 from benchmarks.optimizers.worlds import layer_of
 from evolver.report.words import NONE, count, joined
 from evolver.table_files import table_bytes
@@ -202,7 +204,7 @@ def costs(measured: Sequence[Cost], d: int) -> list[list[str]]:
 def apart(
     skipped: Sequence[tuple[str, str, str]], outcomes: Sequence[RunOutcome]
 ) -> list[tuple[str, str]]:
-    """Return (optimizer, why) of those that took no part, and of those that failed."""
+    """Return (what, why): optimizers that took no part or failed, and units without a scale."""
     worlds: dict[tuple[str, str], list[str]] = {}
     for world, label, reason in skipped:
         worlds.setdefault((label, reason), []).append(world)
@@ -214,7 +216,15 @@ def apart(
     for label, runs in broken.items():
         where = f"{runs[0].spec.unit}, noise {runs[0].spec.noise}: {runs[0].failed}"
         rows.append((label, f"{count(len(runs), 'run')} failed, the first on {where}"))
-    return rows
+    low: dict[str, list[str]] = {}
+    for (world, unit), best in units_without_scale(outcomes).items():
+        low.setdefault(unit, []).append(f"{fixed(best, 2)} in {world}")
+    for unit, reached in low.items():
+        why = (
+            "it is in no table: nobody drove it above the references' median, which scores 0; "
+        )
+        rows.append((f"unit {unit}", f"{why}the best was {joined(reached)}"))
+    return [(what, one_line(why)) for what, why in rows]
 
 
 def write_csv(outcomes: Sequence[RunOutcome], folder: Path) -> None:

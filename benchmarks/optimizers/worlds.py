@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
@@ -17,7 +17,7 @@ import torch
 
 import scorers
 from benchmarks.optimizers import full_rank, upconv
-from benchmarks.optimizers.named import attribute
+from benchmarks.optimizers.named import attribute, made
 from benchmarks.optimizers.sight import seen_unit
 from evolver import generators, seeds
 from evolver.config.axes_table import FIRST_LAYER, METRIC
@@ -164,9 +164,10 @@ def scorer_of(unit: str, device: str) -> Scorer:
         There is no such unit, or the name stands for several.
     """
     path, own, argument = unit.partition("@")
-    scorer = (
-        attribute(path)(argument, device=device) if own else scorers.load(unit, device=device)
-    )
+    if own:
+        scorer = made(unit, partial(attribute(path), argument, device=device))
+    else:
+        scorer = scorers.load(unit, device=device)
     if len(scorer.unit_names) != 1:
         raise ConfigError(f"a unit must be one unit; {unit!r} names {len(scorer.unit_names)}")
     return scorer

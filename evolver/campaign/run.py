@@ -174,7 +174,7 @@ def _done(work: Work, store: Store) -> Sequence[TaskEnd]:
         return [*ends, *(work.run(due, store) if due else ())]
 
 
-def kept_failure(store: Store, digest: str, exc: Exception) -> TaskEnd:
+def kept_failure(store: Store, digest: str, exc: BaseException) -> TaskEnd:
     """Keep why a task failed; return how it ended."""
     short = f"{type(exc).__name__}: {exc}"
     store.keep_failure(digest, f"{short}\n\n{''.join(traceback.format_exception(exc))}")
