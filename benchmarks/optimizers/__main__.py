@@ -29,7 +29,7 @@ from benchmarks.optimizers.outcomes import RunOutcome
 from benchmarks.optimizers.worlds import UnitSet, own_world
 from evolver.campaign.cluster import ClusterAddress, cluster_address, connected
 from evolver.campaign.store import Store
-from evolver.errors import ConfigError, DataError, EvolverError
+from evolver.errors import ConfigError, DataError, EvolverError, RecordingError
 from evolver.report.words import count
 
 OUT = Path(__file__).parents[1] / "out" / "optimizers"
@@ -167,9 +167,15 @@ def compare(
         raise ConfigError("--workers is for this machine; a cluster has the workers it has")
     arguments: list[str] = context.obj
     chosen = _plan(preset, choices)
-    text, outcomes = _run(
-        chosen, arguments, out, workers=workers, where=where, cost=not no_cost
-    )
+    try:
+        text, outcomes = _run(
+            chosen, arguments, out, workers=workers, where=where, cost=not no_cost
+        )
+    except OSError as error:
+        raise RecordingError(
+            f"A file cannot be written or read: {error}. Results go to {out}: runs that are "
+            "finished are kept there, and the same command goes on from them"
+        ) from error
     print(text, flush=True)
     _say_failed(outcomes, out)
 
@@ -258,14 +264,6 @@ def main(arguments: list[str] | None = None) -> int:
         app(words, obj=words, prog_name="python -m benchmarks.optimizers")
     except EvolverError as error:
         console.print(str(error), style="red", markup=False)
-        return 2
-    except OSError as error:
-        console.print(
-            f"A file cannot be written or read: {error}. Runs that are finished are kept; the "
-            "same command goes on from them.",
-            style="red",
-            markup=False,
-        )
         return 2
     except KeyboardInterrupt:
         console.print("Interrupted. The same command goes on from the runs that are finished.")

@@ -98,7 +98,7 @@ def own_failures(fail: Callable[[BaseException], object]) -> Generator[None]:
 
 def error_words(error: BaseException) -> str:
     """Say what was raised, in one line."""
-    return one_line(f"{type(error).__name__}: {error}")
+    return one_line(f"{type(error).__name__}: {error}").removesuffix(":")
 
 
 def one_line(text: str) -> str:

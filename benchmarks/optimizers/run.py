@@ -176,7 +176,11 @@ class _Run:
             return
         clean = self.scores[0]
         if (strange := np.flatnonzero(~np.isfinite(clean))).size:
-            error = DataError(f"they must be finite; the unit gave {clean[strange[0]]}")
+            first = np.concatenate([self._codes, self.mean_code[None]])[strange[0]]
+            error = DataError(
+                f"they must be finite; the unit gave {clean[strange[0]]} to the image of a "
+                f"code whose largest number is {np.abs(first).max():.3g}"
+            )
             self.fail("clean scores", error)
             return
         scores, n = clean[:-1], len(self._codes)

@@ -220,10 +220,8 @@ def apart(
     for (world, unit), best in units_without_scale(outcomes).items():
         low.setdefault(unit, []).append(f"{fixed(best, 2)} in {world}")
     for unit, reached in low.items():
-        why = (
-            "it is in no table: nobody drove it above the references' median, which scores 0; "
-        )
-        rows.append((f"unit {unit}", f"{why}the best was {joined(reached)}"))
+        why = "no score of it counts: nobody drove it above the references' median, which is 0"
+        rows.append((f"unit {unit}", f"{why}; the best was {joined(reached)}"))
     return [(what, one_line(why)) for what, why in rows]
 
 

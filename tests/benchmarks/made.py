@@ -1,5 +1,7 @@
 """Outcomes made up for the tests of what is said of them, and optimizers to run."""
 
+import signal
+import sys
 from typing import ClassVar
 
 import numpy as np
@@ -127,3 +129,63 @@ class Brightness:
 def brightness(argument, *, device):
     assert device == "cpu"
     return Brightness(argument)
+
+
+class Leaves(Fixed):
+    """Ends the program when it is asked for the second time, or pretends that somebody did."""
+
+    def __init__(self, d, *, how, **options):
+        super().__init__(d, **options)
+        self.how, self.times = how, 0
+
+    def ask(self):
+        self.times += 1
+        if self.times == 2:
+            if how := {"exit": SystemExit, "interrupt": KeyboardInterrupt}.get(self.how):
+                raise how(3)
+            signal.raise_signal(signal.SIGINT)
+        return self.codes
+
+
+class Imaginary(Fixed):
+    """Asks for complex codes."""
+
+    def __init__(self, d, *, part, **options):
+        super().__init__(d, **options)
+        self.codes = self.codes + 1j * part
+
+
+class Brittle(Flat):
+    """A generator that cannot draw large codes."""
+
+    def render(self, codes):
+        if np.abs(codes).max() > 1e6:
+            raise ArithmeticError("too large")
+        return super().render(codes)
+
+
+def brittle(*, device):
+    assert device == "cpu"
+    return Brittle()
+
+
+class Odd(Brightness):
+    """A unit that answers as it is named, where an image is brighter than some level."""
+
+    answers: ClassVar = {"nan": np.nan, "inf": np.inf, "less": 0.0}
+
+    def __init__(self, name):
+        super().__init__("red")
+        self.answer, _, level = name.partition("-")
+        self.level = float(level)
+
+    def score(self, images):
+        clean = super().score(images)
+        return np.where(clean >= self.level, self.answers[self.answer], clean)
+
+
+def odd(argument, *, device):
+    assert device == "cpu"
+    if argument == "quits":
+        sys.exit(4)
+    return Odd(argument)

@@ -1,5 +1,7 @@
 """Runs: paired, indifferent to company, within their budget; who breaks, breaks alone."""
 
+import signal
+
 import numpy as np
 import pytest
 
@@ -176,6 +178,83 @@ def test_who_breaks_breaks_alone():
     assert made.failed.startswith("being made, generation 0: ConfigError: sigma must be")
     assert fine.failed == ""
     assert len(fine.curve.best) == 3
+
+
+FLAT = {"world": "flat", "generator": "tests.benchmarks.made:flat", "norm": 1.0}
+RED = "tests.benchmarks.made:brightness@red"
+
+
+def flat(contestant, unit=RED, **changes):
+    return spec(contestant, unit=unit, **{**FLAT, **changes}), contestant
+
+
+@pytest.mark.parametrize(
+    ("how", "why"), [("exit", "SystemExit: 3"), ("interrupt", "KeyboardInterrupt: 3")]
+)
+def test_who_would_end_the_program_fails_alone(how, why):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        leaves = Contestant("leaves", "tests.benchmarks.made:Leaves", (("how", how),))
+        left, fine = together(flat(leaves), flat(FIXED))
+        assert left.failed == f"ask(), generation 1: {why}"
+        assert (fine.failed, len(fine.curve.best)) == ("", 3)
+        stopped = Contestant("stopped", "tests.benchmarks.made:Leaves", (("how", "Ctrl-C"),))
+        with pytest.raises(KeyboardInterrupt):
+            together(flat(stopped), flat(FIXED))
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.filterwarnings("error")
+def test_who_asks_for_what_cannot_be_drawn_fails_alone_and_without_a_warning():
+    huge = Contestant("huge", "tests.benchmarks.made:Fixed", (("scale", 1e300),))
+    brittle = {"generator": "tests.benchmarks.made:brittle"}
+    lost, fine = together(flat(huge, **brittle), flat(FIXED, **brittle))
+    assert lost.failed == "drawing and scoring, generation 0: ArithmeticError: too large"
+    (alone,) = together(flat(FIXED, **brittle))
+    assert fine.finals == alone.finals
+    assert fine.curve.generation_best == alone.curve.generation_best
+    with pytest.raises(ArithmeticError, match="too large"):  # it may be the generator's fault
+        together(flat(huge, **brittle))
+    network, fine = together((spec(huge), huge), (spec(CHOLESKY), CHOLESKY))
+    assert "+300" in network.failed
+    assert fine.failed == ""
+
+
+@pytest.mark.filterwarnings("error")
+def test_numbers_too_large_for_a_norm_are_no_result():
+    huge = Contestant("huge", "tests.benchmarks.made:Fixed", (("scale", 1e300),))
+    (drawn,) = together(flat(huge))
+    assert drawn.failed.startswith(
+        "final scores, generation 3: DataError: norm of the best code"
+    )
+
+
+@pytest.mark.filterwarnings("error")
+def test_complex_codes_are_real_ones_or_none():
+    some, none = (
+        Contestant("c", "tests.benchmarks.made:Imaginary", (("part", part),))
+        for part in (0.5, 0.0)
+    )
+    refused, real, fixed = together(flat(some), flat(none), flat(FIXED))
+    assert refused.failed == (
+        "ask(), generation 0: DataError: codes must be real numbers; these have imaginary parts"
+    )
+    assert real.finals == fixed.finals
+
+
+@pytest.mark.parametrize("answer", ["nan", "inf"])
+def test_a_unit_that_gives_no_number_is_said_to_and_no_optimizer_is_blamed(answer):
+    (at_once,) = together(flat(FIXED, unit=f"tests.benchmarks.made:odd@{answer}-0"))
+    assert at_once.failed.startswith(
+        f"clean scores, generation 0: DataError: they must be finite; the unit gave {answer} to"
+    )
+    unit = f"tests.benchmarks.made:odd@{answer}-255"
+    (late,) = together(flat(FIXED, unit=unit, norm=1e4))  # bright enough at that norm alone
+    assert late.failed == (
+        f"final scores, generation 3: DataError: best_matched must be finite; got {answer}"
+    )
+    assert late.finals == {}
 
 
 def test_at_one_norm_the_length_of_codes_does_not_count():
