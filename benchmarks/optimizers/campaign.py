@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from benchmarks.optimizers.contestants import Contestant
 from benchmarks.optimizers.cost import Cost, measure_cost
 from benchmarks.optimizers.looks import batches, open_cells
+from benchmarks.optimizers.named import own_failures
 from benchmarks.optimizers.outcomes import Curve, RunFacts, RunOutcome, as_outcome, as_result
 from benchmarks.optimizers.run import Group, groups, play
 from benchmarks.optimizers.time_needed import expected_s, time_words
@@ -158,8 +159,9 @@ def _run_tasks(
     paired = groups([(task.spec, task.contestant) for task in missing.values()], device)
     if cluster is None and missing:
         n = workers or os.cpu_count() or 1
-        expected = expected_s([task.spec for task in missing.values()], device)
-        console.print(time_words(expected, n), highlight=False)
+        with own_failures(lambda _: None):  # of a unit: its runs say it
+            expected = expected_s([task.spec for task in missing.values()], device)
+            console.print(time_words(expected, n), highlight=False)
     ends = run_waves(
         store,
         [[missing[spec.key] for spec in group.specs] for group in paired],

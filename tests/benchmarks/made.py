@@ -180,6 +180,10 @@ class Odd(Brightness):
         self.level = float(level)
 
     def score(self, images):
+        if self.answer == "quit":
+            sys.exit(4)
+        if self.answer == "raise":
+            raise ArithmeticError("too bright")
         clean = super().score(images)
         return np.where(clean >= self.level, self.answers[self.answer], clean)
 

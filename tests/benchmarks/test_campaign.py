@@ -4,24 +4,29 @@ import csv
 import io
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
+import numpy as np
 import psutil
 import pytest
 from rich.console import Console
 
 from benchmarks.optimizers import campaign, contestants, plan
 from benchmarks.optimizers.__main__ import main
-from benchmarks.optimizers.outcomes import RunFacts, as_outcome
+from benchmarks.optimizers.outcomes import RunFacts, as_outcome, as_result
 from benchmarks.optimizers.run import Group, play
-from benchmarks.optimizers.worlds import MINI
+from benchmarks.optimizers.worlds import MINI, own_world
 from evolver.campaign.gathered import gather_results
+from evolver.campaign.run import done_here
 from evolver.campaign.store import Store
 from evolver.errors import ConfigError
+from evolver.numpy_files import archive_bytes
 from tests.benchmarks.made import Fixed
 from tests.campaign.machines import machines
 from tests.limits import PATIENCE_S, wait_until
@@ -169,6 +174,11 @@ def test_who_ends_the_process_is_said_to_have_and_the_others_are_run(tmp_path):
         (["quick", "--generator", "no-such"], "generator must be one of"),
         (["slow"], "preset must be"),
         (["quick", "--device", "cuda:7"], "device must be"),
+        (["quick", "--noise", ""], "--noise must name at least one; got ''"),
+        (["quick", "--only", " "], "--only must name at least one; got ' '"),
+        (["quick", "--add", "sep sigma=nan"], "must be finite"),
+        (["quick", "--add", "tests.benchmarks.made:Fixed axes.k=3"], "a parameter axes"),
+        (["quick", "--unit", "tests.benchmarks.made:odd@quits"], "SystemExit: 4"),
         (["quick", "--cluster", "local"], "must be the address of a Dask scheduler"),
         (
             ["quick", "--cluster", "tls://a:1", "--workers", "2"],
@@ -181,6 +191,155 @@ def test_what_cannot_be_run_is_said_before_anything_is(arguments, message, tmp_p
     said = re.sub(r"\s+", " ", capsys.readouterr().err)
     assert message in said
     assert not list(tmp_path.iterdir())
+
+
+FLAT = (
+    *("quick", "--generator", "tests.benchmarks.made:flat", "--norm", "1"),
+    *("--noise", "0", "--generations", "2", "--popsize", "8", "--no-cost"),
+)
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Run everything in this process."""
+    run_waves = campaign.run_waves
+    monkeypatch.setattr(
+        campaign,
+        "run_waves",
+        lambda *arguments, **options: run_waves(
+            *arguments, **{**options, "elsewhere": done_here}
+        ),
+    )
+
+
+@pytest.mark.usefixtures("here")
+def test_what_failed_and_who_was_driven_nowhere_is_said_everywhere(tmp_path, capsys):
+    units = ["brightness@red", "odd@less-0"]
+    named = [word for unit in units for word in ("--unit", f"tests.benchmarks.made:{unit}")]
+    breaks = "tests.benchmarks.made:Breaks"
+    arguments = [*FLAT, *named, "--only", "cholesky", "--add", breaks, "--out", str(tmp_path)]
+    assert main(arguments) == 0
+    printed = capsys.readouterr()
+    left_out = (
+        "- unit tests.benchmarks.made:odd@less-0: no score of it counts: nobody drove it above "
+        "the references' median, which is 0; the best was \N{MINUS SIGN}2.00 in flat\n"
+    )
+    assert left_out in printed.out
+    assert left_out in (tmp_path / "tables.md").read_text(encoding="utf-8")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "<td>unit tests.benchmarks.made:odd@less-0</td><td>no score of it counts" in page
+    place = tmp_path / "tables.md"
+    why = f"2 of 4 runs failed: the reasons stand under 'Left out' in {place}"
+    assert why.replace(" ", "") in printed.err.replace("\n", "").replace(" ", "")
+    assert "- Breaks: 2 runs failed" in printed.out
+
+
+@pytest.mark.usefixtures("here")
+def test_where_no_run_succeeds_the_command_fails(tmp_path, capsys):
+    unit = ("--unit", "tests.benchmarks.made:odd@nan-0")
+    assert main([*FLAT, *unit, "--only", "cholesky", "--out", str(tmp_path)]) == 2
+    printed = capsys.readouterr()
+    assert "- cholesky: 1 run failed" in printed.out
+    assert "No run succeeded of 1: the reasons stand under 'Left out'" in " ".join(
+        printed.err.split()
+    )
+
+
+def test_a_folder_that_cannot_be_one_is_said(tmp_path, capsys):
+    file = tmp_path / "file"
+    file.write_text("")
+    unit = ("--unit", "tests.benchmarks.made:brightness@red")
+    for place in (file, file / "within"):
+        assert main([*FLAT, *unit, "--out", str(place)]) == 2
+        assert "--out must be a folder" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("here")
+def test_a_full_disk_leaves_results_and_no_part_of_a_file(tmp_path, capsys):
+    arguments = [
+        *(*FLAT, "--unit", "tests.benchmarks.made:brightness@red", "--only", "cholesky"),
+        *("--out", str(tmp_path)),
+    ]
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))  # results are smaller
+    try:
+        assert main(arguments) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    printed = " ".join(capsys.readouterr().err.split())
+    assert "A file cannot be written or read:" in printed
+    assert "runs that are finished are kept there" in printed
+    names = {path.name for path in tmp_path.iterdir()}
+    assert not [name for name in names if name.startswith(".") or name.endswith(".png")]
+    assert len(results(tmp_path)) == 1
+    assert main(arguments) == 0
+    assert "1 runs, 1 done before" in capsys.readouterr().err
+
+
+def flat_plan():
+    fixed = contestants.Contestant("fixed", "tests.benchmarks.made:Fixed")
+    quick = plan.preset("quick", unit_set="training", device="cpu")
+    chosen = replace(
+        quick, worlds=(own_world("tests.benchmarks.made:flat", norm=1.0),), noises=("0",),
+        units=("tests.benchmarks.made:brightness@red",), generations=1, popsize=4,
+        contestants=(fixed, replace(fixed, label="twin")),
+    )  # fmt: skip
+    return chosen, plan.spell_out(chosen)
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("damage", ["facts", "curve", "finals"])
+def test_a_result_that_cannot_be_read_back_is_made_again(damage, tmp_path):
+    chosen, due = flat_plan()
+    store = Store(tmp_path, make=True)
+    console = Console(file=io.StringIO())
+    first, other = campaign.run_plan(chosen, due, store, workers=1, console=console)
+    landed = results(tmp_path)
+    kept = store.read(first.key, RunFacts)
+    meta = msgspec.to_builtins(kept.meta)
+    if damage == "facts":
+        meta["finals"]["best"] = None  # as a number that is not finite is written
+    elif damage == "finals":
+        del meta["finals"]["best"]
+    arrays = {"curve": kept.arrays["curve"][1:] if damage == "curve" else kept.arrays["curve"]}
+    content = np.frombuffer(msgspec.json.encode(meta), dtype=np.uint8)
+    store.path(first.key).write_bytes(archive_bytes({"meta": content, **arrays}))
+    assert store.has(first.key)
+    again = campaign.run_plan(chosen, due, store, workers=1, console=console)
+    assert [o.finals for o in again] == [first.finals, other.finals]
+    assert as_outcome(store.read(first.key, RunFacts)).finals == first.finals
+    path = store.path(other.key)
+    assert results(tmp_path)[path] == landed[path]
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("how", ["quit", "raise"])
+def test_a_unit_that_fails_is_said_of_every_run_and_tried_again(how, tmp_path):
+    chosen, _ = flat_plan()
+    chosen = replace(chosen, units=(f"tests.benchmarks.made:odd@{how}-0",))
+    due, store = plan.spell_out(chosen), Store(tmp_path, make=True)
+    runs = campaign.run_plan(chosen, due, store, workers=1, console=Console(file=io.StringIO()))
+    why = {"quit": "SystemExit: 4", "raise": "ArithmeticError: too bright"}[how]
+    assert [run.failed for run in runs] == [why] * 2
+    assert store.failed().keys() == {run.key for run in runs}
+
+
+@pytest.mark.usefixtures("here")
+def test_a_result_that_never_can_be_is_left_out_by_name(tmp_path, monkeypatch):
+    def broken(outcome):
+        if outcome.spec.optimizer == "twin":
+            outcome.finals["best"] = float("nan")
+        return as_result(outcome)
+
+    monkeypatch.setattr(campaign, "as_result", broken)
+    chosen, due = flat_plan()
+    store, console = Store(tmp_path, make=True), Console(file=io.StringIO())
+    for _ in range(2):
+        fine, lost = campaign.run_plan(chosen, due, store, workers=1, console=console)
+        assert fine.failed == ""
+        assert lost.spec.optimizer == "twin"
+        assert lost.failed.startswith("its result cannot be read back: ")
+        assert "Expected `float`, got `null`" in lost.failed
 
 
 def test_presets_are_what_they_say():

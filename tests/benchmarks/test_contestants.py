@@ -10,6 +10,7 @@ import pytest
 from benchmarks.optimizers import contestants
 from benchmarks.optimizers.contestants import (
     Contestant,
+    check_axes,
     find_contestants,
     parse_contestant,
     refuse_twins,
@@ -76,6 +77,35 @@ def test_axes_are_named_as_in_a_session_file():
 def test_another_text_is_refused(text):
     with pytest.raises(ConfigError, match="an optimizer is added as"):
         parse_contestant(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "got '': it names no optimizer"),
+        ("sep sigma=nan", "'nan' must be finite"),
+        ("nan=bad:Base mode=-inf", "'-inf' must be finite"),
+        ("sep many=[1.0,inf]", "must be finite"),
+        ("sep when=2020-01-01", "must be a number, true, false, a text or a list of numbers"),
+    ],
+)
+def test_a_value_that_no_result_could_hold_is_refused(text, why):
+    with pytest.raises(ConfigError, match="an optimizer is added as") as raised:
+        parse_contestant(text)
+    assert why in str(raised.value)
+
+
+def test_axes_are_given_to_who_takes_them():
+    check_axes([
+        parse_contestant("along=cholesky axes.k=9"),
+        parse_contestant("tests.benchmarks.made:Keeps axes.k=9"),  # takes anything
+        parse_contestant("benchmarks.optimizers.guided:Guided axes.k=9"),
+        parse_contestant("tests.benchmarks.made:Fixed"),
+    ])
+    with pytest.raises(
+        ConfigError, match=r"must have a parameter axes, as it is given axes\.k"
+    ):
+        check_axes([parse_contestant("tests.benchmarks.made:Fixed axes.k=9")])
 
 
 def test_settings_that_depend_on_the_world_are_filled_in():

@@ -47,3 +47,8 @@ def test_a_search_along_axes_is_measured():
     assert measured.failed == ""
     assert measured.median_ratio > 0
     assert "it got none" in measure_cost(along, 16, 8, 4.0).failed
+
+
+def test_who_ends_the_program_has_no_cost_and_is_said_to():
+    leaves = Contestant("leaves", "tests.benchmarks.made:Leaves", (("how", "exit"),))
+    assert measure_cost(leaves, 8, 4, 1.0).failed == "SystemExit: 3"

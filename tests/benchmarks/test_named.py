@@ -91,7 +91,7 @@ def test_what_makes_a_thing_is_said_to_fail_and_says_so_itself_where_it_means_to
     def on_purpose():
         raise DataError("as it is")
 
-    with pytest.raises(DataError, match="^as it is$"):
+    with pytest.raises(DataError, match=r"^as it is$"):
         made("a unit", on_purpose)
 
 

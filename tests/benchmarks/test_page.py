@@ -103,6 +103,13 @@ def test_numbers_are_written_as_people_read_them():
     assert tables.pairs_of([]) == tables.resolved([]) == "\N{EN DASH}"
 
 
+def test_a_reason_of_several_lines_is_one_item():
+    lines = outcome(1.0, failed="lost\n\n| here <b>\r\n# and there")
+    ((label, why),) = tables.apart([], [lines])
+    assert label == "cholesky"
+    assert why.endswith("noise 0: lost | here <b> # and there")
+
+
 def test_few_units_give_no_verdict():
     outcomes = [
         outcome(v, optimizer=name, unit=unit)
