@@ -307,6 +307,7 @@ def test_a_result_that_cannot_be_read_back_is_made_again(damage, tmp_path):
     assert store.has(first.key)
     again = campaign.run_plan(chosen, due, store, workers=1, console=console)
     assert [o.finals for o in again] == [first.finals, other.finals]
+    assert [o.curve.best for o in again] == [first.curve.best, other.curve.best]
     assert as_outcome(store.read(first.key, RunFacts)).finals == first.finals
     path = store.path(other.key)
     assert results(tmp_path)[path] == landed[path]
