@@ -26,7 +26,7 @@ from benchmarks.optimizers import campaign, contestants, page, plan
 from benchmarks.optimizers.cost import Cost
 from benchmarks.optimizers.noise import Noise
 from benchmarks.optimizers.outcomes import RunOutcome
-from benchmarks.optimizers.worlds import UnitSet, own_world
+from benchmarks.optimizers.worlds import UnitSet, own_world, refuse_twin_worlds
 from evolver.campaign.cluster import ClusterAddress, cluster_address, connected
 from evolver.campaign.store import Store
 from evolver.errors import ConfigError, EvolverError
@@ -255,19 +255,22 @@ def _plan(preset: str, choices: Choices) -> plan.Plan:
         chosen = plan.only(chosen, tuple(choices.only.split(",")))
     added = [contestants.parse_contestant(text) for text in choices.add]
     for contestant in added:
-        contestants.check_target(contestant)
+        contestants.check_added(contestant)
     chosen = replace(chosen, contestants=(*chosen.contestants, *added))
     contestants.refuse_twins(chosen.contestants)
+    if choices.norm is not None and not choices.generator:
+        raise ConfigError("--norm is that of --generator: name one, as mini-texture")
     if choices.generator:
+        named = dict.fromkeys(choices.generator)
         chosen = replace(
-            chosen,
-            worlds=tuple(own_world(name, norm=choices.norm) for name in choices.generator),
+            chosen, worlds=tuple(own_world(name, norm=choices.norm) for name in named)
         )
+        refuse_twin_worlds(chosen.worlds)
     if choices.unit:
-        chosen = replace(chosen, unit_set="named", units=tuple(choices.unit))
+        chosen = replace(chosen, unit_set="named", units=tuple(dict.fromkeys(choices.unit)))
     if choices.noise:
-        noises = tuple(str(Noise.parse(name)) for name in choices.noise.split(","))
-        chosen = replace(chosen, noises=noises)
+        noises = (str(Noise.parse(name)) for name in choices.noise.split(","))
+        chosen = replace(chosen, noises=tuple(dict.fromkeys(noises)))
     return replace(
         chosen,
         generations=choices.generations or chosen.generations,

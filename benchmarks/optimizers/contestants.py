@@ -14,17 +14,21 @@ from __future__ import annotations
 import ast
 import hashlib
 import inspect
+import math
 import shlex
 import sys
 import tomllib
 from dataclasses import dataclass
 from importlib import metadata
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 from benchmarks.optimizers.named import attribute
+from evolver.config.axes_table import METRIC
 from evolver.errors import ConfigError, EvolverError
-from evolver.optimizers import BUILTIN, within_axes
-from evolver.registry import Registry
+from evolver.optimizers import within_axes
+from evolver.optimizers.by_name import REGISTRY
+from evolver.optimizers.gradient import is_ascent
+from evolver.setup.search_axes import axes_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,6 +46,7 @@ GENERATIONS, IMAGES = "$generations", "$images"
 a search along k axes, d is k."""
 AXES = "axes."
 """Begins the names of options that say along which axes to search, as in session files."""
+_GIVEN = ("d", "rng", "initial", "axes")  # what every optimizer gets: no option is called so
 BASELINE = "cholesky"
 """The label all ratios are to."""
 
@@ -67,6 +72,7 @@ class Contestant:
     options: tuple[tuple[str, Value], ...] = ()  # those of its axes begin with `AXES`
     library: str = ""  # distribution whose version changes the results; "" for our own
     most_d: int | None = None  # takes part up to so many dimensions: beyond, minutes a run
+    added: bool = False  # by the user, with options that nobody has tried
 
     def why_not(self, d: int) -> str:
         """Return why it cannot take part at `d` dimensions; "" if it can."""
@@ -92,7 +98,7 @@ class Contestant:
         """
         if ":" in self.target:
             return attribute(self.target)
-        return Registry("optimizer", BUILTIN).find(self.target)
+        return REGISTRY.find(self.target)
 
     @property
     def axes(self) -> dict[str, Value]:
@@ -119,6 +125,11 @@ class Contestant:
         rng, initial : random numbers, and where it starts, (d,)
         norm, generations : the world's, and a run's length
         axes : those that `axes` asks for; needed where it asks for some
+
+        Raises
+        ------
+        ConfigError
+            An option is unknown, or has a value that nothing can be done with.
         """
         given = {
             NORM: norm,
@@ -126,19 +137,20 @@ class Contestant:
             GENERATIONS: generations,
             IMAGES: generations * popsize,
         }
-        options = {
+        options: dict[str, Any] = {
             name: given.get(value, value) if isinstance(value, str) else value
             for name, value in self.options
             if not name.startswith(AXES)
         }
-        plain: dict[str, Any] = {"rng": rng, "popsize": popsize, "initial": initial, **options}
+        size = options.pop("popsize", popsize)
+        common: dict[str, Any] = {"rng": rng, "popsize": size, "initial": initial}
         if self.axes:
             if axes is None:
                 raise ConfigError(f"{self.label} searches along axes; it got none")
-            plain["axes"] = axes
+            common["axes"] = axes
             if ":" not in self.target:  # one's own knows what to do with them
-                return within_axes.within_axes(self.target, d, **plain)
-        return self.factory()(d, **plain)
+                return within_axes.within_axes(self.target, d, **common, **options)
+        return REGISTRY.make(self.target, self.factory(), d, options=options, **common)
 
     @property
     def digest(self) -> str:
@@ -249,6 +261,7 @@ def parse_contestant(text: str) -> Contestant:
     """Read ``[LABEL=]TARGET [OPTION=VALUE ...]``, as a user adds an optimizer.
 
     Values are read as TOML (numbers, true, false, "text", [1.0, 2.0]); a bare word is text.
+    Numbers are finite, as the record of a run can hold them.
 
     Raises
     ------
@@ -263,20 +276,29 @@ def parse_contestant(text: str) -> Contestant:
             name, equals, value = part.partition("=")
             if not (name.removeprefix(AXES).isidentifier() and equals):
                 raise ValueError(f"{part!r} is no OPTION=VALUE")
+            if name in _GIVEN:
+                raise ValueError(f"every optimizer is given its {name}; it is no option")
             options.append((name, _value(value)))
     except ValueError as error:
         raise ConfigError(
             "an optimizer is added as [LABEL=]TARGET [OPTION=VALUE ...], as "
             f"'mine=my_lab.search:Mine sigma=2.0'; got {text!r}: {error}"
         ) from error
-    return Contestant(label or target.rpartition(":")[2], target, tuple(options))
+    return Contestant(label or target.rpartition(":")[2], target, tuple(options), added=True)
 
 
 def _value(text: str) -> Value:
     try:
-        return tomllib.loads(f"v = {text}")["v"]
+        value: object = tomllib.loads(f"v = {text}")["v"]
     except tomllib.TOMLDecodeError:
         return text
+    items = cast("list[object]", value) if isinstance(value, list) else [value]
+    plain = bool | int | float if isinstance(value, list) else bool | int | float | str
+    if not all(isinstance(item, plain) for item in items):
+        raise ValueError(f"{text!r} must be a number, true, false, a text or a list of numbers")
+    if not all(math.isfinite(item) for item in items if isinstance(item, float)):
+        raise ValueError(f"{text!r} must be finite")
+    return cast("Value", value)
 
 
 def refuse_twins(contestants: Sequence[Contestant]) -> None:
@@ -290,9 +312,23 @@ def refuse_twins(contestants: Sequence[Contestant]) -> None:
         )
 
 
-def check_target(contestant: Contestant) -> None:
-    """Raise `ConfigError` unless one that the user named by hand can be imported."""
+def check_added(contestant: Contestant) -> None:
+    """Refuse one that the user named by hand and that can take part in no world.
+
+    Raises
+    ------
+    ConfigError
+        It cannot be imported, its axes are not as in a session file, or it climbs a slope.
+    """
+    label = contestant.label
     try:
-        contestant.factory()
+        kind = contestant.factory()
+        if contestant.axes:
+            axes_table({"source": METRIC, **contestant.axes}, "axes")
     except EvolverError as error:
-        raise ConfigError(f"{contestant.label}: {error}") from error
+        raise ConfigError(f"{label}: {error}") from error
+    if is_ascent(kind):
+        raise ConfigError(
+            f"{label}: an optimizer must learn from scores here; {contestant.target} climbs a "
+            "slope, and a unit's noisy scores have none"
+        )

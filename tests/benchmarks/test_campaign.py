@@ -18,7 +18,7 @@ from benchmarks.optimizers import campaign, contestants, plan
 from benchmarks.optimizers.__main__ import main
 from benchmarks.optimizers.outcomes import RunFacts, as_outcome
 from benchmarks.optimizers.run import Group, play
-from benchmarks.optimizers.worlds import MINI
+from benchmarks.optimizers.worlds import MINI, own_world
 from evolver.campaign.gathered import gather_results
 from evolver.campaign.store import Store
 from evolver.errors import ConfigError
@@ -166,7 +166,13 @@ def test_who_ends_the_process_is_said_to_have_and_the_others_are_run(tmp_path):
         (["quick", "--add", "no_such_module:Mine"], "must be importable"),
         (["quick", "--add", "cholesky sigma=2.0"], "comes twice"),
         (["quick", "--unit", "mini:fc5:9999"], "channels 0 to 255"),
-        (["quick", "--generator", "no-such"], "generator must be one of"),
+        (["quick", "--generator", "no-such"], "one of upconv/8 and upconv-full/8"),
+        (["quick", "--generator", "mini-texture", "--norm", "-8"], "above 0, the length"),
+        (["quick", "--generator", "mini-texture", "--norm", "nan"], "above 0, the length"),
+        (["quick", "--generator", "mini-texture", "--norm", "inf"], "above 0, the length"),
+        (["quick", "--generator", "mini-texture", "--norm", "0"], "above 0, the length"),
+        (["quick", "--norm", "8"], "--norm is that of --generator"),
+        (["quick", "--generator", "a:x", "--generator", "b:x"], "x comes twice"),
         (["slow"], "preset must be"),
         (["quick", "--device", "cuda:7"], "device must be"),
         (["quick", "--cluster", "local"], "must be the address of a Dask scheduler"),
@@ -181,6 +187,97 @@ def test_what_cannot_be_run_is_said_before_anything_is(arguments, message, tmp_p
     said = re.sub(r"\s+", " ", capsys.readouterr().err)
     assert message in said
     assert not list(tmp_path.iterdir())
+
+
+SPENDING = "benchmarks.optimizers.spending:Spending"
+
+
+@pytest.mark.parametrize(
+    ("added", "message"),
+    [
+        ("x=snes sigmaa=3.0", "x: optimizer 'snes' takes the options sigma, eta_mu"),
+        ("x=snes sigma=-1", "x: sigma must be a number > 0"),
+        ("x=snes sigma=nan", "'nan' must be finite"),
+        ("x=snes rng=3", "every optimizer is given its rng"),
+        ("x=snes sigma={a=1}", "must be a number, true, false, a text"),
+        ("x=hessian axes.k=3", "x: axes must not come with a basis"),
+        ("x=snes axes.q=3", "x: axes.q: is not a key here"),
+        ("x=snes axes.source=none.npz", "there is none at none.npz"),
+        ("x=adam", "must learn from scores here"),
+        (f"x={SPENDING} policy=nope", "x: policy must be one of once"),
+        (f"x={SPENDING} optimizer=snez", "did you mean 'snes'?"),
+        (f"x={SPENDING} sigmaa=3.0", "unexpected keyword argument 'sigmaa'"),
+        ("x=tests.benchmarks.made:Fixed extra=many", "with extra = 'many' it failed"),
+    ],
+)
+def test_an_option_that_cannot_be_is_said_before_anything_is_run(
+    added, message, tmp_path, capsys
+):
+    small = [*COMMAND[3:], "--workers", "1", "--out", str(tmp_path)]
+    assert main([*small, "--add", added]) == 2
+    assert message in re.sub(r"\s+", " ", capsys.readouterr().err)
+    assert not list(tmp_path.iterdir())
+
+
+class Flatland(Fixed):
+    """Cannot be made in many dimensions."""
+
+    def __init__(self, d, **options):
+        if d > 2:
+            raise ValueError("two dimensions at most")
+        super().__init__(d, **options)
+
+
+def test_who_cannot_take_part_in_one_world_is_left_out_there():
+    bases = [
+        "cholesky sigma=3.0",
+        "few=snes axes.source=first-layer axes.k=3",
+        f"flat={__name__}:Flatland",
+    ]
+    chosen = replace(
+        plan.preset("quick", unit_set="training", device="cpu"),
+        worlds=(MINI, own_world("tests.benchmarks.made:flat", norm=2.0)),
+        units=("tests.benchmarks.made:brightness@red",),
+        noises=("0",),
+        contestants=tuple(contestants.parse_contestant(text) for text in bases),
+    )
+    due = plan.spell_out(chosen)
+    assert {(world, label) for world, label, _ in due.skipped} == {
+        ("flat", "few"), (MINI.name, "flat")
+    }  # fmt: skip
+    reasons = {label: reason for _, label, reason in due.skipped}
+    assert "flat has no first linear layer" in reasons["few"]
+    assert reasons["flat"] == "it cannot be made: ValueError: two dimensions at most"
+    assert due.axes == {(MINI.name, "few"): 3}
+    lonely = replace(chosen, worlds=(MINI,))
+    with pytest.raises(ConfigError, match="flat: it cannot be made: ValueError: two dim"):
+        plan.spell_out(lonely)
+
+
+def test_axes_of_a_generator_that_has_none_are_left_out():
+    along = contestants.parse_contestant("along=snes sigma=1.0 axes.energy=0.9")
+    (cholesky,) = contestants.find_contestants(["cholesky"])
+    for factory, reason in (("rough", "has none. Write it"), ("broken", "KeyError: 'lost'")):
+        chosen = replace(
+            plan.preset("quick", unit_set="training", device="cpu"),
+            worlds=(own_world(f"tests.benchmarks.made:{factory}", norm=2.0),),
+            units=("tests.benchmarks.made:brightness@red",),
+            noises=("0",),
+            contestants=(cholesky, along),
+        )
+        due = plan.spell_out(chosen)
+        assert [spec.optimizer for spec, _ in due.runs] == ["cholesky"]
+        ((world, label, said),) = due.skipped
+        assert (world, label) == (factory, "along")
+        assert reason in said
+    with pytest.raises(ConfigError, match="before 'mini:fc5:3' a generator must have"):
+        plan.spell_out(
+            replace(
+                chosen,
+                worlds=(own_world("tests.benchmarks.made:rough"),),
+                units=("mini:fc5:3",),
+            )
+        )
 
 
 def test_presets_are_what_they_say():
