@@ -11,7 +11,9 @@ os.environ.setdefault(
     "XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 )
 
+import multiprocessing
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -22,7 +24,7 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from benchmarks.optimizers import campaign, contestants, page, plan
+from benchmarks.optimizers import campaign, contestants, page, plan, terminal
 from benchmarks.optimizers.cost import Cost
 from benchmarks.optimizers.noise import Noise
 from benchmarks.optimizers.outcomes import RunOutcome
@@ -166,7 +168,11 @@ def compare(
         raise ConfigError("--workers is for this machine; a cluster has the workers it has")
     arguments: list[str] = context.obj
     chosen = _plan(preset, choices)
-    print(_run(chosen, arguments, out, workers=workers, where=where, cost=not no_cost))
+    results = _run(chosen, arguments, out, workers=workers, where=where, cost=not no_cost)
+    terminal.print_results(results, Console(highlight=False))
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print(f"\nevery table, and how to read it: {out / 'tables.md'}", markup=False)
+    console.print(f"with figures: {out / 'page.html'}", markup=False)
 
 
 def _run(
@@ -177,15 +183,17 @@ def _run(
     workers: int | None,
     where: ClusterAddress | None,
     cost: bool,
-) -> str:
-    """Run a plan, and write its tables and page; return the tables."""
+) -> page.Results:
+    """Run a plan, and write its tables and page; return what they say."""
     console = Console(stderr=True)
     due = plan.spell_out(chosen)
     for world, label, reason in due.skipped:
         console.print(f"{world}: {label} is left out: {reason}", style="yellow", markup=False)
     store = Store(out, make=True)
 
-    def write(outcomes: list[RunOutcome], costs: list[Cost], look: int | None = None) -> str:
+    def write(
+        outcomes: list[RunOutcome], costs: list[Cost], look: int | None = None
+    ) -> page.Results:
         command = _command(arguments)
         return page.write_results(
             chosen, due, outcomes, costs, out, command=command, after_look=look
@@ -214,6 +222,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     console = Console(stderr=True)
+    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         app(words, obj=words, prog_name="python -m benchmarks.optimizers")
     except EvolverError as error:
@@ -228,7 +237,16 @@ def main(arguments: list[str] | None = None) -> int:
                 "Interrupted. The same command goes on from the runs that are finished."
             )
         return int(ended.code or 0)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return 0
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    """End as at a Ctrl-C, which reaches the processes of a pool by itself."""
+    for child in multiprocessing.active_children():
+        child.terminate()
+    raise KeyboardInterrupt
 
 
 def _command(arguments: list[str]) -> str:

@@ -146,16 +146,18 @@ def _run_tasks(
     there = len(tasks) - len(missing)
     console.print(f"{len(tasks):,} runs, {there:,} done before", highlight=False)
     paired = groups([(task.spec, task.contestant) for task in missing.values()], device)
+    expected: float | None = None
     if cluster is None and missing:
         n = workers or os.cpu_count() or 1
-        expected = expected_s([task.spec for task in missing.values()], device)
-        console.print(time_words(expected, n), highlight=False)
+        in_one = expected_s([task.spec for task in missing.values()], device)
+        console.print(time_words(in_one, n), highlight=False)
+        expected = in_one / n
     ends = run_waves(
         store,
         [[missing[spec.key] for spec in group.specs] for group in paired],
         partial(_work, device=device),
         workers=workers,
-        report=TaskProgress(console, len(missing), what="runs"),
+        report=TaskProgress(console, len(missing), what="runs", expected_s=expected),
         elsewhere=cluster,
     )
     failed = {end.digest: end.failed for end in ends if end.failed}
@@ -192,7 +194,7 @@ def costs(plan: Plan, due: Due, *, console: Console) -> list[Cost]:
     with one_thread_each():
         ended = in_processes(list(measured), call, n=1, ahead=1, fresh=True)
         for (contestant, d, popsize, _), cost in ended:
-            died = Cost(contestant.label, d, popsize, 0.0, 0.0, 0.0, 0.0, None, _DIED)
+            died = Cost(contestant.label, d, popsize, 0.0, 0.0, 0.0, 0.0, 0.0, None, _DIED)
             found.append(cost or died)
             report(TaskEnd(contestant.label, found[-1].failed))
     return found
