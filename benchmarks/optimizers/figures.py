@@ -204,7 +204,9 @@ def cost(
     axes.axvline(1, color=QUIET, lw=1, zorder=1)
     cheap, dear = axes.get_xlim()
     wide = dear > _WIDE * cheap  # else 1, 2 and 5 are one tick or two
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if wide else MaxNLocator(6))
+    axes.xaxis.set_major_locator(
+        LogLocator(subs=(1, 2, 5)) if wide else MaxNLocator(6, steps=[1, 2, 5, 10])
+    )
     axes.grid(color=GRID, lw=0.8, which="major")
     low, high = axes.get_ylim()
     names = sorted(points, key=lambda name: points[name][1])
