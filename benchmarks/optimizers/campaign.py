@@ -177,12 +177,13 @@ def _work(wave: Sequence[Run], *, device: str) -> GroupWork:
 def costs(plan: Plan, due: Due, *, console: Console) -> list[Cost]:
     """Measure what each optimizer costs in each world's size, one process at a time."""
     norms = {world.name: world.norm for world in plan.worlds}
-    out = {(world, label) for world, label, _ in due.skipped}
     measured = {
-        (contestant, *size, due.axes.get((world, contestant.label))): norms[world]
-        for world, size in due.sizes.items()
-        for contestant in plan.contestants
-        if (world, contestant.label) not in out
+        (
+            contestant,
+            *due.sizes[spec.world],
+            due.axes.get((spec.world, contestant.label)),
+        ): norms[spec.world]
+        for spec, contestant in due.runs
     }
     report = TaskProgress(console, len(measured), what="measurements of cost")
     found: list[Cost] = []

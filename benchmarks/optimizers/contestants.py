@@ -47,6 +47,8 @@ a search along k axes, d is k."""
 AXES = "axes."
 """Begins the names of options that say along which axes to search, as in session files."""
 _GIVEN = ("d", "rng", "initial", "axes")  # what every optimizer gets: no option is called so
+USUAL = "usual"
+"""The target that is, in each world, what a session gets there that names no optimizer."""
 BASELINE = "cholesky"
 """The label all ratios are to."""
 
@@ -322,7 +324,7 @@ def check_added(contestant: Contestant) -> None:
     """
     label = contestant.label
     try:
-        kind = contestant.factory()
+        kind = None if contestant.target == USUAL else contestant.factory()
         if contestant.axes:
             axes_table({"source": METRIC, **contestant.axes}, "axes")
     except EvolverError as error:

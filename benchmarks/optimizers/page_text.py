@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from benchmarks.optimizers.contestants import USUAL
 from benchmarks.optimizers.figures import MOST_RATIO
 from benchmarks.optimizers.intervals import MEDIANS
 from benchmarks.optimizers.looks import FEWEST_UNITS
@@ -18,6 +19,7 @@ from evolver.analysis.across_runs import FEWEST, RESAMPLES
 from evolver.report.words import count, joined
 
 if TYPE_CHECKING:
+    from benchmarks.optimizers.contestants import Contestant
     from benchmarks.optimizers.plan import Due, Plan
 
 
@@ -74,7 +76,7 @@ def ratios_caption(level: float) -> str:
         "Where a score of a pair is not above 0, a ratio means nothing, and there is no "
         f"circle: after {DIFFERENCE}, in its place, the mean difference of the best image, in "
         "units of the scale (that of the mean image is in its table). Before an arrow, a ratio "
-        f"beyond {MOST_RATIO:g}, where the axis ends."
+        f"beyond {MOST_RATIO:g}: no axis goes farther."
     )
 
 
@@ -115,6 +117,11 @@ REACH_NOTE = (
 
 def settings(plan: Plan, due: Due) -> list[list[str]]:
     """Return one row an optimizer: its label, target and options, and where it searches."""
+    made: dict[str, dict[Contestant, list[str]]] = {}
+    for spec, contestant in due.runs:
+        worlds = made.setdefault(contestant.label, {}).setdefault(contestant, [])
+        if spec.world not in worlds:
+            worlds.append(spec.world)
     rows: list[list[str]] = []
     for c in plan.contestants:
         along = [
@@ -122,9 +129,18 @@ def settings(plan: Plan, due: Due) -> list[list[str]]:
             for name, (d, _) in due.sizes.items()
             if (name, c.label) in due.axes
         ]
-        options = ", ".join(f"{name} = {value}" for name, value in c.options)
+        options = _options(c)
+        if c.target == USUAL:
+            options = "; ".join(
+                f"{joined(worlds)}: {', '.join(filter(None, (one.target, _options(one))))}"
+                for one, worlds in made.get(c.label, {}).items()
+            )
         rows.append([c.label, c.target, options, joined(along) if c.axes else "all"])
     return rows
+
+
+def _options(contestant: Contestant) -> str:
+    return ", ".join(f"{name} = {value}" for name, value in contestant.options)
 
 
 SETTINGS_HEAD = ("optimizer", "target", "options", "along")

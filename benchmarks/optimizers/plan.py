@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from benchmarks.optimizers import foreign, worlds
-from benchmarks.optimizers.contestants import BASELINE, FIELD, Contestant, find_contestants
+from benchmarks.optimizers.contestants import (
+    BASELINE,
+    FIELD,
+    USUAL,
+    Contestant,
+    find_contestants,
+)
 from benchmarks.optimizers.outcomes import Spec
 from benchmarks.optimizers.worlds import (
     FOREIGN,
@@ -141,7 +147,8 @@ def spell_out(plan: Plan) -> Due:
             sizes[world.name] = (stage.d, plan.popsize or default_popsize(stage.d))
         d, popsize = sizes[world.name]
         playing: list[tuple[Contestant, str]] = []
-        for contestant in plan.contestants:
+        for named in plan.contestants:
+            contestant = _as_usual(named, stage)
             reason = contestant.why_not(d)
             if stage is not None and not reason:
                 entry = _enter(contestant, plan, stage, popsize)
@@ -190,6 +197,14 @@ class _Entry:
     axes: int = 0  # along how many it searches; 0: anywhere
     reason: str = ""  # why it cannot take part
     by_options: bool = False  # whether that is what its options ask for, and not the world
+
+
+def _as_usual(contestant: Contestant, stage: Stage | None) -> Contestant:
+    """Return what a session would get in this world, where an optimizer stands for that."""
+    if contestant.target != USUAL or stage is None:
+        return contestant
+    target, options = stage.usual(dict(contestant.options))
+    return replace(contestant, target=target, options=tuple(options.items()))
 
 
 def _enter(contestant: Contestant, plan: Plan, stage: Stage, popsize: int) -> _Entry:

@@ -22,15 +22,18 @@ from benchmarks.optimizers.named import attribute
 from benchmarks.optimizers.sight import seen_unit
 from evolver import generators, seeds
 from evolver.config.axes_table import FIRST_LAYER, METRIC
+from evolver.config.usual_optimizers import usual_optimizer
 from evolver.errors import ConfigError, EvolverError
 from evolver.generators.by_name import REGISTRY
 from evolver.row_products import row_by_row
+from evolver.setup.lengths import with_lengths
 from evolver.setup.search_axes import axes_table, choose_axes
 from scorers import networks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from benchmarks.optimizers.contestants import Value
     from evolver.optimizers.within_axes import SearchAxes
     from evolver.types import Codes, Generator, Images, Scorer, Vector
 
@@ -284,6 +287,16 @@ class Stage:
                 "axes must be those of a generator that draws in torch; "
                 f"{self.world.generator} fails: {type(error).__name__}: {error}"
             ) from error
+
+    def usual(self, options: Mapping[str, Value]) -> tuple[str, dict[str, Value]]:
+        """Return the optimizer of a session that names none, and its options.
+
+        Parameters
+        ----------
+        options : those that are named all the same; the others are the generator's lengths
+        """
+        name = usual_optimizer(self.world.generator)
+        return name, with_lengths(name, options, self._generator)
 
     def start(self, seed: int) -> Vector:
         """Return the code, (d,), where every run of this unit and seed starts."""

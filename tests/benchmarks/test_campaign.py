@@ -17,12 +17,14 @@ from rich.console import Console
 from benchmarks.optimizers import campaign, contestants, plan
 from benchmarks.optimizers.__main__ import main
 from benchmarks.optimizers.outcomes import RunFacts, as_outcome
+from benchmarks.optimizers.page_text import settings
 from benchmarks.optimizers.run import Group, play
 from benchmarks.optimizers.worlds import MINI, own_world
 from evolver.campaign.gathered import gather_results
 from evolver.campaign.store import Store
 from evolver.errors import ConfigError
-from tests.benchmarks.made import Fixed
+from evolver.generators.scale import code_scale
+from tests.benchmarks.made import Fixed, Flat
 from tests.campaign.machines import machines
 from tests.limits import PATIENCE_S, wait_until
 
@@ -280,6 +282,29 @@ def test_who_cannot_take_part_in_one_world_is_left_out_there():
     lonely = replace(chosen, worlds=(MINI,))
     with pytest.raises(ConfigError, match="flat: it cannot be made: ValueError: two dim"):
         plan.spell_out(lonely)
+
+
+def test_usual_is_what_a_session_gets_in_each_world():
+    texts = ["cholesky sigma=3.0", "usual", "own=usual sigma=4.0", "snes-8=snes sigma=8.0"]
+    chosen = replace(
+        plan.preset("quick", unit_set="training", device="cpu"),
+        worlds=(MINI, own_world("tests.benchmarks.made:flat", norm=2.0)),
+        units=("tests.benchmarks.made:brightness@red",),
+        noises=("0",),
+        contestants=tuple(contestants.parse_contestant(text) for text in texts),
+    )
+    for contestant in chosen.contestants:
+        contestants.check_added(contestant)
+    due = plan.spell_out(chosen)
+    made = {(s.world, s.optimizer): (s.target, s.options, s.code) for s, _ in due.runs}
+    step = code_scale(Flat()).step
+    assert made[MINI.name, "usual"][:2] == ("snes", {"sigma": 8.0})
+    assert made["flat", "usual"][:2] == ("cholesky", {"sigma": step})
+    assert made["flat", "own"][:2] == ("cholesky", {"sigma": 4.0})
+    assert made[MINI.name, "usual"] == made[MINI.name, "snes-8"]
+    rows = {label: options for label, _, options, _ in settings(chosen, due)}
+    assert rows["usual"] == f"mini-texture: snes, sigma = 8.0; flat: cholesky, sigma = {step}"
+    assert rows["snes-8"] == "sigma = 8.0"
 
 
 def test_axes_of_a_generator_that_has_none_are_left_out():
