@@ -24,7 +24,8 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from benchmarks.optimizers import campaign, contestants, page, plan, terminal
+from benchmarks.optimizers import campaign, page, plan, terminal
+from benchmarks.optimizers.added import check_added, parse_contestant, refuse_twins
 from benchmarks.optimizers.cost import Cost
 from benchmarks.optimizers.noise import Noise
 from benchmarks.optimizers.outcomes import RunOutcome
@@ -83,7 +84,8 @@ def compare(
         list[str] | None,
         typer.Option(
             metavar="'[LABEL=]module:Class [OPTION=VALUE ...]'",
-            help="enter an optimizer, or a known one with other options",
+            help="enter an optimizer, or a known one with other options; usual: what a "
+            "session gets that names none",
         ),
     ] = None,
     generator: Annotated[
@@ -271,11 +273,11 @@ def _plan(preset: str, choices: Choices) -> plan.Plan:
     )
     if choices.only:
         chosen = plan.only(chosen, tuple(choices.only.split(",")))
-    added = [contestants.parse_contestant(text) for text in choices.add]
+    added = [parse_contestant(text) for text in choices.add]
     for contestant in added:
-        contestants.check_added(contestant)
+        check_added(contestant)
     chosen = replace(chosen, contestants=(*chosen.contestants, *added))
-    contestants.refuse_twins(chosen.contestants)
+    refuse_twins(chosen.contestants)
     if choices.norm is not None and not choices.generator:
         raise ConfigError("--norm is that of --generator: name one, as mini-texture")
     if choices.generator:

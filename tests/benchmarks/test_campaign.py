@@ -16,6 +16,7 @@ from rich.console import Console
 
 from benchmarks.optimizers import campaign, contestants, plan
 from benchmarks.optimizers.__main__ import main
+from benchmarks.optimizers.added import check_added, parse_contestant
 from benchmarks.optimizers.outcomes import RunFacts, as_outcome
 from benchmarks.optimizers.page_text import settings
 from benchmarks.optimizers.run import Group, play
@@ -269,7 +270,7 @@ def test_who_cannot_take_part_in_one_world_is_left_out_there():
         worlds=(MINI, own_world("tests.benchmarks.made:flat", norm=2.0)),
         units=("tests.benchmarks.made:brightness@red",),
         noises=("0",),
-        contestants=tuple(contestants.parse_contestant(text) for text in bases),
+        contestants=tuple(parse_contestant(text) for text in bases),
     )
     due = plan.spell_out(chosen)
     assert {(world, label) for world, label, _ in due.skipped} == {
@@ -291,10 +292,10 @@ def test_usual_is_what_a_session_gets_in_each_world():
         worlds=(MINI, own_world("tests.benchmarks.made:flat", norm=2.0)),
         units=("tests.benchmarks.made:brightness@red",),
         noises=("0",),
-        contestants=tuple(contestants.parse_contestant(text) for text in texts),
+        contestants=tuple(parse_contestant(text) for text in texts),
     )
     for contestant in chosen.contestants:
-        contestants.check_added(contestant)
+        check_added(contestant)
     due = plan.spell_out(chosen)
     made = {(s.world, s.optimizer): (s.target, s.options, s.code) for s, _ in due.runs}
     step = code_scale(Flat()).step
@@ -308,7 +309,7 @@ def test_usual_is_what_a_session_gets_in_each_world():
 
 
 def test_axes_of_a_generator_that_has_none_are_left_out():
-    along = contestants.parse_contestant("along=snes sigma=1.0 axes.energy=0.9")
+    along = parse_contestant("along=snes sigma=1.0 axes.energy=0.9")
     (cholesky,) = contestants.find_contestants(["cholesky"])
     for factory, reason in (("rough", "has none. Write it"), ("broken", "KeyError: 'lost'")):
         chosen = replace(

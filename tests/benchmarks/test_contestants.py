@@ -8,12 +8,8 @@ import numpy as np
 import pytest
 
 from benchmarks.optimizers import contestants
-from benchmarks.optimizers.contestants import (
-    Contestant,
-    find_contestants,
-    parse_contestant,
-    refuse_twins,
-)
+from benchmarks.optimizers.added import parse_contestant, refuse_twins
+from benchmarks.optimizers.contestants import Contestant, find_contestants
 from evolver.errors import ConfigError
 from evolver.optimizers import CholeskyCMA
 from evolver.optimizers.by_name import find_optimizer

@@ -10,7 +10,8 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
-from benchmarks.optimizers import contestants, figures, page, plan, statistics, tables, terminal
+from benchmarks.optimizers import figures, page, plan, statistics, tables, terminal
+from benchmarks.optimizers.added import parse_contestant
 from benchmarks.optimizers.cost import Cost
 from benchmarks.optimizers.intervals import Comparison, Estimate
 from benchmarks.optimizers.worlds import MINI
@@ -33,7 +34,7 @@ def made():
     outcomes.append(
         outcome(1.0, world=MINI.name, optimizer="random", unit=UNITS[0], failed="lost <b>")
     )
-    along = contestants.parse_contestant("along=snes sigma=3.0 axes.energy=0.9")
+    along = parse_contestant("along=snes sigma=3.0 axes.energy=0.9")
     chosen = plan.replace(chosen, contestants=(*chosen.contestants, along))
     due = plan.Due(
         [(o.spec, chosen.contestants[0]) for o in outcomes],
