@@ -233,7 +233,7 @@ SPENDING = "benchmarks.optimizers.spending:Spending"
         ("x=snes sigma={a=1}", "must be a number, true, false, a text"),
         ("x=hessian axes.k=3", "x: axes must not come with a basis"),
         ("x=snes axes.q=3", "x: axes.q: is not a key here"),
-        ("x=snes axes.source=none.npz", "there is none at none.npz"),
+        ("x=snes axes.source=none.npz", "there is none called 'none.npz'"),
         ("x=adam", "must learn from scores here"),
         (f"x={SPENDING} policy=nope", "x: policy must be one of once"),
         (f"x={SPENDING} optimizer=snez", "did you mean 'snes'?"),
