@@ -90,7 +90,7 @@ def settled_note(within: float, units: int) -> str:
         "By the best image, against Cholesky and against the one that leads (pairs): ahead or "
         f"behind by more than {part}, alike within {part}, or open, where the interval reaches "
         f"over an edge. Nothing is settled on fewer than {FEWEST_UNITS} units, however clear "
-        f"it looks: a bootstrap of fewer has no ends so far out{few}."
+        f"it looks: so far out the ends of a bootstrap of fewer are not to be relied on{few}."
     )
 
 

@@ -7,6 +7,7 @@ import struct
 
 import numpy as np
 import pytest
+from PIL import Image
 from rich.console import Console
 from scipy import stats
 
@@ -16,6 +17,7 @@ from benchmarks.optimizers.cost import Cost
 from benchmarks.optimizers.intervals import Comparison, Estimate
 from benchmarks.optimizers.worlds import MINI
 from tests.benchmarks.made import outcome
+from tests.browser import chromium, tab
 
 UNITS = [f"mini:fc5:{k}" for k in range(6)]
 
@@ -122,6 +124,29 @@ def test_a_terminal_of_80_columns_shows_it_whole(made, tmp_path):
         for cell in (cell for row in table.rows for cell in row):
             assert cell in printed if len(cell) <= 30 else cell[:20] in printed
     assert "evosax-snes: mini-texture: evosax is not installed" in printed
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_table_cut_at_an_edge_has_a_shadow_there(made, tmp_path):
+    chosen, due, outcomes = made
+    page.write_results(chosen, due, outcomes, [], tmp_path, command="again")
+    with chromium() as browser, tab(browser, viewport={"width": 400, "height": 700}) as narrow:
+        narrow.goto((tmp_path / "page.html").as_uri())
+        region = narrow.get_by_role("region", name="Best image", exact=True)
+        assert region.get_attribute("tabindex") == "0"  # for those who scroll by keys
+
+        def edges():
+            """Return how much darker than the paper the left and the right edge are."""
+            grey = np.asarray(Image.open(io.BytesIO(region.screenshot())).convert("L"), float)
+            # Of each column what lies beside letters.
+            columns = np.quantile(grey, 0.8, axis=0)
+            return (columns[50:-50].max() - columns[[1, -2]]) > 20
+
+        assert edges().tolist() == [False, True]
+        region.evaluate("it => { it.scrollLeft = 40 }")
+        assert edges().tolist() == [True, True]
+        region.evaluate("it => { it.scrollLeft = it.scrollWidth }")
+        assert edges().tolist() == [True, False]
 
 
 @pytest.mark.usefixtures("undrawn")
