@@ -31,6 +31,7 @@ ALLOWED = {
         "test_a_finished_session_is_shown_and_played_back_until_it_is_gone",
         "test_a_session_is_shown_while_it_is_written",
         "test_dark_and_light",
+        "test_a_table_cut_at_an_edge_has_a_shadow_there",
         "test_threads_of_other_scales_are_beside_each_other_not_over",
         "test_what_cannot_be_drawn_is_said",
         "test_a_session_is_shown_from_before_its_first_image_to_its_end",

@@ -43,10 +43,10 @@ Run by ``python -m benchmarks.optimizers``; docs/guide-benchmarks.md shows how t
 optimizer, a generator and units of your own.
 
     plan        what is to be run              worlds, noise   what the runs are made of
-    contestants optimizers by label, skipped where they are not installed
+    contestants optimizers by label, skipped where they are not installed; added: a user's
     campaign    runs as a campaign's tasks     run             the runs of a unit, together
     looks       what is settled, and stops     outcomes        what came of runs
     spending, guided                on trial: showing codes again, a model beside a search
     statistics  outcomes to numbers            intervals       how sure they are
-    tables, pair_tables, figures, page, page_text              numbers to be looked at
+    tables, pair_tables, figures, page, page_text, terminal    numbers to be looked at
 """

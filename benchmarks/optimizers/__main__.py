@@ -11,7 +11,9 @@ os.environ.setdefault(
     "XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 )
 
+import multiprocessing
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -22,11 +24,12 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from benchmarks.optimizers import campaign, contestants, page, plan
+from benchmarks.optimizers import campaign, page, plan, terminal
+from benchmarks.optimizers.added import check_added, parse_contestant, refuse_twins
 from benchmarks.optimizers.cost import Cost
 from benchmarks.optimizers.noise import Noise
 from benchmarks.optimizers.outcomes import RunOutcome
-from benchmarks.optimizers.worlds import UnitSet, own_world
+from benchmarks.optimizers.worlds import UnitSet, own_world, refuse_twin_worlds
 from evolver.campaign.cluster import ClusterAddress, cluster_address, connected
 from evolver.campaign.store import Store
 from evolver.errors import ConfigError, DataError, EvolverError, RecordingError
@@ -82,7 +85,8 @@ def compare(
         list[str] | None,
         typer.Option(
             metavar="'[LABEL=]module:Class [OPTION=VALUE ...]'",
-            help="enter an optimizer, or a known one with other options",
+            help="enter an optimizer, or a known one with other options; usual: what a "
+            "session gets that names none",
         ),
     ] = None,
     generator: Annotated[
@@ -168,7 +172,7 @@ def compare(
     arguments: list[str] = context.obj
     chosen = _plan(preset, choices)
     try:
-        text, outcomes = _run(
+        results, outcomes = _run(
             chosen, arguments, out, workers=workers, where=where, cost=not no_cost
         )
     except OSError as error:
@@ -176,8 +180,11 @@ def compare(
             f"A file cannot be written or read: {error}. Results go to {out}: runs that are "
             "finished are kept there, and the same command goes on from them"
         ) from error
-    print(text, flush=True)
-    _say_failed(outcomes, out)
+    terminal.print_results(results, Console(highlight=False))
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print(f"\nevery table, and how to read it: {out / 'tables.md'}", markup=False)
+    console.print(f"with figures: {out / 'page.html'}", markup=False)
+    _say_failed(outcomes, console)
 
 
 def _run(
@@ -188,10 +195,9 @@ def _run(
     workers: int | None,
     where: ClusterAddress | None,
     cost: bool,
-) -> tuple[str, list[RunOutcome]]:
-    """Run a plan, and write its tables and page; return the tables and the runs."""
+) -> tuple[page.Results, list[RunOutcome]]:
+    """Run a plan, and write its tables and page; return what they say, and the runs."""
     console = Console(stderr=True)
-    contestants.check_axes(chosen.contestants)
     due = plan.spell_out(chosen)
     for world, label, reason in due.skipped:
         console.print(f"{world}: {label} is left out: {reason}", style="yellow", markup=False)
@@ -203,7 +209,9 @@ def _run(
             f"{error.strerror}"
         ) from error
 
-    def write(outcomes: list[RunOutcome], costs: list[Cost], look: int | None = None) -> str:
+    def write(
+        outcomes: list[RunOutcome], costs: list[Cost], look: int | None = None
+    ) -> page.Results:
         command = _command(arguments)
         return page.write_results(
             chosen, due, outcomes, costs, out, command=command, after_look=look
@@ -228,7 +236,7 @@ def _run(
     return write(outcomes, costs), outcomes
 
 
-def _say_failed(outcomes: Sequence[RunOutcome], out: Path) -> None:
+def _say_failed(outcomes: Sequence[RunOutcome], console: Console) -> None:
     """Say how many runs failed.
 
     Raises
@@ -237,12 +245,12 @@ def _say_failed(outcomes: Sequence[RunOutcome], out: Path) -> None:
         All did.
     """
     failed = sum(1 for outcome in outcomes if outcome.failed)
-    why = f"the reasons stand under 'Left out' in {out / 'tables.md'}"
     if failed == len(outcomes):
-        raise DataError(f"No run succeeded of {failed:,}: {why}")
+        raise DataError(f"No run succeeded of {failed:,}: the reasons stand under 'Left out'")
     if failed:
-        Console(stderr=True).print(
-            f"{failed:,} of {count(len(outcomes), 'run')} failed: {why}",
+        console.print(
+            f"{failed:,} of {count(len(outcomes), 'run')} failed: the reasons stand under "
+            "'Left out'",
             style="yellow",
             markup=False,
         )
@@ -260,6 +268,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     console = Console(stderr=True)
+    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         app(words, obj=words, prog_name="python -m benchmarks.optimizers")
     except EvolverError as error:
@@ -274,7 +283,16 @@ def main(arguments: list[str] | None = None) -> int:
                 "Interrupted. The same command goes on from the runs that are finished."
             )
         return int(ended.code or 0)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return 0
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    """End as at a Ctrl-C, which reaches the processes of a pool by itself."""
+    for child in multiprocessing.active_children():
+        child.terminate()
+    raise KeyboardInterrupt
 
 
 def _command(arguments: list[str]) -> str:
@@ -299,21 +317,24 @@ def _plan(preset: str, choices: Choices) -> plan.Plan:
     )
     if choices.only:
         chosen = plan.only(chosen, tuple(choices.only.split(",")))
-    added = [contestants.parse_contestant(text) for text in choices.add]
+    added = [parse_contestant(text) for text in choices.add]
     for contestant in added:
-        contestants.check_target(contestant)
+        check_added(contestant)
     chosen = replace(chosen, contestants=(*chosen.contestants, *added))
-    contestants.refuse_twins(chosen.contestants)
+    refuse_twins(chosen.contestants)
+    if choices.norm is not None and not choices.generator:
+        raise ConfigError("--norm is that of --generator: name one, as mini-texture")
     if choices.generator:
+        named = dict.fromkeys(choices.generator)
         chosen = replace(
-            chosen,
-            worlds=tuple(own_world(name, norm=choices.norm) for name in choices.generator),
+            chosen, worlds=tuple(own_world(name, norm=choices.norm) for name in named)
         )
+        refuse_twin_worlds(chosen.worlds)
     if choices.unit:
-        chosen = replace(chosen, unit_set="named", units=tuple(choices.unit))
+        chosen = replace(chosen, unit_set="named", units=tuple(dict.fromkeys(choices.unit)))
     if choices.noise:
-        noises = tuple(str(Noise.parse(name)) for name in choices.noise.split(","))
-        chosen = replace(chosen, noises=noises)
+        noises = (str(Noise.parse(name)) for name in choices.noise.split(","))
+        chosen = replace(chosen, noises=tuple(dict.fromkeys(noises)))
     return replace(
         chosen,
         generations=choices.generations or chosen.generations,

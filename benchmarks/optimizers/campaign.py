@@ -157,17 +157,19 @@ def _run_tasks(
     there = len(outcomes)
     console.print(f"{len(tasks):,} runs, {there:,} done before", highlight=False)
     paired = groups([(task.spec, task.contestant) for task in missing.values()], device)
+    expected: float | None = None
     if cluster is None and missing:
         n = workers or os.cpu_count() or 1
         with own_failures(lambda _: None):  # of a unit: its runs say it
-            expected = expected_s([task.spec for task in missing.values()], device)
-            console.print(time_words(expected, n), highlight=False)
+            in_one = expected_s([task.spec for task in missing.values()], device)
+            console.print(time_words(in_one, n), highlight=False)
+            expected = in_one / n
     ends = run_waves(
         store,
         [[missing[spec.key] for spec in group.specs] for group in paired],
         partial(_work, device=device),
         workers=workers,
-        report=TaskProgress(console, len(missing), what="runs"),
+        report=TaskProgress(console, len(missing), what="runs", expected_s=expected),
         elsewhere=cluster,
     )
     failed = {end.digest: end.failed for end in ends if end.failed}
@@ -200,12 +202,13 @@ def _work(wave: Sequence[Run], *, device: str) -> GroupWork:
 def costs(plan: Plan, due: Due, *, console: Console) -> list[Cost]:
     """Measure what each optimizer costs in each world's size, one process at a time."""
     norms = {world.name: world.norm for world in plan.worlds}
-    out = {(world, label) for world, label, _ in due.skipped}
     measured = {
-        (contestant, *size, due.axes.get((world, contestant.label))): norms[world]
-        for world, size in due.sizes.items()
-        for contestant in plan.contestants
-        if (world, contestant.label) not in out
+        (
+            contestant,
+            *due.sizes[spec.world],
+            due.axes.get((spec.world, contestant.label)),
+        ): norms[spec.world]
+        for spec, contestant in due.runs
     }
     report = TaskProgress(console, len(measured), what="measurements of cost")
     found: list[Cost] = []
@@ -217,7 +220,7 @@ def costs(plan: Plan, due: Due, *, console: Console) -> list[Cost]:
     with one_thread_each():
         ended = in_processes(list(measured), call, n=1, ahead=1, fresh=True)
         for (contestant, d, popsize, _), cost in ended:
-            died = Cost(contestant.label, d, popsize, 0.0, 0.0, 0.0, 0.0, None, _DIED)
+            died = Cost(contestant.label, d, popsize, 0.0, 0.0, 0.0, 0.0, 0.0, None, _DIED)
             found.append(cost or died)
             report(TaskEnd(contestant.label, found[-1].failed))
     return found

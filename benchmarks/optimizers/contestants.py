@@ -14,21 +14,18 @@ from __future__ import annotations
 import ast
 import hashlib
 import inspect
-import math
-import shlex
 import sys
-import tomllib
 from dataclasses import dataclass
 from importlib import metadata
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from benchmarks.optimizers.named import attribute
-from evolver.errors import ConfigError, EvolverError
-from evolver.optimizers import BUILTIN, within_axes
-from evolver.registry import Registry
+from evolver.errors import ConfigError
+from evolver.optimizers import within_axes
+from evolver.optimizers.by_name import REGISTRY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from types import ModuleType
 
     import numpy as np
@@ -43,6 +40,8 @@ GENERATIONS, IMAGES = "$generations", "$images"
 a search along k axes, d is k."""
 AXES = "axes."
 """Begins the names of options that say along which axes to search, as in session files."""
+USUAL = "usual"
+"""The target that is, in each world, what a session gets there that names no optimizer."""
 BASELINE = "cholesky"
 """The label all ratios are to."""
 
@@ -68,6 +67,7 @@ class Contestant:
     options: tuple[tuple[str, Value], ...] = ()  # those of its axes begin with `AXES`
     library: str = ""  # distribution whose version changes the results; "" for our own
     most_d: int | None = None  # takes part up to so many dimensions: beyond, minutes a run
+    added: bool = False  # by the user, with options that nobody has tried
 
     def why_not(self, d: int) -> str:
         """Return why it cannot take part at `d` dimensions; "" if it can."""
@@ -93,7 +93,7 @@ class Contestant:
         """
         if ":" in self.target:
             return attribute(self.target)
-        return Registry("optimizer", BUILTIN).find(self.target)
+        return REGISTRY.find(self.target)
 
     @property
     def axes(self) -> dict[str, Value]:
@@ -120,6 +120,11 @@ class Contestant:
         rng, initial : random numbers, and where it starts, (d,)
         norm, generations : the world's, and a run's length
         axes : those that `axes` asks for; needed where it asks for some
+
+        Raises
+        ------
+        ConfigError
+            An option is unknown, or has a value that nothing can be done with.
         """
         given = {
             NORM: norm,
@@ -127,19 +132,20 @@ class Contestant:
             GENERATIONS: generations,
             IMAGES: generations * popsize,
         }
-        options = {
+        options: dict[str, Any] = {
             name: given.get(value, value) if isinstance(value, str) else value
             for name, value in self.options
             if not name.startswith(AXES)
         }
-        plain: dict[str, Any] = {"rng": rng, "popsize": popsize, "initial": initial, **options}
+        size = options.pop("popsize", popsize)
+        common: dict[str, Any] = {"rng": rng, "popsize": size, "initial": initial}
         if self.axes:
             if axes is None:
                 raise ConfigError(f"{self.label} searches along axes; it got none")
-            plain["axes"] = axes
+            common["axes"] = axes
             if ":" not in self.target:  # one's own knows what to do with them
-                return within_axes.within_axes(self.target, d, **plain)
-        return self.factory()(d, **plain)
+                return within_axes.within_axes(self.target, d, **common, **options)
+        return REGISTRY.make(self.target, self.factory(), d, options=options, **common)
 
     @property
     def digest(self) -> str:
@@ -244,91 +250,3 @@ def find_contestants(labels: Sequence[str]) -> list[Contestant]:
             f"{', '.join(unknown)}"
         )
     return [c for c in FIELD if c.label in labels]
-
-
-def parse_contestant(text: str) -> Contestant:
-    """Read ``[LABEL=]TARGET [OPTION=VALUE ...]``, as a user adds an optimizer.
-
-    Values are read as TOML (numbers, true, false, "text", [1.0, 2.0]); a bare word is text.
-
-    Raises
-    ------
-    ConfigError
-        The text has another form.
-    """
-    try:
-        words = shlex.split(text)
-        if not words:
-            raise ValueError("it names no optimizer")
-        first, *rest = words
-        label, _, target = first.rpartition("=")
-        options: list[tuple[str, Value]] = []
-        for part in rest:
-            name, equals, value = part.partition("=")
-            if not (name.removeprefix(AXES).isidentifier() and equals):
-                raise ValueError(f"{part!r} is no OPTION=VALUE")
-            options.append((name, _value(value)))
-    except ValueError as error:
-        raise ConfigError(
-            "an optimizer is added as [LABEL=]TARGET [OPTION=VALUE ...], as "
-            f"'mine=my_lab.search:Mine sigma=2.0'; got {text!r}: {error}"
-        ) from error
-    return Contestant(label or target.rpartition(":")[2], target, tuple(options))
-
-
-def _value(text: str) -> Value:
-    try:
-        value: object = tomllib.loads(f"v = {text}")["v"]
-    except tomllib.TOMLDecodeError:
-        return text
-    items = cast("list[object]", value) if isinstance(value, list) else [value]
-    plain = bool | int | float if isinstance(value, list) else bool | int | float | str
-    if not all(isinstance(item, plain) for item in items):
-        raise ValueError(f"{text!r} must be a number, true, false, a text or a list of numbers")
-    if not all(math.isfinite(item) for item in items if isinstance(item, float)):
-        raise ValueError(f"{text!r} must be finite")
-    return cast("Value", value)
-
-
-def refuse_twins(contestants: Sequence[Contestant]) -> None:
-    """Raise `ConfigError` where two have one label."""
-    labels = [c.label for c in contestants]
-    twins = sorted({label for label in labels if labels.count(label) > 1})
-    if twins:
-        raise ConfigError(
-            f"every optimizer needs a label of its own; {', '.join(twins)} comes twice. Give "
-            "one as LABEL=TARGET"
-        )
-
-
-def check_target(contestant: Contestant) -> None:
-    """Raise `ConfigError` unless one that the user named by hand can be imported."""
-    try:
-        contestant.factory()
-    except EvolverError as error:
-        raise ConfigError(f"{contestant.label}: {error}") from error
-
-
-def check_axes(contestants: Sequence[Contestant]) -> None:
-    """Raise `ConfigError` where one has options of axes and takes none: of the user's own."""
-    for contestant in contestants:
-        target = contestant.target
-        if contestant.axes and ":" in target and not _takes(contestant.factory(), "axes"):
-            named = ", ".join(f"{AXES}{name}" for name in contestant.axes)
-            raise ConfigError(
-                f"{contestant.label}: {target} must have a parameter axes, as it is given "
-                f"{named}; it has none. Write it, or leave them out"
-            )
-
-
-def _takes(factory: Callable[..., object], name: str) -> bool:
-    """Whether a call takes an argument of this name; also where that cannot be known."""
-    try:
-        parameters = inspect.signature(factory).parameters.values()
-    except (TypeError, ValueError):
-        return True
-    return any(
-        p.kind is p.VAR_KEYWORD
-        or (p.name == name and p.kind in {p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD})
-        for p in parameters
-    )

@@ -38,6 +38,7 @@ class Cost(msgspec.Struct, frozen=True):
     popsize: int
     median_s: float
     mean_s: float
+    beside_s: float  # median of Cholesky's generations in the same process
     median_ratio: float  # to Cholesky in the same process
     mean_ratio: float
     peak_bytes: int | None  # grown by at most, libraries apart; None where it cannot be read
@@ -63,13 +64,14 @@ def measure_cost(
         ours, theirs = _alternate(contestant, d, popsize, norm, axes)
     if failures:
         failed = error_words(failures[0])
-        return Cost(contestant.label, d, popsize, 0.0, 0.0, 0.0, 0.0, None, failed)
+        return Cost(contestant.label, d, popsize, 0.0, 0.0, 0.0, 0.0, 0.0, None, failed)
     return Cost(
         contestant.label,
         d,
         popsize,
         median(ours),
         fmean(ours),
+        median(theirs),
         median(ours) / median(theirs),
         fmean(ours) / fmean(theirs),
         peak,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from benchmarks.optimizers.contestants import BASELINE
 from benchmarks.optimizers.noise import Noise
@@ -28,8 +28,11 @@ if TYPE_CHECKING:
     from benchmarks.optimizers.outcomes import RunOutcome
     from benchmarks.optimizers.statistics import ScoreTable
 
+MOST_RATIO = 3.0
+"""Where the axis of ratios ends."""
 LineStyles: TypeAlias = dict[str, dict[str, Any]]
 _DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
+_WIDE = 8  # times the left end: the right one of an axis on which 1, 2 and 5 are enough ticks
 _ROWS = (
     ("best", "best image so far"),
     ("mean_image", "mean image"),
@@ -62,7 +65,12 @@ def ratios(scores: Mapping[str, ScoreTable], look: LineStyles) -> Figure:
                 ratio = comparison.estimate
                 if comparison.kind != "ratio":
                     if filled and np.isfinite(ratio.value):
-                        _write_difference(axes, ratio.value, y, colour)
+                        delta = f"\N{GREEK CAPITAL LETTER DELTA} {ratio.value:+.2f}"
+                        _write_in_row(axes, delta, y, colour)
+                    continue
+                if ratio.value > MOST_RATIO:
+                    beyond = f"{ratio.value:.1f} \N{RIGHTWARDS ARROW}"
+                    _write_in_row(axes, beyond, y, colour)
                     continue
                 size = 6 if filled else 4.5
                 face = colour if filled else "white"
@@ -80,19 +88,18 @@ def ratios(scores: Mapping[str, ScoreTable], look: LineStyles) -> Figure:
         axes.tick_params(labelsize=10.5)
         axes.grid(axis="x", color=GRID, lw=0.8)
         low, high = axes.get_xlim()
-        axes.set_xlim(max(low, -0.2), min(high, 3.0))
+        axes.set_xlim(max(low, -0.2), min(high, MOST_RATIO))
         axes.set_title(Noise.parse(noise).words, fontsize=11.5)
         axes.set_xlabel(f"ratio to {BASELINE}", fontsize=11)
     return figure
 
 
-def _write_difference(axes: Axes, value: float, y: float, colour: str) -> None:
-    """Write a difference in its row, at the right, where there is no ratio to draw."""
-    text = f"\N{GREEK CAPITAL LETTER DELTA} {value:+.2f}".replace("-", "\N{MINUS SIGN}")
+def _write_in_row(axes: Axes, text: str, y: float, colour: str) -> None:
+    """Write a number in its row, at the right, where there is no circle to draw."""
     axes.text(
         0.98,
         y,
-        text,
+        text.replace("-", "\N{MINUS SIGN}"),
         transform=axes.get_yaxis_transform(),
         fontsize=9.5,
         color=colour,
@@ -189,13 +196,17 @@ def cost(
     figure = new_figure(9.5, 4.6)
     axes = inches(figure, 0.9, 0.75, 6.6, 3.6)
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(_plain))
     for label, (x, y) in points.items():
         axes.plot(x, y, "o", ms=8, color=look[label]["color"], zorder=3)
     axes.axhline(1, color=QUIET, lw=1, zorder=1)
     axes.axvline(1, color=QUIET, lw=1, zorder=1)
+    cheap, dear = axes.get_xlim()
+    wide = dear > _WIDE * cheap  # else 1, 2 and 5 are one tick or two
+    axes.xaxis.set_major_locator(
+        LogLocator(subs=(1, 2, 5)) if wide else MaxNLocator(6, steps=[1, 2, 5, 10])
+    )
     axes.grid(color=GRID, lw=0.8, which="major")
     low, high = axes.get_ylim()
     names = sorted(points, key=lambda name: points[name][1])

@@ -22,7 +22,8 @@ from evolver.analysis.across_runs import FEWEST, LEVEL, RESAMPLES
 if TYPE_CHECKING:
     from evolver.analysis.trajectories import FloatArray, Ints
 
-_MEDIANS = 2_000  # resamples of a median, which costs more than a mean
+MEDIANS = 2_000
+"""Resamples of a median, which costs more than a mean."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class Estimate:
     value: float
     low: float
     high: float
-    resolves: float  # half of the interval: the smallest difference that is told from none
+    resolves: float  # half of the interval: about the smallest difference told from none
     pairs: int
     units: int
 
@@ -41,9 +42,9 @@ class Estimate:
 class Comparison:
     """What one optimizer has of another's score, of the same units and seeds.
 
-    A ratio is the geometric mean over pairs, and `resolves` the smallest ratio above 1 that is
-    told from 1. Where a score is not above 0 no ratio means anything: then it is the mean
-    difference, in units of the scale.
+    A ratio is the geometric mean over pairs, and `resolves` the ratio above 1 that is half of
+    its interval, sqrt(high / low). Where a score is not above 0 no ratio means anything: then
+    it is the mean difference, in units of the scale.
     """
 
     kind: Literal["ratio", "difference"]
@@ -74,9 +75,7 @@ def mean_of(values: FloatArray, units: Ints, *, level: float = LEVEL) -> Estimat
     drawn = _drawn_units(u, RESAMPLES)
     means = (drawn @ np.bincount(index, weights=values)) / (drawn @ counts)
     low, high = np.quantile(means, _ends(u, level))
-    widened = float(means.std()) * (u / (u - 1)) ** 0.5
-    half = float(stdtrit(u - 1, (1 + level) / 2)) * widened
-    return Estimate(value, float(low), float(high), half, len(values), u)
+    return Estimate(value, float(low), float(high), float(high - low) / 2, len(values), u)
 
 
 def median_of(values: FloatArray, units: Ints, *, level: float = LEVEL) -> Estimate:
@@ -93,7 +92,7 @@ def median_of(values: FloatArray, units: Ints, *, level: float = LEVEL) -> Estim
     u = int(index.max()) + 1
     if u < FEWEST:
         return _unsure(value, len(values), u)
-    weights = _drawn_units(u, _MEDIANS)[:, index[order]].cumsum(axis=1)
+    weights = _drawn_units(u, MEDIANS)[:, index[order]].cumsum(axis=1)
     middle = (weights >= weights[:, -1:] / 2).argmax(axis=1)
     ends = np.quantile(ordered[middle], _ends(u, level), method="nearest")
     return Estimate(value, float(ends[0]), float(ends[1]), np.nan, len(values), u)

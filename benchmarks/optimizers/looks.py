@@ -4,7 +4,7 @@ Knows outcomes and statistics. A cell is an optimizer in one world under one noi
 come in batches of equal size; after each it is compared, by the best clean image, with the
 baseline and with the optimizer that leads its world and noise. It is settled against another
 where the interval of their ratio lies beyond 1 -+ `within`, or inside; settled against both, it
-stops. Nothing is settled on fewer than `FEWEST_UNITS`.
+stops. Nothing is settled on fewer than `FEWEST_UNITS`, however clear it looks.
 
 Intervals at every look are at 1 - 0.05 / looks, so that all looks together are wrong about one
 comparison at most as often as 0.05 (Bonferroni), whenever it stops. Of several comparisons each
@@ -31,7 +31,8 @@ FEWEST_UNITS = 10
 MEASURE = "best"
 """The measure by which cells are settled."""
 Cell: TypeAlias = tuple[str, str, str]  # world, noise, optimizer
-Verdict: TypeAlias = Literal["ahead", "behind", "alike", "open"]
+Verdict: TypeAlias = Literal["ahead", "behind", "alike", "open", "too few units"]
+TOO_FEW: Verdict = "too few units"
 
 
 def batches(specs: Sequence[Spec], looks: int) -> list[list[Spec]]:
@@ -56,7 +57,7 @@ def batches(specs: Sequence[Spec], looks: int) -> list[list[Spec]]:
 
 
 def verdict(comparison: Comparison, within: float, base: float) -> Verdict:
-    """Say where an interval lies; "open" where it reaches over an edge.
+    """Say where an interval lies; "open" where it reaches over an edge, if there are units.
 
     Parameters
     ----------
@@ -71,7 +72,7 @@ def verdict(comparison: Comparison, within: float, base: float) -> Verdict:
     else:
         ends = -within * abs(base), within * abs(base)
     if estimate.units < FEWEST_UNITS:
-        return "open"
+        return TOO_FEW
     if low > ends[1]:
         return "ahead"
     if high < ends[0]:
@@ -105,7 +106,7 @@ def open_cells(
                 label
                 for to in (BASELINE, leader)
                 for label, said in verdicts(table, MEASURE, within, to=to).items()
-                if said == "open"
+                if said in {"open", TOO_FEW}
             }
             if unsettled:
                 for label in (*unsettled, BASELINE, leader):

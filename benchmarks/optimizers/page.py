@@ -15,13 +15,18 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from benchmarks.optimizers import figures, pair_tables, statistics, tables
 from benchmarks.optimizers.page_text import (
+    COST_NOTE,
     CURVES_CAPTION,
     NOTES,
-    RATIOS_CAPTION,
     REACH_NOTE,
     REPEATS_NOTE,
+    SETTINGS_HEAD,
+    SETTINGS_NOTE,
     byline,
     lead,
+    ratios_caption,
+    settings,
+    settled_note,
 )
 from benchmarks.optimizers.reach import GENERATIONS
 from evolver import __version__
@@ -39,8 +44,14 @@ if TYPE_CHECKING:
     from benchmarks.optimizers.worlds import World
 
 
+COST = "Cost"
+"""Title of the table of costs."""
+
+
 @dataclass(frozen=True, slots=True)
-class _Table:
+class ResultTable:
+    """A table, and what is said above it."""
+
     title: str
     note: str
     head: Sequence[str]
@@ -57,11 +68,28 @@ class _PageFigure:
 
 
 @dataclass(frozen=True, slots=True)
-class _Section:
+class WorldResults:
+    """What was found in one world."""
+
     title: str
-    trust: list[_Table]
+    trust: list[ResultTable]
     figures: list[_PageFigure]
-    tables: list[_Table]
+    tables: list[ResultTable]
+
+    @property
+    def shortest(self) -> list[ResultTable]:
+        """Return what a terminal has room for: what to trust, the best image, and the cost."""
+        return [*self.trust, *self.tables[:1], *(t for t in self.tables if t.title == COST)]
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """All that was found, in words and tables."""
+
+    opening: str
+    worlds: list[WorldResults]
+    out: list[tuple[str, str]]  # optimizer, why it took no part or failed
+    markdown: str  # what tables.md has
 
 
 def write_results(
@@ -73,8 +101,8 @@ def write_results(
     *,
     command: str,
     after_look: int | None = None,
-) -> str:
-    """Write the CSVs, tables.md, page.html and figures into `folder`; return the Markdown.
+) -> Results:
+    """Write the CSVs, tables.md, page.html and figures into `folder`; return what they say.
 
     Parameters
     ----------
@@ -87,17 +115,17 @@ def write_results(
     scores = statistics.tabulate(outcomes, level=plan.level)
     look = figures.looks([c.label for c in plan.contestants])
     sections = [
-        _Section(
+        WorldResults(
             world.words,
             _trust(scores[world.name], plan.within),
-            _figures(world, scores[world.name], outcomes, costs, due, look, folder),
+            _figures(plan, world, scores[world.name], outcomes, costs, due, look, folder),
             _tables(world, scores[world.name], outcomes, costs, due, level=plan.level),
         )
         for world in plan.worlds
     ]
     out = tables.apart(due.skipped, outcomes)
     opening = lead(plan, due, len(outcomes), after_look)
-    text = "\n".join(_markdown(plan, opening, sections, out, command)) + "\n"
+    text = "\n".join(_markdown(plan, due, opening, sections, out, command)) + "\n"
     write_whole(folder / "tables.md", text.encode())
     template = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -113,40 +141,30 @@ def write_results(
         sections=sections,
         out=out,
         notes=NOTES,
-        settings=_settings(plan),
+        settings=ResultTable("", SETTINGS_NOTE, SETTINGS_HEAD, settings(plan, due)),
         version=__version__,
         light=css_variables(PAGE_LIGHT),
         dark=css_variables(PAGE_DARK),
     )
     write_whole(folder / "page.html", page.encode())
-    return text
+    return Results(opening, sections, out, text)
 
 
-def _settings(plan: Plan) -> list[list[str]]:
+def _trust(scores: dict[str, ScoreTable], within: float) -> list[ResultTable]:
+    units = max((len(set(table.units.tolist())) for table in scores.values()), default=0)
     return [
-        [c.label, c.target, ", ".join(f"{name} = {value}" for name, value in c.options)]
-        for c in plan.contestants
-    ]
-
-
-def _trust(scores: dict[str, ScoreTable], within: float) -> list[_Table]:
-    part = f"{100 * within:g} %"
-    return [
-        _Table(
-            f"Settled to {part}",
-            (
-                "By the best image, against Cholesky and against the one that leads (pairs): "
-                f"ahead or behind by more than {part}, alike within {part}, or open."
-            ),
+        ResultTable(
+            f"Settled to {100 * within:g} %",
+            settled_note(within, units),
             *pair_tables.settled(scores, within),
         ),
         *_leading(scores),
     ]
 
 
-def _leading(scores: dict[str, ScoreTable]) -> list[_Table]:
+def _leading(scores: dict[str, ScoreTable]) -> list[ResultTable]:
     return [
-        _Table(
+        ResultTable(
             f"What to trust, {words}", note, tables.TRUST_HEAD, tables.trust(scores, measure)
         )
         for measure, words, note in (
@@ -177,32 +195,33 @@ def _tables(
     due: Due,
     *,
     level: float,
-) -> list[_Table]:
-    page_tables: list[_Table] = []
+) -> list[ResultTable]:
+    page_tables: list[ResultTable] = []
     for measure, words in tables.MEASURE_WORDS.items():
         note = ""
         if measure.endswith("_matched"):
             note = f"The common norm is {world.norm:g}."
         elif measure.endswith("_contrast"):
             note = "Each code as long as gives its whole image the common RMS contrast."
-        page_tables.append(_Table(words, note, *tables.quality(scores, measure)))
+        page_tables.append(ResultTable(words, note, *tables.quality(scores, measure)))
     for generation in GENERATIONS:
         head, rows = pair_tables.reach(outcomes, world.name, generation, level=level)
         if rows:
             title = f"Presentations until Cholesky's score at {generation} generations"
-            page_tables.append(_Table(title, REACH_NOTE, head, rows))
+            page_tables.append(ResultTable(title, REACH_NOTE, head, rows))
     norms = tables.norms(outcomes, world.name)
     page_tables.append(
-        _Table("Code norms", "Best code / final mean code, mean over runs.", *norms)
+        ResultTable("Code norms", "Best code / final mean code, mean over runs.", *norms)
     )
     d, n = due.sizes[world.name]
     if rows := tables.costs(costs, d):
-        note = f"ask + tell of one generation, {d} dimensions, {n} images; CPU time."
-        page_tables.append(_Table("Cost", note, tables.COST_HEAD, rows))
+        note = f"{COST_NOTE}. {d} dimensions, {n} images."
+        page_tables.append(ResultTable(COST, note, tables.COST_HEAD, rows))
     return page_tables
 
 
 def _figures(
+    plan: Plan,
     world: World,
     scores: dict[str, ScoreTable],
     outcomes: Sequence[RunOutcome],
@@ -217,7 +236,7 @@ def _figures(
         (
             "ratios",
             "Beside Cholesky CMA-ES",
-            RATIOS_CAPTION,
+            ratios_caption(plan.level),
             figures.ratios(scores, look),
         ),
         (
@@ -248,8 +267,9 @@ def _figures(
 
 def _markdown(
     plan: Plan,
+    due: Due,
     opening: str,
-    sections: list[_Section],
+    sections: list[WorldResults],
     out: list[tuple[str, str]],
     command: str,
 ) -> list[str]:
@@ -266,6 +286,8 @@ def _markdown(
         for table in (*section.trust, *section.tables):
             lines += [f"**{table.title}.** {table.note}".rstrip(), ""]
             lines += [*tables.markdown(table.head, table.rows), ""]
+    lines += [f"**Settings.** {SETTINGS_NOTE}", ""]
+    lines += [*tables.markdown(SETTINGS_HEAD, settings(plan, due)), ""]
     if out:
         lines += ["**Left out.**", "", *(f"- {label}: {why}" for label, why in out), ""]
     return lines

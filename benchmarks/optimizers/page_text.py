@@ -8,11 +8,18 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from benchmarks.optimizers.contestants import USUAL
+from benchmarks.optimizers.figures import MOST_RATIO
+from benchmarks.optimizers.intervals import MEDIANS
+from benchmarks.optimizers.looks import FEWEST_UNITS
 from benchmarks.optimizers.noise import Noise
 from benchmarks.optimizers.run import LEADERS, REPEATS
+from benchmarks.optimizers.tables import DIFFERENCE
+from evolver.analysis.across_runs import FEWEST, RESAMPLES
 from evolver.report.words import count, joined
 
 if TYPE_CHECKING:
+    from benchmarks.optimizers.contestants import Contestant
     from benchmarks.optimizers.plan import Due, Plan
 
 
@@ -24,15 +31,26 @@ NOTES = (
     ),
     (
         "Ratio: the geometric mean over pairs of a unit and a seed. Where a score of a pair is "
-        "not above 0, no ratio means anything: \N{GREEK CAPITAL LETTER DELTA} is then the mean "
-        "difference, in units of the scale. In brackets, the bootstrap interval, at 95 % where "
-        "nothing else is said: units are drawn, each with its seeds; there is none with fewer "
-        "than five units."
+        f"not above 0, no ratio means anything: {DIFFERENCE} is then the mean "
+        "difference, in units of the scale. In brackets, its interval, at 95 % where nothing "
+        f"else is said; there is none with fewer than {FEWEST} units."
     ),
     (
-        "Pairs: how many. Resolves: half of the interval, the smallest true difference that is "
-        "told from none in every second comparison (one 1.4 times as large, in four of five). "
-        "What is smaller was not looked for."
+        "Interval: an expanded percentile bootstrap over units (Hesterberg, Am. Stat. 69, "
+        f"2015). {RESAMPLES:,} times ({MEDIANS:,} for medians), of u units u are drawn with "
+        "replacement, each with all its seeds, and the mean is taken over all pairs drawn: of "
+        "ratios, of their logarithms. The ends are the quantiles q and 1 \N{MINUS SIGN} q of "
+        "these means, where q is the standard normal's probability below "
+        "\N{MINUS SIGN}t\N{SQUARE ROOT}(u / (u \N{MINUS SIGN} 1)) and t Student's quantile of "
+        "(1 + level) / 2 at u \N{MINUS SIGN} 1 degrees of freedom. runs.csv has all it needs: "
+        "a pair are rows of one world, noise, unit and seed."
+    ),
+    (
+        "Pairs: how many. Resolves: half of the interval as it is printed (of a ratio, the "
+        "square root of its upper end over its lower, less 1), from the narrowest of a column "
+        "to the widest: about the smallest true difference that is told from none in every "
+        "second comparison (one 1.4 times as large, in four of five). What is smaller was not "
+        "looked for."
     ),
     (
         "Of the best: the mean over pairs, each unit in parts of the largest clean score that "
@@ -50,9 +68,36 @@ NOTES = (
 )
 
 
-RATIOS_CAPTION = (
-    "Clean scores as ratios to Cholesky's under the same noise, with 95 % intervals over "
-    "units. Filled, of the best image; open, of the final mean image."
+def ratios_caption(level: float) -> str:
+    """Say what is drawn: ratios, with intervals of this level."""
+    return (
+        "Clean scores as ratios to Cholesky's under the same noise, with intervals over units "
+        f"at {100 * level:g} %. Filled, of the best image; open, of the final mean image. "
+        "Where a score of a pair is not above 0, a ratio means nothing, and there is no "
+        f"circle: after {DIFFERENCE}, in its place, the mean difference of the best image, in "
+        "units of the scale (that of the mean image is in its table). Before an arrow, a ratio "
+        f"beyond {MOST_RATIO:g}: no axis goes farther."
+    )
+
+
+def settled_note(within: float, units: int) -> str:
+    """Say what the table of verdicts says, and why it says nothing of so few units."""
+    part = f"{100 * within:g} %"
+    few = ""
+    if units < FEWEST_UNITS:
+        few = f". This run has {count(units, 'unit')}, and settles nothing"
+    return (
+        "By the best image, against Cholesky and against the one that leads (pairs): ahead or "
+        f"behind by more than {part}, alike within {part}, or open, where the interval reaches "
+        f"over an edge. Nothing is settled on fewer than {FEWEST_UNITS} units, however clear "
+        f"it looks: so far out the ends of a bootstrap of fewer are not to be relied on{few}."
+    )
+
+
+COST_NOTE = (
+    "CPU time of ask + tell of one generation. Each optimizer has a process of its own, in "
+    "which its generations alternate with Cholesky's: ratios are to Cholesky's beside it, not "
+    "to its own row, where it runs beside itself and is as far from 1 as chance brings it"
 )
 CURVES_CAPTION = (
     "Means over units and seeds. Clean scores in parts of the unit's largest; below, the norm "
@@ -68,6 +113,38 @@ REACH_NOTE = (
     "Of the best image so far, by clean scores: median over pairs, and the share that never "
     "get there. Cholesky's own score may have been reached before."
 )
+
+
+def settings(plan: Plan, due: Due) -> list[list[str]]:
+    """Return one row an optimizer: its label, target and options, and where it searches."""
+    made: dict[str, dict[Contestant, list[str]]] = {}
+    for spec, contestant in due.runs:
+        worlds = made.setdefault(contestant.label, {}).setdefault(contestant, [])
+        if spec.world not in worlds:
+            worlds.append(spec.world)
+    rows: list[list[str]] = []
+    for c in plan.contestants:
+        along = [
+            f"{due.axes[name, c.label]} of {count(d, 'dimension')} ({name})"
+            for name, (d, _) in due.sizes.items()
+            if (name, c.label) in due.axes
+        ]
+        options = _options(c)
+        if c.target == USUAL:
+            options = "; ".join(
+                f"{joined(worlds)}: {', '.join(filter(None, (one.target, _options(one))))}"
+                for one, worlds in made.get(c.label, {}).items()
+            )
+        rows.append([c.label, c.target, options, joined(along) if c.axes else "all"])
+    return rows
+
+
+def _options(contestant: Contestant) -> str:
+    return ", ".join(f"{name} = {value}" for name, value in contestant.options)
+
+
+SETTINGS_HEAD = ("optimizer", "target", "options", "along")
+SETTINGS_NOTE = "What each optimizer was made with, and along how many axes it searched."
 
 
 def byline(plan: Plan) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from benchmarks.optimizers.contestants import BASELINE
-from benchmarks.optimizers.looks import MEASURE, verdicts
+from benchmarks.optimizers.looks import MEASURE, TOO_FEW, verdicts
 from benchmarks.optimizers.noise import Noise
 from benchmarks.optimizers.reach import Reach, presentations
 from benchmarks.optimizers.tables import pairs_of
@@ -30,12 +30,16 @@ def settled(scores: dict[str, ScoreTable], within: float) -> tuple[list[str], li
         lead = verdicts(table, MEASURE, within, to=leader)
         pairs = table.comparisons(MEASURE, to=BASELINE)
         columns.append({
-            label: f"{ours.get(label, NONE)}, {lead.get(label, 'leads')} "
+            label: f"{_both(ours.get(label, NONE), lead.get(label, 'leads'))} "
             f"({pairs_of([pairs[label]])})"
             for label in pairs
         })
     labels = dict.fromkeys(label for column in columns for label in column)
     return head, [[label, *(c.get(label, NONE) for c in columns)] for label in labels]
+
+
+def _both(baseline: str, leader: str) -> str:
+    return baseline if baseline == leader == TOO_FEW else f"{baseline}, {leader}"
 
 
 def reach(

@@ -6,10 +6,19 @@ Knows no result.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
 
 from benchmarks.optimizers import foreign, worlds
-from benchmarks.optimizers.contestants import BASELINE, FIELD, Contestant, find_contestants
+from benchmarks.optimizers.contestants import (
+    BASELINE,
+    FIELD,
+    USUAL,
+    Contestant,
+    find_contestants,
+)
+from benchmarks.optimizers.named import error_words, own_failures
 from benchmarks.optimizers.outcomes import Spec
 from benchmarks.optimizers.worlds import (
     FOREIGN,
@@ -20,8 +29,12 @@ from benchmarks.optimizers.worlds import (
     upconv_world,
 )
 from evolver.analysis.across_runs import LEVEL
+from evolver.config.axes_table import FIRST_LAYER, METRIC
 from evolver.errors import ConfigError, EvolverError
 from evolver.optimizers import default_popsize
+
+if TYPE_CHECKING:
+    from evolver.optimizers.within_axes import SearchAxes
 
 LOOKS = 4
 """How often a sequential plan looks whether a cell is settled."""
@@ -118,12 +131,14 @@ def spell_out(plan: Plan) -> Due:
     Raises
     ------
     ConfigError
-        A generator, unit or device does not exist.
+        A generator, unit or device does not exist, or an optimizer that the user added cannot
+        be made in any world, because of its options.
     """
     runs: list[tuple[Spec, Contestant]] = []
     skipped: list[tuple[str, str, str]] = []
     sizes: dict[str, tuple[int, int]] = {}
     axes: dict[tuple[str, str], int] = {}
+    entries: dict[str, list[_Entry]] = {c.label: [] for c in plan.contestants}
     for world in plan.worlds:
         digests: dict[str, str] = {}
         stage: Stage | None = None
@@ -133,13 +148,15 @@ def spell_out(plan: Plan) -> Due:
             sizes[world.name] = (stage.d, plan.popsize or default_popsize(stage.d))
         d, popsize = sizes[world.name]
         playing: list[tuple[Contestant, str]] = []
-        for contestant in plan.contestants:
+        for named in plan.contestants:
+            contestant = _as_usual(named, stage)
             reason = contestant.why_not(d)
-            if contestant.axes and stage is not None and not reason:
-                try:
-                    axes[world.name, contestant.label] = stage.axes(contestant.axes).k
-                except EvolverError as error:
-                    reason = str(error)
+            if stage is not None and not reason:
+                entry = _enter(contestant, plan, stage, popsize)
+                entries[contestant.label].append(entry)
+                reason = entry.reason
+                if entry.axes:
+                    axes[world.name, contestant.label] = entry.axes
             if reason:
                 skipped.append((world.name, contestant.label, reason))
             else:
@@ -167,10 +184,69 @@ def spell_out(plan: Plan) -> Due:
                             device=plan.device.partition(":")[0],
                         )
                         runs.append((spec, contestant))
+    _refuse_unmade(entries)
     if not runs:
         why = "; ".join(f"{label}: {reason}" for _, label, reason in skipped)
         raise ConfigError(f"at least one optimizer must be able to take part; none is. {why}")
     return Due(runs, skipped, sizes, axes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """An optimizer in one world."""
+
+    axes: int = 0  # along how many it searches; 0: anywhere
+    reason: str = ""  # why it cannot take part
+    by_options: bool = False  # whether that is what its options ask for, and not the world
+
+
+def _as_usual(contestant: Contestant, stage: Stage | None) -> Contestant:
+    """Return what a session would get in this world, where an optimizer stands for that."""
+    if contestant.target != USUAL or stage is None:
+        return contestant
+    target, options = stage.usual(dict(contestant.options))
+    return replace(contestant, target=target, options=tuple(options.items()))
+
+
+def _enter(contestant: Contestant, plan: Plan, stage: Stage, popsize: int) -> _Entry:
+    """Make what an optimizer needs of a world and, of one that the user added, itself.
+
+    Others have options that are known to be right, and libraries that take seconds to load.
+    """
+    axes: SearchAxes | None = None
+    if contestant.axes:
+        try:
+            axes = stage.axes(contestant.axes)
+        except EvolverError as error:
+            of_file = contestant.axes.get("source", METRIC) not in {METRIC, FIRST_LAYER}
+            return _Entry(reason=str(error), by_options=of_file)
+    k = 0 if axes is None else axes.k
+    if not contestant.added:
+        return _Entry(k)
+    failures: list[BaseException] = []
+    with own_failures(failures.append):
+        contestant.make(
+            stage.d,
+            rng=np.random.default_rng(0),
+            popsize=popsize,
+            initial=stage.start(1) if plan.start == "drawn" else None,
+            norm=stage.world.norm,
+            generations=plan.generations,
+            axes=axes,
+        )
+    for error in failures:
+        known = isinstance(error, EvolverError)
+        why = str(error) if known else f"it cannot be made: {error_words(error)}"
+        return _Entry(reason=why, by_options=True)
+    return _Entry(k)
+
+
+def _refuse_unmade(entries: dict[str, list[_Entry]]) -> None:
+    """Raise `ConfigError` where an optimizer's options are why it takes part in no world."""
+    for label, tried in entries.items():
+        wrong = [entry.reason for entry in tried if entry.by_options]
+        if wrong and all(entry.reason for entry in tried):
+            raise ConfigError(f"{label}: {wrong[0]}")
 
 
 def only(plan: Plan, labels: tuple[str, ...]) -> Plan:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _HEADS = ("run", "world", "layer", "unit", "noise", "seed", "optimizer")
 DIFFERENCE = "\N{GREEK CAPITAL LETTER DELTA}"
 """Before a difference in units of the scale, where a ratio would mean nothing."""
+_DOUBLING = 2.0
 _CODE_WORDS = {
     "best": "Best image",
     "mean_image": "Final mean image",
@@ -52,7 +53,10 @@ def compared(comparison: Comparison | None) -> str:
 
 
 def resolved(comparisons: Sequence[Comparison]) -> str:
-    """Write the smallest differences that are told from none: '4 to 9 %' of ratios."""
+    """Write the smallest differences that are told from none: '4 to 9 %' of ratios.
+
+    Of ratios beyond a doubling no number is written: it would say how little is known.
+    """
     parts: list[str] = []
     for kind in ("ratio", "difference"):
         sizes = [c.estimate.resolves for c in comparisons if c.kind == kind]
@@ -60,12 +64,21 @@ def resolved(comparisons: Sequence[Comparison]) -> str:
         if not sizes:
             continue
         if kind == "ratio":
-            ends = [f"{100 * (size - 1):.0f}" for size in (min(sizes), max(sizes))]
-            parts.append(f"{' to '.join(dict.fromkeys(ends))} %")
+            parts.append(_part(min(sizes), max(sizes)))
         else:
             ends = [fixed(size, 2) for size in (min(sizes), max(sizes))]
             parts.append(f"{DIFFERENCE} {' to '.join(dict.fromkeys(ends))}")
     return "; ".join(parts) or NONE
+
+
+def _part(least: float, most: float) -> str:
+    """Write two ratios above 1 as what is resolved at best and at worst."""
+    if least >= _DOUBLING:
+        return "nothing below a doubling"
+    ends = [f"{100 * (size - 1):.0f}" for size in (least, most)]
+    if most >= _DOUBLING:
+        return f"{ends[0]} % to over a doubling"
+    return f"{' to '.join(dict.fromkeys(ends))} %"
 
 
 def pairs_of(comparisons: Sequence[Comparison]) -> str:
@@ -178,8 +191,9 @@ def norms(outcomes: Sequence[RunOutcome], world: str) -> tuple[list[str], list[l
 COST_HEAD = (
     "optimizer",
     "median, ms",
-    f"ratio to {BASELINE}: of medians",
-    "of means",
+    f"{BASELINE} beside it, ms",
+    "ratio of these medians",
+    "ratio of means",
     "peak memory, MB",
 )
 
@@ -193,12 +207,18 @@ def costs(measured: Sequence[Cost], d: int) -> list[list[str]]:
         peak = NONE if cost.peak_bytes is None else f"{cost.peak_bytes / 1e6:.1f}"
         rows.append([
             cost.optimizer,
-            f"{cost.median_s * 1e3:.2f}",
+            _milliseconds(cost.median_s),
+            _milliseconds(cost.beside_s),
             f"{cost.median_ratio:.2f}",
             f"{cost.mean_ratio:.2f}",
             peak,
         ])
     return rows
+
+
+def _milliseconds(seconds: float) -> str:
+    """Write three digits: a ratio of two of them is then that of the table to a hundredth."""
+    return f"{float(f'{seconds * 1e3:.3g}'):g}"
 
 
 def apart(

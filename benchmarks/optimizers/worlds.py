@@ -8,6 +8,7 @@ Knows generators, scorers and the device they run on. Knows nothing of optimizer
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -21,14 +22,18 @@ from benchmarks.optimizers.named import attribute, made
 from benchmarks.optimizers.sight import seen_unit
 from evolver import generators, seeds
 from evolver.config.axes_table import FIRST_LAYER, METRIC
-from evolver.errors import ConfigError
+from evolver.config.usual_optimizers import usual_optimizer
+from evolver.errors import ConfigError, EvolverError
+from evolver.generators.by_name import REGISTRY
 from evolver.row_products import row_by_row
+from evolver.setup.lengths import with_lengths
 from evolver.setup.search_axes import axes_table, choose_axes
 from scorers import networks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from benchmarks.optimizers.contestants import Value
     from evolver.optimizers.within_axes import SearchAxes
     from evolver.types import Codes, Generator, Images, Scorer, Vector
 
@@ -85,7 +90,17 @@ def own_world(generator: str, *, norm: float | None = None) -> World:
 
     Without a norm it is that of the presets' world, and 300 of a generator of one's own.
     "foreign" is that preset's world: its generator before neurons of other networks.
+
+    Raises
+    ------
+    ConfigError
+        The norm is no length, or there is no such width.
     """
+    if norm is not None and not (math.isfinite(norm) and norm > 0):
+        raise ConfigError(
+            "--norm must be a finite number above 0, the length of codes at which images are "
+            f"compared, latent units; got {norm:g}"
+        )
     width = upconv.width_of(generator)
     if width is not None:
         known = upconv_world(width)
@@ -98,6 +113,17 @@ def own_world(generator: str, *, norm: float | None = None) -> World:
     else:
         known = World(generator.rpartition(":")[2], generator, norm=300.0)
     return known if norm is None else replace(known, norm=norm)
+
+
+def refuse_twin_worlds(worlds: Sequence[World]) -> None:
+    """Raise `ConfigError` where two have one name: their runs could not be told apart."""
+    names = [world.name for world in worlds]
+    twins = sorted({name for name in names if names.count(name) > 1})
+    if twins:
+        raise ConfigError(
+            f"generators must have names that differ; {', '.join(twins)} comes twice. Name the "
+            "factories of your own differently"
+        )
 
 
 def draw_units(set_name: str, per_layer: int, *, layers: tuple[str, ...] = LAYERS) -> list[str]:
@@ -147,8 +173,14 @@ def generator_of(name: str, device: str) -> Generator:
         generator = full_rank.load_full_rank(width, device=device)
     elif ":" in name:
         return attribute(name)(device=device)
-    else:
+    elif name in REGISTRY.names():
         generator = generators.load(name, device=device)
+    else:
+        raise ConfigError(
+            "--generator must be one of upconv/8 and upconv-full/8 (or 1, 2, 4, 16), foreign, "
+            "module:factory for one of your own, or one that session files name: "
+            f"{', '.join(REGISTRY.names())}; got {name!r}"
+        )
     convert = getattr(generator, "convert", None)
     if convert is not None:
         convert(torch.float32)
@@ -194,6 +226,11 @@ class Stage:
         self._generator = generator_of(world.generator, device)
         self._scorer = scorer_of(unit, device)
         self._device = torch.device(device)
+        if hasattr(self._scorer, "responses") and not hasattr(self._generator, "synthesize"):
+            raise ConfigError(
+                f"before {unit!r} a generator must have synthesize, from codes to images in "
+                f"torch; {world.generator} has none. Write it, or name units of your own"
+            )
         self.seen = seen_unit(self._generator, self._scorer, whole=whole)
         quantiles = getattr(self._scorer, "reference_quantiles", None)
         if quantiles is None:
@@ -228,13 +265,39 @@ class Stage:
         ------
         ConfigError
             The table is wrong, or there are no such axes.
+        DataError
+            A file's numbers are no axes.
         """
         usual = METRIC if self.d <= _METRIC_D else FIRST_LAYER
         try:
             wanted = axes_table({"source": usual, **table}, "axes")
         except ConfigError as error:
             raise ConfigError(f"axes must be as in a session file: {error}") from error
-        return choose_axes(wanted, self._generator, options={}).axes
+        if wanted.source == METRIC and not hasattr(self._generator, "synthesize"):
+            raise ConfigError(
+                "axes of the metric must be those of a generator with synthesize, from codes "
+                f"to images in torch; {self.world.generator} has none. Write it, or name a "
+                "file of axes by axes.source"
+            )
+        try:
+            return choose_axes(wanted, self._generator, options={}).axes
+        except EvolverError:
+            raise
+        except Exception as error:  # anybody's generator
+            raise ConfigError(
+                "axes must be those of a generator that draws in torch; "
+                f"{self.world.generator} fails: {type(error).__name__}: {error}"
+            ) from error
+
+    def usual(self, options: Mapping[str, Value]) -> tuple[str, dict[str, Value]]:
+        """Return the optimizer of a session that names none, and its options.
+
+        Parameters
+        ----------
+        options : those that are named all the same; the others are the generator's lengths
+        """
+        name = usual_optimizer(self.world.generator)
+        return name, with_lengths(name, options, self._generator)
 
     def start(self, seed: int) -> Vector:
         """Return the code, (d,), where every run of this unit and seed starts."""

@@ -111,6 +111,33 @@ def flat(*, device):
     return Flat()
 
 
+class Rough:
+    """Paints as `Flat`, and no more than images."""
+
+    name, d, image_size, sha256 = "rough", 2, 64, "2" * 64
+    render, initial_codes = Flat.render, Flat.initial_codes
+
+
+def rough(*, device):
+    del device
+    return Rough()
+
+
+class Broken(Flat):
+    """Has no images in torch after all."""
+
+    name, sha256 = "broken", "3" * 64
+
+    def synthesize(self, z):
+        del z
+        raise KeyError("lost")
+
+
+def broken(*, device):
+    del device
+    return Broken()
+
+
 class Brightness:
     """A unit that likes one colour."""
 

@@ -8,13 +8,8 @@ import numpy as np
 import pytest
 
 from benchmarks.optimizers import contestants
-from benchmarks.optimizers.contestants import (
-    Contestant,
-    check_axes,
-    find_contestants,
-    parse_contestant,
-    refuse_twins,
-)
+from benchmarks.optimizers.added import check_added, parse_contestant, refuse_twins
+from benchmarks.optimizers.contestants import Contestant, find_contestants
 from evolver.errors import ConfigError
 from evolver.optimizers import CholeskyCMA
 from evolver.optimizers.by_name import find_optimizer
@@ -95,17 +90,24 @@ def test_a_value_that_no_result_could_hold_is_refused(text, why):
     assert why in str(raised.value)
 
 
-def test_axes_are_given_to_who_takes_them():
-    check_axes([
-        parse_contestant("along=cholesky axes.k=9"),
-        parse_contestant("tests.benchmarks.made:Keeps axes.k=9"),  # takes anything
-        parse_contestant("benchmarks.optimizers.guided:Guided axes.k=9"),
-        parse_contestant("tests.benchmarks.made:Fixed"),
-    ])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "along=cholesky axes.k=9",
+        "tests.benchmarks.made:Keeps axes.k=9",  # takes anything
+        "benchmarks.optimizers.guided:Guided axes.k=9",
+        "tests.benchmarks.made:Fixed",
+    ],
+)
+def test_axes_are_given_to_who_takes_them(text):
+    check_added(parse_contestant(text))
+
+
+def test_axes_are_not_given_to_who_takes_none():
     with pytest.raises(
         ConfigError, match=r"must have a parameter axes, as it is given axes\.k"
     ):
-        check_axes([parse_contestant("tests.benchmarks.made:Fixed axes.k=9")])
+        check_added(parse_contestant("tests.benchmarks.made:Fixed axes.k=9"))
 
 
 def test_settings_that_depend_on_the_world_are_filled_in():

@@ -30,13 +30,14 @@ def test_an_interval_of_95_percent_covers_95_percent(units, seeds, unit_sd, seed
         comparison = compare(of_trial * np.exp(log), of_trial, of)
         found = comparison.estimate
         assert (comparison.kind, found.pairs, found.units) == ("ratio", len(log), units)
+        assert found.resolves == pytest.approx(np.sqrt(found.high / found.low))
         held += found.low <= 1.0 <= found.high
         halves.append(np.log(found.resolves))
         errors.append(np.log(found.value))
     # Of 300 covered with probability 0.95; both ends lie beyond one chance in a thousand.
     low, high = stats.binom.ppf([0.0005, 0.9995], TRIALS, 0.945)
     assert low <= held <= high
-    # What is resolved is as many standard deviations of the estimate as Student's t says.
+    # It is about as many standard deviations of the estimate as Student's t says.
     t = stats.t.ppf(0.975, units - 1)
     assert np.sqrt(np.mean(np.square(halves))) == pytest.approx(t * np.std(errors), rel=0.15)
 
@@ -55,7 +56,7 @@ def test_a_higher_level_is_a_wider_interval():
     usual, wide = mean_of(values, of), mean_of(values, of, level=0.9875)
     assert wide.low < usual.low < usual.high < wide.high
     t = stats.t.ppf([0.975, 0.99375], 14)
-    assert wide.resolves / usual.resolves == pytest.approx(t[1] / t[0])
+    assert wide.resolves / usual.resolves == pytest.approx(t[1] / t[0], rel=0.1)
 
 
 def test_units_with_more_seeds_weigh_more():

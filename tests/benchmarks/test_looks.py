@@ -60,7 +60,7 @@ def test_a_verdict_is_where_the_interval_lies(kind, low, high, said):
     estimate = Estimate(1.0, low, high, 0.1, 30, 30)
     assert verdict(Comparison(kind, estimate), 0.05, 2.0) == said
     few = replace(estimate, units=FEWEST_UNITS - 1)
-    assert verdict(Comparison(kind, few), 0.05, 2.0) == "open"
+    assert verdict(Comparison(kind, few), 0.05, 2.0) == "too few units"
 
 
 def test_open_cells_go_on_with_what_they_are_compared_with():
@@ -116,7 +116,9 @@ def test_a_settled_plan_stops_and_says_so(tmp_path):
     outcomes, said, looks = run(more, plan.spell_out(more))
     assert {look: len(there) for look, there in looks.items()} == {1: 36}
     due = plan.spell_out(more)
-    text = page.write_results(more, due, looks[1], [], tmp_path, command="again", after_look=1)
+    text = page.write_results(
+        more, due, looks[1], [], tmp_path, command="again", after_look=1
+    ).markdown
     assert "After look 1 of 2; the others are to come. 36 runs" in text
     assert "36 runs, 24 done before" in said
     assert " of 3 cells are open" in said

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from benchmarks.optimizers.contestants import check_target, parse_contestant
+from benchmarks.optimizers.added import check_added, parse_contestant
 from benchmarks.optimizers.named import attribute, error_words, made, own_failures
 from evolver.errors import ConfigError, DataError
 
@@ -76,7 +76,7 @@ def test_a_module_that_fails_is_said_to_as_one_that_is_missing(
     (tmp_path / "a_bad_module.py").write_text(content)
     monkeypatch.delitem(sys.modules, "a_bad_module", raising=False)
     with pytest.raises(ConfigError) as raised:
-        check_target(parse_contestant("x=a_bad_module:Mine"))
+        check_added(parse_contestant("x=a_bad_module:Mine"))
     message = str(raised.value)
     assert message.startswith("x: 'a_bad_module:Mine' must be importable here; it is not: ")
     assert why in message
