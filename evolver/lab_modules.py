@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from functools import partial
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from evolver.errors import ConfigError
+from evolver.lab_code import error_text, find_attribute
 from evolver.weights import hub
 from evolver.weights.read import TensorTable, fill, fitted, read_weight_file
 
@@ -22,33 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _COUNTER = "num_batches_tracked"  # of training; older files lack it, and nothing here reads it
-
-
-def find_attribute(role: str, name: str) -> Any:  # noqa: ANN401  a lab's own
-    """Import what `name` says, and return it.
-
-    Parameters
-    ----------
-    role : what messages call it, as "generator"
-    name : "module:attr", an import path and what is to be found there; `attr` may have dots
-
-    Raises
-    ------
-    ConfigError
-        It cannot be imported.
-    """
-    path, _, attribute = name.partition(":")
-    try:
-        target: Any = import_module(path)
-        for part in attribute.split("."):
-            target = getattr(target, part)
-    except Exception as error:  # a lab's own code, which may raise anything
-        raise ConfigError(
-            f"{role} {name!r} must be importable, as module:attr; it is not: "
-            f"{error_text(error)}. "
-            "Install the module, or put its folder on PYTHONPATH"
-        ) from error
-    return target
 
 
 def make_module(role: str, name: str, arguments: Mapping[str, Any]) -> torch.nn.Module:
@@ -128,13 +101,6 @@ def digest_of_module(net: torch.nn.Module) -> str:
         digest.update(f"{key} {value.dtype} {tuple(value.shape)}\n".encode())
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
-
-
-def error_text(error: BaseException) -> str:
-    """Return an error of a lab's own code in its own words, with its kind."""
-    first = (str(error).strip().splitlines() or [""])[0]
-    kind = type(error).__name__
-    return f"{kind}: {first}" if first else kind
 
 
 def _filled(net: torch.nn.Module, tensors: TensorTable, *, path: Path) -> torch.nn.Module:

@@ -34,6 +34,7 @@ PUBLIC = {
         "CholeskyCMA",
         "Composite",
         "Genetic",
+        "Guided",
         "HessianCMA",
         "RandomSearch",
         "RankSphere",

@@ -27,7 +27,7 @@ from evolver.analysis.image_statistics import (
 )
 from evolver.comparisons.tasks import text_digest
 from evolver.errors import DataError
-from evolver.lab_modules import error_text
+from evolver.lab_code import error_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -147,9 +147,9 @@ class ThreadTable(Struct, frozen=True, forbid_unknown_fields=True):
         Meta(
             min_length=1,
             description="'cholesky', 'sphere', 'sep', 'snes', 'hessian', 'genetic', "
-            "'random', 'rank-sphere', 'composite'; 'adam' and 'sgd' in simulations; or of a "
-            "library: 'pycma', 'cmaes', 'nevergrad', 'evosax'; without it the one that "
-            "suits the generator",
+            "'random', 'rank-sphere', 'composite'; 'adam' and 'sgd' in simulations; 'guided', "
+            "experimental; or of a library: 'pycma', 'cmaes', 'nevergrad', 'evosax'; without "
+            "it the one that suits the generator",
         ),
     ] = ""
     popsize: Annotated[

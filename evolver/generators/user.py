@@ -20,7 +20,8 @@ import torch
 
 from evolver.errors import ConfigError
 from evolver.generators.frozen import FrozenGenerator
-from evolver.lab_modules import error_text, fill_module, make_module
+from evolver.lab_code import error_text
+from evolver.lab_modules import fill_module, make_module
 from evolver.weights.read import chosen_device
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@
     Genetic       XDream's genetic algorithm
     RandomSearch  the control
     Adam, SGD     gradient ascent, where a scorer has a slope
+    Guided        experimental: a blind search, and proposals of a fitted model beside it
     Composite     optimizers on parts of the code, or parts held fixed
 
     within_axes   any of them along a few directions of latent space: `load(..., axes=...)`
@@ -39,6 +40,7 @@ from evolver.optimizers.cholesky import CholeskyCMA
 from evolver.optimizers.composite import Composite
 from evolver.optimizers.genetic import Genetic
 from evolver.optimizers.gradient import SGD, Adam
+from evolver.optimizers.guided import Guided
 from evolver.optimizers.hessian import HessianCMA
 from evolver.optimizers.random_search import RandomSearch
 from evolver.optimizers.rank_sphere import RankSphere
@@ -56,6 +58,7 @@ __all__ = [
     "CholeskyCMA",
     "Composite",
     "Genetic",
+    "Guided",
     "HessianCMA",
     "RandomSearch",
     "RankSphere",

@@ -27,6 +27,7 @@ BUILTIN = {
     "random": "evolver.optimizers.random_search:RandomSearch",
     "adam": "evolver.optimizers.gradient:Adam",
     "sgd": "evolver.optimizers.gradient:SGD",
+    "guided": "evolver.optimizers.guided:Guided",
     "composite": "evolver.optimizers.composite:Composite",
     "pycma": "evolver.optimizers.libraries.pycma:PyCMA",
     "cmaes": "evolver.optimizers.libraries.cmaes:Cmaes",
@@ -34,6 +35,9 @@ BUILTIN = {
     "evosax": "evolver.optimizers.libraries.evosax:Evosax",
 }
 """Name in a session file -> module:class, imported when asked for."""
+
+EXPERIMENTAL = ("guided",)
+"""Those that have not gained what they were made for; a session says so before it begins."""
 
 COMMON = ("d", "rng", "popsize", "initial")
 """What every optimizer takes, and no option is called."""

@@ -178,6 +178,11 @@ class Composite(AskTell[Any]):
             if not part.get("optimizer"):
                 drivers.append(_held(i, part, stop - first, own))
                 continue
+            if part["optimizer"] == "guided":
+                raise ConfigError(
+                    f"parts[{i}] must ask for equally many codes in every generation, as the "
+                    "others do; 'guided' does not"
+                )
             try:
                 drivers.append(
                     load_optimizer(

@@ -20,6 +20,7 @@ from evolver.config.tables import Config, ThreadTable
 from evolver.generators.scale import code_scale
 from evolver.journal.records import AroundInfo
 from evolver.journal.storage import disk_free_bytes
+from evolver.optimizers.by_name import EXPERIMENTAL
 from evolver.optimizers.fixed import FixedCodes
 from evolver.optimizers.gradient import go_on
 from evolver.regular_files import expanded
@@ -152,7 +153,11 @@ def _searches(parts: Parts) -> Iterator[Check]:
             for key, value in options.items()
             for source in [table.generator if key != "generations" else "session.generations"]
         ]
-        yield Check("search", "good", f"{table.name}: {', '.join([table.optimizer, *said])}")
+        text = f"{table.name}: {', '.join([table.optimizer, *said])}"
+        if table.optimizer in EXPERIMENTAL:
+            yield Check("search", "warning", f"{text}: {table.optimizer} is experimental")
+        else:
+            yield Check("search", "good", text)
         for along in axes:
             yield Check("axes", "good", f"{table.name} searches along {along.text}")
 

@@ -95,7 +95,6 @@ def test_a_value_that_no_result_could_hold_is_refused(text, why):
     [
         "along=cholesky axes.k=9",
         "tests.benchmarks.made:Keeps axes.k=9",  # takes anything
-        "benchmarks.optimizers.guided:Guided axes.k=9",
         "tests.benchmarks.made:Fixed",
     ],
 )

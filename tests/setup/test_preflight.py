@@ -321,3 +321,12 @@ def test_a_session_that_maps_need_not_say_when_it_was_mapped(tmp_path):
     both = msgspec.structs.replace(settings, sets=(mapping, whole))
     check = before(build_parts(both), tmp_path)["receptive field"]
     assert check.verdict == "warning"  # the other's images are where the session's are
+
+
+def test_an_experimental_optimizer_is_said_to_be_one(tmp_path):
+    thread = config.ThreadTable("t", "mini-texture", optimizer="guided", popsize=4)
+    settings = msgspec.structs.replace(small(tmp_path), threads=(thread,))
+    (check, *_) = preflight._searches(build_parts(settings))
+    assert check.verdict == "warning"
+    assert check.text.startswith("t: guided, sigma = 8.0 (from mini-texture)")
+    assert check.text.endswith(": guided is experimental")

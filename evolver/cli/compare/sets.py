@@ -147,7 +147,7 @@ def _features(
 
 def _detector(text: str) -> tuple[Detector | None, str]:
     """Return what sees objects, and the digest of the file that it is written in."""
-    from evolver.lab_modules import find_attribute
+    from evolver.lab_code import find_attribute
     from evolver.weights.file_bytes import digest_of
 
     if not text:
