@@ -43,11 +43,11 @@ class GaussianScores:
     def fit(cls, codes: Matrix, scores: Scores) -> Self:
         """Fit by the width and noise whose leave-one-out errors are smallest.
 
+        The errors are those of Rasmussen & Williams (2006), eq. 5.12.
+
         Parameters
         ----------
         codes, scores : (m, d) and (m,), m > 2
-
-        The errors are those of Rasmussen & Williams (2006), eq. 5.12.
         """
         y = (scores - scores.mean()) / max(float(scores.std()), 1e-12)
         pairs = np.asarray(pdist(codes, "sqeuclidean"), np.float64)
