@@ -73,6 +73,8 @@ class AskTell(Generic[StateT]):
     """Whether a state's arrays are the longer the more codes were told."""
     popsize_follows_d: ClassVar[bool] = True
     """Whether its population is larger, the more dimensions codes have, where none is given."""
+    popsize_varies: ClassVar[bool] = False
+    """Whether some generations have more codes than `popsize`."""
     usual_radius: ClassVar[float | None] = None
     """Norm of its codes where none is given, in units of sqrt(d); None: they have none."""
 

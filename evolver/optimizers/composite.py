@@ -25,10 +25,12 @@ from evolver.optimizers.by_name import COMMON, find_optimizer, load_optimizer
 from evolver.optimizers.gradient import NeedsObjective, go_on
 from evolver.optimizers.states import (
     StateDict,
+    all_taken,
     array_of_text,
     state_from_dict,
-    state_to_dict,
+    take_prefixed,
     text_of_array,
+    with_prefix,
 )
 from evolver.optimizers.within_axes import (
     SearchAxes,
@@ -72,8 +74,7 @@ class CompositeState:
             out[f"part{i}_optimizer"] = array_of_text(part.optimizer)
             out[f"part{i}_value"] = part.value.copy()
             if part.optimizer:
-                nested = state_to_dict(part.state)
-                out |= {f"part{i}_state_{name}": value for name, value in nested.items()}
+                out |= with_prefix(f"part{i}_state_", part.state)
         return out
 
     @classmethod
@@ -85,17 +86,9 @@ class CompositeState:
         DataError
             Names are missing or unknown, or a value is not of its kind.
         """
-        left = dict(values)
-        try:
+        with all_taken(cls, values) as left:
             d, popsize, count = (int(left.pop(name)) for name in ("d", "popsize", "parts"))
             parts = tuple(_part_of(left, f"part{i}_") for i in range(count))
-        except (KeyError, TypeError, ValueError) as exc:
-            raise DataError(
-                f"a {cls.__name__} needs what state_to_dict returned for one; missing or "
-                f"wrong: {exc}"
-            ) from exc
-        if left:
-            raise DataError(f"a {cls.__name__} has no {', '.join(sorted(left))}")
         return cls(d, popsize, parts)
 
 
@@ -103,11 +96,9 @@ def _part_of(left: dict[str, Any], prefix: str) -> PartState:
     """Take one part's values out of `left`."""
     name = text_of_array(np.atleast_1d(left.pop(f"{prefix}optimizer")))
     stop, value = int(left.pop(f"{prefix}stop")), left.pop(f"{prefix}value")
-    nested = f"{prefix}state_"
-    own = {key: left.pop(key) for key in sorted(left) if key.startswith(nested)}
+    plain = take_prefixed(f"{prefix}state_", left)
     state: Any = None
     if name:
-        plain = {key.removeprefix(nested): item for key, item in own.items()}
         within = is_within_axes(plain)
         kind = WithinAxesState if within else find_optimizer(name).state_type
         state = state_from_dict(kind, plain)
@@ -178,11 +169,6 @@ class Composite(AskTell[Any]):
             if not part.get("optimizer"):
                 drivers.append(_held(i, part, stop - first, own))
                 continue
-            if part["optimizer"] == "guided":
-                raise ConfigError(
-                    f"parts[{i}] must ask for equally many codes in every generation, as the "
-                    "others do; 'guided' does not"
-                )
             try:
                 drivers.append(
                     load_optimizer(
@@ -197,6 +183,11 @@ class Composite(AskTell[Any]):
                 )
             except ConfigError as exc:
                 raise ConfigError(f"parts[{i}]: {exc}") from exc
+            if getattr(find_optimizer(part["optimizer"]), "popsize_varies", False):
+                raise ConfigError(
+                    f"parts[{i}] must ask for equally many codes in every generation, as the "
+                    f"others do; {part['optimizer']!r} does not"
+                )
             if isinstance(drivers[-1], NeedsObjective):
                 raise ConfigError(
                     f"parts[{i}] must learn from scores; {part['optimizer']!r} climbs a slope, "

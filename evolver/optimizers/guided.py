@@ -36,10 +36,12 @@ from evolver.optimizers.gradient import is_ascent
 from evolver.optimizers.score_model import GaussianScores
 from evolver.optimizers.states import (
     StateDict,
+    all_taken,
     array_of_text,
     state_from_dict,
-    state_to_dict,
+    take_prefixed,
     text_of_array,
+    with_prefix,
 )
 
 if TYPE_CHECKING:
@@ -90,14 +92,13 @@ class GuidedState:
 
     def to_dict(self) -> StateDict:
         """Return one dictionary of it all; names of the blind arm's begin with ``inner_``."""
-        nested = state_to_dict(self.inner)
         return {
             **{name: array_of_text(getattr(self, name)) for name in _TEXTS},
             **{name: getattr(self, name) for name in _NUMBERS},
             "base": self.base.copy(),
             "shown": self.shown.copy(),
             "scores": self.scores.copy(),
-            **{f"inner_{name}": value for name, value in nested.items()},
+            **with_prefix("inner_", self.inner),
         }
 
     @classmethod
@@ -109,23 +110,14 @@ class GuidedState:
         DataError
             Names are missing or unknown, or a value is not of its kind.
         """
-        left = dict(values)
-        try:
+        with all_taken(cls, values) as left:
             name, model = (text_of_array(np.atleast_1d(left.pop(n))) for n in _TEXTS)
             generation, repeats, level = (int(left.pop(n)) for n in _NUMBERS[:3])
             base_score, reach = (float(left.pop(n)) for n in _NUMBERS[3:])
             base, shown, scores = (
                 np.array(left.pop(n), dtype=np.float64) for n in ("base", "shown", "scores")
             )
-        except (KeyError, TypeError, ValueError) as exc:
-            raise DataError(
-                f"a {cls.__name__} needs what state_to_dict returned for one; missing or "
-                f"wrong: {exc}"
-            ) from exc
-        own = {key: left.pop(key) for key in sorted(left) if key.startswith("inner_")}
-        if left:
-            raise DataError(f"a {cls.__name__} has no {', '.join(sorted(left))}")
-        plain = {key.removeprefix("inner_"): value for key, value in own.items()}
+            plain = take_prefixed("inner_", left)
         inner = state_from_dict(find_optimizer(name).state_type, plain)
         numbers = generation, repeats, level, base, base_score, reach
         return cls(name, model, inner, *numbers, shown, scores)
@@ -182,6 +174,7 @@ class Guided(AskTell[Any]):
 
     state_type: ClassVar = GuidedState
     keeps_codes: ClassVar = True
+    popsize_varies: ClassVar = True
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ state (a journal, an HDF5 file) needs to store only what is in the dictionary, b
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from typing import (
     TYPE_CHECKING,
@@ -25,7 +26,7 @@ from evolver.errors import DataError
 from evolver.types import Vector
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Generator, Mapping
 
 StateDict: TypeAlias = dict[str, NDArray[np.float64] | int | float]
 StateT = TypeVar("StateT")
@@ -59,6 +60,38 @@ def text_of_array(numbers: Vector) -> str:
             f"a text of the state must be bytes of UTF-8 as numbers; got {numbers!r}. Pass a "
             "state as it was saved"
         ) from exc
+
+
+@contextmanager
+def all_taken(kind: type, values: Mapping[str, Any]) -> Generator[dict[str, Any]]:
+    """Hand out a copy of a nested state's dictionary, from which the block takes everything.
+
+    Raises
+    ------
+    DataError
+        The block lacks a name, cannot use a value, or leaves something over.
+    """
+    left = dict(values)
+    try:
+        yield left
+    except (KeyError, TypeError, ValueError) as exc:
+        raise DataError(
+            f"a {kind.__name__} needs what state_to_dict returned for one; missing or wrong: "
+            f"{exc}"
+        ) from exc
+    if left:
+        raise DataError(f"a {kind.__name__} has no {', '.join(sorted(left))}")
+
+
+def with_prefix(prefix: str, state: Any) -> StateDict:  # noqa: ANN401  any optimizer's
+    """Return what `state_to_dict` does, under names that begin with `prefix`."""
+    return {f"{prefix}{name}": value for name, value in state_to_dict(state).items()}
+
+
+def take_prefixed(prefix: str, left: dict[str, Any]) -> dict[str, Any]:
+    """Take what `with_prefix` named out of `left`; return it under its own names."""
+    names = sorted(name for name in left if name.startswith(prefix))
+    return {name.removeprefix(prefix): left.pop(name) for name in names}
 
 
 def state_to_dict(state: Any) -> StateDict:  # noqa: ANN401  each optimizer has its own type

@@ -41,10 +41,12 @@ from evolver.optimizers.gradient import NeedsObjective, Objective, go_on, is_asc
 from evolver.optimizers.ranks import default_popsize
 from evolver.optimizers.states import (
     StateDict,
+    all_taken,
     array_of_text,
     state_from_dict,
-    state_to_dict,
+    take_prefixed,
     text_of_array,
+    with_prefix,
 )
 from evolver.types import Codes, Matrix, Optimizer, Scores, Vector
 
@@ -192,12 +194,11 @@ class WithinAxesState:
 
     def to_dict(self) -> StateDict:
         """Return one dictionary of it all; names of the one within begin with ``inner_``."""
-        nested = state_to_dict(self.inner)
         return {
             "optimizer": array_of_text(self.optimizer),
             "axes": array_of_text(self.axes),
             "origin": self.origin.copy(),
-            **{f"inner_{name}": value for name, value in nested.items()},
+            **with_prefix("inner_", self.inner),
         }
 
     @classmethod
@@ -209,19 +210,10 @@ class WithinAxesState:
         DataError
             Names are missing or unknown, or a value is not of its kind.
         """
-        left = dict(values)
-        try:
+        with all_taken(cls, values) as left:
             name, axes = (text_of_array(np.atleast_1d(left.pop(n))) for n in _TEXTS)
             origin = np.array(left.pop("origin"), dtype=np.float64)
-        except (KeyError, TypeError, ValueError) as exc:
-            raise DataError(
-                f"a {cls.__name__} needs what state_to_dict returned for one; missing or "
-                f"wrong: {exc}"
-            ) from exc
-        own = {key: left.pop(key) for key in sorted(left) if key.startswith("inner_")}
-        if left:
-            raise DataError(f"a {cls.__name__} has no {', '.join(sorted(left))}")
-        plain = {key.removeprefix("inner_"): value for key, value in own.items()}
+            plain = take_prefixed("inner_", left)
         kind = find_optimizer(name).state_type
         return cls(name, axes, origin, state_from_dict(kind, plain))
 

@@ -48,9 +48,10 @@ def with_lengths(
 def _with_lengths(
     optimizer: str, options: Mapping[str, Any], generator: Generator, scale: CodeScale, d: int
 ) -> dict[str, Any]:
-    if optimizer == "guided":  # its options are its blind arm's
-        optimizer = str(options.get("optimizer", "snes"))
     taken = signature(optimizers.find(optimizer)).parameters
+    if "optimizer" in taken:  # it runs another one, whose options stand beside its own
+        optimizer = str(options.get("optimizer", taken["optimizer"].default))
+        taken = signature(optimizers.find(optimizer)).parameters
     lengths: dict[str, float] = {}
     spread = None if scale.norm is None else scale.norm / sqrt(generator.d)
     if optimizer in _SPREADS:
