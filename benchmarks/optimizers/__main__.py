@@ -25,7 +25,7 @@ import typer
 from rich.console import Console
 
 from benchmarks.optimizers import campaign, page, plan, terminal
-from benchmarks.optimizers.added import check_added, parse_contestant, refuse_twins
+from benchmarks.optimizers.added import check_added, parse_contestant, refuse_twin_labels
 from benchmarks.optimizers.cost import Cost
 from benchmarks.optimizers.noise import Noise
 from benchmarks.optimizers.outcomes import RunOutcome
@@ -321,7 +321,7 @@ def _plan(preset: str, choices: Choices) -> plan.Plan:
     for contestant in added:
         check_added(contestant)
     chosen = replace(chosen, contestants=(*chosen.contestants, *added))
-    refuse_twins(chosen.contestants)
+    refuse_twin_labels(chosen.contestants)
     if choices.norm is not None and not choices.generator:
         raise ConfigError("--norm is that of --generator: name one, as mini-texture")
     if choices.generator:

@@ -12,6 +12,7 @@ import tomllib
 from typing import TYPE_CHECKING, Any, cast
 
 from benchmarks.optimizers.contestants import AXES, USUAL, Contestant, Value
+from benchmarks.optimizers.named import refuse_twins
 from evolver.config.axes_table import METRIC
 from evolver.errors import ConfigError, EvolverError
 from evolver.optimizers.gradient import is_ascent
@@ -70,15 +71,13 @@ def _value(text: str) -> Value:
     return cast("Value", value)
 
 
-def refuse_twins(contestants: Sequence[Contestant]) -> None:
+def refuse_twin_labels(contestants: Sequence[Contestant]) -> None:
     """Raise `ConfigError` where two have one label."""
-    labels = [c.label for c in contestants]
-    twins = sorted({label for label in labels if labels.count(label) > 1})
-    if twins:
-        raise ConfigError(
-            f"every optimizer needs a label of its own; {', '.join(twins)} comes twice. Give "
-            "one as LABEL=TARGET"
-        )
+    refuse_twins(
+        [contestant.label for contestant in contestants],
+        "every optimizer needs a label of its own",
+        "Give one as LABEL=TARGET",
+    )
 
 
 def check_added(contestant: Contestant) -> None:

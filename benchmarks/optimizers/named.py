@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, NoReturn
@@ -94,6 +94,20 @@ def own_failures(fail: Callable[[BaseException], object]) -> Generator[None]:
     finally:
         if ours:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def refuse_twins(names: Sequence[str], what: str, remedy: str) -> None:
+    """Raise `ConfigError` where a name comes twice: runs could not be told apart.
+
+    Parameters
+    ----------
+    names : of what the user asked for
+    what : must hold of them, as "every optimizer needs a label of its own"
+    remedy : what to do, a sentence
+    """
+    twins = sorted({name for name in names if names.count(name) > 1})
+    if twins:
+        raise ConfigError(f"{what}; {', '.join(twins)} comes twice. {remedy}")
 
 
 def error_words(error: BaseException) -> str:

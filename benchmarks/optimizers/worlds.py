@@ -18,7 +18,7 @@ import torch
 
 import scorers
 from benchmarks.optimizers import full_rank, upconv
-from benchmarks.optimizers.named import attribute, made
+from benchmarks.optimizers.named import attribute, made, refuse_twins
 from benchmarks.optimizers.sight import seen_unit
 from evolver import generators, seeds
 from evolver.config.axes_table import FIRST_LAYER, METRIC
@@ -116,14 +116,12 @@ def own_world(generator: str, *, norm: float | None = None) -> World:
 
 
 def refuse_twin_worlds(worlds: Sequence[World]) -> None:
-    """Raise `ConfigError` where two have one name: their runs could not be told apart."""
-    names = [world.name for world in worlds]
-    twins = sorted({name for name in names if names.count(name) > 1})
-    if twins:
-        raise ConfigError(
-            f"generators must have names that differ; {', '.join(twins)} comes twice. Name the "
-            "factories of your own differently"
-        )
+    """Raise `ConfigError` where two have one name."""
+    refuse_twins(
+        [world.name for world in worlds],
+        "generators must have names that differ",
+        "Name the factories of your own differently",
+    )
 
 
 def draw_units(set_name: str, per_layer: int, *, layers: tuple[str, ...] = LAYERS) -> list[str]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.optimizers import contestants
-from benchmarks.optimizers.added import check_added, parse_contestant, refuse_twins
+from benchmarks.optimizers.added import check_added, parse_contestant, refuse_twin_labels
 from benchmarks.optimizers.contestants import Contestant, find_contestants
 from evolver.errors import ConfigError
 from evolver.optimizers import CholeskyCMA
@@ -141,9 +141,9 @@ def test_who_is_not_there_is_said_with_the_reason():
 
 
 def test_everyone_in_the_field_has_a_label_of_their_own():
-    refuse_twins(contestants.FIELD)
+    refuse_twin_labels(contestants.FIELD)
     with pytest.raises(ConfigError, match="sep comes twice"):
-        refuse_twins([*find_contestants(["sep"]), *find_contestants(["sep"])])
+        refuse_twin_labels([*find_contestants(["sep"]), *find_contestants(["sep"])])
     with pytest.raises(ConfigError, match="must be one of cholesky"):
         find_contestants(["no-such-label"])
 
