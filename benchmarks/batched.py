@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from evolver.optimizers.batched import Batched
 
 WARM_UP = 5
-NAMES = ("cholesky", "sep", "sphere", "genetic", "random")
+NAMES = ("cholesky", "sep", "snes", "sphere", "rank-sphere", "genetic", "random")
 
 
 def streams(populations: int) -> list[np.random.Generator]:

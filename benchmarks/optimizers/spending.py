@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from evolver.errors import ConfigError
-from evolver.optimizers import BUILTIN
-from evolver.registry import Registry
+from evolver.optimizers import load
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -171,8 +170,13 @@ class Spending:
         names = [f.name for f in fields(kind) if f.init and f.name in options]
         own = {name: options.pop(name) for name in names}
         self._policy: Policy = kind(**own)
-        self._inner: Any = Registry("optimizer", BUILTIN).find(optimizer)(
-            d, rng=rng, popsize=round(times_popsize * popsize), initial=initial, **options
+        self._inner: Any = load(
+            optimizer,
+            d,
+            rng=rng,
+            popsize=round(times_popsize * popsize),
+            initial=initial,
+            **options,
         )
         self._codes: Codes = np.zeros((0, d))
         self._shown: list[list[float]] = []

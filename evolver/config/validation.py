@@ -256,7 +256,7 @@ def _table(row: Struct, key: str) -> list[str]:
             lines.append(f"# {f.encode_name} =")
         else:
             mark = "# " if f.encode_name in unused else ""
-            lines.append(f"{mark}{f.encode_name} = {_toml(inner)}")
+            lines.append(f"{mark}{f.encode_name} = {toml_value(inner)}")
     return lines + nested
 
 
@@ -265,7 +265,8 @@ def _wrap(text: str) -> list[str]:
     return textwrap.wrap(text, 92, initial_indent="# ", subsequent_indent="#   ")
 
 
-def _toml(value: object) -> str:
+def toml_value(value: object) -> str:
+    """Return a value as a session file has it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
@@ -276,7 +277,7 @@ def _toml(value: object) -> str:
         table = cast("Mapping[str, object]", value)
         if not table:
             return "{}"
-        return "{ " + ", ".join(f"{k} = {_toml(v)}" for k, v in table.items()) + " }"
+        return "{ " + ", ".join(f"{k} = {toml_value(v)}" for k, v in table.items()) + " }"
     if isinstance(value, tuple | list):
-        return "[" + ", ".join(_toml(v) for v in cast("list[object]", value)) + "]"
+        return "[" + ", ".join(toml_value(v) for v in cast("list[object]", value)) + "]"
     return repr(value)

@@ -352,7 +352,9 @@ def _layout(parts: Sequence[Mapping[str, Any]], d: int) -> list[int]:
     """Return where each part ends; raise `ConfigError` unless they cover 0 to `d` in order."""
     form = "{ slice = [first, stop], optimizer = NAME, options = { ... } }"
     if not isinstance(parts, list | tuple) or not parts:
-        raise ConfigError(f"parts must be a list of {form}, one for each stretch of the code")
+        raise ConfigError(
+            f"parts must be a list of {form}, one for each stretch of the code, from 0 to {d}"
+        )
     at = 0
     stops: list[int] = []
     for i, part in enumerate(parts):

@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from evolver.config.set_table import SetTable
 from evolver.config.tables import Config, ThreadTable
+from evolver.config.validation import toml_value
 from evolver.generators.scale import code_scale
 from evolver.journal.records import AroundInfo
 from evolver.journal.storage import disk_free_bytes
@@ -148,7 +149,7 @@ def _searches(parts: Parts) -> Iterator[Check]:
         parts.config.threads, parts.optimizer_options, parts.axes, strict=False
     ):
         said = [
-            f"{key} = {value!r}"
+            f"{key} = {toml_value(value)}"
             + ("" if key in table.optimizer_options else f" (from {source})")
             for key, value in options.items()
             for source in [table.generator if key != "generations" else "session.generations"]

@@ -330,3 +330,23 @@ def test_an_experimental_optimizer_is_said_to_be_one(tmp_path):
     assert check.verdict == "warning"
     assert check.text.startswith("t: guided, sigma = 8.0 (from mini-texture)")
     assert check.text.endswith(": guided is experimental")
+
+
+def test_options_are_said_as_the_session_file_has_them(tmp_path):
+    parts = [
+        {"slice": [0, 128], "optimizer": "cholesky", "options": {"sigma": 0.5}},
+        {"slice": [128, 256], "value": 0.0},
+    ]
+    thread = config.ThreadTable(
+        "t",
+        "mini-texture",
+        optimizer="composite",
+        popsize=4,
+        optimizer_options={"parts": parts},
+    )
+    settings = msgspec.structs.replace(small(tmp_path), threads=(thread,))
+    (check, *_) = preflight._searches(build_parts(settings))
+    assert check.text == (
+        't: composite, parts = [{ slice = [0, 128], optimizer = "cholesky", options = '
+        "{ sigma = 0.5 } }, { slice = [128, 256], value = 0.0 }]"
+    )
