@@ -11,6 +11,11 @@ from typing import Any
 
 from evolver.errors import ConfigError
 
+OWN_FAILURES = Exception, SystemExit
+"""What a lab's own code may raise; a Ctrl-C is the operator's."""
+
+_LONGEST = 300  # characters of an error that are said
+
 
 def find_attribute(role: str, name: str) -> Any:  # noqa: ANN401  a lab's own
     """Import what `name` says, and return it.
@@ -30,17 +35,20 @@ def find_attribute(role: str, name: str) -> Any:  # noqa: ANN401  a lab's own
         target: Any = import_module(path)
         for part in attribute.split("."):
             target = getattr(target, part)
-    except Exception as error:  # a lab's own code, which may raise anything
+    except OWN_FAILURES as error:
+        remedy = "Mend it, or the name"
+        if isinstance(error, ImportError):
+            remedy = "Install the module, or put its folder on PYTHONPATH"
         raise ConfigError(
             f"{role} {name!r} must be importable, as module:attr; it is not: "
-            f"{error_text(error)}. "
-            "Install the module, or put its folder on PYTHONPATH"
+            f"{error_text(error)}. {remedy}"
         ) from error
     return target
 
 
 def error_text(error: BaseException) -> str:
-    """Return an error of a lab's own code in its own words, with its kind."""
-    first = (str(error).strip().splitlines() or [""])[0]
+    """Return an error of a lab's own code in its own words, with its kind; of one line."""
+    lines = str(error).strip().splitlines() or [""]
+    first = "".join(c if c.isprintable() else "·" for c in lines[0])[:_LONGEST]
     kind = type(error).__name__
     return f"{kind}: {first}" if first else kind

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -43,8 +43,8 @@ class Registry:
         installed = {point.name for point in entry_points(group=self.group)}
         return tuple(sorted(installed | set(self.builtin)))
 
-    def find(self, name: str) -> Any:  # noqa: ANN401  each role says what its factories are
-        """Return the factory called `name`; the built-in one, if there are two.
+    def find(self, name: object) -> Any:  # noqa: ANN401  each role says what its factories are
+        """Return the factory called `name`, a text; the built-in one, if there are two.
 
         Raises
         ------
@@ -52,6 +52,8 @@ class Registry:
             Nothing has this name (the message lists what there is), or what has it cannot
             be imported.
         """
+        if not isinstance(name, str):
+            raise ConfigError(f"{self.role} must be a name, which is a text; got {name!r}")
         if name in self.builtin:
             module, _, attribute = self.builtin[name].partition(":")
             return getattr(import_module(module), attribute)
@@ -86,7 +88,12 @@ class Registry:
             )
 
     def check_options(
-        self, name: str, factory: Callable[..., object], options: Collection[str]
+        self,
+        name: str,
+        factory: Callable[..., object],
+        options: Collection[str],
+        *,
+        also: Sequence[str] = (),
     ) -> None:
         """Refuse options that a factory does not take; one that takes any checks its own.
 
@@ -95,6 +102,7 @@ class Registry:
         name : what a session file calls the factory
         factory : its parameters are the options, but for those in `common`
         options : the names that were given
+        also : names besides that are taken
 
         Raises
         ------
@@ -105,9 +113,13 @@ class Registry:
         if any(p.kind is p.VAR_KEYWORD for p in parameters):
             return
         names = [
-            p.name
-            for p in parameters
-            if p.kind in {p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD} and p.name not in self.common
+            *also,
+            *(
+                p.name
+                for p in parameters
+                if p.kind in {p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD}
+                and p.name not in self.common
+            ),
         ]
         unknown = sorted(set(options) - set(names))
         if unknown:

@@ -23,13 +23,21 @@ if TYPE_CHECKING:
 SMALLEST, LARGEST = 1e-150, 1e150  # of a length: squares of what it scales stay in float64
 
 
-def whole(name: str, value: object, *, at_least: int, otherwise: str = "") -> int:
-    """Return `value` if it is a whole number, `at_least` or more; else raise `ConfigError`."""
+def whole(
+    name: str,
+    value: object,
+    *,
+    at_least: int,
+    at_most: int | None = None,
+    otherwise: str = "",
+) -> int:
+    """Return `value` if it is a whole number in its range; else raise `ConfigError`."""
     if isinstance(value, SupportsIndex) and not isinstance(value, bool):
         number = index(value)
-        if number >= at_least:
+        if number >= at_least and (at_most is None or number <= at_most):
             return number
-    raise ConfigError(f"{name} must be a whole number >= {at_least}{otherwise}; got {value!r}")
+    allowed = f">= {at_least}" if at_most is None else f"from {at_least} to {at_most}"
+    raise ConfigError(f"{name} must be a whole number {allowed}{otherwise}; got {value!r}")
 
 
 def population(d: int, popsize: object, *, at_least: int = 2) -> int:

@@ -73,8 +73,10 @@ class AskTell(Generic[StateT]):
     """Whether a state's arrays are the longer the more codes were told."""
     popsize_follows_d: ClassVar[bool] = True
     """Whether its population is larger, the more dimensions codes have, where none is given."""
-    popsize_varies: ClassVar[bool] = False
+    popsize_varies: bool = False
     """Whether some generations have more codes than `popsize`."""
+    notice: str = ""
+    """What the last `ask` came upon that a person should know; mostly nothing."""
     usual_radius: ClassVar[float | None] = None
     """Norm of its codes where none is given, in units of sqrt(d); None: they have none."""
 

@@ -186,7 +186,8 @@ class Composite(AskTell[Any]):
             if getattr(find_optimizer(part["optimizer"]), "popsize_varies", False):
                 raise ConfigError(
                     f"parts[{i}] must ask for equally many codes in every generation, as the "
-                    f"others do; {part['optimizer']!r} does not"
+                    f"others do; {part['optimizer']!r} does not, so that it can be no part. "
+                    "Let it search the whole code"
                 )
             if isinstance(drivers[-1], NeedsObjective):
                 raise ConfigError(

@@ -19,19 +19,17 @@ Knows optimizers by name, codes and scores. Knows nothing of axes: along which b
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, replace
 from inspect import signature
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from evolver.checks import check_codes
 from evolver.errors import ConfigError, DataError
-from evolver.lab_code import find_attribute
+from evolver.lab_code import OWN_FAILURES, error_text, find_attribute
 from evolver.optimizers.arguments import check_numbers, check_state_arrays, whole
 from evolver.optimizers.ask_tell import AskTell
-from evolver.optimizers.by_name import find_optimizer, load_optimizer
+from evolver.optimizers.by_name import REGISTRY, find_optimizer, load_optimizer
 from evolver.optimizers.gradient import is_ascent
 from evolver.optimizers.score_model import GaussianScores
 from evolver.optimizers.states import (
@@ -45,14 +43,12 @@ from evolver.optimizers.states import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
     from evolver.optimizers.score_model import ScoreModel
     from evolver.types import Codes, Matrix, Optimizer, Scores, Vector
-
-logger = logging.getLogger(__name__)
 
 _REMEMBERED = 500  # codes the model is fitted to, the latest
 _LEAST = 60  # codes before it is asked
@@ -60,6 +56,8 @@ _LEVELS = ((4, 1), (2, 1), (1, 1), (1, 2), (1, 4), (1, 8))  # generations a turn
 _NEAREST, _FARTHEST = 0.05, 4.0  # of the reach
 _WITHIN = ("composite", "guided")  # what the blind arm cannot be
 _MOST_REPEATS = 10
+_ROUNDED = 1.001  # of a distance: what rounding may add
+_OWN = ("optimizer", "model", "repeats")  # options that are not the blind arm's
 _TEXTS = ("optimizer", "model")
 _NUMBERS = ("generation", "repeats", "level", "base_score", "reach")
 
@@ -132,13 +130,57 @@ def find_model(name: str) -> type[ScoreModel]:
     if name == "gp":
         return GaussianScores
     model = find_attribute("model", name)
-    if not all(callable(getattr(model, part, None)) for part in ("fit", "uphill")):
+    lacks = [part for part in ("fit", "uphill") if not callable(getattr(model, part, None))]
+    if lacks or not isinstance(model, type):
+        why = f"it has no {' and no '.join(lacks)}" if lacks else "it is none"
         raise ConfigError(
-            f"model {name!r} must be a class with fit(codes, scores) and uphill(base, "
-            "distance), as evolver.optimizers.score_model.ScoreModel says; it is a "
-            f"{type(model).__name__}"
+            f"model {name!r} must be a class with the methods fit and uphill, as "
+            f"evolver.optimizers.score_model.ScoreModel says; {why}"
         )
     return model
+
+
+def _try_out(name: str, d: int) -> None:
+    """Have a model propose a code, of random ones; raise `ConfigError` where it cannot."""
+    codes = np.random.default_rng(0).standard_normal((_LEAST, d))
+    try:
+        _proposed(find_model(name).fit(codes.copy(), codes[:, 0].copy()), codes[0], [1.0])
+    except ConfigError:
+        raise
+    except OWN_FAILURES as error:
+        raise ConfigError(
+            f"model {name!r} must be a class with a classmethod fit(codes, scores) that "
+            "returns a fitted one, and uphill(base, distance), as "
+            "evolver.optimizers.score_model.ScoreModel says; tried on "
+            f"{_LEAST} random codes, ({_LEAST}, {d}), it fails: {error_text(error)}"
+        ) from error
+
+
+def _proposed(model: ScoreModel, base: Vector, distances: Sequence[float]) -> Codes:
+    """Return a fitted model's candidate for each distance, (n, d).
+
+    Raises
+    ------
+    DataError
+        One is no code, or too far away. What the model itself raises is passed on.
+    """
+    found: list[Vector] = []
+    for distance in distances:
+        code = np.asarray(model.uphill(base.copy(), distance))
+        if code.shape != base.shape or code.dtype.kind not in "fiu":
+            raise DataError(
+                f"uphill() must return a code, numbers of shape {base.shape}; it returns "
+                f"{code.dtype} of shape {code.shape}"
+            )
+        found.append(code.astype(np.float64))
+        with np.errstate(over="ignore", invalid="ignore"):
+            away = float(np.linalg.norm(found[-1] - base))
+        if not away <= _ROUNDED * distance:
+            raise DataError(
+                f"uphill() must return a finite code at most {distance:.4g} from base; its is "
+                f"{away:.4g} away"
+            )
+    return np.stack(found)
 
 
 class Guided(AskTell[Any]):
@@ -160,21 +202,23 @@ class Guided(AskTell[Any]):
     optimizer : the blind arm's name: any but an ascent, a search among codes of one norm (a
         model's proposals have others), a composite and this one
     model : what proposes: "gp", a Gaussian process, or "module:Class", a `ScoreModel` of your
-        own. One that raises, or proposes no code, misses its turn
+        own, which is tried on random codes first. One that raises later, or proposes no code or
+        one that is too far from the base, misses its turn, and `notice` says so
     repeats : int, 2 to 10, how often base and candidates are shown in a block
     **options : of the blind arm's optimizer
 
     Raises
     ------
     ConfigError
-        The blind arm cannot be made, there is no such model, or `repeats` is out of its range.
+        The blind arm cannot be made, there is no such model or it proposes nothing, or
+        `repeats` is out of its range.
     DataError
         `initial` has the wrong shape or is not finite.
     """
 
     state_type: ClassVar = GuidedState
     keeps_codes: ClassVar = True
-    popsize_varies: ClassVar = True
+    popsize_varies = True
 
     def __init__(
         self,
@@ -189,15 +233,16 @@ class Guided(AskTell[Any]):
         **options: Any,  # noqa: ANN401  the blind arm's own
     ) -> None:
         d = whole("d", d, at_least=1)
-        repeats = whole("repeats", repeats, at_least=2)
-        if repeats > _MOST_REPEATS:
-            raise ConfigError(f"repeats must be at most {_MOST_REPEATS}; got {repeats}")
+        repeats = whole("repeats", repeats, at_least=2, at_most=_MOST_REPEATS)
         kind = find_optimizer(optimizer)
         if optimizer in _WITHIN or is_ascent(kind) or "radius" in signature(kind).parameters:
             raise ConfigError(
                 "optimizer must be one that learns from scores, of codes of any norm: no "
                 f"ascent, no sphere, and none of {', '.join(_WITHIN)}; got {optimizer!r}"
             )
+        REGISTRY.check_options("guided", kind, options, also=_OWN)
+        if model != "gp":
+            _try_out(model, d)
         inner: Optimizer = load_optimizer(
             optimizer, d, rng=rng, popsize=popsize, initial=initial, **options
         )
@@ -254,6 +299,7 @@ class Guided(AskTell[Any]):
         self._blind = len(blind)
         every, n = _LEVELS[s.level]
         self._reaches = np.zeros(0)
+        self.notice = ""
         if len(s.scores) < _LEAST or s.generation % every:
             return blind, blind.copy()
         base = s.base if len(s.base) else blind.mean(axis=0)
@@ -272,13 +318,12 @@ class Guided(AskTell[Any]):
         s: GuidedState = self._state
         try:
             model = self._model.fit(s.shown.copy(), s.scores.copy())
-            found = [model.uphill(base.copy(), distance) for distance in distances.tolist()]
-            codes = np.array(found, dtype=np.float64)
-            check_codes(codes, d=self.d)
-        except Exception as error:  # noqa: BLE001  a lab's own model: no session ends by it
-            logger.warning("the guided arm misses its turn: model %r: %s", s.model, error)
+            return _proposed(model, base, distances.tolist())
+        except OWN_FAILURES as error:  # no session ends by it
+            self.notice = (
+                f"the guided arm misses its turns: model {s.model!r} fails, {error_text(error)}"
+            )
             return None
-        return codes
 
     def adopt(self, codes: ArrayLike) -> None:
         """Take `codes` for what the last `ask` returned, in both arms; as `AskTell.adopt`."""

@@ -23,11 +23,28 @@ class ScoreModel(Protocol):
 
     @classmethod
     def fit(cls, codes: Matrix, scores: Scores) -> Self:
-        """Fit it to what was shown: codes (m, d), latent units, and scores (m,), m > 2."""
+        """Return a new one, fitted to what was shown.
+
+        Parameters
+        ----------
+        codes : array of float64, shape (m, d), m > 2, latent units; along axes, where the
+            search has some: d is how many
+        scores : array of float64, shape (m,), larger is better
+        """
         ...
 
     def uphill(self, base: Vector, distance: float) -> Vector:
-        """Return a code with a higher prediction, (d,), at most `distance` from `base`."""
+        """Return a code with a higher prediction.
+
+        Parameters
+        ----------
+        base : array of float64, shape (d,)
+        distance : latent units
+
+        Returns
+        -------
+        array of float, shape (d,), finite, at most `distance` from `base`
+        """
         ...
 
 

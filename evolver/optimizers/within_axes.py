@@ -249,6 +249,7 @@ class WithinAxes(AskTell[Any]):
         self._name, self._inner, self._axes, self._origin = name, inner, axes, origin
         self._along: Codes = np.zeros((0, axes.k))  # what the one within asked for, (n, k)
         self._computed_again = False
+        self.popsize_varies = getattr(inner, "popsize_varies", False)
 
     @classmethod
     def from_state(
@@ -334,6 +335,7 @@ class WithinAxes(AskTell[Any]):
 
     def _next(self) -> tuple[Codes, Codes]:
         self._along = self._inner.ask()
+        self.notice = getattr(self._inner, "notice", "")
         codes = self._along @ self._axes.forth
         codes += self._origin
         return codes, codes.copy()

@@ -40,7 +40,7 @@ from evolver.session.ports import (
     RigPort,
     WatchdogsPort,
 )
-from evolver.session.schedule import Proposal, Session
+from evolver.session.schedule import Block, Proposal, Session
 from evolver.types import Generator
 from rig_bridge.events import (
     FROZEN_S,
@@ -136,6 +136,7 @@ class Loop:
         self._earlier_idle_s = sum(block.idle_s for block in running)
         self._begun = self._earlier.begun  # something was shown
         self._unscorable: set[int] = set()  # blocks of which that was said
+        self._noticed: dict[int, str] = {}  # what was last said of a thread's optimizer
         self._refused = False  # the disk refuses, and nothing goes on
         self._gone_at: float | None = None  # there is no rig since
         self._heard_at = self._reported_at = clock.monotonic()
@@ -312,9 +313,19 @@ class Loop:
             return False
         now = self._clock.monotonic()
         self._count()
+        self._note_optimizers(block)
         futures = [self._render(proposal) for proposal in block.proposals]
         self._running[block.index] = RunningBlock(block, futures, before, now - before)
         return True
+
+    def _note_optimizers(self, block: Block) -> None:
+        """Record what optimizers came upon when they were asked; the same words once."""
+        for proposal in block.proposals:
+            thread = self._session.threads[proposal.thread]
+            notice = getattr(thread.optimizer, "notice", "")
+            if notice and notice != self._noticed.get(proposal.thread):
+                self._noticed[proposal.thread] = notice
+                self._event("warning", "optimizer", f"{thread.name}: {notice}")
 
     def _render(self, proposal: Proposal) -> Future[RenderedThread]:
         def render() -> RenderedThread:

@@ -482,8 +482,9 @@ def _gather_optimizer(
             **given,
         )
     except (ConfigError, DataError) as exc:
-        mistakes.add(f"{key}.{_blamed(table, str(exc))}", str(exc), exc, of=table.name)
-        _gather_each_option(table, key, generator, mistakes)
+        blamed = _blamed(table, str(exc))
+        mistakes.add(f"{key}.{blamed}", str(exc), exc, of=table.name)
+        _gather_each_option(table, key, generator, mistakes, but=blamed)
         return None
     except MemoryError:
         mistakes.add(
@@ -503,11 +504,19 @@ def _gather_optimizer(
 
 
 def _gather_each_option(
-    table: ThreadTable, key: str, generator: Generator, mistakes: Mistakes
+    table: ThreadTable, key: str, generator: Generator, mistakes: Mistakes, *, but: str = ""
 ) -> None:
-    """Find what is wrong with options each by itself: all together tell of the first alone."""
+    """Find what is wrong with options each by itself: all together tell of the first alone.
+
+    Parameters
+    ----------
+    table, key : of the thread
+    generator : its codes'
+    mistakes : what is found is added
+    but : the key of what is known to be wrong
+    """
     for name, value in table.optimizer_options.items():
-        if name in OPTIMIZERS.common:
+        if name in OPTIMIZERS.common or but == f"optimizer_options.{name}":
             continue
         try:
             optimizers.load(

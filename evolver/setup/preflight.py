@@ -373,6 +373,9 @@ def _duration(parts: Parts) -> Check:
         f"a {block}{references} is {n} presentations, "
         f"{_span(minutes)} of showing; {of_them} {_span(minutes * generations)}"
     )
+    for table, optimizer in zip(config.threads, parts.optimizers, strict=False):
+        if getattr(optimizer, "popsize_varies", False):
+            text += f"; of {table.name}, {table.optimizer} adds images in some of them"
     popsizes = ", ".join(
         f"{table.name} {popsize}"
         for table, popsize in zip(config.all_threads, parts.popsizes, strict=True)

@@ -1,5 +1,7 @@
 """Guided: the blind arm goes as it does alone, and the other moves on wins alone."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -114,28 +116,115 @@ def test_a_generation_of_the_guided_arm_alone_teaches_nothing():
     guided.tell(codes, hill(codes))
 
 
-class Broken(Wrong):
+class Late(Wrong):
+    """One that is well until it has seen more than it is tried on."""
+
+    m = 0
+
+    @classmethod
+    def fit(cls, codes, scores):
+        self = cls()
+        self.m = min(len(codes), len(scores))
+        return self
+
     def uphill(self, base, distance):
-        del distance
+        return super().uphill(base, distance) if self.m <= 60 else self.late(base, distance)
+
+
+class NotANumber(Late):
+    def late(self, base, _distance):
         return base * np.nan
 
 
-class Raises(Wrong):
+class TooFar(Late):
+    def late(self, base, distance):
+        return base + 2 * distance
+
+
+class Huge(Late):
+    def late(self, base, _distance):
+        return base + 1e300
+
+
+class OtherShape(Late):
+    def late(self, base, _distance):
+        return np.concatenate([base, base])
+
+
+class Complex(Late):
+    def late(self, base, _distance):
+        return base + 1j
+
+
+class Nothing(Late):
+    def late(self, _base, _distance):
+        return None
+
+
+class Exits(Late):
+    def late(self, _base, _distance):
+        raise SystemExit(3)
+
+
+class Raises(Late):
+    def late(self, _base, _distance):
+        raise RuntimeError("out of \x1b[31mideas\nand of lines")
+
+
+FAILURES = {
+    "NotANumber": "at most .* from base; its is nan away",
+    "TooFar": "at most .* from base; its is",
+    "Huge": r"its is (inf|\S+e\+300) away",
+    "OtherShape": r"numbers of shape \(6,\); it returns float64 of shape \(12,\)",
+    "Complex": "it returns complex128",
+    "Nothing": "it returns object",
+    "Exits": "SystemExit: 3",
+    "Raises": r"RuntimeError: out of ·\[31mideas$",
+}
+
+
+def own(model):
+    return f"tests.optimizers.test_guided:{model}"
+
+
+@pytest.mark.parametrize(("model", "words"), FAILURES.items())
+@pytest.mark.parametrize("axes", [None, AXES])
+def test_a_model_that_fails_misses_its_turns_and_says_so(model, words, axes):
+    d = 6 if axes is None else 20
+    rng = np.random.default_rng(1)
+    guided = load("guided", d, rng=rng, popsize=10, sigma=0.5, axes=axes, model=own(model))
+    said = []
+    for _ in range(14):
+        codes = guided.ask()
+        assert len(codes) == 10
+        said.append(guided.notice)
+        guided.tell(codes, hill(codes))
+    assert [bool(text) for text in said] == [i in {8, 12} for i in range(14)]
+    assert said[8].startswith("the guided arm misses its turns: model 'tests.optimizers")
+    assert re.search(words, said[8])
+
+
+class Ordinary:
+    def fit(self, codes, scores):
+        del codes, scores
+        return self
+
+    def uphill(self, base, distance):
+        return base + distance
+
+
+class FitsNothing(Wrong):
     @classmethod
     def fit(cls, codes, scores):
-        raise RuntimeError(f"out of ideas about {len(codes)} codes and {len(scores)} scores")
+        del codes, scores
 
 
-@pytest.mark.parametrize("model", ["Broken", "Raises"])
-def test_a_model_that_fails_misses_its_turn(model, logged):
-    guided = Guided(
-        6,
-        rng=np.random.default_rng(1),
-        popsize=10,
-        model=f"tests.optimizers.test_guided:{model}",
-    )
-    assert {len(codes) for codes in run(guided, 12)} == {10}
-    assert "the guided arm misses its turn" in logged.getvalue()
+class NoFit:
+    def uphill(self, base, distance):
+        return base + distance
+
+
+an_instance = Wrong()
 
 
 def test_along_axes_it_goes_on_with_the_same_bits():
@@ -162,12 +251,21 @@ def test_along_axes_it_goes_on_with_the_same_bits():
         ({"optimizer": "guided"}, "no sphere, and none of composite, guided; got 'guided'"),
         ({"optimizer": "sphere"}, "got 'sphere'"),
         ({"optimizer": "adam"}, "got 'adam'"),
-        ({"repeats": 1}, "repeats must be a whole number >= 2"),
-        ({"repeats": 11}, "repeats must be at most 10"),
+        ({"optimizer": 3}, "optimizer must be a name, which is a text; got 3"),
+        ({"repeats": 1}, "repeats must be a whole number from 2 to 10; got 1"),
+        ({"repeats": 11}, "repeats must be a whole number from 2 to 10; got 11"),
         ({"model": "tea"}, "model must be 'gp', or 'module:Class'"),
         ({"model": "no_such:Model"}, "must be importable, as module:attr"),
-        ({"model": "tests.optimizers.test_guided:AXES"}, "must be a class with fit"),
-        ({"sigmaa": 1}, "optimizer 'snes' takes the options"),
+        ({"model": own("AXES")}, "must be a class .* no fit and no uphill"),
+        ({"model": own("NoFit")}, "must be a class .*; it has no fit$"),
+        ({"model": own("an_instance")}, "must be a class with the methods .*; it is none"),
+        ({"model": own("Ordinary")}, "tried on 60 random codes, .* it fails: TypeError"),
+        (
+            {"model": own("FitsNothing")},
+            "tried on 60 random codes, .*: AttributeError",
+        ),
+        ({"sigmaa": 1}, "'guided' takes the options .*repeats.*; did you mean 'sigma'"),
+        ({"repeets": 3}, "'guided' takes the options .*; did you mean 'repeats'"),
     ],
 )
 def test_what_it_cannot_be_made_of(options, match):

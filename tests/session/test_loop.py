@@ -222,6 +222,23 @@ def test_every_block_is_committed_once_and_every_result_acknowledged(schedule):
     assert session.finished
 
 
+def test_what_an_optimizer_comes_upon_is_an_event_and_the_same_words_are_one():
+    loop, session, _, disk, news = build(generations=5)
+    optimizer = session.threads[0].optimizer
+    ask, said = optimizer.ask, iter(["", "it is cold", "", "it is cold", "it is dark"])
+
+    def asked():
+        optimizer.notice = next(said)
+        return ask()
+
+    optimizer.ask = asked
+    assert loop.run() == "finished"
+    events = [e for e in of(disk, Event) if e.name == "optimizer"]
+    assert [e.text for e in events] == ["a: it is cold", "a: it is dark"]
+    assert {e.level for e in events} == {"warning"}
+    assert [n.event for n in news if "it is" in n.event] == [e.text for e in events]
+
+
 def test_references_are_with_the_rig_before_the_generation_is_answered():
     loop, _, rig, _, _ = build()
     loop.run()

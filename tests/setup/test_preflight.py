@@ -326,10 +326,14 @@ def test_a_session_that_maps_need_not_say_when_it_was_mapped(tmp_path):
 def test_an_experimental_optimizer_is_said_to_be_one(tmp_path):
     thread = config.ThreadTable("t", "mini-texture", optimizer="guided", popsize=4)
     settings = msgspec.structs.replace(small(tmp_path), threads=(thread,))
-    (check, *_) = preflight._searches(build_parts(settings))
+    parts = build_parts(settings)
+    (check, *_) = preflight._searches(parts)
     assert check.verdict == "warning"
     assert check.text.startswith("t: guided, sigma = 8.0 (from mini-texture)")
     assert check.text.endswith(": guided is experimental")
+    assert preflight._duration(parts).text.endswith(
+        "; of t, guided adds images in some of them"
+    )
 
 
 def test_options_are_said_as_the_session_file_has_them(tmp_path):
