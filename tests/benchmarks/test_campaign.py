@@ -396,7 +396,7 @@ SPENDING = "benchmarks.optimizers.spending:Spending"
         ("x=adam", "must learn from scores here"),
         (f"x={SPENDING} policy=nope", "x: policy must be one of once"),
         (f"x={SPENDING} optimizer=snez", "did you mean 'snes'?"),
-        (f"x={SPENDING} sigmaa=3.0", "unexpected keyword argument 'sigmaa'"),
+        (f"x={SPENDING} sigmaa=3.0", "x: optimizer 'snes' takes the options sigma"),
         ("x=tests.benchmarks.made:Fixed extra=many", "with extra = 'many' it failed"),
     ],
 )
