@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from evolver import config, optimizers
 from evolver.cli import app
+from evolver.config.axes_table import AxesTable
 from evolver.errors import ConfigError, WeightsError
 from evolver.journal.writer import JournalWriter, read_journal
 from evolver.live import resume_simulated, run_simulated
@@ -169,6 +170,17 @@ class TestThreads:
             "threads[0].optimizer_options.eta_sigma ('t')",
             "threads[0].optimizer_options.sigma ('t')",
         ]
+
+    def test_what_is_wrong_with_one_option_along_axes_is_one_mistake(self):
+        with pytest.raises(ConfigError) as caught:
+            thread_of(
+                optimizer="guided",
+                axes=AxesTable("metric", k=4),
+                optimizer_options={"model": "tests.optimizers.test_guided:Ordinary"},
+            )
+        (line,) = str(caught.value).splitlines()
+        assert line.startswith("threads[0].optimizer_options.model ('t'): model 'tests.")
+        assert "random codes, (60, 4), it fails" in line
 
     def test_mistakes_of_threads_and_references_are_said_together(self, tmp_path):
         settings = small(tmp_path, references={"source": str(tmp_path / "none")})
