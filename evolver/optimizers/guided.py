@@ -123,12 +123,12 @@ class GuidedState:
 
 def find_model(name: str) -> type[ScoreModel]:
     """Return the model that a session file names; raise `ConfigError` where there is none."""
-    if name != "gp" and ":" not in str(name):
+    if name == "gp":
+        return GaussianScores
+    if ":" not in str(name):
         raise ConfigError(
             f"model must be 'gp', or 'module:Class', one of your own; got {name!r}"
         )
-    if name == "gp":
-        return GaussianScores
     model = find_attribute("model", name)
     lacks = [part for part in ("fit", "uphill") if not callable(getattr(model, part, None))]
     if lacks or not isinstance(model, type):
