@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any
 
 from evolver.errors import ConfigError
+from evolver.plain_text import one_line
 
 OWN_FAILURES = Exception, SystemExit
 """What a lab's own code may raise; a Ctrl-C is the operator's."""
@@ -48,7 +49,6 @@ def find_attribute(role: str, name: str) -> Any:  # noqa: ANN401  a lab's own
 
 def error_text(error: BaseException) -> str:
     """Return an error of a lab's own code in its own words, with its kind; of one line."""
-    lines = str(error).strip().splitlines() or [""]
-    first = "".join(c if c.isprintable() else "·" for c in lines[0])[:_LONGEST]
+    words = one_line(str(error))[:_LONGEST]
     kind = type(error).__name__
-    return f"{kind}: {first}" if first else kind
+    return f"{kind}: {words}" if words else kind

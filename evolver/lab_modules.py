@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from evolver.errors import ConfigError
-from evolver.lab_code import error_text, find_attribute
+from evolver.lab_code import OWN_FAILURES, error_text, find_attribute
 from evolver.weights import hub
 from evolver.weights.read import TensorTable, fill, fitted, read_weight_file
 
@@ -51,7 +51,7 @@ def make_module(role: str, name: str, arguments: Mapping[str, Any]) -> torch.nn.
         )
     try:
         module = target(**arguments)
-    except Exception as error:  # a lab's own code, which may raise anything
+    except OWN_FAILURES as error:
         raise ConfigError(
             f"{role} {name!r} must be made of arguments {dict(arguments)!r}; it says: "
             f"{error_text(error)}"

@@ -9,7 +9,7 @@ MODULES = {
     "of_syntax": ("def f(:\n", "SyntaxError: .*. Mend it, or the name$"),
     "of_needs": ("import no_such_library", "'no_such_library'. Install the module"),
     "of_exit": ("import sys; sys.exit('bye')", "SystemExit: bye. Mend it"),
-    "of_error": ("raise ValueError('a\\x1b[1mb\\nc')", r"ValueError: a·\[1mb. Mend it"),
+    "of_error": ("raise ValueError('a\\x1b[1mb\\nc')", r"ValueError: a·\[1mb c. Mend it"),
     "of_other": ("there = 1", "has no attribute 'attr'. Mend it, or the name$"),
 }
 
@@ -40,3 +40,8 @@ def test_dotted_attributes_are_found():
 def test_long_errors_are_cut():
     assert error_text(ValueError("x" * 5_000)) == "ValueError: " + "x" * 300
     assert error_text(ValueError()) == "ValueError"
+
+
+def test_words_are_one_line_that_a_file_can_hold():
+    assert error_text(ValueError("two\n lines\t \ud800")) == "ValueError: two lines ·"
+    assert error_text(KeyboardInterrupt()) == "KeyboardInterrupt"

@@ -19,7 +19,8 @@ import msgspec
 import numpy as np
 
 from benchmarks.optimizers.contestants import BASELINE, Contestant, find_contestants
-from benchmarks.optimizers.named import error_words, own_failures
+from benchmarks.optimizers.named import own_failures
+from evolver.lab_code import error_text
 from evolver.optimizers.within_axes import make_axes
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def measure_cost(
         peak = _memory(contestant, d, popsize, norm, axes)
         ours, theirs = _alternate(contestant, d, popsize, norm, axes)
     if failures:
-        failed = error_words(failures[0])
+        failed = error_text(failures[0])
         return Cost(contestant.label, d, popsize, 0.0, 0.0, 0.0, 0.0, 0.0, None, failed)
     return Cost(
         contestant.label,

@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 from evolver.errors import ConfigError, EvolverError
+from evolver.lab_code import error_text
 
 
 def attribute(path: str) -> Any:  # noqa: ANN401  whatever the user names
@@ -28,13 +29,8 @@ def attribute(path: str) -> Any:  # noqa: ANN401  whatever the user names
         raise ConfigError(f"a thing of your own is named module:name; got {path!r}")
 
     def refuse(error: BaseException) -> NoReturn:
-        why = (
-            str(error)
-            if isinstance(error, ImportError | AttributeError)
-            else error_words(error)
-        )
         raise ConfigError(
-            f"{path!r} must be importable here; it is not: {one_line(why)}"
+            f"{path!r} must be importable here; it is not: {error_text(error)}"
         ) from error
 
     with own_failures(refuse):
@@ -53,7 +49,7 @@ def made(name: str, make: Callable[[], Any]) -> Any:  # noqa: ANN401  whatever t
     def refuse(error: BaseException) -> NoReturn:
         if isinstance(error, EvolverError):
             raise error
-        raise ConfigError(f"{name!r} must be made; it is not: {error_words(error)}") from error
+        raise ConfigError(f"{name!r} must be made; it is not: {error_text(error)}") from error
 
     with own_failures(refuse):
         return make()
@@ -108,13 +104,3 @@ def refuse_twins(names: Sequence[str], what: str, remedy: str) -> None:
     twins = sorted({name for name in names if names.count(name) > 1})
     if twins:
         raise ConfigError(f"{what}; {', '.join(twins)} comes twice. {remedy}")
-
-
-def error_words(error: BaseException) -> str:
-    """Say what was raised, in one line."""
-    return one_line(f"{type(error).__name__}: {error}").removesuffix(":")
-
-
-def one_line(text: str) -> str:
-    """Put a text, as anybody's code may raise it, into one line that any file holds."""
-    return " ".join(text.split()).encode("utf-8", "replace").decode()

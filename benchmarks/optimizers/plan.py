@@ -18,7 +18,7 @@ from benchmarks.optimizers.contestants import (
     Contestant,
     find_contestants,
 )
-from benchmarks.optimizers.named import error_words, own_failures
+from benchmarks.optimizers.named import own_failures
 from benchmarks.optimizers.outcomes import Spec
 from benchmarks.optimizers.worlds import (
     FOREIGN,
@@ -31,6 +31,7 @@ from benchmarks.optimizers.worlds import (
 from evolver.analysis.across_runs import LEVEL
 from evolver.config.axes_table import FIRST_LAYER, METRIC
 from evolver.errors import ConfigError, EvolverError
+from evolver.lab_code import error_text
 from evolver.optimizers import default_popsize
 
 if TYPE_CHECKING:
@@ -236,7 +237,7 @@ def _enter(contestant: Contestant, plan: Plan, stage: Stage, popsize: int) -> _E
         )
     for error in failures:
         known = isinstance(error, EvolverError)
-        why = str(error) if known else f"it cannot be made: {error_words(error)}"
+        why = str(error) if known else f"it cannot be made: {error_text(error)}"
         return _Entry(reason=why, by_options=True)
     return _Entry(k)
 

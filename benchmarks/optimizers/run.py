@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.optimizers.named import error_words, own_failures
+from benchmarks.optimizers.named import own_failures
 from benchmarks.optimizers.noise import Noise
 from benchmarks.optimizers.outcomes import CODES, MEASURES, Curve, RunOutcome, Spec
 from benchmarks.optimizers.worlds import Stage, World, at_norm
 from evolver import seeds
 from evolver.checks import check_codes
 from evolver.errors import DataError
+from evolver.lab_code import error_text
 
 if TYPE_CHECKING:
     from benchmarks.optimizers.contestants import AskAndTell, Contestant
@@ -256,7 +257,7 @@ class _Run:
     def fail(self, where: str, error: BaseException) -> None:
         """Note what ended it, and where; what came first counts."""
         generation = len(self.curve.best)
-        self.failed = self.failed or f"{where}, generation {generation}: {error_words(error)}"
+        self.failed = self.failed or f"{where}, generation {generation}: {error_text(error)}"
 
 
 def _as_codes(asked: object, *, d: int) -> Codes:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.optimizers.contestants import BASELINE
-from benchmarks.optimizers.named import one_line
 from benchmarks.optimizers.noise import Noise
 from benchmarks.optimizers.outcomes import CODES, FORMS
 from benchmarks.optimizers.statistics import units_without_scale
 from benchmarks.optimizers.worlds import layer_of
+from evolver.plain_text import one_line
 from evolver.report.words import NONE, count, joined
 from evolver.table_files import table_bytes
 from evolver.whole_files import write_whole

@@ -15,9 +15,10 @@ from PIL import Image
 from rich.markup import escape
 
 from evolver.cli.compare.shared import print_rows, progress_bar
-from evolver.cli.terminal import check_can_write, console, error_console, plain, wrapped
+from evolver.cli.terminal import check_can_write, console, error_console, wrapped
 from evolver.cli.units import NetworksFile, networks_in
 from evolver.errors import ConfigError, DataError, EvolverError
+from evolver.plain_text import plain
 from evolver.regular_files import PARSER_ERRORS
 from evolver.whole_files import move_files, unfinished_folder
 

@@ -47,7 +47,6 @@ from evolver.cli.terminal import (
     error_console,
     lost_output,
     make_report,
-    plain,
     print_ended,
     print_error,
     print_news,
@@ -58,6 +57,7 @@ from evolver.cli.terminal import (
 )
 from evolver.errors import ConfigError, EvolverError
 from evolver.garbage import collect_seldom
+from evolver.plain_text import plain
 from evolver.session_folder import JOURNAL, RECORDING, REPORT
 from rig_bridge.errors import RigBridgeError
 

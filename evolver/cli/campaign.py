@@ -12,8 +12,9 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from evolver.cli.terminal import check_can_write, console, error_console, plain
+from evolver.cli.terminal import check_can_write, console, error_console
 from evolver.errors import ConfigError, RecordingError
+from evolver.plain_text import plain
 
 if TYPE_CHECKING:
     from collections.abc import Generator

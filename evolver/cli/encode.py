@@ -11,15 +11,10 @@ from rich.markup import escape
 
 from evolver.cli.area_options import AreaLabels, read_area_labels
 from evolver.cli.compare.shared import print_rows
-from evolver.cli.terminal import (
-    check_can_write,
-    console,
-    plain,
-    print_error,
-    wrapped,
-)
+from evolver.cli.terminal import check_can_write, console, print_error, wrapped
 from evolver.cli.units import NetworksFile, networks_in
 from evolver.errors import ConfigError
+from evolver.plain_text import plain
 
 if TYPE_CHECKING:
     import numpy as np

@@ -16,8 +16,9 @@ import typer
 from rich.markup import escape
 
 from evolver.cli.compare.shared import progress_bar
-from evolver.cli.terminal import check_can_write, console, plain
+from evolver.cli.terminal import check_can_write, console
 from evolver.errors import ConfigError
+from evolver.plain_text import plain
 
 if TYPE_CHECKING:
     from evolver.recording import Recording

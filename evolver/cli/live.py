@@ -19,9 +19,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from evolver.cli.checks import checks_table
-from evolver.cli.terminal import console, plain, print_ended, terminal_console
+from evolver.cli.terminal import console, print_ended, terminal_console
 from evolver.clock import duration_text, time_text
 from evolver.errors import ConfigError, ControlError, RecordingError
+from evolver.plain_text import plain
 from evolver.session_folder import JOURNAL, LOGS, RECORDING, SESSION_FILE, remove_unused
 
 if TYPE_CHECKING:

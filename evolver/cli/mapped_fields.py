@@ -14,8 +14,9 @@ from rich.markup import escape
 from evolver import seeds
 from evolver.cli.compare.shared import print_rows, progress_bar
 from evolver.cli.mapped_tables import fits_beside, write_mapped_tables
-from evolver.cli.terminal import check_can_write, console, plain, print_warning, wrapped
+from evolver.cli.terminal import check_can_write, console, print_warning, wrapped
 from evolver.errors import ConfigError
+from evolver.plain_text import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -15,8 +15,9 @@ import typer
 from evolver import __version__
 from evolver.cli.rig_options import ENGINE, Endpoint, KeyFile
 from evolver.cli.rigs import stated_screen
-from evolver.cli.terminal import StopSignals, console, plain, print_news, print_rig_end
+from evolver.cli.terminal import StopSignals, console, print_news, print_rig_end
 from evolver.errors import ConfigError, EvolverError
+from evolver.plain_text import plain
 from evolver.seeds import stream
 from rig_bridge.errors import RigBridgeError
 

@@ -19,9 +19,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from evolver.cli.terminal import plain
 from evolver.clock import SYSTEM_CLOCK, duration_text, time_text, waiting_text
 from evolver.journal import records
+from evolver.plain_text import plain
 from evolver.report.words import score
 from evolver.session.ports import Progress, held_text
 from evolver.types import Scores

@@ -15,7 +15,6 @@ from evolver.cli.terminal import (
     StopSignals,
     check_can_write,
     console,
-    plain,
     print_ended,
     print_news,
     print_rig_end,
@@ -24,6 +23,7 @@ from evolver.cli.terminal import (
     wrapped,
 )
 from evolver.errors import ConfigError
+from evolver.plain_text import plain
 
 if TYPE_CHECKING:
     from evolver.live.replayed import Replay, ReplaySettings

@@ -11,8 +11,9 @@ from rich.markup import escape
 from rich.table import Table as TerminalTable
 
 from evolver.cli.compare.shared import progress_bar
-from evolver.cli.terminal import check_can_write, console, plain, print_warning, wrapped
+from evolver.cli.terminal import check_can_write, console, print_warning, wrapped
 from evolver.errors import ConfigError, EvolverError
+from evolver.plain_text import plain
 
 if TYPE_CHECKING:
     import numpy as np

@@ -22,6 +22,7 @@ from rich.markup import escape
 
 from evolver.clock import time_text
 from evolver.errors import ConfigError
+from evolver.plain_text import plain
 from evolver.session_folder import REPORT
 
 if TYPE_CHECKING:
@@ -172,11 +173,6 @@ def wrapped(text: str, where: RichConsole, *, indent: str = "", hanging: str = "
             break_on_hyphens=False,
         ) or [""]
     return "\n".join(lines)
-
-
-def plain(text: str) -> str:
-    """Return a text without what a terminal would take for a command."""
-    return "".join(c if c.isprintable() or c == "\n" else "·" for c in text)
 
 
 def print_error(text: str) -> None:

@@ -27,7 +27,7 @@ from evolver.analysis.image_statistics import (
 )
 from evolver.comparisons.tasks import text_digest
 from evolver.errors import DataError
-from evolver.lab_code import error_text
+from evolver.lab_code import OWN_FAILURES, error_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -262,7 +262,7 @@ def objectness(images: Images, detector: Detector) -> Objectness:
             found, sure = detector(image)
             boxes[i] = len(np.asarray(found))
             sure = np.asarray(sure, dtype=np.float64)
-        except Exception as error:  # a lab's own code, which may raise and return anything
+        except OWN_FAILURES as error:
             raise DataError(
                 "a detector must return boxes and their confidences of an image (h, w, 3) "
                 f"uint8; for image {i} of shape {image.shape} it did not: {error_text(error)}"

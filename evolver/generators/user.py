@@ -20,7 +20,7 @@ import torch
 
 from evolver.errors import ConfigError
 from evolver.generators.frozen import FrozenGenerator
-from evolver.lab_code import error_text
+from evolver.lab_code import OWN_FAILURES, error_text
 from evolver.lab_modules import fill_module, make_module
 from evolver.weights.read import chosen_device
 
@@ -203,7 +203,7 @@ def _drawn(name: str, face: _Face, codes: torch.Tensor, width: int) -> torch.Ten
     try:
         with torch.no_grad():
             return face.unclamped(codes)
-    except Exception as error:  # a lab's own code, which may raise anything
+    except OWN_FAILURES as error:
         count = "a code" if len(codes) == 1 else f"{len(codes)} codes at once, each"
         raise ConfigError(
             f"generator {name!r} must draw an image from {count} of {width} numbers; it says: "

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from evolver.errors import ConfigError, WeightsError
+from evolver.lab_code import error_text
 from evolver.regular_files import expanded, read_regular
 from evolver.weights import hub
 from evolver.weights.catalogue import KnownFile
@@ -250,8 +251,7 @@ def _made(
             )
     except Exception as error:  # another library, which raises what it likes
         raise WeightsError(
-            f"{name} must load as a {class_name}; transformers says: {type(error).__name__}: "
-            f"{str(error)[:300]}"
+            f"{name} must load as a {class_name}; transformers says: {error_text(error)}"
         ) from error
     missing = sorted(map(str, report["missing_keys"])) + sorted(
         map(str, report.get("mismatched_keys", ()))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import torch
 
 from evolver.errors import ConfigError
+from evolver.lab_code import OWN_FAILURES, error_text
 from evolver.tensors import channels_last, submodules
 from scorers.networks.layers import Layer, layer_of
 
@@ -186,11 +187,10 @@ class ModuleNetwork:
         try:
             with torch.inference_mode():
                 self._watch(self.preprocessing(image), list(self._submodules), take)
-        except Exception as error:  # anybody's module, which may raise anything
+        except OWN_FAILURES as error:
             raise ConfigError(
                 f"network {self.name!r} must take images of {height} x {width} pixels, "
-                f"{self.preprocessing.channels} channels; it says: "
-                f"{type(error).__name__}: {str(error)[:300]}"
+                f"{self.preprocessing.channels} channels; it says: {error_text(error)}"
             ) from error
         layers = {
             name: layer

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from benchmarks.optimizers.added import check_added, parse_contestant
-from benchmarks.optimizers.named import attribute, error_words, made, own_failures
+from benchmarks.optimizers.named import attribute, made, own_failures
 from evolver.errors import ConfigError, DataError
 
 
@@ -93,8 +93,3 @@ def test_what_makes_a_thing_is_said_to_fail_and_says_so_itself_where_it_means_to
 
     with pytest.raises(DataError, match=r"^as it is$"):
         made("a unit", on_purpose)
-
-
-def test_words_are_one_line_that_a_file_can_hold():
-    assert error_words(ValueError("two\n lines\t \ud800")) == "ValueError: two lines ?"
-    assert error_words(KeyboardInterrupt()) == "KeyboardInterrupt"

@@ -1,5 +1,7 @@
 """Distances of sets with their floor, and objects that a made-up detector sees."""
 
+import sys
+
 import numpy as np
 import pytest
 from scipy.special import softmax
@@ -84,6 +86,12 @@ def test_objects_are_counted():
     assert found.detected == 0.5
     with pytest.raises(DataError, match="confidence from 0 to 1"):
         objectness(images, lambda _: (np.zeros((1, 4)), [7.0]))
-    for broken in (lambda _: None, lambda image: image / "x", lambda _: ([[0]], ["sure"])):
+    broken_ones = (
+        lambda _: None,
+        lambda image: image / "x",
+        lambda _: ([[0]], ["sure"]),
+        lambda _: sys.exit("no licence"),
+    )
+    for broken in broken_ones:
         with pytest.raises(DataError, match=r"image 0 of shape \(8, 8, 3\)"):
             objectness(images, broken)

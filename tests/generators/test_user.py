@@ -65,8 +65,15 @@ class Failing(Decoder):
             raise KeyError("the lab's own words")
         return super().forward(z)
 
+class Leaving(Decoder):
+    def forward(self, z):
+        raise SystemExit("no licence")
+
 def unmade():
     raise AssertionError("no such width")
+
+def left():
+    raise SystemExit("no licence")
 
 def make(d):
     return Decoder(d).double()
@@ -170,6 +177,8 @@ def test_codes_can_have_a_shape():
         ("Alone", {}, "at once.*it says: RuntimeError: shape"),
         ("Failing", {}, 'it says: KeyError: "the lab\'s own words"'),
         ("unmade", {}, "it says: AssertionError: no such width"),
+        ("Leaving", {}, "it says: SystemExit: no licence"),
+        ("left", {}, "must be made of arguments .*it says: SystemExit: no licence"),
         (
             "Decoder",
             {"output_range": [0, 1]},

@@ -179,7 +179,7 @@ FAILURES = {
     "Complex": "it returns complex128",
     "Nothing": "it returns object",
     "Exits": "SystemExit: 3",
-    "Raises": r"RuntimeError: out of ·\[31mideas$",
+    "Raises": r"RuntimeError: out of ·\[31mideas and of lines$",
 }
 
 
