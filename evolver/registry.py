@@ -15,6 +15,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from evolver.errors import ConfigError, EvolverError
+from evolver.lab_code import OWN_FAILURES, error_text
 from evolver.regular_files import PARSER_ERRORS
 
 
@@ -60,10 +61,10 @@ class Registry:
         for point in entry_points(group=self.group, name=name):
             try:
                 return point.load()
-            except (ImportError, AttributeError) as exc:
+            except OWN_FAILURES as exc:
                 raise ConfigError(
                     f"{self.role} {name!r} is installed as {point.value!r}, which must be "
-                    f"importable; it is not: {exc}"
+                    f"importable; it is not: {error_text(exc)}"
                 ) from exc
         raise ConfigError(
             f"{self.role} must be one of {', '.join(self.names())}; found {name!r}"

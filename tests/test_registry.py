@@ -1,5 +1,7 @@
 """Names to factories."""
 
+import sys
+
 import pytest
 
 from evolver.errors import ConfigError
@@ -111,7 +113,18 @@ def test_options_that_every_factory_takes_are_not_listed():
         registry.check_options("theirs", factory, ["weights"])
 
 
-def test_a_broken_installed_name_says_why(tmp_path, monkeypatch):
-    install(tmp_path, monkeypatch, "their_module:Nothing")
-    with pytest.raises(ConfigError, match="must be importable; it is not"):
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (None, "No module named 'their_broken_module'"),
+        ("x = 1", "AttributeError: .*has no attribute 'Nothing'"),
+        ("raise SystemExit('no licence')", "SystemExit: no licence"),
+    ],
+)
+def test_a_broken_installed_name_says_why(text, why, tmp_path, monkeypatch):
+    install(tmp_path, monkeypatch, "their_broken_module:Nothing")
+    monkeypatch.delitem(sys.modules, "their_broken_module", raising=False)
+    if text is not None:
+        (tmp_path / "their_broken_module.py").write_text(text)
+    with pytest.raises(ConfigError, match=f"must be importable; it is not: .*{why}"):
         OPTIMIZERS.find("theirs")
