@@ -19,6 +19,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812  the name every torch user knows it by
 
 from evolver.errors import ConfigError
+from evolver.generators.deepsim import CODE_SCALE
 from evolver.generators.frozen import FrozenGenerator
 from evolver.windows import FilterShape, Window
 
@@ -163,6 +164,7 @@ def finished(name: str, net: Net, *, device: str) -> FrozenGenerator:
         image_size=IMAGE_SIZE,
         sha256=digest.hexdigest(),
         device=torch.device(device),
+        code_scale=CODE_SCALE,
     )
 
 

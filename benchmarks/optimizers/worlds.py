@@ -43,6 +43,7 @@ LAYERS = ("conv2", "conv3", "conv4", "fc5", "fc6", "logits")
 _METRIC_D = 1024  # dimensions up to which a metric has all of its axes
 _CHUNK_GPU = 256  # images in a pass there
 _OF_CONTRAST = 32  # first codes
+_DEEPSIM = "deepsim-fc6"
 _OCTAVES, _BISECTIONS = 4.0, 9
 
 
@@ -54,6 +55,7 @@ class World:
     generator: str  # a registered name, "upconv/WIDTH", "upconv-full/WIDTH", "module:factory"
     norm: float  # latent units: about where Cholesky CMA-ES ends
     foreign: bool = False  # its units are of `foreign`, not of the built-in network
+    stands_for: str = ""  # the generator of session files in whose place it is
 
     @property
     def words(self) -> str:
@@ -74,12 +76,13 @@ MINI = World("mini-texture", "mini-texture", norm=150.0)
 
 def upconv_world(width: int) -> World:
     """Return the 4096-dimensional world with 1/`width` of the architecture's channels."""
-    return World(f"upconv-4096/{width}", f"upconv/{width}", norm=300.0)
+    return World(f"upconv-4096/{width}", f"upconv/{width}", norm=300.0, stands_for=_DEEPSIM)
 
 
 def full_world(width: int) -> World:
     """Return the world of that size whose first layer is of full rank."""
-    return World(f"upconv-full/{width}", f"upconv-full/{width}", norm=300.0)
+    name = f"upconv-full/{width}"
+    return World(name, name, norm=300.0, stands_for=_DEEPSIM)
 
 
 FOREIGN = World("foreign", "mini-texture", norm=150.0, foreign=True)
@@ -294,7 +297,7 @@ class Stage:
         ----------
         options : those that are named all the same; the others are the generator's lengths
         """
-        name = usual_optimizer(self.world.generator)
+        name = usual_optimizer(self.world.stands_for or self.world.generator)
         return name, with_lengths(name, options, self._generator)
 
     def start(self, seed: int) -> Vector:

@@ -91,6 +91,7 @@ def test_its_world_has_scores(layer):
     np.testing.assert_allclose(scores, stages[1].clean(codes), atol=1e-3)
     np.testing.assert_array_equal(stages[0].clean(codes[2:3]), scores[2:3])
     assert np.ptp(scores) > 0.01
+    assert stages[0].usual({}) == ("snes", {"sigma": 3.0})  # what deepsim-fc6 gets
 
 
 def test_another_width_is_refused():

@@ -7,6 +7,7 @@ from evolver.config import usual_optimizers
 from evolver.config.usual_optimizers import COMPARED, ELSEWHERE, usual_optimizer
 from evolver.errors import ConfigError
 from evolver.generators.by_name import REGISTRY
+from evolver.generators.deepsim import CODE_SCALE
 
 FILE = """
 [session]
@@ -45,6 +46,9 @@ def test_the_table_names_generators_and_optimizers_that_there_are():
     for name in {ELSEWHERE, *COMPARED.values()}:
         assert optimizers.find(name)
     assert generators.load("mini-texture").code_scale.step == 8.0
+    assert usual_optimizer("deepsim-fc6") == "snes"
+    assert CODE_SCALE.step == 3.0
+    assert usual_optimizer("deepsim-pool5") == ELSEWHERE
 
 
 def test_an_empty_name_is_refused():
