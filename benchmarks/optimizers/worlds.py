@@ -25,6 +25,7 @@ from evolver.config.axes_table import FIRST_LAYER, METRIC
 from evolver.config.usual_optimizers import usual_optimizer
 from evolver.errors import ConfigError, EvolverError
 from evolver.generators.by_name import REGISTRY
+from evolver.lab_code import error_text
 from evolver.row_products import row_by_row
 from evolver.setup.lengths import with_lengths
 from evolver.setup.search_axes import axes_table, choose_axes
@@ -287,7 +288,7 @@ class Stage:
         except Exception as error:  # anybody's generator
             raise ConfigError(
                 "axes must be those of a generator that draws in torch; "
-                f"{self.world.generator} fails: {type(error).__name__}: {error}"
+                f"{self.world.generator} fails: {error_text(error)}"
             ) from error
 
     def usual(self, options: Mapping[str, Value]) -> tuple[str, dict[str, Value]]:
