@@ -163,7 +163,7 @@ class Registry:
             given = ", ".join(f"{key} = {value!r}"[:80] for key, value in options.items())
             raise ConfigError(
                 f"{self.role} {name!r} must be made with values it can use; with {given} it "
-                f"failed: {type(exc).__name__}: {str(exc)[:200]}"
+                f"failed: {error_text(exc)}"
             ) from exc
 
 

@@ -20,7 +20,7 @@ from benchmarks.optimizers.run import Group, groups, play
 from benchmarks.optimizers.time_needed import expected_s, time_words
 from evolver.campaign.processes import in_processes
 from evolver.campaign.progress import TaskProgress
-from evolver.campaign.run import TaskEnd, kept_failure, one_thread_each, run_waves
+from evolver.campaign.run import TaskEnd, one_thread_each, run_waves
 from evolver.errors import DataError, RecordingError
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class GroupWork:
         except KeyboardInterrupt:
             raise
         except BaseException as exc:  # noqa: BLE001  a contestant's own is an outcome; this is none
-            return [kept_failure(store, spec.key, exc) for spec in specs]
+            return [TaskEnd(spec.key, store.keep_failure(spec.key, exc)) for spec in specs]
         for outcome in outcomes:
             store.keep(as_result(outcome))
         return [TaskEnd(outcome.key) for outcome in outcomes]

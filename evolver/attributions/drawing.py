@@ -12,6 +12,7 @@ import msgspec
 
 from evolver.config.tables import ThreadTable, parse_session_file
 from evolver.errors import ConfigError, EvolverError
+from evolver.plain_text import one_line
 from evolver.setup.build import thread_generator
 from evolver.weights.hub import nothing_fetched
 
@@ -51,7 +52,7 @@ class RecordedGenerators:
                 with nothing_fetched():
                     self._loaded[key] = thread_generator(table)
             except EvolverError as error:
-                self._loaded[key] = " ".join(str(error).split())
+                self._loaded[key] = one_line(str(error))
         drawing = self._loaded[key]
         if not isinstance(drawing, str) and drawing.sha256 != thread.weights_sha256:
             return (

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import time
-import traceback
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -174,13 +173,6 @@ def _done(work: Work, store: Store) -> Sequence[TaskEnd]:
         return [*ends, *(work.run(due, store) if due else ())]
 
 
-def kept_failure(store: Store, digest: str, exc: BaseException) -> TaskEnd:
-    """Keep why a task failed; return how it ended."""
-    short = f"{type(exc).__name__}: {exc}"
-    store.keep_failure(digest, f"{short}\n\n{''.join(traceback.format_exception(exc))}")
-    return TaskEnd(digest, short)
-
-
 def _left_by_others(
     store: Store, tasks: Sequence[TaskT], end: Callable[[TaskEnd], None]
 ) -> list[TaskT]:
@@ -241,7 +233,7 @@ class SessionWork:
         try:
             store.keep(run_task(self.settings, self.digest, kept=self.kept))
         except Exception as exc:  # noqa: BLE001  whatever a task raises is that task's
-            return [kept_failure(store, self.digest, exc)]
+            return [TaskEnd(self.digest, store.keep_failure(self.digest, exc))]
         return [TaskEnd(self.digest)]
 
 

@@ -10,6 +10,7 @@ Knows files. Knows nothing of how results are made.
 from __future__ import annotations
 
 import math
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -180,9 +181,15 @@ class Store:
         with suppress(FileNotFoundError):
             (self.folder / "failed" / f"{result.meta.digest}.txt").unlink()
 
-    def keep_failure(self, digest: str, why: str) -> None:
-        """Write why a task could not be run."""
-        write_whole(self.folder / "failed" / f"{digest}.txt", why.encode())
+    def keep_failure(self, digest: str, why: str | BaseException) -> str:
+        """Write why a task could not be run, an error with its traceback; return it, short."""
+        short = text = why if isinstance(why, str) else f"{type(why).__name__}: {why}"
+        if not isinstance(why, str):
+            text = f"{short}\n\n{''.join(traceback.format_exception(why))}"
+        write_whole(
+            self.folder / "failed" / f"{digest}.txt", text.encode(errors="backslashreplace")
+        )
+        return short
 
     def result(self, digest: str) -> TaskResult:
         """Read a session's result.

@@ -5,7 +5,6 @@ Joins the tasks' sessions to what makes and sees their images. Knows nothing of 
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -94,14 +93,14 @@ class Waves:
                     self._shared.population(config),
                 ))
             except Exception as exc:  # noqa: BLE001  whatever a task raises is that task's
-                ends[digest] = _kept(store, digest, exc)
+                ends[digest] = store.keep_failure(digest, exc)
         if not made:
             return ends
         try:
             ends |= self._advance(made, store)
         except Exception as exc:  # noqa: BLE001
             if len(made) == 1:
-                return ends | {made[0][0]: _kept(store, made[0][0], exc)}
+                return ends | {made[0][0]: store.keep_failure(made[0][0], exc)}
             for digest, config, *_ in made:
                 ends |= self.run([(digest, config)], store)
         return ends
@@ -120,7 +119,7 @@ class Waves:
             try:
                 going.append(TaskEvolution(config, digest, parts, population, optimizers=own))
             except Exception as exc:  # noqa: BLE001
-                ends[digest] = _kept(store, digest, exc)
+                ends[digest] = store.keep_failure(digest, exc)
                 _leave(own)
         members = {m[0]: own for m, own in zip(made, optimizers, strict=True)}
         arithmetic = self._arithmetic(going)
@@ -145,7 +144,7 @@ class Waves:
                 try:
                     evolution.advance(own, references)
                 except Exception as exc:  # noqa: BLE001
-                    ends[evolution.digest] = _kept(store, evolution.digest, exc)
+                    ends[evolution.digest] = store.keep_failure(evolution.digest, exc)
                     _leave(members[evolution.digest])
                     continue
                 (finished if evolution.finished else going).append(evolution)
@@ -183,10 +182,3 @@ def _leave(optimizers: Sequence[object]) -> None:
     for optimizer in optimizers:
         if isinstance(optimizer, Member):
             optimizer.leave()
-
-
-def _kept(store: Store, digest: str, exc: Exception) -> str:
-    """Keep why a task failed; return it, short."""
-    short = f"{type(exc).__name__}: {exc}"
-    store.keep_failure(digest, f"{short}\n\n{''.join(traceback.format_exception(exc))}")
-    return short

@@ -18,7 +18,7 @@ from evolver.cli.compare.shared import print_rows, progress_bar
 from evolver.cli.terminal import check_can_write, console, error_console, wrapped
 from evolver.cli.units import NetworksFile, networks_in
 from evolver.errors import ConfigError, DataError, EvolverError
-from evolver.plain_text import plain
+from evolver.plain_text import one_line, plain
 from evolver.regular_files import PARSER_ERRORS
 from evolver.whole_files import move_files, unfinished_folder
 
@@ -262,7 +262,7 @@ def _read(
                 summaries[session] = (experiment, summarise(experiment, settings))
             except (EvolverError, *PARSER_ERRORS) as error:
                 reason = f"it cannot be analysed: {type(error).__name__}: {error}"
-                unread.append(Unread(place_of(experiment), " ".join(reason.split())[:500]))
+                unread.append(Unread(place_of(experiment), one_line(reason)[:500]))
         update(total, total)
     left_out = [
         SessionCopy(place_of(experiment), place_of(summaries[session][0]))
@@ -317,7 +317,7 @@ def _looked_at(
             try:
                 result = look(Path(experiment.source), settings, progress=update)
             except EvolverError as error:
-                result = " ".join(str(error).split())
+                result = one_line(str(error))
         looked.append(with_look(summary, result))
     return looked
 

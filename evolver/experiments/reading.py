@@ -19,6 +19,7 @@ from evolver.experiments.plain_layout import ARRAYS, DESCRIPTION, read_plain
 from evolver.experiments.published_archive import META, archive_ids, read_archive
 from evolver.journal.reader import SEGMENT_PATTERN
 from evolver.numpy_files import opened_archive
+from evolver.plain_text import one_line
 from evolver.regular_files import PARSER_ERRORS, NotAFileError
 from evolver.session_folder import JOURNAL, RECORDING
 
@@ -141,15 +142,15 @@ def _read_source(path: Path) -> Iterator[Experiment | Unread]:
         for found in _read(path):
             if isinstance(found, tuple):
                 name, error = found
-                yield Unread(f"{path}, {name}", _one_line(error))
+                yield Unread(f"{path}, {name}", _reason(error))
             else:
                 yield found
     except EvolverError as error:
-        yield Unread(str(path), _one_line(error))
+        yield Unread(str(path), _reason(error))
     except NotAFileError as error:
-        yield Unread(str(path), _one_line(error))
+        yield Unread(str(path), _reason(error))
     except PARSER_ERRORS as error:
-        yield Unread(str(path), f"{type(error).__name__}: {_one_line(error)}")
+        yield Unread(str(path), f"{type(error).__name__}: {_reason(error)}")
 
 
 def _read(path: Path) -> Iterator[Experiment | Unread | tuple[str, DataError]]:
@@ -171,7 +172,7 @@ def _read(path: Path) -> Iterator[Experiment | Unread | tuple[str, DataError]]:
         try:
             yield read_recording(path)
         except NoEvolutionError as error:
-            yield Unread(str(path), _one_line(error), harmless=True)
+            yield Unread(str(path), _reason(error), harmless=True)
 
 
 def _is_named(path: Path) -> bool:
@@ -226,5 +227,5 @@ def _count(path: Path) -> int:
         return 0
 
 
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:500] or type(error).__name__
+def _reason(error: BaseException) -> str:
+    return one_line(str(error))[:500] or type(error).__name__

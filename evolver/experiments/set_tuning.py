@@ -27,6 +27,7 @@ from evolver.experiments.experiment import (
 )
 from evolver.experiments.unit_weights import read_unit_weights
 from evolver.generators.around import CENTRE
+from evolver.plain_text import one_line
 from evolver.recording.set_rows import images_of_rows
 from evolver.recording.strangers import said_as_recording
 from evolver.regular_files import PARSER_ERRORS
@@ -100,7 +101,7 @@ class SetTunings:
                 with opened, said_as_recording(path):
                     tunings = set_tunings(opened) if _OF_SETS in opened.config else ()
             except EvolverError as error:
-                failures[str(path)] = " ".join(str(error).split())
+                failures[str(path)] = one_line(str(error))
                 continue
             sources |= {str(path)} if tunings else set()
             for tuning in tunings:

@@ -27,6 +27,7 @@ from evolver.analysis.site_occlusion import occluded, region_scores, site_member
 from evolver.analysis.time_resolved import ALL_SITES, course_rise, decoded_courses
 from evolver.errors import DataError, EvolverError, RecordingError
 from evolver.generators.initial import initial_codes_of
+from evolver.plain_text import one_line
 from evolver.reconstruction.measures import (
     centred_interval,
     code_measures,
@@ -166,7 +167,7 @@ class _Study:
                 done = replace(done, stopped=True)
                 absent[name] = _STOPPED
             except (EvolverError, MemoryError, np.linalg.LinAlgError) as error:
-                absent[name] = " ".join(str(error).split()) or type(error).__name__
+                absent[name] = one_line(str(error)) or type(error).__name__
                 damaged += [name] if isinstance(error, RecordingError) else []
         if done.images is not None and done.images.unread:
             damaged.append("shown images")

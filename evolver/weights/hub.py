@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Self
 from platformdirs import user_data_path
 
 from evolver.errors import ConfigError, NotFetchedError, WeightsError
+from evolver.plain_text import one_line
 from evolver.regular_files import expanded
 from evolver.weights.catalogue import KNOWN, KnownFile
 from evolver.weights.file_bytes import digest_of
@@ -196,7 +197,7 @@ def _from_hub(
     except broken as error:
         if offline():
             raise missing_file(wanted, "HF_HUB_OFFLINE says to ask nobody for it") from error
-        reason = " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
+        reason = one_line(str(error))[:300].rstrip(".") or type(error).__name__
         raise missing_file(wanted, f"the Hub's client says: {reason}") from error
     # The cache names a file by what the Hub called it: for large files, their digest.
     blob = path.resolve().name

@@ -12,7 +12,7 @@ import pytest
 
 from evolver.campaign import run, scratch
 from evolver.campaign.claims import claimed
-from evolver.campaign.run import DIED_TWICE, TaskEnd, done_here, kept_failure, run_waves
+from evolver.campaign.run import DIED_TWICE, TaskEnd, done_here, run_waves
 from evolver.campaign.scratch import clear_scratch, scratch_folder
 from evolver.campaign.store import AnyResult, Facts, Store
 from tests.children import child, kill
@@ -37,7 +37,7 @@ class Digits:
             if number == 13:
                 os._exit(1)
             if number == 7:
-                ends.append(kept_failure(store, digest, ValueError("seven")))
+                ends.append(TaskEnd(digest, store.keep_failure(digest, ValueError("seven"))))
                 continue
             store.keep(AnyResult(Facts(digest), {"number": np.array([number])}))
             ends.append(TaskEnd(digest))
@@ -81,6 +81,21 @@ def test_who_ends_its_process_costs_those_beside_it_nothing(tmp_path):
     for number in (1, 2, 3, 4):
         result = store.read(task(number).digest, Facts)
         np.testing.assert_array_equal(result.arrays["number"], [number])
+
+
+def test_why_a_task_failed_is_kept_with_its_traceback_whatever_its_words(tmp_path):
+    store = made(tmp_path, 7)
+    try:
+        raise ValueError("of a name that is no text: \udc80")
+    except ValueError as error:
+        short = store.keep_failure(task(7).digest, error)
+    assert short == "ValueError: of a name that is no text: \udc80"
+    kept = (tmp_path / "failed" / f"{task(7).digest}.txt").read_text()
+    first, _, traceback, *_ = kept.splitlines()
+    assert first == r"ValueError: of a name that is no text: \udc80"
+    assert traceback.startswith("Traceback")
+    assert 'raise ValueError("of a name that is no text' in kept
+    assert store.failed().keys() == {task(7).digest}
 
 
 def hold(folder, connection, lands):
