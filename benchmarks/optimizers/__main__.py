@@ -105,7 +105,7 @@ def compare(
         int | None, typer.Option(min=1, help="runs of every unit, noise and optimizer")
     ] = None,
     generations: Annotated[int | None, typer.Option(min=1, help="populations a run")] = None,
-    popsize: Annotated[int | None, typer.Option(min=1, help="images a generation")] = None,
+    popsize: Annotated[int | None, typer.Option(min=2, help="images a generation")] = None,
     looks: Annotated[
         int | None,
         typer.Option(

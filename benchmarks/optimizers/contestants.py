@@ -101,6 +101,28 @@ class Contestant:
         named = dict(self.options)
         return {n.removeprefix(AXES): value for n, value in named.items() if n.startswith(AXES)}
 
+    def options_in(
+        self, d: int, *, popsize: int, norm: float, generations: int
+    ) -> dict[str, Value]:
+        """Return its options, but for those of axes, with a world's numbers in their places.
+
+        Parameters
+        ----------
+        d : dimensions it searches in, axes where it has some
+        popsize, norm, generations : as `make` takes them
+        """
+        given: dict[Value, Value] = {
+            NORM: norm,
+            SPREAD: norm / d**0.5,
+            GENERATIONS: generations,
+            IMAGES: generations * popsize,
+        }
+        return {
+            name: given.get(value, value) if isinstance(value, str) else value
+            for name, value in self.options
+            if not name.startswith(AXES)
+        }
+
     def make(
         self,
         d: int,
@@ -126,17 +148,9 @@ class Contestant:
         ConfigError
             An option is unknown, or has a value that nothing can be done with.
         """
-        given = {
-            NORM: norm,
-            SPREAD: norm / (d if axes is None else axes.k) ** 0.5,
-            GENERATIONS: generations,
-            IMAGES: generations * popsize,
-        }
-        options: dict[str, Any] = {
-            name: given.get(value, value) if isinstance(value, str) else value
-            for name, value in self.options
-            if not name.startswith(AXES)
-        }
+        options: dict[str, Any] = self.options_in(
+            d if axes is None else axes.k, popsize=popsize, norm=norm, generations=generations
+        )
         size = options.pop("popsize", popsize)
         common: dict[str, Any] = {"rng": rng, "popsize": size, "initial": initial}
         if self.axes:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gc
 import re
+import tracemalloc
 from pathlib import Path
 from statistics import fmean, median
 from time import process_time
@@ -42,7 +43,7 @@ class Cost(msgspec.Struct, frozen=True):
     beside_s: float  # median of Cholesky's generations in the same process
     median_ratio: float  # to Cholesky in the same process
     mean_ratio: float
-    peak_bytes: int | None  # grown by at most, libraries apart; None where it cannot be read
+    peak_bytes: int | None  # held at most, libraries' code apart; None where it cannot be read
     failed: str = ""
 
 
@@ -126,23 +127,37 @@ def _alternate(
 def _memory(
     contestant: Contestant, d: int, popsize: int, norm: float, axes: int | None
 ) -> int | None:
-    """Return by how many bytes this process grows at most over a dozen generations."""
+    """Return how many bytes are held at most over a dozen generations; None: unknown.
+
+    By how much the process grows, which what it had freed before may hide; or what Python and
+    numpy allocate, which misses what other libraries do by themselves: whichever is more.
+    """
     rng = np.random.default_rng(1)
     # What is imported on first use is not counted.
     small = _make(contestant, 8, popsize, norm, axes)
     for _ in range(2):
         _step(small, rng)
     gc.collect()  # or what others left behind is given back meanwhile, and hides the growth
-    try:
-        before = _resident("RssAnon")
-        _CLEAR.write_text("5")  # the peak, VmHWM, starts anew
+
+    def play() -> None:
         optimizer = _make(contestant, d, popsize, norm, axes)
         for _ in range(12):
             _step(optimizer, rng)
+
+    try:
+        before = _resident("RssAnon")
+        _CLEAR.write_text("5")  # the peak, VmHWM, starts anew
+        play()
         # Pages of files, which a busy machine takes away at any time, are no memory of its own.
-        return max(0, _resident("VmHWM") - _resident("RssFile") - before)
+        grown = _resident("VmHWM") - _resident("RssFile") - before
     except OSError:
         return None
+    tracemalloc.start()
+    try:
+        play()
+        return max(grown, tracemalloc.get_traced_memory()[1])
+    finally:
+        tracemalloc.stop()
 
 
 def _resident(name: str) -> int:

@@ -151,7 +151,8 @@ def curves(outcomes: Sequence[RunOutcome], world: str, look: LineStyles) -> Figu
         if shared is not None and measure != "mean_norm":
             shared.set_ylim(max(-0.25, shared.get_ylim()[0]), 1.02)
     handles = [Line2D([], [], lw=2, label=name, **look[name]) for name in labels]
-    figure.legend(handles=handles, loc="upper left", ncols=6, fontsize=10.5)
+    columns = -(-len(labels) // max(1, legend_rows))
+    figure.legend(handles=handles, loc="upper left", ncols=max(1, columns), fontsize=10.5)
     return figure
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from benchmarks.optimizers.contestants import BASELINE
 from benchmarks.optimizers.intervals import Comparison
-from benchmarks.optimizers.statistics import ScoreTable, tabulate
+from benchmarks.optimizers.statistics import FEWEST_UNITS, ScoreTable, tabulate
 from benchmarks.optimizers.worlds import layer_of
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     from benchmarks.optimizers.outcomes import RunOutcome, Spec
 
-FEWEST_UNITS = 10
-"""A bootstrap of fewer has no ends as far out as a look's level asks for."""
 MEASURE = "best"
 """The measure by which cells are settled."""
 Cell: TypeAlias = tuple[str, str, str]  # world, noise, optimizer

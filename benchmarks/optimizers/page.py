@@ -15,6 +15,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from benchmarks.optimizers import figures, pair_tables, statistics, tables
 from benchmarks.optimizers.page_text import (
+    CONTRAST_NOTE,
+    COST_CAPTION,
     COST_NOTE,
     CURVES_CAPTION,
     NOTES,
@@ -202,7 +204,7 @@ def _tables(
         if measure.endswith("_matched"):
             note = f"The common norm is {world.norm:g}."
         elif measure.endswith("_contrast"):
-            note = "Each code as long as gives its whole image the common RMS contrast."
+            note = CONTRAST_NOTE
         page_tables.append(ResultTable(words, note, *tables.quality(scores, measure)))
     for generation in GENERATIONS:
         head, rows = pair_tables.reach(outcomes, world.name, generation, level=level)
@@ -248,7 +250,7 @@ def _figures(
         (
             "cost",
             "Quality and cost",
-            "What a generation costs against what it gains, both as ratios to Cholesky's.",
+            COST_CAPTION,
             figures.cost(scores, costs, due.sizes[world.name][0], look),
         ),
     ]

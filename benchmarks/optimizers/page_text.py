@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from benchmarks.optimizers.contestants import USUAL
+from benchmarks.optimizers.contestants import AXES, USUAL
 from benchmarks.optimizers.figures import MOST_RATIO
 from benchmarks.optimizers.intervals import MEDIANS
-from benchmarks.optimizers.looks import FEWEST_UNITS
 from benchmarks.optimizers.noise import Noise
 from benchmarks.optimizers.run import LEADERS, REPEATS
+from benchmarks.optimizers.statistics import FEWEST_UNITS
 from benchmarks.optimizers.tables import DIFFERENCE
+from benchmarks.optimizers.worlds import usual_axes
 from evolver.analysis.across_runs import FEWEST, RESAMPLES
 from evolver.report.words import count, joined
 
 if TYPE_CHECKING:
-    from benchmarks.optimizers.contestants import Contestant
+    from benchmarks.optimizers.contestants import Value
     from benchmarks.optimizers.plan import Due, Plan
 
 
@@ -76,7 +77,7 @@ def ratios_caption(level: float) -> str:
         "Where a score of a pair is not above 0, a ratio means nothing, and there is no "
         f"circle: after {DIFFERENCE}, in its place, the mean difference of the best image, in "
         "units of the scale (that of the mean image is in its table). Before an arrow, a ratio "
-        f"beyond {MOST_RATIO:g}: no axis goes farther."
+        f"beyond {MOST_RATIO:g}: no axis goes farther, and intervals that do end at its edge."
     )
 
 
@@ -89,19 +90,32 @@ def settled_note(within: float, units: int) -> str:
     return (
         "By the best image, against Cholesky and against the one that leads (pairs): ahead or "
         f"behind by more than {part}, alike within {part}, or open, where the interval reaches "
-        f"over an edge. Nothing is settled on fewer than {FEWEST_UNITS} units, however clear "
-        f"it looks: so far out the ends of a bootstrap of fewer are not to be relied on{few}."
+        f"over an edge. Nothing is settled or told apart on fewer than {FEWEST_UNITS} units, "
+        "of which it says how many they are: the ends of a bootstrap of so few are not to be "
+        f"relied on, however clear it looks{few}."
     )
 
 
 COST_NOTE = (
     "CPU time of ask + tell of one generation. Each optimizer has a process of its own, in "
     "which its generations alternate with Cholesky's: ratios are to Cholesky's beside it, not "
-    "to its own row, where it runs beside itself and is as far from 1 as chance brings it"
+    "to its own row, where it runs beside itself and is as far from 1 as chance brings it. "
+    "Peak memory: what Python and numpy hold at most over a dozen generations, or what the "
+    "process grows by, whichever is more; the code of libraries is not counted"
+)
+COST_CAPTION = (
+    "What a generation costs against what it gains: CPU time as a ratio to Cholesky's beside "
+    "it, the best image as a ratio to Cholesky's. Cholesky itself runs beside itself, and is "
+    "as far from 1 as chance brings it."
+)
+CONTRAST_NOTE = (
+    "Each code as long as gives its whole image the common RMS contrast: what nine of ten "
+    "first codes exceed at the common norm."
 )
 CURVES_CAPTION = (
     "Means over units and seeds. Clean scores in parts of the unit's largest; below, the norm "
-    "of each generation's mean code, latent units."
+    "of each generation's mean code, latent units. Of searches that are the same, only the one "
+    "drawn last is seen."
 )
 
 
@@ -117,34 +131,49 @@ REACH_NOTE = (
 
 def settings(plan: Plan, due: Due) -> list[list[str]]:
     """Return one row an optimizer: its label, target and options, and where it searches."""
-    made: dict[str, dict[Contestant, list[str]]] = {}
-    for spec, contestant in due.runs:
-        worlds = made.setdefault(contestant.label, {}).setdefault(contestant, [])
-        if spec.world not in worlds:
-            worlds.append(spec.world)
+    norms = {world.name: world.norm for world in plan.worlds}
+    made: dict[str, dict[tuple[str, str], list[str]]] = {}  # label -> how -> worlds
+    for world, contestant in dict.fromkeys((spec.world, c) for spec, c in due.runs):
+        d, popsize = due.sizes[world]
+        options = contestant.options_in(
+            due.axes.get((world, contestant.label), d),
+            popsize=popsize,
+            norm=norms[world],
+            generations=plan.generations,
+        )
+        axes = {f"{AXES}{name}": value for name, value in contestant.axes.items()}
+        words = [f"{name} = {_short(value)}" for name, value in (options | axes).items()]
+        made.setdefault(contestant.label, {}).setdefault(
+            (contestant.target, ", ".join(words)), []
+        ).append(world)
     rows: list[list[str]] = []
     for c in plan.contestants:
         along = [
-            f"{due.axes[name, c.label]} of {count(d, 'dimension')} ({name})"
+            f"{due.axes[name, c.label]} of {count(d, 'dimension')}, "
+            f"{c.axes.get('source', usual_axes(d))} ({name})"
             for name, (d, _) in due.sizes.items()
             if (name, c.label) in due.axes
         ]
-        options = _options(c)
-        if c.target == USUAL:
-            options = "; ".join(
-                f"{joined(worlds)}: {', '.join(filter(None, (one.target, _options(one))))}"
-                for one, worlds in made.get(c.label, {}).items()
-            )
-        rows.append([c.label, c.target, options, joined(along) if c.axes else "all"])
+        parts: list[str] = []
+        for (target, options), worlds in made.get(c.label, {}).items():
+            words = ", ".join(filter(None, (target if c.target == USUAL else "", options)))
+            one = len(made[c.label]) == 1 and c.target != USUAL
+            parts.append(words if one else f"{joined(worlds)}: {words}")
+        if not parts:  # it took no part
+            parts = [", ".join(f"{name} = {value}" for name, value in c.options)]
+        rows.append([c.label, c.target, "; ".join(parts), joined(along) if c.axes else "all"])
     return rows
 
 
-def _options(contestant: Contestant) -> str:
-    return ", ".join(f"{name} = {value}" for name, value in contestant.options)
+def _short(value: Value) -> str:
+    return f"{value:.4g}" if isinstance(value, float) and value % 1 else str(value)
 
 
 SETTINGS_HEAD = ("optimizer", "target", "options", "along")
-SETTINGS_NOTE = "What each optimizer was made with, and along how many axes it searched."
+SETTINGS_NOTE = (
+    "What each optimizer was made with, lengths in latent units, and along how many axes of "
+    "what it searched."
+)
 
 
 def byline(plan: Plan) -> str:

@@ -13,9 +13,10 @@ from benchmarks.optimizers.looks import MEASURE, TOO_FEW, verdicts
 from benchmarks.optimizers.noise import Noise
 from benchmarks.optimizers.reach import Reach, presentations
 from benchmarks.optimizers.tables import pairs_of
-from evolver.report.words import NONE
+from evolver.report.words import NONE, count
 
 if TYPE_CHECKING:
+    from benchmarks.optimizers.intervals import Comparison
     from benchmarks.optimizers.outcomes import RunOutcome
     from benchmarks.optimizers.statistics import ScoreTable
 
@@ -30,16 +31,19 @@ def settled(scores: dict[str, ScoreTable], within: float) -> tuple[list[str], li
         lead = verdicts(table, MEASURE, within, to=leader)
         pairs = table.comparisons(MEASURE, to=BASELINE)
         columns.append({
-            label: f"{_both(ours.get(label, NONE), lead.get(label, 'leads'))} "
-            f"({pairs_of([pairs[label]])})"
-            for label in pairs
+            label: _settled(ours.get(label, NONE), lead.get(label, "leads"), comparison)
+            for label, comparison in pairs.items()
         })
     labels = dict.fromkeys(label for column in columns for label in column)
     return head, [[label, *(c.get(label, NONE) for c in columns)] for label in labels]
 
 
-def _both(baseline: str, leader: str) -> str:
-    return baseline if baseline == leader == TOO_FEW else f"{baseline}, {leader}"
+def _settled(baseline: str, leader: str, comparison: Comparison) -> str:
+    """Write how one stands to both, and on how many pairs; or on how few units."""
+    if TOO_FEW in {baseline, leader}:
+        leads = ", leads" if leader == "leads" else ""
+        return f"{count(comparison.estimate.units, 'unit')}{leads}"
+    return f"{baseline}, {leader} ({pairs_of([comparison])})"
 
 
 def reach(

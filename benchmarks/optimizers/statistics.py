@@ -15,11 +15,15 @@ import numpy as np
 from benchmarks.optimizers.contestants import BASELINE
 from benchmarks.optimizers.intervals import Comparison, Estimate, compare, mean_of
 from benchmarks.optimizers.outcomes import MEASURES
-from evolver.analysis.across_runs import FEWEST, LEVEL
+from evolver.analysis.across_runs import LEVEL
 
 if TYPE_CHECKING:
     from benchmarks.optimizers.outcomes import RunOutcome
     from evolver.analysis.trajectories import FloatArray, Ints
+
+FEWEST_UNITS = 10
+"""Of fewer, nothing is told: the ends of a bootstrap of so few are too near, and there are many
+optimizers to be told apart."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,7 +80,7 @@ class ScoreTable:
     def leaders(self, measure: str) -> tuple[str, list[str] | None]:
         """Return the optimizer that leads, and those not told apart from it.
 
-        None stands for those where there are too few units to tell.
+        None stands for those where there are fewer than `FEWEST_UNITS` units, too few to tell.
 
         The others are those whose difference from it has an interval that reaches 0. It was
         picked for being first, which flatters it: those beside it are as good a choice.
@@ -84,7 +88,7 @@ class ScoreTable:
         first = self.leader(measure)
         parts = self.values[measure] / self.scale
         lead = parts[self.labels.index(first)]
-        if len(np.unique(self.units[np.isfinite(lead)])) < FEWEST:
+        if len(np.unique(self.units[np.isfinite(lead)])) < FEWEST_UNITS:
             return first, None
         behind = {
             label: self._mean(lead - row)

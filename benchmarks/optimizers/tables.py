@@ -204,7 +204,8 @@ def costs(measured: Sequence[Cost], d: int) -> list[list[str]]:
     for cost in measured:
         if cost.d != d or cost.failed:
             continue
-        peak = NONE if cost.peak_bytes is None else f"{cost.peak_bytes / 1e6:.1f}"
+        held = None if cost.peak_bytes is None else cost.peak_bytes / 1e6
+        peak = NONE if held is None else f"{held:.1f}" if held >= 1 else f"{held:.2g}"
         rows.append([
             cost.optimizer,
             _milliseconds(cost.median_s),

@@ -260,8 +260,7 @@ class Stage:
     def axes(self, table: Mapping[str, object]) -> SearchAxes:
         """Return the generator's axes that a session file's table asks for.
 
-        Without a source they are those of the metric up to 1,024 dimensions, and of the first
-        layer beyond.
+        Without a source they are those of `usual_axes`.
 
         Raises
         ------
@@ -270,9 +269,8 @@ class Stage:
         DataError
             A file's numbers are no axes.
         """
-        usual = METRIC if self.d <= _METRIC_D else FIRST_LAYER
         try:
-            wanted = axes_table({"source": usual, **table}, "axes")
+            wanted = axes_table({"source": usual_axes(self.d), **table}, "axes")
         except ConfigError as error:
             raise ConfigError(f"axes must be as in a session file: {error}") from error
         if wanted.source == METRIC and not hasattr(self._generator, "synthesize"):
@@ -361,6 +359,14 @@ class Stage:
                 answers = self.seen.outputs(z.to(self._device))
             raw[first : first + len(part)] = answers.cpu().numpy()[: len(part)]
         return raw
+
+
+def usual_axes(d: int) -> str:
+    """Return which axes of d dimensions are meant where no source is named.
+
+    Those of the metric up to 1,024 dimensions, and of the first layer beyond.
+    """
+    return METRIC if d <= _METRIC_D else FIRST_LAYER
 
 
 def contrasts(images: Images) -> Vector:

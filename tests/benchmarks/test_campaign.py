@@ -467,6 +467,26 @@ def test_usual_is_what_a_session_gets_in_each_world():
     assert rows["snes-8"] == "sigma = 8.0"
 
 
+def test_settings_are_numbers_of_their_worlds():
+    chosen = replace(
+        plan.preset("quick", unit_set="training", device="cpu"),
+        worlds=(MINI, own_world("tests.benchmarks.made:flat", norm=2.0)),
+        units=("tests.benchmarks.made:brightness@red",),
+        noises=("0",),
+        contestants=(
+            *contestants.find_contestants(["cholesky", "random", "sphere-exp"]),
+            parse_contestant("along=snes sigma=5.0 axes.k=16"),
+        ),
+    )
+    rows = {label: cells for label, *cells in settings(chosen, plan.spell_out(chosen))}
+    d = chosen.worlds[1].norm / Flat().d ** 0.5
+    assert rows["random"][1] == f"mini-texture: sigma = 9.375; flat: sigma = {d:.4g}"
+    assert "radius = 150.0, generations = 8" in rows["sphere-exp"][1]
+    assert rows["along"][1:] == [
+        "sigma = 5.0, axes.k = 16", "16 of 256 dimensions, metric (mini-texture)"
+    ]  # fmt: skip
+
+
 def test_axes_of_a_generator_that_has_none_are_left_out():
     along = parse_contestant("along=snes sigma=1.0 axes.energy=0.9")
     (cholesky,) = contestants.find_contestants(["cholesky"])

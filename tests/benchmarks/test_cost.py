@@ -36,6 +36,14 @@ def test_what_is_slow_and_large_is_seen():
     assert told >= GENERATIONS + WARM_UP
 
 
+def test_what_freed_memory_has_room_for_is_counted_too():
+    freed = np.ones((300, 300))  # a process that has held as much grows by nothing
+    del freed
+    found = measure_cost(Contestant("c", "cholesky", (("sigma", 3.0),)), 256, 8, 4.0)
+    if found.peak_bytes is not None:
+        assert found.peak_bytes >= 2 * 8 * 256 * 8  # its codes, and the copy that it hands out
+
+
 def test_who_fails_is_said():
     found = measure_cost(Contestant("breaks", "tests.benchmarks.made:Breaks"), 16, 8, 4.0)
     assert found.failed == "ArithmeticError: lost"

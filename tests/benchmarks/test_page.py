@@ -60,19 +60,21 @@ def test_everything_is_written_and_agrees(made, tmp_path):
     results = page.write_results(chosen, due, outcomes, COSTS, tmp_path, command="do <it>")
     text = results.markdown
     assert text == (tmp_path / "tables.md").read_text(encoding="utf-8")
-    assert "| no noise | sep | 1.50 (1.50 to 1.50) | none | 6 | 0 % |" in text
+    few = "too few units to tell"
+    assert f"| no noise | sep | 1.50 (1.50 to 1.50) | {few} | 6 | 0 % |" in text
     assert "| sep | 1.50 (1.50 to 1.50) | 1.000 | 1.50 (1.50 to 1.50) | 1.000 |" in text
     assert "| (pairs) | 6 |  | 6 |  |" in text
-    few = "too few units"
-    assert f"| sep | {few}, leads (6) | {few}, leads (6) |" in text
-    assert "Nothing is settled on fewer than 10 units" in text
+    assert "| cholesky | 6 units | 6 units |" in text
+    assert "| sep | 6 units, leads | 6 units, leads |" in text
+    assert "Nothing is settled or told apart on fewer than 10 units" in text
     assert "This run has 6 units, and settles nothing." in text
     assert "| (resolves) | 0 % |  | 0 % |  |" in text
     assert "| cholesky | 1 | 1.25 | 0.80 | 1.00 | 2.0 |" in text
     assert "| sep | 2 | 1 | 2.00 | 3.00 | \N{EN DASH} |" in text
     assert "| slow | 1230 | 100 | 12.35 | 3.00 | \N{EN DASH} |" in text
     assert (
-        "| along | snes | sigma = 3.0, axes.energy = 0.9 | 38 of 256 dimensions (mini" in text
+        "| along | snes | sigma = 3.0, axes.energy = 0.9 | 38 of 256 dimensions, metric (mini"
+        in text
     )
     assert "| sep | sep | sigma = 3.0 | all |" in text
     assert "- evosax-snes: mini-texture: evosax is not installed" in text
@@ -81,7 +83,7 @@ def test_everything_is_written_and_agrees(made, tmp_path):
     html = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "there is no circle: after \N{GREEK CAPITAL LETTER DELTA}" in html
     assert "Before an arrow, a ratio beyond 3" in html
-    assert "<td>38 of 256 dimensions (mini-texture)</td>" in html
+    assert "<td>38 of 256 dimensions, metric (mini-texture)</td>" in html
     assert "lost &lt;b&gt;" in html
     assert "<code>do &lt;it&gt;</code>" in html
     assert "<script" not in html

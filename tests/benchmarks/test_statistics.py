@@ -5,11 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.optimizers.statistics import FEWEST, ScoreTable, tabulate
+from benchmarks.optimizers.statistics import FEWEST_UNITS, ScoreTable, tabulate
+from evolver.analysis.across_runs import FEWEST
 from tests.benchmarks.made import outcome
 from tests.soak import examples
 
-UNITS = [f"mini:fc5:{k}" for k in range(6)]
+UNITS = [f"mini:fc5:{k}" for k in range(FEWEST_UNITS)]
 
 
 def one_world(best):
@@ -28,6 +29,13 @@ def test_few_units_have_no_interval_and_no_verdict():
     assert ratio.value == pytest.approx(2.0)
     assert np.isnan([ratio.low, ratio.high, ratio.resolves]).all()
     assert scores.leaders("best") == ("sep", None)
+
+
+def test_on_fewer_units_than_anything_is_settled_on_nobody_is_told_apart():
+    n = FEWEST_UNITS - 1
+    assert one_world({"cholesky": [1.0] * n, "sep": [2.0] * n}).leaders("best") == ("sep", None)
+    n += 1
+    assert one_world({"cholesky": [1.0] * n, "sep": [2.0] * n}).leaders("best") == ("sep", [])
 
 
 def test_the_published_form_is_by_the_largest_of_any_run_of_the_unit():
@@ -50,11 +58,11 @@ def test_the_published_form_is_by_the_largest_of_any_run_of_the_unit():
 
 def test_leaders_are_those_that_cannot_be_told_apart():
     rng = np.random.default_rng(2)
-    base = rng.uniform(1, 2, size=6)
+    base = rng.uniform(1, 2, size=len(UNITS))
     scores = one_world({
         "cholesky": base,
-        "sep": base * [1.3, 1.1, 1.2, 1.4, 1.2, 1.3],
-        "snes": base * [1.1, 1.3, 1.3, 1.1, 1.4, 1.2],
+        "sep": base * [1.3, 1.1, 1.2, 1.4, 1.2, 1.3, 1.2, 1.3, 1.1, 1.3],
+        "snes": base * [1.1, 1.3, 1.3, 1.1, 1.4, 1.2, 1.3, 1.2, 1.2, 1.2],
         "genetic": base * 0.5,
     })
     first, beside = scores.leaders("best")
@@ -81,7 +89,7 @@ def table(best, units=None):
 
 
 def test_a_leader_that_may_be_worth_nothing_is_told_apart_from_nobody_like_it():
-    a = np.array([2.0, -0.4, -0.3, -0.4, -0.3, -0.2])
+    a = np.array([2.0, -0.4, -0.3, -0.4, -0.3, -0.2, -0.1, -0.4, -0.2, -0.3])
     assert table({"cholesky": a, "sep": a[::-1]}).leaders("best")[1] == ["sep"]
     assert table({"cholesky": a, "sep": a - 1.0}).leaders("best") == ("cholesky", [])
 
