@@ -6,16 +6,19 @@ Knows imports. Knows nothing of what is found there, and loads nothing besides.
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
-from evolver.errors import ConfigError
+from evolver.errors import ConfigError, DataError, EvolverError
 from evolver.plain_text import one_line
 
 OWN_FAILURES = Exception, SystemExit
 """What a lab's own code may raise; a Ctrl-C is the operator's."""
 
 _LONGEST = 300  # characters of an error that are said
+_NO_MEMORY = "OutOfMemoryError"  # torch's, of a device; torch is not loaded here
 
 
 def find_attribute(role: str, name: str) -> Any:  # noqa: ANN401  a lab's own
@@ -47,8 +50,36 @@ def find_attribute(role: str, name: str) -> Any:  # noqa: ANN401  a lab's own
     return target
 
 
+@contextmanager
+def own_errors(must: str) -> Generator[None]:
+    """Have what a lab's own code raises while it runs said as an error of this package.
+
+    A Ctrl-C is passed on, and so is what is said well already, or says that memory is short.
+
+    Parameters
+    ----------
+    must : what must hold of it, as "generator 'lab:Net' must draw an image from every code"
+
+    Raises
+    ------
+    DataError
+        The code raised something, or would have ended the program.
+    """
+    try:
+        yield
+    except (EvolverError, KeyboardInterrupt, MemoryError):
+        raise
+    except BaseException as error:
+        if type(error).__name__ == _NO_MEMORY:
+            raise
+        raise DataError(f"{must}; it fails: {error_text(error)}") from error
+
+
 def error_text(error: BaseException) -> str:
     """Return an error of a lab's own code in its own words, with its kind; of one line."""
-    words = one_line(str(error))[:_LONGEST]
+    try:
+        words = one_line(str(error))[:_LONGEST]
+    except OWN_FAILURES:  # that has no words
+        words = ""
     kind = type(error).__name__
     return f"{kind}: {words}" if words else kind

@@ -34,11 +34,18 @@ def new_folder(config: Config, text: str, time_ns: int) -> Path:
     Raises
     ------
     RecordingError
-        It cannot be made.
+        It cannot be made, or has no room for its session file; no folder is left.
     """
     now = datetime.fromtimestamp(time_ns / 1e9, tz=UTC)
     folder = _new_folder(expanded(config.session.folder), config.session.name, now)
-    (folder / SESSION_FILE).write_text(text, encoding="utf-8")
+    try:
+        (folder / SESSION_FILE).write_text(text, encoding="utf-8")
+    except OSError as exc:
+        remove_unused(folder)
+        raise RecordingError(
+            f"session.folder: must have room for a session; {folder / SESSION_FILE} cannot be "
+            f"written: {exc.strerror}"
+        ) from exc
     return folder
 
 

@@ -19,7 +19,7 @@ import torch
 
 from evolver import seeds
 from evolver.checks import check_images
-from evolver.errors import ConfigError
+from evolver.errors import ConfigError, DataError
 from evolver.row_products import row_by_row
 from scorers.networks.network import check_layers
 from scorers.units import RandomUnits, UnitAddress
@@ -123,7 +123,8 @@ class UnitScorer:
         Raises
         ------
         DataError
-            The images have another shape or dtype.
+            The images have another shape or dtype, or a network does not put out a finite
+            number for each of them.
         """
         check_images(images)
         scores = np.empty((len(images), len(self.unit_names)))
@@ -138,7 +139,16 @@ class UnitScorer:
                     outputs = network.outputs(inputs, self._on_device[name])
                 for layer, values in outputs.items():
                     at = self._columns[name, layer].numpy()
-                    scores[start : start + len(part), at] = values.cpu().numpy()[: len(part)]
+                    answers = values.cpu().numpy()[: len(part)]
+                    finite = np.isfinite(answers)
+                    if not finite.all():
+                        wrong = self.unit_names[int(at[np.argmin(finite.all(axis=0))])]
+                        raise DataError(
+                            f"networks must put out finite numbers; {wrong} gives "
+                            f"{answers[~finite][0]:g}. Are these its weights, and its range of "
+                            "pixels?"
+                        )
+                    scores[start : start + len(part), at] = answers
         return scores
 
     def responses(self, x: torch.Tensor) -> torch.Tensor:

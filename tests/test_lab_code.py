@@ -2,8 +2,8 @@
 
 import pytest
 
-from evolver.errors import ConfigError
-from evolver.lab_code import error_text, find_attribute
+from evolver.errors import ConfigError, DataError
+from evolver.lab_code import error_text, find_attribute, own_errors
 
 MODULES = {
     "of_syntax": ("def f(:\n", "SyntaxError: .*. Mend it, or the name$"),
@@ -35,6 +35,37 @@ def test_an_operators_interrupt_is_passed_on(tmp_path, monkeypatch):
 
 def test_dotted_attributes_are_found():
     assert find_attribute("a", "os:path.join") is __import__("os").path.join
+
+
+class NoWordsError(Exception):
+    def __str__(self):
+        raise ValueError
+
+
+def test_an_error_without_words_is_its_kind():
+    assert error_text(NoWordsError()) == "NoWordsError"
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("a"), SystemExit(), GeneratorExit(), NoWordsError()]
+)
+def test_what_code_raises_while_it_runs_is_an_error_of_ours(error):
+    says = f"^it must work; it fails: {type(error).__name__}"
+    with pytest.raises(DataError, match=says), own_errors("it must work"):
+        raise error
+
+
+class OutOfMemoryError(RuntimeError):
+    """As torch's."""
+
+
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt(), MemoryError(), OutOfMemoryError(), ConfigError("well said")]
+)
+def test_what_is_no_failure_or_said_already_is_passed_on(error):
+    with pytest.raises(type(error)) as caught, own_errors("it must work"):
+        raise error
+    assert caught.value is error
 
 
 def test_long_errors_are_cut():

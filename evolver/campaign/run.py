@@ -141,10 +141,11 @@ def do_work(work: Work, folder: str) -> Sequence[TaskEnd]:
 
     Nothing is returned of a task that another process is doing.
     """
-    # Watchdogs of sessions speak of the pace of a rig that there is not.
+    # Watchdogs of sessions speak of the pace of a rig that there is not, and why a task failed
+    # is kept with the results.
     log = logging.getLogger("evolver")
     level = log.level
-    log.setLevel(logging.ERROR)
+    log.setLevel(logging.CRITICAL)
     try:
         return _done(work, Store(Path(folder)))
     finally:
@@ -232,7 +233,9 @@ class SessionWork:
         del due
         try:
             store.keep(run_task(self.settings, self.digest, kept=self.kept))
-        except Exception as exc:  # noqa: BLE001  whatever a task raises is that task's
+        except KeyboardInterrupt:
+            raise
+        except BaseException as exc:  # noqa: BLE001  whatever a task raises is that task's
             return [TaskEnd(self.digest, store.keep_failure(self.digest, exc))]
         return [TaskEnd(self.digest)]
 

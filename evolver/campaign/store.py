@@ -24,7 +24,9 @@ from numpy.typing import NDArray
 
 from evolver.campaign.kind import SESSIONS
 from evolver.errors import DataError, RecordingError
+from evolver.lab_code import error_text
 from evolver.numpy_files import archive_bytes, opened_archive
+from evolver.plain_text import plain
 from evolver.regular_files import read_regular
 from evolver.whole_files import write_whole
 
@@ -183,12 +185,10 @@ class Store:
 
     def keep_failure(self, digest: str, why: str | BaseException) -> str:
         """Write why a task could not be run, an error with its traceback; return it, short."""
-        short = text = why if isinstance(why, str) else f"{type(why).__name__}: {why}"
+        short = text = why if isinstance(why, str) else error_text(why)
         if not isinstance(why, str):
             text = f"{short}\n\n{''.join(traceback.format_exception(why))}"
-        write_whole(
-            self.folder / "failed" / f"{digest}.txt", text.encode(errors="backslashreplace")
-        )
+        write_whole(self.folder / "failed" / f"{digest}.txt", plain(text).encode())
         return short
 
     def result(self, digest: str) -> TaskResult:

@@ -92,13 +92,17 @@ class Waves:
                     self._shared.parts(config),
                     self._shared.population(config),
                 ))
-            except Exception as exc:  # noqa: BLE001  whatever a task raises is that task's
+            except KeyboardInterrupt:
+                raise
+            except BaseException as exc:  # noqa: BLE001  whatever a task raises is that task's
                 ends[digest] = store.keep_failure(digest, exc)
         if not made:
             return ends
         try:
             ends |= self._advance(made, store)
-        except Exception as exc:  # noqa: BLE001
+        except KeyboardInterrupt:
+            raise
+        except BaseException as exc:  # noqa: BLE001
             if len(made) == 1:
                 return ends | {made[0][0]: store.keep_failure(made[0][0], exc)}
             for digest, config, *_ in made:
@@ -118,7 +122,9 @@ class Waves:
         for (digest, config, parts, population), own in zip(made, optimizers, strict=True):
             try:
                 going.append(TaskEvolution(config, digest, parts, population, optimizers=own))
-            except Exception as exc:  # noqa: BLE001
+            except KeyboardInterrupt:
+                raise
+            except BaseException as exc:  # noqa: BLE001
                 ends[digest] = store.keep_failure(digest, exc)
                 _leave(own)
         members = {m[0]: own for m, own in zip(made, optimizers, strict=True)}
@@ -143,7 +149,9 @@ class Waves:
                 references = arithmetic.references(evolution) if lacks else None
                 try:
                     evolution.advance(own, references)
-                except Exception as exc:  # noqa: BLE001
+                except KeyboardInterrupt:
+                    raise
+                except BaseException as exc:  # noqa: BLE001
                     ends[evolution.digest] = store.keep_failure(evolution.digest, exc)
                     _leave(members[evolution.digest])
                     continue

@@ -186,7 +186,7 @@ def print_warning(text: str) -> None:
 
 
 def _print_marked(word: str, style: str, text: str, where: RichConsole) -> None:
-    lines = wrapped(f"{word}: {text}", where).removeprefix(f"{word}:")
+    lines = wrapped(f"{word}: {plain(text)}", where).removeprefix(f"{word}:")
     where.print(f"[{style}]{word}:[/]{escape(lines)}")
 
 

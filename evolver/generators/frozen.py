@@ -106,7 +106,7 @@ class FrozenGenerator:
         Raises
         ------
         DataError
-            Codes are not (n, d) and finite, or the network draws no numbers for them.
+            Codes are not (n, d) and finite, or the network draws no image of numbers for each.
         """
         check_codes(codes, d=self.d)
         size = self.image_size
@@ -116,15 +116,21 @@ class FrozenGenerator:
             z = torch.zeros((self._chunk, self.d))
             z[: len(part)] = torch.as_tensor(part.astype(np.float32))
             with row_by_row(self._device, self._chunk):
-                pixels = self._net(z.to(self._device))[: len(part)]
+                drawn = self._net(z.to(self._device))
+            if tuple(drawn.shape) != (self._chunk, 3, size, size):
+                raise DataError(
+                    f"{self.name} must draw an image from each of {self._chunk} codes, "
+                    f"{(self._chunk, 3, size, size)}; it draws {tuple(drawn.shape)}"
+                )
+            pixels = drawn[: len(part)]
             if not bool(torch.isfinite(pixels).all()):
                 raise DataError(
                     f"{self.name} must draw finite pixels; for these codes, whose largest "
                     f"number is {np.abs(part).max():.3g}, it draws NaN: are these its weights?"
                 )
-            drawn = pixels.mul(255).round_().to(torch.uint8).permute(0, 2, 3, 1)
+            rows = pixels.mul(255).round_().to(torch.uint8).permute(0, 2, 3, 1)
             # In rows before they leave the device: a strided copy costs more than the network.
-            torch.as_tensor(images[start : start + len(part)]).copy_(drawn.contiguous())
+            torch.as_tensor(images[start : start + len(part)]).copy_(rows.contiguous())
         return images
 
     def convert(self, dtype: torch.dtype) -> None:

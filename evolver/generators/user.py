@@ -20,7 +20,7 @@ import torch
 
 from evolver.errors import ConfigError
 from evolver.generators.frozen import FrozenGenerator
-from evolver.lab_code import OWN_FAILURES, error_text
+from evolver.lab_code import OWN_FAILURES, error_text, own_errors
 from evolver.lab_modules import fill_module, make_module
 from evolver.weights.read import chosen_device
 
@@ -74,7 +74,7 @@ def load_module(
     net = make_module("generator", name, arguments or {}).float().eval().requires_grad_(False)
     sha256 = fill_module(net, name, weights, entry=entry)
     width = _width(name, net, d, code_shape)
-    face = _Face(net, tuple(code_shape or (width,)), low, high).to(chosen).eval()
+    face = _Face(name, net, tuple(code_shape or (width,)), low, high).to(chosen).eval()
     return FrozenGenerator(
         name,
         face,
@@ -96,10 +96,11 @@ class _Face(torch.nn.Module):
     """A module with codes in rows before it and pixels of 0 to 1 after it."""
 
     def __init__(
-        self, net: torch.nn.Module, shape: tuple[int, ...], low: float, high: float
+        self, name: str, net: torch.nn.Module, shape: tuple[int, ...], low: float, high: float
     ) -> None:
         super().__init__()
         self.net, self._shape, self._low, self._scale = net, shape, low, 1 / (high - low)
+        self._must = f"generator {name!r} must draw an image from every code"
 
     def unclamped(self, z: torch.Tensor) -> torch.Tensor:
         """Return what the module draws, with its black at 0 and its white at 1."""
@@ -107,10 +108,11 @@ class _Face(torch.nn.Module):
         return (images.float() - self._low) * self._scale
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
-        images = self.unclamped(z)
-        if images.shape[1] == 1:  # grey
-            images = images.expand(-1, 3, -1, -1)
-        return images.clamp(0, 1)
+        with own_errors(self._must):
+            images = self.unclamped(z)
+            if images.shape[1] == 1:  # grey
+                images = images.expand(-1, 3, -1, -1)
+            return images.clamp(0, 1)
 
 
 def _width(name: str, net: torch.nn.Module, d: int | None, shape: Sequence[int] | None) -> int:

@@ -21,11 +21,18 @@ import msgspec
 
 from evolver.clock import SYSTEM_CLOCK, Clock
 from evolver.config.tables import Config, parse_session_file
-from evolver.errors import ConfigError, RecordingError, StoppedEarlyError
+from evolver.errors import (
+    ConfigError,
+    DataError,
+    EvolverError,
+    RecordingError,
+    StoppedEarlyError,
+)
 from evolver.journal import records
 from evolver.journal.recorder import Recorder as JournalRecorder
 from evolver.journal.rig_time import RESTARTED
 from evolver.journal.writer import JournalWriter
+from evolver.lab_code import error_text
 from evolver.live.children import fold_in_child
 from evolver.live.console import Console, KeptCommands
 from evolver.live.disk import DiskWatchdog, JournalDisk
@@ -254,11 +261,19 @@ def _run_loop(
     try:
         reason = loop.run()
     except BaseException as exc:
-        text = f"{type(exc).__name__}: {exc}"
-        logger.exception("the session failed")
+        text = error_text(exc)
+        if isinstance(exc, EvolverError):
+            logger.error("the session failed: %s", text)  # noqa: TRY400  it says all there is
+        else:
+            logger.exception("the session failed")
         recorder.retry()
         recorder.submit(event_record(clock.time_ns(), "error", "failed", text))
         recorder.submit(records.RunEnd(clock.time_ns(), f"error: {text}"))
+        if isinstance(exc, SystemExit):  # else this process would end as if all were well
+            raise DataError(
+                "no code that a session uses may end the program; some did, with "
+                f"{text}. Take it out, and go on: evolver resume"
+            ) from exc
         raise
     loop.store(records.RunEnd(clock.time_ns(), reason))
     return reason

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
+MOST = 10**9
+"""Of anything that is counted: more than a session will ever have, and within every format."""
 SMALLEST, LARGEST = 1e-150, 1e150  # of a length: squares of what it scales stay in float64
 
 
@@ -28,15 +30,17 @@ def whole(
     value: object,
     *,
     at_least: int,
-    at_most: int | None = None,
+    at_most: int = MOST,
     otherwise: str = "",
 ) -> int:
     """Return `value` if it is a whole number in its range; else raise `ConfigError`."""
+    number = at_least
     if isinstance(value, SupportsIndex) and not isinstance(value, bool):
         number = index(value)
-        if number >= at_least and (at_most is None or number <= at_most):
+        if at_least <= number <= at_most:
             return number
-    allowed = f">= {at_least}" if at_most is None else f"from {at_least} to {at_most}"
+    open_above = at_most == MOST and number <= MOST
+    allowed = f">= {at_least}" if open_above else f"from {at_least} to {at_most}"
     raise ConfigError(f"{name} must be a whole number {allowed}{otherwise}; got {value!r}")
 
 

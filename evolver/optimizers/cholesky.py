@@ -197,9 +197,9 @@ def new_fields(
         `popsize`, `sigma` or `update_every` is out of its range.
     """
     popsize = population(d, popsize)
-    if update_every:
-        never = " or 0 (never)"
-        update_every = whole("update_every", update_every, at_least=1, otherwise=never)
+    if update_every is not None:
+        never = " (0: never)"
+        update_every = whole("update_every", update_every, at_least=0, otherwise=never)
     a = Factored.identity(d)
     return {
         "generation": 0,

@@ -61,6 +61,7 @@ if TYPE_CHECKING:
 BASES = ("none", "rotation", "scaled")
 """What the option `basis` may be."""
 _EPSILON = 1e-8  # of Adam, torch's
+_MOST_STEPS = 10_000
 _MOST_CLIP = 1e3  # eigenvalues of a `Basis` reach 1e-6 of the largest
 _FASTEST = 1e6  # lr
 
@@ -485,7 +486,7 @@ def _start_fields(
     """Return the fields of a new state that no basis changes; draw the starts."""
     d = whole("d", d, at_least=1)
     lr = between("lr", lr, 1e-150, _FASTEST, what="a number > 0")
-    steps = whole("steps", steps, at_least=1)
+    steps = whole("steps", steps, at_least=1, at_most=_MOST_STEPS)
     sigma = between("sigma", sigma, 0, 1e150, what="a number >= 0, latent units,")
     center, given = start_from(d, initial)
     n = population(d, popsize if popsize is not None else len(given) or None)

@@ -319,7 +319,9 @@ class Guided(AskTell[Any]):
         try:
             model = self._model.fit(s.shown.copy(), s.scores.copy())
             return _proposed(model, base, distances.tolist())
-        except OWN_FAILURES as error:  # no session ends by it
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001  no session ends by it
             self.notice = (
                 f"the guided arm misses its turns: model {s.model!r} fails, {error_text(error)}"
             )

@@ -18,6 +18,7 @@ from msgspec import Struct
 from evolver.config.set_table import SetTable
 from evolver.config.tables import Config, ThreadTable
 from evolver.config.validation import toml_value
+from evolver.errors import DataError
 from evolver.generators.scale import code_scale
 from evolver.journal.records import AroundInfo
 from evolver.journal.storage import disk_free_bytes
@@ -208,7 +209,7 @@ def _render(parts: Parts, monotonic: Callable[[], float]) -> Iterator[Check]:
             if late:  # a network's first pass may be its slowest by far: the next one counts
                 seconds, images = _timed(generator, codes, monotonic)
                 late = seconds > hidden
-        except (RuntimeError, MemoryError) as exc:  # torch raises RuntimeError without memory
+        except (RuntimeError, MemoryError, DataError) as exc:  # without memory, torch's first
             reason = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
             yield Check(
                 "render",

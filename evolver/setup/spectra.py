@@ -76,7 +76,8 @@ class Spectrum:
     @property
     def energy(self) -> Vector:
         """Share of the sum of values that the first 1, 2, ... m directions have, (m,)."""
-        shares = np.cumsum(self.values) / self.values.sum()
+        parts = self.values / self.values.max()  # whose sum is finite however large they are
+        shares = np.cumsum(parts) / parts.sum()
         return np.minimum(shares[: len(self.vectors)], 1.0)
 
 

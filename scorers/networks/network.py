@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import torch
 
-from evolver.errors import ConfigError
-from evolver.lab_code import OWN_FAILURES, error_text
+from evolver.errors import ConfigError, DataError
+from evolver.lab_code import OWN_FAILURES, error_text, own_errors
 from evolver.tensors import channels_last, submodules
 from scorers.networks.layers import Layer, layer_of
 
@@ -122,18 +122,37 @@ class ModuleNetwork:
     def outputs(
         self, x: torch.Tensor, places: Mapping[str, torch.Tensor | None]
     ) -> dict[str, torch.Tensor]:
-        """Return what layers put out; see `Network.outputs`."""
+        """Return what layers put out; see `Network.outputs`.
+
+        Raises
+        ------
+        DataError
+            The module fails, or a layer puts out something else than it did at first.
+        """
         check_layers(self, places)
         taken: dict[str, torch.Tensor] = {}
 
         def take(name: str, output: torch.Tensor) -> None:
+            wanted = (len(x), *self.layers[name].shape)
+            if tuple(output.shape) != wanted:
+                raise DataError(
+                    f"network {self.name!r} must put out {wanted} in layer {name} for "
+                    f"{len(x)} images; it puts out {tuple(output.shape)}"
+                )
             at = places[name]
             # A copy: what follows may write into it.
             taken[name] = output.clone() if at is None else output.flatten(1)[:, at]
             if len(taken) == len(places):
                 raise _AllTakenError
 
-        self._watch(self.preprocessing(x), list(places), take)
+        inputs = self.preprocessing(x)
+        with own_errors(f"network {self.name!r} must take all images"):
+            self._watch(inputs, list(places), take)
+        if missing := [name for name in places if name not in taken]:
+            raise DataError(
+                f"network {self.name!r} must use its layer {missing[0]} for all images; for "
+                "these it did not"
+            )
         return taken
 
     def convert(self, dtype: torch.dtype) -> None:

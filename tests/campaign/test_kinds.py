@@ -89,10 +89,10 @@ def test_why_a_task_failed_is_kept_with_its_traceback_whatever_its_words(tmp_pat
         raise ValueError("of a name that is no text: \udc80")
     except ValueError as error:
         short = store.keep_failure(task(7).digest, error)
-    assert short == "ValueError: of a name that is no text: \udc80"
+    assert short == "ValueError: of a name that is no text: ·"
     kept = (tmp_path / "failed" / f"{task(7).digest}.txt").read_text()
     first, _, traceback, *_ = kept.splitlines()
-    assert first == r"ValueError: of a name that is no text: \udc80"
+    assert first == short
     assert traceback.startswith("Traceback")
     assert 'raise ValueError("of a name that is no text' in kept
     assert store.failed().keys() == {task(7).digest}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 
 import msgspec
@@ -11,10 +12,12 @@ import torch
 
 import scorers
 from evolver import generators
+from evolver.campaign import task as task_module
+from evolver.campaign.evolution import TaskEvolution
 from evolver.campaign.fast_drives import FastNetworks
 from evolver.campaign.members import Member, companies, searches_apart
 from evolver.campaign.plan import read_campaign
-from evolver.campaign.run import run_plan
+from evolver.campaign.run import SessionWork, TaskEnd, run_plan
 from evolver.campaign.shared import Shared
 from evolver.campaign.store import Store
 from evolver.campaign.task import WeightDigests, run_task
@@ -214,6 +217,31 @@ def test_a_task_that_fails_costs_the_others_nothing(tmp_path):
         assert bool(ends[task.digest]) == (level != "good")
         assert (task.digest in store.done()) == (level == "good")
         assert (task.digest in store.failed()) == (level != "good")
+
+
+@pytest.mark.parametrize("raised", [SystemExit(), asyncio.CancelledError()])
+def test_what_would_end_the_program_ends_a_task_and_no_others(tmp_path, monkeypatch, raised):
+    plan = plan_of(tmp_path, CAMPAIGN.format(last=2))
+    store = Store(tmp_path / "out", make=True)
+    bad, good = plan.tasks
+    advance = TaskEvolution.advance
+
+    def ending(self, *args):
+        if self.digest == bad.digest:
+            raise raised
+        advance(self, *args)
+
+    monkeypatch.setattr(TaskEvolution, "advance", ending)
+    ends = Waves(Together("session")).run(tasks_of(plan), store)
+    assert ends == {bad.digest: type(raised).__name__, good.digest: ""}
+    assert store.failed().keys() == {bad.digest}
+
+    def alone(*_, **__):
+        raise raised
+
+    monkeypatch.setattr(task_module, "run_task", alone)
+    (end,) = SessionWork(plan.config(bad), bad.digest).run((bad.digest,), store)
+    assert end == TaskEnd(bad.digest, type(raised).__name__)
 
 
 SEARCHES = ["cholesky", "sep", "snes", "sphere", "rank-sphere", "random", "genetic"]

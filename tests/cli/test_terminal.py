@@ -98,6 +98,13 @@ def test_a_place_is_checked_before_work_is_done_for_it(tmp_path):
             terminal.check_can_write(tmp_path / wrong, "Name another")
 
 
+def test_no_command_to_the_terminal_is_printed_of_what_a_file_says(monkeypatch):
+    told = io.StringIO()
+    monkeypatch.setattr(terminal, "error_console", terminal.RichConsole(file=told, width=80))
+    terminal.print_error("unknown variant \x1b[31mZZ\x9b, \ud800")
+    assert told.getvalue() == "error: unknown variant ·[31mZZ·, ·\n"
+
+
 def test_errors_are_broken_between_words_on_a_terminal_and_nowhere_else():
     text = (
         "s.toml has 2 mistakes:\n  a.b: must be a long word" + " and so on" * 9 + "\n  c: bad"

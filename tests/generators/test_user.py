@@ -202,6 +202,44 @@ def test_pixels_that_are_no_numbers_are_refused():
         _load("Nan").render(np.zeros((1, 12)))
 
 
+def leaves(_z):
+    raise SystemExit
+
+
+def says_odd(_z):
+    raise ValueError("lost \x1b[31m \ud800\nand gone")
+
+
+@pytest.mark.parametrize(
+    ("late", "says"),
+    [
+        (leaves, "generator 'their_nets:Decoder' must draw an .*; it fails: SystemExit$"),
+        (says_odd, r"it fails: ValueError: lost ·\[31m · and gone$"),
+        (lambda _: None, "it fails: AttributeError"),
+        (lambda z: z[:1].new_zeros(1, 3, 8, 8), r"from each of 8 codes, \(8, 3, 8, 8\)"),
+        (lambda z: z.new_zeros(len(z), 3, 1, 8), r"it draws \(8, 3, 1, 8\)"),
+        (lambda z: z.new_zeros(len(z), 2, 8, 8), r"it draws \(8, 2, 8, 8\)"),
+    ],
+)
+def test_what_was_a_generator_and_is_none_any_more_draws_nothing(late, says):
+    generator = _load()
+    generator.render(np.ones((2, 6)))
+    generator._net.net.forward = late
+    with pytest.raises(DataError, match=says):
+        generator.render(np.ones((2, 6)))
+
+
+def test_memory_that_is_short_is_no_failure_of_the_modules():
+    generator = _load()
+
+    def short(_z):
+        raise MemoryError
+
+    generator._net.net.forward = short
+    with pytest.raises(MemoryError):
+        generator.render(np.ones((2, 6)))
+
+
 def test_weights_of_another_module_are_refused(tmp_path):
     path = tmp_path / "other.safetensors"
     safetensors.torch.save_file({"a": torch.zeros(3)}, path)

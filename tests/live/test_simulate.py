@@ -1,7 +1,10 @@
 """A whole session in this process: what was recorded is what happened."""
 
+import errno
 import hashlib
 import json
+import os
+import pathlib
 from functools import partial
 
 import msgspec
@@ -9,12 +12,14 @@ import numpy as np
 import pytest
 
 from evolver import config, generators, optimizers, recording, seeds
-from evolver.errors import ConfigError, MissingResponseError
+from evolver.errors import ConfigError, DataError, MissingResponseError, RecordingError
 from evolver.journal.records import Committed, Proposed, Result, RunEnd, Sent
 from evolver.journal.writer import read_journal
 from evolver.live import Console, run_simulated
+from evolver.optimizers.snes import SNES
 from evolver.report.tables import describe
 from evolver.session.ports import Command, Progress
+from evolver.session_folder import new_folder
 from evolver.setup.references import build_references
 
 from .sessions import small
@@ -62,6 +67,35 @@ def again(tmp_path_factory):
 def opened(ended):
     with recording.read(ended.recording) as opened:
         yield opened
+
+
+def test_code_that_ends_the_program_ends_the_session_with_an_error(tmp_path, monkeypatch):
+    tell = SNES.tell
+
+    def leave(self, codes, scores):
+        if np.any(scores):  # the checks' first step has none
+            raise SystemExit
+        tell(self, codes, scores)
+
+    monkeypatch.setattr(SNES, "tell", leave)
+    settings = small(tmp_path)
+    with pytest.raises(DataError, match="may end the program; some did, with SystemExit"):
+        simulate(settings)
+    (folder,) = tmp_path.iterdir()
+    *_, (_, failed), (_, end) = read_journal(folder / "journal")
+    assert (failed.name, failed.text, end.reason) == (
+        "failed", "SystemExit", "error: SystemExit"
+    )  # fmt: skip
+
+
+def test_a_disk_without_room_for_a_session_file_has_no_folder_of_it(tmp_path, monkeypatch):
+    def full(_path, *_args, **_options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(pathlib.Path, "write_text", full)
+    with pytest.raises(RecordingError, match=r"must have room for a session; .*No space left"):
+        new_folder(small(tmp_path), "text", 0)
+    assert not list(tmp_path.iterdir())
 
 
 def test_it_ends_finished_and_complete(ended, opened):

@@ -321,7 +321,9 @@ def test_memory_at_full_size():
         ({"sigma": 0}, "sigma must be a number > 0"),
         ({"sigma": np.inf}, "sigma must be a number > 0"),
         ({"sigma": "3"}, "sigma must be a number > 0"),
-        ({"update_every": -1}, r"update_every must be a whole number >= 1 or 0 \(never\)"),
+        ({"update_every": {}}, r"update_every must .* \(0: never\); got \{\}"),
+        ({"update_every": 10**30}, r"update_every must .* from 0 to 1000000000 "),
+        ({"update_every": -1}, r"update_every must be a whole number >= 0 \(0: never\)"),
     ],
 )
 def test_settings_out_of_range_are_named(options, message):

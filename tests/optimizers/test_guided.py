@@ -1,5 +1,6 @@
 """Guided: the blind arm goes as it does alone, and the other moves on wins alone."""
 
+import asyncio
 import re
 
 import numpy as np
@@ -171,7 +172,24 @@ class Raises(Late):
         raise RuntimeError("out of \x1b[31mideas\nand of lines")
 
 
+class NoWordsError(Exception):
+    def __str__(self):
+        raise ValueError
+
+
+class Speechless(Late):
+    def late(self, _base, _distance):
+        raise NoWordsError
+
+
+class Cancelled(Late):
+    def late(self, _base, _distance):
+        raise asyncio.CancelledError
+
+
 FAILURES = {
+    "Speechless": "fails, NoWordsError$",
+    "Cancelled": "fails, CancelledError$",
     "NotANumber": "at most .* from base; its is nan away",
     "TooFar": "at most .* from base; its is",
     "Huge": r"its is (inf|\S+e\+300) away",

@@ -10,7 +10,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import scorers
-from evolver.errors import ConfigError, WeightsError
+from evolver.errors import ConfigError, DataError, WeightsError
 from scorers import networks, quantiles
 from scorers.mini import reference_images
 from scorers.networks.caffenet import MEAN_BGR, PREPROCESSING, caffenet
@@ -79,9 +79,41 @@ def test_nothing_deeper_than_what_is_wanted_is_run(plain, monkeypatch):
     network = load_plain(weights)
     monkeypatch.setattr(network._module.head, "forward", made_networks.broken)
     network.outputs(torch.rand(1, 3, 32, 32), {"two": None})
-    with pytest.raises(ArithmeticError):
+    with pytest.raises(
+        DataError, match="network 'plain' must take all images; it fails: Arith"
+    ):
         network.outputs(torch.rand(1, 3, 32, 32), {"head": None})
     assert not network._module.two._forward_hooks  # none is left
+
+
+def leaves(_x):
+    raise SystemExit
+
+
+def one_for_all(x):
+    return x[:1, :4]
+
+
+def nothing(_x):
+    return None
+
+
+@pytest.mark.parametrize(
+    ("late", "says"),
+    [
+        (leaves, "it fails: SystemExit$"),
+        (
+            one_for_all,
+            r"must put out \(2, 4\) in layer head for 2 images; it puts out \(1, 4\)",
+        ),
+        (nothing, "must use its layer head for all images; for these it did not"),
+    ],
+)
+def test_what_was_a_network_and_is_none_any_more_is_said(plain, monkeypatch, late, says):
+    network = load_plain(plain[1])
+    monkeypatch.setattr(network._module.head, "forward", late)
+    with pytest.raises(DataError, match=says):
+        network.outputs(torch.rand(2, 3, 32, 32), {"head": None})
 
 
 def test_checkpoints_as_they_are_found(plain, tmp_path):

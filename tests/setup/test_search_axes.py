@@ -16,7 +16,7 @@ from evolver.metric.average import average
 from evolver.setup import preflight, spectra
 from evolver.setup.build import build_parts
 from evolver.setup.search_axes import choose_axes, choose_in_parts
-from evolver.setup.spectra import generator_spectrum, read_spectrum
+from evolver.setup.spectra import Spectrum, generator_spectrum, read_spectrum
 
 D = 12
 
@@ -99,6 +99,13 @@ def test_the_metrics_axes_are_those_of_the_mean_over_codes(span):
     np.testing.assert_allclose(spectrum.values, values[::-1], rtol=1e-5, atol=1e-12)
     leading = spectrum.vectors[:3] @ columns[:, ::-1][:, :3]
     np.testing.assert_allclose(np.abs(leading), np.eye(3), atol=1e-4)
+
+
+def test_energy_of_values_whose_sum_is_beyond_numbers():
+    values = np.arange(64, 0, -1)
+    usual = Spectrum(values.astype(float), np.eye(64), whole=True)
+    huge = Spectrum(values * 1e306, np.eye(64), whole=True)
+    np.testing.assert_allclose(huge.energy, usual.energy)
 
 
 def test_as_many_axes_as_have_the_energy_or_as_were_asked_for():
