@@ -32,6 +32,7 @@ from benchmarks.optimizers.outcomes import RunOutcome
 from benchmarks.optimizers.worlds import UnitSet, own_world, refuse_twin_worlds
 from evolver.campaign.cluster import ClusterAddress, cluster_address, connected
 from evolver.campaign.store import Store
+from evolver.cli.terminal import lost_output, steady_streams
 from evolver.errors import ConfigError, DataError, EvolverError, RecordingError
 from evolver.report.words import count
 
@@ -173,7 +174,7 @@ def compare(
     chosen = _plan(preset, choices)
     try:
         results, outcomes = _run(
-            chosen, arguments, out, workers=workers, where=where, cost=not no_cost
+            chosen, arguments, out.absolute(), workers=workers, where=where, cost=not no_cost
         )
     except OSError as error:
         raise RecordingError(
@@ -348,4 +349,9 @@ def _plan(preset: str, choices: Choices) -> plan.Plan:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    steady_streams()
+    status = main()
+    if not status and (why := lost_output()):
+        Console(stderr=True).print(f"not all was printed: {why}", style="red", markup=False)
+        status = 1
+    sys.exit(status)

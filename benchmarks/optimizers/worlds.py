@@ -23,7 +23,7 @@ from benchmarks.optimizers.sight import seen_unit
 from evolver import generators, seeds
 from evolver.config.axes_table import FIRST_LAYER, METRIC
 from evolver.config.usual_optimizers import usual_optimizer
-from evolver.errors import ConfigError, EvolverError
+from evolver.errors import ConfigError, DataError, EvolverError
 from evolver.generators.by_name import REGISTRY
 from evolver.lab_code import error_text
 from evolver.row_products import row_by_row
@@ -335,11 +335,28 @@ class Stage:
         """Return clean scores, (n,), of codes, (n, d); the same alone and in any company.
 
         Images are rounded to whole grey levels, as a screen shows them.
+
+        Raises
+        ------
+        DataError
+            A generator or a unit of one's own does not answer with one thing a code.
         """
         if hasattr(self._scorer, "responses"):
             raw = self._responses(codes)
         else:
-            raw = self._scorer.score(self._generator.render(codes))[:, 0]
+            images = self._generator.render(codes)
+            if len(images) != len(codes):
+                raise DataError(
+                    f"{self.world.generator} must draw an image of each of {len(codes)} codes; "
+                    f"it draws {len(images)}"
+                )
+            answers = np.asarray(self._scorer.score(images))
+            if answers.shape != (len(codes), 1) or answers.dtype.kind not in "fiu":
+                raise DataError(
+                    f"{self.unit} must give numbers of shape {(len(codes), 1)}; it gives "
+                    f"{answers.dtype} of shape {answers.shape}"
+                )
+            raw = answers[:, 0]
         return (raw - self._zero) / self._one
 
     @torch.inference_mode()

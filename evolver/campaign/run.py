@@ -130,7 +130,8 @@ def _run(
         return
 
     def call(wave: Sequence[TaskT]) -> Callable[[], Sequence[TaskEnd]]:
-        return partial(do_work, work(wave), str(store.folder))
+        # Absolute: what work goes through may change the folder that its process is in.
+        return partial(do_work, work(wave), str(store.folder.absolute()))
 
     with one_thread_each():
         yield from in_processes(waves, call, n=n, ahead=n * ahead)

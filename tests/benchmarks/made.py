@@ -212,6 +212,8 @@ class Odd(Brightness):
         if self.answer == "raise":
             raise ArithmeticError("too bright")
         clean = super().score(images)
+        if self.answer == "wide":
+            return np.tile(clean, (1, 2))
         return np.where(clean >= self.level, self.answers[self.answer], clean)
 
 

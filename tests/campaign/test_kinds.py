@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,7 +27,10 @@ class Number:
 
 @dataclass(frozen=True)
 class Digits:
-    """Each task's result is its digest's first number; 13 ends its process, 7 is refused."""
+    """Each task's result is its digest's first number; 13 ends its process, 7 is refused.
+
+    5 leaves its process in another folder.
+    """
 
     digests: tuple
 
@@ -36,6 +40,8 @@ class Digits:
             number = int(digest[:2], 16)
             if number == 13:
                 os._exit(1)
+            if number == 5:
+                os.chdir(tempfile.gettempdir())
             if number == 7:
                 ends.append(TaskEnd(digest, store.keep_failure(digest, ValueError("seven"))))
                 continue
@@ -81,6 +87,14 @@ def test_who_ends_its_process_costs_those_beside_it_nothing(tmp_path):
     for number in (1, 2, 3, 4):
         result = store.read(task(number).digest, Facts)
         np.testing.assert_array_equal(result.arrays["number"], [number])
+
+
+def test_results_land_in_their_folder_whatever_folder_the_work_goes_to(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    store = made(Path("here"), 5, 1)
+    ends = run_waves(store, [[task(5)], [task(1)]], digits, workers=1)
+    assert {end.failed for end in ends} == {""}
+    assert store.sound() == {task(5).digest, task(1).digest}
 
 
 def test_why_a_task_failed_is_kept_with_its_traceback_whatever_its_words(tmp_path):
