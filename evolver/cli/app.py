@@ -131,7 +131,7 @@ def main() -> None:
         error_console.print(f"[bold red]error:[/] not all was printed: {escape(why)}")
         sys.exit(1)
     except (EvolverError, RigBridgeError) as exc:
-        print_error(str(exc))
+        print_error(". ".join((str(exc), *getattr(exc, "__notes__", ()))))
         sys.exit(2)
 
 

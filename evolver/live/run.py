@@ -272,7 +272,7 @@ def _run_loop(
         if isinstance(exc, SystemExit):  # else this process would end as if all were well
             raise DataError(
                 "no code that a session uses may end the program; some did, with "
-                f"{text}. Take it out, and go on: evolver resume"
+                f"{text}. Take it out"
             ) from exc
         raise
     loop.store(records.RunEnd(clock.time_ns(), reason))
@@ -444,7 +444,13 @@ def run_here(
             return (*commands(), *disk.commands())
 
         with JournalRecorder(journal, clock=clock.monotonic) as opened:
-            yield opened, all_commands
+            try:
+                yield opened, all_commands
+            except EvolverError as exc:
+                exc.add_note(
+                    f"What was recorded is kept; 'evolver resume {folders[0]}' goes on"
+                )
+                raise
 
     reason = run_session(job, rig, recorder, console, commands)
     console.on_wait("folding the journal into one file …")

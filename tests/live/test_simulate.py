@@ -79,9 +79,12 @@ def test_code_that_ends_the_program_ends_the_session_with_an_error(tmp_path, mon
 
     monkeypatch.setattr(SNES, "tell", leave)
     settings = small(tmp_path)
-    with pytest.raises(DataError, match="may end the program; some did, with SystemExit"):
+    says = "may end the program; some did, with SystemExit"
+    with pytest.raises(DataError, match=says) as caught:
         simulate(settings)
     (folder,) = tmp_path.iterdir()
+    (note,) = caught.value.__notes__
+    assert note == f"What was recorded is kept; 'evolver resume {folder}' goes on"
     *_, (_, failed), (_, end) = read_journal(folder / "journal")
     assert (failed.name, failed.text, end.reason) == (
         "failed", "SystemExit", "error: SystemExit"
