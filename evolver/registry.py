@@ -68,7 +68,7 @@ class Registry:
                 ) from exc
         raise ConfigError(
             f"{self.role} must be one of {', '.join(self.names())}; found {name!r}"
-            f"{_nearest(name, self.names())} "
+            f"{did_you_mean(name, self.names())} "
             f"More can be installed, by the entry-point group {self.group!r}"
         )
 
@@ -95,6 +95,7 @@ class Registry:
         options: Collection[str],
         *,
         also: Sequence[str] = (),
+        chosen_for: str = "",
     ) -> None:
         """Refuse options that a factory does not take; one that takes any checks its own.
 
@@ -104,6 +105,7 @@ class Registry:
         factory : its parameters are the options, but for those in `common`
         options : the names that were given
         also : names besides that are taken
+        chosen_for : the generator, where the file does not name the factory; else empty
 
         Raises
         ------
@@ -125,10 +127,16 @@ class Registry:
         unknown = sorted(set(options) - set(names))
         if unknown:
             takes = f"the options {', '.join(names)}" if names else "no options"
-            raise ConfigError(
+            text = (
                 f"{self.role} {name!r} takes {takes}; got {', '.join(unknown)}"
-                f"{_nearest(unknown[0], names)} Remove it, or correct its name"
+                f"{did_you_mean(unknown[0], names)} Remove it, or correct its name"
             )
+            if chosen_for:
+                text += (
+                    f". The file names no {self.role}, and {name} is chosen for {chosen_for}: "
+                    f"to use {unknown[0]}, name one that has it"
+                )
+            raise ConfigError(text)
 
     def make(
         self,
@@ -167,7 +175,7 @@ class Registry:
             ) from exc
 
 
-def _nearest(name: str, names: Collection[str]) -> str:
+def did_you_mean(name: str, names: Collection[str]) -> str:
     """Return the end of a sentence that names what `name` was perhaps meant to be."""
-    nearest = difflib.get_close_matches(name.lower(), names, n=1)
-    return f"; did you mean {nearest[0]!r}?" if nearest else "."
+    near = difflib.get_close_matches(name.lower(), names, n=1)
+    return f"; did you mean {near[0]!r}?" if near else "."

@@ -129,7 +129,7 @@ class ReferencesTable(Struct, frozen=True, forbid_unknown_fields=True):
     ] = 128
 
 
-class ThreadTable(Struct, frozen=True, forbid_unknown_fields=True):
+class ThreadTable(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     """One optimizer driving one generator. Write as many [[threads]] as the session has."""
 
     name: Annotated[Name, Meta(description="its name in the recording")]
@@ -197,6 +197,15 @@ class ThreadTable(Struct, frozen=True, forbid_unknown_fields=True):
         """Name the optimizer where the file does not."""
         if not self.optimizer:
             structs.force_setattr(self, "optimizer", usual_optimizer(self.generator))
+            structs.force_setattr(self, "_chosen", True)  # beside the fields: no part of it
+
+    @property
+    def names_optimizer(self) -> bool:
+        """Whether the optimizer was named, and not chosen for the generator.
+
+        Of a table that was read from a file; a copy of it names what that one got.
+        """
+        return "_chosen" not in self.__dict__
 
 
 class RigTable(Struct, frozen=True, forbid_unknown_fields=True):

@@ -152,10 +152,16 @@ class AxesInfo(Struct, frozen=True, kw_only=True):
     sha256: str  # of vectors and scales, float64
     first: int = 0  # of the code's dimensions, of a part of it
 
-    @property
-    def text(self) -> str:
-        """It all but the digest, in a line."""
-        part = f", dimensions {self.first} to {self.first + self.d}" if self.first else ""
+    def text(self, code_d: int) -> str:
+        """Return it all but the digest, in a line.
+
+        Parameters
+        ----------
+        code_d : dimensions of the whole code: of axes in a part of it, which part is said
+        """
+        part = ""
+        if self.d < code_d:
+            part = f", dimensions {self.first} to {self.first + self.d}"
         share = f"{100 * self.energy:.4g} % of the {'' if self.whole else 'known '}energy"
         scale = f"; scale {self.scale:g}" if self.scale else ""
         drop = "" if self.outside == "keep" else "; nothing outside of them"

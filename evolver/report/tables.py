@@ -7,18 +7,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from evolver.analysis.trajectories import trajectory
+from evolver.config.search_words import search_text, threads_without_optimizer
 from evolver.recording.schema import BUDGET_NAMES
 from evolver.report import words
 from evolver.report.evolution import best_references, fitness_of, one_fitness, unit_label
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from evolver.recording import Recording, ThreadData
 
+GUIDED = "guided"
+"""The optimizer that shows, in some generations, images of a second arm beside its search's."""
 MOST_UNITS = 24
 """Units listed one by one, beside those that are scored; arrays of hundreds are counted."""
 
@@ -148,14 +153,27 @@ def _session(recording: Recording) -> Section:
         ("units", str(len(recording.units))),
         ("spikes recorded", words.window(recording.window_ms)),
         ("shown", _pace(recording)),
-        *(
-            ("axes", f"{thread.name}: {axes.text}")
-            for thread in recording.threads.evolving
-            for axes in thread.axes
-        ),
+        *_searches(recording),
         ("session id", recording.session_id),
     )
     return Section("Session", ("what", "value"), rows)
+
+
+def _searches(recording: Recording) -> Iterator[tuple[str, str]]:
+    """Yield how each thread searches, and along which axes, if along some alone."""
+    unnamed = threads_without_optimizer(recording.config)
+    for thread in recording.threads.evolving:
+        chosen_for = thread.generator if thread.name in unnamed else ""
+        search = search_text(thread.optimizer, _options(thread), chosen_for=chosen_for)
+        yield "search", f"{thread.name}: {search}"
+        for axes in thread.axes:
+            yield "axes", f"{thread.name}: {axes.text(thread.d)}"
+
+
+def _options(thread: ThreadData) -> dict[str, Any]:
+    """Return the options on record of a thread's optimizer; none where there is no table."""
+    options = thread.options.get("optimizer")
+    return cast("dict[str, Any]", options) if isinstance(options, dict) else {}
 
 
 def _blocks(recording: Recording) -> str:
@@ -203,14 +221,22 @@ def _sets(recording: Recording) -> Section:
 
 
 def _images_shown(thread: ThreadData) -> str:
-    """Write how many images a generation has; where the first has others than the next, both.
+    """Write how many images a generation has, and what others some have.
 
-    An optimizer that shows its base again has one more from its second generation on.
+    An optimizer that shows its base again has one more from its second generation on; a guided
+    one has more in its arm's turns.
     """
     shown = np.bincount(thread.generation[thread.generation >= 0])
-    if len(shown) < 2 or shown[1] <= shown[0]:  # fewer are what is left of a damaged one
+    first, later = shown[0] if len(shown) else 0, shown[1:]
+    larger = later[later > first]  # smaller ones are what is left of damaged ones
+    if not len(larger):
         return str(thread.popsize)
-    return f"{shown[0]}, from generation 1 on {shown[1]}"
+    most = words.span(int(larger.min()), int(larger.max()))
+    if thread.optimizer == GUIDED:
+        return f"{first}, in the guided arm's turns {most}"
+    if later[0] == larger.min() == larger.max():
+        return f"{first}, from generation 1 on {most}"
+    return f"{first}, in some generations {most}"
 
 
 def _complete(thread: ThreadData) -> str:

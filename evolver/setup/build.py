@@ -387,7 +387,13 @@ def _gather_factory(
         registry.check_common(options)
     if factory is not None:
         with at(f"{key}.{registry.role}_options"):
-            registry.check_options(name, factory, set(options) - set(registry.common))
+            chosen = registry is OPTIMIZERS and not table.names_optimizer
+            registry.check_options(
+                name,
+                factory,
+                set(options) - set(registry.common),
+                chosen_for=table.generator if chosen else "",
+            )
     return factory
 
 

@@ -15,9 +15,9 @@ from typing import Literal
 import numpy as np
 from msgspec import Struct
 
+from evolver.config.search_words import search_text
 from evolver.config.set_table import SetTable
 from evolver.config.tables import Config, ThreadTable
-from evolver.config.validation import toml_value
 from evolver.errors import DataError
 from evolver.generators.scale import code_scale
 from evolver.journal.records import AroundInfo
@@ -146,22 +146,31 @@ def _searches(parts: Parts) -> Iterator[Check]:
             yield Check(name, "good", text)
         return
     yield from map(_set, parts.config.sets, parts.sets)
-    for table, options, axes in zip(
-        parts.config.threads, parts.optimizer_options, parts.axes, strict=False
+    for table, generator, options, axes in zip(
+        parts.config.threads,
+        parts.generators,
+        parts.optimizer_options,
+        parts.axes,
+        strict=False,
     ):
-        said = [
-            f"{key} = {toml_value(value)}"
-            + ("" if key in table.optimizer_options else f" (from {source})")
-            for key, value in options.items()
-            for source in [table.generator if key != "generations" else "session.generations"]
-        ]
-        text = f"{table.name}: {', '.join([table.optimizer, *said])}"
+        search = search_text(
+            table.optimizer,
+            options,
+            chosen_for="" if table.names_optimizer else table.generator,
+            given=table.optimizer_options,
+            source=lambda key, of=table.generator: (
+                "session.generations" if key == "generations" else of
+            ),
+        )
+        text = f"{table.name}: {search}"
         if table.optimizer in EXPERIMENTAL:
             yield Check("search", "warning", f"{text}: {table.optimizer} is experimental")
         else:
             yield Check("search", "good", text)
         for along in axes:
-            yield Check("axes", "good", f"{table.name} searches along {along.text}")
+            yield Check(
+                "axes", "good", f"{table.name} searches along {along.text(generator.d)}"
+            )
 
 
 def _set(table: SetTable, made: StimulusSet) -> Check:

@@ -187,8 +187,8 @@ class Restored:
             if now.k != before.k or (now.sha256 != before.sha256 and not computed):
                 raise ConfigError(
                     f"thread {info.name!r} must go on with the axes it began with, "
-                    f"{before.text}, sha256 {before.sha256}; {now.source} now has {now.text}, "
-                    f"sha256 {now.sha256}. Bring the old file back"
+                    f"{before.text(info.d)}, sha256 {before.sha256}; {now.source} now has "
+                    f"{now.text(info.d)}, sha256 {now.sha256}. Bring the old file back"
                 )
 
     def check_sets(self, sets: Sequence[records.SetInfo]) -> None:

@@ -1,9 +1,11 @@
 """A thread that names no optimizer gets the one that was found to suit its generator."""
 
+import msgspec
 import pytest
 
 from evolver import config, generators, optimizers
 from evolver.config import usual_optimizers
+from evolver.config.search_words import threads_without_optimizer
 from evolver.config.usual_optimizers import COMPARED, ELSEWHERE, usual_optimizer
 from evolver.errors import ConfigError
 from evolver.generators.by_name import REGISTRY
@@ -38,6 +40,23 @@ def named(threads):
 
 def test_what_a_file_leaves_out_follows_the_generator_and_what_it_says_stays():
     assert named(config.parse_session_file(FILE).threads) == ["snes", "cholesky", "sep"]
+
+
+def test_whether_it_was_named_is_known_and_no_part_of_the_table():
+    texture, _, chosen = config.parse_session_file(FILE).threads
+    assert [texture.names_optimizer, chosen.names_optimizer] == [False, True]
+    named = config.ThreadTable("texture", "mini-texture", optimizer="snes")
+    assert named.names_optimizer
+    assert named == texture
+    assert msgspec.json.encode(named) == msgspec.json.encode(texture)
+    assert threads_without_optimizer(FILE) == {"texture", "object"}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "threads = 3", "threads = [3, {}]", "= no TOML", "[" * 999]
+)
+def test_of_what_is_no_session_file_no_thread_is_said_to_name_none(text):
+    assert threads_without_optimizer(text) == frozenset()
 
 
 def test_the_table_names_generators_and_optimizers_that_there_are():

@@ -102,9 +102,16 @@ def test_a_recording_says_which_axes_and_its_codes_lie_along_them(ended, records
         assert state["inner_mean"].shape == (K,)
         lines = [row for section in describe(read) for row in section.rows if row[0] == "axes"]
         assert lines == [
-            ("axes", f"texture: {info.text}"),
-            ("axes", f"object: {of_part.text}"),
+            ("axes", f"texture: {info.text(256)}"),
+            ("axes", f"object: {of_part.text(other.d)}"),
         ]
+        assert "dimensions 64 to 128" in lines[1][1]
+        searches = [s for sec in describe(read) for s in sec.rows if s[0] == "search"]
+        assert searches[0][1] == "texture: snes, sigma = 8.0"
+        assert searches[1][1] == (
+            "object: composite of cholesky, dimensions 0 to 64, sigma = 0.1; rank-sphere, "
+            "dimensions 64 to 128, along axes, radius = 6.93"
+        )
     assert axes_info(records[0].threads[0].options) == (info,)
     verify(ended.recording, ended.folder / "journal")
 

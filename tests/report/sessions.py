@@ -99,14 +99,23 @@ def write(
     thread_names=("texture", "object", "third", "fourth"),
     events=(),
     seed=0,
+    optimizer="cholesky",
+    options="{}",
+    more=None,
 ):
-    """Write a session's journal into `folder`, fold it, and return its `Truth`."""
+    """Write a session's journal into `folder`, fold it, and return its `Truth`.
+
+    `more` has images that a thread shows besides in a generation, by (thread, generation).
+    """
     rng = np.random.default_rng(seed)
     fitnesses = [FITNESS] * len(popsizes) if fitnesses is None else fitnesses
     truth = Truth(folder / "session.h5")
+    more = {} if more is None else more
     journal = folder / "journal"
     with JournalWriter(journal) as out:
-        out.append(_start(name, config, popsizes, thread_names, fitnesses, d, image_size))
+        search = (optimizer, options)
+        start = _start(name, config, popsizes, thread_names, fitnesses, d, image_size, *search)
+        out.append(start)
         unit_table = tuple(r.UnitInfo(u, 0, "IT", f"unit{u}") for u in range(units))
         out.append(r.RigRecord(ZERO_NS, "simulated", "rig 1", unit_table, "{}"))
         references_sha = []
@@ -118,7 +127,8 @@ def write(
             last = interrupted and block == generations - 1
             now = ZERO_NS + block * 3_000_000_000
             plans, parts = [], []
-            for k, n in enumerate(popsizes):
+            sizes = [n + more.get((k, block), 0) for k, n in enumerate(popsizes)]
+            for k, n in enumerate(sizes):
                 codes = rng.normal(size=(n, d)) + 0.5 * block
                 truth.codes[k, block] = codes.astype(np.float32)
                 shas = []
@@ -165,7 +175,7 @@ def write(
             if last:
                 break
             committed = []
-            for k, n in enumerate(popsizes):
+            for k, n in enumerate(sizes):
                 all_scores = [
                     [score(s, fitnesses[k]) for s in values.get((k, i), [])] for i in range(n)
                 ]
@@ -208,17 +218,17 @@ def write(
     return truth
 
 
-def _start(name, config, popsizes, thread_names, fitnesses, d, image_size):
+def _start(name, config, popsizes, thread_names, fitnesses, d, image_size, optimizer, options):
     threads = tuple(
         r.ThreadInfo(
             thread_names[k],
-            "cholesky",
+            optimizer,
             f"mini-{k}",
             d,
             n,
             image_size,
             str(k) * 64,
-            "{}",
+            options,
             json.dumps(fitnesses[k]),
         )
         for k, n in enumerate(popsizes)

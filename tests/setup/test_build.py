@@ -171,6 +171,24 @@ class TestThreads:
             "threads[0].optimizer_options.sigma ('t')",
         ]
 
+    def test_of_an_optimizer_that_nobody_named_an_unknown_option_says_who_chose_it(
+        self, tmp_path
+    ):
+        def build(**named):
+            table = config.ThreadTable(
+                "t", "mini-texture", optimizer_options={"update_every": 2}, **named
+            )
+            return build_parts(msgspec.structs.replace(small(tmp_path), threads=(table,)))
+
+        with pytest.raises(ConfigError, match=r"got update_every\. .*its name$"):
+            build(optimizer="snes")
+        with pytest.raises(ConfigError, match=r"got update_every\. ") as caught:
+            build()
+        assert str(caught.value).endswith(
+            ", or correct its name. The file names no optimizer, and snes is chosen for "
+            "mini-texture: to use update_every, name one that has it"
+        )
+
     def test_what_is_wrong_with_one_option_along_axes_is_one_mistake(self):
         with pytest.raises(ConfigError) as caught:
             thread_of(

@@ -159,7 +159,10 @@ def test_the_record_and_the_checks_say_what_was_taken(tmp_path):
     with recording.read(folder / "session.h5") as read:
         assert read.threads[0].options["optimizer"] == {"sigma": 0.49}
     checks = before_the_rig(build_parts(settings), tmp_path, time_ns=NOW, monotonic=lambda: 0.0)
-    assert "t: cholesky, sigma = 0.49 (from mini-object)" in [check.text for check in checks]
+    assert (
+        "t: cholesky (chosen for mini-object, as the file names no optimizer), sigma = 0.49 "
+        "(from mini-object)"
+    ) in [check.text for check in checks]
 
 
 def test_steps_that_make_noise_of_the_images_are_warned_of(tmp_path):

@@ -339,7 +339,8 @@ def test_an_experimental_optimizer_is_said_to_be_one(tmp_path):
 def test_options_are_said_as_the_session_file_has_them(tmp_path):
     parts = [
         {"slice": [0, 128], "optimizer": "cholesky", "options": {"sigma": 0.5}},
-        {"slice": [128, 256], "value": 0.0},
+        {"slice": [128, 200], "optimizer": "snes"},
+        {"slice": [200, 256], "value": 0.0},
     ]
     thread = config.ThreadTable(
         "t",
@@ -351,6 +352,6 @@ def test_options_are_said_as_the_session_file_has_them(tmp_path):
     settings = msgspec.structs.replace(small(tmp_path), threads=(thread,))
     (check, *_) = preflight._searches(build_parts(settings))
     assert check.text == (
-        't: composite, parts = [{ slice = [0, 128], optimizer = "cholesky", options = '
-        "{ sigma = 0.5 } }, { slice = [128, 256], value = 0.0 }]"
+        "t: composite of cholesky, dimensions 0 to 128, sigma = 0.5; snes, dimensions 128 to "
+        "200, sigma = 8.0 (from mini-texture); dimensions 200 to 256 held at 0.0"
     )

@@ -1,5 +1,6 @@
 """Axes of a generator: what they are, what is kept of them, and what files of them say."""
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -11,6 +12,7 @@ from evolver.campaign.task import WeightDigests
 from evolver.config.axes_table import AxesTable
 from evolver.errors import ConfigError, DataError
 from evolver.generators.frozen import FrozenGenerator
+from evolver.journal.records import AxesInfo
 from evolver.metric import products
 from evolver.metric.average import average
 from evolver.setup import preflight, spectra
@@ -120,8 +122,8 @@ def test_as_many_axes_as_have_the_energy_or_as_were_asked_for():
     assert got.axes.vectors.shape == (3, D)
     assert got.axes.scales[0] < got.axes.scales[2]
     assert not got.axes.keeps_outside
-    assert got.info.text.startswith("3 axes of 12 (first-layer, ")
-    assert got.info.text.endswith("% of the energy; scale 0.4; nothing outside of them)")
+    assert got.info.text(D).startswith("3 axes of 12 (first-layer, ")
+    assert got.info.text(D).endswith("% of the energy; scale 0.4; nothing outside of them)")
 
 
 def test_what_was_computed_is_kept_and_read_to_the_bit(monkeypatch):
@@ -198,7 +200,7 @@ def test_a_large_metric_needs_k_and_has_the_energy_that_is_known(monkeypatch):
         chosen(source="metric", k=2, span=(0, 4))
     got = chosen(source="metric", k=3)
     assert (got.axes.k, got.info.energy, got.info.whole) == (3, 1.0, False)
-    assert "100 % of the known energy" in got.info.text
+    assert "100 % of the known energy" in got.info.text(D)
 
 
 def test_files_of_axes_are_read_and_checked(tmp_path):
@@ -272,7 +274,7 @@ def test_axes_of_a_composites_parts():
     assert parts[1]["axes"] is table  # as the session file has it, for the record
     assert options["parts"][1]["axes"] is axes[0].axes
     assert axes[0].info.first == 4
-    assert axes[0].info.text.startswith("2 axes of 8, dimensions 4 to 12 (")
+    assert axes[0].info.text(12).startswith("2 axes of 8, dimensions 4 to 12 (")
     for wrong, match in (
         ({"source": "first-layer", "k": 99}, r"^parts\[1\]\.axes: k must be at most 8"),
         ({"source": "first-layer", "m": 1}, r"^parts\[1\]\.axes\.m: is not a key here"),
@@ -326,14 +328,24 @@ def test_the_checks_and_a_campaigns_digests_know_of_axes(tmp_path):
     parts = build_parts(settings)
     ((info,),) = parts.axes
     checks = [check.text for check in preflight._searches(parts) if check.name == "axes"]
-    assert checks == [f"t searches along {info.text}"]
-    assert info.text == f"4 axes of 256 ({path}, 78.57 % of the known energy)"
+    assert checks == [f"t searches along {info.text(256)}"]
+    assert info.text(256) == f"4 axes of 256 ({path}, 78.57 % of the known energy)"
     before = WeightDigests()(settings)["axes t"]
     save_file({"vectors": np.eye(7, 256)[::-1].copy()}, path)
     assert WeightDigests()(settings)["axes t"] != before
     broken = SESSION.format('{ source = "first-layer" }').replace("axes", f"{HESSIAN}\naxes")
     with pytest.raises(ConfigError, match=r"threads\[0\]\.axes \('t'\): axes must not come wi"):
         build_parts(config.parse_session_file(broken))
+
+
+def test_axes_of_a_part_say_which_part_also_of_the_first():
+    whole = AxesInfo(
+        source="metric", k=1, d=64, energy=0.5, whole=True, scale=0.0, outside="keep", sha256=""
+    )
+    later = msgspec.structs.replace(whole, first=64)
+    assert whole.text(64) == "1 axis of 64 (metric, 50 % of the energy)"
+    assert whole.text(128) == "1 axis of 64, dimensions 0 to 64 (metric, 50 % of the energy)"
+    assert later.text(128) == "1 axis of 64, dimensions 64 to 128 (metric, 50 % of the energy)"
 
 
 HESSIAN = 'optimizer = "hessian"'
