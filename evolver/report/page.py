@@ -342,6 +342,12 @@ def _scores_caption(evolution: Evolution) -> str:
         if len(evolution.score_units) > 1:
             text += ", each unit on axes of its own"
     text += "."
+    guided = [t.name for t in evolution.threads if t.optimizer == tables.GUIDED]
+    if guided:
+        text += (
+            f" A generation's mean of {words.joined(guided)} is of all images shown in it: in "
+            "the guided arm's turns also of the arm's candidates and of its base."
+        )
     if not any(t.best_references for t in evolution.threads):
         return f"{text} No reference image was scored."
     if evolution.one_fitness:

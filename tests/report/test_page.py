@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import itertools
+import json
 import re
 from html.parser import HTMLParser
 
@@ -233,6 +234,81 @@ def test_inspect_says_what_is_in_the_file(usual):
     assert wait[1:] == ("15.0 s", "2.5 s", "98.2%")
     assert section(sections, "Events").rows[0][1:] == ("warning", "reshow", "two again")
     assert {row[0] for row in section(sections, "Best references").rows} == {"all"}
+
+
+COMPOSITE = json.dumps({
+    "optimizer": {
+        "parts": [
+            {"slice": [0, 2], "optimizer": "cholesky", "options": {"sigma": 5.0}},
+            {"slice": [2, 4], "optimizer": "snes", "options": {"sigma": 8.0}},
+            {"slice": [4, 5]},
+        ]
+    }
+})
+
+
+HELD = (
+    "composite of cholesky, dimensions 0 to 2, sigma = 5.0; snes, dimensions 2 to 4, "
+    "sigma = 8.0; dimensions 4 to 5 held where they begin"
+)
+
+
+@pytest.mark.parametrize(
+    ("options", "config", "said"),
+    [
+        ('{"optimizer": {"sigma": 8.0}}', 'optimizer = "snes"', "snes, sigma = 8.0"),
+        (
+            '{"optimizer": {"sigma": 8.0}}',
+            "",
+            "snes (chosen for mini-0, as the file names no optimizer), sigma = 8.0",
+        ),
+        (
+            COMPOSITE,
+            'optimizer = "composite"',
+            HELD,
+        ),
+        ("{}", 'optimizer = "snes"', "snes"),
+    ],
+)
+def test_inspect_says_how_each_thread_searches(tmp_path, options, config, said):
+    truth = sessions.write(
+        tmp_path,
+        popsizes=(2,),
+        generations=1,
+        image_size=8,
+        optimizer=said.partition(" ")[0].strip(","),
+        options=options,
+        config=f'[[threads]]\nname = "texture"\n{config}\n',
+    )
+    with read(truth.path) as recording:
+        rows = section(describe(recording), "Session").rows
+    assert ("search", f"texture: {said}") in rows
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "more", "said"),
+    [
+        ("guided", {(0, 2): 4, (0, 3): 6}, "4, in the guided arm's turns 8\N{EN DASH}10"),
+        ("guided", {(0, 1): 4, (0, 2): 4, (0, 3): 4}, "4, in the guided arm's turns 8"),
+        ("guided", {}, "4"),
+        ("sphere", {(0, 1): 1, (0, 2): 1, (0, 3): 1}, "4, from generation 1 on 5"),
+        ("sphere", {(0, 1): 1, (0, 2): 1}, "4, from generation 1 on 5"),
+        ("own", {(0, 2): 3}, "4, in some generations 7"),
+        ("own", {(0, 2): -1}, "4"),
+    ],
+)
+def test_generations_of_more_images_are_said(tmp_path, optimizer, more, said):
+    truth = sessions.write(
+        tmp_path, popsizes=(4,), generations=4, image_size=8, optimizer=optimizer, more=more
+    )
+    with read(truth.path) as recording:
+        (row,) = section(describe(recording), "Threads (images a generation)").rows
+    assert row[4] == said
+
+
+def test_of_a_guided_thread_the_page_says_whose_images_a_mean_is_of(tmp_path):
+    _, _, page, _ = report(tmp_path, popsizes=(4,), generations=4, optimizer="guided")
+    assert "A generation's mean of texture is of all images shown in it: in " in page.text
 
 
 def test_every_row_of_every_section_has_a_cell_for_every_column(usual):
