@@ -46,7 +46,7 @@ _TITLES = {
     "generations_run": "generations that were run",
     "first": "mean score of the first generation",
     "last": "mean score of the last three generations, the first left out",
-    "last_sem": "standard error of the last generation's mean",
+    "last_sem": "standard error of last, over the images of its generations",
     "best": "the highest single score",
     "references": "mean score of the reference images",
     "change": "last less first; none of a single generation",

@@ -28,8 +28,10 @@ MEASURES = (
     "digest",
 )
 """Columns beside the varied ones. first, last: mean of the first generation and of the last
-three, of which the first is none; best: the highest single score; references: their mean over
-all blocks; change: last less first, NaN of a single generation; all in `unit`."""
+three, of which the first is none; last_sem: the standard error of `last`, over the images of
+those generations, NaN where one of them has a single image; best: the highest single score;
+references: their mean over all blocks; change: last less first, NaN of a single generation; all
+in `unit`."""
 Row: TypeAlias = dict[str, str | float | int]
 
 _LAST = 3  # generations
@@ -45,13 +47,15 @@ def task_rows(task: PlannedTask, result: TaskResult) -> Iterator[Row]:
     """Yield a row for every thread of a task."""
     meta, arrays = result.meta, result.arrays
     for k, thread in enumerate(meta.threads):
-        mean, best = arrays[f"mean-{k}"], arrays[f"best-{k}"]
+        mean, sem, best = (arrays[f"{name}-{k}"] for name in ("mean", "sem", "best"))
         shown = arrays[f"references-{k}"]
-        filled = mean[np.isfinite(mean)]
-        later = filled[1:]  # a change from the first is none of the first's own
-        last = _mean(later[-_LAST:] if len(later) else filled)
+        scored = np.flatnonzero(np.isfinite(mean))
+        filled = mean[scored]
+        later = scored[1:]  # a change from the first is none of the first's own
+        latest = later[-_LAST:] if len(later) else scored
+        last = _mean(mean[latest])
         first = float(filled[0]) if len(filled) else np.nan
-        scored = best[np.isfinite(best)]
+        highest = best[np.isfinite(best)]
         yield {
             **task.levels,
             "thread": thread,
@@ -60,8 +64,8 @@ def task_rows(task: PlannedTask, result: TaskResult) -> Iterator[Row]:
             "presentations": meta.presentations,
             "first": first,
             "last": last,
-            "last_sem": float(arrays[f"sem-{k}"][-1]) if len(mean) else np.nan,
-            "best": float(scored.max()) if len(scored) else np.nan,
+            "last_sem": _sem_of_mean(sem[latest]),
+            "best": float(highest.max()) if len(highest) else np.nan,
             "references": _mean(shown[np.isfinite(shown)]),
             "change": last - first if len(later) else np.nan,
             "seconds": meta.seconds,
@@ -71,6 +75,11 @@ def task_rows(task: PlannedTask, result: TaskResult) -> Iterator[Row]:
 
 def _mean(values: FloatArray) -> float:
     return float(values.mean()) if len(values) else np.nan
+
+
+def _sem_of_mean(sem: FloatArray) -> float:
+    """Return the standard error of the mean of independent means with these errors, (n,)."""
+    return float(np.sqrt((sem * sem).sum()) / len(sem)) if len(sem) else np.nan
 
 
 def save_table(columns: Sequence[str], found: Sequence[Row], path: Path) -> None:
