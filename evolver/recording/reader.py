@@ -39,6 +39,7 @@ from evolver.recording.strangers import check_file, said_as_recording
 from evolver.recording.thread_data import ImageTable, RecordedThreads, read_thread
 from evolver.regular_files import PARSER_ERRORS
 from evolver.responses import TimeWindow, check_window, rates_in_window, spike_rates
+from evolver.session_folder import RECORDING
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -576,6 +577,11 @@ class Recording:
 
 def _open(path: Path) -> h5py.File:
     if path.is_dir():
+        if (path / RECORDING).is_file():
+            raise RecordingError(
+                f"a recording is one HDF5 file; {path} is a session's folder. Its recording is "
+                f"{path / RECORDING}: give that file"
+            )
         raise RecordingError(
             f"a recording is one HDF5 file; {path} is a folder. If it is a session's journal, "
             f"make the file first: evolver fold {path}"

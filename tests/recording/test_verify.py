@@ -1,5 +1,6 @@
 """Damage and changes of a recording, which verifying and reading find."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -227,6 +228,10 @@ def test_verify_says_what_of_a_longer_journal_is_missed(tmp_path, more, changes,
 def test_what_is_not_a_recording_is_refused_with_what_to_do(tmp_path, made):
     with pytest.raises(RecordingError, match="evolver fold"):
         read(made / "journal")
+    (tmp_path / "session.h5").touch()
+    file = re.escape(str(tmp_path / "session.h5"))
+    with pytest.raises(RecordingError, match=rf"a session's folder\. .* {file}: give"):
+        read(tmp_path)
     with pytest.raises(RecordingError, match="no file"):
         read(tmp_path / "nothing.h5")
     (tmp_path / "text.h5").write_text("not HDF5")
