@@ -347,7 +347,8 @@ class Loop:
         if again := len(
             running.known.keys() & {number for _, part in parts for number in part}
         ):
-            self._event("info", "reshow", f"block {block.index}: {again} again")
+            shown = f"{again} presentation{'' if again == 1 else 's'} shown again"
+            self._event("info", "reshow", f"block {block.index}: {shown}")
         running.shown_once = True
         for attempt, part in parts:
             self._record_sent(block.index, attempt, part)
