@@ -6,11 +6,11 @@ it to others to go on or not. Each check is a thing that labs have lost sessions
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from math import sqrt
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from msgspec import Struct
@@ -28,6 +28,7 @@ from evolver.optimizers.gradient import go_on
 from evolver.regular_files import expanded
 from evolver.session.fitness import Fitness
 from evolver.setup.build import Parts
+from evolver.setup.lengths import with_lengths
 from evolver.setup.references import References
 from evolver.setup.stimulus_sets import ImageFiles, StimulusSet
 from evolver.types import Codes, Generator, Images, Optimizer
@@ -45,6 +46,7 @@ _LONG_GENERATION, _LONG_SESSION = 10.0, 480.0  # minutes
 # Times the usual norm of a code. At 3.0, mini-texture evolves as well as at 1 (clean scores of
 # 6.8 and 6.7 after 40 generations); at 3.6, mini-object stays at a third of its usual score.
 _LONG = 3.2
+_FAR = 10  # times the usual step, or a part of it: nobody means it
 _ROUNDING = 1e-9  # of degrees that are written in decimals
 
 
@@ -91,7 +93,11 @@ def with_the_rig(parts: Parts, hello: Hello, recordings: Path) -> tuple[Check, .
     """
     config = parts.config
     labels = [unit.label for unit in hello.units]
-    checks = [Check("rig", "good", f"{hello.name} ({hello.software}), {len(labels)} units")]
+    checks = [
+        Check(
+            "rig", "good", f"{hello.name} ({hello.software}), {_counted(len(labels), 'unit')}"
+        )
+    ]
     for thread, table in enumerate(config.all_threads):
         fitness = Fitness.resolve(
             config.fitness_of(thread), labels, key="fitness", target=parts.targets[thread]
@@ -167,10 +173,55 @@ def _searches(parts: Parts) -> Iterator[Check]:
             yield Check("search", "warning", f"{text}: {table.optimizer} is experimental")
         else:
             yield Check("search", "good", text)
+        yield from _steps(table, generator, options)
         for along in axes:
             yield Check(
                 "axes", "good", f"{table.name} searches along {along.text(generator.d)}"
             )
+
+
+def _steps(
+    table: ThreadTable, generator: Generator, options: Mapping[str, Any]
+) -> Iterator[Check]:
+    """Warn of first steps that are many times as long as usual, or as short: a wrong unit."""
+    usual = with_lengths(table.optimizer, _without_sigma(options), generator)
+    for part, chosen, own in _with_parts(options, usual):
+        sigma, step = chosen.get("sigma"), own.get("sigma")
+        if not isinstance(sigma, int | float) or not isinstance(step, float):
+            continue  # a length of another kind, or refused
+        if step / _FAR <= sigma <= step * _FAR:
+            continue
+        than = f"more than {_FAR} times" if sigma > step else f"less than 1/{_FAR} of"
+        leads = "may lead to no pictures" if sigma > step else "may change nothing that is seen"
+        yield Check(
+            "step",
+            "warning",
+            f"{table.name}{part}: sigma = {sigma:g} is {than} the usual first step of "
+            f"{generator.name}, {step:g}: steps {leads}",
+        )
+
+
+def _without_sigma(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options without the length of a step, a composite's parts' too."""
+    left = {key: value for key, value in options.items() if key != "sigma"}
+    parts = options.get("parts")
+    if isinstance(parts, list):
+        left["parts"] = [
+            {**part, "options": _without_sigma(part.get("options", {}))}
+            for part in cast("list[dict[str, Any]]", parts)
+        ]
+    return left
+
+
+def _with_parts(
+    options: Mapping[str, Any], usual: Mapping[str, Any]
+) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
+    """Yield options and the usual ones, and each part's, after what a part is called."""
+    yield "", options, usual
+    for i, (part, own) in enumerate(
+        zip(options.get("parts", ()), usual.get("parts", ()), strict=False)
+    ):
+        yield f", parts[{i}]", part.get("options", {}), own["options"]
 
 
 def _set(table: SetTable, made: StimulusSet) -> Check:
@@ -374,18 +425,19 @@ def _duration(parts: Parts) -> Check:
     config, n = parts.config, parts.presentations
     show, generations = config.presentation, parts.left
     minutes = n * (show.on_ms + show.off_ms) / 60_000
-    of_them = f"{generations} of them {'is' if generations == 1 else 'are'}"
-    if parts.restored is not None:
-        of_them = f"the {generations} of {max(parts.lengths)} that are left are"
     block = "generation of every thread" if config.threads else "block of the sets"
+    them = _counted(generations, "generation" if config.threads else "block")
+    of_them = f"{them} {'is' if generations == 1 else 'are'}"
+    if parts.restored is not None:
+        of_them = f"the {them} of {max(parts.lengths)} that are left are"
     references = ", with the references," if parts.references.images else ""
     text = (
-        f"a {block}{references} is {n} presentations, "
+        f"a {block}{references} is {_counted(n, 'presentation')}, "
         f"{_span(minutes)} of showing; {of_them} {_span(minutes * generations)}"
     )
     for table, optimizer in zip(config.threads, parts.optimizers, strict=False):
         if getattr(optimizer, "popsize_varies", False):
-            text += f"; of {table.name}, {table.optimizer} adds images in some of them"
+            text += f"; of {table.name}, {table.optimizer} adds images in some generations"
     popsizes = ", ".join(
         f"{table.name} {popsize}"
         for table, popsize in zip(config.all_threads, parts.popsizes, strict=True)
@@ -401,8 +453,9 @@ def _duration(parts: Parts) -> Check:
 
 
 def _span(minutes: float) -> str:
-    if minutes < 2:
-        return f"{minutes * 60:.0f} s"
+    seconds = minutes * 60
+    if seconds < 120:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{round(seconds, 1):g} s"
     return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
 
 

@@ -14,6 +14,7 @@ from evolver.generators import biggan, deepsim
 from evolver.generators.scale import CodeScale, code_scale
 from evolver.generators.stylegan3.convert import convert_stylegan3
 from evolver.live import run_simulated
+from evolver.setup import preflight
 from evolver.setup.build import build_parts
 from evolver.setup.lengths import with_lengths
 from evolver.setup.preflight import before_the_rig
@@ -179,6 +180,33 @@ def test_steps_that_make_noise_of_the_images_are_warned_of(tmp_path):
     assert "black or white" in noise.text
     assert "3.5 times as long" in noise.text
     assert "sigma = 0.49" in noise.text
+
+
+def steps_said(folder, generator="mini-texture", **thread):
+    parts = build_parts(session(folder, generator=generator, **thread))
+    return [(c.verdict, c.text) for c in preflight._searches(parts) if c.name == "step"]
+
+
+def test_a_step_of_another_order_than_the_usual_one_is_warned_of(tmp_path):
+    for sigma in (0.8, 8, 79.0):
+        assert not steps_said(tmp_path, optimizer_options={"sigma": sigma})
+    said = "is more than 10 times the usual first step of mini-texture, 8: steps may lead to no"
+    assert steps_said(tmp_path, optimizer_options={"sigma": 800.0}) == [
+        ("warning", f"t: sigma = 800 {said} pictures")
+    ]
+    ((_, text),) = steps_said(tmp_path, optimizer_options={"sigma": 0.01})
+    assert "0.01 is less than 1/10 of the usual first step of mini-texture, 8: " in text
+    parts = [
+        {"slice": [0, 100], "optimizer": "snes"},
+        {"slice": [100, 256], "optimizer": "cholesky", "options": {"sigma": 100}},
+    ]
+    ((_, text),) = steps_said(
+        tmp_path, optimizer="composite", optimizer_options={"parts": parts}
+    )
+    assert text.startswith("t, parts[1]: sigma = 100 is more than 10 times")
+    spread = {"optimizer": "genetic", "optimizer_options": {"sigma": 5.0}}
+    assert not steps_said(tmp_path, generator="mini-object", **spread)
+    assert not steps_said(tmp_path, optimizer="random")
 
 
 def test_where_the_step_is_the_usual_one_it_is_not_named_as_the_remedy(tmp_path, monkeypatch):

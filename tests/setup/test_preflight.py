@@ -177,8 +177,15 @@ class TestSchedule:
         slow = {"on_ms": 10_000.0, "off_ms": 10_000.0, "repeats": 10}
         check = checked(tmp_path, presentation=slow)["duration"]
         assert check.verdict == "warning"
-        assert "is 80 presentations, 27 min of showing; 3 of them are 80 min" in check.text
+        assert "is 80 presentations, 27 min of showing; 3 generations are 80 min" in check.text
         assert "images a generation are t0 4 (threads.popsize)" in check.text
+
+    def test_seconds_of_a_short_generation_are_not_rounded_away(self, tmp_path):
+        shown = {"on_ms": 100.0, "off_ms": 150.0, "repeats": 1}
+        check = checked(tmp_path, presentation=shown, references={"count": 10})["duration"]
+        assert check.text.endswith(
+            "is 14 presentations, 3.5 s of showing; 3 generations are 10 s"
+        )
 
     def test_a_session_that_takes_too_long_names_its_generations(self, tmp_path):
         check = checked(tmp_path, session={"generations": 100_000})["duration"]
@@ -332,7 +339,7 @@ def test_an_experimental_optimizer_is_said_to_be_one(tmp_path):
     assert check.text.startswith("t: guided, sigma = 8.0 (from mini-texture)")
     assert check.text.endswith(": guided is experimental")
     assert preflight._duration(parts).text.endswith(
-        "; of t, guided adds images in some of them"
+        "; of t, guided adds images in some generations"
     )
 
 
