@@ -23,6 +23,7 @@ from benchmarks.optimizers.named import attribute
 from evolver.errors import ConfigError
 from evolver.optimizers import within_axes
 from evolver.optimizers.by_name import REGISTRY
+from evolver.registry import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -261,6 +262,6 @@ def find_contestants(labels: Sequence[str]) -> list[Contestant]:
     if unknown:
         raise ConfigError(
             f"an optimizer must be one of {', '.join(known)}, or added by --add; got "
-            f"{', '.join(unknown)}"
+            f"{', '.join(unknown)}{did_you_mean(unknown[0], known)}"
         )
     return [c for c in FIELD if c.label in labels]

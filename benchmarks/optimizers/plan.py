@@ -33,6 +33,7 @@ from evolver.config.axes_table import FIRST_LAYER, METRIC
 from evolver.errors import ConfigError, EvolverError
 from evolver.lab_code import error_text
 from evolver.optimizers import default_popsize
+from evolver.registry import did_you_mean
 
 if TYPE_CHECKING:
     from evolver.optimizers.within_axes import SearchAxes
@@ -110,7 +111,10 @@ def preset(name: str, *, unit_set: str, device: str, per_layer: int | None = Non
         noises, seeds, generations = ("0", "0.2", "0.5"), 5, 75
         chosen = (narrow,)
     else:
-        raise ConfigError(f"the preset must be quick, standard or published; got {name!r}")
+        near = did_you_mean(name, ("quick", "standard", "published"))
+        raise ConfigError(
+            f"the preset must be quick, standard or published; got {name!r}{near}"
+        )
     return Plan(
         preset=name,
         worlds=chosen,

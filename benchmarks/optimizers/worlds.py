@@ -26,6 +26,7 @@ from evolver.config.usual_optimizers import usual_optimizer
 from evolver.errors import ConfigError, DataError, EvolverError
 from evolver.generators.by_name import REGISTRY
 from evolver.lab_code import error_text
+from evolver.registry import did_you_mean
 from evolver.row_products import row_by_row
 from evolver.setup.lengths import with_lengths
 from evolver.setup.search_axes import axes_table, choose_axes
@@ -181,7 +182,7 @@ def generator_of(name: str, device: str) -> Generator:
         raise ConfigError(
             "--generator must be one of upconv/8 and upconv-full/8 (or 1, 2, 4, 16), foreign, "
             "module:factory for one of your own, or one that session files name: "
-            f"{', '.join(REGISTRY.names())}; got {name!r}"
+            f"{', '.join(REGISTRY.names())}; got {name!r}{did_you_mean(name, REGISTRY.names())}"
         )
     convert = getattr(generator, "convert", None)
     if convert is not None:

@@ -199,6 +199,9 @@ def test_who_ends_the_process_is_said_to_have_and_the_others_are_run(tmp_path):
     [
         (["quick", "--noise", "0,loud"], "noise must be"),
         (["quick", "--only", "nobody"], "must be one of cholesky"),
+        (["quick", "--only", "choleski"], "got choleski; did you mean 'cholesky'?"),
+        (["quick", "--generator", "minitexture"], "; did you mean 'mini-texture'?"),
+        (["quik"], "got 'quik'; did you mean 'quick'?"),
         (["quick", "--add", "no_such_module:Mine"], "must be importable"),
         (["quick", "--add", "cholesky sigma=2.0"], "comes twice"),
         (["quick", "--unit", "mini:fc5:9999"], "channels 0 to 255"),
