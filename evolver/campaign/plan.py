@@ -139,6 +139,11 @@ def read_campaign(
     """
     text = session_file_text(path, what="campaign's file")
     raw = _toml(text, path)
+    if "session" in raw and "campaign" not in raw:
+        raise ConfigError(
+            f"{path} must be a campaign's file; it is a session file, which 'evolver simulate' "
+            "runs, and which a campaign's file names"
+        )
     problems: list[str] = []
     collect(raw, CampaignFile, "", problems)
     mistakes = Mistakes()

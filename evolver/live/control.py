@@ -267,7 +267,8 @@ def find_session(folder: Path | None) -> Listed:
     Raises
     ------
     ConfigError
-        There is none, or several and `folder` does not say which.
+        There is none, or several and `folder` does not say which. Of none, the message names
+        the newest session in the usual folder of recordings here, where that can go on.
     """
     live = sessions()
     if folder is not None:
@@ -281,9 +282,30 @@ def find_session(folder: Path | None) -> Listed:
                 f"no live session{where}; the session there has not finished: "
                 f"'evolver resume {folder}' goes on with it"
             )
-        raise ConfigError(f"no live session{where}; 'evolver serve SESSION.toml' starts one")
+        text = f"no live session{where}; 'evolver serve SESSION.toml' starts one"
+        if folder is None and (newest := _newest_unfinished()) is not None:
+            text += f", 'evolver resume {newest}' goes on with the one that was interrupted"
+        raise ConfigError(text)
     names = "\n".join(f"  {listed.folder}" for listed in live)
     raise ConfigError(f"{len(live)} sessions are live; say which with --session:\n{names}")
+
+
+def _newest_unfinished() -> Path | None:
+    """Return the newest session's folder in the usual one for recordings, if it can go on.
+
+    One with a recording was brought to an end; of others none but the newest is read.
+    """
+    from evolver.config import SessionTable
+
+    recordings = Path(SessionTable("any").folder)
+    try:
+        folders = [path for path in recordings.iterdir() if (path / JOURNAL).is_dir()]
+        newest = max(folders, key=lambda path: path.stat().st_mtime, default=None)
+    except OSError:
+        return None
+    if newest is None or (newest / RECORDING).exists() or is_locked(newest / JOURNAL):
+        return None
+    return newest if _can_go_on(newest) else None
 
 
 def _can_go_on(folder: Path) -> bool:

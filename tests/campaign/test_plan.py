@@ -140,6 +140,11 @@ def test_a_session_file_that_is_no_toml_is_named(tmp_path):
         plan_of(tmp_path, GRID, session="root:x:0")
 
 
+def test_a_session_file_is_told_from_a_campaigns(tmp_path):
+    with pytest.raises(ConfigError, match="must be a campaign's file; it is a session file"):
+        plan_of(tmp_path, '[session]\nname = "a"\n')
+
+
 def test_a_factor_is_not_called_as_a_column(tmp_path):
     with pytest.raises(ConfigError, match="must not be called 'seed'"):
         plan_of(tmp_path, GRID, taken=("seed",))

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import subprocess
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -139,6 +140,27 @@ def test_one_that_was_killed_before_its_first_record_goes_on_too(tmp_path):
     (tmp_path / "logs").mkdir()
     with pytest.raises(ConfigError, match=f"'evolver resume {tmp_path}' goes on with it"):
         control.find_session(tmp_path)
+
+
+@pytest.mark.usefixtures("runtime")
+def test_who_names_no_folder_is_told_of_the_newest_session_here_if_it_can_go_on(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"'evolver serve SESSION.toml' starts one$"):
+        control.find_session(None)
+    for k, name in enumerate(("old", "new")):
+        with JournalWriter(Path("recordings", name, "journal")) as journal:
+            journal.append(START)
+            journal.sync()
+        Path("recordings", name, "session.toml").touch()
+        os.utime(Path("recordings", name), (k, k))
+    with pytest.raises(ConfigError, match=r"'evolver resume recordings/new' goes on with"):
+        control.find_session(None)
+    Path("recordings", "new", "session.h5").touch()
+    os.utime(Path("recordings", "new"), (5, 5))
+    with pytest.raises(ConfigError, match=r"'evolver serve SESSION.toml' starts one$"):
+        control.find_session(None)
 
 
 def test_a_note_has_a_limit(runtime):
