@@ -3,6 +3,10 @@
 Knows text alone.
 """
 
+from __future__ import annotations
+
+from math import isfinite
+
 
 def plain(text: str) -> str:
     """Return a text with a dot for every character that cannot be printed; lines stay."""
@@ -12,3 +16,13 @@ def plain(text: str) -> str:
 def one_line(text: str) -> str:
     """Return a text in one line, single spaces between its words, that any file holds."""
     return plain(" ".join(text.split()))
+
+
+def is_number_in_quotes(value: object) -> bool:
+    """Return whether a value is a text that reads as a number: quoted by mistake, perhaps."""
+    if not isinstance(value, str):
+        return False
+    try:
+        return isfinite(float(value))
+    except ValueError:
+        return False

@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 
 FIRST_LAYER, METRIC = "first-layer", "metric"
 """What `source` may be, besides a file."""
+AXES_EXAMPLE = '{ source = "metric", k = 40 }'
 USUAL_ENERGY = 0.999
 
 Energy: TypeAlias = Annotated[float, Meta(gt=0, le=1)]

@@ -43,8 +43,8 @@ def search_text(
         before = [] if given is None else _parts_of(given)
         said: list[str] = []
         for i, part in enumerate(parts):
-            own = None if given is None else _options_of(before[i]) if i < len(before) else {}
-            said.append(_part_text(part, own, source))
+            of_file = _options_of(before[i] if i < len(before) else {})
+            said.append(_part_text(part, None if given is None else of_file, source))
         others = {key: value for key, value in options.items() if key != "parts"}
         return "; ".join([f"{name} of {said[0]}", *said[1:], *_said(others, given, source)])
     return ", ".join([name, *_said(options, given, source)])

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, TypeAlias, cast
 import msgspec
 from msgspec import Meta, Struct, field, structs
 
-from evolver.config.axes_table import AxesTable, axes_contradictions
+from evolver.config.axes_table import AXES_EXAMPLE, AxesTable, axes_contradictions
 from evolver.config.fitness_table import (
     FitnessTable,
     WindowMs,
@@ -175,7 +175,8 @@ class ThreadTable(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
         dict[str, Any],
         Meta(
             description="handed to the optimizer, e.g. { sigma = 3.0 }; lengths that are left "
-            "out follow the generator"
+            "out follow the generator",
+            examples=["{ sigma = 5.0 }"],
         ),
     ] = field(default_factory=dict[str, Any])
     generator_options: Annotated[
@@ -185,7 +186,8 @@ class ThreadTable(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
         AxesTable | None,
         Meta(
             description="search along these directions of the code alone, as { source = "
-            "'first-layer' }; without it along all"
+            "'first-layer' }; without it along all",
+            examples=[AXES_EXAMPLE],
         ),
     ] = None
     fitness: Annotated[
@@ -466,7 +468,13 @@ def read_session_file(text: str, *, source: str) -> tuple[Config | None, Mistake
         The text is no TOML.
     """
     try:
-        return _read(tomllib.loads(text))
+        raw = tomllib.loads(text)
+        if "campaign" in raw and "session" not in raw:
+            raise ConfigError(
+                f"{source} must be a session file; it is a campaign's, which 'evolver campaign "
+                "run' runs, and which names a session file"
+            )
+        return _read(raw)
     except ValueError as exc:
         raise ConfigError(f"{source} is not valid TOML: {str(exc)[:300]}") from exc
     except RecursionError as exc:

@@ -17,6 +17,8 @@ from typing import Protocol, cast, runtime_checkable
 import msgspec
 from msgspec import Struct, inspect
 
+from evolver.plain_text import is_number_in_quotes
+
 _TOML_NAMES = {
     bool: "a boolean",
     int: "a whole number",
@@ -36,7 +38,9 @@ class HasUnusedKeys(Protocol):
         ...
 
 
-def collect(raw: object, struct: type[Struct], key: str, problems: list[str]) -> None:
+def collect(
+    raw: object, struct: type[Struct], key: str, problems: list[str], *, example: str = ""
+) -> None:
     """Append to `problems` every mistake in `raw` against `struct`.
 
     Parameters
@@ -45,9 +49,10 @@ def collect(raw: object, struct: type[Struct], key: str, problems: list[str]) ->
     struct : what it should fit
     key : dotted key of `raw` in its file, '' at the top
     problems : list of str, appended to: 'KEY: must be ALLOWED; found WHAT'
+    example : what it may be, as in a file, for who wrote no table
     """
     if not isinstance(raw, dict):
-        problems.append(f"{key}: must be a table; found {_quoted(raw)}")
+        problems.append(f"{key}: must be {_a_table(example)}; found {_quoted(raw)}")
         return
     table = cast("dict[str, object]", raw)
     fields, types = _fields(struct)
@@ -90,7 +95,7 @@ def _check(
     if isinstance(bare, inspect.UnionType):
         structs = [t for t in map(_bare, bare.types) if isinstance(t, inspect.StructType)]
         if structs:
-            collect(value, structs[0].cls, key, problems)
+            collect(value, structs[0].cls, key, problems, example=_example(type_))
             return
     rows = _as_list(value)
     if isinstance(bare, inspect.VarTupleType) and rows is not None:
@@ -198,7 +203,21 @@ def _allowed(type_: inspect.Type) -> str:
         return "a day, such as 2026-11-21"
     if isinstance(bare, inspect.AnyType | inspect.CustomType):
         return "any value"
-    return "a table"
+    return _a_table(_example(type_))
+
+
+def _a_table(example: str) -> str:
+    return f"a table, as {example}" if example else "a table"
+
+
+def _example(type_: inspect.Type) -> str:
+    """Return the first of the examples in the `Meta` around `type_`; empty without any."""
+    while isinstance(type_, inspect.Metadata):
+        extra = cast("dict[str, list[str]]", type_.extra_json_schema or {})
+        if "examples" in extra:
+            return extra["examples"][0]
+        type_ = type_.type
+    return ""
 
 
 def _allowed_in_union(type_: inspect.Type) -> list[str]:
@@ -218,6 +237,8 @@ def _quoted(value: object) -> str:
     text = repr(cast("object", value))
     if len(text) > 60:
         text = text[:57] + "..."
+    if is_number_in_quotes(cast("object", value)):
+        kind += " in quotes"
     return f"{text} ({kind})" if kind else text
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from evolver.checks import check_codes
 from evolver.errors import ConfigError, DataError
 from evolver.optimizers.ranks import default_popsize
+from evolver.plain_text import is_number_in_quotes
 from evolver.types import Codes, Vector
 
 if TYPE_CHECKING:
@@ -41,7 +42,9 @@ def whole(
             return number
     open_above = at_most == MOST and number <= MOST
     allowed = f">= {at_least}" if open_above else f"from {at_least} to {at_most}"
-    raise ConfigError(f"{name} must be a whole number {allowed}{otherwise}; got {value!r}")
+    raise ConfigError(
+        f"{name} must be a whole number {allowed}{otherwise}; got {_shown(value)}"
+    )
 
 
 def population(d: int, popsize: object, *, at_least: int = 2) -> int:
@@ -62,7 +65,15 @@ def between(name: str, value: object, low: float, high: float, *, what: str) -> 
         number = float(value)
         if low <= number <= high:
             return number
-    raise ConfigError(f"{name} must be {what} between {low:g} and {high:g}; got {value!r}")
+    raise ConfigError(
+        f"{name} must be {what} between {low:g} and {high:g}; got {_shown(value)}"
+    )
+
+
+def _shown(value: object) -> str:
+    """Return a value that is no number as it came; of one in quotes, that it is a text."""
+    in_quotes = is_number_in_quotes(value)
+    return f"{value!r}" + (", a text: write it without quotes" if in_quotes else "")
 
 
 def start_from(d: int, initial: ArrayLike | None) -> tuple[Vector, Codes]:

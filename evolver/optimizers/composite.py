@@ -38,6 +38,7 @@ from evolver.optimizers.within_axes import (
     WithinAxesState,
     is_within_axes,
 )
+from evolver.registry import did_you_mean
 from evolver.types import Codes, Optimizer, Scores, Vector
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-_KEYS = {"slice", "optimizer", "options", "value", "axes"}
+_KEYS = ("slice", "optimizer", "options", "value", "axes")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -359,11 +360,12 @@ def _layout(parts: Sequence[Mapping[str, Any]], d: int) -> list[int]:
     at = 0
     stops: list[int] = []
     for i, part in enumerate(parts):
-        unknown = sorted(set(part) - _KEYS) if isinstance(part, dict) else [repr(part)]
+        unknown = sorted(set(part) - set(_KEYS)) if isinstance(part, dict) else [repr(part)]
         if unknown or "slice" not in part:
+            near = did_you_mean(unknown[0], _KEYS) if unknown else "."
             raise ConfigError(
                 f"parts[{i}] must be {form}, or {{ slice, value }} to be held fixed; found "
-                f"{', '.join(unknown) or 'no slice'}"
+                f"{', '.join(unknown) or 'no slice'}{near.rstrip('.')}"
             )
         span: Any = part["slice"]
         stop = _stop(span, at, d)

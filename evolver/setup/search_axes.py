@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 
 from evolver.config.axes_table import (
+    AXES_EXAMPLE,
     FIRST_LAYER,
     METRIC,
     USUAL_ENERGY,
@@ -186,7 +187,7 @@ def axes_table(value: object, key: str) -> AxesTable:
         It is no such table; the message names all that is wrong.
     """
     problems: list[str] = []
-    collect(value, AxesTable, key, problems)
+    collect(value, AxesTable, key, problems, example=AXES_EXAMPLE)
     if not problems:
         table = msgspec.convert(value, AxesTable)
         problems = axes_contradictions(table, key)

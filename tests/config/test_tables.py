@@ -107,6 +107,16 @@ def test_a_missing_key_is_named(change, said):
         ("[simulation]\nunits = 'mini:fc6:0'", "simulation.units: must be a list"),
         ("rig = 3", "rig: must be a table; found 3"),
         ("threads = 3", "threads: must be"),
+        (
+            '[[threads]]\nname = "a"\ngenerator = "b"\naxes = "metric"',
+            "axes: must be a table, as { source = \"metric\", k = 40 }; found 'metric' (",
+        ),
+        (
+            '[[threads]]\nname = "a"\ngenerator = "b"\noptimizer_options = "sigma = 5"',
+            "optimizer_options: must be a table, as { sigma = 5.0 }; found 'sigma = 5' (",
+        ),
+        ("[simulation]\nspeed = '8'", "found '8' (a text in quotes)"),
+        ("[simulation]\nspeed = 'fast'", "found 'fast' (a text)"),
         ("[presentation]\non_ms = inf", "presentation.on_ms: must be a number above 0"),
         ("[presentation]\non_ms = true", "presentation.on_ms: must be a number above 0"),
         ("[presentation]\nposition_deg = [1]", "must be a list of 2"),
@@ -199,6 +209,11 @@ def test_a_file_that_is_not_text_is_refused(tmp_path):
     (tmp_path / "x.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="UTF-8"):
         config.load_session_file(tmp_path / "x.toml")
+
+
+def test_a_campaigns_file_is_told_from_a_session_file():
+    with pytest.raises(ConfigError, match="must be a session file; it is a campaign's, which"):
+        config.parse_session_file('[campaign]\nname = "a"\nsession = "session.toml"\n')
 
 
 def test_a_mark_at_the_beginning_is_no_mistake(tmp_path):

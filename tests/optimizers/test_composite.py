@@ -151,7 +151,10 @@ def test_as_a_session_file_gives_it():
         ((TWO[0], {"slice": [1, 6], "optimizer": "sep"}), r"\[2, stop\]"),
         ((TWO[0], {"slice": [2, 6.5], "optimizer": "sep"}), r"got \[2, 6.5\]"),
         ((TWO[0], {"optimizer": "sep"}), r"parts\[1\] .*found no slice"),
-        ((TWO[0], {"slice": [2, 6], "optimiser": "sep"}), "found optimiser"),
+        (
+            (TWO[0], {"slice": [2, 6], "optimiser": "sep"}),
+            "found optimiser; did you mean 'optimizer'",
+        ),
         ((TWO[0], "sep"), "found 'sep'"),
         ((TWO[0], TWO[1] | {"value": 0}), "an optimizer or a value; it has both"),
         ((TWO[0], {"slice": [2, 6], "options": {"a": 1}}), "no optimizer to take them"),

@@ -166,7 +166,9 @@ def test_arguments_of_pure_functions_are_untouched():
         ({"sigma": 0}, "sigma must be a number > 0"),
         ({"eta_mu": 0}, "eta_mu must be a number between 0.001 and 10; got 0"),
         ({"eta_sigma": 1.5}, "eta_sigma must be a number between 0 and 1; got 1.5"),
-        ({"eta_sigma": "fast"}, "eta_sigma must be a number between 0 and 1; got 'fast'"),
+        ({"eta_sigma": "fast"}, "eta_sigma must be a number between 0 and 1; got 'fast'$"),
+        ({"sigma": "8"}, "got '8', a text: write it without quotes$"),
+        ({"popsize": "8"}, "got '8', a text: write it without quotes$"),
     ],
 )
 def test_settings_out_of_range_are_named(options, message):

@@ -348,6 +348,12 @@ def test_axes_of_a_part_say_which_part_also_of_the_first():
     assert later.text(128) == "1 axis of 64, dimensions 64 to 128 (metric, 50 % of the energy)"
 
 
+def test_axes_of_a_part_that_are_no_table_get_an_example():
+    parts = {"parts": [{"slice": [0, D], "optimizer": "snes", "axes": "metric"}]}
+    with pytest.raises(ConfigError, match=r"table, as { source = .metric., k = 40 }; found 'm"):
+        choose_in_parts(parts, generator(), generator_options={})
+
+
 HESSIAN = 'optimizer = "hessian"'
 
 
