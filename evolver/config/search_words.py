@@ -12,7 +12,9 @@ from typing import Any, cast
 
 from evolver.config.validation import toml_value
 
-Source = Callable[[str], str]
+GUIDED = "guided"
+"""The optimizer that shows, in some generations, a second arm's images beside its search's."""
+_Source = Callable[[str], str]
 """Where an option comes from that the file leaves out, by its name."""
 
 
@@ -22,7 +24,7 @@ def search_text(
     *,
     chosen_for: str = "",
     given: Mapping[str, Any] | None = None,
-    source: Source | None = None,
+    source: _Source | None = None,
 ) -> str:
     """Say which optimizer searches, with which options; of a composite, part by part.
 
@@ -63,7 +65,7 @@ def _options_of(part: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _part_text(
-    part: Mapping[str, Any], given: Mapping[str, Any] | None, source: Source | None
+    part: Mapping[str, Any], given: Mapping[str, Any] | None, source: _Source | None
 ) -> str:
     """Say what drives a stretch of the code, or where it is held."""
     match part.get("slice"):
@@ -85,7 +87,7 @@ def _part_text(
 
 
 def _said(
-    options: Mapping[str, Any], given: Mapping[str, Any] | None, source: Source | None
+    options: Mapping[str, Any], given: Mapping[str, Any] | None, source: _Source | None
 ) -> list[str]:
     """Return each option as a session file has it, with its source where the file has none."""
     return [

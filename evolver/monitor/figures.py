@@ -73,7 +73,7 @@ class ScoreFigure:
             fixed=True,
         )
         self._lines = [
-            self._line(threads[k].name, thread_colour(k), 0.25, 3) for k in self._numbers
+            self._line(threads[k].scores_of, thread_colour(k), 0.25, 3) for k in self._numbers
         ]
         self._references = self._line("references", REFERENCE_BOTH, 0.2, 2)
         _legend_above(self.figure)

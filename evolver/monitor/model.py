@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evolver.clock import duration_text
+from evolver.config.search_words import GUIDED
 from evolver.config.set_table import FIXED
 from evolver.errors import DataError, RecordingError
 from evolver.journal.interpreter import (
@@ -83,6 +84,12 @@ class ThreadView:
     less_name: str = "baseline"  # what the window that is taken off is called
     is_set: bool = False  # of fixed images
     length: int = 0  # generations in the whole session; of a set, shares
+    is_guided: bool = False  # some generations have a second arm's images too
+
+    @property
+    def scores_of(self) -> str:
+        """What a generation's mean score is of: its name, and both arms of a guided search."""
+        return f"{self.name} (both arms)" if self.is_guided else self.name
 
     @property
     def scored(self) -> list[GenerationView]:
@@ -478,6 +485,7 @@ def _thread_view(info: ThreadInfo) -> ThreadView:
         less_name="early" if watched.late_ms else "baseline",
         is_set=info.optimizer == FIXED,
         length=_shares(info),
+        is_guided=info.optimizer == GUIDED,
     )
 
 

@@ -392,7 +392,7 @@ def header_html(
     steps = "blocks" if all(view.is_set for view in model.threads) else "generations"
     big = [(f"{model.done}{total}", f"{steps} done", ink)]
     for k, view in enumerate(model.threads):
-        name = html.escape(f"{view.name}, {view.score_unit}")
+        name = html.escape(f"{view.scores_of}, {view.score_unit}")
         latest = _latest([g.mean for g in view.scored], view.score_unit)
         big.append((latest, name, thread_colour(k)))
     if model.references:

@@ -19,6 +19,7 @@ from evolver import __version__
 from evolver.analysis.block_pairs import MIN_BLOCKS
 from evolver.analysis.success_tests import ALPHA
 from evolver.colours import PAGE_DARK, PAGE_LIGHT, css_variables, thread_colour
+from evolver.config.search_words import GUIDED
 from evolver.report import figures, pictures, shown_sets, sphere_figure, tables, words
 from evolver.report.evolution import LOST, NO_VERDICT, read_evolution
 from evolver.report.style import banner, save
@@ -342,7 +343,7 @@ def _scores_caption(evolution: Evolution) -> str:
         if len(evolution.score_units) > 1:
             text += ", each unit on axes of its own"
     text += "."
-    guided = [t.name for t in evolution.threads if t.optimizer == tables.GUIDED]
+    guided = [t.name for t in evolution.threads if t.optimizer == GUIDED]
     if guided:
         text += (
             f" A generation's mean of {words.joined(guided)} is of all images shown in it: in "

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from evolver.analysis.trajectories import trajectory
-from evolver.config.search_words import search_text, threads_without_optimizer
+from evolver.config.search_words import GUIDED, search_text, threads_without_optimizer
 from evolver.recording.schema import BUDGET_NAMES
 from evolver.report import words
 from evolver.report.evolution import best_references, fitness_of, one_fitness, unit_label
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from evolver.recording import Recording, ThreadData
 
-GUIDED = "guided"
-"""The optimizer that shows, in some generations, images of a second arm beside its search's."""
 MOST_UNITS = 24
 """Units listed one by one, beside those that are scored; arrays of hundreds are counted."""
 

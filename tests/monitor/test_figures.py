@@ -1,5 +1,6 @@
 """The page's figures, without a browser: what they draw, and that it can be seen."""
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -220,6 +221,22 @@ def test_scores_are_drawn_in_the_unit_of_their_kind_with_the_windows_of_it():
     assert other.figure.yaxis.axis_label == "score (cosine)"
     one.draw(model)
     assert len(one.figure.legend[0].items) == 2  # its thread, and the references
+
+
+def test_the_scores_of_a_guided_search_say_that_they_are_of_both_arms():
+    records, _ = make_session("spikes", (-100.0, 300.0), 10)
+    start = next(record for record in records if isinstance(record, r.RunStart))
+    (first, *rest) = start.threads
+    threads = (msgspec.structs.replace(first, optimizer="guided"), *rest)
+    guided = msgspec.structs.replace(start, threads=threads)
+    model = SessionModel()
+    model.feed([guided if record is start else record for record in records])
+    assert f"{first.name} (both arms), spikes/s" in header_html(
+        model, LIVE_LIGHT, trouble=False
+    )
+    scores, *_ = drawn(model)
+    named = [item.label.value for item in scores.figure.legend[0].items]
+    assert named[0] == f"{first.name} (both arms)"
 
 
 def test_scores_that_have_no_zero_fill_their_axes():
