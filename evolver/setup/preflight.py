@@ -384,7 +384,7 @@ def _references(references: References, *, evolves: bool) -> Check:
             "warning",
             "none: drift of the recording cannot be told from evolution",
         )
-    return Check("references", "good", f"{len(references.images)} images")
+    return Check("references", "good", _counted(len(references.images), "image"))
 
 
 def _schedule(parts: Parts) -> Iterator[Check]:
@@ -540,7 +540,8 @@ def _shapes(config: Config, references: References, hello: Hello) -> Iterator[Ch
     ]
     if oblong:
         label, (height, width, _) = oblong[0]
-        text = f"{len(oblong)} references are not square ({label!r}: {width} x {height})"
+        are = f"{_counted(len(oblong), 'reference')} {'is' if len(oblong) == 1 else 'are'}"
+        text = f"{are} not square ({label!r}: {width} x {height})"
         thin = [
             f"{label!r}, {shape[1]} x {shape[0]}"
             for label, shape in oblong

@@ -351,6 +351,9 @@ class TestUnscorable:
         assert len(events) == 2  # one a block
         assert events[0].startswith("block 0, presentation 1 cannot be scored: ")
         assert [n.event for n in news if "cannot be scored" in n.event] == events
+        again = [e.text for e in of(disk, Event) if e.name == "reshow"]
+        assert again[0] == "block 0: 2 presentations shown again"
+        assert again[1].endswith(": 1 presentation shown again")
 
     def test_one_that_an_earlier_engine_took_ends_no_later_one(self):
         loop, session, rig, disk, _ = build(generations=1, references=0)

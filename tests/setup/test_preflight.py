@@ -90,6 +90,13 @@ def test_the_disk_must_hold_the_images_of_every_generation(parts, tmp_path, monk
     assert verdict(10_000 * pixels) == "good"
 
 
+def test_one_unit_is_one(parts, tmp_path):
+    said = hello(parts)
+    one = msgspec.structs.replace(said, units=said.units[:1])
+    checks = preflight.with_the_rig(parts, one, tmp_path)
+    assert next(c.text for c in checks if c.name == "rig").endswith("), 1 unit")
+
+
 def with_shapes(parts, folder, *shapes, grey=128, **stated):
     labels = tuple(f"r{i}" for i in range(len(shapes)))
     images = tuple(np.zeros((*shape, 3), np.uint8) for shape in shapes)
@@ -106,7 +113,7 @@ def with_shapes(parts, folder, *shapes, grey=128, **stated):
 def test_a_rig_that_may_stretch_images_is_refused_them(parts, tmp_path):
     (found,) = with_shapes(parts, tmp_path, (64, 64), (32, 64)).values()
     assert found.verdict == "bad"
-    assert "1 references are not square ('r1': 64 x 32)" in found.text
+    assert "1 reference is not square ('r1': 64 x 32)" in found.text
     assert "does not say that it keeps an image's shape" in found.text
     assert with_shapes(parts, tmp_path, (64, 64), (9, 9)) == {}
 
