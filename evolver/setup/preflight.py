@@ -426,10 +426,12 @@ def _duration(parts: Parts) -> Check:
     show, generations = config.presentation, parts.left
     minutes = n * (show.on_ms + show.off_ms) / 60_000
     block = "generation of every thread" if config.threads else "block of the sets"
-    them = _counted(generations, "generation" if config.threads else "block")
-    of_them = f"{them} {'is' if generations == 1 else 'are'}"
+    noun, are = "generation" if config.threads else "block", "is" if generations == 1 else "are"
+    of_them = f"{_counted(generations, noun)} {are}"
     if parts.restored is not None:
-        of_them = f"the {them} of {max(parts.lengths)} that are left are"
+        of_them = (
+            f"the {generations} of {_counted(max(parts.lengths), noun)} that {are} left {are}"
+        )
     references = ", with the references," if parts.references.images else ""
     text = (
         f"a {block}{references} is {_counted(n, 'presentation')}, "

@@ -490,6 +490,8 @@ def test_its_checks_say_how_far_it_is_and_speak_of_no_beginning(whole, tmp_path)
     ]
     said = {check.name: check.text for check in checks}
     assert "images" not in said  # those that a search begins with
-    assert f"the {of - min(done)} of {of} that are left are" in said["duration"]
+    left = of - min(done)
+    are = "is" if left == 1 else "are"
+    assert f"the {left} of {of} generations that {are} left {are} " in said["duration"]
     assert "the rest of the session takes about" in said["disk"]
     assert not any("begin" in check.text or "first" in check.text for check in checks)
