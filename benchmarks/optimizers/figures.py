@@ -224,7 +224,7 @@ def cost(
             fontweight="bold",
             va="center",
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": GRID, "lw": 0.9},
+            arrowprops={"arrowstyle": "-", "color": GRID, "lw": 0.9, "shrinkB": 5},
         )
     axes.set_xlabel(f"CPU time of ask + tell, mean, ratio to {BASELINE}", fontsize=11.5)
     axes.set_ylabel(f"best image, ratio to {BASELINE},\nmean over noises", fontsize=11.5)

@@ -91,8 +91,8 @@ def settled_note(within: float, units: int) -> str:
         "By the best image, against Cholesky and against the one that leads (pairs): ahead or "
         f"behind by more than {part}, alike within {part}, or open, where the interval reaches "
         f"over an edge. Nothing is settled or told apart on fewer than {FEWEST_UNITS} units, "
-        "of which it says how many they are: the ends of a bootstrap of so few are not to be "
-        f"relied on, however clear it looks{few}."
+        "however clear it looks, as the ends of a bootstrap of so few are not to be relied on: "
+        f"a cell then says how many they are{few}."
     )
 
 
