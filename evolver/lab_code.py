@@ -18,7 +18,6 @@ OWN_FAILURES = Exception, SystemExit
 """What a lab's own code may raise; a Ctrl-C is the operator's."""
 
 _LONGEST = 300  # characters of an error that are said
-_NO_MEMORY = "OutOfMemoryError"  # torch's, of a device; torch is not loaded here
 
 
 def find_attribute(role: str, name: str) -> Any:  # noqa: ANN401  a lab's own
@@ -54,7 +53,7 @@ def find_attribute(role: str, name: str) -> Any:  # noqa: ANN401  a lab's own
 def own_errors(must: str) -> Generator[None]:
     """Have what a lab's own code raises while it runs said as an error of this package.
 
-    A Ctrl-C is passed on, and so is what is said well already, or says that memory is short.
+    A Ctrl-C is passed on, and so is what is an error of this package already.
 
     Parameters
     ----------
@@ -67,11 +66,9 @@ def own_errors(must: str) -> Generator[None]:
     """
     try:
         yield
-    except (EvolverError, KeyboardInterrupt, MemoryError):
+    except (EvolverError, KeyboardInterrupt):
         raise
     except BaseException as error:
-        if type(error).__name__ == _NO_MEMORY:
-            raise
         raise DataError(f"{must}; it fails: {error_text(error)}") from error
 
 
@@ -79,7 +76,9 @@ def error_text(error: BaseException) -> str:
     """Return an error of a lab's own code in its own words, with its kind; of one line."""
     try:
         words = one_line(str(error))[:_LONGEST]
-    except OWN_FAILURES:  # that has no words
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001  it has no words
         words = ""
     kind = type(error).__name__
     return f"{kind}: {words}" if words else kind

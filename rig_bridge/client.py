@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 _WAKE_S = 0.1
 _TRY_S = 2.0
+_FAILED_S, _MOST_FAILED_S = 0.05, 2.0  # after a second failure, then twice as long each time
 _CONNECTIONS = (Happened.MADE, Happened.LOST)
 _COLLECT_S = 0.01
 _BYE_LINGER_MS = 500
@@ -137,7 +138,8 @@ class RigClient:
     group_s : results are sent together so often, and at the end of a block
     late_s : a result that is later than this after its window ended is an aborted showing
     tell : told, for the people at the rig, why no engine has it: at once where it is refused,
-        and now and then while there is none; a warning of this module's log by default
+        and now and then while there is none; and why its presenter fails, the same words
+        once. A warning of this module's log by default
     key : proves who the rig is; an engine that has keys lets in no other
 
     Raises
@@ -175,6 +177,7 @@ class RigClient:
         self._clock, self._group_s = clock, group_s
         self._outbox: deque[list[codec.FrameBytes]] = deque()
         self._stopped: StopPresenting | None = None
+        self._fault = ""  # why the presenter failed last
 
     def run(
         self, *, stop: Callable[[], bool] = _never, idle_timeout_s: float | None = None
@@ -228,6 +231,7 @@ class RigClient:
         message_at = flushed = clock()
         contact = Contact(self.endpoint, keyed=self._key is not None, now=message_at)
         try_at, standing = math.inf, Standing()
+        failures, present_at = 0, -math.inf
         while True:
             if stop():
                 self._collect(socket, link)
@@ -259,11 +263,16 @@ class RigClient:
             self._collect(socket, link)
             # A hash takes less than a frame; a batch of them does not.
             self._do(socket, link.verify(at_most=1 if link.is_ready else None))
-            due = link.next()
+            due = link.next() if clock() >= present_at else None
             if due is not None:
                 result, fault = self._present(*due)
+                failures = failures + 1 if fault else 0
                 if fault:
                     link.not_presented(fault)
+                    self._say_fault(socket, link, fault)
+                    # It is asked again at once: not so often that it is all that happens.
+                    wait_s = _FAILED_S * 2 ** min(failures - 2, 10) if failures > 1 else 0.0
+                    present_at = clock() + min(wait_s, _MOST_FAILED_S)
                 elif result is not None:
                     link.presented(result)
                 elif self._late is not None:
@@ -297,8 +306,18 @@ class RigClient:
         try:
             return self._presenter.present(image, request), ""
         except VALUE_ERRORS as exc:
-            logger.exception("presentation %d is aborted", request.presentation)
-            return None, f"the presenter failed: {type(exc).__name__}: {exc}"
+            text = f"the presenter failed: {type(exc).__name__}: {exc}"
+            text = text.encode(errors="backslashreplace").decode()  # else it cannot be sent
+            if text != self._fault:  # else the log would hold little else
+                logger.exception("presentation %d is aborted", request.presentation)
+            return None, text
+
+    def _say_fault(self, socket: zmq.Socket[bytes], link: RigLink, fault: str) -> None:
+        """Tell people on both sides why nothing is shown; the same words once."""
+        if fault != self._fault:
+            self._fault = fault
+            self._do(socket, link.notice("error", fault))
+            self._tell(fault)
 
     def _collect(self, socket: zmq.Socket[bytes], link: RigLink) -> None:
         """Ask the presenter for results that came later, and for its notices."""

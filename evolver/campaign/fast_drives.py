@@ -132,7 +132,10 @@ class FastArithmetic:
         outputs = way.outputs(grey_levels.div_(255))
         drives = outputs.to(torch.float64).cpu().numpy()
         if not np.isfinite(drives).all():
-            raise DataError("networks must put out finite numbers; for these codes some do not")
+            raise DataError(
+                "generators and networks must put out finite numbers; for these codes some do "
+                "not"
+            )
         answers: list[ImageAnswers] = []
         first = 0
         for one, delay in zip(asked, late, strict=True):

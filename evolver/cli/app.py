@@ -57,6 +57,7 @@ from evolver.cli.terminal import (
 )
 from evolver.errors import ConfigError, EvolverError
 from evolver.garbage import collect_seldom
+from evolver.logs import log_to_stderr
 from evolver.plain_text import plain
 from evolver.session_folder import JOURNAL, RECORDING, REPORT
 from rig_bridge.errors import RigBridgeError
@@ -131,7 +132,10 @@ def main() -> None:
         error_console.print(f"[bold red]error:[/] not all was printed: {escape(why)}")
         sys.exit(1)
     except (EvolverError, RigBridgeError) as exc:
-        print_error(". ".join((str(exc), *getattr(exc, "__notes__", ()))))
+        text = str(exc)
+        for note in getattr(exc, "__notes__", ()):
+            text += f" {note}" if text.endswith((".", "?")) else f". {note}"
+        print_error(text)
         sys.exit(2)
 
 
@@ -145,11 +149,7 @@ def _options(
     if version:
         console.print(f"evolver {__version__}")
         raise typer.Exit
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.CRITICAL,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    log_to_stderr(logging.INFO if verbose else logging.CRITICAL)
 
 
 @app.command("demo")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from evolver.errors import ConfigError
+from evolver.errors import ConfigError, DataError
 from evolver.generators.frozen import FrozenGenerator
 from evolver.lab_code import OWN_FAILURES, error_text, own_errors
 from evolver.lab_modules import fill_module, make_module
@@ -105,6 +105,8 @@ class _Face(torch.nn.Module):
     def unclamped(self, z: torch.Tensor) -> torch.Tensor:
         """Return what the module draws, with its black at 0 and its white at 1."""
         images = self.net(z.reshape(-1, *self._shape))
+        if not isinstance(images, torch.Tensor):
+            raise DataError(f"{self._must}, a tensor; it returns a {type(images).__name__}")
         return (images.float() - self._low) * self._scale
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:

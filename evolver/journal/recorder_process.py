@@ -40,6 +40,7 @@ from evolver.journal.recorder import Recorder
 from evolver.journal.records import Event
 from evolver.journal.storage import FileSystem, disk_free_bytes, is_full
 from evolver.journal.writer import JournalWriter
+from evolver.logs import log_to_stderr
 
 logger = logging.getLogger(__name__)
 
@@ -465,11 +466,7 @@ def main() -> int:
     parser.add_argument("address", type=Path)
     parser.add_argument("--parent", type=int)
     options = parser.parse_args()
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    log_to_stderr(logging.INFO)
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     try:

@@ -40,6 +40,7 @@ from evolver.live.console import Console, KeptCommands
 from evolver.live.rigs import rig_over_network
 from evolver.live.run import LOADING, Job, run_session
 from evolver.live.waiting import WaitingFile
+from evolver.logs import log_to_stderr
 from evolver.session.ports import Command, Progress
 from evolver.session_folder import JOURNAL, SESSION_FILE
 from evolver.setup.preflight import Check
@@ -291,11 +292,7 @@ def _job(folder: Path) -> Job:
 
 if __name__ == "__main__":
     collect_seldom()
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    log_to_stderr(logging.INFO)
     parser = argparse.ArgumentParser(description="The engine of a live session.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("recorder")

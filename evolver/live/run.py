@@ -266,6 +266,8 @@ def _run_loop(
             logger.error("the session failed: %s", text)  # noqa: TRY400  it says all there is
         else:
             logger.exception("the session failed")
+        if job.mode == "live":  # else the error itself is all but the next that is read
+            loop.say(f"the engine fails: {text}")
         recorder.retry()
         recorder.submit(event_record(clock.time_ns(), "error", "failed", text))
         recorder.submit(records.RunEnd(clock.time_ns(), f"error: {text}"))

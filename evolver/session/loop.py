@@ -565,6 +565,10 @@ class Loop:
         self._submit(to_records.event_record(time_ns, level, name, text))
         self._report(None, event=text, event_ns=time_ns)
 
+    def say(self, text: str) -> None:
+        """Tell who watches what happened; nothing is recorded."""
+        self._report(None, event=text, event_ns=self._clock.time_ns())
+
     def _submit(
         self, record: records.AnyRecord, on_durable: Callable[[], None] | None = None
     ) -> None:

@@ -269,7 +269,7 @@ def _render(parts: Parts, monotonic: Callable[[], float]) -> Iterator[Check]:
             if late:  # a network's first pass may be its slowest by far: the next one counts
                 seconds, images = _timed(generator, codes, monotonic)
                 late = seconds > hidden
-        except (RuntimeError, MemoryError, DataError) as exc:  # without memory, torch's first
+        except (RuntimeError, MemoryError, DataError) as exc:  # torch's first, without memory
             reason = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
             yield Check(
                 "render",

@@ -150,8 +150,8 @@ class ModuleNetwork:
             self._watch(inputs, list(places), take)
         if missing := [name for name in places if name not in taken]:
             raise DataError(
-                f"network {self.name!r} must use its layer {missing[0]} for all images; for "
-                "these it did not"
+                f"network {self.name!r} must have its layer {missing[0]} put out a tensor for "
+                "all images; for these it did not"
             )
         return taken
 

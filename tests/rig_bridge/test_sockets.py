@@ -412,10 +412,10 @@ class Recorder:
         self.calls.append(("blank",))
 
 
-def run_client(endpoint, presenter, **options):
+def run_client(endpoint, presenter, *, tell=print, **options):
     """A client in an OS thread of this process; returns (thread, outcomes)."""
     outcomes: list = []
-    client = RigClient(endpoint, hello=hello(), presenter=presenter, identity="here")
+    client = RigClient(endpoint, hello=hello(), presenter=presenter, identity="here", tell=tell)
 
     def target() -> None:
         try:
@@ -444,6 +444,33 @@ def test_the_presenter_is_prepared_once_a_request_and_blanks_at_the_end():
         ("present", 2, (32, 32, 3)),
         ("blank",),
     ]
+
+
+class Broken(Recorder):
+    """A presenter that shows one image, and then none."""
+
+    def present(self, image, request):
+        if self.calls and self.calls[-1][0] == "present":
+            raise ValueError("no screen")
+        return super().present(image, request)
+
+
+def test_a_presenter_that_fails_says_why_on_both_sides_once():
+    told = []
+    with server() as engine:
+        thread, outcomes = run_client(engine.endpoint, Broken(), tell=told.append)
+        engine.show(block(presentations=range(5)))
+        events = gather(engine, is_(BlockDone))
+        engine.end("enough")
+        thread.join(PATIENCE_S)
+    assert outcomes == ["enough"]
+    statuses = {t.presentation: t.status for t in trials(events)}
+    assert statuses == {0: "ok", 1: "aborted", 2: "aborted", 3: "aborted", 4: "aborted"}
+    why = "the presenter failed: ValueError: no screen"
+    assert {t.reason for t in trials(events)} == {"", why}
+    notices = [e for e in events if isinstance(e, m.Notice)]
+    assert [(notice.level, notice.text) for notice in notices] == [("error", why)]
+    assert told == [why]
 
 
 def test_a_rig_that_is_stopped_says_bye():

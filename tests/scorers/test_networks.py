@@ -106,7 +106,7 @@ def nothing(_x):
             one_for_all,
             r"must put out \(2, 4\) in layer head for 2 images; it puts out \(1, 4\)",
         ),
-        (nothing, "must use its layer head for all images; for these it did not"),
+        (nothing, "must have its layer head put out a tensor for all images; for these"),
     ],
 )
 def test_what_was_a_network_and_is_none_any_more_is_said(plain, monkeypatch, late, says):
