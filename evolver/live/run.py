@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable, Generator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -266,11 +266,12 @@ def _run_loop(
             logger.error("the session failed: %s", text)  # noqa: TRY400  it says all there is
         else:
             logger.exception("the session failed")
-        if job.mode == "live":  # else the error itself is all but the next that is read
-            loop.say(f"the engine fails: {text}")
         recorder.retry()
         recorder.submit(event_record(clock.time_ns(), "error", "failed", text))
         recorder.submit(records.RunEnd(clock.time_ns(), f"error: {text}"))
+        if job.mode == "live":  # elsewhere the error itself is printed next
+            with suppress(Exception):  # what failed may be what tells
+                loop.say(f"the engine fails: {text}")
         if isinstance(exc, SystemExit):  # else this process would end as if all were well
             raise DataError(
                 "no code that a session uses may end the program; some did, with "
